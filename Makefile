@@ -1,0 +1,139 @@
+# AgentBus: set-up, checks and tests. `make` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# The first of these that is Python 3.11 or newer; `make setup PYTHON=...` names another.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := contracts storage workers agentbus
+
+# Settings of the user's own pip that would keep it from working in a virtual environment, and its chatter.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_REQUIRE_VIRTUALENV := 0
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_USER := 0
+unexport PYTHONHOME PYTHONPATH
+
+# Sets the shell variable `python`, or says what is missing.
+define find_python
+python=""; \
+for name in $(PYTHON); do \
+  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "error: AgentBus needs Python 3.11 or newer; tried: $(PYTHON); python3 is $$(python3 --version 2>&1 || true)" >&2; \
+  exit 1; \
+fi; \
+if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+  echo "error: $$python can't make virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2; \
+  exit 1; \
+fi
+endef
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(READY) ## Make .venv with all that development needs
+	@:
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(find_python); \
+	if ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  echo "setup: making $(VENV) with $$("$$python" --version) ..."; \
+	  "$$python" -m venv --clear $(VENV); \
+	fi
+	@echo "setup: installing requirements/dev.txt ..."
+	@$(BIN)/python -m pip install -qq --require-hashes -r requirements/dev.txt
+	@echo "setup: installing AgentBus itself ..."
+	@PIP_REQUIRE_HASHES=0 $(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "setup: done"
+
+.PHONY: services
+services: $(READY) ## Provide RabbitMQ and MongoDB for the tests
+	@$(BIN)/python -m tests.services install
+
+.PHONY: up
+up: services ## Run a private RabbitMQ and MongoDB for a try, and print where they are
+	@$(BIN)/python -m tests.services up
+
+.PHONY: demo
+demo: $(READY) ## Show AgentBus at work, in one process
+	@$(BIN)/agentbus demo
+
+.PHONY: lint
+lint: $(READY) ## Check style and formatting
+	@echo "lint: ruff ..."
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+.PHONY: types
+types: $(READY) ## Check types
+	@echo "types: mypy ..."
+	@$(BIN)/mypy --explicit-package-bases $(PACKAGES) tests examples
+
+.PHONY: arch
+arch: $(READY) ## Check which package imports which
+	@echo "arch: import-linter ..."
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: test
+test: setup services lint types arch ## Run every check and every test, with coverage
+	@echo "test: pytest ..."
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+# QUICK=1 takes less than three minutes.
+.PHONY: bench
+bench: setup services ## Measure AgentBus beside other ways to do its work
+	@$(BIN)/python -m tests.benchmarks
+
+.PHONY: format
+format: $(READY) ## Format the code and fix what ruff can fix
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+# `QUICK=1` takes a selection, `FAULT=name,name` these faults alone, `SEED=n` another load.
+CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: chaos
+chaos: setup services ## Break brokers, stores, networks and workers under load, and check what held
+	@$(CHAOS)
+
+.PHONY: mutants
+mutants: setup services ## Turn off what keeps the promises, one by one: the checker has to notice
+	@$(CHAOS) --mutants
+
+# `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
+COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml
+
+.PHONY: lock
+lock: ## Write requirements/*.txt anew from pyproject.toml
+	@$(find_python); \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	echo "lock: installing uv for a moment ..."; \
+	"$$python" -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install -qq uv; \
+	echo "lock: requirements/runtime.txt ..."; \
+	$(COMPILE) -o requirements/runtime.txt; \
+	echo "lock: requirements/dev.txt ..."; \
+	$(COMPILE) --group dev -c requirements/runtime.txt -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove .venv, the fetched services, caches and reports
+	@rm -rf $(VENV) .services .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
