@@ -1,0 +1,94 @@
+"""What every contract shares: frozen models, UTC timestamps in milliseconds, bounded text and JSON."""
+
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+MAX_ID_LENGTH: Final = 255
+"""Longest id of any kind, in characters."""
+
+MAX_TEXT_LENGTH: Final = 262_144
+"""Longest text of one message, in characters. Longer content belongs into an attachment, by reference."""
+
+MAX_DATA_BYTES: Final = 262_144
+"""Largest JSON object of session data or metadata in one input, in bytes of compact JSON (about)."""
+
+_MAX_JSON_DEPTH: Final = 32
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class Contract(BaseModel):
+    """Something that travels or is kept: frozen, and strict about names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Announced(BaseModel):
+    """A contract that others read from us: frozen; readers pass over fields added by a later release."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def to_utc_milliseconds(moment: datetime) -> datetime:
+    """Return `moment` in UTC, cut to milliseconds: the precision that every store keeps.
+
+    Raises ValueError for a moment that UTC's calendar (years 1 to 9999) does not have.
+    """
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside the years 1 to 9999 in UTC") from None
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+Timestamp = Annotated[AwareDatetime, AfterValidator(to_utc_milliseconds)]
+"""A moment with a time zone (required on input), kept in UTC with millisecond precision."""
+
+# No C0 control characters: ids go into keys, headers, file names and log lines.
+_ID_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=_ID_PATTERN)]
+"""An identifier given by somebody else: 1 to 255 characters, no control characters."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
+"""A name shown to people."""
+
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
+"""The text of a message; may be empty."""
+
+
+def json_size(value: JsonValue, depth: int = 0) -> int:
+    """Return about how many bytes `value` is as compact JSON. Raises ValueError for what a store can't keep."""
+    if depth > _MAX_JSON_DEPTH:
+        raise ValueError(f"nested deeper than {_MAX_JSON_DEPTH} levels")
+    match value:
+        case dict():
+            if any("\x00" in key for key in value):
+                raise ValueError("a key holds a NUL character")
+            return 2 + sum(len(key.encode()) + 4 + json_size(item, depth + 1) for key, item in value.items())
+        case list():
+            return 2 + sum(1 + json_size(item, depth + 1) for item in value)
+        case str():
+            return 2 + len(value.encode())
+        case float() if not isfinite(value):
+            raise ValueError("a number is not finite")
+        case int() if not _INT64_MIN <= value <= _INT64_MAX:
+            raise ValueError("an integer needs more than 64 bits")
+        case _:
+            return 8
+
+
+def _bounded(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = json_size(value, 0)
+    if size > MAX_DATA_BYTES:
+        raise ValueError(f"about {size} bytes of JSON, the limit is {MAX_DATA_BYTES}")
+    return value
+
+
+JsonObject = Annotated[
+    dict[str, JsonValue],
+    AfterValidator(_bounded),
+    Field(description="A JSON object that every store can keep: 64-bit integers, 32 levels, no NUL in keys."),
+]

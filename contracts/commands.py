@@ -1,0 +1,129 @@
+"""Commands: what can be asked of a conversation's owner. Imperative; answered with a `CommandReply`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contracts.address import Address
+from contracts.base import Announced, Contract, Id, JsonObject, Name, Text
+from contracts.ids import InputId, SessionId, SessionIdField
+from contracts.messages import Attachments, OutboundMessage
+from contracts.session import SessionStatus
+
+
+class _Command(Contract):
+    """A command names its conversation by the envelope's partition key, a session id, or an address."""
+
+    session_id: SessionIdField | None = Field(
+        default=None,
+        description="Refused unless this is the conversation's current session. Without it: any.",
+    )
+    address: Address | None = Field(default=None, description="Names the conversation, by the scope policy.")
+
+
+class CreateSession(_Command):
+    """Start a session; a live one of the same conversation is superseded, or kept if asked so."""
+
+    kind: Literal["create_session"] = "create_session"
+    keep_live: bool = Field(default=False, description="Answer with the live session instead of superseding it.")
+    data: JsonObject = Field(default_factory=dict)
+    metadata: JsonObject = Field(default_factory=dict)
+
+
+class AppendMessage(_Command):
+    """Append a message of the bot, the system or a tool."""
+
+    kind: Literal["append_message"] = "append_message"
+    message: OutboundMessage
+
+
+class EditMessage(_Command):
+    """Change what an earlier message says."""
+
+    kind: Literal["edit_message"] = "edit_message"
+    target: Id = Field(description="The message's key as the history shows it.")
+    text: Text
+    attachments: Attachments = ()
+
+
+class DeleteMessage(_Command):
+    """Take an earlier message back."""
+
+    kind: Literal["delete_message"] = "delete_message"
+    target: Id = Field(description="The message's key as the history shows it.")
+
+
+class SetData(_Command):
+    """Set and remove top-level keys of the session's data."""
+
+    kind: Literal["set_data"] = "set_data"
+    values: JsonObject = Field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+
+
+class SetMetadata(_Command):
+    """Set and remove top-level keys of the session's metadata."""
+
+    kind: Literal["set_metadata"] = "set_metadata"
+    values: JsonObject = Field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+
+
+class ResetSession(_Command):
+    """End the current session and start the conversation's next one."""
+
+    kind: Literal["reset_session"] = "reset_session"
+    reason: Name | None = None
+
+
+class CloseSession(_Command):
+    """End the current session."""
+
+    kind: Literal["close_session"] = "close_session"
+    reason: Name | None = None
+
+
+class ChangeState(_Command):
+    """Move the session to another status."""
+
+    kind: Literal["change_state"] = "change_state"
+    status: SessionStatus
+    reason: Name | None = None
+
+
+class UnblockSession(_Command):
+    """Let a blocked conversation go on without the input that it waits for."""
+
+    kind: Literal["unblock_session"] = "unblock_session"
+
+
+AnyCommand = (
+    CreateSession
+    | AppendMessage
+    | EditMessage
+    | DeleteMessage
+    | SetData
+    | SetMetadata
+    | ResetSession
+    | CloseSession
+    | ChangeState
+    | UnblockSession
+)
+Command = Annotated[AnyCommand, Field(discriminator="kind")]
+
+
+class ReplyError(Announced):
+    """Why a command was not carried out."""
+
+    code: Id = Field(description="The error's name in snake case, such as session_not_found.")
+    message: str
+
+
+class CommandReply(Announced):
+    """The answer to a command: the session it left behind, or why it was not carried out."""
+
+    command_id: InputId
+    session_id: SessionId | None = None
+    version: int = Field(default=0, ge=0, description="The conversation's commits after the command.")
+    repeated: bool = Field(default=False, description="The command had been carried out before; nothing changed now.")
+    error: ReplyError | None = None

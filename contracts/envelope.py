@@ -1,0 +1,148 @@
+"""What travels on the bus: CloudEvents 1.0 in the structured JSON format.
+
+Source: CloudEvents 1.0.2 core specification and JSON event format; the extensions `sequence`, `partitionkey` and
+`traceparent` (W3C Trace Context) are the documented ones.
+"""
+
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from contracts.address import Scope, conversation_id_for
+from contracts.base import Announced, Id, Timestamp
+from contracts.commands import Command
+from contracts.errors import InvalidInput, SchemaViolation, Undecodable, UnsupportedType
+from contracts.events import AnyEvent, Event
+from contracts.ids import ConversationId, ConversationIdField, InputId, conversation_of
+from contracts.messages import InboundMessage
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+SCHEMA_VERSION: Final = "v1"
+INPUT_TYPE: Final = "agentbus.input.v1"
+EVENT_TYPE: Final = "agentbus.event.v1"
+
+_TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_SEQUENCE_DIGITS: Final = 20
+_SHOWN_ERRORS: Final = 5
+
+TraceParent = Annotated[str, StringConstraints(pattern=_TRACEPARENT)]
+Payload = Annotated[InboundMessage | Command, Field(discriminator="kind")]
+
+
+class _CloudEvent(Announced):
+    specversion: Literal["1.0"] = "1.0"
+    source: str = Field(min_length=1, max_length=2048, description="URI reference of whoever sends it.")
+    time: Timestamp | None = None
+    datacontenttype: Literal["application/json"] = "application/json"
+    traceparent: TraceParent | None = Field(default=None, description="W3C trace context of the cause.")
+
+
+class InputEnvelope(_CloudEvent):
+    """A message or command on its way to the conversation's owner."""
+
+    type: Literal["agentbus.input.v1"] = INPUT_TYPE
+    id: Id = Field(description="Idempotency key within the conversation: retry with the same id.")
+    source: str = Field(default="/publisher", min_length=1, max_length=2048)
+    partitionkey: ConversationIdField | None = Field(
+        default=None, description="The conversation. May be left out at the ingress, which works it out."
+    )
+    data: Payload
+
+    @property
+    def input_id(self) -> InputId:
+        """The envelope's id as the idempotency key."""
+        return InputId(self.id)
+
+    def conversation(self, scope: Scope) -> ConversationId:
+        """Return the conversation meant: by partition key, else by session id, else by the address under `scope`.
+
+        Raises SchemaViolation when the input names none of the three.
+        """
+        if self.partitionkey:
+            return self.partitionkey
+        data = self.data
+        if not isinstance(data, InboundMessage) and data.session_id:
+            return conversation_of(data.session_id)
+        if data.address:
+            return conversation_id_for(data.address, scope)
+        raise SchemaViolation("a command needs a partitionkey, a session_id or an address to find its conversation")
+
+    def to_bytes(self) -> bytes:
+        """Return the envelope as it travels: compact JSON in UTF-8."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> "InputEnvelope":
+        """Read an envelope. Raises Undecodable, UnsupportedType or SchemaViolation, saying what is wrong."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise _diagnose(body, error, INPUT_TYPE) from None
+
+
+class EventEnvelope(_CloudEvent):
+    """A session event as it is announced."""
+
+    type: Literal["agentbus.event.v1"] = EVENT_TYPE
+    id: Id = Field(description="`<session_id>/<sequence>`: the same whenever the event is announced again.")
+    source: str = Field(default="/agentbus", min_length=1, max_length=2048)
+    subject: Id = Field(description="The session.")
+    sequence: str = Field(
+        pattern=r"^[0-9]{20}$",
+        description="The event's number in its session from 1, zero-padded to sort as text.",
+    )
+    partitionkey: ConversationIdField
+    data: Event
+
+    @classmethod
+    def of(cls, event: AnyEvent, traceparent: str | None = None) -> "EventEnvelope":
+        """Wrap `event` for its announcement."""
+        return cls(
+            id=event.event_id,
+            subject=event.session_id,
+            sequence=str(event.sequence).zfill(_SEQUENCE_DIGITS),
+            partitionkey=conversation_of(event.session_id),
+            time=event.at,
+            traceparent=traceparent,
+            data=event,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the envelope as it travels: compact JSON in UTF-8."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> "EventEnvelope":
+        """Read an envelope, passing over fields that a later release added.
+
+        Raises Undecodable, UnsupportedType (also for a kind of event that this release does not know) or
+        SchemaViolation, saying what is wrong.
+        """
+        try:
+            return cls.model_validate_json(body, extra="ignore")
+        except ValidationError as error:
+            raise _diagnose(body, error, EVENT_TYPE) from None
+
+
+def _diagnose(body: bytes, error: ValidationError, expected: str) -> InvalidInput:
+    """Turn pydantic's error into ours: one of the three kinds of bad input."""
+    try:
+        envelope: Any = json.loads(body)
+    except (ValueError, RecursionError) as cause:
+        return Undecodable(f"not JSON in UTF-8: {cause}")
+    if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
+        return Undecodable('not a CloudEvents 1.0 envelope: specversion "1.0" is missing')
+    if envelope.get("type") != expected:
+        return UnsupportedType(f"type is {str(envelope.get('type'))[:100]!r}, this release reads {expected!r}")
+    if any(item["type"] == "union_tag_invalid" and item["loc"] == ("data",) for item in error.errors()):
+        return UnsupportedType(f"this release does not know the kind of data: {_shown(error)[0]}")
+    return SchemaViolation("; ".join(_shown(error)))
+
+
+def _shown(error: ValidationError) -> list[str]:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    lines = [f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}" for item in details[:_SHOWN_ERRORS]]
+    if len(details) > _SHOWN_ERRORS:
+        lines.append(f"and {len(details) - _SHOWN_ERRORS} more")
+    return lines

@@ -1,0 +1,166 @@
+"""The error tree.
+
+AgentBusError
+├── InvalidInput            what came in can't be understood; it is parked, retrying does not help
+│   ├── Undecodable         not JSON, or not a CloudEvents 1.0 envelope
+│   ├── UnsupportedType     a type or schema version this release does not know
+│   ├── SchemaViolation     the right type, but a field is wrong
+│   ├── FutureTimestamp     sent further in the future than clocks may differ
+│   ├── KilledWorker        its worker's process ended each time it was tried
+│   └── WrongPartition      published with another number of partitions than the topology has
+├── Refused                 understood, and against the rules; the caller gets it as the reply
+│   ├── SessionNotFound     the session does not exist
+│   ├── SessionNotCurrent   the conversation has moved on to a later session
+│   ├── ConversationBlocked it waits for an earlier input that failed for good
+│   ├── LimitExceeded       it would make the session larger than it may be
+│   └── TransitionForbidden the session may not go from its status to the one asked for
+├── StoreError              something about the store
+│   ├── StoreUnavailable    it does not answer; may be retried
+│   ├── StoreRejected       it refuses us: wrong password, missing rights, wrong URL
+│   ├── Fenced              a later owner of the partition has written: this one has lost it
+│   ├── VersionConflict     somebody else wrote this version of the conversation first
+│   └── DuplicateInput      an earlier commit of the conversation holds one of these inputs
+├── BusError                something about the broker
+│   ├── BrokerUnavailable   it does not answer; may be retried
+│   ├── BrokerRejected      it refuses us: wrong password, missing rights, unknown virtual host
+│   ├── BrokerBlocked       it takes no publishes for now (memory or disk alarm); may be retried
+│   ├── PublishUnconfirmed  no confirm in time: unknown whether it arrived; retry with the same id
+│   ├── Unroutable          no queue takes this message: the topology is missing or another one
+│   ├── TopologyMismatch    a queue or exchange exists with other arguments
+│   └── ReplyTimeout        the command was published, no reply in time; retry with the same id
+└── ConfigurationError      a setting is missing or wrong; says which
+"""
+
+from typing import Any, ClassVar
+
+
+class AgentBusError(Exception):
+    """Something went wrong in AgentBus."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        super().__init__(message or type(self).__doc__ or type(self).__name__)
+        self.details = details
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.code = "".join(f"_{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("_")
+
+
+class InvalidInput(AgentBusError):
+    """The input can't be understood."""
+
+
+class Undecodable(InvalidInput):
+    """The body is not a CloudEvents 1.0 envelope in JSON."""
+
+
+class UnsupportedType(InvalidInput):
+    """This release does not know this type or version of message."""
+
+
+class SchemaViolation(InvalidInput):
+    """A field of the input is missing or wrong."""
+
+
+class FutureTimestamp(InvalidInput):
+    """The message was sent further in the future than clocks may differ."""
+
+
+class KilledWorker(InvalidInput):
+    """The worker's process ended each time this input was tried."""
+
+
+class WrongPartition(InvalidInput):
+    """The input came to a partition that is not its conversation's."""
+
+
+class Refused(AgentBusError):
+    """The command is against the rules."""
+
+
+class SessionNotFound(Refused):
+    """No such session."""
+
+
+class SessionNotCurrent(Refused):
+    """The conversation has moved on to a later session."""
+
+
+class ConversationBlocked(Refused):
+    """The conversation waits for an earlier input that failed for good."""
+
+
+class LimitExceeded(Refused):
+    """It would make the session larger than it may be."""
+
+
+class TransitionForbidden(Refused):
+    """The session may not go from its status to this one."""
+
+
+class StoreError(AgentBusError):
+    """The store failed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store does not answer."""
+
+
+class StoreRejected(StoreError):
+    """The store refuses the connection."""
+
+
+class Fenced(StoreError):
+    """A later owner of the partition has written: this worker has lost it."""
+
+
+class VersionConflict(StoreError):
+    """Another writer committed this version of the conversation first."""
+
+
+class DuplicateInput(StoreError):
+    """An earlier commit of the conversation holds one of these inputs."""
+
+
+class BusError(AgentBusError):
+    """The broker failed."""
+
+
+class BrokerUnavailable(BusError):
+    """The broker does not answer."""
+
+
+class BrokerRejected(BusError):
+    """The broker refuses the connection."""
+
+
+class BrokerBlocked(BusError):
+    """The broker takes no publishes for now: a memory or disk alarm."""
+
+
+class PublishUnconfirmed(BusError):
+    """The broker did not confirm in time: retry with the same id."""
+
+
+class Unroutable(BusError):
+    """No queue takes this message: declare the topology first."""
+
+
+class TopologyMismatch(BusError):
+    """A queue or exchange exists with other arguments."""
+
+
+class ReplyTimeout(BusError):
+    """No reply in time: retry with the same command id."""
+
+
+class ConfigurationError(AgentBusError):
+    """A setting is missing or wrong."""
+
+
+def refusal(code: str, message: str) -> Refused:
+    """Build the `Refused` that a reply with `code` stands for; an unknown code gives plain `Refused`."""
+    kinds = {kind.code: kind for kind in Refused.__subclasses__()}
+    return kinds.get(code, Refused)(message)

@@ -1,0 +1,47 @@
+"""What reading gives: pages of a session's history, and of the list of sessions."""
+
+from typing import Generic, TypeVar
+
+from pydantic import Field
+
+from contracts.address import Platform
+from contracts.base import Announced, Id, Timestamp
+from contracts.messages import SessionMessage
+from contracts.session import SessionStatus
+
+Item = TypeVar("Item")
+
+
+class Page(Announced, Generic[Item]):
+    """A part of a list, and where the next part begins."""
+
+    items: tuple[Item, ...]
+    cursor: str | None = Field(default=None, description="Hand it back for the next page; none: this was the last.")
+
+
+class Reaction(Announced):
+    """A reaction that stands on a message."""
+
+    user: Id
+    reaction: Id
+
+
+class HistoryMessage(Announced):
+    """A message as it reads now: edits, deletions and reactions are worked in."""
+
+    sequence: int = Field(ge=1, description="The number of the event that appended it.")
+    message: SessionMessage = Field(description="A deleted message keeps its place, with empty text.")
+    edited_at: Timestamp | None = None
+    deleted_at: Timestamp | None = None
+    reactions: tuple[Reaction, ...] = ()
+
+
+class SessionFilter(Announced):
+    """Which sessions to list; what is left out does not matter."""
+
+    platform: Platform | None = None
+    account: Id | None = None
+    chat: Id | None = None
+    user: Id | None = Field(default=None, description="The user of the session's last address.")
+    status: SessionStatus | None = None
+    conversation_id: Id | None = None

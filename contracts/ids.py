@@ -1,0 +1,70 @@
+"""Identifiers as value types, and how they are derived so that no two things ever share one."""
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Iterable
+from typing import Annotated, Final, NewType
+
+from pydantic import StringConstraints
+
+ConversationId = NewType("ConversationId", str)
+"""The key that one actor owns: 26 characters of lower-case base32."""
+
+SessionId = NewType("SessionId", str)
+"""One generation of a conversation: `<conversation_id>.<generation>`."""
+
+InputId = NewType("InputId", str)
+"""The idempotency key of a message or command within its conversation."""
+
+MessageKey = NewType("MessageKey", str)
+"""A message's identity within its conversation, whichever chat it came from."""
+
+Partition = NewType("Partition", int)
+"""One of the partition queues, counted from 0."""
+
+_CONVERSATION: Final = r"[a-z2-7]{26}"
+_ABSENT: Final = b"\xff\xff\xff\xff"
+
+ConversationIdField = Annotated[ConversationId, StringConstraints(pattern=rf"^{_CONVERSATION}$")]
+SessionIdField = Annotated[SessionId, StringConstraints(pattern=rf"^{_CONVERSATION}\.[1-9][0-9]{{0,8}}$")]
+
+
+def digest_of(parts: Iterable[str | None]) -> str:
+    """Return a 128-bit BLAKE2b of `parts` as 26 characters of lower-case base32.
+
+    Each part is preceded by its length as four big-endian bytes (an absent part is the length 0xFFFFFFFF alone),
+    so that no two different sequences of parts have the same encoding.
+    """
+    encoded = bytearray()
+    for part in parts:
+        if part is None:
+            encoded += _ABSENT
+        else:
+            raw = part.encode()
+            encoded += len(raw).to_bytes(4, "big") + raw
+    digest = hashlib.blake2b(encoded, digest_size=16).digest()
+    return base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+def session_id_for(conversation_id: ConversationId, generation: int) -> SessionId:
+    """Return the id of the conversation's `generation`-th session, counted from 1."""
+    return SessionId(f"{conversation_id}.{generation}")
+
+
+def conversation_of(session_id: SessionId) -> ConversationId:
+    """Return the conversation that a session belongs to."""
+    return ConversationId(session_id.partition(".")[0])
+
+
+def generation_of(session_id: SessionId) -> int:
+    """Return which session of its conversation this is, counted from 1."""
+    return int(session_id.partition(".")[2])
+
+
+def partition_for(conversation_id: ConversationId, partitions: int) -> Partition:
+    """Return the partition of a conversation: `crc32(conversation_id) % partitions`, the same in any language.
+
+    CRC-32 as in zlib, gzip and PNG (ISO 3309), over the ASCII bytes of the id.
+    """
+    return Partition(zlib.crc32(conversation_id.encode()) % partitions)

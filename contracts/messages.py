@@ -1,0 +1,163 @@
+"""Chat messages: what comes in from a channel, what goes out to one, what a session keeps."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contracts.address import Address
+from contracts.base import Contract, Id, Name, Text, Timestamp
+from contracts.ids import InputId, MessageKey, digest_of
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    USER = "user"
+    """A person on a channel."""
+    ASSISTANT = "assistant"
+    """The bot or agent; its messages go out to the channel."""
+    SYSTEM = "system"
+    """Instructions and notices that no one typed."""
+    TOOL = "tool"
+    """The result of a tool that the agent called."""
+
+
+class AttachmentKind(StrEnum):
+    """What an attachment is, for whoever renders it."""
+
+    IMAGE = "image"
+    """A picture."""
+    AUDIO = "audio"
+    """Sound, a voice message for example."""
+    VIDEO = "video"
+    """A film."""
+    FILE = "file"
+    """Any other file."""
+    LOCATION = "location"
+    """A place; the uri is a `geo:` one (RFC 5870)."""
+    STICKER = "sticker"
+    """A sticker of the platform."""
+
+
+class Attachment(Contract):
+    """Something that came with a message, by reference: its bytes never travel on the bus."""
+
+    kind: AttachmentKind = AttachmentKind.FILE
+    uri: str = Field(min_length=1, max_length=2048, description="Where the bytes are.")
+    media_type: Name | None = Field(default=None, description="RFC 6838 media type, such as image/png.")
+    name: Name | None = Field(default=None, description="File name shown to people.")
+    size: int | None = Field(default=None, ge=0, description="Bytes.")
+
+
+Attachments = Annotated[tuple[Attachment, ...], Field(max_length=64)]
+
+
+class TextContent(Contract):
+    """Something said: text, attachments or both."""
+
+    kind: Literal["text"] = "text"
+    text: Text = ""
+    attachments: Attachments = ()
+    reply_to: Id | None = Field(default=None, description="The platform's id of the message replied to.")
+
+
+class CommandContent(Contract):
+    """A chat command such as `/start now`: name `start`, arguments `now`."""
+
+    kind: Literal["command"] = "command"
+    name: Id
+    arguments: Text = ""
+
+
+class EditContent(Contract):
+    """An earlier message now says something else."""
+
+    kind: Literal["edit"] = "edit"
+    target: Id = Field(description="The platform's id of the edited message.")
+    text: Text = ""
+    attachments: Attachments = ()
+
+
+class DeleteContent(Contract):
+    """An earlier message was taken back."""
+
+    kind: Literal["delete"] = "delete"
+    target: Id = Field(description="The platform's id of the deleted message.")
+
+
+class ReactionContent(Contract):
+    """Someone reacted to an earlier message, or took the reaction back."""
+
+    kind: Literal["reaction"] = "reaction"
+    target: Id = Field(description="The platform's id of the message reacted to.")
+    reaction: Id = Field(description="An emoji, or the platform's name of one.")
+    removed: bool = False
+
+
+SpokenContent = Annotated[TextContent | CommandContent, Field(discriminator="kind")]
+Content = Annotated[
+    TextContent | CommandContent | EditContent | DeleteContent | ReactionContent,
+    Field(discriminator="kind"),
+]
+
+
+def message_key_for(address: Address, message_id: str) -> MessageKey:
+    """Return the identity of a message: platforms promise unique message ids within an account's chat only."""
+    return MessageKey(digest_of((address.platform, address.account, address.chat, message_id)))
+
+
+class InboundMessage(Contract):
+    """A message from a channel. It needs nothing but what the platform told."""
+
+    kind: Literal["message"] = "message"
+    address: Address
+    message_id: Id = Field(description="The platform's id of this message (or of this edit, deletion, reaction).")
+    sent_at: Timestamp = Field(description="When it was sent, by the platform's clock; with a time zone.")
+    sender_name: Name | None = Field(default=None, description="The sender's name as shown to people.")
+    content: Content
+
+    @property
+    def key(self) -> MessageKey:
+        """The identity of this message within its conversation."""
+        return message_key_for(self.address, self.message_id)
+
+    def input_id(self) -> InputId:
+        """Return the idempotency key: the same for every delivery of the same message, whoever publishes it."""
+        address = self.address
+        parts = (
+            "message",
+            address.platform,
+            address.account,
+            address.chat,
+            self.content.kind,
+            self.message_id,
+        )
+        return InputId(digest_of(parts))
+
+
+class SessionMessage(Contract):
+    """A message as a session's history keeps it."""
+
+    key: MessageKey
+    message_id: Id
+    role: Role
+    address: Address | None = Field(
+        default=None,
+        description="Where it came from; for an outgoing message, where it goes. Replies never go anywhere else.",
+    )
+    author: Name | None = Field(default=None, description="The author's name as shown to people.")
+    sent_at: Timestamp
+    content: SpokenContent
+
+
+class OutboundMessage(Contract):
+    """What a bot says: appended to the session, announced as a reply, delivered by the channel's adapter."""
+
+    role: Role = Role.ASSISTANT
+    address: Address | None = Field(
+        default=None, description="Where it goes; without one, to where the session's last message came from."
+    )
+    message_id: Id | None = Field(default=None, description="Its id if it has one; by default the command's id.")
+    author: Name | None = None
+    content: SpokenContent

@@ -1,0 +1,91 @@
+"""A session's state: what its events add up to."""
+
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field, JsonValue
+
+from contracts.address import Address
+from contracts.base import Announced, Timestamp
+from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
+
+RECENT_INPUTS: Final = 64
+"""How many applied input ids a head carries. The log knows all of them; these spare it the question."""
+
+
+class SessionStatus(StrEnum):
+    """Where a session is in its life."""
+
+    ACTIVE = "active"
+    """It takes part in a conversation."""
+    IDLE = "idle"
+    """Nothing happened for a while; the next message makes it active again."""
+    SUSPENDED = "suspended"
+    """Set aside by an operator or a rule; messages are kept, it stays suspended."""
+    EXPIRED = "expired"
+    """Its time ran out; the next message starts the conversation's next session."""
+    ARCHIVED = "archived"
+    """Expired and moved to the archive."""
+    CLOSED = "closed"
+    """Ended: by a command, a reset, or superseded by a new one."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether messages still go into the session."""
+        return self in _LIVE
+
+
+class FailurePolicy(StrEnum):
+    """What an input that failed for good means for those behind it in its conversation."""
+
+    SKIP = "skip"
+    """It is parked, the conversation goes on."""
+    BLOCK = "block"
+    """It is parked, and so is all that follows it, until it was replayed with success or the session unblocked."""
+
+
+FAILURE_POLICY_KEY: Final = "on_failure"
+"""The key of a session's metadata that sets its failure policy, in place of the workers' setting."""
+
+_LIVE: Final = frozenset({SessionStatus.ACTIVE, SessionStatus.IDLE, SessionStatus.SUSPENDED})
+
+
+class SessionState(Announced):
+    """The current state of a conversation's latest session: its head.
+
+    `version` is the conversation's last commit that this state contains; `sequence` is the session's last event.
+    A conversation in which nothing happened yet has generation 0 and version 0.
+    """
+
+    conversation_id: ConversationIdField
+    generation: int = Field(default=0, ge=0, description="Which session of the conversation, from 1.")
+    version: int = Field(default=0, ge=0, description="Commits of the conversation up to this state.")
+    epoch: int = Field(default=0, ge=0, description="The partition epoch of the last commit.")
+    sequence: int = Field(default=0, ge=0, description="Events of this session up to this state.")
+    first_version: int = Field(default=0, ge=0, description="The commit that started this session.")
+    status: SessionStatus = SessionStatus.CLOSED
+    address: Address | None = Field(default=None, description="Where the last message came from.")
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    message_count: int = Field(default=0, ge=0)
+    created_at: Timestamp | None = None
+    last_activity: Timestamp | None = Field(default=None, description="When the last event was committed.")
+    blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")
+    recent_inputs: tuple[InputId, ...] = Field(default=(), description="The last inputs applied, oldest first.")
+
+    @classmethod
+    def empty(cls, conversation_id: ConversationId) -> "SessionState":
+        """Return the state of a conversation in which nothing happened yet."""
+        return cls(conversation_id=conversation_id)
+
+    @property
+    def session_id(self) -> SessionId:
+        """The session's id. Raises ValueError while there is no session."""
+        if not self.generation:
+            raise ValueError(f"conversation {self.conversation_id} has no session yet")
+        return session_id_for(self.conversation_id, self.generation)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a session that takes messages."""
+        return self.generation > 0 and self.status.is_live

@@ -1,0 +1,92 @@
+"""The names that AgentBus is seen by: one list of metrics, one list of log actions.
+
+Labels are bounded sets: never an id, which would make one time series for each session.
+"""
+
+from enum import StrEnum
+from typing import Final, Literal
+
+from contracts.base import Contract
+
+
+class Metric(Contract):
+    """A metric, in Prometheus's conventions: base units, `_total` for counters."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+INPUTS: Final = Metric(
+    name="agentbus_inputs_total",
+    type="counter",
+    help="Inputs handled by session workers, by outcome: committed, repeated, refused, parked.",
+    labels=("outcome",),
+)
+COMMITS: Final = Metric(name="agentbus_commits_total", type="counter", help="Commits appended to the log.")
+EVENTS: Final = Metric(name="agentbus_events_total", type="counter", help="Events announced and confirmed.")
+CONFLICTS: Final = Metric(
+    name="agentbus_conflicts_total",
+    type="counter",
+    help="Commits refused because another writer was first, or an input was committed before.",
+)
+ROUND_SECONDS: Final = Metric(
+    name="agentbus_round_seconds",
+    type="histogram",
+    help="Seconds from taking a batch of turns to its last acknowledgement.",
+)
+ROUND_TURNS: Final = Metric(
+    name="agentbus_round_turns", type="histogram", help="Conversations committed together in one round."
+)
+LIVE_ACTORS: Final = Metric(
+    name="agentbus_live_actors", type="gauge", help="Conversations whose state this worker holds in memory."
+)
+ROUTED: Final = Metric(name="agentbus_ingress_routed_total", type="counter", help="Inputs routed from the ingress.")
+
+METRICS: Final = (INPUTS, COMMITS, EVENTS, CONFLICTS, ROUND_SECONDS, ROUND_TURNS, LIVE_ACTORS, ROUTED)
+
+
+class Action(StrEnum):
+    """The `event` field of a log line: what happened, for searching."""
+
+    WORKER_STARTED = "worker_started"
+    """A worker takes inputs."""
+    WORKER_DRAINING = "worker_draining"
+    """It finishes what is in flight and takes no more."""
+    WORKER_CLOSED = "worker_closed"
+    """It let go of everything."""
+    WORKER_FAILED = "worker_failed"
+    """It can't go on; its process should be restarted."""
+    ROUND_FAILED = "round_failed"
+    """A batch failed unexpectedly; its inputs are tried one by one."""
+    INPUT_PARKED = "input_parked"
+    """An input was taken out of the flow, with its reason."""
+    PARKED_RECORDED = "parked_recorded"
+    """A parked input reached the store."""
+    COMMIT_CONFLICT = "commit_conflict"
+    """Another writer was first; the conversation is loaded and decided again."""
+    FENCED = "fenced"
+    """A partition has a later owner: this worker dropped what came by it and got in line again."""
+    LOOP_STALLED = "loop_stalled"
+    """The event loop stood still for too long: everything in hand was dropped, to be delivered again."""
+    PARTITION_STOPPED = "partition_stopped"
+    """Too many inputs in a row were parked: the partition is not worked on until the worker is started again."""
+    PARTITION_CHANGE_FAILED = "partition_change_failed"
+    """A partition could not be taken up or handed back; it is tried again after the next heartbeat."""
+    PARTITIONS_RELEASED = "partitions_released"
+    """The store took no heartbeat for long: this worker let go of its partitions, others may do better."""
+    HEARTBEAT_MISSED = "heartbeat_missed"
+    """The store did not take a heartbeat."""
+    RETRYING = "retrying"
+    """Store or broker failed for the moment; the same call is made again."""
+    CONSUMER_LOST = "consumer_lost"
+    """A queue's consumer ended by itself; it will be started again."""
+    BROKER_WAITING = "broker_waiting"
+    """The broker does not answer yet."""
+    STORE_WAITING = "store_waiting"
+    """The store does not answer yet."""
+    EVENT_UNKNOWN = "event_unknown"
+    """A subscriber passed over a kind of event that its release does not know."""
+    HANDLER_FAILED = "handler_failed"
+    """A subscriber's handler raised; the event is delivered again or parked."""

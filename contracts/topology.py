@@ -1,0 +1,141 @@
+"""The bus topology as data: exchanges, queues and their arguments. Plain RabbitMQ, no plugin."""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from contracts.base import Contract
+from contracts.ids import ConversationId, Partition, partition_for
+
+DEFAULT_PARTITIONS: Final = 64
+MAX_PARTITIONS: Final = 4096
+DELIVERY_LIMIT: Final = 1000
+"""Deliveries of one message before the broker dead-letters it. Explicit, because without a limit a quorum queue puts a
+requeued message at the back; high, because every hand-back of a partition counts as one."""
+
+PARKED_DELIVERY_LIMIT: Final = 1_000_000_000
+"""The parking queue is the end of the road: nothing may be dropped from it however often its recorder dies."""
+
+Arguments = dict[str, str | int | bool]
+
+
+class Exchange(Contract):
+    """An exchange to declare; always durable."""
+
+    name: str
+    type: Literal["direct", "topic", "fanout"]
+
+
+class Binding(Contract):
+    """Which routing key of which exchange leads to a queue."""
+
+    exchange: str
+    routing_key: str
+
+
+class Queue(Contract):
+    """A queue to declare; always durable."""
+
+    name: str
+    arguments: Arguments
+    bindings: tuple[Binding, ...] = ()
+
+
+class Topology(Contract):
+    """Names and arguments of everything that AgentBus declares on the broker."""
+
+    prefix: str = Field(default="agentbus", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1, le=MAX_PARTITIONS)
+    delivery_limit: int = Field(default=DELIVERY_LIMIT, ge=1)
+
+    @property
+    def inbound(self) -> str:
+        """The direct exchange for messages and commands; the routing key is the partition."""
+        return f"{self.prefix}.inbound"
+
+    @property
+    def ingress(self) -> str:
+        """Exchange and queue for publishers that don't compute partitions."""
+        return f"{self.prefix}.ingress"
+
+    @property
+    def events(self) -> str:
+        """The topic exchange that session events are announced on."""
+        return f"{self.prefix}.events"
+
+    @property
+    def parked(self) -> str:
+        """Exchange and queue for inputs on their way to the parked record in the store."""
+        return f"{self.prefix}.parked"
+
+    def partition_of(self, conversation_id: ConversationId) -> Partition:
+        """Return the conversation's partition."""
+        return partition_for(conversation_id, self.partitions)
+
+    def partition_queue(self, partition: Partition) -> str:
+        """Return the name of a partition's queue."""
+        return f"{self.prefix}.inbound.{partition}"
+
+    def subscription_queue(self, name: str) -> str:
+        """Return the name of a durable subscription's queue."""
+        return f"{self.prefix}.subscription.{name}"
+
+    def all_partitions(self) -> tuple[Partition, ...]:
+        """Return every partition, in order."""
+        return tuple(Partition(number) for number in range(self.partitions))
+
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """Return the exchanges to declare."""
+        return (
+            Exchange(name=self.inbound, type="direct"),
+            Exchange(name=self.ingress, type="fanout"),
+            Exchange(name=self.events, type="topic"),
+            Exchange(name=self.parked, type="fanout"),
+        )
+
+    def queues(self) -> tuple[Queue, ...]:
+        """Return the queues to declare: parking, ingress, then the partitions in order."""
+        return (
+            Queue(
+                name=self.parked,
+                arguments=QUORUM | {"x-delivery-limit": PARKED_DELIVERY_LIMIT},
+                bindings=(Binding(exchange=self.parked, routing_key=""),),
+            ),
+            Queue(
+                name=self.ingress,
+                arguments=self._ordered(),
+                bindings=(Binding(exchange=self.ingress, routing_key=""),),
+            ),
+            *(
+                Queue(
+                    name=self.partition_queue(partition),
+                    arguments=self._ordered(),
+                    bindings=(Binding(exchange=self.inbound, routing_key=str(partition)),),
+                )
+                for partition in self.all_partitions()
+            ),
+        )
+
+    def subscription(self, name: str, patterns: tuple[str, ...]) -> Queue:
+        """Return the queue of a durable subscription to the event topics `patterns`."""
+        return Queue(
+            name=self.subscription_queue(name),
+            arguments=self._dead_lettering(),
+            bindings=tuple(Binding(exchange=self.events, routing_key=pattern) for pattern in patterns),
+        )
+
+    def _ordered(self) -> Arguments:
+        """Return the arguments of a queue that is consumed in order, by one consumer at a time."""
+        return self._dead_lettering() | {"x-single-active-consumer": True}
+
+    def _dead_lettering(self) -> Arguments:
+        """Return the arguments of a queue that never drops: what fails for good goes to the parking queue."""
+        return QUORUM | {
+            "x-delivery-limit": self.delivery_limit,
+            "x-overflow": "reject-publish",
+            "x-dead-letter-exchange": self.parked,
+            "x-dead-letter-strategy": "at-least-once",
+        }
+
+
+QUORUM: Final[Arguments] = {"x-queue-type": "quorum"}
