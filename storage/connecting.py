@@ -1,0 +1,56 @@
+"""Getting to a store that may not be there yet."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential,
+    wait_random,
+)
+
+from contracts.errors import StoreUnavailable
+from contracts.telemetry import Action
+
+_log = structlog.get_logger()
+
+
+def mask_url(url: str) -> str:
+    """Return `url` without its password and without its options, which may hold secrets too.
+
+    Everything before the last `@` counts as credentials, so that an unescaped password does not show either.
+    """
+    scheme, _, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user = credentials.partition(":")[0] if ":" in credentials else ""
+    return f"{scheme}://{f'{user}:***@' if at else ''}{place.partition('?')[0]}"
+
+
+async def connect_patiently(attempt: Callable[[], Awaitable[None]], *, target: str, timeout: float, hint: str) -> None:
+    """Call `attempt` until it does not raise StoreUnavailable, for `timeout` seconds.
+
+    Raises StoreUnavailable, naming `target` and ending in `hint`, if it never came; other errors at once.
+    """
+    deadline = time.monotonic() + timeout
+
+    def waiting(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        left = round(max(0.0, deadline - time.monotonic()), 1)
+        _log.warning(Action.STORE_WAITING, url=target, seconds_left=left, error=str(error))
+
+    try:
+        async for step in AsyncRetrying(
+            retry=retry_if_exception_type(StoreUnavailable),
+            stop=stop_after_delay(timeout),
+            wait=wait_exponential(multiplier=0.2, max=2.0) + wait_random(0, 0.2),
+            before_sleep=waiting,
+            reraise=True,
+        ):
+            with step:
+                await attempt()
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"no answer from {target} in {timeout:g} s: {hint} (last error: {error})") from error

@@ -1,0 +1,51 @@
+"""Which store a URL means."""
+
+from collections.abc import Callable
+from typing import Final
+
+from contracts.errors import ConfigurationError
+from storage.connecting import mask_url
+from storage.memory import MemoryStore
+from storage.mongo import MongoStore
+from storage.options import MongoDriver, StoreOptions
+from storage.port import Store
+from storage.sql import SqlStore
+
+StoreFactory = Callable[[str, StoreOptions], Store]
+
+_LATER: Final = ("file", "mysql", "postgresql", "redis")
+
+_factories: Final[dict[str, StoreFactory]] = {
+    "memory": lambda _url, _options: MemoryStore(),
+    "mongodb": MongoStore,
+    "mongodb+srv": MongoStore,
+    "sqlite": SqlStore,
+}
+
+
+def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout: float = 30.0) -> Store:
+    """Return the store at `url`, not connected yet: enter it, or await its `start`.
+
+    URLs: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `mongodb://host:port/database` (also
+    `mongodb+srv`; the database is `agentbus` if none is named), and those of `register_store`.
+    `connect_timeout` is how many seconds `start` waits for a server that is not there yet.
+    Raises ConfigurationError for a URL that no store here understands.
+    """
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower()
+    if not separator:
+        raise ConfigurationError(f"a store's URL is like <scheme>://<place>; schemes are {_known()}")
+    if factory := _factories.get(scheme):
+        return factory(url, StoreOptions(mongo_driver=mongo_driver, connect_timeout=connect_timeout))
+    if scheme in _LATER:
+        raise ConfigurationError(f"{scheme}:// stores come in a later release; now there are {_known()}")
+    raise ConfigurationError(f"no store is known for {mask_url(url)}: schemes are {_known()}")
+
+
+def register_store(scheme: str, factory: StoreFactory) -> None:
+    """Let `open_store` hand URLs of `scheme` to `factory`. The last one registered for a scheme counts."""
+    _factories[scheme.lower()] = factory
+
+
+def _known() -> str:
+    return ", ".join(f"{scheme}://" for scheme in sorted(_factories))

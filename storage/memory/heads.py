@@ -1,0 +1,41 @@
+"""The heads in memory."""
+
+from collections.abc import Sequence
+
+from contracts.history import Page, SessionFilter
+from contracts.ids import SessionId
+from contracts.session import SessionState
+from storage.memory.base import MemoryBase
+from storage.memory.listing import listed
+from storage.paging import check_limit, listed_at, position_of, sessions_page
+
+
+class MemoryHeads(MemoryBase):
+    """The section of the heads."""
+
+    async def save_heads(self, heads: Sequence[SessionState]) -> None:
+        for head in heads:
+            kept = self._heads.get(head.session_id)
+            if kept is None or kept.version <= head.version:
+                self._heads[head.session_id] = head
+                latest = self._latest.get(head.conversation_id)
+                if latest is None or latest.generation <= head.generation:
+                    self._latest[head.conversation_id] = head
+
+    async def head(self, session: SessionId) -> SessionState | None:
+        return self._heads.get(session)
+
+    async def list_sessions(
+        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionState]:
+        check_limit(limit)
+        after = position_of("sessions", cursor)
+        matching = (head for head in self._heads.values() if _matches(head, where))
+        found = listed(matching, lambda head: (listed_at(head), head.session_id), after)
+        return sessions_page(found[: limit + 1], limit)
+
+
+def _matches(head: SessionState, where: SessionFilter) -> bool:
+    values = head.address.model_dump() if head.address else {}
+    values |= {"status": head.status, "conversation_id": head.conversation_id}
+    return all(values.get(name) == wanted for name, wanted in where.model_dump(exclude_none=True).items())

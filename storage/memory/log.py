@@ -1,0 +1,60 @@
+"""The log in memory."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from contracts.errors import DuplicateInput, StoreError, VersionConflict
+from contracts.events import Commit
+from contracts.ids import ConversationId, InputId, MessageKey
+from storage.memory.base import MemoryBase
+from storage.paging import check_limit
+from storage.port import Loaded
+
+
+class MemoryLog(MemoryBase):
+    """The section of the log."""
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        return [self._append(commit) for commit in commits]
+
+    def _append(self, commit: Commit) -> StoreError | None:
+        log, inputs = self._log[commit.conversation_id], self._inputs[commit.conversation_id]
+        if commit.version in log:
+            return VersionConflict()
+        if not inputs.keys().isdisjoint(commit.inputs):
+            return DuplicateInput()
+        log[commit.version] = commit
+        inputs.update(dict.fromkeys(commit.inputs, commit))
+        return None
+
+    async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+        return {conversation: self._load(conversation) for conversation in conversations}
+
+    def _load(self, conversation: ConversationId) -> Loaded:
+        head = self._latest.get(conversation)
+        log = self._log.get(conversation, {})
+        after = sorted(version for version in log if version > (head.version if head else 0))
+        return Loaded(head=head, commits=tuple(log[version] for version in after))
+
+    async def read_log(
+        self,
+        conversation: ConversationId,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Commit]:
+        check_limit(limit)
+        log = self._log.get(conversation, {})
+        wanted = [version for version in log if first <= version and (last is None or version <= last)]
+        return [log[version] for version in sorted(wanted, reverse=newest)[:limit]]
+
+    async def commits_of_inputs(
+        self, conversation: ConversationId, inputs: Collection[InputId]
+    ) -> Mapping[InputId, Commit]:
+        known = self._inputs.get(conversation, {})
+        return {input_id: known[input_id] for input_id in inputs if input_id in known}
+
+    async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
+        log = self._log.get(conversation, {})
+        return [log[version] for version in sorted(log) if not log[version].targets.isdisjoint(targets)]

@@ -1,0 +1,50 @@
+"""The parked inputs in memory."""
+
+from contracts.history import Page
+from contracts.ids import ConversationId
+from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.memory.base import MemoryBase
+from storage.memory.listing import listed
+from storage.paging import check_limit, parked_page, position_of
+from storage.port import LISTED_BODY
+
+
+class MemoryParked(MemoryBase):
+    """The section of the parked inputs."""
+
+    async def park(self, parked: ParkedInput) -> None:
+        kept = self._parked.get(parked.parked_id)
+        changed = {"status": ParkedStatus.PARKED, "attempts": kept.attempts + 1 if kept else parked.attempts}
+        self._parked[parked.parked_id] = parked.model_copy(update=changed)
+
+    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
+        return self._parked.get(parked_id)
+
+    async def list_parked(
+        self,
+        status: ParkedStatus | None = None,
+        *,
+        conversation: ConversationId | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[ParkedInput]:
+        check_limit(limit)
+        after = position_of("parked", cursor)
+        matching = (
+            item
+            for item in self._parked.values()
+            if status in {None, item.status} and conversation in {None, item.conversation_id}
+        )
+        found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
+        return parked_page([_cut(item) for item in found[: limit + 1]], limit)
+
+    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        kept = self._parked.get(parked_id)
+        if kept is None:
+            return False
+        self._parked[parked_id] = kept.model_copy(update={"status": status})
+        return True
+
+
+def _cut(parked: ParkedInput) -> ParkedInput:
+    return parked.model_copy(update={"body": parked.body[:LISTED_BODY]})

@@ -1,0 +1,149 @@
+"""Between contracts and documents.
+
+A commit is `{_id: {c: conversation, v: version}, epoch, at, inputs, events, targets}`; `inputs` and `targets` are left
+out when empty. A head holds the state's fields, its session id as `_id`, and `listed_at` to sort by. Keys that users
+choose (of data and metadata) are percent-encoded where `$` or `.` could be taken for MongoDB's own syntax.
+A parked input holds the beginning of its `body` and the `body_size` of all of it; the rest is in pieces.
+What a later release wrote is read without the fields that this one does not know.
+"""
+
+from typing import Any, Final
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pydantic import JsonValue
+
+from contracts.events import Commit
+from contracts.ids import ConversationId, Partition
+from contracts.members import Member, WorkerId
+from contracts.parked import ParkedId, ParkedInput
+from contracts.session import SessionState
+from storage.mongo.driver import Document
+from storage.paging import listed_at
+from storage.port import LISTED_BODY
+
+MAX_DOCUMENT: Final = 16 * 1024 * 1024
+"""Bytes that a document may have; MongoDB's limit."""
+
+MAX_VERSION: Final = bson.Int64(2**63 - 1)
+_JSON_FIELDS: Final = ("data", "metadata", "values")
+
+
+def commit_id(conversation: ConversationId, version: int) -> Document:
+    """Return the `_id` of a commit. The order of its keys matters: embedded documents compare field by field."""
+    return {"c": conversation, "v": version}
+
+
+def commit_document(commit: Commit) -> RawBSONDocument:
+    """Return the document of a commit, encoded, so that one that can't be kept does not spoil a batch.
+
+    Raises BSONError or OverflowError for a value that BSON can't hold, ValueError for a document over the limit.
+    """
+    document: Document = {
+        "_id": commit_id(commit.conversation_id, commit.version),
+        "epoch": commit.epoch,
+        "at": commit.at,
+        "inputs": list(commit.inputs),
+        "events": [_escaped(event.model_dump()) for event in commit.events],
+        "targets": sorted(commit.targets),
+    }
+    for name in ("inputs", "targets"):
+        if not document[name]:
+            del document[name]
+    raw = bson.encode(document)
+    if len(raw) > MAX_DOCUMENT:
+        raise ValueError(f"a commit of {len(raw)} bytes, the limit is {MAX_DOCUMENT}")
+    return RawBSONDocument(raw)
+
+
+def to_commit(document: Document) -> Commit:
+    """Read the document of a commit."""
+    identity = document["_id"]
+    fields = {
+        "conversation_id": identity["c"],
+        "version": identity["v"],
+        "inputs": document.get("inputs", ()),
+        "events": [_unescaped(event) for event in document["events"]],
+    }
+    return Commit.model_validate(document | fields, extra="ignore")
+
+
+def head_document(head: SessionState) -> Document:
+    """Return the document of a head."""
+    return {"_id": head.session_id, "listed_at": listed_at(head)} | _escaped(head.model_dump())
+
+
+def to_head(document: Document) -> SessionState:
+    """Read the document of a head."""
+    return SessionState.model_validate(_unescaped(document), extra="ignore")
+
+
+def parked_document(parked: ParkedInput) -> Document:
+    """Return the document of a parked input: with the beginning of its body."""
+    document = parked.model_dump()
+    return (
+        {"_id": document.pop("parked_id")}
+        | document
+        | {"body": parked.body[:LISTED_BODY], "body_size": len(parked.body)}
+    )
+
+
+def piece_id(parked_id: ParkedId, number: int) -> Document:
+    """Return the `_id` of a piece of a parked input's body."""
+    return {"p": parked_id, "n": number}
+
+
+def to_parked(document: Document) -> ParkedInput:
+    """Read the document of a parked input."""
+    return ParkedInput.model_validate(document | {"parked_id": document["_id"]}, extra="ignore")
+
+
+def member_id(group: str, worker: WorkerId) -> Document:
+    """Return the `_id` of a member: its group first, as members are asked for by group."""
+    return {"g": group, "w": worker}
+
+
+def member_fields(member: Member) -> Document:
+    """Return what a member says of itself, without its identity and what the server adds."""
+    return member.model_dump(exclude={"worker_id", "seen_at"})
+
+
+def to_member(document: Document) -> Member:
+    """Read the document of a member."""
+    return Member.model_validate(document | {"worker_id": document["_id"]["w"]}, extra="ignore")
+
+
+def epoch_id(group: str, partition: Partition) -> Document:
+    """Return the `_id` of a partition's epoch."""
+    return {"g": group, "p": partition}
+
+
+def _escaped(document: Document) -> Document:
+    return document | {name: _escape(document[name]) for name in _JSON_FIELDS if document.get(name)}
+
+
+def _unescaped(document: Document) -> Document:
+    return document | {name: _unescape(document[name]) for name in _JSON_FIELDS if document.get(name)}
+
+
+def _escape(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {_escape_key(key): _escape(item) for key, item in value.items()}
+    return [_escape(item) for item in value] if isinstance(value, list) else value
+
+
+def _unescape(value: Any) -> JsonValue:
+    if isinstance(value, dict):
+        return {_unescape_key(key): _unescape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unescape(item) for item in value]
+    # The client reads 64-bit integers as a type of its own.
+    return int(value) if isinstance(value, bson.Int64) else value
+
+
+def _escape_key(key: str) -> str:
+    return key.replace("%", "%25").replace("$", "%24").replace(".", "%2E")
+
+
+def _unescape_key(key: str) -> str:
+    return key.replace("%2E", ".").replace("%24", "$").replace("%25", "%") if "%" in key else key

@@ -1,0 +1,117 @@
+"""The two clients for MongoDB, cut down to what both do alike. The only place that knows which one it is.
+
+motor reached its end of life in May 2026; PyMongo's AsyncMongoClient is its successor. Cursors of `find` have the same
+calls in both; in PyMongo `aggregate` and `close` are awaited.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
+
+from storage.options import MongoDriver
+
+Document = dict[str, Any]
+Filter = Mapping[str, Any]
+Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Sorting = Sequence[tuple[str, int]]
+
+DEFAULT_DATABASE = "agentbus"
+
+
+class Cursor(Protocol):
+    """What a query will find."""
+
+    def sort(self, key_or_list: Sorting) -> Self: ...
+    def limit(self, limit: int) -> Self: ...
+    async def to_list(self, length: int | None = None) -> list[Document]: ...
+
+
+class UpdateResult(Protocol):
+    """What an update did."""
+
+    @property
+    def matched_count(self) -> int: ...
+
+
+class Collection(Protocol):
+    """The calls on a collection that both clients have."""
+
+    def find(self, where: Filter, projection: Filter | None = None, /) -> Cursor: ...
+    async def find_one(self, where: Filter, /) -> Document | None: ...
+    async def insert_one(self, document: Mapping[str, Any]) -> Any: ...
+    async def insert_many(self, documents: Sequence[Any], ordered: bool = True) -> Any: ...
+    async def update_one(self, where: Filter, update: Update, /) -> UpdateResult: ...
+    async def find_one_and_update(
+        self, where: Filter, update: Update, /, *, upsert: bool, return_document: bool
+    ) -> Document: ...
+    async def replace_one(self, where: Filter, document: Mapping[str, Any], /, *, upsert: bool) -> Any: ...
+    async def delete_one(self, where: Filter, /) -> Any: ...
+    async def bulk_write(self, requests: Sequence[Any], ordered: bool = True) -> Any: ...
+    async def create_indexes(self, indexes: Sequence[Any]) -> list[str]: ...
+
+
+class Connection(ABC):
+    """A client and its database. Made inside the event loop that uses it."""
+
+    _client: Any
+
+    def __init__(self) -> None:
+        self._database = self._client.get_default_database(default=DEFAULT_DATABASE)
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection of the database."""
+        collection: Collection = self._database[name]
+        return collection
+
+    async def command(self, name: str) -> Document:
+        """Run a command that takes no arguments."""
+        answer: Document = await self._database.command(name)
+        return answer
+
+    @abstractmethod
+    async def aggregate(self, name: str, pipeline: Sequence[Filter]) -> list[Document]:
+        """Run an aggregation on the collection `name` and return all it gives."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of the connections."""
+
+
+class MotorConnection(Connection):
+    """Through motor."""
+
+    def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
+        self._client = AsyncIOMotorClient(url, **settings)
+        super().__init__()
+
+    async def aggregate(self, name: str, pipeline: Sequence[Filter]) -> list[Document]:
+        found: list[Document] = await self._database[name].aggregate(pipeline).to_list(None)
+        return found
+
+    async def close(self) -> None:
+        self._client.close()
+
+
+class PyMongoConnection(Connection):
+    """Through PyMongo's own async client."""
+
+    def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
+        self._client = AsyncMongoClient(url, **settings)
+        super().__init__()
+
+    async def aggregate(self, name: str, pipeline: Sequence[Filter]) -> list[Document]:
+        cursor = await self._database[name].aggregate(pipeline)
+        found: list[Document] = await cursor.to_list(None)
+        return found
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def connect(driver: MongoDriver, url: str, settings: Mapping[str, Any]) -> Connection:
+    """Return a connection through the client chosen; it reaches for the server with the first call."""
+    kind = MotorConnection if driver == "motor" else PyMongoConnection
+    return kind(url, settings)

@@ -1,0 +1,116 @@
+"""The log in MongoDB: the collection `log`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import BulkWriteError
+
+from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from contracts.events import Commit
+from contracts.ids import ConversationId, InputId, MessageKey
+from contracts.session import SessionState
+from storage.chunks import chunks
+from storage.mongo.base import MongoBase
+from storage.mongo.codec import MAX_VERSION, commit_document, commit_id, to_commit, to_head
+from storage.mongo.driver import Document
+from storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
+from storage.paging import check_limit
+from storage.port import Loaded
+
+CHUNK = 200
+"""How many conversations one query asks for."""
+
+
+class MongoLog(MongoBase):
+    """The section of the log."""
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        outcome: list[StoreError | None] = [None] * len(commits)
+        documents: list[RawBSONDocument] = []
+        positions: list[int] = []
+        for position, commit in enumerate(commits):
+            try:
+                documents.append(commit_document(commit))
+                positions.append(position)
+            except (BSONError, OverflowError, ValueError) as error:
+                outcome[position] = StoreRejected(f"MongoDB can't keep the commit: {error}")
+        if documents:
+            for index, failure in (await self._insert(documents)).items():
+                outcome[positions[index]] = failure
+        return outcome
+
+    async def _insert(self, documents: Sequence[RawBSONDocument]) -> dict[int, StoreError]:
+        try:
+            with self._errors():
+                await self._collection("log").insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            return {failed["index"]: self._meaning(failed) for failed in write_errors(self._target, error)}
+        return {}
+
+    def _meaning(self, failed: Mapping[str, Any]) -> StoreError:
+        if failed["code"] != DUPLICATE_KEY:
+            return rejected(self._target, failed["code"], failed.get("errmsg", ""))
+        return DuplicateInput() if "inputs" in failed["keyPattern"] else VersionConflict()
+
+    async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+        loaded: dict[ConversationId, Loaded] = {}
+        for chunk in chunks(list(conversations), CHUNK):
+            heads = await self._latest_heads(chunk)
+            after = await self._commits_after(chunk, heads)
+            loaded |= {key: Loaded(head=heads.get(key), commits=tuple(after.get(key, ()))) for key in chunk}
+        return loaded
+
+    async def read_log(
+        self,
+        conversation: ConversationId,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Commit]:
+        query = _versions(conversation, first, MAX_VERSION if last is None else last)
+        cursor = self._collection("log").find(query, {"targets": 0})
+        with self._errors():
+            found = await cursor.sort([("_id", -1 if newest else 1)]).limit(check_limit(limit)).to_list(None)
+        return [to_commit(document) for document in found]
+
+    async def commits_of_inputs(
+        self, conversation: ConversationId, inputs: Collection[InputId]
+    ) -> Mapping[InputId, Commit]:
+        wanted = set(inputs)
+        commits = await self._commits({"_id.c": conversation, "inputs": {"$in": list(wanted)}})
+        return {input_id: commit for commit in commits for input_id in commit.inputs if input_id in wanted}
+
+    async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
+        return await self._commits({"_id.c": conversation, "targets": {"$in": list(targets)}})
+
+    async def _latest_heads(self, conversations: Sequence[ConversationId]) -> dict[ConversationId, SessionState]:
+        pipeline: list[Document] = [
+            {"$match": {"conversation_id": {"$in": list(conversations)}}},
+            {"$sort": {"conversation_id": 1, "generation": -1}},
+            {"$group": {"_id": "$conversation_id", "head": {"$first": "$$ROOT"}}},
+        ]
+        with self._errors():
+            found = await self._opened().aggregate("heads", pipeline)
+        return {group["_id"]: to_head(group["head"]) for group in found}
+
+    async def _commits_after(
+        self, conversations: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState]
+    ) -> dict[ConversationId, list[Commit]]:
+        known = {key: heads[key].version if key in heads else 0 for key in conversations}
+        found: dict[ConversationId, list[Commit]] = {}
+        for commit in await self._commits({"$or": [_versions(key, known[key] + 1, MAX_VERSION) for key in known]}):
+            found.setdefault(commit.conversation_id, []).append(commit)
+        return found
+
+    async def _commits(self, query: Document) -> list[Commit]:
+        with self._errors():
+            found = await self._collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
+        return [to_commit(document) for document in found]
+
+
+def _versions(conversation: ConversationId, first: int, last: int) -> Document:
+    return {"_id": {"$gte": commit_id(conversation, first), "$lte": commit_id(conversation, last)}}

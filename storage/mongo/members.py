@@ -1,0 +1,63 @@
+"""The workers in MongoDB: the collections `members`, `epochs` and `trials`. The clock is the server's: `$$NOW`."""
+
+from typing import Final
+
+from bson import MaxKey
+from pymongo.errors import DuplicateKeyError
+
+from contracts.ids import Partition
+from contracts.members import Member, WorkerId
+from storage.liveness import forgotten_ms, ttl_ms
+from storage.mongo.base import MongoBase
+from storage.mongo.codec import epoch_id, member_fields, member_id, to_member
+from storage.mongo.driver import Document
+
+_COUNT_UP: Final = {"$inc": {"count": 1}}
+
+
+class MongoMembers(MongoBase):
+    """The section of the workers. Members not seen for long are removed by the server, by their `expires_at`."""
+
+    async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
+        # The values are literals: a text that begins with "$" would be taken for a field's name.
+        fields: Document = {name: {"$literal": value} for name, value in member_fields(member).items()}
+        fields |= {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", forgotten_ms(ttl)]}}
+        own = to_member(await self._change("members", member_id(group, member.worker_id), [{"$set": fields}]))
+        # Between the two calls the member's own heartbeat may grow older than a very short ttl.
+        others = [one for one in await self.members(group, ttl=ttl) if one.worker_id != own.worker_id]
+        return sorted([own, *others], key=lambda one: one.worker_id)
+
+    async def members(self, group: str, *, ttl: float) -> list[Member]:
+        query: Document = {
+            "_id": {"$gte": {"g": group}, "$lt": {"g": group, "w": MaxKey()}},
+            "$expr": {"$gte": ["$seen_at", {"$subtract": ["$$NOW", ttl_ms(ttl)]}]},
+        }
+        with self._errors():
+            found = await self._collection("members").find(query).sort([("_id", 1)]).to_list(None)
+        return [to_member(document) for document in found]
+
+    async def leave(self, group: str, worker: WorkerId) -> None:
+        with self._errors():
+            await self._collection("members").delete_one({"_id": member_id(group, worker)})
+
+    async def take_epoch(self, group: str, partition: Partition) -> int:
+        return int((await self._change("epochs", epoch_id(group, partition), _COUNT_UP))["count"])
+
+    async def begin_trial(self, key: str) -> int:
+        return int((await self._change("trials", key, _COUNT_UP))["count"])
+
+    async def end_trial(self, key: str) -> None:
+        with self._errors():
+            await self._collection("trials").delete_one({"_id": key})
+
+    async def _change(self, name: str, identity: Document | str, update: Document | list[Document]) -> Document:
+        """Change the document of this `_id`, or insert it, and return it as it is then."""
+        with self._errors():
+            try:
+                return await self._upsert(name, identity, update)
+            except DuplicateKeyError:  # Another process inserted it for the first time: now there is one.
+                return await self._upsert(name, identity, update)
+
+    async def _upsert(self, name: str, identity: Document | str, update: Document | list[Document]) -> Document:
+        collection = self._collection(name)
+        return await collection.find_one_and_update({"_id": identity}, update, upsert=True, return_document=True)

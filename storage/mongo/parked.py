@@ -1,0 +1,104 @@
+"""The parked inputs in MongoDB: the collection `parked`, and `parked_bodies` for what a list does not show of them."""
+
+from typing import Final
+
+from bson import MaxKey
+from pymongo.errors import DuplicateKeyError
+
+from contracts.errors import StoreRejected
+from contracts.history import Page
+from contracts.ids import ConversationId
+from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.mongo.base import MongoBase
+from storage.mongo.codec import parked_document, piece_id, to_parked
+from storage.mongo.driver import Document
+from storage.paging import Position, check_limit, parked_page, position_of
+from storage.port import LISTED_BODY
+
+PIECE: Final = 8 * 1024 * 1024
+"""Bytes of a piece of a body: half of what a document may have."""
+
+
+class MongoParked(MongoBase):
+    """The section of the parked inputs."""
+
+    async def park(self, parked: ParkedInput) -> None:
+        document = parked_document(parked) | {"status": ParkedStatus.PARKED}
+        with self._errors():
+            if await self._park_again(document):
+                return
+            await self._keep_rest(parked)
+            try:
+                await self._collection("parked").insert_one(document)
+            except DuplicateKeyError:  # Another process parked the same for the first time: now there is one.
+                await self._park_again(document)
+
+    async def _park_again(self, document: Document) -> bool:
+        changed = {
+            name: value for name, value in document.items() if name not in {"_id", "attempts", "body", "body_size"}
+        }
+        update = {"$set": changed, "$inc": {"attempts": 1}}
+        result = await self._collection("parked").update_one({"_id": document["_id"]}, update)
+        return bool(result.matched_count)
+
+    async def _keep_rest(self, parked: ParkedInput) -> None:
+        """Keep what the record does not hold of a body. Before the record: whoever finds that finds all of it."""
+        for number, start in enumerate(range(LISTED_BODY, len(parked.body), PIECE)):
+            identity = piece_id(parked.parked_id, number)
+            piece = {"_id": identity, "body": parked.body[start : start + PIECE]}
+            try:
+                await self._collection("parked_bodies").replace_one({"_id": identity}, piece, upsert=True)
+            except DuplicateKeyError:  # Another process kept the same piece just now.
+                continue
+
+    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
+        with self._errors():
+            document = await self._collection("parked").find_one({"_id": parked_id})
+            if document is None:
+                return None
+            return to_parked(document | {"body": await self._whole_body(document)})
+
+    async def _whole_body(self, document: Document) -> bytes:
+        body: bytes = document["body"]
+        if document["body_size"] > len(body):
+            parked_id: str = document["_id"]
+            pieces = {"_id": {"$gte": {"p": parked_id}, "$lt": {"p": parked_id, "n": MaxKey()}}}
+            found = await self._collection("parked_bodies").find(pieces).sort([("_id", 1)]).to_list(None)
+            body += b"".join(piece["body"] for piece in found)
+        if len(body) != document["body_size"]:
+            raise StoreRejected(
+                f"{self._target}: of parked input {document['_id']} {len(body)} of {document['body_size']} bytes "
+                "are left: restore the collection parked_bodies from a backup"
+            )
+        return body
+
+    async def list_parked(
+        self,
+        status: ParkedStatus | None = None,
+        *,
+        conversation: ConversationId | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[ParkedInput]:
+        check_limit(limit)
+        query: Document = {} if status is None else {"status": status}
+        if conversation is not None:
+            query["conversation_id"] = conversation
+        if after := position_of("parked", cursor):
+            query |= _later(after)
+        found = self._collection("parked").find(query).sort([("parked_at", -1), ("_id", 1)]).limit(limit + 1)
+        with self._errors():
+            return parked_page([to_parked(document) for document in await found.to_list(None)], limit)
+
+    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        with self._errors():
+            result = await self._collection("parked").update_one({"_id": parked_id}, {"$set": {"status": status}})
+        return bool(result.matched_count)
+
+
+def _later(after: Position) -> Document:
+    moment, parked_id = after
+    return {
+        "parked_at": {"$lte": moment},
+        "$or": [{"parked_at": {"$lt": moment}}, {"parked_at": moment, "_id": {"$gt": parked_id}}],
+    }

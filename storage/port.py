@@ -1,0 +1,193 @@
+"""The store port: a log of commits per conversation, a head per session, and the parked inputs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from contracts.errors import StoreError
+from contracts.events import Commit
+from contracts.history import Page, SessionFilter
+from contracts.ids import ConversationId, InputId, MessageKey, Partition, SessionId
+from contracts.members import Member, WorkerId
+from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from contracts.session import SessionState
+
+MAX_PAGE = 1000
+"""The most items a page may ask for."""
+
+LISTED_BODY = 64 * 1024
+"""Bytes that a list shows at most of a parked input's body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is kept of a conversation: its latest session's head, and the commits after it, oldest first."""
+
+    head: SessionState | None = None
+    commits: tuple[Commit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store says of itself."""
+
+    kind: str
+    version: str
+    server_time: datetime
+
+
+class Store(ABC):
+    """Keeps conversations. Opened by `storage.factory.open_store(url)`; used as an async context manager.
+
+    Every call may raise StoreUnavailable (transient: the same call may be made again) or StoreRejected.
+    Whatever a call reports as done survives a crash of the process, and of the server as far as the server promises.
+    Any number of processes may use the same store.
+    """
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Connect, and make what the store needs (tables, indexes). Idempotent."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
+
+    @abstractmethod
+    async def info(self) -> StoreInfo:
+        """Ask the server who it is and what time it has."""
+
+    # The log
+
+    @abstractmethod
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        """Append commits of different conversations; return for each, in order, None or why it was not appended.
+
+        Each commit is appended whole or not at all, whatever happens to the others: VersionConflict if the
+        conversation has a commit of this version already, DuplicateInput if one of its inputs was committed before
+        (at any time, in any commit of the conversation); VersionConflict where both hold; StoreRejected if the store
+        can't hold it, being too large for one. The caller gives contiguous versions: one more than the
+        commit that it loaded last. After StoreUnavailable any of them may have been appended: load to find out.
+        """
+
+    @abstractmethod
+    async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+        """Return what is kept of each conversation; an unknown one gives an empty `Loaded`."""
+
+    @abstractmethod
+    async def read_log(
+        self,
+        conversation: ConversationId,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Commit]:
+        """Return up to `limit` commits with `first <= version <= last`, oldest first, or newest first if asked.
+
+        Raises ValueError for a limit outside 1..MAX_PAGE.
+        """
+
+    @abstractmethod
+    async def commits_of_inputs(
+        self, conversation: ConversationId, inputs: Collection[InputId]
+    ) -> Mapping[InputId, Commit]:
+        """Return, for those of `inputs` that were committed, the commit that holds them."""
+
+    @abstractmethod
+    async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
+        """Return the commits that edit, delete or react to one of `targets`, oldest first."""
+
+    # The heads
+
+    @abstractmethod
+    async def save_heads(self, heads: Sequence[SessionState]) -> None:
+        """Write heads. One that is older (by version) than the one kept for its session changes nothing."""
+
+    @abstractmethod
+    async def head(self, session: SessionId) -> SessionState | None:
+        """Return a session's head as it was last written, or None if there is no such session."""
+
+    @abstractmethod
+    async def list_sessions(
+        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionState]:
+        """Return heads, latest activity first (then by session id); pages stay right while others write.
+
+        Raises ValueError for a limit outside 1..MAX_PAGE or a cursor that this store did not give out.
+        """
+
+    # Parked inputs
+
+    @abstractmethod
+    async def park(self, parked: ParkedInput) -> None:
+        """Record a parked input; its body may be as large as RabbitMQ lets through (128 MiB by default).
+
+        The same one again adds 1 to its attempts and is waiting (`parked`) once more. All but its body, which is the
+        same, is then the latest.
+        """
+
+    @abstractmethod
+    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
+        """Return a parked input with its whole body, or None."""
+
+    @abstractmethod
+    async def list_parked(
+        self,
+        status: ParkedStatus | None = None,
+        *,
+        conversation: ConversationId | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[ParkedInput]:
+        """Return parked inputs, the latest first (then by id): all, or those of a status, of a conversation.
+
+        A body is cut to its first LISTED_BODY bytes, so that large ones don't slow down the list: `parked` has all
+        of it. Raises ValueError as `list_sessions` does.
+        """
+
+    @abstractmethod
+    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        """Say what became of a parked input; return whether there is one."""
+
+    # Workers
+
+    @abstractmethod
+    async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
+        """Record that `member` lives, by the store's clock, and return the group's live members, itself among them.
+
+        Live are those whose last heartbeat is at most `ttl` seconds old by the store's clock; sorted by worker id.
+        Members much older than that (100 times) may be forgotten.
+        """
+
+    @abstractmethod
+    async def members(self, group: str, *, ttl: float) -> list[Member]:
+        """Return the group's live members, as `heartbeat` does."""
+
+    @abstractmethod
+    async def leave(self, group: str, worker: WorkerId) -> None:
+        """Forget a member at once. Idempotent."""
+
+    @abstractmethod
+    async def take_epoch(self, group: str, partition: Partition) -> int:
+        """Return the partition's next epoch: higher than every one given out before, to anyone; the first is 1."""
+
+    @abstractmethod
+    async def begin_trial(self, key: str) -> int:
+        """Count that an input is tried which may have killed its worker before; return how often by now."""
+
+    @abstractmethod
+    async def end_trial(self, key: str) -> None:
+        """Say that the input did not kill its worker: its count is forgotten. Idempotent."""

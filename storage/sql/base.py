@@ -1,0 +1,89 @@
+"""Connecting to a SQL database, and the transactions that the sections of the store run in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from sqlalchemy import literal_column, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from contracts.errors import ConfigurationError, StoreRejected
+from storage.connecting import connect_patiently
+from storage.options import StoreOptions
+from storage.port import Store, StoreInfo
+from storage.sql import sqlite
+from storage.sql.errors import store_errors
+from storage.sql.schema import metadata
+
+CHUNK = 200
+"""How many conversations, keys or ids one statement asks for: far below every database's limits."""
+
+_POOL_TIMEOUT = 10.0
+
+
+class SqlBase(Store):
+    """The connection of a SQL store. Writing transactions of one process take turns, as SQLite has one writer."""
+
+    def __init__(self, url: str, options: StoreOptions) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise ConfigurationError("a SQLite URL is like sqlite:///relative.db or sqlite:////absolute.db") from None
+        sqlite.check_url(parsed)
+        self._url = parsed.set(drivername="sqlite+aiosqlite")
+        self._target = f"SQLite file {parsed.database}"
+        self._options = options
+        self._engine: AsyncEngine | None = None
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        if self._engine is None:
+            await connect_patiently(
+                self._open,
+                target=self._target,
+                timeout=self._options.connect_timeout,
+                hint="does another program hold a lock on it?",
+            )
+
+    async def _open(self) -> None:
+        with store_errors(self._target):
+            engine = create_async_engine(self._url, pool_timeout=_POOL_TIMEOUT)
+            sqlite.prepare(engine)
+            try:
+                await asyncio.to_thread(sqlite.probe, engine)
+                async with engine.execution_options(**sqlite.WRITES).begin() as connection:
+                    await connection.run_sync(metadata.create_all)
+            except BaseException:
+                await engine.dispose()
+                raise
+        self._engine = engine
+
+    async def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    async def info(self) -> StoreInfo:
+        async with self._reading() as connection:
+            version = await connection.scalar(select(literal_column("sqlite_version()")))
+        return StoreInfo(kind="sqlite", version=str(version), server_time=datetime.now(UTC))
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with store_errors(self._target):
+            async with self._opened().connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        with store_errors(self._target):
+            async with self._turn, self._opened().execution_options(**sqlite.WRITES).begin() as connection:
+                yield connection
+
+    def _opened(self) -> AsyncEngine:
+        if self._engine is None:
+            raise StoreRejected(f"{self._target} is not open: call start() first")
+        return self._engine

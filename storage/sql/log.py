@@ -1,0 +1,137 @@
+"""The log in SQL: commits, the inputs in them, and the messages that they amend."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import Select, and_, exists, insert, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.errors import DuplicateInput, StoreError, VersionConflict
+from contracts.events import Commit
+from contracts.ids import ConversationId, InputId, MessageKey
+from contracts.session import SessionState
+from storage.chunks import chunks
+from storage.paging import check_limit
+from storage.port import Loaded
+from storage.sql import schema
+from storage.sql.base import CHUNK, SqlBase
+from storage.sql.codec import amendment_rows, commit_row, input_rows, to_commit
+from storage.sql.heads import latest_heads
+
+
+class SqlLog(SqlBase):
+    """The section of the log."""
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        if not commits:
+            return []
+        try:
+            async with self._writing() as connection:
+                await _insert(connection, commits)
+        except IntegrityError:
+            async with self._writing() as connection:
+                return [await _append_one(connection, commit) for commit in commits]
+        return [None] * len(commits)
+
+    async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+        loaded: dict[ConversationId, Loaded] = {}
+        async with self._reading() as connection:
+            for chunk in chunks(list(conversations), CHUNK):
+                heads = await latest_heads(connection, chunk)
+                after = await _commits_after(connection, chunk, heads)
+                loaded |= {key: Loaded(head=heads.get(key), commits=tuple(after.get(key, ()))) for key in chunk}
+        return loaded
+
+    async def read_log(
+        self,
+        conversation: ConversationId,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Commit]:
+        query = select(schema.commits.c.body).where(
+            schema.commits.c.conversation_id == conversation, schema.commits.c.version >= first
+        )
+        if last is not None:
+            query = query.where(schema.commits.c.version <= last)
+        order = schema.commits.c.version.desc() if newest else schema.commits.c.version
+        async with self._reading() as connection:
+            return [
+                to_commit(body) for body in await connection.scalars(query.order_by(order).limit(check_limit(limit)))
+            ]
+
+    async def commits_of_inputs(
+        self, conversation: ConversationId, inputs: Collection[InputId]
+    ) -> Mapping[InputId, Commit]:
+        found: dict[InputId, Commit] = {}
+        async with self._reading() as connection:
+            for chunk in chunks(list(inputs), CHUNK):
+                for row in await connection.execute(_by_inputs(conversation, chunk)):
+                    found[InputId(row.input_id)] = to_commit(row.body)
+        return found
+
+    async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
+        found: dict[int, Commit] = {}
+        async with self._reading() as connection:
+            for chunk in chunks(list(targets), CHUNK):
+                wanted = select(schema.amendments.c.version).where(
+                    schema.amendments.c.conversation_id == conversation, schema.amendments.c.target.in_(chunk)
+                )
+                query = select(schema.commits.c.version, schema.commits.c.body).where(
+                    schema.commits.c.conversation_id == conversation, schema.commits.c.version.in_(wanted)
+                )
+                found |= {row.version: to_commit(row.body) for row in await connection.execute(query)}
+        return [found[version] for version in sorted(found)]
+
+
+async def _insert(connection: AsyncConnection, batch: Sequence[Commit]) -> None:
+    await connection.execute(insert(schema.commits), [commit_row(commit) for commit in batch])
+    if rows := [row for commit in batch for row in input_rows(commit)]:
+        await connection.execute(insert(schema.inputs), rows)
+    if rows := [row for commit in batch for row in amendment_rows(commit)]:
+        await connection.execute(insert(schema.amendments), rows)
+
+
+async def _append_one(connection: AsyncConnection, commit: Commit) -> StoreError | None:
+    try:
+        async with connection.begin_nested():
+            await _insert(connection, [commit])
+    except IntegrityError:
+        taken = exists().where(
+            schema.commits.c.conversation_id == commit.conversation_id, schema.commits.c.version == commit.version
+        )
+        return VersionConflict() if await connection.scalar(select(taken)) else DuplicateInput()
+    return None
+
+
+async def _commits_after(
+    connection: AsyncConnection, chunk: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState]
+) -> dict[ConversationId, list[Commit]]:
+    """Return for each conversation the commits that its head does not contain yet, oldest first."""
+    known = {key: heads[key].version if key in heads else 0 for key in chunk}
+    later = or_(
+        *(and_(schema.commits.c.conversation_id == key, schema.commits.c.version > known[key]) for key in known)
+    )
+    query = (
+        select(schema.commits.c.body).where(later).order_by(schema.commits.c.conversation_id, schema.commits.c.version)
+    )
+    found: dict[ConversationId, list[Commit]] = {}
+    for body in await connection.scalars(query):
+        commit = to_commit(body)
+        found.setdefault(commit.conversation_id, []).append(commit)
+    return found
+
+
+def _by_inputs(conversation: ConversationId, inputs: Sequence[InputId]) -> Select[tuple[str, str]]:
+    same = and_(
+        schema.commits.c.conversation_id == schema.inputs.c.conversation_id,
+        schema.commits.c.version == schema.inputs.c.version,
+    )
+    wanted = and_(schema.inputs.c.conversation_id == conversation, schema.inputs.c.input_id.in_(inputs))
+    return (
+        select(schema.inputs.c.input_id, schema.commits.c.body)
+        .join_from(schema.inputs, schema.commits, same)
+        .where(wanted)
+    )

@@ -1,0 +1,88 @@
+"""The workers in SQL: members, epochs and trials."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, and_, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from contracts.ids import Partition
+from contracts.members import Member, WorkerId
+from storage.liveness import forgotten_ms, ttl_ms
+from storage.paging import to_milliseconds
+from storage.sql.base import SqlBase
+from storage.sql.codec import member_row, to_member
+from storage.sql.schema import epochs, trials
+from storage.sql.schema import members as table
+
+
+class SqlMembers(SqlBase):
+    """The section of the workers. The clock is this machine's, as the database is a file on it."""
+
+    async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
+        try:
+            return await self._heartbeat(group, member, ttl)
+        except IntegrityError:  # Another process wrote the same member for the first time: now there is one.
+            return await self._heartbeat(group, member, ttl)
+
+    async def _heartbeat(self, group: str, member: Member, ttl: float) -> list[Member]:
+        async with self._writing() as connection:
+            now = _now()
+            row = member_row(group, member, now)
+            same = and_(table.c.group == group, table.c.worker_id == member.worker_id)
+            if not (await connection.execute(update(table).where(same).values(row))).rowcount:
+                await connection.execute(insert(table), [row])
+            forgotten = and_(table.c.group == group, table.c.seen_at < now - forgotten_ms(ttl))
+            await connection.execute(delete(table).where(forgotten))
+            found = await connection.execute(_live(group, now - ttl_ms(ttl)))
+            return [to_member(row) for row in found.mappings()]
+
+    async def members(self, group: str, *, ttl: float) -> list[Member]:
+        async with self._reading() as connection:
+            found = await connection.execute(_live(group, _now() - ttl_ms(ttl)))
+            return [to_member(row) for row in found.mappings()]
+
+    async def leave(self, group: str, worker: WorkerId) -> None:
+        gone = delete(table).where(table.c.group == group, table.c.worker_id == worker)
+        async with self._writing() as connection:
+            await connection.execute(gone)
+
+    async def take_epoch(self, group: str, partition: Partition) -> int:
+        try:
+            return await self._take_epoch(group, partition)
+        except IntegrityError:  # Another process took the first epoch: now there is one.
+            return await self._take_epoch(group, partition)
+
+    async def _take_epoch(self, group: str, partition: Partition) -> int:
+        same = and_(epochs.c.group == group, epochs.c.partition == partition)
+        async with self._writing() as connection:
+            counted = await connection.execute(update(epochs).where(same).values(epoch=epochs.c.epoch + 1))
+            if not counted.rowcount:
+                await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": 1}])
+            return int((await connection.execute(select(epochs.c.epoch).where(same))).scalar_one())
+
+    async def begin_trial(self, key: str) -> int:
+        try:
+            return await self._begin_trial(key)
+        except IntegrityError:  # Another process began the first trial: now there is one.
+            return await self._begin_trial(key)
+
+    async def _begin_trial(self, key: str) -> int:
+        same = trials.c.key == key
+        async with self._writing() as connection:
+            counted = await connection.execute(update(trials).where(same).values(count=trials.c["count"] + 1))
+            if not counted.rowcount:
+                await connection.execute(insert(trials), [{"key": key, "count": 1}])
+            return int((await connection.execute(select(trials.c["count"]).where(same))).scalar_one())
+
+    async def end_trial(self, key: str) -> None:
+        async with self._writing() as connection:
+            await connection.execute(delete(trials).where(trials.c.key == key))
+
+
+def _now() -> int:
+    return to_milliseconds(datetime.now(UTC))
+
+
+def _live(group: str, since: int) -> Select[tuple[str, int, str]]:
+    wanted = and_(table.c.group == group, table.c.seen_at >= since)
+    return select(table.c.worker_id, table.c.seen_at, table.c.body).where(wanted).order_by(table.c.worker_id)

@@ -1,0 +1,75 @@
+"""The parked inputs in SQL."""
+
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from contracts.history import Page
+from contracts.ids import ConversationId
+from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.paging import Position, check_limit, parked_page, position_of, to_milliseconds
+from storage.port import LISTED_BODY
+from storage.sql.base import SqlBase
+from storage.sql.codec import parked_row, to_parked
+from storage.sql.schema import parked as table
+
+_LISTED: Final = (
+    *(column for column in table.c if column is not table.c.body),
+    func.substr(table.c.body, 1, LISTED_BODY, type_=table.c.body.type).label("body"),
+)
+
+
+class SqlParked(SqlBase):
+    """The section of the parked inputs."""
+
+    async def park(self, parked: ParkedInput) -> None:
+        try:
+            await self._park(parked)
+        except IntegrityError:  # Another process parked the same for the first time: now there is one.
+            await self._park(parked)
+
+    async def _park(self, parked: ParkedInput) -> None:
+        row = parked_row(parked) | {"status": ParkedStatus.PARKED.value}
+        again = update(table).where(table.c.parked_id == parked.parked_id)
+        async with self._writing() as connection:
+            changed = {name: value for name, value in row.items() if name != "body"}
+            counted = await connection.execute(again.values(changed | {"attempts": table.c.attempts + 1}))
+            if not counted.rowcount:
+                await connection.execute(insert(table), [row])
+
+    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
+        async with self._reading() as connection:
+            found = await connection.execute(select(table).where(table.c.parked_id == parked_id))
+            row = found.mappings().first()
+        return None if row is None else to_parked(row)
+
+    async def list_parked(
+        self,
+        status: ParkedStatus | None = None,
+        *,
+        conversation: ConversationId | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[ParkedInput]:
+        check_limit(limit)
+        query = select(*_LISTED).order_by(table.c.parked_at.desc(), table.c.parked_id).limit(limit + 1)
+        if status is not None:
+            query = query.where(table.c.status == status.value)
+        if conversation is not None:
+            query = query.where(table.c.conversation_id == conversation)
+        if after := position_of("parked", cursor):
+            query = query.where(_later(after))
+        async with self._reading() as connection:
+            found = [to_parked(row) for row in (await connection.execute(query)).mappings()]
+        return parked_page(found, limit)
+
+    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        change = update(table).where(table.c.parked_id == parked_id).values(status=status.value)
+        async with self._writing() as connection:
+            return bool((await connection.execute(change)).rowcount)
+
+
+def _later(after: Position) -> ColumnElement[bool]:
+    moment = to_milliseconds(after[0])
+    return or_(table.c.parked_at < moment, and_(table.c.parked_at == moment, table.c.parked_id > after[1]))

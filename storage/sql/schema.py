@@ -1,0 +1,94 @@
+"""The tables. Moments that sort are milliseconds from 1970; what only comes back as a whole is JSON text."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy.dialects import mysql
+
+from contracts.base import MAX_ID_LENGTH
+
+metadata = MetaData()
+
+_Id = String(MAX_ID_LENGTH)
+_Json = Text().with_variant(mysql.LONGTEXT(), "mysql")
+_Bytes = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("conversation_id", _Id, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("body", _Json, nullable=False),
+)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("conversation_id", _Id, primary_key=True),
+    Column("input_id", _Id, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+amendments = Table(
+    "amendments",
+    metadata,
+    Column("conversation_id", _Id, primary_key=True),
+    Column("target", _Id, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("session_id", _Id, primary_key=True),
+    Column("conversation_id", _Id, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("platform", String(32)),
+    Column("account", _Id),
+    Column("chat", _Id, index=True),
+    Column("user", _Id, index=True),
+    Column("listed_at", BigInteger, nullable=False),
+    Column("body", _Json, nullable=False),
+    Index("heads_by_conversation", "conversation_id", "generation"),
+)
+Index("heads_by_activity", heads.c.listed_at.desc(), heads.c.session_id)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("parked_id", _Id, primary_key=True),
+    Column("conversation_id", _Id),
+    Column("status", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("parked_at", BigInteger, nullable=False),
+    Column("details", _Json, nullable=False),
+    Column("body", _Bytes, nullable=False),
+)
+Index("parked_by_time", parked.c.parked_at.desc(), parked.c.parked_id)
+Index("parked_by_conversation", parked.c.conversation_id, parked.c.parked_at.desc(), parked.c.parked_id)
+
+members = Table(
+    "members",
+    metadata,
+    Column("group", _Id, primary_key=True),
+    Column("worker_id", _Id, primary_key=True),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("body", _Json, nullable=False),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("group", _Id, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("key", _Id, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
