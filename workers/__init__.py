@@ -1,0 +1,1 @@
+"""What works on sessions: the domain, the bus and the workers around it."""

@@ -1,0 +1,1 @@
+"""The bus: a port, RabbitMQ, and one inside the process."""

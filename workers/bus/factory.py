@@ -1,0 +1,31 @@
+"""A bus by its URL."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from contracts.errors import ConfigurationError
+from contracts.topology import Topology
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Bus
+from workers.bus.rabbit import RabbitBus
+
+
+def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
+    """Return the bus at `url`, not started yet; `settings` are those of `RabbitBus`, and nothing to `MemoryBus`.
+
+    Raises ConfigurationError for a URL that names no bus.
+    """
+    try:
+        parts = urlsplit(url)
+        known = bool(parts.port or parts.hostname) or parts.scheme == "memory"
+    except ValueError as error:
+        raise ConfigurationError(f"the bus URL has a wrong part: {error}") from error
+    match parts.scheme:
+        case "memory":
+            return MemoryBus(topology)
+        case "amqp" | "amqps" if known:
+            return RabbitBus(url, topology, **settings)
+        case "amqp" | "amqps":
+            raise ConfigurationError("the bus URL names no host: amqp://user:password@host:5672/virtual-host")
+        case scheme:
+            raise ConfigurationError(f"no bus for {scheme or 'a URL without a scheme'!r}: use amqp, amqps or memory")

@@ -1,0 +1,90 @@
+"""Exchanges, bindings and queues inside the process."""
+
+from dataclasses import replace
+
+from contracts.errors import Unroutable
+from contracts.topology import Binding, Queue, Topology
+from workers.bus.memory.queue import MemoryQueue
+from workers.bus.memory.stored import Stored
+from workers.bus.memory.topics import topic_matches
+from workers.bus.port import Message
+
+
+class MemoryBroker:
+    """Routes messages into queues. A message to the exchange "" goes to the queue that its routing key names."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, str] = {}
+        self._bindings: dict[str, set[tuple[str, str]]] = {}
+        self._queues: dict[str, MemoryQueue] = {}
+
+    @property
+    def queues(self) -> tuple[MemoryQueue, ...]:
+        """All queues."""
+        return tuple(self._queues.values())
+
+    def declare(self, topology: Topology) -> None:
+        """Declare what a topology holds; idempotent."""
+        for exchange in topology.exchanges():
+            self._types[exchange.name] = exchange.type
+            self._bindings.setdefault(exchange.name, set())
+        for queue in topology.queues():
+            self.declare_queue(queue)
+
+    def declare_queue(self, queue: Queue) -> MemoryQueue:
+        """Declare a queue and bind it; idempotent. Raises Unroutable for an unknown exchange."""
+        for binding in queue.bindings:
+            self._bind(queue.name, binding)
+        return self._queues.setdefault(queue.name, MemoryQueue(queue, self._dead_letter))
+
+    def delete_queue(self, name: str) -> None:
+        """Delete a queue with what is in it."""
+        del self._queues[name]
+        for bindings in self._bindings.values():
+            bindings.difference_update([(key, queue) for key, queue in bindings if queue == name])
+
+    def queue(self, name: str) -> MemoryQueue:
+        """Return a queue. Raises Unroutable if there is none of this name."""
+        if name not in self._queues:
+            raise Unroutable(f"there is no queue {name!r}: declare the topology first")
+        return self._queues[name]
+
+    def route(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool) -> None:
+        """Put a message into every queue that it belongs to, once. Raises Unroutable as `Bus.publish` does."""
+        names = self._destinations(exchange, routing_key)
+        if mandatory and not names:
+            raise Unroutable(f"no queue takes routing key {routing_key!r} on exchange {exchange!r}: declare it first")
+        for name in names:
+            self._queues[name].put(exchange, routing_key, message)
+
+    def _bind(self, queue: str, binding: Binding) -> None:
+        if binding.exchange not in self._bindings:
+            raise Unroutable(f"there is no exchange {binding.exchange!r}: declare the topology first")
+        self._bindings[binding.exchange].add((binding.routing_key, queue))
+
+    def _destinations(self, exchange: str, routing_key: str) -> set[str]:
+        if exchange == "":
+            return {routing_key} & self._queues.keys()
+        if exchange not in self._types:
+            raise Unroutable(f"there is no exchange {exchange!r}: declare the topology first")
+        kind, bindings = self._types[exchange], self._bindings[exchange]
+        match kind:
+            case "fanout":
+                return {queue for _, queue in bindings}
+            case "topic":
+                return {queue for pattern, queue in bindings if topic_matches(pattern, routing_key)}
+            case _:
+                return {queue for key, queue in bindings if key == routing_key}
+
+    def _dead_letter(self, queue: Queue, stored: Stored) -> None:
+        """Pass on what was returned too often, with the headers that RabbitMQ sets; without an exchange it is gone."""
+        exchange = queue.arguments.get("x-dead-letter-exchange")
+        if exchange is None:
+            return
+        first = {
+            "x-first-death-queue": queue.name,
+            "x-first-death-reason": "delivery_limit",
+            "x-first-death-exchange": stored.exchange,
+        }
+        dead = replace(stored.message, headers=first | dict(stored.message.headers))
+        self.route(str(exchange), stored.routing_key, dead, mandatory=False)

@@ -1,0 +1,135 @@
+"""The bus port inside one process: for the embedded mode and for fast tests."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import count
+from uuid import uuid4
+
+from contracts.errors import BrokerUnavailable, BusError, ReplyTimeout
+from contracts.topology import Binding, Queue, Topology
+from workers.bus.memory.broker import MemoryBroker
+from workers.bus.memory.consumer import MemoryConsumer
+from workers.bus.memory.queue import MemoryQueue
+from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+
+
+class MemoryBus(Bus):
+    """Queues in this process; what is in them is gone when it ends."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self._broker = MemoryBroker()
+        self._replies: dict[str, asyncio.Future[bytes]] = {}
+        self._live = count(1)
+        self._running = False
+
+    async def start(self) -> None:
+        self._running = True
+
+    async def close(self) -> None:
+        self._running = False
+        for consumer in self._consumers():
+            consumer.end()
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(ReplyTimeout("the bus was closed before the reply: retry with the same id"))
+
+    async def info(self) -> BusInfo:
+        return BusInfo(kind="memory", version=version("agentbus"))
+
+    async def declare(self) -> None:
+        self._check_running()
+        self._broker.declare(self.topology)
+
+    async def depth(self, queue: str) -> QueueDepth:
+        self._check_running()
+        found = self._broker.queue(queue)
+        return QueueDepth(ready=found.ready, consumers=found.active)
+
+    async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool = True) -> None:
+        self._check_running()
+        self._broker.route(exchange, routing_key, message, mandatory=mandatory)
+        await asyncio.sleep(0)  # as a broker's confirm does, let others run
+
+    async def publish_many(
+        self, exchange: str, messages: Sequence[tuple[str, Message]], *, mandatory: bool = True
+    ) -> list[BusError | None]:
+        outcomes: list[BusError | None] = []
+        for routing_key, message in messages:
+            try:
+                await self.publish(exchange, routing_key, message, mandatory=mandatory)
+                outcomes.append(None)
+            except BusError as error:
+                outcomes.append(error)
+        return outcomes
+
+    async def request(self, exchange: str, routing_key: str, message: Message, *, timeout: float) -> bytes:
+        self._check_running()
+        correlation = uuid4().hex
+        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._replies[correlation] = reply
+        try:
+            asked = replace(message, correlation_id=correlation, reply_to=correlation)
+            self._broker.route(exchange, routing_key, asked, mandatory=True)
+            async with asyncio.timeout(timeout):
+                return await reply
+        except TimeoutError as error:
+            raise ReplyTimeout(f"no reply within {timeout:g} s: retry with the same command id") from error
+        finally:
+            del self._replies[correlation]
+
+    async def reply(self, delivery: Delivery, body: bytes) -> None:
+        self._check_running()
+        reply = self._replies.get(delivery.reply_to or "")
+        if reply is not None and not reply.done():
+            reply.set_result(body)
+
+    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0) -> Consumer:
+        self._check_running()
+        source = self._broker.queue(queue)
+        return source.attach(MemoryConsumer(source, on_delivery, prefetch, priority))
+
+    async def subscribe(
+        self,
+        patterns: tuple[str, ...],
+        on_delivery: OnDelivery,
+        *,
+        durable: str | None = None,
+        prefetch: int = 50,
+    ) -> Consumer:
+        self._check_running()
+        if durable is not None:
+            kept = self._broker.declare_queue(self.topology.subscription(durable, patterns))
+            return kept.attach(MemoryConsumer(kept, on_delivery, prefetch))
+        bindings = tuple(Binding(exchange=self.topology.events, routing_key=pattern) for pattern in patterns)
+        live = Queue(name=f"{self.topology.prefix}.live.{next(self._live)}", arguments={}, bindings=bindings)
+        source = self._broker.declare_queue(live)
+        return source.attach(_LiveConsumer(source, on_delivery, prefetch, self._broker))
+
+    def disconnect(self) -> None:
+        """End all consumers as a lost connection would, for tests of those who must start them again."""
+        for consumer in self._consumers():
+            consumer.lose()
+
+    def _consumers(self) -> list[MemoryConsumer]:
+        return [consumer for queue in self._broker.queues for consumer in queue.consumers]
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise BrokerUnavailable("the bus is closed")
+
+
+class _LiveConsumer(MemoryConsumer):
+    """The only consumer of a queue that goes with it."""
+
+    def __init__(self, queue: MemoryQueue, on_delivery: OnDelivery, prefetch: int, broker: MemoryBroker) -> None:
+        super().__init__(queue, on_delivery, prefetch)
+        self._source = queue
+        self._broker = broker
+
+    def end(self) -> None:
+        if self in self._source.consumers:
+            super().end()
+            self._broker.delete_queue(self._source.queue.name)

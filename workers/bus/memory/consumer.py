@@ -1,0 +1,116 @@
+"""A consumer inside the process, and what it is handed."""
+
+import asyncio
+from typing import Protocol
+
+from workers.bus.memory.stored import Stored
+from workers.bus.port import Consumer, Delivery, OnDelivery
+
+
+class Source(Protocol):
+    """What a consumer needs of its queue."""
+
+    def settled(self) -> None:
+        """Note that a consumer has room again."""
+
+    def take_back(self, messages: list[Stored]) -> None:
+        """Return messages to their places."""
+
+    def detach(self, consumer: "MemoryConsumer") -> None:
+        """Remove a consumer; what it had not acknowledged goes back."""
+
+
+class MemoryConsumer(Consumer):
+    """Holds up to `prefetch` unacknowledged messages of one queue."""
+
+    def __init__(self, queue: Source, on_delivery: OnDelivery, prefetch: int, priority: int = 0) -> None:
+        self.lost = asyncio.Event()
+        self.queue = queue
+        self._on_delivery = on_delivery
+        self._prefetch = prefetch
+        self.priority = priority
+        self._unacked: dict[int, Stored] = {}
+        self._running = True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be handed another message."""
+        return len(self._unacked) < self._prefetch
+
+    def deliver(self, stored: Stored, delivery: Delivery) -> None:
+        """Hand over a message."""
+        self._unacked[stored.place] = stored
+        try:
+            self._on_delivery(delivery)
+        except Exception as error:
+            context = {"message": "a delivery's callback failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+    def ack(self, place: int) -> None:
+        """Forget a message, unless the consumer is gone."""
+        if self._unacked.pop(place, None) is not None:
+            self.queue.settled()
+
+    def requeue(self, place: int) -> None:
+        """Hand a message back, unless the consumer is gone."""
+        stored = self._unacked.pop(place, None)
+        if stored is not None:
+            self.queue.take_back([stored])
+
+    def release(self) -> list[Stored]:
+        """Give up everything that is unacknowledged."""
+        held = list(self._unacked.values())
+        self._unacked.clear()
+        return held
+
+    async def close(self) -> None:
+        self.end()
+
+    def lose(self) -> None:
+        """End it as a lost connection would."""
+        if self._running:
+            self.end()
+            self.lost.set()
+
+    def end(self) -> None:
+        """Leave the queue. Idempotent."""
+        if self._running:
+            self._running = False
+            self.queue.detach(self)
+
+
+class MemoryDelivery(Delivery):
+    """A delivery to a consumer in the process."""
+
+    __slots__ = (
+        "_consumer",
+        "_place",
+        "attempts",
+        "body",
+        "correlation_id",
+        "headers",
+        "message_id",
+        "queue",
+        "reply_to",
+    )
+
+    def __init__(self, stored: Stored, queue: str, consumer: MemoryConsumer) -> None:
+        self.body = stored.message.body
+        self.message_id = stored.message.message_id
+        self.queue = queue
+        self.attempts = 1 + stored.returns
+        self.headers = stored.message.headers
+        self.reply_to = stored.message.reply_to
+        self.correlation_id = stored.message.correlation_id
+        self._place = stored.place
+        self._consumer: MemoryConsumer | None = consumer
+
+    async def ack(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.ack(self._place)
+
+    async def requeue(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.requeue(self._place)

@@ -1,0 +1,105 @@
+"""A queue inside the process."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from contracts.topology import Queue
+from workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery
+from workers.bus.memory.stored import Stored
+from workers.bus.port import Message
+
+OnDead = Callable[[Queue, Stored], None]
+"""Takes a message that was returned more often than its queue's delivery limit."""
+
+
+class MemoryQueue:
+    """Keeps messages in order and hands them to consumers, from the event loop and never from inside a call."""
+
+    def __init__(self, queue: Queue, on_dead: OnDead) -> None:
+        self.queue = queue
+        self._on_dead = on_dead
+        self._single = bool(queue.arguments.get("x-single-active-consumer", False))
+        limit = queue.arguments.get("x-delivery-limit")
+        self._limit = None if limit is None else int(limit)
+        self._ready: deque[Stored] = deque()
+        self._places = 0
+        self._consumers: deque[MemoryConsumer] = deque()
+        self._scheduled = False
+
+    @property
+    def ready(self) -> int:
+        """How many messages wait."""
+        return len(self._ready)
+
+    @property
+    def active(self) -> int:
+        """How many consumers get deliveries."""
+        return min(1, len(self._consumers)) if self._single else len(self._consumers)
+
+    @property
+    def consumers(self) -> tuple[MemoryConsumer, ...]:
+        """The consumers, the oldest first while single active consumer is on."""
+        return tuple(self._consumers)
+
+    def put(self, exchange: str, routing_key: str, message: Message) -> None:
+        """Add a message at the back."""
+        self._places += 1
+        self._ready.append(Stored(self._places, exchange, routing_key, message))
+        self._wake()
+
+    def attach(self, consumer: MemoryConsumer) -> MemoryConsumer:
+        """Add a consumer and return it."""
+        self._consumers.append(consumer)
+        self._wake()
+        return consumer
+
+    def detach(self, consumer: MemoryConsumer) -> None:
+        """Remove a consumer; what it had not acknowledged goes back."""
+        self._consumers.remove(consumer)
+        self.take_back(consumer.release())
+
+    def take_back(self, messages: list[Stored]) -> None:
+        """Return messages to their places, or dead-letter what was returned too often."""
+        for stored in sorted(messages, key=lambda stored: stored.place, reverse=True):
+            returned = replace(stored, returns=stored.returns + 1)
+            if self._limit is not None and returned.returns > self._limit:
+                self._on_dead(self.queue, returned)
+            else:
+                self._insert(returned)
+        self._wake()
+
+    def settled(self) -> None:
+        """Note that a consumer has room again."""
+        self._wake()
+
+    def _insert(self, stored: Stored) -> None:
+        passed: list[Stored] = []
+        while self._ready and self._ready[0].place < stored.place:
+            passed.append(self._ready.popleft())
+        self._ready.appendleft(stored)
+        self._ready.extendleft(reversed(passed))
+
+    def _wake(self) -> None:
+        if not self._scheduled and self._ready and self._consumers:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._scheduled = False
+        while self._ready and (consumer := self._next_consumer()) is not None:
+            stored = self._ready.popleft()
+            consumer.deliver(stored, MemoryDelivery(stored, self.queue.name, consumer))
+
+    def _next_consumer(self) -> MemoryConsumer | None:
+        """Return who gets the next message: the oldest alone, or whoever has room, in turn."""
+        if self._single:
+            active = max(self._consumers, key=lambda consumer: consumer.priority, default=None)
+            return active if active and active.has_room else None
+        for _ in range(len(self._consumers)):
+            consumer = self._consumers[0]
+            self._consumers.rotate(-1)
+            if consumer.has_room:
+                return consumer
+        return None

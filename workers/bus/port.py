@@ -1,0 +1,184 @@
+"""The bus port: confirmed publishing, ordered consuming, requests and event subscriptions."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from contracts.envelope import CONTENT_TYPE
+from contracts.errors import BusError
+from contracts.topology import Topology
+
+Headers = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Something to publish."""
+
+    body: bytes
+    message_id: str
+    content_type: str = CONTENT_TYPE
+    headers: Headers = field(default_factory=dict)
+    reply_to: str | None = None
+    """Where the reply goes: kept when a request is passed on. `Bus.request` sets it itself."""
+    correlation_id: str | None = None
+
+
+class Delivery(ABC):
+    """Something that was delivered; acknowledged once, by whoever handled it."""
+
+    __slots__ = ()
+
+    body: bytes
+    message_id: str
+    """Empty if the publisher gave none."""
+    queue: str
+    attempts: int
+    """Deliveries up to and including this one, as far as the broker counts them."""
+    headers: Headers
+    reply_to: str | None
+    correlation_id: str | None
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been handled before."""
+        return self.attempts > 1
+
+    @abstractmethod
+    async def ack(self) -> None:
+        """Say that it was handled. Does nothing once its consumer is gone: it will be delivered again."""
+
+    @abstractmethod
+    async def requeue(self) -> None:
+        """Hand it back, to the place it came from. Does nothing once its consumer is gone."""
+
+
+OnDelivery = Callable[[Delivery], None]
+"""Called synchronously for each delivery, in queue order: put it somewhere, don't work on it. Must not raise."""
+
+
+class Consumer(ABC):
+    """A running subscription to one queue, on a channel of its own."""
+
+    lost: asyncio.Event
+    """Set when it ended by itself: connection or channel gone, queue deleted. What was unacked is delivered again."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End it by closing its channel: what is unacked goes back to the queue in its order. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusInfo:
+    """What a bus says of itself."""
+
+    kind: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How full a queue is."""
+
+    ready: int
+    """Messages that wait; what is delivered and not acknowledged is not among them."""
+    consumers: int
+    """Consumers that get deliveries: on a queue with a single active consumer, at most one."""
+
+
+class Bus(ABC):
+    """Moves bytes. Used as an async context manager.
+
+    After a lost connection publishing reconnects by itself; consumers are told (`Consumer.lost`) and are started
+    again by whoever needs them.
+
+    A publish that returns was confirmed by the broker and is on disk. Every call may raise BrokerUnavailable
+    (transient) or BrokerRejected.
+    """
+
+    topology: Topology
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Connect. Waits for a broker that is not there yet, saying so in the log, up to the time set."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close consumers and connections. Idempotent."""
+
+    @abstractmethod
+    async def info(self) -> BusInfo:
+        """Ask the broker who it is."""
+
+    @abstractmethod
+    async def declare(self) -> None:
+        """Declare the topology's exchanges, queues and bindings; idempotent.
+
+        Raises TopologyMismatch if one exists with other arguments: which one, which argument, what to do.
+        """
+
+    @abstractmethod
+    async def depth(self, queue: str) -> QueueDepth:
+        """Return how full a queue is. Raises Unroutable if there is no such queue."""
+
+    @abstractmethod
+    async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool = True) -> None:
+        """Publish one message, persistent and confirmed.
+
+        Raises Unroutable if it is mandatory and no queue takes it; BrokerBlocked if the broker takes no publishes for
+        now (memory or disk alarm); PublishUnconfirmed if no confirm came in time or
+        the broker refused it (retry with the same message id).
+        """
+
+    @abstractmethod
+    async def publish_many(
+        self, exchange: str, messages: Sequence[tuple[str, Message]], *, mandatory: bool = True
+    ) -> list[BusError | None]:
+        """Publish (routing key, message) pairs in their order, inside a window of confirms.
+
+        Returns for each, in order, None or why it failed, as `publish` would have raised it.
+        """
+
+    @abstractmethod
+    async def request(self, exchange: str, routing_key: str, message: Message, *, timeout: float) -> bytes:
+        """Publish a message and wait `timeout` seconds for its reply (direct reply-to). Raises ReplyTimeout."""
+
+    @abstractmethod
+    async def reply(self, delivery: Delivery, body: bytes) -> None:
+        """Answer a request. Not confirmed: a caller that is gone, or never gets it, asks again."""
+
+    @abstractmethod
+    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0) -> Consumer:
+        """Consume a queue in order.
+
+        On a partition queue or the ingress the oldest consumer alone gets deliveries, the next one follows when it
+        is gone; from RabbitMQ 4.0 on, one of higher `priority` goes before the oldest.
+        Raises Unroutable if there is no such queue.
+        """
+
+    @abstractmethod
+    async def subscribe(
+        self,
+        patterns: tuple[str, ...],
+        on_delivery: OnDelivery,
+        *,
+        durable: str | None = None,
+        prefetch: int = 50,
+    ) -> Consumer:
+        """Consume the events whose routing key matches one of `patterns` (topic rules: `*` one word, `#` any).
+
+        `durable` names a queue that keeps events while nobody consumes; several consumers of one name share the
+        events. Without it the subscription is live: from now on, and gone when it is closed.
+        """

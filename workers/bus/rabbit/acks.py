@@ -1,0 +1,67 @@
+"""Acknowledgements of one channel, written together and as few frames as possible."""
+
+import asyncio
+from bisect import bisect_right
+
+from aiormq.channel import Channel
+
+from workers.bus.rabbit.connections import is_usable
+from workers.bus.rabbit.frames import ack_frame, requeue_frame, write
+
+
+class Acks:
+    """Collects what was settled during one turn of the loop, then writes it.
+
+    One frame with `multiple` covers the run of tags from the oldest open one; what is settled beyond a gap is named
+    singly. The tag of a `multiple` frame must itself be open, else the broker closes the channel.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._acked: list[int] = []
+        self._requeued: list[int] = []
+        self._beyond: set[int] = set()
+        self._floor = 0
+        self._writer: asyncio.Task[None] | None = None
+
+    def ack(self, tag: int) -> None:
+        """Acknowledge a delivery soon."""
+        self._acked.append(tag)
+        self._wake()
+
+    def requeue(self, tag: int) -> None:
+        """Hand a delivery back soon."""
+        self._requeued.append(tag)
+        self._wake()
+
+    async def flush(self) -> None:
+        """Wait until everything is handed to the connection's writer."""
+        if self._writer is not None:
+            await asyncio.shield(self._writer)
+
+    def _wake(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            while (self._acked or self._requeued) and is_usable(self._channel):
+                await write(self._channel, self._take())
+        finally:
+            self._writer = None
+
+    def _take(self) -> bytes:
+        acked, requeued = sorted(self._acked), sorted(self._requeued)
+        self._acked.clear()
+        self._requeued.clear()
+        self._beyond.update(acked, requeued)
+        while self._floor + 1 in self._beyond:
+            self._floor += 1
+            self._beyond.remove(self._floor)
+        # In order of the queue, so that what was handed back together returns in its order.
+        frames = [requeue_frame(self._channel, tag) for tag in requeued]
+        covered = bisect_right(acked, self._floor)
+        if covered:
+            frames.append(ack_frame(self._channel, acked[covered - 1], multiple=True))
+        frames += [ack_frame(self._channel, tag, multiple=False) for tag in acked[covered:]]
+        return b"".join(frames)

@@ -1,0 +1,132 @@
+"""The bus port on RabbitMQ."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from aiormq.exceptions import ChannelNotFoundEntity
+
+from contracts.errors import BusError, Unroutable
+from contracts.topology import Topology
+from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
+from workers.bus.rabbit.consumers import RabbitConsumer
+from workers.bus.rabbit.failures import channel_failure
+from workers.bus.rabbit.publisher import Publisher
+from workers.bus.rabbit.requests import Replies, Requests
+from workers.bus.rabbit.topology import declare_subscription, declare_topology
+
+_FRAMES_PER_DELIVERY: Final = 3
+
+
+class RabbitBus(Bus):
+    """RabbitMQ, on one connection for publishing and one for everything else.
+
+    A memory or disk alarm blocks the connection that publishes; consuming goes on, so that queues can drain.
+
+    `connect_timeout`: seconds that `start` waits for a broker. `publish_timeout`: seconds for one publish, and for
+    reconnecting later on. `heartbeat`: seconds; a silent broker is noticed after about three of them.
+    `publish_window`: unconfirmed messages at a time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        *,
+        connect_timeout: float = 30,
+        publish_timeout: float = 10,
+        heartbeat: int = 10,
+        publish_window: int = 100,
+        connection_name: str = "agentbus",
+    ) -> None:
+        self.topology = topology
+        self._connect_timeout = connect_timeout
+        self._out = Link(url, name=f"{connection_name}.publish", heartbeat=heartbeat, wait=publish_timeout)
+        self._in = Link(url, name=f"{connection_name}.consume", heartbeat=heartbeat, wait=publish_timeout)
+        self._publisher = Publisher(self._out, timeout=publish_timeout, window=publish_window)
+        self._requests = Requests(self._out, timeout=publish_timeout, window=publish_window)
+        self._replies = Replies(self._out, timeout=publish_timeout)
+        self._consumers: set[Consumer] = set()
+
+    async def start(self) -> None:
+        await self._out.connection(self._connect_timeout)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(consumer.close() for consumer in tuple(self._consumers)))
+        await asyncio.gather(self._publisher.close(), self._requests.close(), self._replies.close())
+        await asyncio.gather(self._out.close(), self._in.close())
+
+    async def info(self) -> BusInfo:
+        properties = (await self._out.connection()).server_properties
+        return BusInfo(kind=str(properties.get("product", "AMQP")), version=str(properties.get("version", "")))
+
+    async def declare(self) -> None:
+        await declare_topology(self._in, self.topology)
+
+    async def depth(self, queue: str) -> QueueDepth:
+        channel = await self._in.channel()
+        try:
+            found = await channel.queue_declare(queue, passive=True, timeout=CALL_SECONDS)
+        except ChannelNotFoundEntity as error:
+            raise Unroutable(f"there is no queue {queue!r}: declare the topology first") from error
+        except DRIVER_ERRORS as error:
+            raise channel_failure(error, f"asking for the depth of {queue}") from error
+        finally:
+            if is_usable(channel):
+                await close_channel(channel)
+        return QueueDepth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
+
+    async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool = True) -> None:
+        await self._publisher.publish(exchange, routing_key, message, mandatory=mandatory)
+
+    async def publish_many(
+        self, exchange: str, messages: Sequence[tuple[str, Message]], *, mandatory: bool = True
+    ) -> list[BusError | None]:
+        return await self._publisher.publish_many(exchange, messages, mandatory=mandatory)
+
+    async def request(self, exchange: str, routing_key: str, message: Message, *, timeout: float) -> bytes:
+        return await self._requests.request(exchange, routing_key, message, timeout=timeout)
+
+    async def reply(self, delivery: Delivery, body: bytes) -> None:
+        await self._replies.reply(delivery, body)
+
+    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0) -> Consumer:
+        channel = await self._in.channel(frame_buffer=prefetch * _FRAMES_PER_DELIVERY)
+        consumer = RabbitConsumer(channel, queue, on_delivery, self._consumers.discard)
+        self._consumers.add(consumer)
+        try:
+            await consumer.start(prefetch, priority)
+        except BaseException:
+            await consumer.close()
+            raise
+        return consumer
+
+    async def subscribe(
+        self,
+        patterns: tuple[str, ...],
+        on_delivery: OnDelivery,
+        *,
+        durable: str | None = None,
+        prefetch: int = 50,
+    ) -> Consumer:
+        if durable is not None:
+            queue = self.topology.subscription(durable, patterns)
+            await declare_subscription(self._in, queue)
+            return await self.consume(queue.name, on_delivery, prefetch=prefetch)
+        return await self.consume(await self._live_queue(patterns), on_delivery, prefetch=prefetch)
+
+    async def _live_queue(self, patterns: tuple[str, ...]) -> str:
+        """Declare a queue that belongs to our connection and goes with its only consumer."""
+        channel = await self._in.channel()
+        try:
+            declared = await channel.queue_declare(exclusive=True, auto_delete=True, timeout=CALL_SECONDS)
+            name = str(declared.queue)
+            for pattern in patterns:
+                await channel.queue_bind(name, self.topology.events, pattern, timeout=CALL_SECONDS)
+        except DRIVER_ERRORS as error:
+            raise channel_failure(error, "subscribing") from error
+        finally:
+            if is_usable(channel):
+                await close_channel(channel)
+        return name

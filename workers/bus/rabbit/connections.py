@@ -1,0 +1,184 @@
+"""Connections that we supervise ourselves, and channels on them.
+
+They are aio-pika's plain connections: a robust one restores channels and consumers by itself, and a single failing
+declaration ends the restoration of all of them. Channels are those of aiormq below it, so that the frames of many
+messages are written at once: a confirmed publish then takes 20 us of processor time, with aio-pika's objects 110 us.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Final, cast
+
+import structlog
+from aio_pika import Connection
+from aio_pika.connection import make_url
+from aiormq.abc import AbstractConnection
+from aiormq.channel import Channel
+from aiormq.exceptions import AMQPError
+from pamqp.exceptions import PAMQPException
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_exponential_jitter
+
+from contracts.errors import BrokerRejected, BrokerUnavailable
+from contracts.telemetry import Action
+from workers.bus.rabbit.failures import channel_failure, connect_failure, masked
+
+ATTEMPT_SECONDS: Final = 10.0
+"""How long one attempt to connect may take."""
+
+CALL_SECONDS: Final = 5.0
+"""How long the broker may take to answer one call on a connection. A call to a queue that is just being started or
+has no leader may never be answered."""
+
+DRIVER_ERRORS: Final = (AMQPError, PAMQPException, OSError, RuntimeError, EOFError, TimeoutError)
+"""What aio-pika and aiormq raise for a connection or channel that fails (ConnectionError is an OSError)."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Link:
+    """One connection for one purpose, opened when it is first needed and again after it was lost."""
+
+    def __init__(self, url: str, *, name: str, heartbeat: int, wait: float) -> None:
+        self._url = url
+        self._name = name
+        self._heartbeat = heartbeat
+        self._wait = wait
+        self._connection: Connection | None = None
+        self._opening: asyncio.Task[AbstractConnection] | None = None
+        self._closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection right now."""
+        return self._current() is not None
+
+    async def connection(self, wait: float | None = None) -> AbstractConnection:
+        """Return the connection; if there is none, open it within `wait` seconds.
+
+        Raises BrokerUnavailable or BrokerRejected. All callers share one attempt.
+        """
+        if self._closed:
+            raise BrokerUnavailable("the bus is closed")
+        if (current := self._current()) is not None:
+            return current
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(self._wait if wait is None else wait))
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    async def channel(self, *, confirms: bool = False, frame_buffer: int = 10) -> Channel:
+        """Open a channel. `frame_buffer` is how many frames may wait in it; three make a delivery."""
+        connection = await self.connection()
+        number = _free_number(connection)
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                opened = await connection.channel(number, publisher_confirms=confirms, frame_buffer_size=frame_buffer)
+        except DRIVER_ERRORS as error:
+            raise channel_failure(error, "opening a channel") from error
+        return cast("Channel", opened)
+
+    async def close(self) -> None:
+        """Close the connection for good. Idempotent."""
+        self._closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await _close(connection)
+
+    def _current(self) -> AbstractConnection | None:
+        if self._connection is None or self._connection.transport is None:
+            return None
+        underlay = self._connection.transport.connection
+        return underlay if underlay.is_opened else None
+
+    def _opened(self, task: asyncio.Task[AbstractConnection]) -> None:
+        self._opening = None
+        if not task.cancelled():
+            task.exception()  # read, so that asyncio does not complain if every caller has given up
+
+    async def _open(self, wait: float) -> AbstractConnection:
+        if self._connection is not None:
+            lost, self._connection = self._connection, None
+            await _close(lost)
+        deadline = asyncio.get_running_loop().time() + wait
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(BrokerUnavailable),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2),
+            stop=stop_before_delay(wait),
+            before_sleep=lambda state: self._say_waiting(state, deadline),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._attempt, deadline)
+        except BrokerUnavailable as error:
+            advice = "start it, or check host, port and network"
+            raise BrokerUnavailable(f"{error}; gave up after {wait:g} s: {advice}") from error
+
+    async def _attempt(self, deadline: float) -> AbstractConnection:
+        left = deadline - asyncio.get_running_loop().time()
+        connection = Connection(make_url(self._url, heartbeat=self._heartbeat, name=self._name))
+        try:
+            await connection.connect(timeout=max(0.1, min(left, ATTEMPT_SECONDS)))
+        except DRIVER_ERRORS as error:
+            await connection.close()
+            raise connect_failure(error, self._url) from error
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+        if (current := self._current()) is None:
+            raise BrokerUnavailable(f"the broker at {masked(self._url)} closed the connection at once")
+        return current
+
+    def _say_waiting(self, state: RetryCallState, deadline: float) -> None:
+        left = max(0.0, deadline - asyncio.get_running_loop().time())
+        reason = state.outcome.exception() if state.outcome else None
+        _log.warning(Action.BROKER_WAITING, url=masked(self._url), seconds_left=round(left, 1), reason=str(reason))
+
+
+def is_usable(channel: Channel) -> bool:
+    """Whether frames may still be written to `channel`.
+
+    A frame for a channel that the broker has closed would end the whole connection, and aiormq marks it as closed
+    some turns of the loop after it has let go of its number.
+    """
+    connection = channel.connection
+    return connection.channels.get(channel.number) is channel and connection.is_opened and not channel.is_closed
+
+
+async def is_blocked(connection: AbstractConnection) -> bool:
+    """Whether the broker blocks those who publish on this connection (memory or disk alarm)."""
+    try:
+        async with asyncio.timeout(0):
+            await connection.ready()
+    except TimeoutError:
+        return True
+    return False
+
+
+async def close_channel(channel: Channel) -> None:
+    """Close a channel, within a bounded time, whatever state it is in."""
+    with suppress(*DRIVER_ERRORS):
+        async with asyncio.timeout(CALL_SECONDS):
+            await channel.close()
+
+
+def _free_number(connection: AbstractConnection) -> int:
+    """Return the lowest channel number not in use.
+
+    aiormq counts on from the highest one, so that a connection which opens and closes channels for long enough
+    would pass the broker's limit (2,047 by default) with only a few of them open.
+    """
+    limit = connection.connection_tune.channel_max or 65_535
+    for number in range(1, limit + 1):
+        if number not in connection.channels:
+            return number
+    raise BrokerRejected(f"all {limit} channels of the connection are in use: raise the broker's channel_max")
+
+
+async def _close(connection: Connection) -> None:
+    with suppress(*DRIVER_ERRORS):
+        async with asyncio.timeout(CALL_SECONDS):
+            await connection.close()

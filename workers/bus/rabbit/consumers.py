@@ -1,0 +1,128 @@
+"""Consumers: one channel each, deliveries handed over synchronously in queue order."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aiormq import spec
+from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
+from pamqp.common import FieldValue
+
+from workers.bus.port import Consumer, Delivery, Headers, OnDelivery
+from workers.bus.rabbit.acks import Acks
+from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
+from workers.bus.rabbit.failures import channel_failure
+
+_COUNT: Final = "x-delivery-count"
+"""Set by a quorum queue from the second delivery on: how often it was delivered before."""
+
+_NO_HEADERS: Final[Headers] = {}
+
+
+class RabbitDelivery(Delivery):
+    """A delivery on a consumer's channel."""
+
+    __slots__ = (
+        "_consumer",
+        "_tag",
+        "attempts",
+        "body",
+        "correlation_id",
+        "headers",
+        "message_id",
+        "queue",
+        "reply_to",
+    )
+
+    def __init__(self, message: DeliveredMessage, tag: int, consumer: "RabbitConsumer") -> None:
+        properties = message.header.properties
+        self.body = message.body
+        self.message_id = properties.message_id or ""
+        self.queue = consumer.queue
+        self.headers = _plain(properties.headers) if properties.headers else _NO_HEADERS
+        self.attempts = 1 + int(self.headers.get(_COUNT, bool(message.redelivered)))
+        self.reply_to = properties.reply_to
+        self.correlation_id = properties.correlation_id
+        self._tag = tag
+        self._consumer: RabbitConsumer | None = consumer
+
+    async def ack(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.ack(self._tag)
+
+    async def requeue(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.requeue(self._tag)
+
+
+class RabbitConsumer(Consumer):
+    """A consumer on a channel of its own, which is closed, never cancelled.
+
+    basic.cancel with unacknowledged messages lets the next consumer of a quorum queue have later ones at once.
+    """
+
+    def __init__(
+        self, channel: Channel, queue: str, on_delivery: OnDelivery, on_end: Callable[[Consumer], None]
+    ) -> None:
+        self.queue = queue
+        self.lost = asyncio.Event()
+        self._channel = channel
+        self._on_delivery = on_delivery
+        self._on_end = on_end
+        self._acks = Acks(channel)
+        self._running = True
+        self._cleanup: asyncio.Task[None] | None = None
+
+    async def start(self, prefetch: int, priority: int) -> None:
+        """Begin to consume. Raises Unroutable if there is no such queue."""
+        self._channel.on_consumer_cancel_callbacks.add(self._on_cancel)
+        try:
+            await self._channel.basic_qos(prefetch_count=prefetch, timeout=CALL_SECONDS)
+            arguments: dict[str, FieldValue] | None = {"x-priority": priority} if priority else None
+            await self._channel.basic_consume(self.queue, self._on_message, arguments=arguments, timeout=CALL_SECONDS)
+        except DRIVER_ERRORS as error:
+            raise channel_failure(error, f"consuming {self.queue}") from error
+        self._channel.closing.add_done_callback(lambda _: self._end())
+
+    async def close(self) -> None:
+        if self._running:
+            self._running = False
+            self._on_end(self)
+            await self._acks.flush()
+            self._cleanup = asyncio.create_task(close_channel(self._channel))
+        if self._cleanup is not None:
+            await asyncio.shield(self._cleanup)
+
+    def ack(self, tag: int) -> None:
+        """Acknowledge a delivery, unless the consumer is gone."""
+        if self._running:
+            self._acks.ack(tag)
+
+    def requeue(self, tag: int) -> None:
+        """Hand a delivery back, unless the consumer is gone."""
+        if self._running:
+            self._acks.requeue(tag)
+
+    async def _on_message(self, message: DeliveredMessage) -> None:
+        """Take a delivery. aiormq runs this as a task: no await here, or the order of deliveries is lost."""
+        tag = message.delivery_tag
+        if self._running and tag is not None:
+            self._on_delivery(RabbitDelivery(message, tag, self))
+
+    def _on_cancel(self, _: spec.Basic.Cancel) -> None:
+        """Note that the broker ended the consumer (its queue was deleted); the channel is still open."""
+        self._end()
+        self._cleanup = asyncio.create_task(close_channel(self._channel))
+
+    def _end(self) -> None:
+        if self._running:
+            self._running = False
+            self._on_end(self)
+            self.lost.set()
+
+
+def _plain(headers: Mapping[str, object]) -> Headers:
+    return {name: value for name, value in headers.items() if isinstance(value, str | int)}

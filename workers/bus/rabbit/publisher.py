@@ -1,0 +1,129 @@
+"""Confirmed publishing."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from aiormq.exceptions import DeliveryError, PublishError
+
+from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
+from workers.bus.port import Message
+from workers.bus.rabbit.connections import Link, is_blocked
+from workers.bus.rabbit.failures import publish_failure
+from workers.bus.rabbit.outbox import OnChannel, Outbox, Posted
+
+_TRANSIENT: Final = (BrokerBlocked, BrokerUnavailable, PublishUnconfirmed)
+_NOT_SENT: Final = "not sent: what came before it failed"
+
+
+class Publisher:
+    """Publishes persistent messages and waits for their confirms, in the order of the calls.
+
+    `timeout` is how long one message may take, in seconds, with the reconnecting that it may need; `window` how
+    many may be unconfirmed at a time.
+    """
+
+    def __init__(self, link: Link, *, timeout: float, window: int, on_channel: OnChannel | None = None) -> None:
+        self._link = link
+        self._timeout = timeout
+        self._window = window
+        self._outbox = Outbox(link, window=window, patience=timeout, on_channel=on_channel)
+
+    async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool) -> None:
+        """Publish one message, as `Bus.publish` promises."""
+        posted = self._post(exchange, routing_key, message, mandatory)
+        (error,) = await self._settle([posted])
+        if error is not None:
+            raise error
+
+    async def publish_many(
+        self, exchange: str, messages: Sequence[tuple[str, Message]], *, mandatory: bool
+    ) -> list[BusError | None]:
+        """Publish many messages, as `Bus.publish_many` promises: half a window is posted while the other is awaited.
+
+        Once something was not confirmed the rest is not tried: it would overtake what has to be published again.
+        """
+        outcomes: list[BusError | None] = []
+        step = max(1, self._window // 2)
+        ahead: list[Posted] = []
+        for start in range(0, len(messages), step):
+            half = [self._post(exchange, key, message, mandatory) for key, message in messages[start : start + step]]
+            try:
+                settled = await self._settle(ahead)
+            except BaseException:
+                _give_up(half)
+                raise
+            outcomes += settled
+            ahead = half
+            if any(isinstance(outcome, _TRANSIENT) for outcome in settled):
+                _hold_back(ahead)
+                break
+        outcomes += await self._settle(ahead)
+        return outcomes + [BrokerUnavailable(_NOT_SENT)] * (len(messages) - len(outcomes))
+
+    async def close(self) -> None:
+        """Stop; what is not confirmed fails. Idempotent."""
+        await self._outbox.close()
+
+    def _post(self, exchange: str, routing_key: str, message: Message, mandatory: bool) -> Posted:
+        posted = Posted(exchange=exchange, routing_key=routing_key, message=message, mandatory=mandatory)
+        self._outbox.post(posted)
+        return posted
+
+    async def _settle(self, batch: list[Posted]) -> list[BusError | None]:
+        late: set[asyncio.Future[object]] = set()
+        try:
+            if batch:
+                _, late = await asyncio.wait([posted.confirmed for posted in batch], timeout=self._timeout)
+            blocked = bool(late) and self._link.is_open and await is_blocked(await self._link.connection())
+            if not blocked:
+                await self._distrust_channels(batch)
+            return [self._outcome(posted, blocked=blocked) for posted in batch]
+        finally:
+            _give_up(batch)
+
+    async def _distrust_channels(self, batch: list[Posted]) -> None:
+        """Replace the channels that left something unconfirmed or refused it.
+
+        A channel of RabbitMQ 3.10 that first published to a queue while its leader was failing over refuses
+        everything for that queue from then on, long after another leader was elected.
+        """
+        for channel in {posted.channel for posted in batch if _is_suspicious(posted)}:
+            if channel is not None:
+                await self._outbox.distrust(channel)
+
+    def _outcome(self, posted: Posted, *, blocked: bool) -> BusError | None:
+        """Return why it failed. An error in the call itself (a routing key too long) is raised."""
+        if not posted.confirmed.done():
+            if blocked:
+                return BrokerBlocked(
+                    f"the broker takes no publishes (memory or disk alarm), {self._timeout:g} s waited: retry with the "
+                    "same id once there is room; consuming goes on"
+                )
+            if not self._link.is_open:
+                return BrokerUnavailable()
+            return PublishUnconfirmed(f"no confirm within {self._timeout:g} s: retry with the same id")
+        error = posted.confirmed.exception()
+        if isinstance(error, ValueError | TypeError):
+            raise error
+        return None if error is None else publish_failure(error, posted.exchange, posted.routing_key)
+
+
+def _is_suspicious(posted: Posted) -> bool:
+    if not posted.confirmed.done():
+        return True
+    error = posted.confirmed.exception()
+    return isinstance(error, DeliveryError) and not isinstance(error, PublishError)
+
+
+def _hold_back(batch: list[Posted]) -> None:
+    """Fail what was not sent yet."""
+    for posted in batch:
+        if posted.channel is None and not posted.confirmed.done():
+            posted.confirmed.set_exception(BrokerUnavailable(_NOT_SENT))
+
+
+def _give_up(batch: list[Posted]) -> None:
+    """Take back what was not sent yet; a confirm of what was sent will be ignored."""
+    for posted in batch:
+        posted.confirmed.cancel()

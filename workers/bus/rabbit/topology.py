@@ -1,0 +1,85 @@
+"""Declaring exchanges, queues and bindings."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from aiormq.channel import Channel
+from aiormq.exceptions import ChannelPreconditionFailed
+
+from contracts.errors import BusError, TopologyMismatch
+from contracts.topology import Exchange, Queue, Topology
+from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
+from workers.bus.rabbit.failures import channel_failure
+
+_CHANNELS: Final = 4
+"""Channels to declare queues on side by side. More were not faster: 64 new queues in 0.2 s, known ones in 10 ms."""
+
+_INEQUIVALENT: Final = re.compile(
+    r"inequivalent arg '(?P<argument>.+?)' for (?P<kind>queue|exchange) '(?P<name>.*?)' in vhost '(?P<vhost>.*?)': "
+    r"received '?(?P<ours>.*?)'? but current is '?(?P<theirs>.*?)'?$"
+)
+
+
+async def declare_topology(link: Link, topology: Topology) -> None:
+    """Declare all of `topology`, as `Bus.declare` promises."""
+    await _declare_exchanges(link, topology.exchanges())
+    queues = topology.queues()
+    shares = [queues[start::_CHANNELS] for start in range(min(_CHANNELS, len(queues)))]
+    results = await asyncio.gather(*(_declare_queues(link, share) for share in shares), return_exceptions=True)
+    if failures := [result for result in results if isinstance(result, BaseException)]:
+        raise failures[0]
+
+
+async def declare_subscription(link: Link, queue: Queue) -> None:
+    """Declare the queue of a durable subscription with its bindings."""
+    await _declare_queues(link, (queue,))
+
+
+async def _declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
+    channel = await link.channel()
+    try:
+        for exchange in exchanges:
+            await channel.exchange_declare(
+                exchange.name, exchange_type=exchange.type, durable=True, timeout=CALL_SECONDS
+            )
+    except DRIVER_ERRORS as error:
+        raise _failure(error, "declaring exchanges") from error
+    finally:
+        await _done(channel)
+
+
+async def _declare_queues(link: Link, queues: Sequence[Queue]) -> None:
+    channel = await link.channel()
+    try:
+        for queue in queues:
+            await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_SECONDS)
+            for binding in queue.bindings:
+                await channel.queue_bind(queue.name, binding.exchange, binding.routing_key, timeout=CALL_SECONDS)
+    except DRIVER_ERRORS as error:
+        raise _failure(error, "declaring queues") from error
+    finally:
+        await _done(channel)
+
+
+async def _done(channel: Channel) -> None:
+    if is_usable(channel):
+        await close_channel(channel)
+
+
+def _failure(error: BaseException, doing: str) -> BusError:
+    if not isinstance(error, ChannelPreconditionFailed):
+        return channel_failure(error, doing)
+    found = _INEQUIVALENT.search(str(error))
+    if found is None:
+        return TopologyMismatch(f"the broker does not accept it while {doing}: {error}")
+    kind, name, argument = found["kind"], found["name"], found["argument"]
+    remedy = "drain and delete the queue" if kind == "queue" else "delete the exchange"
+    return TopologyMismatch(
+        f"{kind} {name!r} exists with another {argument}: {found['theirs']} on the broker, {found['ours']} here; "
+        f"{remedy}, or use another prefix",
+        kind=kind,
+        name=name,
+        argument=argument,
+    )

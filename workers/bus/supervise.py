@@ -1,0 +1,78 @@
+"""Keeping a consumer going through lost connections."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from contracts.errors import BusError
+from contracts.telemetry import Action
+from workers.bus.port import Consumer
+
+OnLost = Callable[[], None]
+"""Called synchronously before the queue is consumed again: drop what is held of it."""
+
+Consume = Callable[[], Awaitable[Consumer]]
+
+_MOST_SECONDS: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class KeptConsumer:
+    """Starts a consumer, and starts it again whenever it was lost, waiting with jitter while that fails.
+
+    `KeptConsumer(queue, partial(bus.consume, queue, on_delivery, prefetch=20), on_lost)`; likewise with
+    `bus.subscribe`. `first_wait` is the upper bound of the first wait in seconds; it doubles up to 5.
+    """
+
+    def __init__(self, queue: str, consume: Consume, on_lost: OnLost, *, first_wait: float = 0.1) -> None:
+        self._queue = queue
+        self._consume = consume
+        self._on_lost = on_lost
+        self._first_wait = first_wait
+        self._consumer: Consumer | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Consume. Raises what the first attempt raises; later ones are repeated until `close`."""
+        self._consumer = await self._consume()
+        self._keeping = asyncio.create_task(self._keep(self._consumer))
+
+    async def reopen(self) -> None:
+        """Let go of the consumer as if it were lost: what it holds goes back, and the queue is consumed again."""
+        if self._consumer is not None:
+            await self._consumer.close()
+            self._consumer.lost.set()
+
+    async def close(self) -> None:
+        """End it; what is unacknowledged goes back to the queue. Idempotent."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+        if self._consumer is not None:
+            await self._consumer.close()
+
+    async def _keep(self, consumer: Consumer) -> None:
+        while True:
+            await consumer.lost.wait()
+            _log.warning(Action.CONSUMER_LOST, queue=self._queue)
+            self._on_lost()
+            self._consumer = consumer = await self._consume_again()
+
+    async def _consume_again(self) -> Consumer:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(BusError),
+            wait=wait_random_exponential(multiplier=self._first_wait, max=_MOST_SECONDS),
+            before_sleep=self._say_waiting,
+            reraise=True,
+        ):
+            with attempt:
+                return await self._consume()
+        raise AssertionError("unreachable: the policy never stops by itself")
+
+    def _say_waiting(self, state: RetryCallState) -> None:
+        reason = state.outcome.exception() if state.outcome else None
+        _log.warning(Action.CONSUMER_LOST, queue=self._queue, attempt=state.attempt_number, reason=str(reason))

@@ -1,0 +1,75 @@
+"""Who owns which partition: rendezvous hashing with bounded loads.
+
+Each worker has a weight for each partition (a hash of both names), and a partition goes to the worker with the highest
+weight that still has room; rooms differ by at most one. Everyone who knows the same workers comes to the same result,
+and a worker that comes or goes moves few partitions beside its own share.
+
+Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous" (1996); bounded loads after Mirrokni,
+Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (2016).
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from contracts.ids import Partition
+from contracts.members import WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The workers of one partition: its owner, and the one that takes over when the owner goes."""
+
+    owner: WorkerId
+    standby: WorkerId | None
+
+
+def assign(partitions: int, workers: Collection[WorkerId]) -> dict[Partition, Assignment]:
+    """Return the owner and the standby of every partition; nothing without workers.
+
+    The numbers of partitions that workers own differ by at most one.
+    """
+    if not workers:
+        return {}
+    weights = {
+        (Partition(partition), worker): _weight(partition, worker)
+        for partition in range(partitions)
+        for worker in set(workers)
+    }
+    owners = _owners(partitions, weights)
+    return {
+        partition: Assignment(owner, _standby(partition, owner, set(workers), weights))
+        for partition, owner in sorted(owners.items())
+    }
+
+
+def _owners(partitions: int, weights: Mapping[tuple[Partition, WorkerId], bytes]) -> dict[Partition, WorkerId]:
+    """Give each partition to the heaviest worker with room, heaviest pairs first."""
+    workers = {worker for _, worker in weights}
+    room, with_one_more = divmod(partitions, len(workers))
+    owned = dict.fromkeys(workers, 0)
+    owners: dict[Partition, WorkerId] = {}
+    for partition, worker in sorted(weights, key=lambda pair: (weights[pair], pair), reverse=True):
+        if partition in owners or owned[worker] > room:
+            continue
+        if owned[worker] == room:
+            if not with_one_more:
+                continue
+            with_one_more -= 1
+        owners[partition] = worker
+        owned[worker] += 1
+    return owners
+
+
+def _standby(
+    partition: Partition,
+    owner: WorkerId,
+    workers: Collection[WorkerId],
+    weights: Mapping[tuple[Partition, WorkerId], bytes],
+) -> WorkerId | None:
+    others = [worker for worker in workers if worker != owner]
+    return max(others, key=lambda worker: (weights[partition, worker], worker), default=None)
+
+
+def _weight(partition: int, worker: WorkerId) -> bytes:
+    return hashlib.blake2b(f"{partition}/{worker}".encode(), digest_size=8).digest()

@@ -1,0 +1,40 @@
+"""Blocking: whether a conversation goes on behind an input that failed for good."""
+
+from datetime import datetime
+
+from contracts.commands import AnyCommand, UnblockSession
+from contracts.errors import ConversationBlocked
+from contracts.events import AnyEvent, SessionBlocked
+from contracts.ids import InputId
+from contracts.messages import InboundMessage
+from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState
+from workers.domain.draft import Draft
+
+
+def check_unblocked(state: SessionState, input_id: InputId, data: InboundMessage | AnyCommand) -> None:
+    """Raise ConversationBlocked if the conversation waits for another input than this one."""
+    if state.blocked_by not in (None, input_id) and not isinstance(data, UnblockSession):
+        raise ConversationBlocked(
+            f"conversation {state.conversation_id} waits for input {state.blocked_by}, which was parked; "
+            "replay that one first, or unblock the session"
+        )
+
+
+def block(
+    state: SessionState, input_id: InputId, code: str, now: datetime, *, default: FailurePolicy
+) -> tuple[AnyEvent, ...]:
+    """Return what the failure of an input for good causes: the block of its conversation, if its policy is that.
+
+    A conversation without a session can't be blocked: there is nothing yet that could come out of order.
+    """
+    if policy_of(state, default) is FailurePolicy.SKIP or state.blocked_by or not state.generation:
+        return ()
+    draft = Draft(state, input_id, now, None)
+    draft.add(SessionBlocked, code=code)
+    return tuple(draft.events)
+
+
+def policy_of(state: SessionState, default: FailurePolicy) -> FailurePolicy:
+    """Return the failure policy that a session's metadata sets, else `default`."""
+    chosen = state.metadata.get(FAILURE_POLICY_KEY)
+    return next((policy for policy in FailurePolicy if policy == chosen), default)

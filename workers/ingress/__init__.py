@@ -1,0 +1,1 @@
+"""The ingress router: finds the partition for publishers that don't."""

@@ -1,0 +1,88 @@
+"""The ingress router: takes what publishers sent without a partition, finds the partition, passes it on in order.
+
+Any number of routers may run; single active consumer keeps all but one on standby, so that order holds.
+"""
+
+from functools import partial
+
+import structlog
+
+from contracts.address import Scope
+from contracts.envelope import InputEnvelope
+from contracts.errors import InvalidInput
+from contracts.telemetry import Action
+from workers.bus.port import Bus, Delivery, Message
+from workers.bus.pump import Pump
+from workers.bus.supervise import KeptConsumer
+from workers.retry import keep_trying
+from workers.session.parking import park
+from workers.session.plan import Failure
+from workers.telemetry import WorkerMetrics
+
+_log = structlog.get_logger(__name__)
+
+Routed = tuple[str, Message]
+
+
+class IngressRouter:
+    """Moves inputs from the ingress to their partitions: published with confirm, then acknowledged."""
+
+    def __init__(
+        self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER, prefetch: int = 200, metrics: WorkerMetrics | None = None
+    ) -> None:
+        self._bus = bus
+        self._scope = scope
+        self._metrics = metrics or WorkerMetrics()
+        self._pump = Pump(self._route, most=prefetch)
+        queue = bus.topology.ingress
+        self._consumer = KeptConsumer(
+            queue, partial(bus.consume, queue, self._pump.push, prefetch=prefetch), on_lost=self._pump.forget
+        )
+
+    async def start(self) -> None:
+        """Begin to route, or to stand by. The topology must have been declared."""
+        await self._pump.start()
+        await self._consumer.start()
+        _log.info(Action.WORKER_STARTED, queue=self._bus.topology.ingress)
+
+    async def close(self) -> None:
+        """Stop: what was not passed on yet stays in the queue, or is passed on again with the same id."""
+        await self._consumer.close()
+        await self._pump.close()
+        _log.info(Action.WORKER_CLOSED)
+
+    async def _route(self, batch: list[Delivery]) -> None:
+        left: list[tuple[Delivery, Routed]] = []
+        for delivery in batch:
+            try:
+                left.append((delivery, self._routed(delivery)))
+            except InvalidInput as error:
+                await park(self._bus, delivery, Failure(error))
+        await keep_trying("route", partial(self._pass_on, left))
+
+    def _routed(self, delivery: Delivery) -> Routed:
+        envelope = InputEnvelope.from_bytes(delivery.body)
+        conversation = envelope.conversation(self._scope)
+        message = Message(
+            body=envelope.model_copy(update={"partitionkey": conversation}).to_bytes(),
+            message_id=envelope.id,
+            reply_to=delivery.reply_to,
+            correlation_id=delivery.correlation_id,
+        )
+        return str(self._bus.topology.partition_of(conversation)), message
+
+    async def _pass_on(self, left: list[tuple[Delivery, Routed]]) -> None:
+        """Publish what is left of a batch and acknowledge what was confirmed; raise while anything is left."""
+        if not left:
+            return
+        outcomes = await self._bus.publish_many(self._bus.topology.inbound, [routed for _, routed in left])
+        again: list[tuple[Delivery, Routed]] = []
+        for (delivery, routed), error in zip(left, outcomes, strict=True):
+            if error:
+                again.append((delivery, routed))
+            else:
+                await delivery.ack()
+        self._metrics.routed.inc(len(left) - len(again))
+        left[:] = again
+        if again:
+            raise next(error for error in outcomes if error)

@@ -1,0 +1,42 @@
+"""The one policy by which workers wait out a store or broker that fails for the moment."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from contracts.errors import BusError, StoreError
+from contracts.telemetry import Action
+
+Result = TypeVar("Result")
+
+TRANSIENT: Final = (StoreError, BusError)
+"""While a worker runs, a refusal (a password that is being rotated, say) is waited out like an outage."""
+
+FIRST_WAIT: Final = 0.05
+LONGEST_WAIT: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Result:
+    """Make `call` until store and broker let it succeed, with jittered waits of up to `LONGEST_WAIT` seconds.
+
+    It ends only by success, by cancellation, or by an error that is neither the store's nor the broker's: an input
+    that was taken is not given up because of an outage. `call` must be safe to repeat.
+    """
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(TRANSIENT),
+        wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+        before_sleep=lambda state: _say(what, state),
+        reraise=True,
+    ):
+        with attempt:
+            return await call()
+    raise AssertionError("unreachable: the policy never stops by itself")
+
+
+def _say(what: str, state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _log.warning(Action.RETRYING, call=what, attempt=state.attempt_number, error=str(error))

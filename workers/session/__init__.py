@@ -1,0 +1,1 @@
+"""The session worker: lanes, actors, the committer."""

@@ -1,0 +1,238 @@
+"""The committer: carries out the turns of many conversations together, and each as if it were alone."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from time import perf_counter
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.commands import CommandReply, ReplyError
+from contracts.envelope import EventEnvelope
+from contracts.errors import BusError, DuplicateInput, KilledWorker, Refused, VersionConflict
+from contracts.events import AnyEvent, Commit
+from contracts.ids import ConversationId, InputId
+from contracts.session import FailurePolicy, SessionState
+from contracts.telemetry import Action
+from storage.port import Store
+from workers.bus.port import Bus, Message
+from workers.retry import keep_trying
+from workers.session.lanes import Turn, Waiting
+from workers.session.live import LiveStates
+from workers.session.ownership import Ownership
+from workers.session.parking import park
+from workers.session.plan import Answer, Failure, Plan, Terms, plan_turn, unforeseen
+from workers.session.trials import Trials
+from workers.telemetry import WorkerMetrics
+
+_log = structlog.get_logger(__name__)
+
+
+Planned = tuple[Turn, Plan]
+
+
+class Committer:
+    """Loads, decides, appends, writes heads, announces, answers, acknowledges: in this order.
+
+    Append is the commit point. A crash before it leaves no trace, and the inputs are delivered again; a crash after
+    it leaves the inputs unacknowledged, and when they come again the log knows them: their events are announced
+    again, nothing is decided twice.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        live: LiveStates,
+        ownership: Ownership,
+        *,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        on_failure: FailurePolicy,
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._live = live
+        self._ownership = ownership
+        self._clock = clock
+        self._metrics = metrics
+        self._on_failure = on_failure
+
+    async def carry_out(self, turns: Sequence[Turn]) -> None:
+        """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.
+
+        Those of a partition that was lost meanwhile are dropped instead: they are delivered again, to its owner.
+        Waits out store and broker. If the batch fails in a way nobody foresaw, its inputs are tried one by one and
+        the culprit is parked, so that one conversation never fails its neighbours. An input that may have killed its
+        worker before is tried alone, and parked when it did so too often.
+        """
+        begun = perf_counter()
+        if not self._ownership.watch.stalled():
+            trials = Trials(self._store)
+            await keep_trying("begin trials", partial(trials.begin, turns))
+            alone = [turn for turn in turns if trials.must_be_alone(turn)]
+            await self._carry_out_together([turn for turn in turns if turn not in alone], trials)
+            await self._carry_out_singly(alone, trials)
+            await keep_trying("end trials", trials.end)
+        self._metrics.round_seconds.observe(perf_counter() - begun)
+        self._metrics.round_turns.observe(len(turns))
+        self._metrics.live_actors.set(len(self._live))
+
+    async def _carry_out_together(self, turns: Sequence[Turn], trials: Trials) -> None:
+        try:
+            await self._commit(turns)
+        except Exception:
+            _log.exception(Action.ROUND_FAILED, turns=len(turns))
+            await self._carry_out_singly(turns, trials)
+
+    async def _carry_out_singly(self, turns: Sequence[Turn], trials: Trials) -> None:
+        for turn, waiting in [(one, waiting) for one in turns for waiting in one.inputs]:
+            self._live.drop(turn.lane.conversation)
+            single = Turn(turn.lane, (waiting,))
+            try:
+                await keep_trying("begin trial", partial(trials.begin_alone, turn, waiting))
+                await self._commit([single], suspect=True)
+            except KilledWorker as error:
+                await self._give_up(single, waiting, Failure(error))
+            except Exception as error:
+                await self._give_up(single, waiting, unforeseen(error))
+            await keep_trying("end trial", partial(trials.end_alone, turn, waiting))
+
+    async def _commit(self, turns: Sequence[Turn], *, suspect: bool = False) -> None:
+        """Carry out `turns`; `suspect` asks the log about every input instead of the redelivered ones alone."""
+        while turns:
+            planned = await self._decide(turns, suspect=suspect)
+            done, turns = await self._append(planned)
+            suspect = True
+            heads = [head for _, plan in done for head in plan.heads]
+            if heads:
+                await keep_trying("save heads", partial(self._store.save_heads, heads))
+            await self._announce(plan for _, plan in done)
+            for turn, plan in done:
+                for answer in plan.answers:
+                    await self._finish(turn, answer, plan.after)
+
+    async def _decide(self, turns: Sequence[Turn], *, suspect: bool) -> list[Planned]:
+        """Decide those turns that are still ours."""
+        await keep_trying("take epochs", partial(self._ownership.take_epochs, {turn.lease for turn in turns}))
+        states = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
+        ours: list[Turn] = []
+        for turn in turns:
+            later = states[turn.lane.conversation].epoch > (turn.lease.epoch or 0)
+            if turn.lease.valid and later:
+                self._ownership.fence(turn.lane.partition)
+            if turn.lease.valid:
+                ours.append(turn)
+        known = await self._known(ours, states, suspect=suspect)
+        now = self._clock.now()
+        return [
+            (turn, plan_turn(states[one], turn.inputs, known.get(one, {}), terms))
+            for turn in ours
+            for one in (turn.lane.conversation,)
+            for terms in (Terms(now=now, epoch=turn.lease.epoch or 0, on_failure=self._on_failure),)
+        ]
+
+    async def _known(
+        self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool
+    ) -> dict[ConversationId, Mapping[InputId, Commit]]:
+        """Ask the log for inputs that may have been committed before."""
+        asked: dict[ConversationId, list[InputId]] = {}
+        for turn in turns:
+            recent = states[turn.lane.conversation].recent_inputs
+            for waiting in turn.inputs:
+                if suspect or waiting.delivery.redelivered or waiting.given.id in recent:
+                    asked.setdefault(turn.lane.conversation, []).append(waiting.given.id)
+        found = await asyncio.gather(
+            *(
+                keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, inputs))
+                for conversation, inputs in asked.items()
+            )
+        )
+        return dict(zip(asked, found, strict=True))
+
+    async def _append(self, planned: Sequence[Planned]) -> tuple[list[Planned], list[Turn]]:
+        """Append what is planned; return the plans that hold now, and the turns to decide again."""
+        self._ownership.watch.stalled()
+        planned = [(turn, plan) for turn, plan in planned if turn.lease.valid]
+        commits = [plan.commit for _, plan in planned if plan.commit]
+        outcomes = iter(await keep_trying("append", partial(self._store.append, commits)) if commits else ())
+        done: list[Planned] = []
+        conflicted: list[Turn] = []
+        for turn, plan in planned:
+            refusal = next(outcomes) if plan.commit else None
+            if refusal is None:
+                done.append((turn, plan))
+                self._live.put(plan.after)
+                self._metrics.commits.inc(bool(plan.commit))
+            elif isinstance(refusal, VersionConflict | DuplicateInput):
+                conflicted.append(turn)
+                self._live.drop(turn.lane.conversation)
+                self._metrics.conflicts.inc()
+                _log.info(Action.COMMIT_CONFLICT, conversation=turn.lane.conversation, error=str(refusal))
+            else:
+                raise refusal
+        return done, conflicted
+
+    async def _announce(self, plans: Iterable[Plan]) -> None:
+        """Publish every plan's events; those that were not confirmed are published again, in their order."""
+        left = [_announcement(event, answer) for plan in plans for answer in plan.answers for event in answer.events]
+        self._metrics.events.inc(len(left))
+
+        async def publish_left() -> None:
+            nonlocal left
+            outcomes = await self._bus.publish_many(self._bus.topology.events, left, mandatory=False)
+            left = [message for message, error in zip(left, outcomes, strict=True) if error]
+            if left:
+                raise next(error for error in outcomes if error)
+
+        if left:
+            await keep_trying("announce", publish_left)
+
+    async def _finish(self, turn: Turn, answer: Answer, after: SessionState) -> None:
+        waiting = answer.waiting
+        if answer.failure:
+            await self._fail(turn, waiting, answer.failure, after)
+            return
+        self._metrics.inputs.labels("repeated" if answer.repeated else "committed").inc()
+        if waiting.delivery.reply_to:
+            await self._reply(waiting, after, repeated=answer.repeated)
+        await waiting.delivery.ack()
+        self._ownership.settled(turn.lane.partition, parked=False)
+
+    async def _fail(self, turn: Turn, waiting: Waiting, failure: Failure, after: SessionState) -> None:
+        """Tell the caller, if there is one and it was refused; otherwise an operator has to see it."""
+        error = failure.error
+        if waiting.delivery.reply_to:
+            await self._reply(waiting, after, error=ReplyError(code=error.code, message=str(error)))
+            if isinstance(error, Refused):
+                self._metrics.inputs.labels("refused").inc()
+                await waiting.delivery.ack()
+                return
+        await self._give_up(turn, waiting, failure)
+
+    async def _give_up(self, turn: Turn, waiting: Waiting, failure: Failure) -> None:
+        self._metrics.inputs.labels("parked").inc()
+        await park(self._bus, waiting.delivery, failure)
+        self._ownership.settled(turn.lane.partition, parked=True)
+
+    async def _reply(
+        self, waiting: Waiting, after: SessionState, *, repeated: bool = False, error: ReplyError | None = None
+    ) -> None:
+        reply = CommandReply(
+            command_id=waiting.given.id,
+            session_id=after.session_id if after.generation else None,
+            version=after.version,
+            repeated=repeated,
+            error=error,
+        )
+        try:
+            await self._bus.reply(waiting.delivery, reply.model_dump_json(exclude_none=True).encode())
+        except BusError as failed:
+            # A caller that gets no reply asks again with the same id.
+            _log.warning(Action.RETRYING, call="reply", error=str(failed))
+
+
+def _announcement(event: AnyEvent, answer: Answer) -> tuple[str, Message]:
+    body = EventEnvelope.of(event, answer.waiting.traceparent).to_bytes()
+    return event.routing_key, Message(body=body, message_id=event.event_id)

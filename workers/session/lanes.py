@@ -1,0 +1,125 @@
+"""One FIFO lane per conversation: what makes order hold while everything else runs side by side."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from contracts.envelope import InputEnvelope
+from contracts.ids import ConversationId, Partition
+from workers.bus.port import Delivery
+from workers.domain.decide import Input
+from workers.session.lease import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An input that was read and waits for its turn."""
+
+    delivery: Delivery
+    given: Input
+    lease: Lease
+    traceparent: str | None = None
+
+    @classmethod
+    def of(cls, delivery: Delivery, envelope: InputEnvelope, lease: Lease) -> "Waiting":
+        """Pair what was delivered with what it says."""
+        return cls(delivery, Input(envelope.input_id, envelope.data), lease, envelope.traceparent)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the input as it travelled."""
+        return len(self.delivery.body)
+
+
+@dataclass(slots=True)
+class Lane:
+    """The inputs of one conversation, oldest first. While it is busy, its next inputs wait."""
+
+    conversation: ConversationId
+    partition: Partition
+    waiting: deque[Waiting] = field(default_factory=deque)
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A lane with the inputs taken from it, to be decided and committed together."""
+
+    lane: Lane
+    inputs: tuple[Waiting, ...]
+
+    @property
+    def lease(self) -> Lease:
+        """The lease that its inputs came under."""
+        return self.inputs[0].lease
+
+
+class Lanes:
+    """All lanes, and which of them are ready: not busy, with something waiting."""
+
+    def __init__(self, *, max_inputs: int = 200, max_bytes: int = 4_000_000) -> None:
+        self._lanes: dict[ConversationId, Lane] = {}
+        self._ready: dict[ConversationId, Lane] = {}
+        self._max_inputs = max_inputs
+        self._max_bytes = max_bytes
+        self.readiness = asyncio.Event()
+        """Set while a lane is ready."""
+        self.emptiness = asyncio.Event()
+        """Set while nothing waits and nothing is being worked on."""
+        self.emptiness.set()
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def push(self, conversation: ConversationId, partition: Partition, waiting: Waiting) -> None:
+        """Put an input at the end of its conversation's lane."""
+        lane = self._lanes.get(conversation)
+        if lane is None:
+            lane = self._lanes[conversation] = Lane(conversation, partition)
+            self.emptiness.clear()
+        lane.waiting.append(waiting)
+        if not lane.busy:
+            self._make_ready(lane)
+
+    def take(self, most: int) -> list[Turn]:
+        """Take what waits in up to `most` ready lanes, longest ready first; they are busy until given back."""
+        lanes = list(self._ready.values())[:most]
+        for lane in lanes:
+            del self._ready[lane.conversation]
+            lane.busy = True
+        if not self._ready:
+            self.readiness.clear()
+        return [Turn(lane, tuple(self._next_inputs(lane))) for lane in lanes]
+
+    def done(self, lane: Lane) -> None:
+        """Say that the lane's turn is over: it is ready again, or gone if nothing waits in it."""
+        lane.busy = False
+        if lane.waiting:
+            self._make_ready(lane)
+            return
+        self._lanes.pop(lane.conversation, None)
+        if not self._lanes:
+            self.emptiness.set()
+
+    def drop(self, partition: Partition) -> None:
+        """Forget what waits of a partition: it will be delivered again. What is being worked on goes on."""
+        for lane in [lane for lane in self._lanes.values() if lane.partition == partition]:
+            lane.waiting.clear()
+            if not lane.busy:
+                self._ready.pop(lane.conversation, None)
+                self.done(lane)
+        if not self._ready:
+            self.readiness.clear()
+
+    def _make_ready(self, lane: Lane) -> None:
+        self._ready[lane.conversation] = lane
+        self.readiness.set()
+
+    def _next_inputs(self, lane: Lane) -> Iterable[Waiting]:
+        room = self._max_bytes
+        for taken in range(self._max_inputs):
+            if not lane.waiting or (taken and lane.waiting[0].size > room):
+                return
+            room -= lane.waiting[0].size
+            yield lane.waiting.popleft()

@@ -1,0 +1,62 @@
+"""The live actors' states, in memory and bounded: no read on the hot path."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+
+from contracts.ids import ConversationId
+from contracts.session import SessionState
+from storage.port import Loaded, Store
+from workers.domain.evolve import heads_along
+
+
+class LiveStates:
+    """Holds the states of the conversations used last; the longest unused one goes first when there are too many."""
+
+    def __init__(self, store: Store, *, capacity: int) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._states: OrderedDict[ConversationId, SessionState] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    async def get(self, conversations: Collection[ConversationId]) -> dict[ConversationId, SessionState]:
+        """Return the states of `conversations`; those not in memory are loaded together.
+
+        A head that a crash left behind its log is brought up to it in the store too: readers see heads alone.
+        Raises StoreError; ValueError on a gap in the log.
+        """
+        found = {conversation: self._states[conversation] for conversation in conversations & self._states.keys()}
+        missing = [conversation for conversation in conversations if conversation not in found]
+        if missing:
+            loaded = await self._store.load(missing)
+            behind: list[SessionState] = []
+            for conversation in missing:
+                heads = _heads_of(conversation, loaded[conversation])
+                found[conversation] = heads[-1]
+                behind += heads[1:]
+            if behind:
+                await self._store.save_heads(behind)
+        return found
+
+    def put(self, state: SessionState) -> None:
+        """Keep a state after its commit."""
+        self._states[state.conversation_id] = state
+        self._states.move_to_end(state.conversation_id)
+        while len(self._states) > self._capacity:
+            self._states.popitem(last=False)
+
+    def drop(self, conversation: ConversationId) -> None:
+        """Forget a state: it is loaded again when it is needed."""
+        self._states.pop(conversation, None)
+
+    def drop_where(self, unwanted: Callable[[ConversationId], bool]) -> None:
+        """Forget the states of some conversations."""
+        for conversation in [conversation for conversation in self._states if unwanted(conversation)]:
+            del self._states[conversation]
+
+
+def _heads_of(conversation: ConversationId, loaded: Loaded) -> list[SessionState]:
+    """Return the head that was kept, and after it those that it should have become."""
+    kept = loaded.head or SessionState.empty(conversation)
+    return [kept, *heads_along(kept, loaded.commits)]

@@ -1,0 +1,164 @@
+"""Ownership: which partitions are this worker's, since which epoch, and what happens when one is lost."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.ids import Partition
+from contracts.members import Member, WorkerId, WorkerStatus
+from contracts.telemetry import Action
+from storage.port import Store
+from workers.bus.port import Bus, Delivery
+from workers.domain.assignment import assign
+from workers.session.holdings import Holding, Holdings
+from workers.session.lease import Lease
+from workers.session.membership import Membership
+from workers.session.watch import LoopWatch
+
+FRESH_BEATS: Final = 2
+"""Heartbeats that a member may have missed to still count as there."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Ownership:
+    """Decides with the other workers who owns what, takes up and hands back partitions, and knows their epochs.
+
+    An epoch numbers the ownerships of a partition, over all workers. It is taken with the first turn after subscribing
+    and stands in every commit; whoever finds a later one in a conversation has lost the partition.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        clock: Clock,
+        *,
+        prefetch: int,
+        interval: float,
+        ttl: float,
+        stall_limit: float,
+        park_limit: int,
+        on_delivery: Callable[[Holding, Delivery], None],
+        drop: Callable[[Holding], None],
+        forget: Callable[[Holding], None],
+    ) -> None:
+        self.worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
+        self._bus = bus
+        self._store = store
+        self._group = bus.topology.prefix
+        self._started_at = clock.now()
+        self._park_limit = park_limit
+        self._interval = interval
+        self._forget_work = forget
+        self._status = WorkerStatus.RUNNING
+        self._taking = asyncio.Lock()
+        self._reopenings: set[asyncio.Task[None]] = set()
+        self.holdings = Holdings(
+            bus, self.worker_id, prefetch=prefetch, on_delivery=on_delivery, drop=drop, forget=self._forget
+        )
+        self._membership = Membership(
+            store,
+            self._group,
+            describe=self.describe,
+            on_members=self._on_members,
+            on_silence=self._on_silence,
+            interval=interval,
+            ttl=ttl,
+        )
+        self.watch = LoopWatch(stall_limit, self._on_stall)
+
+    async def start(self) -> None:
+        """Join the group and take up this worker's share."""
+        await self.watch.start()
+        await self._membership.start()
+
+    async def hand_back(self) -> None:
+        """Tell the others, hand every partition back, and leave the group."""
+        self._status = WorkerStatus.DRAINING
+        await self._membership.stop()
+        await self._membership.announce()
+        await self.holdings.hand_back_all()
+        await self._membership.leave()
+        await self.watch.close()
+
+    def describe(self) -> Member:
+        """Return this worker as its heartbeat tells it."""
+        held = sorted(self.holdings, key=lambda holding: holding.partition)
+        return Member(
+            worker_id=self.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            status=self._status,
+            owns=tuple(holding.partition for holding in held if holding.owner and holding.subscribed),
+            stands_by=tuple(holding.partition for holding in held if not holding.owner and holding.subscribed),
+            stopped=tuple(holding.partition for holding in held if holding.stopped),
+        )
+
+    async def take_epochs(self, leases: Collection[Lease]) -> None:
+        """Give those of `leases` an epoch that have none yet. Raises StoreError."""
+        if all(lease.epoch is not None for lease in leases):
+            return
+        async with self._taking:  # of two rounds that need one, the second finds it taken
+            missing = [lease for lease in leases if lease.epoch is None]
+            taken = await asyncio.gather(*(self._store.take_epoch(self._group, one.partition) for one in missing))
+            for lease, epoch in zip(missing, taken, strict=True):
+                lease.epoch = epoch
+
+    def fence(self, partition: Partition) -> None:
+        """Give up a partition that somebody else has taken: drop what came by it, and get in line again."""
+        holding = self.holdings.get(partition)
+        if holding:
+            _log.warning(Action.FENCED, partition=partition, epoch=holding.lease.epoch)
+            self._forget(holding)
+            task = asyncio.create_task(self.holdings.reopen(partition))
+            self._reopenings.add(task)
+            task.add_done_callback(self._reopenings.discard)
+
+    def settled(self, partition: Partition, *, parked: bool) -> None:
+        """Count how many inputs in a row were parked; too many stop the partition."""
+        holding = self.holdings.get(partition)
+        if holding is None:
+            return
+        holding.parked_in_row = holding.parked_in_row + 1 if parked else 0
+        if holding.parked_in_row >= self._park_limit and not holding.stopped:
+            holding.stopped = True
+            self._forget(holding)
+            _log.error(
+                Action.PARTITION_STOPPED,
+                partition=partition,
+                parked_in_row=holding.parked_in_row,
+                advice="look at `agentbus parked list`; mend the cause, then start the worker again",
+            )
+
+    async def _on_members(self, members: list[Member]) -> None:
+        running = [member.worker_id for member in members if member.status is WorkerStatus.RUNNING]
+        if self.worker_id in running:
+            await self.holdings.apply(assign(self._bus.topology.partitions, running), self._fresh(members))
+
+    def _fresh(self, members: list[Member]) -> list[Member]:
+        """Return the members that have just been heard: nothing is handed over to one that may be dead already."""
+        heard = [member.seen_at for member in members if member.seen_at]
+        oldest = max(heard, default=self._started_at) - FRESH_BEATS * timedelta(seconds=self._interval)
+        return [member for member in members if member.seen_at and member.seen_at >= oldest]
+
+    def _on_stall(self, gap: float) -> None:
+        _log.error(Action.LOOP_STALLED, seconds=round(gap, 1), partitions=len(list(self.holdings)))
+        for holding in self.holdings:
+            self.fence(holding.partition)
+
+    async def _on_silence(self) -> None:
+        _log.error(Action.PARTITIONS_RELEASED, partitions=len(list(self.holdings)))
+        await self.holdings.release_all()
+
+    def _forget(self, holding: Holding) -> None:
+        holding.end_lease()
+        self._forget_work(holding)

@@ -1,0 +1,124 @@
+"""Parking: an input that failed for good leaves the flow, with its reason and its original bytes.
+
+The worker publishes it, confirmed, to the parking queue and acknowledges it; the recorder moves it from there into
+the store, where operators find it. What the broker dead-letters takes the same way.
+"""
+
+from functools import partial
+from time import time_ns
+from typing import Final
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.envelope import InputEnvelope
+from contracts.errors import InvalidInput
+from contracts.ids import ConversationId
+from contracts.parked import ParkedInput, parked_id_for
+from contracts.telemetry import Action
+from storage.port import Store
+from workers.bus.port import Bus, Delivery, Message
+from workers.bus.pump import Pump
+from workers.bus.supervise import KeptConsumer
+from workers.retry import keep_trying
+from workers.session.plan import Failure
+
+_QUEUE, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
+    "x-agentbus-queue",
+    "x-agentbus-code",
+    "x-agentbus-reason",
+    "x-agentbus-stack",
+    "x-agentbus-attempts",
+    "x-agentbus-position",
+)
+DEAD_LETTERED: Final = "dead_lettered"
+"""The code of an input that the broker, not a worker, took out of the flow."""
+
+_PREFETCH: Final = 50
+_LONGEST_REASON: Final = 2_000
+_LONGEST_STACK: Final = 16_000
+"""Headers of one message have to fit into a frame of 131,072 bytes."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def park(bus: Bus, delivery: Delivery, failure: Failure) -> None:
+    """Publish the delivery to the parking queue and, once that is confirmed, acknowledge it."""
+    error = failure.error
+    message = Message(
+        body=delivery.body,
+        message_id=delivery.message_id,
+        headers={
+            _QUEUE: delivery.queue,
+            _CODE: error.code,
+            _REASON: str(error)[:_LONGEST_REASON],
+            _STACK: failure.stack[-_LONGEST_STACK:],
+            _ATTEMPTS: delivery.attempts,
+            _POSITION: time_ns(),
+        },
+    )
+    await keep_trying("park", lambda: bus.publish(bus.topology.parked, "", message))
+    await delivery.ack()
+    _log.warning(Action.INPUT_PARKED, queue=delivery.queue, message_id=delivery.message_id, code=error.code)
+
+
+class ParkingRecorder:
+    """Moves parked inputs from the parking queue into the store; any number of workers share the queue."""
+
+    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._pump = Pump(self._record)
+        queue = bus.topology.parked
+        self._consumer = KeptConsumer(
+            queue, partial(bus.consume, queue, self._pump.push, prefetch=_PREFETCH), on_lost=self._pump.forget
+        )
+
+    async def start(self) -> None:
+        """Begin to record."""
+        await self._pump.start()
+        await self._consumer.start()
+
+    async def close(self) -> None:
+        """Stop: what is not recorded yet stays in the queue."""
+        await self._consumer.close()
+        await self._pump.close()
+
+    async def _record(self, batch: list[Delivery]) -> None:
+        for delivery in batch:
+            parked = read_parked(delivery, self._clock)
+            await keep_trying("record parked input", partial(self._store.park, parked))
+            await delivery.ack()
+            _log.info(Action.PARKED_RECORDED, parked_id=parked.parked_id, code=parked.code)
+
+
+def read_parked(delivery: Delivery, clock: Clock) -> ParkedInput:
+    """Read what parked an input out of its headers: ours, or those with which the broker dead-letters."""
+    headers = delivery.headers
+    dead = str(headers.get("x-first-death-reason", "unknown"))
+    return ParkedInput(
+        parked_id=parked_id_for(delivery.message_id, delivery.body),
+        message_id=delivery.message_id,
+        conversation_id=_conversation(delivery.body),
+        queue=str(headers.get(_QUEUE) or headers.get("x-first-death-queue") or delivery.queue),
+        code=str(headers.get(_CODE, DEAD_LETTERED)),
+        reason=str(headers.get(_REASON, f"dead-lettered by the broker: {dead}")),
+        stack=str(headers.get(_STACK, "")),
+        attempts=_number(headers.get(_ATTEMPTS), least=1),
+        parked_at=clock.now(),
+        position=_number(headers.get(_POSITION), least=0),
+        size=len(delivery.body),
+        body=delivery.body,
+    )
+
+
+def _number(header: str | int | None, *, least: int) -> int:
+    """Return a header's number. What is dead-lettered has its publisher's headers, which may hold anything."""
+    return max(least, header) if isinstance(header, int) else least
+
+
+def _conversation(body: bytes) -> ConversationId | None:
+    try:
+        return InputEnvelope.from_bytes(body).partitionkey
+    except InvalidInput:
+        return None

@@ -1,0 +1,115 @@
+"""What one turn of a conversation will do: decided here, without I/O, and carried out by the committer."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from contracts.errors import AgentBusError, Refused
+from contracts.events import AnyEvent, Commit
+from contracts.ids import InputId
+from contracts.session import FailurePolicy, SessionState
+from workers.domain.blocking import block
+from workers.domain.decide import decide
+from workers.domain.evolve import fold, sealed
+from workers.session.lanes import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an input was not applied."""
+
+    error: AgentBusError
+    stack: str = ""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of one input: the events it caused, now or the first time, or why it failed."""
+
+    waiting: Waiting
+    events: tuple[AnyEvent, ...] = ()
+    repeated: bool = False
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """A turn, decided: what to append, the heads after it, and an answer to each input in order."""
+
+    before: SessionState
+    commit: Commit | None = None
+    heads: tuple[SessionState, ...] = ()
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def after(self) -> SessionState:
+        """The state once the plan is carried out."""
+        return self.heads[-1] if self.heads else self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What every decision of a round goes by."""
+
+    now: datetime
+    epoch: int
+    on_failure: FailurePolicy
+
+
+def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[InputId, Commit], terms: Terms) -> Plan:
+    """Decide `inputs` one after the other. `known` holds the commits of those that the log has already.
+
+    A failing input leaves no trace in the state, unless its conversation is to be blocked, and its neighbours are
+    decided as if it were not there.
+    """
+    plan = Plan(before=state)
+    applied: dict[InputId, None] = {}
+    events: list[AnyEvent] = []
+    ended: list[SessionState] = []
+    for waiting in inputs:
+        input_id = waiting.given.id
+        if input_id in applied:
+            plan.answers.append(Answer(waiting, repeated=True))
+        elif input_id in known:
+            plan.answers.append(Answer(waiting, _caused_by(input_id, known[input_id]), repeated=True))
+        else:
+            answer = _decided(state, waiting, terms)
+            plan.answers.append(answer)
+            more, state = fold(state, answer.events)
+            ended += more
+            events += answer.events
+            if answer.events and not answer.failure:
+                applied[input_id] = None
+    if events:
+        plan.commit = Commit(
+            conversation_id=state.conversation_id,
+            version=plan.before.version + 1,
+            epoch=terms.epoch,
+            at=terms.now,
+            inputs=tuple(applied),
+            events=tuple(events),
+        )
+        plan.heads = sealed(plan.before, ended, state, plan.commit)
+    return plan
+
+
+def _decided(state: SessionState, waiting: Waiting, terms: Terms) -> Answer:
+    try:
+        return Answer(waiting, decide(state, waiting.given, terms.now))
+    except Refused as error:
+        return Answer(waiting, failure=Failure(error))
+    except Exception as error:
+        # A fault of ours must cost one input, not a worker: it is parked with its traceback.
+        failure = Failure(error) if isinstance(error, AgentBusError) else unforeseen(error)
+        blocked = block(state, waiting.given.id, failure.error.code, terms.now, default=terms.on_failure)
+        return Answer(waiting, blocked, failure=failure)
+
+
+def unforeseen(error: Exception) -> Failure:
+    """Return a fault of ours as the reason of a parking, with its traceback."""
+    return Failure(AgentBusError(repr(error)), "".join(traceback.format_exception(error)))
+
+
+def _caused_by(input_id: InputId, commit: Commit) -> tuple[AnyEvent, ...]:
+    return tuple(event for event in commit.events if event.cause == input_id)

@@ -1,0 +1,56 @@
+"""Watches the event loop: whoever was frozen must not go on as if no time had passed."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+TICK: Final = 0.25
+"""Seconds between two ticks."""
+
+
+class LoopWatch:
+    """Ticks on the event loop; a gap of more than `limit` seconds between ticks is a stall.
+
+    A frozen process (SIGSTOP, a suspended virtual machine, a blocking call) wakes up with deliveries that others have
+    handled meanwhile. `stalled` tells before the tick itself gets its turn.
+    """
+
+    def __init__(self, limit: float, on_stall: Callable[[float], None]) -> None:
+        self._limit = limit
+        self._on_stall = on_stall
+        self._ticked = monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the last tick was due; about 0 on a healthy loop."""
+        return max(0.0, monotonic() - self._ticked - TICK)
+
+    def stalled(self) -> bool:
+        """Whether the loop stands still, or did until just now; the first to ask takes care of it."""
+        gap = monotonic() - self._ticked
+        if gap <= self._limit:
+            return False
+        self._ticked = monotonic()
+        self._on_stall(gap)
+        return True
+
+    async def start(self) -> None:
+        """Begin to tick."""
+        self._ticked = monotonic()
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop. Idempotent."""
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            if not self.stalled():
+                self._ticked = monotonic()

@@ -1,0 +1,225 @@
+"""The session worker: owns partitions, and keeps their conversations' sessions."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from contracts.address import Scope
+from contracts.clock import Clock, SystemClock
+from contracts.envelope import InputEnvelope
+from contracts.errors import InvalidInput, WrongPartition
+from contracts.ids import ConversationId
+from contracts.members import Member, WorkerStatus
+from contracts.session import FailurePolicy
+from contracts.telemetry import Action
+from storage.port import Store
+from workers.bus.port import Bus, Delivery
+from workers.session.committer import Committer
+from workers.session.holdings import Holding
+from workers.session.lanes import Lanes, Turn, Waiting
+from workers.session.live import LiveStates
+from workers.session.ownership import Ownership
+from workers.session.parking import ParkingRecorder, park
+from workers.session.plan import Failure
+from workers.telemetry import WorkerMetrics
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionWorkerConfig:
+    """How much a session worker takes on, and how it lives with others."""
+
+    scope: Scope = Scope.PER_CHAT_USER
+    prefetch: int = 32
+    """Unacknowledged inputs per partition. A crash counts a delivery for each of them."""
+    max_live: int = 10_000
+    """Conversations whose state is held in memory."""
+    max_turns: int = 200
+    """Conversations committed together in one round."""
+    max_rounds: int = 2
+    """Rounds under way at a time: one is decided while another waits for the store."""
+    beat: float = 1.0
+    """Seconds between heartbeats."""
+    ttl: float = 4.0
+    """Seconds of silence after which a worker is taken for dead."""
+    stall_limit: float = 10.0
+    """Seconds for which the event loop may stand still before everything in hand is dropped."""
+    on_failure: FailurePolicy = FailurePolicy.SKIP
+    """What an input that failed for good means for its conversation, unless the session's metadata says otherwise."""
+    park_limit: int = 100
+    """Inputs parked in a row after which a partition is stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a worker is."""
+
+    live: bool
+    """It works; if not, restarting its process is all that helps."""
+    ready: bool
+    """It does its share: it has joined the others, holds partitions, and is not draining."""
+    lag: float
+    """Seconds by which its event loop is late."""
+    member: Member
+
+
+class SessionWorker:
+    """Consumes its share of the partitions; deliveries go through lanes and rounds into the store and out as events."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        *,
+        config: SessionWorkerConfig | None = None,
+        clock: Clock | None = None,
+        metrics: WorkerMetrics | None = None,
+    ) -> None:
+        self._bus = bus
+        self._config = config = config or SessionWorkerConfig()
+        clock = clock or SystemClock()
+        self._lanes = Lanes()
+        self._live = LiveStates(store, capacity=config.max_live)
+        self._ownership = Ownership(
+            bus,
+            store,
+            clock,
+            prefetch=config.prefetch,
+            interval=config.beat,
+            ttl=config.ttl,
+            stall_limit=config.stall_limit,
+            park_limit=config.park_limit,
+            on_delivery=self._receive,
+            drop=self._drop,
+            forget=self._forget,
+        )
+        self._committer = Committer(
+            bus,
+            store,
+            self._live,
+            self._ownership,
+            clock=clock,
+            metrics=metrics or WorkerMetrics(),
+            on_failure=config.on_failure,
+        )
+        self._recorder = ParkingRecorder(bus, store, clock)
+        self._rounds: set[asyncio.Task[None]] = set()
+        self._parkings: set[asyncio.Task[None]] = set()
+        self._dispatcher: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Join the other workers and begin to consume this one's share. The topology must have been declared."""
+        self._dispatcher = asyncio.create_task(self._dispatch())
+        await self._recorder.start()
+        await self._ownership.start()
+        _log.info(Action.WORKER_STARTED, worker=self._ownership.worker_id, owns=len(self.describe().owns))
+
+    def describe(self) -> Member:
+        """Return what the worker tells the others about itself."""
+        return self._ownership.describe()
+
+    def health(self) -> Health:
+        """Return how the worker is, for probes."""
+        member, lag = self.describe(), self._ownership.watch.lag
+        running = self._dispatcher is not None and not self._dispatcher.done()
+        live = running and lag < self._config.stall_limit
+        joined = bool(member.owns or member.stands_by)
+        return Health(
+            live=live, ready=live and joined and member.status is WorkerStatus.RUNNING, lag=lag, member=member
+        )
+
+    async def wait(self) -> None:
+        """Return when the worker was closed; raise what made it fail."""
+        if self._dispatcher:
+            await asyncio.wait([self._dispatcher])
+            if not self._dispatcher.cancelled() and (error := self._dispatcher.exception()):
+                _log.error(Action.WORKER_FAILED, error=repr(error))
+                raise error
+
+    async def drain(self) -> None:
+        """Take no more, finish what is being worked on, and hand the partitions back; what waits is handed back."""
+        _log.info(Action.WORKER_DRAINING, conversations=len(self._lanes))
+        await self._ownership.hand_back()
+        while self._rounds or self._parkings:
+            await asyncio.gather(*self._rounds, *self._parkings)
+        if self._dispatcher:
+            self._dispatcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._dispatcher
+
+    async def close(self) -> None:
+        """Drain, then let go of everything. Idempotent."""
+        await self.drain()
+        await self._recorder.close()
+        _log.info(Action.WORKER_CLOSED)
+
+    def _receive(self, holding: Holding, delivery: Delivery) -> None:
+        """Put a delivery into its conversation's lane, before anything else can happen: this is what keeps order."""
+        holding.active = True
+        if not holding.takes:
+            return
+        try:
+            envelope = InputEnvelope.from_bytes(delivery.body)
+            conversation = self._conversation(envelope, holding)
+        except InvalidInput as error:
+            self._spawn(self._parkings, self._park(holding, delivery, error))
+            return
+        self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
+
+    def _conversation(self, envelope: InputEnvelope, holding: Holding) -> ConversationId:
+        topology = self._bus.topology
+        conversation = envelope.conversation(self._config.scope)
+        right = topology.partition_of(conversation)
+        if right != holding.partition:
+            raise WrongPartition(
+                f"conversation {conversation} belongs to partition {right} of {topology.partitions}, the input came by "
+                f"{holding.queue}: was it published with another number of partitions, or to a partition by hand?"
+            )
+        return conversation
+
+    async def _park(self, holding: Holding, delivery: Delivery, error: InvalidInput) -> None:
+        await park(self._bus, delivery, Failure(error))
+        self._ownership.settled(holding.partition, parked=True)
+
+    def _drop(self, holding: Holding) -> None:
+        """Drop what waits of a partition: it is delivered again."""
+        self._lanes.drop(holding.partition)
+
+    def _forget(self, holding: Holding) -> None:
+        """Drop what waits of a partition that is not ours any more, and the states of its conversations."""
+        self._drop(holding)
+        topology = self._bus.topology
+        self._live.drop_where(lambda conversation: topology.partition_of(conversation) == holding.partition)
+
+    async def _dispatch(self) -> None:
+        """Begin a round as soon as something is ready; what arrives meanwhile gathers for the next one."""
+        slots = asyncio.Semaphore(self._config.max_rounds)
+        while True:
+            await self._lanes.readiness.wait()
+            await slots.acquire()
+            turns = self._lanes.take(self._config.max_turns)
+            round_ = self._spawn(self._rounds, self._round(turns))
+            round_.add_done_callback(lambda _: slots.release())
+
+    async def _round(self, turns: list[Turn]) -> None:
+        holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
+        for holding in holdings:
+            holding.begin_turn()
+        try:
+            await self._committer.carry_out(turns)
+        finally:
+            for holding in holdings:
+                holding.end_turn()
+            for turn in turns:
+                self._lanes.done(turn.lane)
+
+    @staticmethod
+    def _spawn(group: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        group.add(task)
+        task.add_done_callback(group.discard)
+        return task
