@@ -1,0 +1,1 @@
+"""AgentBus: the session backbone behind chat systems."""

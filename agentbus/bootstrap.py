@@ -1,0 +1,91 @@
+"""The composition root: the one place where settings become a bus, a store and workers."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from agentbus.settings import Settings
+from contracts.clock import Clock, SystemClock
+from storage.factory import open_store
+from storage.port import Store
+from workers.bus.factory import open_bus
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Bus
+from workers.ingress.router import IngressRouter
+from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.telemetry import WorkerMetrics
+
+
+def make_bus(settings: Settings) -> Bus:
+    """Return the bus that the settings name, not connected yet. Raises ConfigurationError."""
+    bus = settings.bus
+    return open_bus(
+        bus.amqp_url,
+        bus.topology,
+        connect_timeout=bus.broker_timeout,
+        publish_timeout=bus.publish_timeout,
+        heartbeat=bus.heartbeat,
+    )
+
+
+def make_store(settings: Settings) -> Store:
+    """Return the store that the settings name, not connected yet. Raises ConfigurationError."""
+    store = settings.store
+    return open_store(store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
+
+
+def make_session_worker(settings: Settings, bus: Bus, store: Store, metrics: WorkerMetrics) -> SessionWorker:
+    """Return a session worker on `bus` and `store`, not started yet."""
+    session = settings.session
+    config = SessionWorkerConfig(
+        scope=session.scope,
+        prefetch=session.prefetch,
+        max_live=session.max_live,
+        beat=session.worker_beat,
+        ttl=session.worker_ttl,
+        stall_limit=float(settings.bus.heartbeat),
+        park_limit=session.park_limit,
+        on_failure=session.on_failure,
+    )
+    return SessionWorker(bus, store, config=config, clock=make_clock(), metrics=metrics)
+
+
+def make_clock() -> Clock:
+    """Return the clock that everything runs by."""
+    return SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A whole AgentBus in this process."""
+
+    bus: Bus
+    store: Store
+    worker: SessionWorker
+
+
+@asynccontextmanager
+async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
+    """Run a whole AgentBus in this process: in-process bus, the settings' store, router and session worker.
+
+    What was published and not committed yet is gone when the process dies: the bus keeps it in memory alone.
+    """
+    metrics = WorkerMetrics()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(make_store(settings))
+        bus = await stack.enter_async_context(MemoryBus(settings.bus.topology))
+        await bus.declare()
+        worker = make_session_worker(settings, bus, store, metrics)
+        stack.push_async_callback(worker.close)
+        await worker.start()
+        router = IngressRouter(bus, scope=settings.session.scope, metrics=metrics)
+        stack.push_async_callback(router.close)
+        await router.start()
+        yield Embedded(bus, store, worker)
+
+
+@asynccontextmanager
+async def backends(settings: Settings) -> AsyncIterator[tuple[Bus, Store]]:
+    """Connect to the settings' broker and store, for commands that look and for workers."""
+    async with make_store(settings) as store, make_bus(settings) as bus:
+        yield bus, store

@@ -1,0 +1,65 @@
+"""`agentbus publish`: one message, by hand."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+from pydantic import ValidationError
+
+from agentbus.bootstrap import make_bus
+from agentbus.cli import options
+from agentbus.cli.output import print_fields, print_json
+from agentbus.cli.running import fail, run, settings_of
+from agentbus.client import AgentBus
+from agentbus.settings import Settings
+from contracts.address import Address, Platform
+from contracts.errors import SchemaViolation
+from contracts.messages import InboundMessage, TextContent
+
+
+def publish(
+    text: Annotated[str, typer.Argument(help="What is said.")],
+    chat: Annotated[str, typer.Option(help="The chat it is said in.")] = "first-chat",
+    user: Annotated[str, typer.Option(help="Who says it.")] = "me",
+    platform: Annotated[Platform, typer.Option(help="The platform it comes from.")] = Platform.API,
+    message_id: Annotated[
+        str | None, typer.Option(help="The platform's id: the same id again changes nothing. [default: a new one]")
+    ] = None,
+    amqp: options.Amqp = None,
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
+    wait: options.Wait = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Publish one chat message, confirmed by the broker.
+
+    Example: `agentbus publish "hello" --chat lobby --user ada`, then `agentbus sessions list`.
+    """
+    settings = settings_of(amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    try:
+        message = InboundMessage(
+            address=Address(platform=platform, chat=chat, user=user),
+            message_id=message_id or uuid4().hex,
+            sent_at=datetime.now(UTC),
+            content=TextContent(text=text),
+        )
+    except ValidationError as error:
+        fail(SchemaViolation("; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())))
+    run(_publish(settings, message, as_json=as_json))
+
+
+async def _publish(settings: Settings, message: InboundMessage, *, as_json: bool) -> None:
+    async with make_bus(settings) as bus:
+        receipt = await AgentBus(bus, scope=settings.session.scope).publish(message)
+    fields = {
+        "confirmed": True,
+        "input_id": receipt.input_id,
+        "conversation_id": receipt.conversation_id,
+        "partition": receipt.partition,
+    }
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)

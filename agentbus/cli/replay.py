@@ -1,0 +1,113 @@
+"""`agentbus replay`: a chat history, published as if it happened now."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agentbus.bootstrap import backends, embedded
+from agentbus.cli import options
+from agentbus.cli.output import err, print_fields, print_json
+from agentbus.cli.running import EXIT_FAILED, run, settings_of
+from agentbus.client import AgentBus
+from agentbus.replay.run import Progress as Step
+from agentbus.replay.run import Report
+from agentbus.replay.run import replay as replay_history
+from agentbus.settings import Settings
+from storage.port import Store
+from workers.bus.port import Bus
+from workers.histories import HistoryFormat, read_history
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A chat history: see --format.", exists=True, readable=True)],
+    format: Annotated[  # noqa: A002 - the option is called --format
+        HistoryFormat, typer.Option("--format", help="What the file is; auto looks at its content.")
+    ] = HistoryFormat.AUTO,
+    amqp: options.Amqp = None,
+    store: options.StoreUrl = None,
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
+    wait: options.Wait = None,
+    patience: Annotated[float, typer.Option(min=1, help="Seconds without progress after which to give up.")] = 30.0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Replay a chat history: publish its messages in order, wait for them, check what became of them.
+
+    Without `--amqp` everything runs in this process (in-process bus; `--store` says where sessions are kept, by
+    default a temporary SQLite file). With it, messages go to that broker, and the running session workers do the
+    work; `--store` (or `--mongo`) is then where those workers keep sessions. Replaying a file again changes nothing.
+
+    Exits with 1 if anything was lost, duplicated or reordered.
+    """
+    with tempfile.TemporaryDirectory(prefix="agentbus-") as folder:
+        if amqp is None and store is None:
+            store = f"sqlite:///{folder}/replay.db"
+        settings = settings_of(
+            amqp_url=amqp or "memory://",
+            store_url=store,
+            prefix=prefix,
+            partitions=partitions,
+            scope=scope,
+            wait=wait,
+            quiet=True,
+        )
+        run(_replay(settings, file, format, patience=patience, as_json=as_json))
+
+
+async def _replay(
+    settings: Settings,
+    file: Path,
+    kind: HistoryFormat,
+    *,
+    patience: float,
+    as_json: bool,
+) -> None:
+    async with _parts(settings) as (bus, store):
+        with _bar(file) as bar, closing(read_history(file, kind)) as history:
+            task = bar.add_task("published", total=None)
+
+            def show(step: Step) -> None:
+                bar.update(task, description="committed" if step.done else "published", total=step.published)
+                bar.update(task, completed=step.done or step.published)
+
+            client = AgentBus(bus, scope=settings.session.scope)
+            report = await replay_history(history, client, store, patience=patience, on_progress=show)
+    _print(report, as_json=as_json)
+
+
+@asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[tuple[Bus, Store]]:
+    if settings.bus.amqp_url.startswith("memory:"):
+        async with embedded(settings) as system:
+            yield system.bus, system.store
+    else:
+        async with backends(settings) as parts:
+            yield parts
+
+
+def _bar(file: Path) -> Progress:
+    return Progress(
+        TextColumn(file.name),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    )
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    fields = report.as_dict()
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+    if report.outcome.lost or report.outcome.duplicated or report.outcome.reordered:
+        raise typer.Exit(EXIT_FAILED)

@@ -1,0 +1,55 @@
+"""Running a command's coroutine: logs set up, errors told in one line, Ctrl-C taken as a wish to stop."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import typer
+from rich.markup import escape
+
+from agentbus.cli.output import err
+from agentbus.logs import configure_logs
+from agentbus.settings import LogFormat, Settings, load_settings
+from contracts.errors import AgentBusError
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def settings_of(*, wait: float | None = None, quiet: bool = False, **given: object) -> Settings:
+    """Read the settings for a command and set up its logs; `quiet` keeps all but errors out of the way."""
+    try:
+        settings = load_settings(broker_timeout=wait, store_timeout=wait, **given)
+    except AgentBusError as error:
+        fail(error)
+    log = settings.log
+    if quiet and log.log_format is LogFormat.CONSOLE:
+        log = log.model_copy(update={"log_level": "error"})
+    configure_logs(log)
+    return settings
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a command's coroutine to its end."""
+    try:
+        asyncio.run(work)
+    except AgentBusError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def fail(error: AgentBusError) -> NoReturn:
+    """Say what is wrong, and exit with 1."""
+    err.print(f"[bold red]error[/] [dim]({error.code})[/] {escape(str(error))}", soft_wrap=True, emoji=False)
+    raise typer.Exit(EXIT_FAILED)
+
+
+async def until_signal() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

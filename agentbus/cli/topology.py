@@ -1,0 +1,54 @@
+"""`agentbus topology`: the exchanges and queues on the broker."""
+
+from typing import Any
+
+import typer
+
+from agentbus.bootstrap import make_bus
+from agentbus.cli import options
+from agentbus.cli.output import out, print_json, print_rows
+from agentbus.cli.running import run, settings_of
+from agentbus.settings import Settings
+from contracts.topology import Queue
+
+app = typer.Typer(help="The exchanges and queues on the broker.", no_args_is_help=True)
+
+
+@app.command("show")
+def show(prefix: options.Prefix = None, partitions: options.Partitions = None, as_json: options.AsJson = False) -> None:
+    """Show what these settings declare; needs no broker."""
+    topology = settings_of(prefix=prefix, partitions=partitions).bus.topology
+    if as_json:
+        exchanges = [exchange.model_dump(mode="json") for exchange in topology.exchanges()]
+        print_json({"exchanges": exchanges, "queues": [_row(queue) for queue in topology.queues()]})
+        return
+    rows = [{"kind": f"{exchange.type} exchange", "name": exchange.name} for exchange in topology.exchanges()]
+    *others, first, last = [*topology.queues()[:3], topology.queues()[-1]]
+    rows += [{"kind": "queue", **_row(queue)} for queue in (*others, first)]
+    if topology.partitions > 1:
+        rows.append({"kind": "...", "name": f"{topology.partitions} partitions in all"})
+        rows.append({"kind": "queue", **_row(last)})
+    print_rows(rows, ("kind", "name", "bindings", "arguments"), as_json=False, empty="")
+
+
+@app.command("declare")
+def declare(
+    amqp: options.Amqp = None,
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    wait: options.Wait = None,
+) -> None:
+    """Declare the exchanges and queues. Idempotent; workers do it at their start too."""
+    run(_declare(settings_of(amqp_url=amqp, prefix=prefix, partitions=partitions, wait=wait)))
+
+
+async def _declare(settings: Settings) -> None:
+    async with make_bus(settings) as bus:
+        await bus.declare()
+        topology = bus.topology
+    out.print(f"declared {len(topology.exchanges())} exchanges and {len(topology.queues())} queues")
+
+
+def _row(queue: Queue) -> dict[str, Any]:
+    bindings = [f"{binding.exchange}:{binding.routing_key}" for binding in queue.bindings]
+    return {"name": queue.name, "bindings": ", ".join(bindings), "arguments": queue.arguments}

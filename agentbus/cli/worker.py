@@ -1,0 +1,97 @@
+"""`agentbus worker`: start one; start more when load grows."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+import typer
+from prometheus_client import CollectorRegistry
+
+from agentbus.bootstrap import backends, make_bus, make_session_worker
+from agentbus.cli import options
+from agentbus.cli.running import run, settings_of, until_signal
+from agentbus.collector import calm_collector
+from agentbus.health import health_app, metrics_app, serving
+from agentbus.settings import Settings
+from workers.ingress.router import IngressRouter
+from workers.telemetry import WorkerMetrics
+
+app = typer.Typer(
+    help="Run a worker until SIGTERM or Ctrl-C; it then finishes what it has begun.", no_args_is_help=True
+)
+
+HttpPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, metavar="PORT", help="Serve /live, /ready and /metrics at this port."),
+]
+
+
+@app.command("session")
+def session(
+    amqp: options.Amqp = None,
+    store: options.StoreUrl = None,
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
+    wait: options.Wait = None,
+    http_port: HttpPort = None,
+) -> None:
+    """Run a session worker: it consumes the partitions and keeps their sessions.
+
+    It declares the topology, waits for a broker or store that is not there yet, and works until it is told to stop.
+    """
+    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    run(_session(settings, http_port))
+
+
+@app.command("ingress")
+def ingress(
+    amqp: options.Amqp = None,
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
+    wait: options.Wait = None,
+    http_port: HttpPort = None,
+) -> None:
+    """Run an ingress router: it finds the partition for publishers that don't; a second one stands by."""
+    settings = settings_of(amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    run(_ingress(settings, http_port))
+
+
+async def _session(settings: Settings, http_port: int | None) -> None:
+    registry = CollectorRegistry()
+    async with AsyncExitStack() as stack:
+        bus, store = await stack.enter_async_context(backends(settings))
+        await bus.declare()
+        worker = make_session_worker(settings, bus, store, WorkerMetrics(registry))
+        stack.push_async_callback(worker.close)
+        if http_port is not None:
+            await stack.enter_async_context(serving(health_app(worker.health, registry), http_port))
+        await worker.start()
+        calm_collector()
+        await _either(until_signal(), worker.wait())
+
+
+async def _ingress(settings: Settings, http_port: int | None) -> None:
+    registry = CollectorRegistry()
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(make_bus(settings))
+        await bus.declare()
+        router = IngressRouter(bus, scope=settings.session.scope, metrics=WorkerMetrics(registry))
+        stack.push_async_callback(router.close)
+        if http_port is not None:
+            await stack.enter_async_context(serving(metrics_app(registry), http_port))
+        await router.start()
+        calm_collector()
+        await until_signal()
+
+
+async def _either(*waits: Coroutine[None, None, None]) -> None:
+    """Wait until the first is over; raise what it raised."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()

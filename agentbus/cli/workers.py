@@ -1,0 +1,54 @@
+"""`agentbus workers`: who is there, and who owns what."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from agentbus.bootstrap import make_store
+from agentbus.cli import options
+from agentbus.cli.output import print_rows
+from agentbus.cli.running import run, settings_of
+from agentbus.settings import Settings
+from contracts.ids import Partition
+from contracts.members import Member
+
+app = typer.Typer(help="The session workers: who is there, and who owns what.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    store: options.StoreUrl = None,
+    prefix: options.Prefix = None,
+    wait: options.Wait = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the live session workers and the partitions that each owns and stands by for."""
+    run(_list(settings_of(store_url=store, prefix=prefix, wait=wait), as_json=as_json))
+
+
+async def _list(settings: Settings, *, as_json: bool) -> None:
+    async with make_store(settings) as store:
+        members = await store.members(settings.bus.prefix, ttl=settings.session.worker_ttl)
+    rows = [member.model_dump(mode="json") if as_json else _row(member) for member in members]
+    columns = ("worker", "host", "pid", "status", "seen_at", "owns", "stands_by", "stopped")
+    print_rows(rows, columns, as_json=as_json, empty="No session worker is alive. Start one: agentbus worker session")
+
+
+def _row(member: Member) -> dict[str, Any]:
+    ranges = {name: _ranges(getattr(member, name)) for name in ("owns", "stopped")}
+    ranges["stands_by"] = str(len(member.stands_by))
+    shown = member.model_dump(include={"host", "pid", "status", "seen_at"})
+    return {"worker": member.worker_id, **shown, **ranges}
+
+
+def _ranges(partitions: Sequence[Partition]) -> str:
+    """Return partitions as people write them: `0-3, 7` and how many there are."""
+    runs: list[list[int]] = []
+    for partition in sorted(partitions):
+        if runs and runs[-1][-1] == partition - 1:
+            runs[-1].append(partition)
+        else:
+            runs.append([partition])
+    listed = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    return f"{len(partitions)}: {listed}" if partitions else ""

@@ -1,0 +1,215 @@
+"""The client: publish chat messages, send commands, subscribe to what happens to sessions.
+
+```python
+async with connect("amqp://guest:guest@localhost/") as bus:
+    await bus.publish(InboundMessage(...))
+
+    @bus.on("session.message.*")
+    async def on_message(event: EventEnvelope) -> None: ...
+
+    await bus.run()
+```
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from agentbus.bootstrap import make_bus
+from agentbus.settings import load_settings
+from agentbus.subscription import EventHandler, Subscription
+from contracts.address import Scope
+from contracts.commands import AnyCommand, CommandReply
+from contracts.envelope import InputEnvelope
+from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed, ReplyTimeout, refusal
+from contracts.ids import ConversationId, InputId, Partition
+from contracts.messages import InboundMessage
+from workers.bus.port import Bus, Message
+
+PUBLISH_DEADLINE: Final = 30.0
+"""Seconds for which an unconfirmed publish is made again, with the same id, before the error is raised."""
+
+_UNCERTAIN: Final = (PublishUnconfirmed, BrokerUnavailable, BrokerBlocked)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Confirmation that the broker keeps an input on disk: it will be in its session exactly once, or parked."""
+
+    input_id: InputId
+    conversation_id: ConversationId
+    partition: Partition
+
+
+class AgentBus:
+    """Speaks to AgentBus over a bus that somebody else opened; `connect` opens one from settings."""
+
+    def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER) -> None:
+        self._bus = bus
+        self._scope = scope
+        self._subscriptions: list[Subscription] = []
+
+    async def publish(self, message: InboundMessage, *, input_id: str | None = None) -> Receipt:
+        """Publish a chat message and return once it is confirmed.
+
+        The idempotency key is derived from the platform's message id, so publishing the same message again, from
+        anywhere, changes nothing; `input_id` replaces it. An unconfirmed publish is made again for up to
+        `PUBLISH_DEADLINE` seconds.
+
+        Raises Unroutable (declare the topology first), PublishUnconfirmed, BrokerUnavailable, BrokerBlocked.
+        """
+        return (await self.publish_many([message], input_ids=[input_id]))[0]
+
+    async def publish_many(
+        self, messages: Sequence[InboundMessage], *, input_ids: Sequence[str | None] | None = None
+    ) -> list[Receipt]:
+        """Publish messages in their order, many confirms under way at a time. Raises as `publish` does."""
+        ids = input_ids or [None] * len(messages)
+        envelopes = [
+            InputEnvelope(id=given or message.input_id(), source="/agentbus/client", data=message)
+            for message, given in zip(messages, ids, strict=True)
+        ]
+        receipts, outgoing = [], []
+        for envelope in envelopes:
+            receipt, routed = self._routed(envelope)
+            receipts.append(receipt)
+            outgoing.append(routed)
+        await self._publish(outgoing)
+        return receipts
+
+    async def send(
+        self,
+        command: AnyCommand,
+        *,
+        to: ConversationId | None = None,
+        command_id: str | None = None,
+        timeout: float = 10.0,
+    ) -> CommandReply:
+        """Send a command to its conversation's owner and return the reply.
+
+        The conversation is `to`, or that of the command's session id or address. A call that timed out may be made
+        again with the same `command_id` (ReplyTimeout carries it): a command is carried out once.
+
+        Raises the Refused that the owner answered with, ReplyTimeout after `timeout` seconds, Unroutable,
+        PublishUnconfirmed, BrokerUnavailable; SchemaViolation if the command names no conversation.
+        """
+        envelope = InputEnvelope(id=command_id or uuid4().hex, source="/agentbus/client", partitionkey=to, data=command)
+        _, (key, message) = self._routed(envelope)
+        try:
+            body = await self._bus.request(self._bus.topology.inbound, key, message, timeout=timeout)
+        except ReplyTimeout as error:
+            raise ReplyTimeout(
+                f"no reply to {command.kind} in {timeout:g} s: is a session worker running? "
+                f"Ask again with command_id={envelope.id!r}.",
+                command_id=envelope.id,
+            ) from error
+        reply = CommandReply.model_validate_json(body)
+        if reply.error:
+            raise refusal(reply.error.code, reply.error.message)
+        return reply
+
+    def on(self, *patterns: str, durable: str | None = None) -> Callable[[EventHandler], EventHandler]:
+        """Subscribe the decorated async function to event topics, such as `session.message.*`, from `run` on.
+
+        `durable` names a queue that keeps the events while nobody listens; programs that use the same name share
+        them. An event comes at least once: drop repeats by `event.id`. A handler that keeps failing gets its event
+        parked (durable) or dropped with a log line (live).
+        """
+
+        def register(handler: EventHandler) -> EventHandler:
+            self._subscriptions.append(Subscription(self._bus, patterns, handler, durable=durable))
+            return handler
+
+        return register
+
+    async def start(self) -> None:
+        """Start the subscriptions that are not running yet."""
+        for subscription in self._subscriptions:
+            await subscription.start()
+
+    async def run(self) -> None:
+        """Start the subscriptions and handle events until cancelled."""
+        await self.start()
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """End the subscriptions. The bus stays open: it belongs to whoever opened it."""
+        for subscription in self._subscriptions:
+            await subscription.close()
+
+    def _routed(self, envelope: InputEnvelope) -> tuple[Receipt, tuple[str, Message]]:
+        conversation = envelope.conversation(self._scope)
+        partition = self._bus.topology.partition_of(conversation)
+        body = envelope.model_copy(update={"partitionkey": conversation}).to_bytes()
+        message = Message(body=body, message_id=envelope.id)
+        return Receipt(envelope.input_id, conversation, partition), (str(partition), message)
+
+    async def _publish(self, left: list[tuple[str, Message]]) -> None:
+        """Publish, again what was not confirmed; repeats are dropped by their id."""
+        policy = AsyncRetrying(
+            retry=retry_if_exception_type(_UNCERTAIN),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            stop=stop_after_delay(PUBLISH_DEADLINE),
+            reraise=True,
+        )
+        await policy(partial(_publish_left, self._bus, left))
+
+
+async def _publish_left(bus: Bus, left: list[tuple[str, Message]]) -> None:
+    outcomes = await bus.publish_many(bus.topology.inbound, left)
+    failed: list[BusError] = [error for error in outcomes if error]
+    left[:] = [message for message, error in zip(left, outcomes, strict=True) if error]
+    if failed:
+        raise failed[0]
+
+
+@asynccontextmanager
+async def connect(amqp_url: str | None = None, **settings: object) -> AsyncIterator[AgentBus]:
+    """Connect to the broker and yield a client; what is not given comes from the environment.
+
+    Raises BrokerUnavailable, BrokerRejected, ConfigurationError.
+    """
+    chosen = load_settings(amqp_url=amqp_url, **settings)
+    async with make_bus(chosen) as bus:
+        client = AgentBus(bus, scope=chosen.session.scope)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+class SyncAgentBus:
+    """The client for scripts without an event loop: the same calls, blocking."""
+
+    def __init__(self, client: AgentBus, portal: BlockingPortal) -> None:
+        self._client = client
+        self._portal = portal
+
+    def publish(self, message: InboundMessage, *, input_id: str | None = None) -> Receipt:
+        """As `AgentBus.publish`."""
+        return self._portal.call(partial(self._client.publish, message, input_id=input_id))
+
+    def publish_many(self, messages: Sequence[InboundMessage]) -> list[Receipt]:
+        """As `AgentBus.publish_many`."""
+        return self._portal.call(self._client.publish_many, messages)
+
+    def send(self, command: AnyCommand, *, command_id: str | None = None, timeout: float = 10.0) -> CommandReply:
+        """As `AgentBus.send`."""
+        return self._portal.call(partial(self._client.send, command, command_id=command_id, timeout=timeout))
+
+
+@contextmanager
+def connect_sync(amqp_url: str | None = None, **settings: object) -> Iterator[SyncAgentBus]:
+    """Connect as `connect` does, for a script: the client it yields blocks until each call is done."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(connect(amqp_url, **settings)) as client,
+    ):
+        yield SyncAgentBus(client, portal)

@@ -1,0 +1,1 @@
+"""The demonstration: a whole AgentBus in one process, at work."""

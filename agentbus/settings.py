@@ -1,0 +1,161 @@
+"""Settings: one model per concern, read once from the environment (`AGENTBUS_...`) and an optional `.env` file."""
+
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.address import Scope
+from contracts.errors import ConfigurationError
+from contracts.session import FailurePolicy
+from contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
+
+ENV_PREFIX = "AGENTBUS_"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    CONSOLE = "console"
+    """For people: aligned and coloured."""
+    JSON = "json"
+    """For machines: one JSON object a line."""
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+
+Concern = TypeVar("Concern", bound=_Settings)
+
+
+class BusSettings(_Settings):
+    """Where the broker is, and how AgentBus is laid out on it."""
+
+    amqp_url: str = Field(
+        default="amqp://guest:guest@localhost:5672/",
+        repr=False,
+        description="The broker: `amqp://user:password@host:port/vhost`, `amqps://...`, or `memory://` (in process).",
+    )
+    prefix: str = Field(
+        default="agentbus",
+        pattern=r"^[a-z][a-z0-9_-]{0,63}$",
+        description="First word of every exchange and queue name.",
+    )
+    partitions: int = Field(
+        default=DEFAULT_PARTITIONS,
+        ge=1,
+        le=MAX_PARTITIONS,
+        description="Partition queues; at least 4 x the most workers. The same for all publishers and workers.",
+    )
+    broker_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds to wait for a broker that does not answer at start."
+    )
+    publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for a publisher confirm.")
+    heartbeat: int = Field(default=10, ge=1, le=60, description="AMQP heartbeat in seconds.")
+
+    @property
+    def topology(self) -> Topology:
+        """The topology that these settings describe."""
+        return Topology(prefix=self.prefix, partitions=self.partitions)
+
+
+class StoreSettings(_Settings):
+    """Where sessions are kept."""
+
+    store_url: str = Field(
+        default="mongodb://localhost:27017/agentbus",
+        repr=False,
+        description="The store: `mongodb://host/database`, `sqlite:///file.db` or `memory://`.",
+    )
+    mongo_driver: Literal["motor", "pymongo"] = Field(
+        default="motor", description="The MongoDB driver: motor, or its successor, PyMongo's async client."
+    )
+    store_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds to wait for a store that does not answer at start."
+    )
+
+
+class SessionSettings(_Settings):
+    """How conversations are formed, and how much a session worker takes on."""
+
+    scope: Scope = Field(
+        default=Scope.PER_CHAT_USER,
+        description="Session scope policy: main, per_chat, per_user, per_chat_user or per_account_chat_user. "
+        "The same for all publishers, routers and workers.",
+    )
+    prefetch: int = Field(default=32, ge=1, le=1000, description="Unacknowledged inputs per partition.")
+    max_live: int = Field(default=10_000, ge=1, description="Conversations whose state a worker holds in memory.")
+    worker_beat: float = Field(default=1.0, gt=0, description="Seconds between a session worker's heartbeats.")
+    worker_ttl: float = Field(
+        default=4.0, gt=0, description="Seconds of silence after which a session worker is taken for dead."
+    )
+    on_failure: FailurePolicy = Field(
+        default=FailurePolicy.SKIP,
+        description="After an input failed for good: `skip` it, or `block` its conversation until it is replayed. "
+        "A session's metadata key `on_failure` goes before this.",
+    )
+    park_limit: int = Field(
+        default=100, ge=1, description="Inputs parked in a row after which a worker stops a partition."
+    )
+
+
+class LogSettings(_Settings):
+    """What is logged."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: LogFormat = Field(default=LogFormat.CONSOLE, description="`console` for people, `json` for machines.")
+
+
+class Settings(BaseModel):
+    """All settings, composed."""
+
+    bus: BusSettings
+    store: StoreSettings
+    session: SessionSettings
+    log: LogSettings
+
+
+CONCERNS: tuple[type[_Settings], ...] = (BusSettings, StoreSettings, SessionSettings, LogSettings)
+
+
+def load_settings(**given: object) -> Settings:
+    """Read the settings; what is given (and not None) goes before the environment.
+
+    Raises ConfigurationError naming each wrong setting by its environment variable.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    unknown = values.keys() - {name for concern in CONCERNS for name in concern.model_fields}
+    if unknown:
+        raise ConfigurationError(f"no such setting: {', '.join(sorted(unknown))}")
+    try:
+        return Settings.model_construct(
+            bus=_read(BusSettings, values),
+            store=_read(StoreSettings, values),
+            session=_read(SessionSettings, values),
+            log=_read(LogSettings, values),
+        )
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+
+
+def settings_table() -> str:
+    """Return the settings as a Markdown table: the README's."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for concern in CONCERNS:
+        for name, field in concern.model_fields.items():
+            default = field.default.value if isinstance(field.default, StrEnum) else field.default
+            lines.append(f"| `{ENV_PREFIX}{name.upper()}` | `{default}` | {field.description} |")
+    return "\n".join(lines)
+
+
+def _read(concern: type[Concern], values: dict[str, object]) -> Concern:
+    return concern.model_validate({name: values[name] for name in concern.model_fields.keys() & values.keys()})
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(
+        f"{ENV_PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    )

@@ -1,0 +1,1 @@
+"""The invariants: each a function from evidence to a finding."""
