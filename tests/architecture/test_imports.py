@@ -1,0 +1,47 @@
+"""The folders are the architecture: who may import whom, and that it is our packages that are imported."""
+
+import importlib
+import tomllib
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from importlinter.api import read_configuration
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PROJECT: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))
+_PACKAGES = ("contracts", "storage", "workers", "agentbus")
+
+
+def test_the_rules_on_imports_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make arch` runs the same from the command line."""
+    code = lint_imports(config_filename=str(_ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
+    assert code == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_the_rules_have_no_exceptions() -> None:
+    contracts = read_configuration(str(_ROOT / "pyproject.toml"))["contracts_options"]
+    assert {contract["type"] for contract in contracts} == {"layers", "forbidden", "acyclic_siblings"}
+    for contract in contracts:
+        assert not contract.keys() & {"ignore_imports", "allow_indirect_imports", "skip_descendants"}
+
+
+def test_every_layer_is_a_package_of_the_distribution() -> None:
+    built = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    layers = _PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert set(built) == set(layers) == set(_PACKAGES)
+
+
+@pytest.mark.parametrize("name", _PACKAGES)
+def test_a_package_is_imported_from_this_project(name: str) -> None:
+    """Their names are everyday names: another distribution's must not be taken for ours."""
+    file = importlib.import_module(name).__file__
+    assert file is not None
+    assert Path(file).resolve() == _ROOT / name / "__init__.py"
+
+
+def test_the_distribution_is_never_uploaded() -> None:
+    assert "Private :: Do Not Upload" in _PROJECT["project"]["classifiers"]
+    assert "Private :: Do Not Upload" in (metadata("agentbus").get_all("Classifier") or [])

@@ -1,0 +1,71 @@
+"""The contenders: who they are, and how their workers are started."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A way to do the work, as processes of its own."""
+
+    name: str
+    what: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    processes: int = 1
+    partitioned: bool = False
+    """Whether it consumes AgentBus' partition queues; the others consume one queue."""
+    store: str | None = None
+    """Where its histories are found afterwards: AgentBus' log, documents, or nowhere."""
+    share: float = 1.0
+    """The share of a run's conversations that it gets: a slow one needs fewer to be measured as well."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The module to run and its arguments."""
+        return (self.module, *self.arguments)
+
+
+_AGENTBUS: Final = ("worker", "session")
+_PLAIN: Final = "tests.benchmarks.contenders.plain"
+
+AGENTBUS1: Final = Contender(
+    name="agentbus1",
+    what="AgentBus, one session worker",
+    module="agentbus",
+    arguments=_AGENTBUS,
+    partitioned=True,
+    store="log",
+)
+AGENTBUS2: Final = Contender(
+    name="agentbus2",
+    what="AgentBus, two session workers",
+    module="agentbus",
+    arguments=_AGENTBUS,
+    processes=2,
+    partitioned=True,
+    store="log",
+)
+PLAIN: Final = Contender(
+    name="plain",
+    what="FastStream + motor, as teams write it: order is not kept",
+    module=_PLAIN,
+    arguments=("100",),
+    store="documents",
+)
+ORDERED: Final = Contender(
+    name="ordered",
+    what="the same, made to keep order: prefetch 1",
+    module=_PLAIN,
+    arguments=("1",),
+    store="documents",
+    share=0.2,
+)
+RELAY: Final = Contender(
+    name="relay",
+    what="aio-pika alone: consume, confirmed publish, ack; no store",
+    module="tests.benchmarks.contenders.relay",
+    arguments=("100",),
+)
+
+CONTENDERS: Final = (AGENTBUS1, AGENTBUS2, PLAIN, ORDERED, RELAY)

@@ -1,0 +1,41 @@
+"""Where the messages of a run lie on the broker: in AgentBus' partition queues, or in the one queue of the others.
+
+All inbound queues and the queue of events are durable quorum queues with the same delivery limit.
+"""
+
+from typing import Final
+
+from contracts.ids import ConversationId
+from contracts.topology import DELIVERY_LIMIT, Arguments, Topology
+from workers.bus.rabbit.connections import Link, close_channel
+
+TOPOLOGY: Final = Topology()
+INBOUND: Final = "bench.inbound"
+"""The queue of the contenders that don't know partitions; messages get there by the default exchange."""
+
+EVENTS: Final = "bench.events"
+"""The queue that gets every event, from the exchange that all contenders announce on."""
+
+TOPIC: Final = "session.message.telegram"
+"""The routing key that the others announce with; AgentBus derives the same."""
+
+_QUORUM: Final[Arguments] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
+
+
+def target_of(conversation: ConversationId, *, partitioned: bool) -> tuple[str, str]:
+    """Return the exchange and the routing key by which a message reaches its worker."""
+    if partitioned:
+        return TOPOLOGY.inbound, str(TOPOLOGY.partition_of(conversation))
+    return "", INBOUND
+
+
+async def declare(amqp_url: str) -> None:
+    """Declare what every run needs beside AgentBus' own topology."""
+    link = Link(amqp_url, name="bench.declare", heartbeat=10, wait=10)
+    channel = await link.channel()
+    await channel.exchange_declare(TOPOLOGY.events, exchange_type="topic", durable=True)
+    for name in (INBOUND, EVENTS):
+        await channel.queue_declare(name, durable=True, arguments=dict(_QUORUM))
+    await channel.queue_bind(EVENTS, TOPOLOGY.events, "session.#")
+    await close_channel(channel)
+    await link.close()

@@ -1,0 +1,73 @@
+"""All measurements of a run, contenders taking turns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.benchmarks.contenders import AGENTBUS1, AGENTBUS2, CONTENDERS, PLAIN, Contender
+from tests.benchmarks.measures.failover import Failover, measure_failover
+from tests.benchmarks.measures.growth import Growth, measure_growth
+from tests.benchmarks.measures.latency import Latency, measure_latency
+from tests.benchmarks.measures.throughput import Throughput, measure_idle, measure_throughput
+from tests.benchmarks.sizes import SLICE, Sizes
+from tests.benchmarks.stage import Services
+
+Say = Callable[[str], None]
+"""Told what is measured next."""
+
+_TIMED: Final = (AGENTBUS1, PLAIN)
+"""Who is measured in time, message by message: the others keep no order, or no sessions."""
+
+
+@dataclass
+class Results:
+    """What was measured, run by run."""
+
+    throughput: list[Throughput] = field(default_factory=list)
+    latency: list[Latency] = field(default_factory=list)
+    growth: list[Growth] = field(default_factory=list)
+    failover: list[Failover] = field(default_factory=list)
+
+
+def steps(sizes: Sizes) -> int:
+    """Return how many times `measure_all` will say what comes next."""
+    runs = len(CONTENDERS) * (1 + sizes.repeats + sizes.bursts_repeats)
+    return runs + len(_TIMED) * sizes.latency_repeats + len(_TIMED) + sizes.failover_repeats
+
+
+def measure_all(services: Services, sizes: Sizes, say: Say) -> Results:
+    """Measure everything."""
+    results = Results()
+    _measure_throughput(services, sizes, say, results)
+    for number in range(sizes.latency_repeats):
+        for contender in turn(_TIMED, number):
+            say(f"latency {number + 1}/{sizes.latency_repeats}: {contender.name}")
+            results.latency.append(measure_latency(services, contender, sizes.latency_seconds))
+    for contender, points in zip(_TIMED, (sizes.growth_points, sizes.plain_growth_points), strict=True):
+        say(f"growth: {contender.name}")
+        results.growth += measure_growth(services, contender, points, sizes.growth_blocks)
+    for number in range(sizes.failover_repeats):
+        say(f"failover {number + 1}/{sizes.failover_repeats}")
+        results.failover.append(measure_failover(services, AGENTBUS2, sizes.failover_seconds))
+    return results
+
+
+def turn(contenders: tuple[Contender, ...], number: int) -> tuple[Contender, ...]:
+    """Return the contenders in the order of one round: each round begins with another one."""
+    start = number % len(contenders)
+    return contenders[start:] + contenders[:start]
+
+
+def _measure_throughput(services: Services, sizes: Sizes, say: Say, results: Results) -> None:
+    idle: dict[str, float] = {}
+    for contender in CONTENDERS:
+        say(f"start: {contender.name}")
+        idle[contender.name] = measure_idle(services, contender)
+    # Not kept: broker and store have just started too, and the first run would pay for them.
+    measure_throughput(services, AGENTBUS1, "interleaved", SLICE, idle[AGENTBUS1.name])
+    repeats = {"interleaved": sizes.repeats, "bursts": sizes.bursts_repeats}
+    for number in range(max(repeats.values())):
+        for shape in [shape for shape in repeats if number < repeats[shape]]:
+            for contender in turn(CONTENDERS, number):
+                say(f"{shape} {number + 1}/{repeats[shape]}: {contender.name}")
+                results.throughput.append(measure_throughput(services, contender, shape, sizes, idle[contender.name]))

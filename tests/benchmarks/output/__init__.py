@@ -1,0 +1,1 @@
+"""Telling the results: tables, JSON, a picture."""

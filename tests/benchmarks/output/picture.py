@@ -1,0 +1,75 @@
+"""The results as a picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.measures.results import Results
+from tests.benchmarks.output.summary import SHAPES
+
+_COLORS = {"agentbus1": "#1f77b4", "agentbus2": "#6baed6", "plain": "#d95f02", "ordered": "#e6ab02", "relay": "#999999"}
+
+
+def draw(results: Results, title: str, file: Path) -> None:
+    """Write an SVG: throughput, inversions, latency and growth."""
+    mpl.rcParams["svg.hashsalt"] = "agentbus"  # the same results give the same file
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    axes = figure.subplots(2, 2)
+    figure.suptitle(title)
+    _rates(axes[0, 0], results)
+    _inversions(axes[0, 1], results)
+    _latencies(axes[1, 0], results)
+    _costs(axes[1, 1], results)
+    figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _rates(axes: Axes, results: Results) -> None:
+    axes.set_title("messages/s (medians)")
+    _bars(axes, results, median, "rate")
+
+
+def _inversions(axes: Axes, results: Results) -> None:
+    axes.set_title("messages out of order (all repeats)")
+    _bars(axes, results, lambda values: float(sum(values)), "inversions")
+
+
+def _latencies(axes: Axes, results: Results) -> None:
+    axes.set_title("ms to committed at 200 msg/s: p50, p99, p99.9")
+    for contender in dict.fromkeys(run.contender for run in results.latency):
+        runs = [run.committed_ms for run in results.latency if run.contender == contender]
+        heights = [median(run[name] for run in runs) for name in runs[0]]
+        axes.plot(list(runs[0]), heights, marker="o", label=contender, color=_COLORS[contender])
+    axes.set_ylim(bottom=0)
+    axes.legend()
+
+
+def _costs(axes: Axes, results: Results) -> None:
+    axes.set_title("ms for the n-th message of a session")
+    for contender in dict.fromkeys(point.contender for point in results.growth):
+        points = [point for point in results.growth if point.contender == contender]
+        numbers, costs = [point.message for point in points], [point.cost_ms for point in points]
+        axes.plot(numbers, costs, marker="o", label=contender, color=_COLORS[contender])
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+
+
+def _bars(axes: Axes, results: Results, join: Callable[[list[float]], float], what: str) -> None:
+    width = 0.8 / len(CONTENDERS)
+    for place, contender in enumerate(CONTENDERS):
+        heights = [
+            join([getattr(run, what) for run in results.throughput if (run.contender, run.shape) == (name, shape)])
+            for name in (contender.name,)
+            for shape in SHAPES
+        ]
+        positions = [number + width * (place - (len(CONTENDERS) - 1) / 2) for number in range(len(SHAPES))]
+        bars = axes.bar(positions, heights, width, label=contender.name, color=_COLORS[contender.name])
+        axes.bar_label(bars, fmt="{:,.0f}", fontsize=7)
+    axes.set_xticks(range(len(SHAPES)), list(SHAPES))
+    axes.margins(y=0.2)
+    axes.legend(fontsize=7, loc="upper center", ncols=len(CONTENDERS))

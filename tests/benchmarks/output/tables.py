@@ -1,0 +1,85 @@
+"""The tables that a person reads."""
+
+from collections.abc import Iterable
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.measures.failover import Failover
+from tests.benchmarks.measures.growth import Growth
+from tests.benchmarks.measures.latency import PERCENTS, Latency
+from tests.benchmarks.measures.results import Results
+from tests.benchmarks.measures.throughput import Throughput
+
+
+def print_tables(console: Console, results: Results) -> None:
+    """Print all that was measured."""
+    for shape in dict.fromkeys(run.shape for run in results.throughput):
+        console.print(throughput_table(shape, [run for run in results.throughput if run.shape == shape]))
+    console.print(latency_table(results.latency))
+    console.print(growth_table(results.growth))
+    console.print(failover_table(results.failover))
+
+
+def throughput_table(shape: str, runs: list[Throughput]) -> Table:
+    """Return the table of one shape of load: medians, with the least and the greatest rate."""
+    headings = ("msg/s", "least", "most", "CPU ms/msg", "peak MB", "start s", "lost", "inversions", "conversations")
+    table = _table(f"Backlog, {shape}: medians of the repeats", "contender", *headings)
+    for contender in CONTENDERS:
+        mine = [run for run in runs if run.contender == contender.name]
+        if not mine:
+            continue
+        rates = [run.rate for run in mine]
+        table.add_row(
+            contender.name,
+            *(f"{rate:,.0f}" for rate in (median(rates), min(rates), max(rates))),
+            f"{median(run.cpu_ms for run in mine):.3f}",
+            f"{median(run.rss_mb for run in mine):.0f}",
+            f"{median(run.startup_s for run in mine):.2f}",
+            str(sum(run.lost for run in mine)),
+            f"{sum(run.inversions for run in mine):,} of {sum(run.messages for run in mine):,}",
+            str(sum(run.reordered for run in mine)),
+        )
+    return table
+
+
+def latency_table(runs: Iterable[Latency]) -> Table:
+    """Return the table of latencies, one row a run."""
+    names = [f"p{percent:g}" for percent in PERCENTS]
+    headings = [f"{to} {name}" for to in ("committed", "received") for name in names]
+    table = _table("Latency at 200 msg/s, in ms from the moment of publishing", "contender", "messages", *headings)
+    for run in runs:
+        cells = [f"{times[name]:.1f}" for times in (run.committed_ms, run.received_ms) for name in names]
+        table.add_row(run.contender, f"{run.messages:,}", *cells)
+    return table
+
+
+def growth_table(points: Iterable[Growth]) -> Table:
+    """Return the table of costs in a growing session."""
+    headings = ("n", "ms", "ms of the first, in turn", "CPU ms", "ratio")
+    table = _table("Growth: the cost of the n-th message of a session", "contender", *headings)
+    for point in points:
+        costs = (f"{cost:.3f}" for cost in (point.cost_ms, point.reference_ms, point.cpu_ms))
+        table.add_row(point.contender, f"{point.message:,}", *costs, f"{point.ratio:.2f}")
+    return table
+
+
+def failover_table(runs: Iterable[Failover]) -> Table:
+    """Return the table of kills."""
+    headings = ("messages", "affected", "wait p50 s", "wait max s", "lost", "repeats", "inversions")
+    table = _table("kill -9 of one of two workers at 200 msg/s", "contender", *headings)
+    for run in runs:
+        counts = (str(number) for number in (run.lost, run.repeats, run.inversions))
+        waits = (f"{run.wait_p50_s:.2f}", f"{run.wait_max_s:.2f}")
+        table.add_row(run.contender, f"{run.messages:,}", str(run.affected), *waits, *counts)
+    return table
+
+
+def _table(title: str, first: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table

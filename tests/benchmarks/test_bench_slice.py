@@ -1,0 +1,124 @@
+"""A small slice of the benchmark: that it counts right. How fast things are is for `make bench` to say."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.contenders import AGENTBUS1, CONTENDERS, ORDERED, PLAIN, RELAY, Contender
+from tests.benchmarks.load.client import Load, LoadFailed
+from tests.benchmarks.measures.growth import Growth
+from tests.benchmarks.measures.latency import Latency, measure_latency
+from tests.benchmarks.measures.results import Results, turn
+from tests.benchmarks.measures.throughput import Throughput, measure_throughput
+from tests.benchmarks.messages import bursts, interleaved, message_of
+from tests.benchmarks.order import Order, order_of
+from tests.benchmarks.output.files import write_results
+from tests.benchmarks.output.summary import summarize
+from tests.benchmarks.percentiles import percentile
+from tests.benchmarks.sizes import SLICE
+from tests.benchmarks.stage import Services
+from tests.services import MongoDB, RabbitMQ
+
+
+@pytest.fixture
+def services(rabbitmq: RabbitMQ, mongodb: MongoDB) -> Iterator[Services]:
+    with Load() as load:
+        yield Services(rabbitmq, mongodb, load)
+
+
+def runs_of(services: Services, *contenders: Contender) -> list[Throughput]:
+    return [measure_throughput(services, contender, "bursts", SLICE, 0.0) for contender in contenders]
+
+
+def test_everybody_handles_every_message_and_agentbus_beats_whoever_keeps_order(services: Services) -> None:
+    ours, ordered, relay = runs_of(services, AGENTBUS1, ORDERED, RELAY)
+    for run in (ours, ordered, relay):
+        assert (run.lost, run.repeats) == (0, 0), run
+    assert ours.messages == relay.messages == SLICE.users * SLICE.each
+    assert ours.inversions == ours.reordered == ordered.inversions == 0
+    assert ours.rate > ordered.rate
+    assert ours.cpu_ms > 0
+    assert ours.rss_mb > 10
+    assert 0 < ours.startup_s < 60
+
+
+def test_a_message_is_committed_before_its_event_is_received(services: Services) -> None:
+    for contender in (AGENTBUS1, PLAIN):
+        latency = measure_latency(services, contender, SLICE.latency_seconds)
+        assert latency.messages == 200
+        assert 0 < latency.committed_ms["p50"] < latency.received_ms["p50"]
+        assert latency.received_ms["p50"] <= latency.received_ms["p99"] <= latency.received_ms["p99.9"]
+
+
+def test_a_call_that_fails_is_told_and_the_next_one_is_served(services: Services) -> None:
+    with pytest.raises(LoadFailed, match="KeyError"):
+        services.load.call("publish", shape="no such shape", name="user", users=1, each=1)
+    services.load.call("close")
+
+
+def test_inversions_are_messages_behind_a_later_one() -> None:
+    histories = {"calm": [1, 2, 3], "mixed": [2, 1, 3], "late": [2, 3, 1], "twice": [1, 1, 2, 1]}
+    assert order_of(histories) == Order(messages=11, repeats=2, inversions=2, reordered=2)
+
+
+def test_both_shapes_say_the_same_in_another_order() -> None:
+    assert list(interleaved("a", 2, 2)) == [("a-0", 1), ("a-1", 1), ("a-0", 2), ("a-1", 2)]
+    assert list(bursts("a", 2, 2, first=3)) == [("a-0", 3), ("a-0", 4), ("a-1", 3), ("a-1", 4)]
+    assert message_of("ann", 7) == message_of("ann", 7) != message_of("ann", 8)
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    values = [float(number) for number in range(1000, 0, -1)]
+    assert [percentile(values, percent) for percent in (0, 50, 99, 99.9, 100)] == [1, 500, 990, 999, 1000]
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 50)
+
+
+def test_rounds_begin_with_another_contender_each_time() -> None:
+    assert [turn((AGENTBUS1, PLAIN, RELAY), number)[0] for number in range(4)] == [AGENTBUS1, PLAIN, RELAY, AGENTBUS1]
+
+
+def a_run(contender: str, shape: str, rate: float, inversions: int = 0) -> Throughput:
+    return Throughput(
+        contender=contender,
+        shape=shape,
+        messages=100,
+        rate=rate,
+        cpu_ms=0.2,
+        rss_mb=100,
+        startup_s=1,
+        lost=0,
+        repeats=0,
+        inversions=inversions,
+        reordered=min(1, inversions),
+    )
+
+
+def test_ratios_are_those_of_medians_and_inversions_add_up(tmp_path: Path) -> None:
+    rates = {contender.name: 100.0 * number for number, contender in enumerate(CONTENDERS, start=1)}
+    runs = [
+        a_run(name, shape, rate * factor, inversions=3 if name == PLAIN.name else 0)
+        for shape in ("interleaved", "bursts")
+        for name, rate in rates.items()
+        for factor in (1, 2, 9)
+    ]
+    growth = [
+        Growth(contender=AGENTBUS1.name, message=100, cost_ms=1.0, reference_ms=1.0, cpu_ms=0.3),
+        Growth(contender=AGENTBUS1.name, message=10_000, cost_ms=3.0, reference_ms=2.0, cpu_ms=0.4),
+    ]
+    times = {"p50": 1.0, "p99": 2.0, "p99.9": 3.0}
+    latency = [
+        Latency(contender=name, rate=200, messages=9, committed_ms=times, received_ms=times)
+        for name in (AGENTBUS1.name, PLAIN.name)
+    ]
+    results = Results(throughput=runs, latency=latency, growth=growth)
+    summary = summarize(results)
+    assert (summary["vs_plain"], summary["vs_ordered_bursts"], summary["vs_relay"]) == (0.333, 0.25, 0.2)
+    assert summary["inversions_bursts"] == {name: 9.0 if name == PLAIN.name else 0.0 for name in rates}
+    assert (summary["growth"], summary["p99_ms"]) == (1.5, 2.0)
+    numbers, picture = write_results(results, summary, SLICE, {"machine": {"cpu": "a", "cores": 2}}, tmp_path)
+    assert json.loads(numbers.read_text())["runs"]["growth"] == [asdict(point) for point in growth]
+    assert picture.read_text().startswith("<?xml")

@@ -1,0 +1,27 @@
+"""What processes use, and what the machine has."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # psutil ships no types
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time that processes have used, in user and system mode."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return float(sum(time.user + time.system for time in times))
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the high-water mark of resident memory where the system keeps one (Linux), else what is resident now."""
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return int(psutil.Process(pid).memory_info().rss)
+
+
+def memory_bytes() -> int:
+    """Return the machine's memory."""
+    return int(psutil.virtual_memory().total)

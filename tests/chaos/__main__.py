@@ -1,0 +1,125 @@
+"""`python -m tests.chaos`: all faults and all mutants, a table of each, and one JSON object as the last line."""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+
+from agentbus.logs import configure_logs
+from agentbus.settings import LogSettings
+from tests.chaos.campaign import Result, run_campaign
+from tests.chaos.faults import FAULTS, Fault, fault_named
+from tests.chaos.inside.mutants import Mutant
+from tests.chaos.mutation import Trial, try_mutant
+from tests.chaos.record import write_results
+from tests.chaos.report import fault_table, mutant_table, summary, tell_trouble
+from tests.chaos.system.backends import Services
+
+_QUICK_MUTANTS: Final = (Mutant.LANE_ORDER, Mutant.ACK_LAST)
+_SETTLE: Final = 10.0
+
+_console = Console(width=150)
+
+
+def main() -> int:
+    """Run what is asked for; return 0 if every invariant held and every mutant was caught."""
+    chosen = _arguments()
+    _quieten()
+    faults = _faults(chosen)
+    mutants = _mutants(chosen)
+    begun = time.monotonic()
+    with Services() as services:
+        results = asyncio.run(_run_faults(services, faults, chosen))
+        trials = asyncio.run(_run_mutants(services, mutants, chosen.seed))
+    if results:
+        _console.print(fault_table(results))
+    if trials:
+        _console.print(mutant_table(trials))
+    for result in results:
+        tell_trouble(_console, result)
+    figures = summary(results, trials)
+    figures["seconds"] = round(time.monotonic() - begun, 1)
+    detail = {"faults": [one.as_dict() for one in results], "mutants": [one.as_dict() for one in trials]}
+    path = write_results(_name(chosen), {"seed": chosen.seed, "summary": figures, **detail})
+    _console.print(f"{figures['seconds']:.0f} s in total; results in {path}")
+    print(json.dumps(figures))  # noqa: T201 - the last line is for programs
+    return 0 if all(one.good for one in results) and all(one.caught for one in trials) else 1
+
+
+def _quieten() -> None:
+    """Keep our own clients' complaints about what we do to them out of the report."""
+    configure_logs(LogSettings(log_level="error"))
+    for name in ("aio_pika", "aiormq"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+async def _run_faults(services: Services, faults: Sequence[Fault], chosen: argparse.Namespace) -> list[Result]:
+    results = []
+    for fault in faults:
+        repeats = chosen.repeats or (fault.quick or 1 if chosen.quick else fault.repeats)
+        settle = None if chosen.quick else _SETTLE
+        result = await run_campaign(services, fault, repeats=repeats, seed=chosen.seed, settle=settle, keep=chosen.keep)
+        _console.print(f"{fault.name}: {'held' if result.good else 'VIOLATED'} ({result.seconds:.0f} s)")
+        results.append(result)
+    return results
+
+
+async def _run_mutants(services: Services, mutants: Sequence[Mutant], seed: int) -> list[Trial]:
+    trials = []
+    for mutant in mutants:
+        trial = await try_mutant(services, mutant, seed=seed)
+        _console.print(f"without {mutant}: {'caught' if trial.caught else 'NOT CAUGHT'} ({trial.seconds:.0f} s)")
+        trials.append(trial)
+    return trials
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a selection, in under 3 minutes")
+    parser.add_argument("--fault", type=_named, help="these faults alone (commas between them), and no mutant")
+    parser.add_argument("--mutants", action="store_true", help="the mutation check alone")
+    parser.add_argument("--mutant", choices=list(Mutant), help="this mutant alone")
+    parser.add_argument("--repeats", type=int, help="how often each fault is brought about")
+    parser.add_argument("--seed", type=int, default=1, help="another seed gives another load")
+    parser.add_argument("--keep", action="store_true", help="keep the evidence even if all is well")
+    return parser.parse_args()
+
+
+def _named(names: str) -> Sequence[Fault]:
+    try:
+        return [fault_named(name) for name in names.split(",")]
+    except KeyError as error:
+        known = ", ".join(fault.name for fault in FAULTS)
+        raise argparse.ArgumentTypeError(f"no fault is called {error}; there are {known}") from None
+
+
+def _faults(chosen: argparse.Namespace) -> Sequence[Fault]:
+    if chosen.mutants or chosen.mutant:
+        return ()
+    if chosen.fault:
+        return list(chosen.fault)
+    return [fault for fault in FAULTS if fault.quick or not chosen.quick]
+
+
+def _mutants(chosen: argparse.Namespace) -> Sequence[Mutant]:
+    if chosen.mutant:
+        return (Mutant(chosen.mutant),)
+    if chosen.fault:
+        return ()
+    return _QUICK_MUTANTS if chosen.quick else list(Mutant)
+
+
+def _name(chosen: argparse.Namespace) -> str:
+    named = "-".join(fault.name for fault in chosen.fault or ())
+    part = named or chosen.mutant or ("mutants" if chosen.mutants else "all")
+    return f"{part[:100]}-quick" if chosen.quick else part[:100]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Workers that come and go as operators want it."""
+
+import time
+
+from tests.chaos.faults.fault import Fault
+from tests.chaos.system.arena import Arena, Injection, Layout
+from tests.chaos.system.load import Shape
+
+
+async def rolling_restart(arena: Arena) -> Injection:
+    """SIGTERM every worker in turn, each followed by a new one."""
+    at = time.monotonic()
+    for worker in arena.fleet.running:
+        await arena.fleet.stop(worker)
+        await arena.fleet.start()
+    return Injection(at)
+
+
+async def scale(arena: Arena, *sizes: int) -> Injection:
+    """Bring the fleet to one size after the other; after each change partitions have to be spread evenly."""
+    at = time.monotonic()
+    for size in sizes:
+        at = time.monotonic()
+        running = arena.fleet.running
+        if size < len(running):
+            await arena.fleet.stop(*arena.random.sample(running, len(running) - size))
+        else:
+            await arena.fleet.start(size - len(running))
+        await arena.balanced()
+    return Injection(at)
+
+
+async def many_sizes(arena: Arena) -> Injection:
+    """Go from 1 worker to 8, to 3, to 8, and back to 1."""
+    return await scale(arena, 8, 3, 8, 1)
+
+
+async def few_sizes(arena: Arena) -> Injection:
+    """Go from 1 worker to 3, to 1, to 3, and back to 1."""
+    return await scale(arena, 3, 1, 3, 1)
+
+
+async def hand_back(arena: Arena) -> Injection:
+    """Add a worker, so that others hand partitions to it, and take it away again, so that it hands them back."""
+    (guest,) = await arena.fleet.start()
+    await arena.balanced()
+    at = time.monotonic()
+    partitions = arena.sampler.owned_by(guest.name)
+    await arena.fleet.stop(guest)
+    return Injection(at, partitions)
+
+
+SCALING = (
+    Fault(name="sigterm_rolling_restart", inject=rolling_restart, quick=1, counted_from="the first SIGTERM"),
+    Fault(name="scale_1_8_3_8", inject=many_sizes, layout=Layout(workers=1, partitions=16), counted_from="the change"),
+    Fault(name="scale_1_3_1_3", inject=few_sizes, layout=Layout(workers=1), quick=1, counted_from="the change"),
+    Fault(
+        name="hand_back_with_backlog",
+        inject=hand_back,
+        layout=Layout(
+            shape=Shape(rate=250, users_per_partition=2),
+            env={"CHAOS_APPEND_DELAY": "0.1", "AGENTBUS_PREFETCH": "16"},
+        ),
+        repeats=22,
+        counted_from="the hand-back",
+    ),
+)

@@ -1,0 +1,80 @@
+"""A worker's store and bus with failpoints and delays around their calls."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from contracts.errors import BusError, StoreError
+from contracts.events import Commit
+from storage.port import Store
+from tests.chaos.inside.failpoints import Failpoint, Failpoints
+from tests.chaos.inside.trace import Trace
+from workers.bus.port import Bus, Message
+from workers.session.committer import Committer
+from workers.session.lanes import Lanes, Turn
+
+
+def instrument_store(store: Store, points: Failpoints, trace: Trace, *, append_delay: float) -> Store:
+    """Put failpoints and a delay around appending to `store`; epochs go into the trace."""
+    append = store.append
+
+    async def instrumented_append(commits: Sequence[Commit]) -> list[StoreError | None]:
+        points.pass_by(Failpoint.BEFORE_APPEND)
+        await asyncio.sleep(append_delay)
+        trace.write("append", epochs={commit.conversation_id: commit.epoch for commit in commits})
+        outcomes = await append(commits)
+        points.pass_by(Failpoint.AFTER_APPEND)
+        return outcomes
+
+    patch(store, append=instrumented_append)
+    return store
+
+
+def instrument_bus(bus: Bus, points: Failpoints) -> Bus:
+    """Put failpoints around the announcing of events on `bus`."""
+    publish_many = bus.publish_many
+
+    async def instrumented(
+        exchange: str, messages: Sequence[tuple[str, Message]], *, mandatory: bool = True
+    ) -> list[BusError | None]:
+        if exchange == bus.topology.events:
+            points.pass_by(Failpoint.AFTER_HEAD)
+        outcomes = await publish_many(exchange, messages, mandatory=mandatory)
+        if exchange == bus.topology.events:
+            points.pass_by(Failpoint.AFTER_PUBLISH)
+        return outcomes
+
+    patch(bus, publish_many=instrumented)
+    return bus
+
+
+def trace_rounds(trace: Trace) -> None:
+    """Write when this process begins and ends to work on conversations."""
+    carry_out = Committer.carry_out
+    rounds = iter(range(1, 1_000_000_000))
+
+    async def traced(self: Committer, turns: Sequence[Turn]) -> None:
+        number = next(rounds)
+        trace.write("begin", round=number, conversations=[turn.lane.conversation for turn in turns])
+        try:
+            await carry_out(self, turns)
+        finally:
+            trace.write("end", round=number)
+
+    patch(Committer, carry_out=traced)
+
+
+def limit_turns(max_inputs: int) -> None:
+    """Let a conversation's turn take fewer inputs than it otherwise would."""
+    init = Lanes.__init__
+
+    def limited(self: Lanes) -> None:
+        init(self, max_inputs=max_inputs)
+
+    patch(Lanes, __init__=limited)
+
+
+def patch(target: Any, **replacements: Any) -> None:
+    """Replace attributes of `target`."""
+    for name, replacement in replacements.items():
+        setattr(target, name, replacement)

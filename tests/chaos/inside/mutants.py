@@ -1,0 +1,122 @@
+"""Mutants: workers in which one of the mechanisms that keep the promises is turned off."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import Any
+
+from contracts.events import Commit
+from contracts.ids import ConversationId, InputId
+from contracts.session import SessionState
+from storage.mongo import MongoStore
+from storage.mongo.base import BY_INPUT
+from tests.chaos.inside.instruments import patch
+from workers.bus.rabbit.connections import close_channel
+from workers.bus.rabbit.consumers import RabbitConsumer
+from workers.session import live
+from workers.session.committer import Committer
+from workers.session.lanes import Lane, Lanes, Waiting
+from workers.session.lease import Lease
+from workers.session.live import LiveStates
+from workers.session.plan import Plan
+from workers.session.watch import LoopWatch
+
+_LATE: float = 1.5
+"""Seconds after which a hand-back that only cancelled its consumer closes the channel too."""
+
+
+class Mutant(StrEnum):
+    """What is turned off."""
+
+    FENCING = "fencing"
+    """Neither later epochs are noticed, nor the end of a lease, nor a loop that stood still."""
+    DEDUPE = "durable_dedupe"
+    """Inputs applied before are remembered in the process alone."""
+    HAND_BACK = "close_channel_hand_back"
+    """A hand-back cancels the consumer and closes its channel later."""
+    LANE_ORDER = "lane_order"
+    """What waits in a lane is taken newest first."""
+    ACK_LAST = "ack_after_publish"
+    """Inputs are acknowledged before their events are announced."""
+
+
+def mutate(mutant: Mutant) -> None:
+    """Turn a mechanism off in this process."""
+    match mutant:
+        case Mutant.FENCING:
+            _without_fencing()
+        case Mutant.DEDUPE:
+            _without_durable_dedupe()
+        case Mutant.HAND_BACK:
+            patch(RabbitConsumer, close=_cancel)
+        case Mutant.LANE_ORDER:
+            patch(Lanes, _next_inputs=_newest_first)
+        case Mutant.ACK_LAST:
+            _with_early_acks()
+
+
+def _without_fencing() -> None:
+    get = LiveStates.get
+
+    async def without_epochs(
+        self: LiveStates, conversations: Collection[ConversationId]
+    ) -> dict[ConversationId, SessionState]:
+        states = await get(self, conversations)
+        return {key: state.model_copy(update={"epoch": 0}) for key, state in states.items()}
+
+    patch(LiveStates, get=without_epochs)
+    patch(LoopWatch, stalled=lambda _: False)
+    patch(Lease, valid=property(lambda _: True, lambda _, __: None))
+
+
+def _without_durable_dedupe() -> None:
+    start, heads_of = MongoStore.start, live._heads_of
+
+    async def start_without_index(self: MongoStore) -> None:
+        await start(self)
+        indexes: Any = self._collection("log")
+        await indexes.drop_index(BY_INPUT)
+
+    async def none_known(_: MongoStore, __: ConversationId, ___: Collection[InputId]) -> dict[InputId, Commit]:
+        return {}
+
+    def forgetful(*loaded: Any) -> list[SessionState]:
+        return [head.model_copy(update={"recent_inputs": ()}) for head in heads_of(*loaded)]
+
+    patch(MongoStore, start=start_without_index, commits_of_inputs=none_known)
+    patch(live, _heads_of=forgetful)
+
+
+async def _cancel(self: RabbitConsumer) -> None:
+    """End the consumer as one would without knowing better."""
+    if self._running:
+        self._running = False
+        self._on_end(self)
+        await self._acks.flush()
+        for tag in list(self._channel.consumers):
+            await self._channel.basic_cancel(tag)
+        asyncio.get_running_loop().call_later(_LATE, _close_later, self)
+
+
+def _close_later(consumer: RabbitConsumer) -> None:
+    consumer._cleanup = asyncio.ensure_future(close_channel(consumer._channel))
+
+
+def _newest_first(self: Lanes, lane: Lane) -> Iterable[Waiting]:
+    for _ in range(self._max_inputs):
+        if lane.waiting:
+            yield lane.waiting.pop()
+
+
+def _with_early_acks() -> None:
+    announce = Committer._announce
+
+    async def ack_first(self: Committer, plans: Iterable[Plan]) -> None:
+        chosen = list(plans)
+        for plan in chosen:
+            for answer in plan.answers:
+                await answer.waiting.delivery.ack()
+        await asyncio.sleep(0.05)
+        await announce(self, chosen)
+
+    patch(Committer, _announce=ack_first)

@@ -1,0 +1,63 @@
+"""The mutation check: with a mechanism turned off, the checker has to report a violation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.chaos.campaign import run_campaign
+from tests.chaos.faults import fault_named
+from tests.chaos.inside.mutants import Mutant
+from tests.chaos.system.backends import Services
+
+REVEALED_BY: Final[Mapping[Mutant, str]] = {
+    Mutant.FENCING: "sigstop_wakes_in_the_middle",
+    Mutant.DEDUPE: "kill_after_append",
+    Mutant.HAND_BACK: "hand_back_with_backlog",
+    Mutant.LANE_ORDER: "hot_conversation",
+    Mutant.ACK_LAST: "kill_after_head",
+}
+"""The fault that shows what each mechanism is for."""
+
+_ATTEMPTS: Final = 3
+_REPEATS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Whether a mutant was caught."""
+
+    mutant: Mutant
+    fault: str
+    violated: tuple[str, ...]
+    example: str = ""
+    seconds: float = 0.0
+
+    @property
+    def caught(self) -> bool:
+        """Whether the checker reported a violation."""
+        return bool(self.violated)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the trial as JSON values."""
+        return {
+            "mutant": self.mutant,
+            "fault": self.fault,
+            "caught": self.caught,
+            "violated": self.violated,
+            "example": self.example,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+async def try_mutant(services: Services, mutant: Mutant, *, seed: int) -> Trial:
+    """Run the fault that should reveal `mutant`, a few times at most."""
+    fault = fault_named(REVEALED_BY[mutant])
+    seconds = 0.0
+    for attempt in range(_ATTEMPTS):
+        env = {"CHAOS_MUTANT": mutant}
+        result = await run_campaign(services, fault, repeats=_REPEATS, seed=seed + attempt, env=env)
+        seconds += result.seconds
+        if result.verdict.violated:
+            example = next(one.examples[0] for one in result.verdict.findings if one.examples)
+            return Trial(mutant, fault.name, result.verdict.violated, example, seconds)
+    return Trial(mutant, fault.name, (), seconds=seconds)

@@ -1,0 +1,1 @@
+"""The system under chaos, and everything that looks at it."""

@@ -1,0 +1,147 @@
+"""The private broker and store of a chaos run: started once, used by one arena after the other."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
+
+from tests.chaos.system.proxy import Address
+from tests.services import (
+    LOOPBACK,
+    LocalMongoDB,
+    LocalRabbitMQ,
+    MongoDB,
+    RabbitMQ,
+    form_replica_set,
+    private_mongodb,
+    private_rabbitmq,
+)
+
+_NODES: Final = 3
+
+
+class Kind(StrEnum):
+    """How many servers stand behind a URL."""
+
+    SINGLE = "single"
+    """One of each."""
+    RABBITMQ_CLUSTER = "rabbitmq cluster"
+    """Three brokers in one cluster."""
+    REPLICA_SET = "replica set"
+    """Three MongoDB servers in one replica set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """A virtual host and a database, and the servers that they live on."""
+
+    amqp_url: str
+    store_url: str
+    brokers: Sequence[RabbitMQ]
+    mongods: Sequence[MongoDB]
+
+    @property
+    def broker(self) -> RabbitMQ:
+        """The first, or only, broker."""
+        return self.brokers[0]
+
+    @property
+    def mongod(self) -> MongoDB:
+        """The first, or only, store."""
+        return self.mongods[0]
+
+    @property
+    def vhost(self) -> str:
+        """The virtual host's name."""
+        return unquote(urlsplit(self.amqp_url).path.removeprefix("/"))
+
+    @property
+    def broker_addresses(self) -> list[Address]:
+        """Where the brokers listen."""
+        return [_address(broker.url) for broker in self.brokers]
+
+    @property
+    def store_address(self) -> Address:
+        """Where the first store listens."""
+        return _address(self.mongod.url)
+
+    def amqp_url_at(self, port: int) -> str:
+        """Return the broker's URL with another port of this machine: a proxy's."""
+        return _at(self.amqp_url, port)
+
+    def store_url_at(self, port: int) -> str:
+        """Return the store's URL with another port of this machine: a proxy's."""
+        return _at(self.store_url, port)
+
+
+@dataclass
+class Services:
+    """Starts what is asked for when it is first asked for, and ends everything at the end."""
+
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _brokers: dict[int, list[RabbitMQ]] = field(default_factory=dict)
+    _mongods: dict[int, list[MongoDB]] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def fresh(self, kind: Kind) -> Iterator[Backends]:
+        """Give a new virtual host and a new database; servers that were left dead or frozen are revived."""
+        brokers = self._brokers_of(_NODES if kind is Kind.RABBITMQ_CLUSTER else 1)
+        mongods = self._mongods_of(_NODES if kind is Kind.REPLICA_SET else 1)
+        for server in (*brokers, *mongods):
+            server.start()
+        with ExitStack() as stack:
+            amqp_url = stack.enter_context(brokers[0].fresh_vhost())
+            if kind is Kind.REPLICA_SET:
+                store_url = _replica_set_url(mongods)
+            else:
+                store_url = stack.enter_context(mongods[0].fresh_database())
+            yield Backends(amqp_url, store_url, brokers, mongods)
+
+    def _brokers_of(self, count: int) -> list[RabbitMQ]:
+        if count not in self._brokers:
+            if count == 1:
+                self._brokers[count] = [self._stack.enter_context(private_rabbitmq())]
+            else:
+                nodes = [self._stack.enter_context(LocalRabbitMQ()) for _ in range(count)]
+                for node in nodes[1:]:
+                    node.join(nodes[0])
+                self._brokers[count] = list(nodes)
+        return self._brokers[count]
+
+    def _mongods_of(self, count: int) -> list[MongoDB]:
+        if count not in self._mongods:
+            if count == 1:
+                self._mongods[count] = [self._stack.enter_context(private_mongodb())]
+            else:
+                members = [self._stack.enter_context(LocalMongoDB(replica_set="chaos")) for _ in range(count)]
+                form_replica_set(*members)
+                self._mongods[count] = list(members)
+        return self._mongods[count]
+
+
+_sets = iter(range(1, 1_000_000))
+
+
+def _replica_set_url(members: Sequence[MongoDB]) -> str:
+    hosts = ",".join(f"{host}:{port}" for host, port in (_address(member.url) for member in members))
+    return f"mongodb://{hosts}/agentbus_chaos_{next(_sets)}?replicaSet=chaos"
+
+
+def _address(url: str) -> Address:
+    parts = urlsplit(url)
+    assert parts.port
+    return parts.hostname or LOOPBACK, parts.port
+
+
+def _at(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{login}@{LOOPBACK}:{port}" if login else f"{LOOPBACK}:{port}").geturl()

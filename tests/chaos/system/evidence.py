@@ -1,0 +1,49 @@
+"""From the traces of the workers to what the checker reads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentbus.testing import Handling
+from contracts.ids import ConversationId
+from tests.chaos.inside.trace import read_trace
+
+
+@dataclass(slots=True)
+class _Open:
+    """A round that a worker has begun."""
+
+    start: float
+    epochs: dict[ConversationId, int]
+
+
+def read_handlings(folder: Path, deaths: Mapping[str, float]) -> list[Handling]:
+    """Read who handled what, when, from the traces in `folder`. `deaths` tells when each process was gone."""
+    return [
+        handling
+        for file in sorted(folder.glob("*.trace"))
+        for handling in _handlings(file.stem, read_trace(file), deaths.get(file.stem))
+    ]
+
+
+def _handlings(worker: str, lines: list[dict[str, Any]], death: float | None) -> Iterator[Handling]:
+    rounds: dict[int, _Open] = {}
+    for line in lines:
+        match line["kind"]:
+            case "begin":
+                rounds[line["round"]] = _Open(line["at"], dict.fromkeys(line["conversations"], 0))
+            case "append":
+                for one in rounds.values():
+                    one.epochs |= {key: epoch for key, epoch in line["epochs"].items() if key in one.epochs}
+            case "end":
+                yield from _closed(worker, rounds.pop(line["round"]), line["at"])
+            case "died":
+                death = line["at"]
+    for one in rounds.values():
+        yield from _closed(worker, one, death)
+
+
+def _closed(worker: str, one: _Open, end: float | None) -> Iterator[Handling]:
+    for conversation, epoch in one.epochs.items():
+        yield Handling(worker, conversation, one.start, end, epoch)

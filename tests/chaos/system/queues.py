@@ -1,0 +1,42 @@
+"""What is left in the queues."""
+
+import asyncio
+import time
+from typing import Final
+
+from agentbus.testing import QueueLeft
+from contracts.errors import BusError
+from contracts.topology import Topology
+from tests.chaos.system.recorder import SUBSCRIPTION
+from tests.services import RabbitMQ
+from workers.bus.port import Bus
+
+_PATIENCE: Final = 90.0
+_LOOKS: Final = 20
+
+
+async def until_empty(bus: Bus, topology: Topology) -> None:
+    """Wait until nothing waits in any queue, or for as long as anyone would."""
+    queues = [queue.name for queue in topology.queues()] + [topology.subscription_queue(SUBSCRIPTION)]
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            if not any([(await bus.depth(queue)).ready for queue in queues]):
+                return
+        except BusError:
+            continue
+        finally:
+            await asyncio.sleep(0.1)
+
+
+async def left_in(broker: RabbitMQ, vhost: str) -> list[QueueLeft]:
+    """Return what every queue of a virtual host holds, once nothing is unacknowledged or after some more looks."""
+    for _ in range(_LOOKS):
+        columns = ("name", "messages_ready", "messages_unacknowledged")
+        output = await asyncio.to_thread(broker.ctl, "list_queues", "-p", vhost, *columns)
+        rows = [line.split("\t") for line in output.splitlines()]
+        queues = [QueueLeft(name, int(ready), int(unacked)) for name, ready, unacked in rows]
+        if not any(one.ready or one.unacked for one in queues):
+            break
+        await asyncio.sleep(0.5)
+    return queues

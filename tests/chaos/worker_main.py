@@ -1,0 +1,53 @@
+"""A session worker as `agentbus worker session` runs it, with instruments inside.
+
+`python -m tests.chaos.worker_main`; settings come from `AGENTBUS_...`, instruments from `CHAOS_...`:
+CHAOS_FOLDER and CHAOS_WORKER say where traces go and under which name, CHAOS_APPEND_DELAY makes each append slower by
+so many seconds, CHAOS_MAX_INPUTS limits what one turn takes, CHAOS_MUTANT names what is turned off.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from agentbus import bootstrap
+from agentbus.cli import main
+from agentbus.cli import worker as cli_worker
+from agentbus.settings import Settings
+from storage.port import Store
+from tests.chaos.inside.failpoints import Failpoints, arming_file
+from tests.chaos.inside.instruments import instrument_bus, instrument_store, limit_turns, trace_rounds
+from tests.chaos.inside.mutants import Mutant, mutate
+from tests.chaos.inside.poison import poison_decide
+from tests.chaos.inside.trace import Trace
+from workers.bus.port import Bus
+
+
+def run() -> None:
+    """Instrument the composition root, then run the worker from the command line's own code."""
+    folder, name = Path(os.environ["CHAOS_FOLDER"]), os.environ["CHAOS_WORKER"]
+    trace = Trace(folder / f"{name}.trace")
+    points = Failpoints(arming_file(folder, name), trace)
+    delay = float(os.environ.get("CHAOS_APPEND_DELAY", "0"))
+    mutant = os.environ.get("CHAOS_MUTANT")
+    make_store, make_bus = bootstrap.make_store, bootstrap.make_bus
+
+    def instrumented_store(settings: Settings) -> Store:
+        return instrument_store(make_store(settings), points, trace, append_delay=delay)
+
+    def instrumented_bus(settings: Settings) -> Bus:
+        return instrument_bus(make_bus(settings), points)
+
+    for module in (bootstrap, cli_worker):
+        module.__dict__.update(make_store=instrumented_store, make_bus=instrumented_bus)
+    trace_rounds(trace)
+    poison_decide(trace)
+    if max_inputs := os.environ.get("CHAOS_MAX_INPUTS"):
+        limit_turns(int(max_inputs))
+    if mutant:
+        mutate(Mutant(mutant))
+    sys.argv = ["agentbus", "worker", "session"]
+    main()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,29 @@
+"""Looking inside the stores: what their public calls can't do, done by each backend's own means."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from storage.memory import MemoryStore
+from storage.mongo import MongoStore
+from storage.port import Store
+from storage.sql import SqlStore
+
+
+async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> None:
+    """Make a member's last heartbeat older, as if the time had passed."""
+    match store:
+        case MemoryStore():
+            members: dict[Any, Any] = store._members[group]
+            seen_at = members[name].seen_at - timedelta(seconds=seconds)
+            members[name] = members[name].model_copy(update={"seen_at": seen_at})
+        case SqlStore():
+            aged = text('UPDATE members SET seen_at = seen_at - :ms WHERE "group" = :group AND worker_id = :name')
+            async with store._writing() as connection:
+                await connection.execute(aged, {"ms": int(seconds * 1000), "group": group, "name": name})
+        case MongoStore():
+            earlier = {"$set": {"seen_at": {"$subtract": ["$seen_at", int(seconds * 1000)]}}}
+            await store._collection("members").update_one({"_id": {"g": group, "w": name}}, [earlier])
+        case _:
+            raise AssertionError(f"no means to age a heartbeat in a {type(store).__name__}")

@@ -1,0 +1,130 @@
+"""The store contract of parked inputs."""
+
+import asyncio
+import hashlib
+
+import pytest
+
+from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.port import LISTED_BODY, Store
+from storage.reading import iter_parked
+from tests.builders import a_conversation, a_moment, a_parked
+
+MEGABYTES = 1024 * 1024
+
+
+def a_body(size: int) -> bytes:
+    """Return bytes no two pieces of which are alike."""
+    return hashlib.shake_128(b"body").digest(size)
+
+
+def message_ids(items: tuple[ParkedInput, ...]) -> list[str]:
+    return [item.message_id for item in items]
+
+
+class StoreParkedSuite:
+    """What every store must do for parked inputs. Subclasses define the fixture `store`."""
+
+    async def test_parked_input_is_kept_whole(self, store: Store) -> None:
+        parked = a_parked(attempts=3, conversation=a_conversation())
+        parked = parked.model_copy(update={"stack": "Trace: $x.y", "position": 1_767_268_800_123_456_789})
+
+        await store.park(parked)
+
+        assert await store.parked(parked.parked_id) == parked
+        assert await store.parked(ParkedId("unknown")) is None
+
+    async def test_parked_again_counts_up_and_waits_once_more(self, store: Store) -> None:
+        await store.park(a_parked(attempts=3))
+        parked_id = a_parked().parked_id
+        await store.set_parked_status(parked_id, ParkedStatus.REPLAYED)
+
+        await store.park(a_parked(at=60, reason="still bad"))
+
+        kept = await store.parked(parked_id)
+        assert kept is not None
+        assert (kept.attempts, kept.status, kept.reason) == (4, ParkedStatus.PARKED, "still bad")
+        assert kept.parked_at == a_moment(60)
+        assert len((await store.list_parked()).items) == 1
+
+    async def test_racing_parkings_count_each(self, store: Store) -> None:
+        await asyncio.gather(*(store.park(a_parked(attempts=1)) for _ in range(10)))
+
+        kept = await store.parked(a_parked().parked_id)
+        assert kept is not None
+        assert kept.attempts == 10
+
+    async def test_parked_inputs_are_listed_latest_first(self, store: Store) -> None:
+        parked = [a_parked(f"p{second}", at=second) for second in range(5)]
+        for item in parked:
+            await store.park(item)
+        assert await store.set_parked_status(parked[2].parked_id, ParkedStatus.DISCARDED)
+
+        first = await store.list_parked(limit=3)
+        rest = await store.list_parked(limit=3, cursor=first.cursor)
+        waiting = await store.list_parked(ParkedStatus.PARKED)
+
+        assert [item.message_id for item in (*first.items, *rest.items)] == ["p4", "p3", "p2", "p1", "p0"]
+        assert rest.cursor is None
+        assert [item.message_id for item in waiting.items] == ["p4", "p3", "p1", "p0"]
+        assert [item.message_id for item in (await store.list_parked(ParkedStatus.DISCARDED)).items] == ["p2"]
+
+    async def test_status_of_unknown_parked_input(self, store: Store) -> None:
+        assert not await store.set_parked_status(ParkedId("unknown"), ParkedStatus.DISCARDED)
+
+    # Of a conversation
+
+    async def test_parked_inputs_of_a_conversation_are_listed(self, store: Store) -> None:
+        one, two = a_conversation(), a_conversation()
+        for second, conversation in enumerate((one, two, None, one, one)):
+            await store.park(a_parked(f"p{second}", at=second, conversation=conversation))
+        await store.set_parked_status(a_parked("p3").parked_id, ParkedStatus.REPLAYED)
+
+        first = await store.list_parked(conversation=one, limit=2)
+        rest = await store.list_parked(conversation=one, limit=2, cursor=first.cursor)
+        waiting = await store.list_parked(ParkedStatus.PARKED, conversation=one)
+
+        assert message_ids(first.items + rest.items) == ["p4", "p3", "p0"]
+        assert rest.cursor is None
+        assert message_ids(waiting.items) == ["p4", "p0"]
+        assert (await store.list_parked(conversation=a_conversation())).items == ()
+        assert len((await store.list_parked()).items) == 5
+        assert [item.message_id async for item in iter_parked(store, conversation=two)] == ["p1"]
+
+    async def test_conversation_becomes_known_when_parked_again(self, store: Store) -> None:
+        one = a_conversation()
+        await store.park(a_parked())
+
+        await store.park(a_parked(conversation=one))
+
+        assert len((await store.list_parked(conversation=one)).items) == 1
+
+    # Large bodies
+
+    @pytest.mark.parametrize(
+        "size", [0, LISTED_BODY, LISTED_BODY + 1, LISTED_BODY + 8 * MEGABYTES, LISTED_BODY + 8 * MEGABYTES + 1]
+    )
+    async def test_body_of_any_size_is_kept_whole(self, store: Store, size: int) -> None:
+        parked = a_parked(body=a_body(size))
+
+        await store.park(parked)
+
+        assert await store.parked(parked.parked_id) == parked
+
+    async def test_body_larger_than_a_document_is_kept_and_listed_in_short(self, store: Store) -> None:
+        parked = a_parked(body=a_body(20 * MEGABYTES))
+        await store.park(parked)
+        await store.park(a_parked("other", at=-1, body=b"other"))
+
+        await store.park(parked.model_copy(update={"reason": "still bad"}))
+
+        assert await store.parked(parked.parked_id) == parked.model_copy(update={"reason": "still bad", "attempts": 2})
+        listed = (await store.list_parked()).items
+        assert [item.body for item in listed] == [parked.body[:LISTED_BODY], b"other"]
+
+    async def test_racing_parkings_of_a_large_body(self, store: Store) -> None:
+        parked = a_parked(body=a_body(9 * MEGABYTES))
+
+        await asyncio.gather(*(store.park(parked) for _ in range(4)))
+
+        assert await store.parked(parked.parked_id) == parked.model_copy(update={"attempts": 4})

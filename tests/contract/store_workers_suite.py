@@ -1,0 +1,177 @@
+"""The store contract of workers: members, epochs and trials."""
+
+import asyncio
+from datetime import timedelta
+
+from contracts.ids import Partition
+from contracts.members import Member, WorkerId, WorkerStatus
+from storage.port import Store
+from tests.builders import NOON, a_member
+from tests.contract.store_inside import age_heartbeat
+
+HOUR = 3600.0
+GROUP = "sessions"
+
+
+def names(members: list[Member]) -> list[str]:
+    return [member.worker_id for member in members]
+
+
+class StoreWorkersSuite:
+    """What every store must do for workers. Subclasses define the fixture `store`."""
+
+    # Members
+
+    async def test_heartbeats_show_the_group_by_worker_id(self, store: Store) -> None:
+        assert await store.members(GROUP, ttl=HOUR) == []
+
+        for name in ("w2", "w10", "W1"):
+            await store.heartbeat(GROUP, a_member(name), ttl=HOUR)
+        live = await store.heartbeat(GROUP, a_member("w2"), ttl=HOUR)
+
+        assert names(live) == ["W1", "w10", "w2"]
+        assert await store.members(GROUP, ttl=HOUR) == live
+
+    async def test_member_comes_back_whole(self, store: Store) -> None:
+        odd = Member(
+            worker_id=WorkerId("$worker.'1'"),
+            host="$host.😀",
+            pid=2**31 - 1,
+            started_at=NOON,
+            status=WorkerStatus.DRAINING,
+            owns=(Partition(3), Partition(0)),
+            stands_by=(Partition(1),),
+            stopped=(Partition(63),),
+        )
+
+        [live] = await store.heartbeat(GROUP, odd, ttl=HOUR)
+
+        assert live.model_copy(update={"seen_at": None}) == odd
+        assert await store.members(GROUP, ttl=HOUR) == [live]
+
+    async def test_heartbeat_replaces_what_was_said_before(self, store: Store) -> None:
+        await store.heartbeat(GROUP, a_member(owns=[1, 2], host="old"), ttl=HOUR)
+
+        [live] = await store.heartbeat(GROUP, a_member(status=WorkerStatus.DRAINING), ttl=HOUR)
+
+        assert live.model_copy(update={"seen_at": None}) == a_member(status=WorkerStatus.DRAINING)
+
+    async def test_seen_is_told_by_the_clock_of_the_store(self, store: Store) -> None:
+        pretended = a_member().model_copy(update={"seen_at": NOON})
+        before = (await store.info()).server_time
+
+        [live] = await store.heartbeat(GROUP, pretended, ttl=HOUR)
+
+        assert live.seen_at is not None
+        after = (await store.info()).server_time
+        assert before - timedelta(milliseconds=1) <= live.seen_at <= after
+
+    async def test_member_lives_for_the_ttl(self, store: Store) -> None:
+        for name in ("fresh", "late", "gone"):
+            await store.heartbeat(GROUP, a_member(name), ttl=HOUR)
+        await age_heartbeat(store, GROUP, "late", HOUR / 2)
+        await age_heartbeat(store, GROUP, "gone", HOUR + 1)
+
+        assert names(await store.members(GROUP, ttl=HOUR)) == ["fresh", "late"]
+        assert names(await store.members(GROUP, ttl=HOUR / 3)) == ["fresh"]
+        assert names(await store.members(GROUP, ttl=2 * HOUR)) == ["fresh", "gone", "late"]
+        assert names(await store.heartbeat(GROUP, a_member("fresh"), ttl=HOUR)) == ["fresh", "late"]
+        assert names(await store.heartbeat(GROUP, a_member("gone"), ttl=HOUR)) == ["fresh", "gone", "late"]
+
+    async def test_own_heartbeat_counts_however_short_the_ttl(self, store: Store) -> None:
+        await store.heartbeat(GROUP, a_member("other"), ttl=HOUR)
+        await age_heartbeat(store, GROUP, "other", 1)
+
+        assert names(await store.heartbeat(GROUP, a_member("me"), ttl=0)) == ["me"]
+
+    async def test_ttl_may_be_endless(self, store: Store) -> None:
+        endless = float("inf")
+
+        assert names(await store.heartbeat(GROUP, a_member(), ttl=endless)) == ["worker"]
+        assert names(await store.members(GROUP, ttl=endless)) == ["worker"]
+
+    async def test_leaving_is_seen_at_once(self, store: Store) -> None:
+        await store.heartbeat(GROUP, a_member("stays"), ttl=HOUR)
+        await store.heartbeat(GROUP, a_member("goes"), ttl=HOUR)
+
+        await store.leave(GROUP, WorkerId("goes"))
+        await store.leave(GROUP, WorkerId("goes"))
+        await store.leave("unknown", WorkerId("goes"))
+
+        assert names(await store.members(GROUP, ttl=HOUR)) == ["stays"]
+
+    async def test_groups_are_separate(self, store: Store) -> None:
+        for group in ("a", "aa", "b", "$a"):
+            await store.heartbeat(group, a_member("same", host=group), ttl=HOUR)
+            await store.heartbeat(group, a_member(f"of {group}"), ttl=HOUR)
+
+        await store.leave("aa", WorkerId("same"))
+
+        assert [member.host for member in await store.members("a", ttl=HOUR)] == ["host", "a"]
+        assert names(await store.members("a", ttl=HOUR)) == ["of a", "same"]
+        assert names(await store.members("aa", ttl=HOUR)) == ["of aa"]
+        assert names(await store.members("$a", ttl=HOUR)) == ["of $a", "same"]
+
+    async def test_first_heartbeats_may_race(self, store: Store) -> None:
+        beats = [store.heartbeat(GROUP, a_member(f"w{n % 4}"), ttl=HOUR) for n in range(20)]
+
+        await asyncio.gather(*beats)
+
+        assert names(await store.members(GROUP, ttl=HOUR)) == ["w0", "w1", "w2", "w3"]
+
+    # Epochs
+
+    async def test_epochs_count_up_from_one(self, store: Store) -> None:
+        one, two = Partition(1), Partition(2)
+
+        assert [await store.take_epoch(GROUP, one) for _ in range(3)] == [1, 2, 3]
+        assert await store.take_epoch(GROUP, two) == 1
+        assert await store.take_epoch("other", one) == 1
+        assert await store.take_epoch(GROUP, one) == 4
+
+    async def test_racing_workers_take_different_epochs(self, store: Store) -> None:
+        epochs = await asyncio.gather(*(store.take_epoch(GROUP, Partition(0)) for _ in range(50)))
+
+        assert sorted(epochs) == list(range(1, 51))
+        assert await store.take_epoch(GROUP, Partition(0)) == 51
+
+    # Trials
+
+    async def test_trials_are_counted_until_they_end(self, store: Store) -> None:
+        assert [await store.begin_trial("one") for _ in range(3)] == [1, 2, 3]
+        assert await store.begin_trial("$two.😀") == 1
+
+        await store.end_trial("one")
+        await store.end_trial("one")
+        await store.end_trial("unknown")
+
+        assert await store.begin_trial("one") == 1
+        assert await store.begin_trial("$two.😀") == 2
+
+    async def test_racing_trials_count_each(self, store: Store) -> None:
+        counts = await asyncio.gather(*(store.begin_trial("same") for _ in range(20)))
+
+        assert sorted(counts) == list(range(1, 21))
+
+
+class DurableStoreWorkersSuite(StoreWorkersSuite):
+    """What a store that outlives its process must do besides. The fixture `reopened` is a second one in its place."""
+
+    async def test_workers_of_two_processes_see_each_other(self, store: Store, reopened: Store) -> None:
+        await store.heartbeat(GROUP, a_member("here"), ttl=HOUR)
+
+        assert names(await reopened.heartbeat(GROUP, a_member("there"), ttl=HOUR)) == ["here", "there"]
+        assert names(await store.members(GROUP, ttl=HOUR)) == ["here", "there"]
+
+    async def test_epochs_of_two_processes_differ(self, store: Store, reopened: Store) -> None:
+        taking = [one.take_epoch(GROUP, Partition(0)) for one in (store, reopened) for _ in range(10)]
+
+        assert sorted(await asyncio.gather(*taking)) == list(range(1, 21))
+
+    async def test_counts_are_found_again(self, store: Store, reopened: Store) -> None:
+        await store.take_epoch(GROUP, Partition(0))
+        await store.begin_trial("one")
+        await store.close()
+
+        assert await reopened.take_epoch(GROUP, Partition(0)) == 2
+        assert await reopened.begin_trial("one") == 2

@@ -1,0 +1,90 @@
+"""What a later release wrote is read: fields that this one does not know are passed over, at any depth."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import pytest
+from pymongo import MongoClient
+
+from contracts.events import AnyEvent
+from contracts.messages import Attachment, TextContent
+from storage.factory import open_store
+from storage.options import MongoDriver
+from storage.port import Store
+from tests.builders import a_commit, a_conversation, a_head, a_member, a_parked, appended, data_set
+
+HOUR: Final = 3600.0
+FREE: Final = {"_id", "data", "metadata", "values"}
+"""Fields that are an identity, or whose keys users choose: nothing may be added to them."""
+
+JSON_COLUMNS: Final = {"commits": "body", "heads": "body", "parked": "details", "members": "body"}
+COLLECTIONS: Final = ("log", "heads", "parked", "members")
+
+
+def from_later_release(value: Any) -> Any:
+    """Return a document with a field more in each object of it."""
+    if isinstance(value, list):
+        return [from_later_release(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: item if name in FREE else from_later_release(item) for name, item in value.items()}
+    return kept | {"later": {"kind": "unknown", "values": [1]}}
+
+
+def rewrite_sqlite(place: Path) -> None:
+    with closing(sqlite3.connect(place)) as connection, connection:
+        for table, column in JSON_COLUMNS.items():
+            for row_id, text in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():  # noqa: S608 - constants
+                document = json.dumps(from_later_release(json.loads(text)))
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (document, row_id))  # noqa: S608 - the same
+
+
+def rewrite_mongo(url: str) -> None:
+    client: MongoClient[dict[str, Any]] = MongoClient(url, tz_aware=True)
+    with client:
+        database = client.get_default_database()
+        for name in COLLECTIONS:
+            for document in database[name].find().to_list():
+                database[name].replace_one({"_id": document["_id"]}, from_later_release(document))
+
+
+async def check(store: Store, rewrite: Callable[[], None]) -> None:
+    """Write one of each, let `rewrite` add the fields, and read it again."""
+    one = a_conversation()
+    event = appended(one, 1, "m")
+    content = TextContent(text="hello", attachments=(Attachment(uri="https://example.org/1.png"),))
+    message = event.message.model_copy(update={"content": content})
+    events: list[AnyEvent] = [event.model_copy(update={"message": message}), data_set(one, 2, {"a.b": {"c": 1}})]
+    commits = [a_commit(one, 1, events=events), a_commit(one, 2)]
+    head = a_head(one, version=1, data={"a.b": {"c": 1}})
+    parked = a_parked(conversation=one)
+    await store.append(commits[:1])
+    await store.append(commits[1:])
+    await store.save_heads([head])
+    await store.park(parked)
+    members = await store.heartbeat("group", a_member(owns=[1, 2]), ttl=HOUR)
+
+    rewrite()
+
+    assert await store.read_log(one, limit=10) == commits
+    loaded = (await store.load([one]))[one]
+    assert (loaded.head, loaded.commits) == (head, tuple(commits[1:]))
+    assert await store.head(head.session_id) == head
+    assert await store.parked(parked.parked_id) == parked
+    assert (await store.list_parked()).items == (parked,)
+    assert await store.members("group", ttl=HOUR) == members
+
+
+async def test_sqlite_reads_what_a_later_release_wrote(tmp_path: Path) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        await check(store, lambda: rewrite_sqlite(tmp_path / "store.db"))
+
+
+@pytest.mark.parametrize("driver", get_args(MongoDriver))
+async def test_mongo_reads_what_a_later_release_wrote(driver: MongoDriver, mongo_url: str) -> None:
+    async with open_store(mongo_url, mongo_driver=driver) as store:
+        await check(store, lambda: rewrite_mongo(mongo_url))

@@ -1,0 +1,91 @@
+"""MongoDB answers the store's questions from indexes, and the store's documents stay readable for people."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from bson import MaxKey
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from storage.factory import open_store
+from storage.mongo.codec import commit_id
+from tests.builders import a_commit, a_conversation, a_head, data_set, deleted
+
+Document = dict[str, Any]
+
+
+@pytest.fixture
+async def database(mongo_url: str) -> AsyncIterator[Any]:
+    one = a_conversation("planned")
+    async with open_store(mongo_url) as store:
+        for version in range(1, 30):
+            await store.append([a_commit(one, version, events=[deleted(one, version, "m")] if version % 2 else [])])
+        await store.save_heads([a_head(one, version=29)])
+    client: MongoClient[Document] = MongoClient(mongo_url, tz_aware=True)
+    yield client.get_default_database()
+    client.close()
+
+
+def _indexes(plan: Any) -> set[str]:
+    """Return the names of all indexes in a plan, and `COLLSCAN` or `SORT` if it reads or sorts everything."""
+    if isinstance(plan, list):
+        return set().union(*(_indexes(step) for step in plan))
+    if not isinstance(plan, dict):
+        return set()
+    own = {plan["indexName"]} if "indexName" in plan else set()
+    own |= {stage for stage in ("COLLSCAN", "SORT") if plan.get("stage") == stage}
+    return own | _indexes(list(plan.values()))
+
+
+def _plan(collection: Collection[Document], query: Document, sort: list[tuple[str, int]]) -> set[str]:
+    explained = collection.find(query).sort(sort).limit(10).explain()
+    return _indexes(explained["queryPlanner"]["winningPlan"])
+
+
+def test_ranges_of_the_log_use_the_primary_index(database: Any) -> None:
+    one = a_conversation("planned")
+    versions = {"_id": {"$gte": commit_id(one, 3), "$lte": commit_id(one, 9)}}
+
+    assert _plan(database.log, versions, [("_id", -1)]) == {"_id_"}
+    assert _plan(database.log, {"$or": [versions, versions]}, [("_id", 1)]) == {"_id_"}
+
+
+def test_inputs_and_targets_use_their_index(database: Any) -> None:
+    one = a_conversation("planned")
+
+    by_input = _plan(database.log, {"_id.c": one, "inputs": {"$in": ["a", "b"]}}, [("_id", 1)])
+    by_target = _plan(database.log, {"_id.c": one, "targets": {"$in": ["a", "b"]}}, [("_id", 1)])
+
+    assert "by_input" in by_input
+    assert "COLLSCAN" not in by_input
+    assert "by_target" in by_target
+    assert "COLLSCAN" not in by_target
+
+
+def test_listing_walks_along_the_index(database: Any) -> None:
+    assert _plan(database.heads, {}, [("listed_at", -1), ("_id", 1)]) == {"by_activity"}
+
+
+def test_listing_what_is_parked_walks_along_the_index(database: Any) -> None:
+    latest = [("parked_at", -1), ("_id", 1)]
+
+    assert _plan(database.parked, {}, latest) == {"by_time"}
+    assert _plan(database.parked, {"conversation_id": a_conversation("planned")}, latest) == {"by_conversation"}
+
+
+def test_members_of_a_group_use_the_primary_index(database: Any) -> None:
+    group = {"_id": {"$gte": {"g": "group"}, "$lt": {"g": "group", "w": MaxKey()}}}
+
+    assert _plan(database.members, group, [("_id", 1)]) == {"_id_"}
+
+
+async def test_documents_hold_what_is_needed_and_no_more(mongo_url: str, database: Any) -> None:
+    one = a_conversation()
+    async with open_store(mongo_url) as store:
+        await store.append([a_commit(one, 1, inputs=[], events=[data_set(one, 1, {"a.b": 1, "$c": 2, "plain": 3})])])
+
+    document = database.log.find_one({"_id.c": one})
+
+    assert set(document) == {"_id", "epoch", "at", "events"}
+    assert document["events"][0]["values"] == {"a%2Eb": 1, "%24c": 2, "plain": 3}

@@ -1,0 +1,93 @@
+"""The one list of metrics and log actions is what the code counts and logs."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from contracts.telemetry import METRICS, Action, Metric
+from tests.docs.markdown import ROOT
+from workers.telemetry import WorkerMetrics
+
+SOURCES = [
+    file for package in ("contracts", "storage", "workers", "agentbus") for file in (ROOT / package).rglob("*.py")
+]
+LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log", "msg"})
+
+
+def logged(tree: ast.Module) -> Iterator[ast.Call]:
+    """Yield the calls that write a line by a logger of structlog."""
+    loggers = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and "structlog.get_logger" in ast.unparse(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
+            root = node.func.value
+            while isinstance(root, ast.Attribute | ast.Call):
+                root = root.value if isinstance(root, ast.Attribute) else root.func
+            if isinstance(root, ast.Name) and root.id in loggers:
+                yield node
+
+
+def action_of(call: ast.Call) -> str | None:
+    """Return which action a line is written with, or None if it is written with something else."""
+    match call.args:
+        case [ast.Attribute(value=ast.Name(id="Action"), attr=name), *_]:
+            return name
+        case _:
+            return None
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_a_metric_is_counted_as_it_is_listed(metric: Metric) -> None:
+    family_name = metric.name.removesuffix("_total") if metric.type == "counter" else metric.name
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics(registry)
+    (family,) = [family for family in registry.collect() if family.name == family_name]
+    assert (family.type, family.documentation) == (metric.type, metric.help)
+    (counted,) = [one for one in vars(metrics).values() if one._name == family_name]
+    assert counted._labelnames == metric.labels
+
+
+def test_nothing_else_is_counted() -> None:
+    names = {metric.name.removesuffix("_total") for metric in METRICS}
+    registry = CollectorRegistry()
+    WorkerMetrics(registry)
+    assert {family.name for family in registry.collect()} == names
+    assert len(names) == len(METRICS)
+
+
+def test_metrics_keep_the_conventions() -> None:
+    for metric in METRICS:
+        assert metric.name.startswith("agentbus_")
+        assert metric.name.endswith("_total") == (metric.type == "counter")
+        assert metric.help.endswith(".")
+        assert not {label for label in metric.labels if label == "id" or label.endswith("_id")}
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_lines_are_logged_with_an_action(file: Path) -> None:
+    tree = ast.parse(file.read_text("utf-8"))
+    names = {action_of(call) for call in logged(tree)}
+    assert names <= set(Action.__members__)
+
+
+def test_every_action_is_used() -> None:
+    calls = [call for file in SOURCES for call in logged(ast.parse(file.read_text("utf-8")))]
+    assert set(Action.__members__) - {action_of(call) for call in calls} == set()
+
+
+def test_a_line_without_an_action_is_found() -> None:
+    source = (
+        "_log = structlog.get_logger(__name__)\n"
+        "_log.info(Action.RETRYING, call='x')\n"
+        "_log.bind(a=1).warning('free text')\n"
+        "other.info('not a logger')\n"
+    )
+    assert [action_of(call) for call in logged(ast.parse(source))] == ["RETRYING", None]

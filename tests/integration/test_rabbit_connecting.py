@@ -1,0 +1,97 @@
+import asyncio
+import time
+
+import pytest
+from structlog.testing import capture_logs
+from yarl import URL
+
+from contracts.errors import BrokerRejected, BrokerUnavailable
+from contracts.topology import Topology
+from tests.services import LOOPBACK, free_port
+from workers.bus.rabbit import RabbitBus
+
+TOPOLOGY = Topology(prefix="connecting", partitions=1)
+
+
+async def start(url: str, **settings: float) -> None:
+    bus = RabbitBus(url, TOPOLOGY, **settings)  # type: ignore[arg-type]  # each of these settings is a number
+    try:
+        await bus.start()
+    finally:
+        await bus.close()
+
+
+async def test_a_wrong_password_is_refused_at_once(amqp_url: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(BrokerRejected, match="user or password") as caught:
+        await start(str(URL(amqp_url).with_password("hunter2")), connect_timeout=60)
+    assert time.monotonic() - began < 10
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_an_unknown_virtual_host_is_refused_at_once(amqp_url: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(BrokerRejected, match="virtual host 'nowhere'"):
+        await start(str(URL(amqp_url).with_path("/nowhere")), connect_timeout=60)
+    assert time.monotonic() - began < 10
+
+
+async def test_a_closed_port_is_waited_for_and_given_up() -> None:
+    began = time.monotonic()
+    with capture_logs() as lines, pytest.raises(BrokerUnavailable, match=r"gave up after 1 s: start it") as caught:
+        await start(f"amqp://guest:hunter2@{LOOPBACK}:{free_port()}/", connect_timeout=1)
+    assert 0.3 < time.monotonic() - began < 5
+    waiting = [line for line in lines if line["event"] == "broker_waiting"]
+    assert len(waiting) >= 2
+    assert waiting[0]["seconds_left"] > waiting[-1]["seconds_left"] >= 0
+    assert "hunter2" not in str(lines)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_server_of_another_protocol_version_is_refused() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(b"AMQP\x00\x01\x00\x00")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, LOOPBACK, 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(BrokerRejected, match="does not speak AMQP"):
+            await start(f"amqp://guest:guest@{LOOPBACK}:{port}/", connect_timeout=5)
+
+
+async def test_a_server_that_never_answers_is_given_up() -> None:
+    answered = asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answered.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, LOOPBACK, 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(BrokerUnavailable):
+            await start(f"amqp://guest:guest@{LOOPBACK}:{port}/", connect_timeout=0.5)
+        answered.set()
+
+
+async def test_closing_while_it_still_waits() -> None:
+    bus = RabbitBus(f"amqp://guest:guest@{LOOPBACK}:{free_port()}/", TOPOLOGY, connect_timeout=60)
+    starting = asyncio.create_task(bus.start())
+    await asyncio.sleep(0)
+    await bus.close()
+    with pytest.raises((BrokerUnavailable, asyncio.CancelledError)):
+        await starting
+
+
+async def test_channel_numbers_are_used_again(amqp_url: str) -> None:
+    async with RabbitBus(amqp_url, TOPOLOGY) as bus:
+        await bus.declare()
+        queue = TOPOLOGY.parked
+        kept = [await bus.consume(queue, lambda _: None, prefetch=1) for _ in range(3)]
+        for _ in range(30):
+            await kept.pop(0).close()
+            kept.append(await bus.consume(queue, lambda _: None, prefetch=1))
+        assert max((await bus._in.connection()).channels) <= 4

@@ -1,0 +1,217 @@
+"""The broker fails: what was confirmed is kept, who publishes and who consumes find their way back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import aio_pika
+import pytest
+
+from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed, ReplyTimeout
+from contracts.topology import Topology
+from tests.contract.bus_suite import SECONDS, Inbox, eventually, message, numbers
+from tests.services import RabbitMQ, private_rabbitmq
+from workers.bus.port import Delivery
+from workers.bus.rabbit import RabbitBus
+from workers.bus.supervise import KeptConsumer
+
+TOPOLOGY = Topology(prefix="faults", partitions=1)
+QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
+
+
+@pytest.fixture
+def broker() -> Iterator[RabbitMQ]:
+    with private_rabbitmq() as service:
+        yield service
+
+
+@pytest.fixture
+def url(broker: RabbitMQ) -> str:
+    return broker.url
+
+
+@pytest.fixture
+async def bus(url: str) -> AsyncIterator[RabbitBus]:
+    async with RabbitBus(url, TOPOLOGY, publish_timeout=2, heartbeat=5) as opened:
+        await opened.declare()
+        # RabbitMQ 3.10 writes what was declared to its tables on disk within half a second (DETS auto_save); killed
+        # before that it comes back with queues that never get a leader.
+        await asyncio.sleep(1)
+        yield opened
+
+
+async def publish_until_confirmed(bus: RabbitBus, number: int) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await bus.publish(TOPOLOGY.inbound, "0", message(number))
+            except (PublishUnconfirmed, BrokerUnavailable):
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def test_a_broker_killed_and_restarted_loses_nothing_confirmed(bus: RabbitBus, broker: RabbitMQ) -> None:
+    total, handled, losses = 300, list[int](), list[str]()
+    waiting = asyncio.Queue[Delivery]()
+
+    def on_lost() -> None:
+        losses.append(QUEUE)
+        while not waiting.empty():
+            waiting.get_nowait()
+
+    async def work() -> None:
+        while len(set(handled)) < total:
+            delivery = await waiting.get()
+            handled.append(int(delivery.body))
+            await delivery.ack()
+
+    async def publish() -> None:
+        for number in range(total):
+            await publish_until_confirmed(bus, number)
+
+    kept = KeptConsumer(QUEUE, partial(bus.consume, QUEUE, waiting.put_nowait, prefetch=10), on_lost)
+    await kept.start()
+    publishing, working = asyncio.create_task(publish()), asyncio.create_task(work())
+    await eventually(lambda: _at_least(handled, 50))
+    await asyncio.to_thread(broker.kill)
+    await asyncio.to_thread(broker.start)
+    async with asyncio.timeout(60):
+        await asyncio.gather(publishing, working)
+    await kept.close()
+    assert losses == [QUEUE]
+    assert list(dict.fromkeys(handled)) == list(range(total))  # the first time each was handled, in order
+
+
+async def test_publishing_many_while_the_broker_dies_says_which_are_unknown(bus: RabbitBus, broker: RabbitMQ) -> None:
+    inbox = Inbox()
+    many = [("0", message(number)) for number in range(30_000)]
+    publishing = asyncio.create_task(bus.publish_many(TOPOLOGY.inbound, many))
+    await eventually(lambda: _has_more(bus, 500))
+    await asyncio.to_thread(broker.kill)
+    outcomes = await publishing
+    assert len(outcomes) == len(many)
+    confirmed = [number for number, outcome in enumerate(outcomes) if outcome is None]
+    failed = [outcome for outcome in outcomes if outcome is not None]
+    assert failed
+    assert all(isinstance(outcome, PublishUnconfirmed | BrokerUnavailable) for outcome in failed)
+    await asyncio.to_thread(broker.start)
+    await eventually(lambda: _succeeds(bus))
+    consumer = await bus.consume(QUEUE, inbox, prefetch=60_000)
+    await inbox.first(len(confirmed))
+    await eventually(lambda: _contains(inbox, set(confirmed)))
+    await consumer.close()
+
+
+async def test_publishing_without_a_broker_fails_in_time_and_recovers(bus: RabbitBus, broker: RabbitMQ) -> None:
+    await asyncio.to_thread(broker.kill)
+    began = asyncio.get_running_loop().time()
+    results = await asyncio.gather(
+        *(bus.publish(TOPOLOGY.inbound, "0", message(number)) for number in range(5)), return_exceptions=True
+    )
+    assert all(isinstance(result, BusError) for result in results)
+    with pytest.raises(BrokerUnavailable):
+        await bus.consume(QUEUE, Inbox(), prefetch=1)
+    assert asyncio.get_running_loop().time() - began < 10
+    await asyncio.to_thread(broker.start)
+    await publish_until_confirmed(bus, 9)
+
+
+async def test_a_request_ends_when_the_connection_goes(bus: RabbitBus, broker: RabbitMQ) -> None:
+    inbox = Inbox()
+    await bus.consume(QUEUE, inbox, prefetch=1)
+    asking = asyncio.create_task(bus.request(TOPOLOGY.inbound, "0", message(1), timeout=60))
+    await inbox.first(1)
+    await asyncio.to_thread(broker.kill)
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises((ReplyTimeout, PublishUnconfirmed)):
+            await asking
+
+
+async def test_start_waits_for_a_broker_that_starts_later(broker: RabbitMQ, url: str) -> None:
+    await asyncio.to_thread(broker.kill)
+    bus = RabbitBus(url, TOPOLOGY, connect_timeout=60)
+    waiting = asyncio.create_task(bus.start())
+    await asyncio.to_thread(broker.start)
+    await waiting
+    await bus.declare()
+    await bus.close()
+
+
+async def test_a_deleted_queue_ends_its_consumer(bus: RabbitBus, url: str) -> None:
+    inbox = Inbox()
+    consumer = await bus.consume(QUEUE, inbox, prefetch=10)
+    await bus.publish(TOPOLOGY.inbound, "0", message(1))
+    (held,) = await inbox.first(1)
+    async with await aio_pika.connect(url) as connection:
+        await (await connection.channel()).queue_delete(QUEUE)
+    async with asyncio.timeout(SECONDS):
+        await consumer.lost.wait()
+    await held.ack()
+    await consumer.close()
+    await bus.declare()
+    await bus.consume(QUEUE, inbox, prefetch=10)
+    await bus.publish(TOPOLOGY.inbound, "0", message(2))
+    assert numbers(await inbox.first(2)) == [1, 2]
+
+
+async def test_an_alarm_blocks_publishing_and_not_consuming(bus: RabbitBus, broker: RabbitMQ) -> None:
+    inbox = Inbox()
+    many = [("0", message(number)) for number in range(20)]
+    assert await bus.publish_many(TOPOLOGY.inbound, many) == [None] * 20
+    await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "1000")
+    try:
+        for attempt in range(3):
+            with pytest.raises(BrokerBlocked, match="alarm"):
+                await bus.publish(TOPOLOGY.inbound, "0", message(100 + attempt))
+        await bus.consume(QUEUE, inbox, prefetch=5)
+        for count in range(1, 21):
+            await (await inbox.first(count))[-1].ack()
+    finally:
+        await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "0.6")
+    await publish_until_confirmed(bus, 200)
+    await eventually(lambda: _delivered(inbox, 200))
+
+
+async def test_a_frozen_broker_is_not_waited_for_beyond_the_timeout(url: str, broker: RabbitMQ) -> None:
+    bus = RabbitBus(url, TOPOLOGY, publish_timeout=1, heartbeat=5)
+    await bus.start()
+    await bus.declare()
+    consumer = await bus.consume(QUEUE, Inbox(), prefetch=1)
+    await asyncio.to_thread(broker.pause)
+    loop = asyncio.get_running_loop()
+    try:
+        began = loop.time()
+        with pytest.raises(PublishUnconfirmed):
+            await bus.publish(TOPOLOGY.inbound, "0", message(1))
+        assert loop.time() - began < 3
+        began = loop.time()
+        await consumer.close()
+        await bus.close()
+        assert loop.time() - began < 20
+    finally:
+        await asyncio.to_thread(broker.resume)
+
+
+async def _at_least(items: list[int], count: int) -> bool:
+    return len(items) >= count
+
+
+async def _has_more(bus: RabbitBus, count: int) -> bool:
+    return (await bus.depth(QUEUE)).ready > count
+
+
+async def _succeeds(bus: RabbitBus) -> bool:
+    try:
+        await bus.depth(QUEUE)
+    except BusError:
+        return False
+    return True
+
+
+async def _contains(inbox: Inbox, wanted: set[int]) -> bool:
+    return wanted <= set(numbers(inbox.deliveries))
+
+
+async def _delivered(inbox: Inbox, number: int) -> bool:
+    return number in numbers(inbox.deliveries)

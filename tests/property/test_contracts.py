@@ -1,0 +1,279 @@
+"""Contracts under any input: what goes onto the wire comes back the same, and no two things share an id."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
+from pydantic import TypeAdapter
+
+from contracts.address import Address, Platform
+from contracts.base import MAX_ID_LENGTH, Timestamp, to_utc_milliseconds
+from contracts.commands import (
+    AnyCommand,
+    AppendMessage,
+    ChangeState,
+    CloseSession,
+    CreateSession,
+    DeleteMessage,
+    EditMessage,
+    ResetSession,
+    SetData,
+    SetMetadata,
+    UnblockSession,
+)
+from contracts.envelope import EventEnvelope, InputEnvelope
+from contracts.errors import InvalidInput
+from contracts.events import (
+    AnyEvent,
+    CloseReason,
+    DataSet,
+    MessageAppended,
+    MessageDeleted,
+    MessageEdited,
+    MetadataSet,
+    ReactionChanged,
+    SessionBlocked,
+    SessionClosed,
+    SessionStarted,
+    SessionUnblocked,
+    StartReason,
+    StateChanged,
+)
+from contracts.ids import ConversationId, InputId, MessageKey, digest_of, session_id_for
+from contracts.messages import (
+    Attachment,
+    AttachmentKind,
+    CommandContent,
+    DeleteContent,
+    EditContent,
+    InboundMessage,
+    OutboundMessage,
+    ReactionContent,
+    Role,
+    SessionMessage,
+    TextContent,
+)
+from contracts.schema import published
+from contracts.session import SessionStatus
+
+_INPUT_SCHEMA = Draft202012Validator(published()["input.json"])
+_EVENT_SCHEMA = Draft202012Validator(published()["event.json"])
+_TIMESTAMP: TypeAdapter[datetime] = TypeAdapter(Timestamp)
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+_names = _text.filter(bool)
+_ids = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters=[chr(c) for c in (*range(32), 127)]),
+    min_size=1,
+    max_size=30,
+) | st.just("x" * MAX_ID_LENGTH)
+# A day from either end: what UTC does not have is another test's business.
+_moments = st.datetimes(
+    datetime(1, 1, 3),  # noqa: DTZ001 - hypothesis adds the zone
+    datetime(9999, 12, 29),  # noqa: DTZ001 - hypothesis adds the zone
+    timezones=st.integers(-1439, 1439).map(lambda m: timezone(timedelta(minutes=m))),
+)
+_leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | _text
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+_json = st.dictionaries(
+    _text.filter(lambda key: "\x00" not in key),
+    st.recursive(
+        _leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_ids, inner, max_size=3), max_leaves=8
+    ),
+    max_size=4,
+)
+_conversations = st.lists(_ids, max_size=2).map(lambda parts: ConversationId(digest_of(parts)))
+_sessions = st.builds(session_id_for, _conversations, st.integers(1, 999_999_999))
+_keys = _ids.map(lambda key: MessageKey(digest_of([key])))
+
+_addresses = st.builds(
+    Address, platform=st.sampled_from(Platform), account=_ids, chat=_ids, thread=st.none() | _ids, user=_ids
+)
+_attachments = st.lists(
+    st.builds(
+        Attachment,
+        kind=st.sampled_from(AttachmentKind),
+        uri=_names,
+        media_type=st.none() | _names,
+        name=st.none() | _names,
+        size=st.none() | st.integers(0, 2**63 - 1),
+    ),
+    max_size=2,
+).map(tuple)
+_spoken = st.builds(TextContent, text=_text, attachments=_attachments, reply_to=st.none() | _ids) | st.builds(
+    CommandContent, name=_ids, arguments=_text
+)
+_content = st.one_of(
+    _spoken,
+    st.builds(EditContent, target=_ids, text=_text, attachments=_attachments),
+    st.builds(DeleteContent, target=_ids),
+    st.builds(ReactionContent, target=_ids, reaction=_ids, removed=st.booleans()),
+)
+_outbound = st.builds(
+    OutboundMessage,
+    role=st.sampled_from(Role),
+    address=st.none() | _addresses,
+    message_id=st.none() | _ids,
+    author=st.none() | _names,
+    content=_spoken,
+)
+_whom = {"session_id": st.none() | _sessions, "address": st.none() | _addresses}
+_reasons = st.none() | _names
+
+_commands: dict[type[Any], st.SearchStrategy[Any]] = {
+    CreateSession: st.builds(CreateSession, keep_live=st.booleans(), data=_json, metadata=_json, **_whom),
+    AppendMessage: st.builds(AppendMessage, message=_outbound, **_whom),
+    EditMessage: st.builds(EditMessage, target=_ids, text=_text, attachments=_attachments, **_whom),
+    DeleteMessage: st.builds(DeleteMessage, target=_ids, **_whom),
+    SetData: st.builds(SetData, values=_json, remove=st.lists(_text, max_size=2).map(tuple), **_whom),
+    SetMetadata: st.builds(SetMetadata, values=_json, remove=st.lists(_text, max_size=2).map(tuple), **_whom),
+    ResetSession: st.builds(ResetSession, reason=_reasons, **_whom),
+    CloseSession: st.builds(CloseSession, reason=_reasons, **_whom),
+    ChangeState: st.builds(ChangeState, status=st.sampled_from(SessionStatus), reason=_reasons, **_whom),
+    UnblockSession: st.builds(UnblockSession, **_whom),
+}
+_inbound = st.builds(
+    InboundMessage,
+    address=_addresses,
+    message_id=_ids,
+    sent_at=_moments,
+    sender_name=st.none() | _names,
+    content=_content,
+)
+_inputs = st.builds(
+    InputEnvelope,
+    id=_ids,
+    source=_names,
+    time=st.none() | _moments,
+    traceparent=st.none() | st.just(f"00-{'a' * 32}-{'b' * 16}-01"),
+    partitionkey=st.none() | _conversations,
+    data=st.one_of(_inbound, *_commands.values()),
+)
+
+_said = st.builds(
+    SessionMessage,
+    key=_keys,
+    message_id=_ids,
+    role=st.sampled_from(Role),
+    address=_addresses,
+    author=st.none() | _names,
+    sent_at=_moments,
+    content=_spoken,
+)
+_told = {
+    "session_id": _sessions,
+    "sequence": st.integers(1, 2**63 - 1),
+    "at": _moments,
+    "cause": _ids.map(InputId),
+    "platform": st.sampled_from(Platform),
+}
+_events: dict[type[Any], st.SearchStrategy[Any]] = {
+    SessionStarted: st.builds(
+        SessionStarted,
+        reason=st.sampled_from(StartReason),
+        address=st.none() | _addresses,
+        data=_json,
+        metadata=_json,
+        previous=st.none() | _sessions,
+        **_told,
+    ),
+    MessageAppended: st.builds(MessageAppended, message=_said, **_told),
+    MessageEdited: st.builds(MessageEdited, target=_keys, text=_text, attachments=_attachments, **_told),
+    MessageDeleted: st.builds(MessageDeleted, target=_keys, **_told),
+    ReactionChanged: st.builds(ReactionChanged, target=_keys, user=_ids, reaction=_ids, removed=st.booleans(), **_told),
+    DataSet: st.builds(DataSet, values=_json, removed=st.lists(_text, max_size=2).map(tuple), **_told),
+    MetadataSet: st.builds(MetadataSet, values=_json, removed=st.lists(_text, max_size=2).map(tuple), **_told),
+    StateChanged: st.builds(
+        StateChanged,
+        previous=st.sampled_from(SessionStatus),
+        status=st.sampled_from(SessionStatus),
+        reason=_reasons,
+        **_told,
+    ),
+    SessionClosed: st.builds(SessionClosed, why=st.sampled_from(CloseReason), reason=_reasons, **_told),
+    SessionBlocked: st.builds(SessionBlocked, code=_ids, **_told),
+    SessionUnblocked: st.builds(SessionUnblocked, **_told),
+}
+
+
+def test_every_kind_is_covered() -> None:
+    assert _commands.keys() == set(get_args(AnyCommand))
+    assert _events.keys() == set(get_args(AnyEvent))
+
+
+@given(_inputs)
+def test_an_input_comes_back_as_it_was_sent_and_fits_its_schema(envelope: InputEnvelope) -> None:
+    wire = envelope.to_bytes()
+    assert InputEnvelope.from_bytes(wire) == envelope
+    _INPUT_SCHEMA.validate(json.loads(wire))
+
+
+@given(st.one_of(*_events.values()), st.none() | st.just(f"00-{'a' * 32}-{'b' * 16}-01"))
+def test_an_event_comes_back_as_it_was_announced_and_fits_its_schema(event: AnyEvent, trace: str | None) -> None:
+    envelope = EventEnvelope.of(event, trace)
+    wire = envelope.to_bytes()
+    assert EventEnvelope.from_bytes(wire) == envelope
+    _EVENT_SCHEMA.validate(json.loads(wire))
+    assert int(envelope.sequence) == event.sequence
+    assert envelope.id == f"{event.session_id}/{event.sequence}"
+
+
+@given(_events[MessageAppended])
+def test_an_event_of_a_session_without_a_chat_comes_back_as_it_was_announced(event: MessageAppended) -> None:
+    message = event.message.model_copy(update={"address": None})
+    envelope = EventEnvelope.of(event.model_copy(update={"platform": None, "message": message}))
+    wire = envelope.to_bytes()
+    _EVENT_SCHEMA.validate(json.loads(wire))
+    assert EventEnvelope.from_bytes(wire) == envelope
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_as_invalid(body: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        InputEnvelope.from_bytes(body)
+
+
+@given(_inputs, st.data())
+def test_an_input_with_a_part_replaced_is_read_or_refused_as_invalid(
+    envelope: InputEnvelope, data: st.DataObject
+) -> None:
+    """Whatever is wrong with it, the worker gets to know it as invalid input, not as a crash."""
+    tree = json.loads(envelope.to_bytes())
+    place = tree
+    while True:
+        key = data.draw(st.sampled_from(sorted(place)))
+        if not (isinstance(place[key], dict) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    place[key] = data.draw(_leaves | st.lists(_leaves, max_size=1) | _json)
+    with suppress(InvalidInput):
+        InputEnvelope.from_bytes(json.dumps(tree).encode())
+
+
+@given(_inbound)
+def test_the_same_message_has_the_same_id_whoever_publishes_it(message: InboundMessage) -> None:
+    again = message.model_copy(update={"sender_name": "somebody", "sent_at": datetime(2026, 1, 1, tzinfo=UTC)})
+    assert again.input_id() == message.input_id()
+    assert again.key == message.key
+    other = message.model_copy(update={"message_id": message.message_id[:-1] + "!?"[message.message_id.endswith("!")]})
+    assert other.input_id() != message.input_id()
+
+
+@given(_moments)
+def test_a_moment_is_kept_in_utc_to_the_millisecond(moment: datetime) -> None:
+    kept = to_utc_milliseconds(moment)
+    assert kept.tzinfo is UTC
+    assert kept.microsecond % 1000 == 0
+    assert timedelta(0) <= moment - kept < timedelta(milliseconds=1)
+    assert to_utc_milliseconds(kept) == kept
+    assert _TIMESTAMP.validate_json(_TIMESTAMP.dump_json(kept)) == kept

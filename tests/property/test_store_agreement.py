@@ -1,0 +1,207 @@
+"""All stores agree: whatever is done to them, they answer alike."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from contracts.events import AnyEvent
+from contracts.history import SessionFilter
+from contracts.ids import InputId, Partition
+from contracts.members import Member, WorkerId
+from contracts.parked import ParkedStatus
+from contracts.session import SessionStatus
+from storage.factory import open_store
+from storage.port import Store
+from tests.builders import a_commit, a_conversation, a_head, a_key, a_member, a_parked, an_address, appended, edited
+
+NAMES = ("one", "two")
+
+conversations = st.sampled_from(NAMES)
+versions = st.integers(1, 4)
+input_lists = st.lists(st.sampled_from("abcde"), max_size=3, unique=True)
+targets = st.lists(st.sampled_from("mn"), max_size=2, unique=True)
+json_values = st.dictionaries(
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4),
+    max_size=3,
+)
+
+workers = st.sampled_from(["w", "W", "$w"])
+
+HOUR = 3600.0
+
+_examples = count()
+
+
+def unseen(members: list[Member]) -> list[Member]:
+    """Return members without the times of their heartbeats, which each store tells by its own clock."""
+    return [member.model_copy(update={"seen_at": None}) for member in members]
+
+
+class StoresAgree(RuleBasedStateMachine):
+    """Does the same to all stores. Each example keeps to conversations and parked inputs of its own."""
+
+    stores: ClassVar[list[Store]] = []
+    runner: ClassVar[asyncio.Runner]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.example = str(next(_examples))
+        self.ids = {name: a_conversation(f"{name}-{self.example}") for name in NAMES}
+        self.address = an_address(chat=self.example)
+
+    def same(self, call: Callable[[Store], Awaitable[Any]]) -> None:
+        answers = [self.runner.run(self._answer(call, store)) for store in self.stores]
+        assert all(answer == answers[0] for answer in answers), answers
+
+    async def _answer(self, call: Callable[[Store], Awaitable[Any]], store: Store) -> Any:
+        return await call(store)
+
+    @rule(
+        batch=st.lists(st.tuples(conversations, versions, input_lists, targets), max_size=2, unique_by=lambda c: c[0])
+    )
+    def append(self, batch: list[tuple[str, int, list[str], list[str]]]) -> None:
+        commits = []
+        for name, version, inputs, amended in batch:
+            one = self.ids[name]
+            events: list[AnyEvent] = [
+                appended(one, version, "m"),
+                *(edited(one, version, target, "new") for target in amended),
+            ]
+            commits.append(a_commit(one, version, inputs=inputs, events=events))
+
+        async def outcome(store: Store) -> list[type]:
+            return [type(error) for error in await store.append(commits)]
+
+        self.same(outcome)
+
+    @rule(
+        name=conversations,
+        generation=st.integers(1, 3),
+        version=versions,
+        active=st.integers(-3, 3),
+        status=st.sampled_from(SessionStatus),
+        data=json_values,
+    )
+    def save_head(
+        self, *, name: str, generation: int, version: int, active: int, status: SessionStatus, data: dict[str, Any]
+    ) -> None:
+        head = a_head(
+            self.ids[name],
+            generation=generation,
+            version=version,
+            active=active,
+            status=status,
+            data=data,
+            address=self.address,
+        )
+        self.same(lambda store: store.save_heads([head]))
+
+    @rule(
+        name=st.sampled_from("pq"),
+        attempts=st.integers(1, 3),
+        at=st.integers(0, 2),
+        conversation=st.none() | conversations,
+    )
+    def park(self, name: str, attempts: int, at: int, conversation: str | None) -> None:
+        parked = self.parked(name, attempts, at).model_copy(
+            update={"conversation_id": self.ids.get(conversation or "")}
+        )
+        self.same(lambda store: store.park(parked))
+
+    @rule(name=conversations, status=st.none() | st.sampled_from(ParkedStatus), limit=st.integers(1, 2))
+    def list_parked(self, name: str, status: ParkedStatus | None, limit: int) -> None:
+        self.same(lambda store: store.list_parked(status, conversation=self.ids[name], limit=limit))
+
+    @rule(name=st.sampled_from("pqr"), status=st.sampled_from(ParkedStatus))
+    def set_parked_status(self, name: str, status: ParkedStatus) -> None:
+        self.same(lambda store: store.set_parked_status(self.parked(name).parked_id, status))
+
+    @rule(name=conversations, first=versions, last=st.none() | versions, limit=st.integers(1, 5), newest=st.booleans())
+    def read_log(self, name: str, first: int, last: int | None, limit: int, newest: bool) -> None:
+        self.same(lambda store: store.read_log(self.ids[name], first=first, last=last, limit=limit, newest=newest))
+
+    @rule(limit=st.integers(1, 3), status=st.none() | st.sampled_from(SessionStatus))
+    def list_sessions(self, limit: int, status: SessionStatus | None) -> None:
+        where = SessionFilter(chat=self.example, status=status)
+
+        async def pages(store: Store) -> list[Any]:
+            first = await store.list_sessions(where, limit=limit)
+            second = await store.list_sessions(where, limit=limit, cursor=first.cursor)
+            return [first, second]
+
+        self.same(pages)
+
+    @rule(name=conversations, worker=workers, owns=st.sets(st.integers(0, 3)))
+    def heartbeat(self, name: str, worker: str, owns: set[int]) -> None:
+        async def live(store: Store) -> list[Any]:
+            return unseen(await store.heartbeat(self.ids[name], a_member(worker, owns=sorted(owns)), ttl=HOUR))
+
+        self.same(live)
+
+    @rule(name=conversations, worker=workers)
+    def leave(self, name: str, worker: str) -> None:
+        async def left(store: Store) -> list[Any]:
+            await store.leave(self.ids[name], WorkerId(worker))
+            return unseen(await store.members(self.ids[name], ttl=HOUR))
+
+        self.same(left)
+
+    @rule(name=conversations, partition=st.integers(0, 1))
+    def take_epoch(self, name: str, partition: int) -> None:
+        self.same(lambda store: store.take_epoch(self.ids[name], Partition(partition)))
+
+    @rule(name=conversations)
+    def begin_trial(self, name: str) -> None:
+        self.same(lambda store: store.begin_trial(self.ids[name]))
+
+    @rule(name=conversations)
+    def end_trial(self, name: str) -> None:
+        self.same(lambda store: store.end_trial(self.ids[name]))
+
+    @invariant()
+    def answers_are_alike(self) -> None:
+        one = self.ids["one"]
+        self.same(lambda store: store.load(list(self.ids.values())))
+        self.same(lambda store: store.commits_of_inputs(one, [InputId(name) for name in "abcde"]))
+        self.same(lambda store: store.commits_amending(one, [a_key("m"), a_key("n")]))
+        self.same(lambda store: store.parked(self.parked("p").parked_id))
+
+    def parked(self, name: str, attempts: int = 1, at: int = 0) -> Any:
+        return a_parked(f"{name}-{self.example}", at=at, attempts=attempts)
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+def test_stores_agree(mongo_url: str, driver: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        urls = ("memory://", f"sqlite:///{Path(folder)}/store.db", mongo_url)
+        StoresAgree.runner = runner
+        StoresAgree.stores = [open_store(url, mongo_driver=driver) for url in urls]
+        for store in StoresAgree.stores:
+            runner.run(store.start())
+        try:
+            run_state_machine_as_test(
+                StoresAgree,
+                settings=settings(
+                    max_examples=15,
+                    stateful_step_count=15,
+                    deadline=None,
+                    database=None,
+                    suppress_health_check=[HealthCheck.too_slow],
+                ),
+            )
+        finally:
+            for store in StoresAgree.stores:
+                runner.run(store.close())

@@ -1,0 +1,77 @@
+"""What Erlang nodes need to find and trust each other: a port mapper (epmd) and a cookie.
+
+Both are private to this Python process, so that nothing is shared with another broker of the machine,
+and common to its brokers, so that these can form a cluster.
+"""
+
+import os
+import secrets
+import signal
+import threading
+from pathlib import Path
+from typing import ClassVar
+
+from tests.services.local import PrivateFolder, Program
+from tests.services.ports import LOOPBACK, free_port, listens
+from tests.services.programs import erlang_program
+from tests.services.service import wait_until
+
+COOKIE = secrets.token_hex(16)
+
+
+class Epmd:
+    """Erlang's port mapper on a port of its own; started for the first broker, ended with the last."""
+
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _shared: ClassVar["Epmd | None"] = None
+
+    def __init__(self) -> None:
+        program = str(erlang_program("epmd"))
+        self.port = free_port()
+        self._users = 0
+        self._folder = PrivateFolder("agentbus-epmd-")
+        self._program = Program(self._folder.path, [program, "-port", str(self.port), "-address", LOOPBACK])
+        wait_until(lambda: listens(self.port), what="epmd", seconds=10.0, check=self._program.check)
+
+    @classmethod
+    def acquire(cls) -> "Epmd":
+        """Return the process's port mapper, started if need be. Raises MissingProgram and StartFailed."""
+        with cls._lock:
+            if cls._shared is None:
+                cls._shared = cls()
+            cls._shared._users += 1
+            return cls._shared
+
+    def release(self) -> None:
+        """To be called once for each `acquire`."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._program.end(signal.SIGKILL)
+                self._folder.close()
+                type(self)._shared = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._program.pid
+
+
+def write_cookie(home: Path) -> None:
+    """Put the cookie where Erlang looks for it, readable by its owner only, as Erlang demands."""
+    path = home / ".erlang.cookie"
+    path.touch(mode=0o600)
+    path.write_text(COOKIE)
+
+
+def erlang_environment(home: Path, epmd: Epmd) -> dict[str, str]:
+    """Our environment without anybody's settings for Erlang or RabbitMQ, and with those of this process."""
+    foreign = ("RABBITMQ_", "ERL_", "NOTIFY_SOCKET")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    own = {
+        "HOME": str(home),
+        "ERL_EPMD_PORT": str(epmd.port),
+        "ERL_EPMD_ADDRESS": LOOPBACK,
+        "LC_ALL": "C.UTF-8",  # otherwise rabbitmqctl warns about the encoding of names
+    }
+    return env | own

@@ -1,0 +1,203 @@
+"""A private RabbitMQ broker from local programs.
+
+The variables are those of https://www.rabbitmq.com/docs/configure#supported-environment-variables
+"""
+
+import itertools
+import os
+import socket
+import subprocess
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+from tests.services.erlang import Epmd, erlang_environment, write_cookie
+from tests.services.errors import ServiceError
+from tests.services.local import LocalService
+from tests.services.ports import LOOPBACK, free_port
+from tests.services.programs import erlang_program, rabbitmq_program
+from tests.services.service import Service
+
+# The first thing an AMQP 0-9-1 client sends, and the type of the method frame that answers it.
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+_METHOD_FRAME = b"\x01"
+
+# The Erlang expression that writes every disk table, such as Ra's names.dets, which is otherwise saved later.
+SYNC = "lists:foreach(fun dets:sync/1, dets:all())"
+
+_ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
+_CTL_SECONDS = 60.0
+
+
+class RabbitMQ(Service):
+    """A RabbitMQ broker whose virtual hosts keep tests apart."""
+
+    @abstractmethod
+    def ctl(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` on this node and return its output, without headings. Raises ServiceError when it fails."""
+
+    @abstractmethod
+    def create_vhost(self, name: str) -> None:
+        """Create a virtual host and give the URL's user all permissions on it."""
+
+    @abstractmethod
+    def delete_vhost(self, name: str) -> None:
+        """Delete a virtual host with all that is in it."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Write the node's registries to disk now, so that a kill loses no queue declared before.
+
+        RabbitMQ 3.10 writes the registry of quorum queues about a second late. A node killed earlier knows such
+        a queue after its restart, but never finds its leader: each use of it hangs, confirmed messages or not.
+        """
+
+    def vhost_url(self, name: str) -> str:
+        """Return the URL of one virtual host."""
+        return urlsplit(self.url)._replace(path="/" + quote(name, safe="")).geturl()
+
+    @contextmanager
+    def fresh_vhost(self) -> Iterator[str]:
+        """Give the URL of a new virtual host, deleted afterwards; a broker left dead or paused is revived."""
+        name = f"test-{uuid4().hex[:12]}"
+        self.start().create_vhost(name)
+        try:
+            yield self.vhost_url(name)
+        finally:
+            self.start().delete_vhost(name)
+
+
+class LocalRabbitMQ(RabbitMQ, LocalService):
+    """A broker of our own: node name, ports, data, cookie and port mapper are shared with no other project.
+
+    `plugins` are enabled, `config` holds lines of rabbitmq.conf. Brokers of one Python process can form
+    a cluster (`join`).
+    """
+
+    name: ClassVar[str] = "rabbitmq"
+    _numbers: ClassVar[Iterator[int]] = itertools.count(1)
+
+    def __init__(self, *, plugins: Sequence[str] = (), config: Mapping[str, str] | None = None) -> None:
+        self._server = str(rabbitmq_program("rabbitmq-server"))
+        self._epmd = Epmd.acquire()
+        self._closed = False
+        super().__init__()
+        self.node = f"agentbus-{os.getpid()}-{next(self._numbers)}@localhost"
+        self._distribution_port = free_port()
+        write_cookie(self.folder)
+        (self.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
+        (self.folder / "conf.d").mkdir()
+        # Quorum queues keep up to this much in memory before it goes to segments; the default is 512 MB.
+        settings = {"raft.wal_max_size_bytes": "67108864"} | dict(config or {})
+        (self.folder / "rabbitmq.conf").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@{LOOPBACK}:{self.port}/"
+
+    @property
+    def epmd_pid(self) -> int:
+        """The process id of the port mapper that this process's brokers share."""
+        return self._epmd.pid
+
+    def command(self) -> Sequence[str]:
+        return [self._server]
+
+    def environment(self) -> Mapping[str, str]:
+        folder = str(self.folder)
+        own = {
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_MNESIA_BASE": f"{folder}/data",
+            "RABBITMQ_LOG_BASE": folder,
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_CONFIG_FILES": f"{folder}/conf.d",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
+            "RABBITMQ_CONF_ENV_FILE": f"{folder}/rabbitmq-env.conf",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S 2:2 {_ON_LOOPBACK}",
+            "RABBITMQ_CTL_ERL_ARGS": _ON_LOOPBACK,
+            "RABBITMQ_CTL_DIST_PORT_MIN": "0",
+            "RABBITMQ_CTL_DIST_PORT_MAX": "0",
+            # Makes the start script become the Erlang machine, so that signals reach the broker itself.
+            "RUNNING_UNDER_SYSTEMD": "true",
+        }
+        return erlang_environment(self.folder, self._epmd) | own
+
+    def ready(self) -> bool:
+        return answers_amqp(LOOPBACK, self.port)
+
+    def ctl(self, *arguments: str) -> str:
+        return self._run([str(rabbitmq_program("rabbitmqctl")), "--silent", "--node", self.node, *arguments])
+
+    def create_vhost(self, name: str) -> None:
+        self._evaluate(adding_vhost(name, "guest"))
+
+    def delete_vhost(self, name: str) -> None:
+        self._evaluate(deleting_vhost(name))
+
+    def sync(self) -> None:
+        self._evaluate(SYNC)
+
+    def join(self, other: "LocalRabbitMQ") -> None:
+        """Make this node, emptied, a member of the other's cluster. Both must run in this Python process."""
+        self.ctl("stop_app")
+        self.ctl("reset")
+        self.ctl("join_cluster", other.node)
+        self.ctl("start_app")
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            super().close()
+            self._epmd.release()
+
+    def _evaluate(self, expression: str) -> None:
+        """Evaluate an Erlang expression on the node; unlike rabbitmqctl (0.4 s), this takes a few milliseconds."""
+        output = self._run([str(erlang_program("erl_call")), "-sname", self.node, "-e"], expression + ".\n")
+        if not output.startswith("{ok, ok}"):
+            message = f"{self.node}: {expression} gave {output}"
+            raise ServiceError(message)
+
+    def _run(self, command: Sequence[str], stdin: str = "") -> str:
+        done = subprocess.run(
+            command,
+            env=self.environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_CTL_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            message = f"{' '.join(command)} failed ({done.returncode}): {done.stdout}{done.stderr}"
+            raise ServiceError(message)
+        return done.stdout
+
+
+def adding_vhost(name: str, user: str) -> str:
+    """Write the Erlang expression that creates a virtual host and gives a user all permissions on it."""
+    host, who, everything = f'<<"{name}">>', f'<<"{user}">>', '<<".*">>'
+    rights = f"{who}, {host}, {everything}, {everything}, {everything}, {who}"
+    return f"rabbit_vhost:add({host}, {who}), rabbit_auth_backend_internal:set_permissions({rights})"
+
+
+def deleting_vhost(name: str) -> str:
+    """Write the Erlang expression that deletes a virtual host."""
+    return f'rabbit_vhost:delete(<<"{name}">>, <<"guest">>)'
+
+
+def answers_amqp(host: str, port: int) -> bool:
+    """Whether an AMQP 0-9-1 server answers there; a paused one accepts connections and does not."""
+    try:
+        with socket.create_connection((host, port), timeout=2.0) as connection:
+            connection.sendall(_PROTOCOL_HEADER)
+            return connection.recv(1) == _METHOD_FRAME
+    except OSError:
+        return False

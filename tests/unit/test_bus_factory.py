@@ -1,0 +1,33 @@
+import pytest
+
+from contracts.errors import ConfigurationError
+from contracts.topology import Topology
+from workers.bus.factory import open_bus
+from workers.bus.memory import MemoryBus
+from workers.bus.rabbit import RabbitBus
+
+TOPOLOGY = Topology()
+
+
+def test_memory() -> None:
+    bus = open_bus("memory://", TOPOLOGY)
+    assert isinstance(bus, MemoryBus)
+    assert bus.topology is TOPOLOGY
+
+
+@pytest.mark.parametrize("url", ["amqp://user:secret@broker:5672/vhost", "amqps://broker/"])
+def test_rabbit(url: str) -> None:
+    bus = open_bus(url, TOPOLOGY, publish_timeout=3, heartbeat=5)
+    assert isinstance(bus, RabbitBus)
+
+
+@pytest.mark.parametrize("url", ["redis://host/", "kafka:9092", "", "amqp://", "amqp://host:port/", "amqp:///vhost"])
+def test_what_is_no_bus(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="bus"):
+        open_bus(url, TOPOLOGY)
+
+
+def test_the_password_is_not_told() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        open_bus("amqp://user:hunter2@host:port/", TOPOLOGY)
+    assert "hunter2" not in str(caught.value)

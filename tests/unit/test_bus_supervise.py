@@ -1,0 +1,122 @@
+import asyncio
+from functools import partial
+
+import pytest
+
+from contracts.errors import BrokerUnavailable, Unroutable
+from contracts.topology import Topology
+from tests.contract.bus_suite import SECONDS, Inbox, message, numbers
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Consumer
+from workers.bus.supervise import KeptConsumer
+
+TOPOLOGY = Topology(prefix="kept", partitions=1)
+QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
+
+
+class _Consumer(Consumer):
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self.closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class _Broker:
+    """Gives consumers, after as many failures as told."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.given: list[_Consumer] = []
+        self.gave = asyncio.Event()
+        self.failed = asyncio.Event()
+
+    async def consume(self) -> Consumer:
+        if self.failures:
+            self.failures -= 1
+            self.failed.set()
+            raise BrokerUnavailable
+        self.given.append(_Consumer())
+        self.gave.set()
+        return self.given[-1]
+
+
+async def test_it_consumes_again_after_a_loss_and_says_so_before() -> None:
+    broker, seen = _Broker(), list[int]()
+    kept = KeptConsumer(QUEUE, broker.consume, lambda: seen.append(len(broker.given)), first_wait=0.001)
+    await kept.start()
+    for round_ in range(1, 4):
+        broker.failures = round_
+        broker.gave.clear()
+        broker.given[-1].lost.set()
+        async with asyncio.timeout(SECONDS):
+            await broker.gave.wait()
+    assert seen == [1, 2, 3]
+    await kept.close()
+    assert [consumer.closed for consumer in broker.given] == [0, 0, 0, 1]
+
+
+async def test_the_first_failure_is_the_callers() -> None:
+    broker = _Broker()
+    broker.failures = 1
+    kept = KeptConsumer(QUEUE, broker.consume, lambda: None)
+    with pytest.raises(BrokerUnavailable):
+        await kept.start()
+    await kept.close()
+    assert broker.given == []
+
+
+async def test_closing_ends_the_waiting() -> None:
+    broker = _Broker()
+    kept = KeptConsumer(QUEUE, broker.consume, lambda: None, first_wait=0.001)
+    await kept.start()
+    broker.failures = 1_000_000
+    broker.failed.clear()
+    broker.given[0].lost.set()
+    await broker.failed.wait()
+    async with asyncio.timeout(SECONDS):
+        await kept.close()
+        await kept.close()
+    assert len(broker.given) == 1
+
+
+async def test_a_deleted_queue_is_tried_again_until_it_is_there() -> None:
+    answers: list[Consumer | Exception] = [_Consumer(), Unroutable(), _Consumer()]
+    done = asyncio.Event()
+
+    async def consume() -> Consumer:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if not answers:
+            done.set()
+        return answer
+
+    first = answers[0]
+    assert isinstance(first, _Consumer)
+    kept = KeptConsumer(QUEUE, consume, lambda: None, first_wait=0.001)
+    await kept.start()
+    first.lost.set()
+    async with asyncio.timeout(SECONDS):
+        await done.wait()
+    await kept.close()
+
+
+async def test_with_the_bus_in_the_process() -> None:
+    inbox, lost = Inbox(), list[int]()
+    async with MemoryBus(TOPOLOGY) as bus:
+        await bus.declare()
+        kept = KeptConsumer(
+            QUEUE, partial(bus.consume, QUEUE, inbox, prefetch=2), lambda: lost.append(1), first_wait=0.001
+        )
+        await kept.start()
+        await bus.publish_many(TOPOLOGY.inbound, [("0", message(number)) for number in range(3)])
+        await inbox.first(2)
+        bus.disconnect()
+        deliveries = await inbox.first(4)
+        assert numbers(deliveries) == [0, 1, 0, 1]
+        assert [delivery.attempts for delivery in deliveries] == [1, 1, 2, 2]
+        assert lost == [1]
+        await kept.close()
+        assert (await bus.depth(QUEUE)).ready == 3

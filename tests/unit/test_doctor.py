@@ -1,0 +1,219 @@
+"""The doctor's findings: what is well, what is not, and what to do about it."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import agentbus.doctor
+from agentbus.doctor import CLOCK_TOLERANCE, Finding, Health, _examine_bus, _examine_store, examine
+from agentbus.settings import Settings, load_settings
+from contracts.clock import ManualClock
+from contracts.errors import BrokerUnavailable, StoreRejected
+from contracts.parked import ParkedStatus
+from contracts.topology import Topology
+from storage.memory import MemoryStore
+from storage.port import Store, StoreInfo
+from tests.builders import a_parked
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Bus, BusInfo, Message
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SETTINGS = load_settings(amqp_url="memory://", store_url="memory://", partitions=2)
+
+
+class OtherBus(MemoryBus):
+    """A bus that says it is another one."""
+
+    def __init__(self, kind: str = "RabbitMQ", version: str = "4.1.0") -> None:
+        super().__init__(Topology(partitions=2))
+        self._info = BusInfo(kind, version)
+
+    async def info(self) -> BusInfo:
+        return self._info
+
+
+class OtherStore(MemoryStore):
+    """A store that says it is another one, with a clock of its own."""
+
+    def __init__(self, version: str = "8.0.3", *, late: timedelta = timedelta()) -> None:
+        super().__init__()
+        self._info = StoreInfo("mongodb", version, NOW - late)
+
+    async def info(self) -> StoreInfo:
+        return self._info
+
+
+class BrokenBus(MemoryBus):
+    """A bus that can't be reached."""
+
+    async def start(self) -> None:
+        raise BrokerUnavailable("no broker at host:5672")
+
+
+class BrokenStore(MemoryStore):
+    """A store that refuses us."""
+
+    async def start(self) -> None:
+        raise StoreRejected("wrong password")
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agentbus.doctor, "make_clock", lambda: ManualClock(NOW))
+
+
+async def by_check(findings: AsyncIterator[Finding]) -> dict[str, Finding]:
+    return {finding.check: finding async for finding in findings}
+
+
+async def of_bus(bus: Bus) -> dict[str, Finding]:
+    return await by_check(_examine_bus(bus))
+
+
+async def of_store(store: Store) -> dict[str, Finding]:
+    return await by_check(_examine_store(store))
+
+
+def healths(findings: dict[str, Finding]) -> dict[str, Health]:
+    return {check: finding.health for check, finding in findings.items()}
+
+
+@pytest.mark.parametrize(
+    ("version", "health"),
+    [
+        ("3.9.29", Health.FAILED),
+        ("2.11.0", Health.FAILED),
+        ("3.10.0", Health.OK),
+        ("3.13.7", Health.OK),
+        ("4.0.0-rc.1", Health.OK),
+        ("10.0.0", Health.OK),
+    ],
+)
+async def test_an_old_broker_is_found(version: str, health: Health) -> None:
+    async with OtherBus(version=version) as bus:
+        finding = (await of_bus(bus))["broker"]
+    assert finding.health is health
+    assert version in finding.found
+    assert ("Upgrade to 3.10 or later." in finding.advice) == (health is Health.FAILED)
+
+
+async def test_the_version_of_another_broker_says_nothing() -> None:
+    async with OtherBus("memory", "0.1.0") as bus:
+        assert (await of_bus(bus))["broker"].health is Health.OK
+
+
+@pytest.mark.parametrize(("version", "health"), [("4.4.29", Health.FAILED), ("5.0.0", Health.OK), ("8.0.3", Health.OK)])
+async def test_an_old_mongodb_is_found(version: str, health: Health) -> None:
+    finding = (await of_store(OtherStore(version)))["store"]
+    assert finding.health is health
+    assert finding.found.startswith(f"mongodb {version}")
+
+
+async def test_missing_queues_are_found_and_nothing_is_said_of_their_consumers() -> None:
+    async with OtherBus() as bus:
+        findings = await of_bus(bus)
+    assert healths(findings) == {"broker": Health.OK, "topology": Health.FAILED}
+    assert findings["topology"].found == "4 of 4 queues are missing"
+    assert "agentbus topology declare" in findings["topology"].advice
+
+
+async def test_one_missing_queue_is_found() -> None:
+    async with OtherBus() as bus:
+        await bus.declare()
+        bus._broker.delete_queue("agentbus.inbound.1")
+        assert (await of_bus(bus))["topology"].found == "1 of 4 queues are missing"
+
+
+async def test_queues_that_nobody_consumes_are_named() -> None:
+    async with OtherBus() as bus:
+        await bus.declare()
+        await bus.consume("agentbus.inbound.0", lambda _: None, prefetch=1)
+        finding = (await of_bus(bus))["consumers"]
+    assert finding.health is Health.WARNING
+    assert finding.found == "nobody consumes 3 queues: agentbus.ingress, agentbus.parked, agentbus.inbound.1"
+    assert "agentbus worker session" in finding.advice
+
+
+async def test_of_many_queues_some_are_named() -> None:
+    async with OtherBus() as bus:
+        await bus.declare()
+        found = (await of_bus(bus))["consumers"].found
+    assert found == "nobody consumes 4 queues: agentbus.ingress, agentbus.parked, agentbus.inbound.0, ..."
+
+
+async def test_with_a_consumer_for_each_queue_all_is_well() -> None:
+    async with OtherBus() as bus:
+        await bus.declare()
+        for queue in bus.topology.queues():
+            await bus.consume(queue.name, lambda _: None, prefetch=1)
+        assert set(healths(await of_bus(bus)).values()) == {Health.OK}
+
+
+async def test_what_waits_is_counted() -> None:
+    async with OtherBus() as bus:
+        await bus.declare()
+        for queue in ("agentbus.inbound.0", "agentbus.inbound.1", "agentbus.ingress"):
+            await bus.publish("", queue, Message(body=b"x", message_id="1"))
+        assert (await of_bus(bus))["backlog"].found == "3 messages wait"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+async def test_clocks_that_are_apart_are_found(sign: int) -> None:
+    store = OtherStore(late=sign * (CLOCK_TOLERANCE + timedelta(milliseconds=1)))
+    finding = (await of_store(store))["clock"]
+    assert finding.health is Health.WARNING
+    assert "0:00:05.001000 apart" in finding.found
+    assert "NTP" in finding.advice
+
+
+async def test_clocks_may_differ_a_little() -> None:
+    assert (await of_store(OtherStore(late=CLOCK_TOLERANCE)))["clock"].health is Health.OK
+
+
+async def test_parked_inputs_are_pointed_out_until_someone_saw_to_them() -> None:
+    store, parked = OtherStore(), a_parked()
+    await store.park(parked)
+    finding = (await of_store(store))["parked"]
+    assert finding.health is Health.WARNING
+    assert finding.advice == "Run: agentbus parked list"
+    await store.set_parked_status(parked.parked_id, ParkedStatus.DISCARDED)
+    assert (await of_store(store))["parked"].health is Health.OK
+
+
+def use(monkeypatch: pytest.MonkeyPatch, bus: Bus, store: Store) -> None:
+    def make_bus(_: Settings) -> Bus:
+        return bus
+
+    def make_store(_: Settings) -> Store:
+        return store
+
+    monkeypatch.setattr(agentbus.doctor, "make_bus", make_bus)
+    monkeypatch.setattr(agentbus.doctor, "make_store", make_store)
+
+
+async def test_a_broken_broker_does_not_hide_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, BrokenBus(Topology()), OtherStore())
+    findings = await by_check(examine(SETTINGS))
+    assert healths(findings) == {
+        "broker": Health.FAILED,
+        "store": Health.OK,
+        "clock": Health.OK,
+        "parked": Health.OK,
+    }
+    assert findings["broker"].found == "no broker at host:5672"
+    assert "AGENTBUS_AMQP_URL" in findings["broker"].advice
+
+
+async def test_a_broken_store_is_found_after_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, OtherBus(), BrokenStore())
+    findings = [finding async for finding in examine(SETTINGS)]
+    assert [finding.check for finding in findings] == ["broker", "topology", "store"]
+    assert (findings[-1].health, findings[-1].found) == (Health.FAILED, "wrong password")
+    assert "AGENTBUS_STORE_URL" in findings[-1].advice
+
+
+async def test_what_failed_comes_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, BrokenBus(Topology()), OtherStore("4.0", late=timedelta(hours=1)))
+    async for finding in examine(SETTINGS):
+        assert bool(finding.advice) == (finding.health is not Health.OK)

@@ -1,0 +1,113 @@
+"""The HTTP port of a worker: probes, metrics, and a port that is taken."""
+
+import socket
+from collections.abc import Callable
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+
+from agentbus.health import health_app, metrics_app, serving
+from contracts.errors import ConfigurationError
+from contracts.members import WorkerStatus
+from tests.builders import a_member
+from workers.session.worker import Health
+from workers.telemetry import WorkerMetrics
+
+
+def health(*, live: bool = True, ready: bool = True, lag: float = 0.0123456) -> Health:
+    return Health(live=live, ready=ready, lag=lag, member=a_member("w1", owns=(0, 1), status=WorkerStatus.RUNNING))
+
+
+async def get(app: Starlette, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://worker") as client:
+        return await client.get(path)
+
+
+def app_of(tell: Callable[[], Health]) -> Starlette:
+    return health_app(tell, CollectorRegistry())
+
+
+@pytest.mark.parametrize(
+    ("live", "ready", "codes"),
+    [(True, True, (200, 200)), (True, False, (200, 503)), (False, False, (503, 503))],
+)
+async def test_probes_tell_by_their_status(live: bool, ready: bool, codes: tuple[int, int]) -> None:
+    app = app_of(lambda: health(live=live, ready=ready))
+    assert ((await get(app, "/live")).status_code, (await get(app, "/ready")).status_code) == codes
+
+
+async def test_probes_say_why() -> None:
+    shown = (await get(app_of(lambda: health(ready=False)), "/ready")).json()
+    assert (shown["live"], shown["ready"], shown["loop_lag_seconds"]) == (True, False, 0.012)
+    assert shown["worker"]["worker_id"] == "w1"
+    assert shown["worker"]["owns"] == [0, 1]
+    assert shown["worker"]["status"] == "running"
+
+
+async def test_a_probe_asks_anew_each_time() -> None:
+    states = [health(), health(ready=False)]
+    app = app_of(lambda: states[0])
+    assert (await get(app, "/ready")).status_code == 200
+    del states[0]
+    assert (await get(app, "/ready")).status_code == 503
+
+
+@pytest.mark.parametrize("probes", [True, False])
+async def test_metrics_are_those_of_the_registry(probes: bool) -> None:
+    registry = CollectorRegistry()
+    WorkerMetrics(registry).commits.inc(7)
+    app = health_app(health, registry) if probes else metrics_app(registry)
+    response = await get(app, "/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "agentbus_commits_total 7.0" in response.text.splitlines()
+
+
+@pytest.mark.parametrize("path", ["/live", "/ready", "/"])
+async def test_a_worker_without_probes_has_none(path: str) -> None:
+    assert (await get(metrics_app(CollectorRegistry()), path)).status_code == 404
+
+
+async def test_it_serves_while_the_body_runs() -> None:
+    async with serving(app_of(health), 0, host="127.0.0.1") as port, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{port}/live"
+        assert (await client.get(url)).json()["live"] is True
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(url)
+
+
+async def test_a_body_that_fails_ends_the_server() -> None:
+    ports: list[int] = []
+
+    async def fail() -> None:
+        async with serving(app_of(health), 0, host="127.0.0.1") as port, httpx.AsyncClient() as client:
+            ports.append(port)
+            assert (await client.get(f"http://127.0.0.1:{port}/live")).status_code == 200
+            raise RuntimeError("the worker failed")
+
+    with pytest.raises(RuntimeError, match="the worker failed"):
+        await fail()
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", ports[0]))
+
+
+async def test_a_port_that_is_taken_is_a_wrong_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ConfigurationError, match=rf"port {port} \(Address already in use.*choose another --http-port"
+        ):
+            async with serving(app_of(health), port, host="127.0.0.1"):
+                pytest.fail("it must not begin")
+
+
+async def test_a_body_that_ends_at_once_lets_go_of_the_port() -> None:
+    async with serving(app_of(health), 0, host="127.0.0.1") as port:
+        pass
+    with socket.create_server(("127.0.0.1", port)):
+        pass

@@ -1,0 +1,364 @@
+"""Several session workers on one in-process bus and one store: shares, hand-backs, fencing, stalls, the breaker."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from agentbus.client import AgentBus, Receipt
+from contracts.clock import ManualClock
+from contracts.commands import CreateSession
+from contracts.errors import StoreUnavailable
+from contracts.events import Commit
+from contracts.ids import InputId, Partition
+from contracts.members import Member, WorkerId
+from contracts.topology import Topology
+from storage.memory import MemoryStore
+from storage.reading import iter_log, iter_parked
+from tests.conversations import NOW, message
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Message
+from workers.domain.decide import Input, decide
+from workers.domain.evolve import heads_after
+from workers.session.holdings import Holding
+from workers.session.lanes import Turn
+from workers.session.trials import MOST_ALONE, TRIED_FROM
+from workers.session.worker import SessionWorker, SessionWorkerConfig
+
+PARTITIONS = 8
+PATIENCE = 10.0
+
+
+def worker_on(bus: MemoryBus, store: MemoryStore, *, park_limit: int = 100) -> SessionWorker:
+    config = SessionWorkerConfig(prefetch=10, beat=0.01, ttl=1.0, park_limit=park_limit)
+    return SessionWorker(bus, store, config=config)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not happened():
+            await asyncio.sleep(0.005)
+
+
+def shares(*workers: SessionWorker) -> list[int]:
+    return sorted(len(worker.describe().owns) for worker in workers)
+
+
+def everything_is_owned_once(*workers: SessionWorker) -> bool:
+    owned = sorted(partition for worker in workers for partition in worker.describe().owns)
+    return owned == list(range(PARTITIONS))
+
+
+async def until_committed(store: MemoryStore, receipts: list[Receipt]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        for receipt in receipts:
+            while not await store.commits_of_inputs(receipt.conversation_id, [receipt.input_id]):
+                await asyncio.sleep(0.005)
+
+
+async def assert_in_order(store: MemoryStore, receipts: list[Receipt]) -> None:
+    for conversation in {receipt.conversation_id for receipt in receipts}:
+        published = [receipt.input_id for receipt in receipts if receipt.conversation_id == conversation]
+        log = [commit async for commit in iter_log(store, conversation)]
+        assert [one for commit in log for one in commit.inputs] == published
+        epochs = [commit.epoch for commit in log]
+        assert epochs == sorted(epochs)
+
+
+async def test_workers_share_the_partitions_and_give_them_back() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=PARTITIONS)) as bus:
+        await bus.declare()
+        first, second, third = (worker_on(bus, store) for _ in range(3))
+        await first.start()
+        assert shares(first) == [8]
+        await second.start()
+        await third.start()
+        await until(
+            lambda: everything_is_owned_once(first, second, third) and shares(first, second, third) == [2, 3, 3]
+        )
+        await second.close()
+        await until(lambda: everything_is_owned_once(first, third) and shares(first, third) == [4, 4])
+        await until(lambda: {one for worker in (first, third) for one in worker.describe().stands_by} == set(range(8)))
+        await first.close()
+        await until(lambda: shares(third) == [8])
+        await third.close()
+        assert await store.members(bus.topology.prefix, ttl=10) == []
+
+
+async def test_order_holds_and_nothing_is_lost_while_workers_come_and_go() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=PARTITIONS)) as bus:
+        await bus.declare()
+        client = AgentBus(bus)
+        workers = [worker_on(bus, store)]
+        await workers[0].start()
+        receipts: list[Receipt] = []
+        for wave in range(12):
+            messages = [message(f"{wave}-{number}", user=f"user{number % 20}") for number in range(100)]
+            receipts += await client.publish_many(messages)
+            if wave % 2 == 0:
+                workers.append(worker_on(bus, store))
+                await workers[-1].start()
+            else:
+                await workers.pop(0).close()
+        await until_committed(store, receipts)
+        for worker in workers:
+            await worker.close()
+        for partition in bus.topology.all_partitions():
+            assert (await bus.depth(bus.topology.partition_queue(partition))).ready == 0
+    await assert_in_order(store, receipts)
+
+
+async def test_a_lost_connection_costs_nothing() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=PARTITIONS)) as bus:
+        await bus.declare()
+        workers = [worker_on(bus, store) for _ in range(2)]
+        for worker in workers:
+            await worker.start()
+        receipts: list[Receipt] = []
+        for wave in range(5):
+            messages = [message(f"{wave}-{number}", user=f"user{number % 7}") for number in range(70)]
+            receipts += await AgentBus(bus).publish_many(messages)
+            bus.disconnect()
+        await until_committed(store, receipts)
+        for worker in workers:
+            await worker.close()
+    await assert_in_order(store, receipts)
+
+
+async def test_a_worker_that_lost_its_partition_writes_nothing_and_gets_in_line_again() -> None:
+    """A later owner has committed: the worker finds the later epoch, drops its state, subscribes again, goes on."""
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        worker = worker_on(bus, store)
+        await worker.start()
+        client = AgentBus(bus)
+        receipt = await client.publish(message(1))
+        await until_committed(store, [receipt])
+        conversation = receipt.conversation_id
+        state = (await store.load([conversation]))[conversation].head
+        assert state is not None
+        taken = Input(InputId("by the later owner"), message(2))
+        later = await store.take_epoch(bus.topology.prefix, Partition(0))
+        commit = Commit(
+            conversation_id=conversation,
+            version=state.version + 1,
+            epoch=later,
+            at=NOW,
+            inputs=(taken.id,),
+            events=decide(state, taken, NOW),
+        )
+        assert await store.append([commit]) == [None]
+        await store.save_heads(heads_after(state, commit))
+        after = await client.publish(message(3))
+        await until_committed(store, [after])
+        await worker.close()
+    epochs = [commit.epoch async for commit in iter_log(store, conversation)]
+    assert epochs == [1, later, later + 1]
+
+
+async def test_nothing_is_handed_over_to_a_member_that_was_not_heard_of_lately() -> None:
+    """A killed worker stays a member until its time runs out: whoever took over must not wait for it."""
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with MemoryBus(Topology(partitions=PARTITIONS)) as bus:
+        await bus.declare()
+        killed = Member(worker_id=WorkerId("killed"), host="h", pid=1, started_at=NOW, owns=tuple(range(PARTITIONS)))
+        await store.heartbeat(bus.topology.prefix, killed, ttl=60.0)
+        clock.advance(timedelta(seconds=30))
+        worker = SessionWorker(bus, store, config=SessionWorkerConfig(beat=0.01, ttl=60.0))
+        await worker.start()
+        assert len(worker.describe().stands_by) == PARTITIONS // 2
+        receipts = await AgentBus(bus).publish_many([message(number, user=f"user{number}") for number in range(40)])
+        await until_committed(store, receipts)
+        beats = len(await store.members(bus.topology.prefix, ttl=60.0))
+        assert beats == 2
+        await until(lambda: all(holding.active for holding in worker._ownership.holdings))
+        leases = {holding.partition: holding.lease for holding in worker._ownership.holdings}
+        for _ in range(3):
+            await worker._ownership._membership.announce()
+            await worker._ownership._on_members(await store.members(bus.topology.prefix, ttl=60.0))
+        assert {holding.partition: holding.lease for holding in worker._ownership.holdings} == leases
+        await worker.close()
+
+
+async def test_two_rounds_at_a_time_take_one_epoch() -> None:
+    """With more, the round with the earlier epoch would find the later one in its conversations: fenced by itself."""
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        worker = worker_on(bus, store)
+        holding = Holding(Partition(0), "queue", owner=True)
+        lease = holding.lease
+        await asyncio.gather(worker._ownership.take_epochs({lease}), worker._ownership.take_epochs({lease}))
+        assert lease.epoch == 1
+        holding.end_lease()
+        await worker._ownership.take_epochs({holding.lease})
+        assert (lease.valid, holding.lease.valid, holding.lease.epoch) == (False, True, 2)
+
+
+async def test_a_worker_that_alone_lost_the_store_lets_go_of_its_partitions() -> None:
+    """Else its conversations would wait for it: the broker sees a healthy consumer."""
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=2)) as bus:
+        await bus.declare()
+        cut_off = SessionWorker(bus, store, config=SessionWorkerConfig(beat=0.01, ttl=0.05))
+        await cut_off.start()
+
+        cut_off._ownership._store = cut_off._ownership._membership._store = CutOff()  # type: ignore[assignment]  # fails
+        await until(lambda: cut_off.describe().owns == ())
+        healthy = SessionWorker(bus, store, config=SessionWorkerConfig(beat=0.01, ttl=0.05))
+        await healthy.start()
+        await until(lambda: healthy.describe().owns == (0, 1))
+        receipts = await AgentBus(bus).publish_many([message(number, user=f"user{number}") for number in range(20)])
+        await until_committed(store, receipts)
+        await healthy.close()
+        await cut_off.close()
+
+
+class CutOff:
+    """A store that can't be reached."""
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        async def fail(*_: object, **__: object) -> None:
+            raise StoreUnavailable("cut off")
+
+        return fail
+
+
+async def test_a_stalled_worker_drops_what_it_holds() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        worker = SessionWorker(bus, store, config=SessionWorkerConfig(beat=0.01, ttl=1.0, stall_limit=0.3))
+        await worker.start()
+        client = AgentBus(bus)
+        receipts = [await client.publish(message(1))]
+        await until_committed(store, receipts)
+        receipts += await client.publish_many([message(number) for number in range(2, 30)])
+        block_the_loop(0.7)
+        await until_committed(store, receipts)
+        await worker.close()
+    epochs = [commit.epoch async for commit in iter_log(store, receipts[0].conversation_id)]
+    assert epochs[0] == 1
+    assert epochs[-1] > 1, "after a stall the partition is taken anew"
+    await assert_in_order(store, receipts)
+
+
+def block_the_loop(seconds: float) -> None:
+    """Stand still as a frozen process does."""
+    time.sleep(seconds)
+
+
+async def test_too_many_failures_in_a_row_stop_the_partition_and_say_so() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        worker = worker_on(bus, store, park_limit=5)
+        await worker.start()
+        for number in range(20):
+            await bus.publish(bus.topology.inbound, "0", Message(body=b"bad", message_id=str(number)))
+        await until(lambda: worker.describe().stopped == (Partition(0),))
+        parked = [one async for one in iter_parked(store)]
+        assert 5 <= len(parked) <= 15, "what was being parked when the limit was reached may still be"
+        members: list[Member] = await store.members(bus.topology.prefix, ttl=10)
+        await until(lambda: bool(members))
+        assert worker.health().live
+        await worker.close()
+        waiting = (await bus.depth(bus.topology.partition_queue(Partition(0)))).ready
+        parked = [one async for one in iter_parked(store)]
+        assert waiting + len(parked) == 20, "what was not parked waits in its queue"
+
+
+async def test_failures_with_successes_between_them_stop_nothing() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        worker = worker_on(bus, store, park_limit=3)
+        await worker.start()
+        client = AgentBus(bus)
+        for number in range(10):
+            await bus.publish(bus.topology.inbound, "0", Message(body=b"bad", message_id=str(number)))
+            await until_committed(store, [await client.publish(message(number))])
+        assert worker.describe().stopped == ()
+        await worker.close()
+
+
+async def test_health_tells_whether_the_worker_does_its_share() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        worker = worker_on(bus, store)
+        assert not worker.health().ready
+        await worker.start()
+        health = worker.health()
+        assert health.live
+        assert health.ready
+        assert (await AgentBus(bus).send(CreateSession(address=message(1).address))).session_id
+        await worker.close()
+        assert not worker.health().ready
+
+
+async def test_an_input_that_kills_its_worker_is_parked_and_its_neighbours_are_not() -> None:
+    """The processes' deaths are simulated: the poison's round never comes back, and its consumers are cut off."""
+    store, killer = MemoryStore(), message("killer")
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        client = AgentBus(bus)
+        receipts = await client.publish_many([message(1), killer, message(2, user="other")])
+        deaths = 0
+        while True:
+            worker = worker_on(bus, store)
+            dying = die_at(worker, killer.input_id())
+            await worker.start()
+            if not await dies(dying, store):
+                break
+            deaths += 1
+            await bury(worker, store)
+        assert deaths == TRIED_FROM + MOST_ALONE, "in company until and at the third delivery, then alone"
+        await until_committed(store, [receipts[0], receipts[2]])
+        (parked,) = [one async for one in iter_parked(store)]
+        assert parked.message_id == killer.input_id()
+        assert parked.code == "killed_worker"
+        await worker.close()
+
+
+def die_at(worker: SessionWorker, poison: str) -> asyncio.Event:
+    """Make the worker stop dead when it works on the input `poison`; the event tells that it did."""
+    commit, died = worker._committer._commit, asyncio.Event()
+
+    async def deadly(turns: Sequence[Turn], *, suspect: bool = False) -> None:
+        if any(waiting.given.id == poison for turn in turns for waiting in turn.inputs):
+            died.set()
+            await asyncio.Event().wait()
+        await commit(turns, suspect=suspect)
+
+    worker._committer._commit = deadly  # type: ignore[method-assign]  # the poisoned code
+    return died
+
+
+async def dies(dying: asyncio.Event, store: MemoryStore) -> bool:
+    """Wait until the worker died, or parked the poison."""
+    async with asyncio.timeout(PATIENCE):
+        while not dying.is_set():
+            if [one async for one in iter_parked(store)]:
+                return False
+            await asyncio.sleep(0.005)
+    return True
+
+
+async def bury(worker: SessionWorker, store: MemoryStore) -> None:
+    """End what is left of a dead worker, as the end of its process would."""
+    await worker._ownership._membership.stop()
+    for task in (*worker._rounds, worker._dispatcher):
+        if task:
+            task.cancel()
+    await worker._recorder.close()
+    await worker._ownership.watch.close()
+    for holding in worker._ownership.holdings:
+        if holding.consumer:
+            await holding.consumer.close()
+    await store.leave("agentbus", worker._ownership.worker_id)

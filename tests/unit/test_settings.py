@@ -1,0 +1,102 @@
+"""Settings: from the environment, an `.env` file and what is given, in this order of growing weight."""
+
+from pathlib import Path
+
+import pytest
+
+from agentbus.settings import CONCERNS, ENV_PREFIX, LogFormat, load_settings, settings_table
+from contracts.address import Scope
+from contracts.errors import ConfigurationError
+from contracts.topology import Topology
+
+NAMES = [name for concern in CONCERNS for name in concern.model_fields]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in a folder without an `.env` file, with none of the variables set."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
+    return tmp_path
+
+
+def test_everything_has_a_default() -> None:
+    settings = load_settings()
+    assert settings.bus.topology == Topology()
+    assert settings.store.store_url == "mongodb://localhost:27017/agentbus"
+    assert settings.session.scope is Scope.PER_CHAT_USER
+    assert settings.log.log_format is LogFormat.CONSOLE
+
+
+def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("AGENTBUS_PREFIX=file\nAGENTBUS_PARTITIONS=2\nAGENTBUS_HEARTBEAT=7\nOTHERS=1\n")
+    monkeypatch.setenv("AGENTBUS_PREFIX", "environment")
+    monkeypatch.setenv("AGENTBUS_PARTITIONS", "3")
+    bus = load_settings(prefix="given", partitions=None).bus
+    assert (bus.prefix, bus.partitions, bus.heartbeat) == ("given", 3, 7)
+
+
+def test_a_setting_goes_to_its_concern_alone() -> None:
+    settings = load_settings(scope="main", log_format="json", store_url="memory://", amqp_url="memory://")
+    assert settings.session.scope is Scope.MAIN
+    assert settings.log.log_format is LogFormat.JSON
+    assert settings.store.store_url == settings.bus.amqp_url == "memory://"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("partitions", "0"),
+        ("partitions", "many"),
+        ("prefix", "Not.A.Word"),
+        ("broker_timeout", "-1"),
+        ("scope", "per_planet"),
+        ("mongo_driver", "mongoose"),
+        ("log_level", "loud"),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = f"{ENV_PREFIX}{name.upper()}"
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings(**{name: value})
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings()
+
+
+def test_all_wrong_values_of_a_concern_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError, match=r"AGENTBUS_PARTITIONS: .*; AGENTBUS_HEARTBEAT: "):
+        load_settings(partitions=0, heartbeat=0)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no such setting: colour, size"):
+        load_settings(size=1, colour="red", prefix="right")
+
+
+def test_a_wrong_setting_does_not_tell_its_value() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(amqp_url=["amqp://user:hunter2@host/"])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_passwords_are_not_shown() -> None:
+    settings = load_settings(amqp_url="amqp://user:hunter2@host/", store_url="mongodb://user:hunter2@host/db")
+    assert "hunter2" not in repr(settings)
+
+
+def test_the_table_has_a_line_for_each_setting() -> None:
+    head, rule, *lines = settings_table().splitlines()
+    assert (head, rule) == ("| variable | default | meaning |", "|---|---|---|")
+    assert [line.split("`")[1] for line in lines] == [f"{ENV_PREFIX}{name.upper()}" for name in NAMES]
+    assert "| `AGENTBUS_LOG_FORMAT` | `console` | `console` for people, `json` for machines. |" in lines
+    assert all(line.count(" | ") == 2 and not line.endswith(" None |") for line in lines)
+
+
+def test_every_setting_has_a_name_of_its_own_and_a_description() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    for concern in CONCERNS:
+        assert all(field.description for field in concern.model_fields.values())

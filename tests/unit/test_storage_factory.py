@@ -1,0 +1,47 @@
+"""Opening stores by URL, masking secrets, and registering one's own backend."""
+
+import pytest
+
+from storage import factory
+from storage.connecting import mask_url
+from storage.factory import open_store, register_store
+from storage.memory import MemoryStore
+from storage.mongo import MongoStore
+from storage.options import StoreOptions
+from storage.port import Store
+from storage.sql import SqlStore
+
+
+def test_scheme_chooses_the_store() -> None:
+    assert isinstance(open_store("memory://"), MemoryStore)
+    assert isinstance(open_store("sqlite:///relative.db"), SqlStore)
+    assert isinstance(open_store("MongoDB://host/db"), MongoStore)
+    assert isinstance(open_store("mongodb+srv://host/db"), MongoStore)
+
+
+def test_own_store_may_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory, "_factories", dict(factory._factories))
+    asked: list[tuple[str, StoreOptions]] = []
+
+    def make(url: str, options: StoreOptions) -> Store:
+        asked.append((url, options))
+        return MemoryStore()
+
+    register_store("Mine", make)
+
+    assert isinstance(open_store("mine://place", connect_timeout=1.5), MemoryStore)
+    assert asked == [("mine://place", StoreOptions(mongo_driver="motor", connect_timeout=1.5))]
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("mongodb://host:1/db", "mongodb://host:1/db"),
+        ("mongodb://ann:pw@host:1/db?x=secret", "mongodb://ann:***@host:1/db"),
+        ("mongodb://ann:p@s/s?w@host/db", "mongodb://ann:***@host/db"),
+        ("redis://:pw@host", "redis://:***@host"),
+        ("mongodb://token@host", "mongodb://:***@host"),
+    ],
+)
+def test_secrets_are_masked(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
