@@ -34,8 +34,10 @@ def make_store(settings: Settings) -> Store:
     return open_store(store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
 
 
-def make_session_worker(settings: Settings, bus: Bus, store: Store, metrics: WorkerMetrics) -> SessionWorker:
-    """Return a session worker on `bus` and `store`, not started yet."""
+def make_session_worker(
+    settings: Settings, bus: Bus, store: Store, metrics: WorkerMetrics, *, solo: bool = False
+) -> SessionWorker:
+    """Return a session worker on `bus` and `store`, not started yet; `solo` on a bus of this process alone."""
     session = settings.session
     config = SessionWorkerConfig(
         scope=session.scope,
@@ -46,6 +48,7 @@ def make_session_worker(settings: Settings, bus: Bus, store: Store, metrics: Wor
         stall_limit=float(settings.bus.heartbeat),
         park_limit=session.park_limit,
         on_failure=session.on_failure,
+        solo=solo,
     )
     return SessionWorker(bus, store, config=config, clock=make_clock(), metrics=metrics)
 
@@ -75,7 +78,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         store = await stack.enter_async_context(make_store(settings))
         bus = await stack.enter_async_context(MemoryBus(settings.bus.topology))
         await bus.declare()
-        worker = make_session_worker(settings, bus, store, metrics)
+        worker = make_session_worker(settings, bus, store, metrics, solo=True)
         stack.push_async_callback(worker.close)
         await worker.start()
         router = IngressRouter(bus, scope=settings.session.scope, metrics=metrics)

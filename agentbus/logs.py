@@ -32,3 +32,25 @@ def configure_logs(settings: LogSettings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
     # aiormq logs each failed and each lost connection with a traceback; we say it in a line of our own.
     logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
+
+
+def configure_library_logs() -> None:
+    """Hand log lines to the standard library's `logging`, unless the program has set up structlog itself.
+
+    A library prints nothing of its own: under its loggers' names (`workers.session.worker`, ...) a program chooses what
+    is shown, by default warnings and errors.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )

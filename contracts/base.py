@@ -15,8 +15,11 @@ MAX_TEXT_LENGTH: Final = 262_144
 MAX_DATA_BYTES: Final = 262_144
 """Largest JSON object of session data or metadata in one input, in bytes of compact JSON (about)."""
 
+MAX_INTEGER: Final = 2**63 - 1
+"""The largest integer that every store keeps."""
+
 _MAX_JSON_DEPTH: Final = 32
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_INT64_MIN: Final = -(2**63)
 
 
 class Contract(BaseModel):
@@ -74,7 +77,7 @@ def json_size(value: JsonValue, depth: int = 0) -> int:
             return 2 + len(value.encode())
         case float() if not isfinite(value):
             raise ValueError("a number is not finite")
-        case int() if not _INT64_MIN <= value <= _INT64_MAX:
+        case int() if not _INT64_MIN <= value <= MAX_INTEGER:
             raise ValueError("an integer needs more than 64 bits")
         case _:
             return 8

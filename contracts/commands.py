@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.address import Address
-from contracts.base import Announced, Contract, Id, JsonObject, Name, Text
+from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, Name, Text, Timestamp
 from contracts.ids import InputId, SessionId, SessionIdField
 from contracts.messages import Attachments, OutboundMessage
+from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility
 from contracts.session import SessionStatus
 
 
@@ -19,6 +20,20 @@ class _Command(Contract):
         description="Refused unless this is the conversation's current session. Without it: any.",
     )
     address: Address | None = Field(default=None, description="Names the conversation, by the scope policy.")
+    actor: Id | None = Field(default=None, description="The user it is done for, whose rights are checked.")
+    fence: int | None = Field(
+        default=None, ge=1, le=MAX_INTEGER, description="Token of the lock held: refused if a later one was seen."
+    )
+
+
+class FieldChanges(Contract):
+    """Changes to top-level keys of a session's data or metadata."""
+
+    values: JsonObject = Field(default_factory=dict, description="Keys to set.")
+    remove: tuple[str, ...] = Field(default=(), description="Keys to take out.")
+    replace: bool = Field(default=False, description="Take out all keys that are not in `values`.")
+    expected: JsonObject = Field(default_factory=dict, description="Refused unless these keys have these values.")
+    absent: tuple[str, ...] = Field(default=(), description="Refused if one of these keys is set.")
 
 
 class CreateSession(_Command):
@@ -26,6 +41,7 @@ class CreateSession(_Command):
 
     kind: Literal["create_session"] = "create_session"
     keep_live: bool = Field(default=False, description="Answer with the live session instead of superseding it.")
+    profile: Profile = Field(default=Profile())
     data: JsonObject = Field(default_factory=dict)
     metadata: JsonObject = Field(default_factory=dict)
 
@@ -69,6 +85,65 @@ class SetMetadata(_Command):
     remove: tuple[str, ...] = ()
 
 
+class UpdateSession(_Command):
+    """Change several things of a session at once: all of it is carried out, or nothing."""
+
+    kind: Literal["update_session"] = "update_session"
+    data: FieldChanges = FieldChanges()
+    metadata: FieldChanges = FieldChanges()
+    profile: ProfileChanges = ProfileChanges()
+    status: SessionStatus | None = Field(default=None, description="Without it the status stays as it is.")
+    messages: Annotated[tuple[OutboundMessage, ...], Field(max_length=1000)] = ()
+
+
+class ShareSession(_Command):
+    """Let another user see or change the session, or no longer. Its owner alone may."""
+
+    kind: Literal["share_session"] = "share_session"
+    user: Id
+    permission: Permission | None = Field(default=None, description="None: what was shared is revoked.")
+
+
+class SetVisibility(_Command):
+    """Say who may see the session besides those it is shared with. Its owner alone may."""
+
+    kind: Literal["set_visibility"] = "set_visibility"
+    visibility: Visibility
+
+
+class ExtendSession(_Command):
+    """Move the end of the session: to a moment, or by seconds from its end (from now if it had none)."""
+
+    kind: Literal["extend_session"] = "extend_session"
+    seconds: Seconds | None = None
+    until: Timestamp | None = None
+
+
+class RefreshSession(_Command):
+    """Count as activity, and begin the session's lifetime anew if it has one."""
+
+    kind: Literal["refresh_session"] = "refresh_session"
+
+
+class TrimHistory(_Command):
+    """No longer show the messages of events before this one."""
+
+    kind: Literal["trim_history"] = "trim_history"
+    before: int = Field(ge=1, le=MAX_INTEGER, description="A sequence, as the history shows it.")
+
+
+class DeleteSession(_Command):
+    """Delete the session, or an earlier one of its conversation."""
+
+    kind: Literal["delete_session"] = "delete_session"
+
+
+class ApplyDeadlines(_Command):
+    """Expire the session, or make it idle, if its time has come; otherwise nothing happens."""
+
+    kind: Literal["apply_deadlines"] = "apply_deadlines"
+
+
 class ResetSession(_Command):
     """End the current session and start the conversation's next one."""
 
@@ -104,6 +179,14 @@ AnyCommand = (
     | DeleteMessage
     | SetData
     | SetMetadata
+    | UpdateSession
+    | ShareSession
+    | SetVisibility
+    | ExtendSession
+    | RefreshSession
+    | TrimHistory
+    | DeleteSession
+    | ApplyDeadlines
     | ResetSession
     | CloseSession
     | ChangeState

@@ -12,7 +12,10 @@ AgentBusError
 │   ├── SessionNotFound     the session does not exist
 │   ├── SessionNotCurrent   the conversation has moved on to a later session
 │   ├── ConversationBlocked it waits for an earlier input that failed for good
-│   ├── LimitExceeded       it would make the session larger than it may be
+│   ├── AccessDenied        no such session, or the user may not do this with it
+│   ├── EditConflict        somebody else changed the same fields first
+│   ├── LockLost            somebody else has held the session's lock since
+│   ├── LimitExceeded       more than there may be: of sessions, or in one
 │   └── TransitionForbidden the session may not go from its status to the one asked for
 ├── StoreError              something about the store
 │   ├── StoreUnavailable    it does not answer; may be retried
@@ -28,6 +31,9 @@ AgentBusError
 │   ├── Unroutable          no queue takes this message: the topology is missing or another one
 │   ├── TopologyMismatch    a queue or exchange exists with other arguments
 │   └── ReplyTimeout        the command was published, no reply in time; retry with the same id
+├── LockTimeout             somebody else held the lock until the deadline
+├── FeatureNotEnabled       this part is not switched on, or not there yet
+├── NotInitialized          initialize_sessions() was not called
 └── ConfigurationError      a setting is missing or wrong; says which
 """
 
@@ -92,8 +98,20 @@ class ConversationBlocked(Refused):
     """The conversation waits for an earlier input that failed for good."""
 
 
+class AccessDenied(Refused):
+    """No such session, or no access to it."""
+
+
+class EditConflict(Refused):
+    """Somebody else changed the same fields first: read again, then decide."""
+
+
+class LockLost(Refused):
+    """The lock has passed to somebody else."""
+
+
 class LimitExceeded(Refused):
-    """It would make the session larger than it may be."""
+    """More than there may be: of sessions, or in one of them."""
 
 
 class TransitionForbidden(Refused):
@@ -154,6 +172,18 @@ class TopologyMismatch(BusError):
 
 class ReplyTimeout(BusError):
     """No reply in time: retry with the same command id."""
+
+
+class LockTimeout(AgentBusError):
+    """Somebody else held the lock until the deadline."""
+
+
+class FeatureNotEnabled(AgentBusError):
+    """This part is not switched on, or not there yet."""
+
+
+class NotInitialized(AgentBusError):
+    """There is no session system yet: call initialize_sessions() first."""
 
 
 class ConfigurationError(AgentBusError):

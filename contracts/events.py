@@ -9,6 +9,7 @@ from contracts.address import Address, Platform
 from contracts.base import Announced, Id, Name, Text, Timestamp
 from contracts.ids import ConversationIdField, InputId, MessageKey, SessionId, SessionIdField
 from contracts.messages import Attachments, Role, SessionMessage
+from contracts.profile import Profile
 from contracts.session import SessionStatus
 
 
@@ -44,6 +45,7 @@ class _Event(Announced):
     sequence: int = Field(ge=1, description="Counts the session's events from 1, without gaps.")
     at: Timestamp = Field(description="When it was decided, by the worker's clock.")
     cause: InputId = Field(description="The input that caused it.")
+    actor: Id | None = Field(default=None, description="The user on whose behalf a command was given.")
     platform: Platform | None = Field(
         default=None, description="The platform of the session's last message, if it had one."
     )
@@ -68,6 +70,7 @@ class SessionStarted(_Event):
     address: Address | None = None
     data: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    profile: Profile = Field(default=Profile())
     previous: SessionId | None = None
 
 
@@ -150,6 +153,38 @@ class SessionClosed(_Event):
     reason: Name | None = None
 
 
+class ProfileChanged(_Event):
+    """The session's owner, access, lifetime or place among others changed."""
+
+    topic = "profile"
+    kind: Literal["profile_changed"] = "profile_changed"
+    profile: Profile = Field(description="As it is now.")
+
+
+class HistoryTrimmed(_Event):
+    """Earlier messages are no longer shown."""
+
+    topic = "trimmed"
+    kind: Literal["history_trimmed"] = "history_trimmed"
+    before: int = Field(ge=1, description="Messages of events before this one are gone from the history.")
+
+
+class SessionDeleted(_Event):
+    """This session, or an earlier one of the conversation, was deleted."""
+
+    topic = "removed"
+    kind: Literal["session_deleted"] = "session_deleted"
+    deleted: SessionIdField
+
+
+class FenceRaised(_Event):
+    """A later holder of the session's lock wrote: what earlier ones still send is refused."""
+
+    topic = "fence"
+    kind: Literal["fence_raised"] = "fence_raised"
+    fence: int = Field(ge=1)
+
+
 class SessionBlocked(_Event):
     """An input failed for good, and the conversation waits for it."""
 
@@ -175,6 +210,10 @@ AnyEvent = (
     | MetadataSet
     | StateChanged
     | SessionClosed
+    | ProfileChanged
+    | HistoryTrimmed
+    | SessionDeleted
+    | FenceRaised
     | SessionBlocked
     | SessionUnblocked
 )

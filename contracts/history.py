@@ -5,7 +5,8 @@ from typing import Generic, TypeVar
 from pydantic import Field
 
 from contracts.address import Platform
-from contracts.base import Announced, Id, Timestamp
+from contracts.base import Announced, Id, Name, Timestamp
+from contracts.ids import SessionIdField
 from contracts.messages import SessionMessage
 from contracts.session import SessionStatus
 
@@ -43,5 +44,10 @@ class SessionFilter(Announced):
     account: Id | None = None
     chat: Id | None = None
     user: Id | None = Field(default=None, description="The user of the session's last address.")
-    status: SessionStatus | None = None
+    owner: Id | None = Field(default=None, description="Whose sessions.")
+    agent_id: Id | None = None
+    parent_id: SessionIdField | None = Field(default=None, description="The children of this session.")
+    tags: tuple[Name, ...] = Field(default=(), max_length=16, description="Sessions that have all of these.")
+    active_before: Timestamp | None = Field(default=None, description="Their last activity was before this.")
+    status: SessionStatus | None = Field(default=None, description="Without it: all but the deleted ones.")
     conversation_id: Id | None = None

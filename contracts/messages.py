@@ -160,4 +160,5 @@ class OutboundMessage(Contract):
     )
     message_id: Id | None = Field(default=None, description="Its id if it has one; by default the command's id.")
     author: Name | None = None
+    sent_at: Timestamp | None = Field(default=None, description="By default when it is decided.")
     content: SpokenContent

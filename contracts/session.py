@@ -1,5 +1,6 @@
 """A session's state: what its events add up to."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -8,6 +9,7 @@ from pydantic import Field, JsonValue
 from contracts.address import Address
 from contracts.base import Announced, Timestamp
 from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
+from contracts.profile import Profile
 
 RECENT_INPUTS: Final = 64
 """How many applied input ids a head carries. The log knows all of them; these spare it the question."""
@@ -28,6 +30,8 @@ class SessionStatus(StrEnum):
     """Expired and moved to the archive."""
     CLOSED = "closed"
     """Ended: by a command, a reset, or superseded by a new one."""
+    DELETED = "deleted"
+    """Taken away: no longer shown or listed. Erasing its bytes is a matter of its own."""
 
     @property
     def is_live(self) -> bool:
@@ -67,7 +71,10 @@ class SessionState(Announced):
     address: Address | None = Field(default=None, description="Where the last message came from.")
     data: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
-    message_count: int = Field(default=0, ge=0)
+    profile: Profile = Field(default=Profile())
+    message_count: int = Field(default=0, ge=0, description="Messages appended, those trimmed away included.")
+    shown_from: int = Field(default=0, ge=0, description="Messages of events before this one are no longer shown.")
+    fence: int = Field(default=0, ge=0, description="The highest fencing token seen; lower ones are refused.")
     created_at: Timestamp | None = None
     last_activity: Timestamp | None = Field(default=None, description="When the last event was committed.")
     blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")
@@ -89,3 +96,18 @@ class SessionState(Announced):
     def is_live(self) -> bool:
         """Whether there is a session that takes messages."""
         return self.generation > 0 and self.status.is_live
+
+    @property
+    def idle_at(self) -> datetime | None:
+        """When an active session becomes idle unless something happens; None if it does not."""
+        if self.status is not SessionStatus.ACTIVE or self.profile.idle_timeout is None or self.last_activity is None:
+            return None
+        return self.last_activity + timedelta(milliseconds=round(self.profile.idle_timeout * 1000))
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the session's status changes by itself next; None if it never does."""
+        if not self.is_live:
+            return None
+        deadlines = [moment for moment in (self.idle_at, self.profile.expires_at) if moment]
+        return min(deadlines, default=None)

@@ -56,6 +56,8 @@ class Action(StrEnum):
     """It finishes what is in flight and takes no more."""
     WORKER_CLOSED = "worker_closed"
     """It let go of everything."""
+    COMPONENT_FAILED = "component_failed"
+    """A part of a session system failed; it is started again."""
     WORKER_FAILED = "worker_failed"
     """It can't go on; its process should be restarted."""
     ROUND_FAILED = "round_failed"

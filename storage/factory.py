@@ -5,6 +5,7 @@ from typing import Final
 
 from contracts.errors import ConfigurationError
 from storage.connecting import mask_url
+from storage.files import FileStore
 from storage.memory import MemoryStore
 from storage.mongo import MongoStore
 from storage.options import MongoDriver, StoreOptions
@@ -13,9 +14,10 @@ from storage.sql import SqlStore
 
 StoreFactory = Callable[[str, StoreOptions], Store]
 
-_LATER: Final = ("file", "mysql", "postgresql", "redis")
+_LATER: Final = ("mysql", "postgresql", "redis")
 
 _factories: Final[dict[str, StoreFactory]] = {
+    "file": FileStore,
     "memory": lambda _url, _options: MemoryStore(),
     "mongodb": MongoStore,
     "mongodb+srv": MongoStore,
@@ -26,8 +28,9 @@ _factories: Final[dict[str, StoreFactory]] = {
 def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout: float = 30.0) -> Store:
     """Return the store at `url`, not connected yet: enter it, or await its `start`.
 
-    URLs: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `mongodb://host:port/database` (also
-    `mongodb+srv`; the database is `agentbus` if none is named), and those of `register_store`.
+    URLs: `memory://`, `file:///absolute/folder`, `file://relative/folder` (made if only it is missing),
+    `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `mongodb://host:port/database` (also `mongodb+srv`; the
+    database is `agentbus` if none is named), and those of `register_store`.
     `connect_timeout` is how many seconds `start` waits for a server that is not there yet.
     Raises ConfigurationError for a URL that no store here understands.
     """

@@ -79,12 +79,26 @@ async def _newest(
             events = reversed(_messages(session, [commit]))
             found += [(commit.version, event) for event in events if before is None or event.sequence < before]
         version = commits[-1].version - 1
+        if _trimmed(session, commits[-1]):
+            break
     return found[:count]
 
 
 def _messages(session: SessionState, commits: Iterable[Commit]) -> list[MessageAppended]:
     events = (event for commit in commits for event in commit.events)
-    return [event for event in events if isinstance(event, MessageAppended) and event.session_id == session.session_id]
+    return [
+        event
+        for event in events
+        if isinstance(event, MessageAppended)
+        and event.session_id == session.session_id
+        and event.sequence >= session.shown_from
+    ]
+
+
+def _trimmed(session: SessionState, commit: Commit) -> bool:
+    """Whether a commit, and so all before it, holds nothing of the session that is still shown."""
+    sequences = [event.sequence for event in commit.events if event.session_id == session.session_id]
+    return bool(sequences) and max(sequences) < session.shown_from
 
 
 async def _as_read(store: Store, session: SessionState, messages: Sequence[MessageAppended]) -> list[HistoryMessage]:

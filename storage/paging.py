@@ -9,10 +9,11 @@ from typing import Any, Final, Literal, TypeVar
 
 from contracts.history import Page
 from contracts.parked import ParkedInput
+from contracts.records import Record
 from contracts.session import SessionState
 from storage.port import MAX_PAGE
 
-CursorKind = Literal["sessions", "parked", "history"]
+CursorKind = Literal["sessions", "parked", "records", "history", "audit"]
 Position = tuple[datetime, str]
 """Where a page ended: the moment and the id of its last item."""
 
@@ -81,6 +82,11 @@ def sessions_page(found: Sequence[SessionState], limit: int) -> Page[SessionStat
 def parked_page(found: Sequence[ParkedInput], limit: int) -> Page[ParkedInput]:
     """Make a page of up to `limit` parked inputs; one more found says that there is a next page."""
     return _page(found, limit, lambda item: encode_cursor("parked", to_milliseconds(item.parked_at), item.parked_id))
+
+
+def records_page(found: Sequence[Record], limit: int) -> Page[Record]:
+    """Make a page of up to `limit` records; one more found says that there is a next page."""
+    return _page(found, limit, lambda item: encode_cursor("records", to_milliseconds(item.created_at), item.key))
 
 
 def _page(found: Sequence[_Item], limit: int, cursor_of: Callable[[_Item], str]) -> Page[_Item]:

@@ -1,4 +1,4 @@
-"""The store port: a log of commits per conversation, a head per session, and the parked inputs."""
+"""The store port: a log of commits per conversation, a head per session, and what is kept beside them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +13,7 @@ from contracts.history import Page, SessionFilter
 from contracts.ids import ConversationId, InputId, MessageKey, Partition, SessionId
 from contracts.members import Member, WorkerId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from contracts.records import Lock, Record, RecordKind, SessionStatistics
 from contracts.session import SessionState
 
 MAX_PAGE = 1000
@@ -124,9 +125,24 @@ class Store(ABC):
     async def list_sessions(
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
     ) -> Page[SessionState]:
-        """Return heads, latest activity first (then by session id); pages stay right while others write.
+        """Return the heads that `where` selects, latest activity first (then by session id).
 
+        Deleted ones are left out unless `where` asks for that status. Pages stay right while others write.
         Raises ValueError for a limit outside 1..MAX_PAGE or a cursor that this store did not give out.
+        """
+
+    @abstractmethod
+    async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
+        """Return up to `limit` heads whose `due_at` is at or before `before`, the earliest first (then by session id).
+
+        Raises ValueError for a limit outside 1..MAX_PAGE.
+        """
+
+    @abstractmethod
+    async def statistics(self, where: SessionFilter) -> SessionStatistics:
+        """Return figures about the sessions that `where` selects, added up by the server from their heads alone.
+
+        Deleted ones never count, even if `where` asks for that status. A session without activity lasted 0 seconds.
         """
 
     # Parked inputs
@@ -191,3 +207,53 @@ class Store(ABC):
     @abstractmethod
     async def end_trial(self, key: str) -> None:
         """Say that the input did not kill its worker: its count is forgotten. Idempotent."""
+
+    # Records
+
+    @abstractmethod
+    async def put_record(self, record: Record, *, replace: bool = True) -> bool:
+        """Keep a record; return whether it was kept.
+
+        One of the same kind and key is replaced; unless `replace` is false: then nothing changes, and this is False.
+        """
+
+    @abstractmethod
+    async def record(self, kind: RecordKind, key: str) -> Record | None:
+        """Return a record, or None."""
+
+    @abstractmethod
+    async def list_records(
+        self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[Record]:
+        """Return a group's records of a kind, the latest first (then by key). Raises ValueError as `list_sessions`."""
+
+    @abstractmethod
+    async def delete_record(self, kind: RecordKind, key: str) -> bool:
+        """Delete a record; return whether there was one."""
+
+    @abstractmethod
+    async def delete_records(self, kind: RecordKind, group: str) -> int:
+        """Delete a group's records of a kind; return how many there were."""
+
+    # Locks
+
+    @abstractmethod
+    async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
+        """Take a lock for `ttl` seconds by the store's clock; None while somebody holds it and its lease runs.
+
+        The token is higher than all given out for this name before, to anyone; releasing the lock does not change
+        that. After StoreUnavailable the lock may have been taken: nobody else gets it before that lease ends.
+        Raises ValueError for a ttl that is not above 0 or a name that is no id.
+        """
+
+    @abstractmethod
+    async def renew_lock(self, name: str, token: int, *, ttl: float) -> Lock | None:
+        """Let the lease of a lock end `ttl` seconds from now instead; None if the lock is no longer this token's.
+
+        A lease that ended is renewed as well, as long as nobody took the lock since. One that was released is not.
+        Raises ValueError for a ttl that is not above 0.
+        """
+
+    @abstractmethod
+    async def release_lock(self, name: str, token: int) -> bool:
+        """Give a lock back before its lease ends; return whether it was still this token's, as in `renew_lock`."""

@@ -7,6 +7,7 @@ from contracts.events import Commit
 from contracts.history import Page, SessionFilter
 from contracts.ids import ConversationId
 from contracts.parked import ParkedInput, ParkedStatus
+from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from storage.port import Store
 
@@ -38,6 +39,12 @@ async def iter_parked(
         lambda cursor: store.list_parked(status, conversation=conversation, limit=PAGE, cursor=cursor)
     ):
         yield parked
+
+
+async def iter_records(store: Store, kind: RecordKind, group: str) -> AsyncIterator[Record]:
+    """Yield the records of a group, the latest first."""
+    async for record in _all_pages(lambda cursor: store.list_records(kind, group, limit=PAGE, cursor=cursor)):
+        yield record
 
 
 async def _all_pages(read: Callable[[str | None], Awaitable[Page[Item]]]) -> AsyncIterator[Item]:

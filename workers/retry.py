@@ -1,5 +1,7 @@
 """The one policy by which workers wait out a store or broker that fails for the moment."""
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -26,6 +28,11 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
     It ends only by success, by cancellation, or by an error that is neither the store's nor the broker's: an input
     that was taken is not given up because of an outage. `call` must be safe to repeat.
     """
+    try:
+        return await call()  # Almost always that is all, and setting up the policy costs more than most calls.
+    except TRANSIENT as error:
+        _log.warning(Action.RETRYING, call=what, attempt=1, error=str(error))
+        await asyncio.sleep(random.uniform(0, FIRST_WAIT))
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(TRANSIENT),
         wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
@@ -39,4 +46,4 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
 
 def _say(what: str, state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    _log.warning(Action.RETRYING, call=what, attempt=state.attempt_number, error=str(error))
+    _log.warning(Action.RETRYING, call=what, attempt=state.attempt_number + 1, error=str(error))

@@ -8,6 +8,7 @@ from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, Partition, SessionId
 from contracts.members import Member, WorkerId
 from contracts.parked import ParkedId, ParkedInput
+from contracts.records import Lock, Record, RecordKind
 from contracts.session import SessionState
 from storage.port import Store, StoreInfo
 
@@ -25,6 +26,9 @@ class MemoryBase(Store):
         self._members: dict[str, dict[WorkerId, Member]] = defaultdict(dict)
         self._epochs: dict[tuple[str, Partition], int] = defaultdict(int)
         self._trials: dict[str, int] = defaultdict(int)
+        self._records: dict[tuple[RecordKind, str], Record] = {}
+        self._locks: dict[str, Lock] = {}
+        self._tokens: dict[str, int] = defaultdict(int)
 
     async def start(self) -> None:
         """Do nothing: memory is there."""

@@ -1,13 +1,16 @@
 """The heads in memory."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
+from contracts.records import SessionStatistics
 from contracts.session import SessionState
 from storage.memory.base import MemoryBase
-from storage.memory.listing import listed
+from storage.memory.listing import earliest_due, listed, matches
 from storage.paging import check_limit, listed_at, position_of, sessions_page
+from storage.statistics import statistics_of
 
 
 class MemoryHeads(MemoryBase):
@@ -30,12 +33,12 @@ class MemoryHeads(MemoryBase):
     ) -> Page[SessionState]:
         check_limit(limit)
         after = position_of("sessions", cursor)
-        matching = (head for head in self._heads.values() if _matches(head, where))
+        matching = (head for head in self._heads.values() if matches(head, where))
         found = listed(matching, lambda head: (listed_at(head), head.session_id), after)
         return sessions_page(found[: limit + 1], limit)
 
+    async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
+        return earliest_due(self._heads.values(), before, check_limit(limit))
 
-def _matches(head: SessionState, where: SessionFilter) -> bool:
-    values = head.address.model_dump() if head.address else {}
-    values |= {"status": head.status, "conversation_id": head.conversation_id}
-    return all(values.get(name) == wanted for name, wanted in where.model_dump(exclude_none=True).items())
+    async def statistics(self, where: SessionFilter) -> SessionStatistics:
+        return statistics_of(head for head in self._heads.values() if matches(head, where))

@@ -1,8 +1,11 @@
-"""Lists in the order that every store gives."""
+"""Lists in the order that every store gives, for stores that go through all there is."""
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TypeVar
 
+from contracts.history import SessionFilter
+from contracts.session import SessionState, SessionStatus
 from storage.paging import Position, to_milliseconds
 
 _Item = TypeVar("_Item")
@@ -16,3 +19,22 @@ def listed(items: Iterable[_Item], position: Callable[[_Item], Position], after:
 
     found = sorted(items, key=lambda item: key(position(item)))
     return [item for item in found if after is None or key(position(item)) > key(after)]
+
+
+def matches(head: SessionState, where: SessionFilter) -> bool:
+    """Return whether `where` selects a head."""
+    values = head.address.model_dump() if head.address else {}
+    values |= {"status": head.status, "conversation_id": head.conversation_id}
+    values |= head.profile.model_dump(include={"owner", "agent_id", "parent_id"})
+    wanted = where.model_dump(exclude_none=True, exclude={"tags"})
+    return (
+        all(values.get(name) == value for name, value in wanted.items())
+        and set(where.tags) <= set(head.profile.tags)
+        and (where.status is not None or head.status is not SessionStatus.DELETED)
+    )
+
+
+def earliest_due(heads: Iterable[SessionState], before: datetime, limit: int) -> list[SessionState]:
+    """Return up to `limit` of the heads that are due at `before`, the earliest first, then by session id."""
+    found = [(head.due_at, head.session_id, head) for head in heads if head.due_at and head.due_at <= before]
+    return [head for _, _, head in sorted(found, key=lambda one: one[:2])[:limit]]

@@ -6,12 +6,14 @@ from datetime import UTC
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
 
 from contracts.errors import StoreRejected
 from storage.connecting import connect_patiently, mask_url
-from storage.mongo.driver import Collection, Connection, connect
+from storage.mongo.driver import Collection, Connection, Document, Update, connect
 from storage.mongo.errors import store_errors, url_errors
 from storage.options import StoreOptions
+from storage.paging import Position
 from storage.port import Store, StoreInfo
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -26,6 +28,13 @@ SETTINGS: Final[dict[str, Any]] = {
 """What the client is told unless the URL says otherwise. Times in milliseconds."""
 
 BY_INPUT: Final = "by_input"
+
+
+def _listing_by(field: str, name: str) -> IndexModel:
+    """Return the index that heads of one value of a text field are listed by; those without it take no room there."""
+    keys = [(field, ASCENDING), ("listed_at", DESCENDING), ("_id", ASCENDING)]
+    return IndexModel(keys, name=name, partialFilterExpression={field: {"$gt": ""}})
+
 
 INDEXES: Final = {
     "log": [
@@ -46,6 +55,15 @@ INDEXES: Final = {
         IndexModel([("listed_at", DESCENDING), ("_id", ASCENDING)], name="by_activity"),
         IndexModel([("address.chat", ASCENDING)], name="by_chat"),
         IndexModel([("address.user", ASCENDING)], name="by_user"),
+        _listing_by("profile.owner", "by_owner"),
+        _listing_by("profile.agent_id", "by_agent"),
+        _listing_by("profile.parent_id", "by_parent"),
+        _listing_by("profile.tags", "by_tag"),
+        IndexModel(
+            [("due_at", ASCENDING), ("_id", ASCENDING)],
+            name="by_due",
+            partialFilterExpression={"due_at": {"$exists": True}},
+        ),
     ],
     "parked": [
         IndexModel([("parked_at", DESCENDING), ("_id", ASCENDING)], name="by_time"),
@@ -54,6 +72,12 @@ INDEXES: Final = {
         ),
     ],
     "members": [IndexModel([("expires_at", ASCENDING)], name="by_expiry", expireAfterSeconds=0)],
+    "records": [
+        IndexModel(
+            [("_id.k", ASCENDING), ("group", ASCENDING), ("created_at", DESCENDING), ("_id.n", ASCENDING)],
+            name="by_group",
+        )
+    ],
 }
 """The indexes of each collection."""
 
@@ -121,7 +145,28 @@ class MongoBase(Store):
     def _collection(self, name: str) -> Collection:
         return self._opened().collection(name)
 
+    async def _change(self, name: str, identity: Document | str, update: Update) -> Document:
+        """Change the document of this `_id` in the collection `name`, or insert it, and return it as it is then."""
+        with self._errors():
+            try:
+                return await self._upsert(name, identity, update)
+            except DuplicateKeyError:  # Another process inserted it for the first time: now there is one.
+                return await self._upsert(name, identity, update)
+
+    async def _upsert(self, name: str, identity: Document | str, update: Update) -> Document:
+        changed: Document = await self._collection(name).find_one_and_update(
+            {"_id": identity}, update, upsert=True, return_document=True
+        )
+        return changed
+
     def _opened(self) -> Connection:
         if self._connection is None:
             raise StoreRejected(f"{self._target} is not open: call start() first")
         return self._connection
+
+
+def later(moment: str, identity: str, after: Position) -> Document:
+    """Return what finds the documents after a position in a list: the latest first, then by id."""
+    ended, item = after
+    # The first condition says nothing more than the others, but lets the server begin there in its index.
+    return {moment: {"$lte": ended}, "$or": [{moment: {"$lt": ended}}, {moment: ended, identity: {"$gt": item}}]}

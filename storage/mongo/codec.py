@@ -1,12 +1,14 @@
 """Between contracts and documents.
 
 A commit is `{_id: {c: conversation, v: version}, epoch, at, inputs, events, targets}`; `inputs` and `targets` are left
-out when empty. A head holds the state's fields, its session id as `_id`, and `listed_at` to sort by. Keys that users
-choose (of data and metadata) are percent-encoded where `$` or `.` could be taken for MongoDB's own syntax.
+out when empty. A head holds the state's fields, its session id as `_id`, `listed_at` to sort by, and `due_at` unless it
+is None. Keys that users choose (of data, metadata, shares) are percent-encoded where `$` or `.` could be taken for
+MongoDB's own syntax. A record is `{_id: {k: kind, n: key}, group, created_at, data}`.
 A parked input holds the beginning of its `body` and the `body_size` of all of it; the rest is in pieces.
 What a later release wrote is read without the fields that this one does not know.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import bson
@@ -17,6 +19,7 @@ from contracts.events import Commit
 from contracts.ids import ConversationId, Partition
 from contracts.members import Member, WorkerId
 from contracts.parked import ParkedId, ParkedInput
+from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from storage.mongo.driver import Document
 from storage.paging import listed_at
@@ -26,7 +29,7 @@ MAX_DOCUMENT: Final = 16 * 1024 * 1024
 """Bytes that a document may have; MongoDB's limit."""
 
 MAX_VERSION: Final = bson.Int64(2**63 - 1)
-_JSON_FIELDS: Final = ("data", "metadata", "values")
+_JSON_FIELDS: Final = ("data", "metadata", "values", "shares")
 
 
 def commit_id(conversation: ConversationId, version: int) -> Document:
@@ -70,7 +73,8 @@ def to_commit(document: Document) -> Commit:
 
 def head_document(head: SessionState) -> Document:
     """Return the document of a head."""
-    return {"_id": head.session_id, "listed_at": listed_at(head)} | _escaped(head.model_dump())
+    due = {"due_at": head.due_at} if head.due_at else {}
+    return {"_id": head.session_id, "listed_at": listed_at(head)} | due | _escaped(head.model_dump())
 
 
 def to_head(document: Document) -> SessionState:
@@ -118,12 +122,37 @@ def epoch_id(group: str, partition: Partition) -> Document:
     return {"g": group, "p": partition}
 
 
+def record_id(kind: RecordKind, key: str) -> Document:
+    """Return the `_id` of a record."""
+    return {"k": kind, "n": key}
+
+
+def record_document(record: Record) -> Document:
+    """Return the document of a record."""
+    fields = _escaped(record.model_dump(exclude={"kind", "key"}))
+    return {"_id": record_id(record.kind, record.key)} | fields
+
+
+def to_record(document: Document) -> Record:
+    """Read the document of a record."""
+    identity = document["_id"]
+    return Record.model_validate(_unescaped(document) | {"kind": identity["k"], "key": identity["n"]}, extra="ignore")
+
+
 def _escaped(document: Document) -> Document:
-    return document | {name: _escape(document[name]) for name in _JSON_FIELDS if document.get(name)}
+    return _with_keys(_escape, document)
 
 
 def _unescaped(document: Document) -> Document:
-    return document | {name: _unescape(document[name]) for name in _JSON_FIELDS if document.get(name)}
+    return _with_keys(_unescape, document)
+
+
+def _with_keys(change: Callable[[Any], JsonValue], document: Document) -> Document:
+    """Return a document with the keys that users chose changed; a profile's are one level down."""
+    changed: Document = {name: change(document[name]) for name in _JSON_FIELDS if document.get(name)}
+    if profile := document.get("profile"):
+        changed["profile"] = _with_keys(change, profile)
+    return document | changed
 
 
 def _escape(value: JsonValue) -> JsonValue:

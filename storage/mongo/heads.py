@@ -1,20 +1,31 @@
 """The heads in MongoDB: the collection `heads`."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
 
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
-from contracts.session import SessionState
-from storage.mongo.base import MongoBase
+from contracts.records import SessionStatistics
+from contracts.session import SessionState, SessionStatus
+from storage.mongo.base import MongoBase, later
 from storage.mongo.codec import head_document, to_head
 from storage.mongo.driver import Document
 from storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
-from storage.paging import Position, check_limit, position_of, sessions_page
+from storage.paging import check_limit, position_of, sessions_page
+from storage.statistics import Tally, to_statistics
 
-_IN_ADDRESS = frozenset({"platform", "account", "chat", "user"})
+_PLACES: Final = {name: f"address.{name}" for name in ("platform", "account", "chat", "user")} | {
+    name: f"profile.{name}" for name in ("owner", "agent_id", "parent_id")
+}
+"""Where a head has the fields of a filter that are not its own."""
+
+_NOT_DELETED: Final = {"status": {"$ne": SessionStatus.DELETED}}
+# The same as `storage.statistics.lasted_ms`: null, from a moment that is missing, is less than 0.
+_LASTED: Final = {"lasted": {"$sum": {"$max": [0, {"$subtract": ["$last_activity", "$created_at"]}]}}}
 
 
 class MongoHeads(MongoBase):
@@ -51,24 +62,38 @@ class MongoHeads(MongoBase):
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
     ) -> Page[SessionState]:
         check_limit(limit)
-        query: Document = {
-            f"address.{name}" if name in _IN_ADDRESS else name: wanted
-            for name, wanted in where.model_dump(exclude_none=True).items()
-        }
+        query = _selected(where)
+        if where.status is None:
+            query |= _NOT_DELETED
         if after := position_of("sessions", cursor):
-            query |= _later(after)
+            query |= later("listed_at", "_id", after)
         found = self._collection("heads").find(query).sort([("listed_at", -1), ("_id", 1)]).limit(limit + 1)
         with self._errors():
             return sessions_page([to_head(document) for document in await found.to_list(None)], limit)
 
+    async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
+        found = self._collection("heads").find({"due_at": {"$lte": before}})
+        with self._errors():
+            heads = await found.sort([("due_at", 1), ("_id", 1)]).limit(check_limit(limit)).to_list(None)
+        return [to_head(document) for document in heads]
+
+    async def statistics(self, where: SessionFilter) -> SessionStatistics:
+        pipeline: list[Document] = [
+            {"$match": {"$and": [_selected(where), _NOT_DELETED]}},
+            {"$group": {"_id": "$status", "count": {"$sum": 1}, "messages": {"$sum": "$message_count"}} | _LASTED},
+        ]
+        with self._errors():
+            found = await self._opened().aggregate("heads", pipeline)
+        return to_statistics(
+            Tally(SessionStatus(one["_id"]), one["count"], one["messages"], one["lasted"]) for one in found
+        )
+
+
+def _selected(where: SessionFilter) -> Document:
+    fields = where.model_dump(exclude_none=True, exclude={"tags"})
+    query: Document = {_PLACES.get(name, name): wanted for name, wanted in fields.items()}
+    return query | ({"profile.tags": {"$all": list(where.tags)}} if where.tags else {})
+
 
 def _unless_newer(head: SessionState) -> Document:
     return {"_id": head.session_id, "version": {"$lte": head.version}}
-
-
-def _later(after: Position) -> Document:
-    moment, session = after
-    return {
-        "listed_at": {"$lte": moment},
-        "$or": [{"listed_at": {"$lt": moment}}, {"listed_at": moment, "_id": {"$gt": session}}],
-    }

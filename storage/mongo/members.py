@@ -3,7 +3,6 @@
 from typing import Final
 
 from bson import MaxKey
-from pymongo.errors import DuplicateKeyError
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
@@ -49,15 +48,3 @@ class MongoMembers(MongoBase):
     async def end_trial(self, key: str) -> None:
         with self._errors():
             await self._collection("trials").delete_one({"_id": key})
-
-    async def _change(self, name: str, identity: Document | str, update: Document | list[Document]) -> Document:
-        """Change the document of this `_id`, or insert it, and return it as it is then."""
-        with self._errors():
-            try:
-                return await self._upsert(name, identity, update)
-            except DuplicateKeyError:  # Another process inserted it for the first time: now there is one.
-                return await self._upsert(name, identity, update)
-
-    async def _upsert(self, name: str, identity: Document | str, update: Document | list[Document]) -> Document:
-        collection = self._collection(name)
-        return await collection.find_one_and_update({"_id": identity}, update, upsert=True, return_document=True)

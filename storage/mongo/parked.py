@@ -9,10 +9,10 @@ from contracts.errors import StoreRejected
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.mongo.base import MongoBase
+from storage.mongo.base import MongoBase, later
 from storage.mongo.codec import parked_document, piece_id, to_parked
 from storage.mongo.driver import Document
-from storage.paging import Position, check_limit, parked_page, position_of
+from storage.paging import check_limit, parked_page, position_of
 from storage.port import LISTED_BODY
 
 PIECE: Final = 8 * 1024 * 1024
@@ -85,7 +85,7 @@ class MongoParked(MongoBase):
         if conversation is not None:
             query["conversation_id"] = conversation
         if after := position_of("parked", cursor):
-            query |= _later(after)
+            query |= later("parked_at", "_id", after)
         found = self._collection("parked").find(query).sort([("parked_at", -1), ("_id", 1)]).limit(limit + 1)
         with self._errors():
             return parked_page([to_parked(document) for document in await found.to_list(None)], limit)
@@ -94,11 +94,3 @@ class MongoParked(MongoBase):
         with self._errors():
             result = await self._collection("parked").update_one({"_id": parked_id}, {"$set": {"status": status}})
         return bool(result.matched_count)
-
-
-def _later(after: Position) -> Document:
-    moment, parked_id = after
-    return {
-        "parked_at": {"$lte": moment},
-        "$or": [{"parked_at": {"$lt": moment}}, {"parked_at": moment, "_id": {"$gt": parked_id}}],
-    }

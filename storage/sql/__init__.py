@@ -1,12 +1,14 @@
 """The SQL store: SQLite today; the schema and the statements are portable."""
 
 from storage.sql.heads import SqlHeads
+from storage.sql.locks import SqlLocks
 from storage.sql.log import SqlLog
 from storage.sql.members import SqlMembers
 from storage.sql.parked import SqlParked
+from storage.sql.records import SqlRecords
 
 __all__ = ["SqlStore"]
 
 
-class SqlStore(SqlLog, SqlHeads, SqlParked, SqlMembers):
+class SqlStore(SqlLog, SqlHeads, SqlParked, SqlMembers, SqlRecords, SqlLocks):
     """Keeps conversations in a SQL database."""

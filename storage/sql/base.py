@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import literal_column, select
+from sqlalchemy import Column, ColumnElement, and_, literal_column, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from contracts.errors import ConfigurationError, StoreRejected
 from storage.connecting import connect_patiently
 from storage.options import StoreOptions
+from storage.paging import Position, to_milliseconds
 from storage.port import Store, StoreInfo
 from storage.sql import sqlite
 from storage.sql.errors import store_errors
@@ -87,3 +88,10 @@ class SqlBase(Store):
         if self._engine is None:
             raise StoreRejected(f"{self._target} is not open: call start() first")
         return self._engine
+
+
+def later(moment: Column[int], identity: Column[str], after: Position) -> ColumnElement[bool]:
+    """Return what holds for the rows after a position in a list: the latest first, then by id."""
+    ended = to_milliseconds(after[0])
+    # The first condition says nothing more than the others, but lets the database begin there in its index.
+    return and_(moment <= ended, or_(moment < ended, and_(moment == ended, identity > after[1])))

@@ -8,8 +8,10 @@ from sqlalchemy import RowMapping
 from contracts.events import Commit
 from contracts.members import Member
 from contracts.parked import ParkedInput
+from contracts.records import Record
 from contracts.session import SessionState
 from storage.paging import from_milliseconds, listed_at, to_milliseconds
+from storage.statistics import lasted_ms
 
 Row = dict[str, Any]
 _PARKED_COLUMNS = frozenset({"parked_id", "conversation_id", "status", "attempts", "body"})
@@ -40,7 +42,7 @@ def amendment_rows(commit: Commit) -> list[Row]:
 
 def head_row(head: SessionState) -> Row:
     """Return the row of `heads`."""
-    address = head.address
+    address, profile = head.address, head.profile
     return {
         "session_id": head.session_id,
         "conversation_id": head.conversation_id,
@@ -51,9 +53,21 @@ def head_row(head: SessionState) -> Row:
         "account": address.account if address else None,
         "chat": address.chat if address else None,
         "user": address.user if address else None,
+        "owner": profile.owner,
+        "agent_id": profile.agent_id,
+        "parent_id": profile.parent_id,
+        "tags": json.dumps([tag_item(tag) for tag in profile.tags]) if profile.tags else None,
+        "due_at": to_milliseconds(head.due_at) if head.due_at else None,
         "listed_at": to_milliseconds(listed_at(head)),
+        "message_count": head.message_count,
+        "lasted_ms": lasted_ms(head),
         "body": head.model_dump_json(),
     }
+
+
+def tag_item(tag: str) -> str:
+    """Return what stands for a tag in the list of `heads`: its JSON, as SQLite cuts texts in JSON off at a NUL."""
+    return json.dumps(tag)
 
 
 def parked_row(parked: ParkedInput) -> Row:
@@ -79,6 +93,17 @@ def member_row(group: str, member: Member, seen_at: int) -> Row:
     }
 
 
+def record_row(record: Record) -> Row:
+    """Return the row of `records`."""
+    return {
+        "kind": record.kind.value,
+        "key": record.key,
+        "group": record.group,
+        "created_at": to_milliseconds(record.created_at),
+        "body": record.model_dump_json(),
+    }
+
+
 def to_commit(body: str) -> Commit:
     """Read the body of a row of `commits`."""
     return Commit.model_validate_json(body, extra="ignore")
@@ -99,3 +124,8 @@ def to_member(row: RowMapping) -> Member:
     """Read a row of `members`."""
     columns = {"worker_id": row["worker_id"], "seen_at": from_milliseconds(row["seen_at"])}
     return Member.model_validate(json.loads(row["body"]) | columns, extra="ignore")
+
+
+def to_record(body: str) -> Record:
+    """Read the body of a row of `records`."""
+    return Record.model_validate_json(body, extra="ignore")

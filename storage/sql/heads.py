@@ -1,21 +1,25 @@
 """The heads in SQL."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.history import Page, SessionFilter
 from contracts.ids import ConversationId, SessionId
-from contracts.session import SessionState
+from contracts.records import SessionStatistics
+from contracts.session import SessionState, SessionStatus
 from storage.chunks import chunks
-from storage.paging import Position, check_limit, position_of, sessions_page, to_milliseconds
-from storage.sql.base import CHUNK, SqlBase
-from storage.sql.codec import head_row, to_head
+from storage.paging import check_limit, position_of, sessions_page, to_milliseconds
+from storage.sql.base import CHUNK, SqlBase, later
+from storage.sql.codec import head_row, tag_item, to_head
 from storage.sql.schema import heads as table
+from storage.statistics import Tally, to_statistics
 
+_NOT_DELETED: Final = table.c.status != SessionStatus.DELETED.value
 _REPLACE: Final = update(table).where(table.c.session_id == bindparam("key"), table.c.version <= bindparam("newer"))
 
 
@@ -46,13 +50,31 @@ class SqlHeads(SqlBase):
     ) -> Page[SessionState]:
         check_limit(limit)
         query = select(table.c.body).order_by(table.c.listed_at.desc(), table.c.session_id).limit(limit + 1)
-        for name, wanted in where.model_dump(mode="json", exclude_none=True).items():
-            query = query.where(table.c[name] == wanted)
+        query = query.where(*_conditions(where))
+        if where.status is None:
+            query = query.where(_NOT_DELETED)
         if after := position_of("sessions", cursor):
-            query = query.where(_later(after))
+            query = query.where(later(table.c.listed_at, table.c.session_id, after))
         async with self._reading() as connection:
             found = [to_head(body) for body in await connection.scalars(query)]
         return sessions_page(found, limit)
+
+    async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
+        query = (
+            select(table.c.body)
+            .where(table.c.due_at <= to_milliseconds(before))
+            .order_by(table.c.due_at, table.c.session_id)
+            .limit(check_limit(limit))
+        )
+        async with self._reading() as connection:
+            return [to_head(body) for body in await connection.scalars(query)]
+
+    async def statistics(self, where: SessionFilter) -> SessionStatistics:
+        sums = (func.count(), func.sum(table.c.message_count), func.sum(table.c.lasted_ms))
+        query = select(table.c.status, *sums).where(*_conditions(where), _NOT_DELETED).group_by(table.c.status)
+        async with self._reading() as connection:
+            found = await connection.execute(query)
+            return to_statistics(Tally(SessionStatus(status), *counted) for status, *counted in found)
 
 
 async def latest_heads(
@@ -86,6 +108,11 @@ async def _write(connection: AsyncConnection, heads: Sequence[SessionState]) -> 
         )
 
 
-def _later(after: Position) -> ColumnElement[bool]:
-    moment = to_milliseconds(after[0])
-    return or_(table.c.listed_at < moment, and_(table.c.listed_at == moment, table.c.session_id > after[1]))
+def _conditions(where: SessionFilter) -> list[ColumnElement[bool]]:
+    fields = where.model_dump(mode="json", exclude_none=True, exclude={"tags"})
+    return [table.c[name] == wanted for name, wanted in fields.items()] + [_has_tag(tag) for tag in where.tags]
+
+
+def _has_tag(tag: str) -> ColumnElement[bool]:
+    tags = func.json_each(table.c.tags).table_valued("value")
+    return exists().select_from(tags).where(tags.c.value == tag_item(tag))

@@ -2,15 +2,15 @@
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.paging import Position, check_limit, parked_page, position_of, to_milliseconds
+from storage.paging import check_limit, parked_page, position_of
 from storage.port import LISTED_BODY
-from storage.sql.base import SqlBase
+from storage.sql.base import SqlBase, later
 from storage.sql.codec import parked_row, to_parked
 from storage.sql.schema import parked as table
 
@@ -59,7 +59,7 @@ class SqlParked(SqlBase):
         if conversation is not None:
             query = query.where(table.c.conversation_id == conversation)
         if after := position_of("parked", cursor):
-            query = query.where(_later(after))
+            query = query.where(later(table.c.parked_at, table.c.parked_id, after))
         async with self._reading() as connection:
             found = [to_parked(row) for row in (await connection.execute(query)).mappings()]
         return parked_page(found, limit)
@@ -68,8 +68,3 @@ class SqlParked(SqlBase):
         change = update(table).where(table.c.parked_id == parked_id).values(status=status.value)
         async with self._writing() as connection:
             return bool((await connection.execute(change)).rowcount)
-
-
-def _later(after: Position) -> ColumnElement[bool]:
-    moment = to_milliseconds(after[0])
-    return or_(table.c.parked_at < moment, and_(table.c.parked_at == moment, table.c.parked_id > after[1]))

@@ -49,11 +49,22 @@ heads = Table(
     Column("account", _Id),
     Column("chat", _Id, index=True),
     Column("user", _Id, index=True),
+    Column("owner", _Id),
+    Column("agent_id", _Id),
+    Column("parent_id", _Id),
+    Column("tags", _Json),
+    Column("due_at", BigInteger),
     Column("listed_at", BigInteger, nullable=False),
+    Column("message_count", Integer, nullable=False),
+    Column("lasted_ms", BigInteger, nullable=False),
     Column("body", _Json, nullable=False),
     Index("heads_by_conversation", "conversation_id", "generation"),
+    Index("heads_by_due", "due_at", "session_id"),
 )
 Index("heads_by_activity", heads.c.listed_at.desc(), heads.c.session_id)
+Index("heads_by_owner", heads.c.owner, heads.c.listed_at.desc(), heads.c.session_id)
+Index("heads_by_agent", heads.c.agent_id, heads.c.listed_at.desc(), heads.c.session_id)
+Index("heads_by_parent", heads.c.parent_id, heads.c.listed_at.desc(), heads.c.session_id)
 
 parked = Table(
     "parked",
@@ -91,4 +102,23 @@ trials = Table(
     metadata,
     Column("key", _Id, primary_key=True),
     Column("count", Integer, nullable=False),
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("key", _Id, primary_key=True),
+    Column("group", _Id, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("body", _Json, nullable=False),
+)
+Index("records_by_group", records.c.kind, records.c.group, records.c.created_at.desc(), records.c.key)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("name", _Id, primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
 )

@@ -13,7 +13,7 @@ from contracts.errors import ConfigurationError, StoreRejected
 WRITES: Final = {"agentbus_writes": True}
 """Execution options of a connection that is going to write."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """The version of the tables, kept in the file. A new file has 0."""
 
 PRAGMAS: Final = (

@@ -5,6 +5,9 @@ from typing import Any
 
 from sqlalchemy import text
 
+from contracts.members import Member
+from storage.files import FileStore
+from storage.files.layout import file_name
 from storage.memory import MemoryStore
 from storage.mongo import MongoStore
 from storage.port import Store
@@ -18,6 +21,12 @@ async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> 
             members: dict[Any, Any] = store._members[group]
             seen_at = members[name].seen_at - timedelta(seconds=seconds)
             members[name] = members[name].model_copy(update={"seen_at": seen_at})
+        case FileStore():
+            path = store._layout.members / file_name(group) / f"{file_name(name)}.json"
+            member = Member.model_validate_json(path.read_bytes())
+            assert member.seen_at is not None
+            earlier_at = member.seen_at - timedelta(seconds=seconds)
+            path.write_text(member.model_copy(update={"seen_at": earlier_at}).model_dump_json())
         case SqlStore():
             aged = text('UPDATE members SET seen_at = seen_at - :ms WHERE "group" = :group AND worker_id = :name')
             async with store._writing() as connection:

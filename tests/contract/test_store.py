@@ -7,19 +7,35 @@ import pytest
 
 from storage.factory import open_store
 from storage.port import Store
+from tests.contract.store_listing_suite import DurableStoreListingSuite, StoreListingSuite
+from tests.contract.store_locks_suite import DurableStoreLocksSuite, StoreLocksSuite
 from tests.contract.store_parked_suite import StoreParkedSuite
+from tests.contract.store_records_suite import DurableStoreRecordsSuite, StoreRecordsSuite
 from tests.contract.store_suite import DurableStoreSuite, StoreSuite
 from tests.contract.store_workers_suite import DurableStoreWorkersSuite, StoreWorkersSuite
 
 
-class TestMemory(StoreSuite, StoreParkedSuite, StoreWorkersSuite):
+class _Durable(
+    DurableStoreSuite,
+    DurableStoreListingSuite,
+    StoreParkedSuite,
+    DurableStoreWorkersSuite,
+    DurableStoreRecordsSuite,
+    DurableStoreLocksSuite,
+):
+    """All that a store must do which outlives its process."""
+
+
+class TestMemory(
+    StoreSuite, StoreListingSuite, StoreParkedSuite, StoreWorkersSuite, StoreRecordsSuite, StoreLocksSuite
+):
     @pytest.fixture
     async def store(self) -> AsyncIterator[Store]:
         async with open_store("memory://") as store:
             yield store
 
 
-class TestSqlite(DurableStoreSuite, StoreParkedSuite, DurableStoreWorkersSuite):
+class TestSqlite(_Durable):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
         async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
@@ -31,7 +47,19 @@ class TestSqlite(DurableStoreSuite, StoreParkedSuite, DurableStoreWorkersSuite):
             yield store
 
 
-class TestMongoThroughMotor(DurableStoreSuite, StoreParkedSuite, DurableStoreWorkersSuite):
+class TestFiles(_Durable):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
+        async with open_store(f"file://{tmp_path}/store") as store:
+            yield store
+
+    @pytest.fixture
+    async def reopened(self, tmp_path: Path) -> AsyncIterator[Store]:
+        async with open_store(f"file://{tmp_path}/store") as store:
+            yield store
+
+
+class TestMongoThroughMotor(_Durable):
     @pytest.fixture
     async def store(self, mongo_url: str) -> AsyncIterator[Store]:
         async with open_store(mongo_url, mongo_driver="motor") as store:
@@ -43,7 +71,7 @@ class TestMongoThroughMotor(DurableStoreSuite, StoreParkedSuite, DurableStoreWor
             yield store
 
 
-class TestMongoThroughPyMongo(DurableStoreSuite, StoreParkedSuite, DurableStoreWorkersSuite):
+class TestMongoThroughPyMongo(_Durable):
     @pytest.fixture
     async def store(self, mongo_url: str) -> AsyncIterator[Store]:
         async with open_store(mongo_url, mongo_driver="pymongo") as store:

@@ -192,13 +192,18 @@ async def test_sqlite_that_stays_locked_is_not_waited_for_forever(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis://:s3cret@host", "redis:// stores come in a later release; now there are memory://, mongodb://"),
+        (
+            "redis://:s3cret@host",
+            "redis:// stores come in a later release; now there are file://, memory://, mongodb://",
+        ),
         ("mysql://ann:s3cret@host/db", "later release"),
         ("postgresql://host/db", "later release"),
-        ("file:///tmp/x", "later release"),
-        ("oracle://ann:s3cret@host", r"no store is known for oracle://ann:\*\*\*@host: schemes are memory://"),
-        ("nonsense", "schemes are memory://"),
-        ("", "schemes are memory://"),
+        ("file://", "is like file:///absolute/folder"),
+        ("file:///store?option=1", "is like file:///absolute/folder"),
+        ("file:///store%00", "is like file:///absolute/folder"),
+        ("oracle://ann:s3cret@host", r"no store is known for oracle://ann:\*\*\*@host: schemes are file://"),
+        ("nonsense", "schemes are file://"),
+        ("", "schemes are file://"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
         ("sqlite://store.db", "names a host"),

@@ -18,7 +18,7 @@ from storage.port import Store
 from tests.builders import a_commit, a_conversation, a_head, a_member, a_parked, appended, data_set
 
 HOUR: Final = 3600.0
-FREE: Final = {"_id", "data", "metadata", "values"}
+FREE: Final = {"_id", "data", "metadata", "values", "shares"}
 """Fields that are an identity, or whose keys users choose: nothing may be added to them."""
 
 JSON_COLUMNS: Final = {"commits": "body", "heads": "body", "parked": "details", "members": "body"}
@@ -41,6 +41,12 @@ def rewrite_sqlite(place: Path) -> None:
             for row_id, text in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():  # noqa: S608 - constants
                 document = json.dumps(from_later_release(json.loads(text)))
                 connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (document, row_id))  # noqa: S608 - the same
+
+
+def rewrite_files(folder: Path) -> None:
+    for path in folder.rglob("*.json"):
+        if not path.is_symlink():
+            path.write_text(json.dumps(from_later_release(json.loads(path.read_text("utf-8")))))
 
 
 def rewrite_mongo(url: str) -> None:
@@ -82,6 +88,11 @@ async def check(store: Store, rewrite: Callable[[], None]) -> None:
 async def test_sqlite_reads_what_a_later_release_wrote(tmp_path: Path) -> None:
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         await check(store, lambda: rewrite_sqlite(tmp_path / "store.db"))
+
+
+async def test_file_store_reads_what_a_later_release_wrote(tmp_path: Path) -> None:
+    async with open_store(f"file://{tmp_path}/store") as store:
+        await check(store, lambda: rewrite_files(tmp_path / "store"))
 
 
 @pytest.mark.parametrize("driver", get_args(MongoDriver))

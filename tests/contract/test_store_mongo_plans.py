@@ -8,11 +8,20 @@ from bson import MaxKey
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from contracts.ids import SessionId
+from contracts.profile import Profile
 from storage.factory import open_store
-from storage.mongo.codec import commit_id
-from tests.builders import a_commit, a_conversation, a_head, data_set, deleted
+from storage.mongo.base import later
+from storage.mongo.codec import commit_id, head_document
+from tests.builders import NOON, a_commit, a_conversation, a_head, data_set, deleted
+from tests.contract.store_listing_suite import a_session
+from tests.contract.store_records_suite import a_record
 
 Document = dict[str, Any]
+
+LATEST = [("listed_at", -1), ("_id", 1)]
+PARENT = SessionId(f"{a_conversation('parent')}.1")
+NEXT_PAGE = later("listed_at", "_id", (NOON, ""))
 
 
 @pytest.fixture
@@ -22,6 +31,9 @@ async def database(mongo_url: str) -> AsyncIterator[Any]:
         for version in range(1, 30):
             await store.append([a_commit(one, version, events=[deleted(one, version, "m")] if version % 2 else [])])
         await store.save_heads([a_head(one, version=29)])
+        profile = Profile(owner="ann", agent_id="agent", parent_id=PARENT, tags=("a", "b"), expires_at=NOON)
+        await store.save_heads([a_session(profile=profile, active=n) for n in range(30)])
+        await store.put_record(a_record())
     client: MongoClient[Document] = MongoClient(mongo_url, tz_aware=True)
     yield client.get_default_database()
     client.close()
@@ -64,7 +76,42 @@ def test_inputs_and_targets_use_their_index(database: Any) -> None:
 
 
 def test_listing_walks_along_the_index(database: Any) -> None:
-    assert _plan(database.heads, {}, [("listed_at", -1), ("_id", 1)]) == {"by_activity"}
+    assert _plan(database.heads, {}, LATEST) == {"by_activity"}
+    assert _plan(database.heads, {"status": {"$ne": "deleted"}} | NEXT_PAGE, LATEST) == {"by_activity"}
+
+
+@pytest.mark.parametrize("page", [{}, NEXT_PAGE])
+@pytest.mark.parametrize(
+    ("index", "wanted"),
+    [
+        ("by_owner", {"profile.owner": "ann"}),
+        ("by_agent", {"profile.agent_id": "agent"}),
+        ("by_parent", {"profile.parent_id": PARENT}),
+        ("by_tag", {"profile.tags": {"$all": ["b"]}}),
+        ("by_tag", {"profile.tags": {"$all": ["b", "a"]}}),
+    ],
+)
+def test_listing_by_profile_walks_along_its_index(database: Any, index: str, wanted: Document, page: Document) -> None:
+    assert _plan(database.heads, wanted | {"status": {"$ne": "deleted"}} | page, LATEST) == {index}
+
+
+def test_what_is_due_walks_along_its_index(database: Any) -> None:
+    assert _plan(database.heads, {"due_at": {"$lte": NOON}}, [("due_at", 1), ("_id", 1)]) == {"by_due"}
+
+
+def test_heads_without_a_profile_take_no_room_in_its_indexes(database: Any) -> None:
+    head = a_head(a_conversation())
+    assert "due_at" not in head_document(head)
+
+    keys = {name: database.heads.count_documents({}, hint=name) for name in ("by_activity", "by_owner", "by_due")}
+
+    assert keys == {"by_activity": 31, "by_owner": 30, "by_due": 30}
+
+
+def test_listing_a_group_of_records_walks_along_the_index(database: Any) -> None:
+    group = {"_id.k": "checkpoint", "group": "group"}
+
+    assert _plan(database.records, group, [("created_at", -1), ("_id.n", 1)]) == {"by_group"}
 
 
 def test_listing_what_is_parked_walks_along_the_index(database: Any) -> None:

@@ -2,22 +2,35 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given as over
 from hypothesis import strategies as st
 
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
+    ApplyDeadlines,
     ChangeState,
     CloseSession,
     CreateSession,
+    DeleteMessage,
+    DeleteSession,
+    EditMessage,
+    ExtendSession,
+    FieldChanges,
+    RefreshSession,
     ResetSession,
     SetData,
     SetMetadata,
+    SetVisibility,
+    ShareSession,
+    TrimHistory,
+    UnblockSession,
+    UpdateSession,
 )
-from contracts.errors import Refused
-from contracts.events import Commit
-from contracts.ids import InputId
+from contracts.errors import AccessDenied, Refused
+from contracts.events import Commit, SessionStarted
+from contracts.ids import InputId, session_id_for
 from contracts.messages import (
     DeleteContent,
     EditContent,
@@ -26,8 +39,10 @@ from contracts.messages import (
     ReactionContent,
     TextContent,
 )
+from contracts.profile import Permission, Profile, ProfileChanges, Visibility
 from contracts.session import SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, message
+from workers.domain.access import Right, right_of
 from workers.domain.decide import Input, decide
 from workers.domain.evolve import heads_after, replay
 
@@ -40,17 +55,72 @@ contents = st.one_of(
     st.builds(ReactionContent, target=st.sampled_from("123"), reaction=st.sampled_from("👍👎"), removed=st.booleans()),
 )
 inbound = st.builds(lambda content: message(content=content), contents)
-commands: st.SearchStrategy[AnyCommand] = st.one_of(
-    st.builds(CreateSession, keep_live=st.booleans(), data=values),
-    st.builds(AppendMessage, message=st.just(OutboundMessage(content=TextContent(text="ok")))),
+outbound = st.builds(OutboundMessage, content=st.just(TextContent(text="ok")))
+users = st.sampled_from(["ada", "bob", "eve"])
+seconds = st.sampled_from([0.5, 1, 3, 10])
+moments = seconds.map(lambda later: NOW + timedelta(seconds=later))
+fields = st.builds(
+    FieldChanges, values=values, remove=removals, replace=st.booleans(), expected=values | st.just({}), absent=removals
+)
+profiles = st.builds(
+    Profile,
+    owner=st.none() | users,
+    visibility=st.sampled_from(Visibility),
+    shares=st.dictionaries(users, st.sampled_from(Permission), max_size=2),
+    expires_at=st.none() | moments,
+    lifetime=st.none() | seconds,
+    idle_timeout=st.none() | seconds,
+)
+profile_changes = st.just(ProfileChanges()) | st.builds(
+    ProfileChanges,
+    tags=st.none() | st.just(("tag",)),
+    expires_at=st.none() | moments,
+    idle_timeout=st.none() | seconds,
+    clear=st.sampled_from([(), ("expires_at", "lifetime"), ("idle_timeout",)]),
+)
+statuses = st.sampled_from(SessionStatus)
+kinds_of_commands: st.SearchStrategy[AnyCommand] = st.one_of(
+    st.builds(CreateSession, keep_live=st.booleans(), data=values, profile=profiles),
+    st.builds(AppendMessage, message=outbound),
+    st.builds(EditMessage, target=st.just("1"), text=st.text(max_size=8)),
+    st.builds(DeleteMessage, target=st.just("1")),
     st.builds(SetData, values=values, remove=removals),
     st.builds(SetMetadata, values=values, remove=removals),
+    st.builds(
+        UpdateSession,
+        data=fields,
+        metadata=fields,
+        profile=profile_changes,
+        status=st.none() | statuses,
+        messages=st.lists(outbound, max_size=2).map(tuple),
+    ),
+    st.builds(ShareSession, user=users, permission=st.none() | st.sampled_from(Permission)),
+    st.builds(SetVisibility, visibility=st.sampled_from(Visibility)),
+    st.builds(ExtendSession, seconds=st.none() | seconds, until=st.none() | moments),
+    st.builds(RefreshSession),
+    st.builds(TrimHistory, before=st.integers(1, 20)),
+    st.builds(DeleteSession),
+    st.builds(ApplyDeadlines),
     st.builds(ResetSession),
     st.builds(CloseSession),
-    st.builds(ChangeState, status=st.sampled_from(SessionStatus)),
+    st.builds(ChangeState, status=statuses),
+    st.builds(UnblockSession),
 )
-payloads: st.SearchStrategy[InboundMessage | AnyCommand] = st.one_of(inbound, commands)
-steps = st.lists(payloads, max_size=30)
+# Most are done by AgentBus itself, for the current session and without a lock: otherwise most would be refused.
+sessions = st.sampled_from([None] * 9 + [session_id_for(CONVERSATION, number) for number in (1, 2, 3)])
+actors = st.sampled_from([None] * 6 + ["ada", "ada", "bob", "eve"])
+fences = st.sampled_from([None] * 9 + [1, 2, 3])
+commands: st.SearchStrategy[AnyCommand] = st.builds(
+    lambda command, session, actor, fence: command.model_copy(
+        update={"session_id": session, "actor": actor, "fence": fence}
+    ),
+    kinds_of_commands,
+    sessions,
+    actors,
+    fences,
+)
+payloads: st.SearchStrategy[InboundMessage | AnyCommand] = st.one_of(inbound, commands, commands)
+steps = st.lists(payloads, max_size=30) | st.lists(payloads, min_size=15, max_size=30)
 
 
 def run(payloads: list[InboundMessage | AnyCommand]) -> tuple[SessionState, list[Commit], list[SessionState]]:
@@ -127,3 +197,45 @@ def test_every_session_but_the_last_has_ended_and_its_head_says_so(
 def test_heads_survive_the_wire(payloads: list[InboundMessage | AnyCommand]) -> None:
     for head in run(payloads)[2]:
         assert SessionState.model_validate_json(head.model_dump_json()) == head
+
+
+@over(steps)
+def test_whoever_changed_a_session_had_the_right_to(payloads: list[InboundMessage | AnyCommand]) -> None:
+    _, log, _ = run(payloads)
+    before = SessionState.empty(CONVERSATION)
+    for commit in log:
+        for actor in {event.actor for event in commit.events if event.actor}:
+            began_there = isinstance(commit.events[0], SessionStarted) and not before.is_live
+            assert began_there or right_of(before.profile, actor) >= Right.WRITE
+        before = replay(before, [commit])
+
+
+@over(steps, commands)
+def test_a_user_without_right_changes_nothing(payloads: list[InboundMessage | AnyCommand], command: AnyCommand) -> None:
+    """Nobody ever gives mallory a right; all that is left is to start a session, for mallory, where none is live."""
+    state, _, _ = run(payloads)
+    given = Input(InputId("mallory"), command.model_copy(update={"actor": "mallory"}))
+    now = NOW + timedelta(seconds=len(payloads))
+    if isinstance(command, CreateSession) and not state.is_live and command.profile.owner is None:
+        started, *_ = decide(state, given, now)
+        assert isinstance(started, SessionStarted)
+        assert started.profile.owner == "mallory"
+    else:
+        with pytest.raises(AccessDenied):
+            decide(state, given, now)
+
+
+@over(steps)
+def test_fences_and_trims_never_go_back_and_the_deleted_keep_nothing(
+    payloads: list[InboundMessage | AnyCommand],
+) -> None:
+    before = SessionState.empty(CONVERSATION)
+    for head in run(payloads)[2]:
+        assert head.fence >= before.fence
+        if head.generation == before.generation:
+            assert head.shown_from >= before.shown_from
+            assert not (before.status is SessionStatus.DELETED and head.is_live)
+        if head.status is SessionStatus.DELETED:
+            assert (head.data, head.metadata) == ({}, {})
+        assert head.shown_from <= head.sequence + 1
+        before = head

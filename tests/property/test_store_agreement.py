@@ -17,10 +17,23 @@ from contracts.history import SessionFilter
 from contracts.ids import InputId, Partition
 from contracts.members import Member, WorkerId
 from contracts.parked import ParkedStatus
+from contracts.profile import Profile
+from contracts.records import Record, RecordKind
 from contracts.session import SessionStatus
 from storage.factory import open_store
 from storage.port import Store
-from tests.builders import a_commit, a_conversation, a_head, a_key, a_member, a_parked, an_address, appended, edited
+from tests.builders import (
+    a_commit,
+    a_conversation,
+    a_head,
+    a_key,
+    a_member,
+    a_moment,
+    a_parked,
+    an_address,
+    appended,
+    edited,
+)
 
 NAMES = ("one", "two")
 
@@ -38,6 +51,10 @@ json_values = st.dictionaries(
     max_size=3,
 )
 
+owners = st.sampled_from(["ann", "Ann"])
+tags = st.lists(st.sampled_from(["x", "$x.y"]), max_size=2).map(tuple)
+profiles = st.builds(Profile, owner=st.none() | owners, tags=tags)
+record_keys = st.sampled_from(["k", "K", "$k.😀"])
 workers = st.sampled_from(["w", "W", "$w"])
 
 HOUR = 3600.0
@@ -94,9 +111,18 @@ class StoresAgree(RuleBasedStateMachine):
         active=st.integers(-3, 3),
         status=st.sampled_from(SessionStatus),
         data=json_values,
+        profile=profiles,
     )
     def save_head(
-        self, *, name: str, generation: int, version: int, active: int, status: SessionStatus, data: dict[str, Any]
+        self,
+        *,
+        name: str,
+        generation: int,
+        version: int,
+        active: int,
+        status: SessionStatus,
+        data: dict[str, Any],
+        profile: Profile,
     ) -> None:
         head = a_head(
             self.ids[name],
@@ -106,7 +132,7 @@ class StoresAgree(RuleBasedStateMachine):
             status=status,
             data=data,
             address=self.address,
-        )
+        ).model_copy(update={"profile": profile, "message_count": version})
         self.same(lambda store: store.save_heads([head]))
 
     @rule(
@@ -133,9 +159,11 @@ class StoresAgree(RuleBasedStateMachine):
     def read_log(self, name: str, first: int, last: int | None, limit: int, newest: bool) -> None:
         self.same(lambda store: store.read_log(self.ids[name], first=first, last=last, limit=limit, newest=newest))
 
-    @rule(limit=st.integers(1, 3), status=st.none() | st.sampled_from(SessionStatus))
-    def list_sessions(self, limit: int, status: SessionStatus | None) -> None:
-        where = SessionFilter(chat=self.example, status=status)
+    @rule(
+        limit=st.integers(1, 3), status=st.none() | st.sampled_from(SessionStatus), owner=st.none() | owners, tags=tags
+    )
+    def list_sessions(self, limit: int, status: SessionStatus | None, owner: str | None, tags: tuple[str, ...]) -> None:
+        where = SessionFilter(chat=self.example, status=status, owner=owner, tags=tags)
 
         async def pages(store: Store) -> list[Any]:
             first = await store.list_sessions(where, limit=limit)
@@ -143,6 +171,47 @@ class StoresAgree(RuleBasedStateMachine):
             return [first, second]
 
         self.same(pages)
+        self.same(lambda store: store.statistics(where))
+
+    @rule(key=record_keys, group=conversations, at=st.integers(0, 2), data=json_values, replace=st.booleans())
+    def put_record(self, *, key: str, group: str, at: int, data: dict[str, Any], replace: bool) -> None:
+        record = Record(
+            kind=RecordKind.TEMPLATE,
+            key=f"{key}-{self.example}",
+            group=self.ids[group],
+            created_at=a_moment(at),
+            data=data,
+        )
+        self.same(lambda store: store.put_record(record, replace=replace))
+
+    @rule(group=conversations, limit=st.integers(1, 2))
+    def list_records(self, group: str, limit: int) -> None:
+        async def pages(store: Store) -> list[Any]:
+            first = await store.list_records(RecordKind.TEMPLATE, self.ids[group], limit=limit)
+            second = await store.list_records(RecordKind.TEMPLATE, self.ids[group], limit=limit, cursor=first.cursor)
+            return [first, second]
+
+        self.same(pages)
+
+    @rule(key=record_keys)
+    def delete_record(self, key: str) -> None:
+        self.same(lambda store: store.delete_record(RecordKind.TEMPLATE, f"{key}-{self.example}"))
+
+    @rule(group=conversations)
+    def delete_records(self, group: str) -> None:
+        self.same(lambda store: store.delete_records(RecordKind.TEMPLATE, self.ids[group]))
+
+    @rule(name=conversations)
+    def acquire_lock(self, name: str) -> None:
+        async def token(store: Store) -> int | None:
+            lock = await store.acquire_lock(self.ids[name], ttl=HOUR)
+            return lock.token if lock else None
+
+        self.same(token)
+
+    @rule(name=conversations, token=st.integers(1, 3))
+    def release_lock(self, name: str, token: int) -> None:
+        self.same(lambda store: store.release_lock(self.ids[name], token))
 
     @rule(name=conversations, worker=workers, owns=st.sets(st.integers(0, 3)))
     def heartbeat(self, name: str, worker: str, owns: set[int]) -> None:
@@ -186,7 +255,7 @@ class StoresAgree(RuleBasedStateMachine):
 @pytest.mark.parametrize("driver", ["motor", "pymongo"])
 def test_stores_agree(mongo_url: str, driver: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        urls = ("memory://", f"sqlite:///{Path(folder)}/store.db", mongo_url)
+        urls = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db", mongo_url)
         StoresAgree.runner = runner
         StoresAgree.stores = [open_store(url, mongo_driver=driver) for url in urls]
         for store in StoresAgree.stores:

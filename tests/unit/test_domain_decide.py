@@ -1,4 +1,6 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
 
 import pytest
 
@@ -49,7 +51,7 @@ from contracts.messages import (
 )
 from contracts.session import SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, address, given, message
-from workers.domain.decide import decide
+from workers.domain.decide import Input, decide
 from workers.domain.evolve import heads_after
 
 EMPTY = SessionState.empty(CONVERSATION)
@@ -59,13 +61,27 @@ def kinds(events: tuple[AnyEvent, ...]) -> list[str]:
     return [event.kind for event in events]
 
 
-def after(state: SessionState, data: InboundMessage | AnyCommand, input_id: str | None = None) -> SessionState:
-    one = given(data, input_id)
-    events = decide(state, one, NOW)
-    commit = Commit(conversation_id=CONVERSATION, version=state.version + 1, at=NOW, inputs=(one.id,), events=events)
+def after(
+    state: SessionState, data: InboundMessage | AnyCommand, input_id: str | None = None, now: datetime = NOW
+) -> SessionState:
+    """Return the state that an input leaves, which must change it."""
+    one = given(data, input_id) if input_id or isinstance(data, InboundMessage) else fresh(data)
+    events = decide(state, one, now)
+    assert events
+    commit = Commit(conversation_id=CONVERSATION, version=state.version + 1, at=now, inputs=(one.id,), events=events)
     return heads_after(state, commit)[-1]
 
 
+def fresh(data: InboundMessage | AnyCommand) -> Input:
+    """Return an input with an id that was not there before."""
+    return given(data, f"fresh-{next(_numbers)}")
+
+
+def said(text: str = "ok", **fields: Any) -> OutboundMessage:
+    return OutboundMessage(content=TextContent(text=text), **fields)
+
+
+_numbers = count(1)
 LIVE = after(EMPTY, message(1))
 
 
@@ -118,8 +134,8 @@ def test_a_message_after_the_close_starts_the_next_session() -> None:
     assert after(closed, message(2)).generation == 2
 
 
-@pytest.mark.parametrize("status", [SessionStatus.EXPIRED])
-def test_a_message_after_expiry_starts_the_next_session(status: SessionStatus) -> None:
+@pytest.mark.parametrize("status", [SessionStatus.EXPIRED, SessionStatus.ARCHIVED])
+def test_a_message_after_the_end_starts_the_next_session(status: SessionStatus) -> None:
     assert after(after(LIVE, ChangeState(status=status)), message(2)).generation == 2
 
 
@@ -148,8 +164,7 @@ def test_create_needs_no_address() -> None:
 
 
 def test_bot_message_goes_to_where_the_last_message_came_from() -> None:
-    said = AppendMessage(message=OutboundMessage(content=TextContent(text="hello back")))
-    (event,) = decide(LIVE, given(said, "reply-1"), NOW)
+    (event,) = decide(LIVE, given(AppendMessage(message=said("hello back")), "reply-1"), NOW)
     assert isinstance(event, MessageAppended)
     assert event.message.address == address()
     assert event.message.message_id == "reply-1"
@@ -158,12 +173,11 @@ def test_bot_message_goes_to_where_the_last_message_came_from() -> None:
 
 def test_a_bot_message_does_not_move_the_sessions_address() -> None:
     elsewhere = address(chat="other")
-    said = AppendMessage(message=OutboundMessage(address=elsewhere, content=TextContent(text="psst")))
-    assert after(LIVE, said).address == address()
+    assert after(LIVE, AppendMessage(message=said("psst", address=elsewhere))).address == address()
 
 
 def test_data_is_set_and_removed() -> None:
-    state = after(after(LIVE, SetData(values={"a": 1, "b": 2})), SetData(values={"c": 3}, remove=("a",)), "second")
+    state = after(after(LIVE, SetData(values={"a": 1, "b": 2})), SetData(values={"c": 3}, remove=("a",)))
     assert state.data == {"b": 2, "c": 3}
     assert after(state, SetMetadata(values={"k": "v"})).metadata == {"k": "v"}
 
@@ -171,7 +185,7 @@ def test_data_is_set_and_removed() -> None:
 def test_data_may_not_outgrow_the_head() -> None:
     state = LIVE
     for number in range(4):
-        state = after(state, SetData(values={f"k{number}": "x" * 250_000}), f"set-{number}")
+        state = after(state, SetData(values={f"k{number}": "x" * 250_000}))
     with pytest.raises(LimitExceeded, match="limit is 1048576"):
         decide(state, given(SetData(values={"last": "x" * 250_000}), "set-last"), NOW)
 
@@ -182,9 +196,7 @@ def test_edit_and_delete_work_on_a_closed_session_too() -> None:
     assert kinds(decide(closed, given(DeleteMessage(target="k")), NOW)) == ["message_deleted"]
 
 
-@pytest.mark.parametrize(
-    "command", [SetData(), AppendMessage(message=OutboundMessage(content=TextContent(text="x"))), CloseSession()]
-)
+@pytest.mark.parametrize("command", [SetData(), AppendMessage(message=said()), CloseSession()])
 def test_commands_to_an_ended_session_are_refused(command: AnyCommand) -> None:
     with pytest.raises(SessionNotFound, match="closed"):
         decide(after(LIVE, CloseSession()), given(command, "late"), NOW)
@@ -202,6 +214,11 @@ def test_a_command_for_an_earlier_session_is_refused() -> None:
         decide(second, given(SetData(session_id=SessionId(f"{CONVERSATION}.1"), values={"a": 1})), NOW)
 
 
+def test_a_command_for_another_conversations_session_is_refused() -> None:
+    with pytest.raises(SessionNotFound, match="in conversation a"):
+        decide(LIVE, given(SetData(session_id=SessionId(f"{'b' * 26}.1"), values={"a": 1})), NOW)
+
+
 def test_no_way_leads_back_to_life() -> None:
     closed = after(LIVE, CloseSession())
     with pytest.raises(TransitionForbidden, match="from closed to active"):
@@ -215,6 +232,37 @@ def test_a_message_from_the_future_is_invalid_and_one_within_tolerance_is_not() 
 
 
 def test_data_event_tells_what_was_removed() -> None:
-    (event,) = decide(LIVE, given(SetData(remove=("gone",))), NOW)
+    state = after(LIVE, SetData(values={"gone": 1, "kept": 2}))
+    (event,) = decide(state, fresh(SetData(values={"new": 3}, remove=("gone", "never there"))), NOW)
     assert isinstance(event, DataSet)
-    assert event.removed == ("gone",)
+    assert (event.values, event.removed) == ({"new": 3}, ("gone",))
+
+
+def test_a_key_that_is_both_set_and_removed_is_removed() -> None:
+    state = after(LIVE, SetData(values={"a": 1}))
+    (event,) = decide(state, fresh(SetData(values={"a": 2}, remove=("a",))), NOW)
+    assert isinstance(event, DataSet)
+    assert (event.values, event.removed) == ({}, ("a",))
+
+
+def test_a_session_started_by_a_message_belongs_to_who_wrote_it() -> None:
+    assert LIVE.profile.owner == "ada"
+    assert after(after(LIVE, CloseSession()), message(2, user="bob")).profile.owner == "bob"
+
+
+def test_an_outgoing_message_keeps_its_id_and_moment_if_it_has_them() -> None:
+    sent_at = NOW - timedelta(days=1)
+    mine, plain = said(message_id="mine", sent_at=sent_at), said()
+    (event,) = decide(LIVE, given(AppendMessage(message=mine), "say"), NOW)
+    assert isinstance(event, MessageAppended)
+    assert (event.message.message_id, event.message.sent_at) == ("mine", sent_at)
+    (event,) = decide(LIVE, given(AppendMessage(message=plain), "say"), NOW)
+    assert isinstance(event, MessageAppended)
+    assert (event.message.message_id, event.message.sent_at) == ("say", NOW)
+
+
+def test_an_event_tells_the_user_on_whose_behalf_the_command_was_given() -> None:
+    for event in decide(LIVE, fresh(ResetSession(actor="ada")), NOW):
+        assert event.actor == "ada"
+    (event,) = decide(LIVE, fresh(SetData(values={"a": 1})), NOW)
+    assert event.actor is None

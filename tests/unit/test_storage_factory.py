@@ -1,10 +1,13 @@
 """Opening stores by URL, masking secrets, and registering one's own backend."""
 
+from pathlib import Path
+
 import pytest
 
 from storage import factory
 from storage.connecting import mask_url
 from storage.factory import open_store, register_store
+from storage.files import FileStore
 from storage.memory import MemoryStore
 from storage.mongo import MongoStore
 from storage.options import StoreOptions
@@ -14,9 +17,26 @@ from storage.sql import SqlStore
 
 def test_scheme_chooses_the_store() -> None:
     assert isinstance(open_store("memory://"), MemoryStore)
+    assert isinstance(open_store("file:///absolute/folder"), FileStore)
+    assert isinstance(open_store("file://relative/folder"), FileStore)
     assert isinstance(open_store("sqlite:///relative.db"), SqlStore)
     assert isinstance(open_store("MongoDB://host/db"), MongoStore)
     assert isinstance(open_store("mongodb+srv://host/db"), MongoStore)
+
+
+async def test_folder_is_where_the_url_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in (f"file://{tmp_path}/absolute", "file://relative", "file://with%20space"):
+        async with open_store(url) as store:
+            monkeypatch.chdir("/")  # What is relative means the folder in which the store was made.
+            assert (await store.info()).kind == "files"
+        monkeypatch.chdir(tmp_path)
+
+    assert stores_in(tmp_path) == [tmp_path / name for name in ("absolute", "relative", "with space")]
+
+
+def stores_in(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.rglob("store.json"))
 
 
 def test_own_store_may_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from contracts.errors import ConversationBlocked
 from contracts.events import AnyEvent, SessionBlocked
 from contracts.ids import InputId
 from contracts.messages import InboundMessage
-from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState
+from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
 from workers.domain.draft import Draft
 
 
@@ -25,9 +25,10 @@ def block(
 ) -> tuple[AnyEvent, ...]:
     """Return what the failure of an input for good causes: the block of its conversation, if its policy is that.
 
-    A conversation without a session can't be blocked: there is nothing yet that could come out of order.
+    A conversation without a session, or with a deleted one, can't be blocked: nothing could come out of order.
     """
-    if policy_of(state, default) is FailurePolicy.SKIP or state.blocked_by or not state.generation:
+    nothing_to_block = not state.generation or state.status is SessionStatus.DELETED
+    if policy_of(state, default) is FailurePolicy.SKIP or state.blocked_by or nothing_to_block:
         return ()
     draft = Draft(state, input_id, now, None)
     draft.add(SessionBlocked, code=code)

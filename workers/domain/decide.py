@@ -6,56 +6,65 @@ Pure, no I/O, no clock: the caller says what time it is. Everything that ever ch
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
+    ApplyDeadlines,
     ChangeState,
-    CloseSession,
     CreateSession,
     DeleteMessage,
+    DeleteSession,
     EditMessage,
+    RefreshSession,
     ResetSession,
-    SetData,
-    SetMetadata,
     UnblockSession,
+    UpdateSession,
 )
-from contracts.errors import SessionNotCurrent, SessionNotFound
+from contracts.errors import LockLost, SessionNotCurrent, SessionNotFound
 from contracts.events import (
     AnyEvent,
-    CloseReason,
-    DataSet,
+    FenceRaised,
     MessageAppended,
     MessageDeleted,
     MessageEdited,
-    MetadataSet,
     ReactionChanged,
     SessionUnblocked,
     StartReason,
     StateChanged,
 )
-from contracts.ids import InputId, MessageKey
+from contracts.ids import InputId, conversation_of, generation_of
 from contracts.messages import (
     CommandContent,
     DeleteContent,
     EditContent,
     InboundMessage,
-    OutboundMessage,
     ReactionContent,
     Role,
     SessionMessage,
     TextContent,
     message_key_for,
 )
+from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
+from workers.domain.access import check_access
 from workers.domain.blocking import check_unblocked
+from workers.domain.carry_out import carry_out
+from workers.domain.deadlines import expire, has_expired
 from workers.domain.draft import Draft
-from workers.domain.evolve import merged
-from workers.domain.limits import check_sent_at, check_size
-from workers.domain.states import check_transition
+from workers.domain.evolve import evolve
+from workers.domain.limits import check_sent_at
 
-_FOR_ENDED_SESSIONS = (ResetSession, ChangeState, EditMessage, DeleteMessage, UnblockSession)
+_FOR_ENDED_SESSIONS: Final = (
+    ApplyDeadlines,
+    ChangeState,
+    DeleteMessage,
+    DeleteSession,
+    EditMessage,
+    ResetSession,
+    UnblockSession,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,14 @@ def decide(state: SessionState, given: Input, now: datetime) -> tuple[AnyEvent, 
     if given.id in state.recent_inputs:
         return ()
     data = given.data
+    actor = None if isinstance(data, InboundMessage) else data.actor
+    draft = Draft(state, given.id, now, data.address or state.address, actor)
+    if has_expired(state, now):
+        expire(draft, state)
+        state = evolve(state, draft.events[-1])
+    if not isinstance(data, InboundMessage):
+        check_access(state, data)
     check_unblocked(state, given.id, data)
-    draft = Draft(state, given.id, now, data.address or state.address)
     if state.blocked_by == given.id:
         draft.add(SessionUnblocked)
     if isinstance(data, InboundMessage):
@@ -84,13 +99,17 @@ def decide(state: SessionState, given: Input, now: datetime) -> tuple[AnyEvent, 
         _receive(draft, state, data)
     else:
         _check_target(state, data)
-        _carry_out(draft, state, data, given.id, now)
+        _check_fence(state, data)
+        _wake(draft, state, data)
+        carry_out(draft, state, data, given.id, now)
+        if data.fence is not None and data.fence > state.fence:
+            draft.add(FenceRaised, fence=data.fence)
     return tuple(draft.events)
 
 
 def _receive(draft: Draft, state: SessionState, message: InboundMessage) -> None:
     if not state.is_live:
-        draft.start(StartReason.MESSAGE, message.address)
+        draft.start(StartReason.MESSAGE, message.address, profile=Profile(owner=message.address.user))
     elif state.status is SessionStatus.IDLE:
         draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason="message")
     match message.content:
@@ -124,6 +143,15 @@ def _receive(draft: Draft, state: SessionState, message: InboundMessage) -> None
             assert_never(message.content)
 
 
+def _wake(draft: Draft, state: SessionState, command: AnyCommand) -> None:
+    """Make an idle session active again by what counts as activity."""
+    active = isinstance(command, AppendMessage | RefreshSession) or (
+        isinstance(command, UpdateSession) and command.status is None
+    )
+    if active and state.status is SessionStatus.IDLE:
+        draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason="activity")
+
+
 def _check_target(state: SessionState, command: AnyCommand) -> None:
     """Hold a command to the session it names; all but CreateSession need one to be there."""
     if isinstance(command, CreateSession):
@@ -131,61 +159,23 @@ def _check_target(state: SessionState, command: AnyCommand) -> None:
     if not state.generation:
         raise SessionNotFound(f"conversation {state.conversation_id} has no session")
     if command.session_id and command.session_id != state.session_id:
-        raise SessionNotCurrent(f"{command.session_id} is not the conversation's current session ({state.session_id})")
+        _check_earlier(state, command)
+        return
+    if state.status is SessionStatus.DELETED and not isinstance(command, ResetSession):
+        raise SessionNotFound(f"session {state.session_id} was deleted")
     if not (state.is_live or isinstance(command, _FOR_ENDED_SESSIONS)):
         raise SessionNotFound(f"session {state.session_id} is {state.status}; create or reset it to go on")
 
 
-def _carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id: InputId, now: datetime) -> None:
-    match command:
-        case CreateSession():
-            _create(draft, state, command)
-        case AppendMessage():
-            draft.add(MessageAppended, message=_outgoing(state, command.message, command_id, now))
-        case EditMessage():
-            target = MessageKey(command.target)
-            draft.add(MessageEdited, target=target, text=command.text, attachments=command.attachments)
-        case DeleteMessage():
-            draft.add(MessageDeleted, target=MessageKey(command.target))
-        case SetData():
-            check_size("data", merged(state.data, command.values, command.remove))
-            draft.add(DataSet, values=command.values, removed=command.remove)
-        case SetMetadata():
-            check_size("metadata", merged(state.metadata, command.values, command.remove))
-            draft.add(MetadataSet, values=command.values, removed=command.remove)
-        case ResetSession():
-            if state.is_live:
-                draft.close(CloseReason.RESET, command.reason)
-            draft.start(StartReason.RESET, state.address)
-        case CloseSession():
-            draft.close(CloseReason.CLOSED, command.reason)
-        case ChangeState():
-            check_transition(state.status, command.status)
-            draft.add(StateChanged, previous=state.status, status=command.status, reason=command.reason)
-        case UnblockSession():
-            if state.blocked_by:
-                draft.add(SessionUnblocked)
-        case _:
-            assert_never(command)
+def _check_earlier(state: SessionState, command: AnyCommand) -> None:
+    """Refuse all that names another session than the current one, but to delete an earlier one."""
+    named = command.session_id
+    if named is None or conversation_of(named) != state.conversation_id or generation_of(named) > state.generation:
+        raise SessionNotFound(f"there is no session {named} in conversation {state.conversation_id}")
+    if not isinstance(command, DeleteSession):
+        raise SessionNotCurrent(f"{command.session_id} is not the conversation's current session ({state.session_id})")
 
 
-def _create(draft: Draft, state: SessionState, command: CreateSession) -> None:
-    if state.is_live and command.keep_live:
-        return
-    if state.is_live:
-        draft.close(CloseReason.SUPERSEDED)
-    draft.start(StartReason.CREATED, command.address, data=command.data, metadata=command.metadata)
-
-
-def _outgoing(state: SessionState, message: OutboundMessage, command_id: InputId, now: datetime) -> SessionMessage:
-    address = message.address or state.address
-    message_id = message.message_id or command_id
-    return SessionMessage(
-        key=message_key_for(address, message_id) if address else MessageKey(message_id),
-        message_id=message_id,
-        role=message.role,
-        address=address,
-        author=message.author,
-        sent_at=now,
-        content=message.content,
-    )
+def _check_fence(state: SessionState, command: AnyCommand) -> None:
+    if command.fence is not None and command.fence < state.fence:
+        raise LockLost(f"lock token {command.fence} is older than {state.fence}: somebody else has held the lock since")

@@ -14,12 +14,15 @@ E = TypeVar("E", bound=AnyEvent)
 class Draft:
     """The events of one decision: each gets its session, its sequence, its moment and its cause."""
 
-    __slots__ = ("_at", "_cause", "_generation", "_platform", "_sequence", "_state", "events")
+    __slots__ = ("_actor", "_cause", "_generation", "_platform", "_sequence", "_state", "at", "events")
 
-    def __init__(self, state: SessionState, cause: InputId, at: datetime, address: Address | None) -> None:
+    def __init__(
+        self, state: SessionState, cause: InputId, at: datetime, address: Address | None, actor: str | None = None
+    ) -> None:
         self._state = state
         self._cause = cause
-        self._at = at
+        self._actor = actor
+        self.at = at
         self._generation = state.generation
         self._sequence = state.sequence
         where = address or state.address
@@ -37,8 +40,9 @@ class Draft:
         event = kind(
             session_id=self.session_id,
             sequence=self._sequence,
-            at=self._at,
+            at=self.at,
             cause=self._cause,
+            actor=self._actor,
             platform=self._platform,
             **fields,
         )

@@ -9,13 +9,17 @@ from contracts.events import (
     AnyEvent,
     Commit,
     DataSet,
+    FenceRaised,
+    HistoryTrimmed,
     MessageAppended,
     MessageDeleted,
     MessageEdited,
     MetadataSet,
+    ProfileChanged,
     ReactionChanged,
     SessionBlocked,
     SessionClosed,
+    SessionDeleted,
     SessionStarted,
     SessionUnblocked,
     StateChanged,
@@ -32,7 +36,7 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
             return _begin(state, event)
         case MessageAppended(message=message):
             changes = {"message_count": state.message_count + 1, "last_activity": event.at}
-            if message.role is Role.USER:
+            if message.role is Role.USER and message.address:
                 changes["address"] = message.address
         case MessageEdited() | MessageDeleted() | ReactionChanged():
             changes = {"last_activity": event.at}
@@ -41,9 +45,18 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
         case MetadataSet():
             changes = {"metadata": merged(state.metadata, event.values, event.removed), "last_activity": event.at}
         case StateChanged():
-            changes = {"status": event.status}
+            woken = {"last_activity": event.at} if event.status is SessionStatus.ACTIVE else {}
+            changes = {"status": event.status, **woken}
         case SessionClosed():
             changes = {"status": SessionStatus.CLOSED}
+        case ProfileChanged():
+            changes = {"profile": event.profile, "last_activity": event.at}
+        case HistoryTrimmed():
+            changes = {"shown_from": event.before}
+        case SessionDeleted():
+            changes = _tombstone() if event.deleted == event.session_id else {}
+        case FenceRaised():
+            changes = {"fence": event.fence}
         case SessionBlocked():
             changes = {"blocked_by": event.cause}
         case SessionUnblocked():
@@ -112,10 +125,21 @@ def _begin(state: SessionState, event: SessionStarted) -> SessionState:
         address=event.address,
         data=event.data,
         metadata=event.metadata,
+        profile=event.profile,
+        fence=state.fence,
         created_at=event.at,
         last_activity=event.at,
         recent_inputs=state.recent_inputs,
     )
+
+
+def deleted(session: SessionState, commit: Commit) -> SessionState:
+    """Return an earlier session's head as `commit`, which deleted it, leaves it."""
+    return session.model_copy(update={**_tombstone(), "version": commit.version, "epoch": commit.epoch})
+
+
+def _tombstone() -> dict[str, Any]:
+    return {"status": SessionStatus.DELETED, "data": {}, "metadata": {}}
 
 
 def merged(

@@ -9,12 +9,16 @@ from pydantic import JsonValue
 from contracts.base import json_size
 from contracts.errors import FutureTimestamp, LimitExceeded
 from contracts.messages import InboundMessage
+from contracts.profile import Permission
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """How far ahead of ours a platform's clock may be."""
 
 MAX_SESSION_BYTES: Final = 1_048_576
 """The most that a session's data, and its metadata, may each add up to, in bytes of compact JSON (about)."""
+
+MAX_SHARES: Final = 1000
+"""The most users that a session may be shared with: as many as a profile holds."""
 
 
 def check_sent_at(message: InboundMessage, now: datetime) -> None:
@@ -32,3 +36,9 @@ def check_size(what: str, values: Mapping[str, JsonValue]) -> None:
     size = json_size(dict(values))
     if size > MAX_SESSION_BYTES:
         raise LimitExceeded(f"the session's {what} would be about {size} bytes, the limit is {MAX_SESSION_BYTES}")
+
+
+def check_shares(shares: Mapping[str, Permission]) -> None:
+    """Raise LimitExceeded if a session would be shared with more users than a profile holds."""
+    if len(shares) > MAX_SHARES:
+        raise LimitExceeded(f"the session is shared with {MAX_SHARES} users already, the limit")

@@ -9,12 +9,13 @@ from contracts.session import SessionStatus
 _S = SessionStatus
 
 TRANSITIONS: Final[Mapping[SessionStatus, frozenset[SessionStatus]]] = {
-    _S.ACTIVE: frozenset({_S.IDLE, _S.SUSPENDED, _S.EXPIRED, _S.CLOSED}),
-    _S.IDLE: frozenset({_S.ACTIVE, _S.SUSPENDED, _S.EXPIRED, _S.CLOSED}),
-    _S.SUSPENDED: frozenset({_S.ACTIVE, _S.IDLE, _S.EXPIRED, _S.CLOSED}),
+    _S.ACTIVE: frozenset({_S.IDLE, _S.SUSPENDED, _S.EXPIRED, _S.ARCHIVED, _S.CLOSED}),
+    _S.IDLE: frozenset({_S.ACTIVE, _S.SUSPENDED, _S.EXPIRED, _S.ARCHIVED, _S.CLOSED}),
+    _S.SUSPENDED: frozenset({_S.ACTIVE, _S.IDLE, _S.EXPIRED, _S.ARCHIVED, _S.CLOSED}),
     _S.EXPIRED: frozenset({_S.ARCHIVED, _S.CLOSED}),
     _S.CLOSED: frozenset({_S.ARCHIVED}),
     _S.ARCHIVED: frozenset(),
+    _S.DELETED: frozenset(),
 }
 """No way leads back to life: a conversation goes on in its next session."""
 

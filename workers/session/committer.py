@@ -10,7 +10,7 @@ import structlog
 from contracts.clock import Clock
 from contracts.commands import CommandReply, ReplyError
 from contracts.envelope import EventEnvelope
-from contracts.errors import BusError, DuplicateInput, KilledWorker, Refused, VersionConflict
+from contracts.errors import AccessDenied, BusError, DuplicateInput, KilledWorker, Refused, VersionConflict
 from contracts.events import AnyEvent, Commit
 from contracts.ids import ConversationId, InputId
 from contracts.session import FailurePolicy, SessionState
@@ -19,7 +19,7 @@ from storage.port import Store
 from workers.bus.port import Bus, Message
 from workers.retry import keep_trying
 from workers.session.lanes import Turn, Waiting
-from workers.session.live import LiveStates
+from workers.session.live import LiveStates, bury
 from workers.session.ownership import Ownership
 from workers.session.parking import park
 from workers.session.plan import Answer, Failure, Plan, Terms, plan_turn, unforeseen
@@ -50,6 +50,7 @@ class Committer:
         clock: Clock,
         metrics: WorkerMetrics,
         on_failure: FailurePolicy,
+        solo: bool = False,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -58,6 +59,7 @@ class Committer:
         self._clock = clock
         self._metrics = metrics
         self._on_failure = on_failure
+        self._solo = solo
 
     async def carry_out(self, turns: Sequence[Turn]) -> None:
         """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.
@@ -108,6 +110,8 @@ class Committer:
             heads = [head for _, plan in done for head in plan.heads]
             if heads:
                 await keep_trying("save heads", partial(self._store.save_heads, heads))
+            commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
+            await keep_trying("bury", partial(bury, self._store, commits))
             await self._announce(plan for _, plan in done)
             for turn, plan in done:
                 for answer in plan.answers:
@@ -120,18 +124,19 @@ class Committer:
         ours: list[Turn] = []
         for turn in turns:
             later = states[turn.lane.conversation].epoch > (turn.lease.epoch or 0)
-            if turn.lease.valid and later:
+            if turn.lease.valid and later and not self._solo:
                 self._ownership.fence(turn.lane.partition)
             if turn.lease.valid:
                 ours.append(turn)
         known = await self._known(ours, states, suspect=suspect)
         now = self._clock.now()
-        return [
-            (turn, plan_turn(states[one], turn.inputs, known.get(one, {}), terms))
-            for turn in ours
-            for one in (turn.lane.conversation,)
-            for terms in (Terms(now=now, epoch=turn.lease.epoch or 0, on_failure=self._on_failure),)
-        ]
+        planned: list[Planned] = []
+        for turn in ours:
+            state = states[turn.lane.conversation]
+            # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
+            terms = Terms(now=now, epoch=max(turn.lease.epoch or 0, state.epoch), on_failure=self._on_failure)
+            planned.append((turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)))
+        return planned
 
     async def _known(
         self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool
@@ -204,7 +209,9 @@ class Committer:
         """Tell the caller, if there is one and it was refused; otherwise an operator has to see it."""
         error = failure.error
         if waiting.delivery.reply_to:
-            await self._reply(waiting, after, error=ReplyError(code=error.code, message=str(error)))
+            # Who has no access is not told that there is a session either.
+            shown = SessionState.empty(after.conversation_id) if isinstance(error, AccessDenied) else after
+            await self._reply(waiting, shown, error=ReplyError(code=error.code, message=str(error)))
             if isinstance(error, Refused):
                 self._metrics.inputs.labels("refused").inc()
                 await waiting.delivery.ack()

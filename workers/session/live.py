@@ -1,12 +1,13 @@
 """The live actors' states, in memory and bounded: no read on the hot path."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
+from contracts.events import Commit, SessionDeleted
 from contracts.ids import ConversationId
 from contracts.session import SessionState
 from storage.port import Loaded, Store
-from workers.domain.evolve import heads_along
+from workers.domain.evolve import deleted, heads_along
 
 
 class LiveStates:
@@ -37,6 +38,7 @@ class LiveStates:
                 behind += heads[1:]
             if behind:
                 await self._store.save_heads(behind)
+                await bury(self._store, [commit for one in missing for commit in loaded[one].commits])
         return found
 
     def put(self, state: SessionState) -> None:
@@ -54,6 +56,16 @@ class LiveStates:
         """Forget the states of some conversations."""
         for conversation in [conversation for conversation in self._states if unwanted(conversation)]:
             del self._states[conversation]
+
+
+async def bury(store: Store, commits: Iterable[Commit]) -> None:
+    """Turn the heads of earlier sessions that `commits` deleted into those of deleted sessions. Idempotent."""
+    for commit in commits:
+        for event in commit.events:
+            if isinstance(event, SessionDeleted) and event.deleted != event.session_id:
+                head = await store.head(event.deleted)
+                if head:
+                    await store.save_heads([deleted(head, commit)])
 
 
 def _heads_of(conversation: ConversationId, loaded: Loaded) -> list[SessionState]:

@@ -46,6 +46,7 @@ class Ownership:
         ttl: float,
         stall_limit: float,
         park_limit: int,
+        solo: bool,
         on_delivery: Callable[[Holding, Delivery], None],
         drop: Callable[[Holding], None],
         forget: Callable[[Holding], None],
@@ -66,7 +67,7 @@ class Ownership:
         )
         self._membership = Membership(
             store,
-            self._group,
+            f"{self._group}/{self.worker_id}" if solo else self._group,
             describe=self.describe,
             on_members=self._on_members,
             on_silence=self._on_silence,

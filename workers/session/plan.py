@@ -41,6 +41,8 @@ class Plan:
     commit: Commit | None = None
     heads: tuple[SessionState, ...] = ()
     answers: list[Answer] = field(default_factory=list)
+    repeated: list[Commit] = field(default_factory=list)
+    """Commits that hold inputs of the turn already."""
 
     @property
     def after(self) -> SessionState:
@@ -73,6 +75,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             plan.answers.append(Answer(waiting, repeated=True))
         elif input_id in known:
             plan.answers.append(Answer(waiting, _caused_by(input_id, known[input_id]), repeated=True))
+            plan.repeated.append(known[input_id])
         else:
             answer = _decided(state, waiting, terms)
             plan.answers.append(answer)

@@ -42,6 +42,8 @@ class SessionWorkerConfig:
     """Conversations committed together in one round."""
     max_rounds: int = 2
     """Rounds under way at a time: one is decided while another waits for the store."""
+    few_turns: int = 16
+    """While no more than this many turns are under way, another round begins at once: nothing waits when idle."""
     beat: float = 1.0
     """Seconds between heartbeats."""
     ttl: float = 4.0
@@ -52,6 +54,10 @@ class SessionWorkerConfig:
     """What an input that failed for good means for its conversation, unless the session's metadata says otherwise."""
     park_limit: int = 100
     """Inputs parked in a row after which a partition is stopped."""
+    solo: bool = False
+    """The only worker of its bus, an in-process one. Other processes may write to the same store, each over a bus of
+    its own: no partition is shared with them, states are read again for every round, and what keeps two writers apart
+    is the log alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,7 @@ class SessionWorker:
         self._config = config = config or SessionWorkerConfig()
         clock = clock or SystemClock()
         self._lanes = Lanes()
-        self._live = LiveStates(store, capacity=config.max_live)
+        self._live = LiveStates(store, capacity=0 if config.solo else config.max_live)
         self._ownership = Ownership(
             bus,
             store,
@@ -93,6 +99,7 @@ class SessionWorker:
             ttl=config.ttl,
             stall_limit=config.stall_limit,
             park_limit=config.park_limit,
+            solo=config.solo,
             on_delivery=self._receive,
             drop=self._drop,
             forget=self._forget,
@@ -105,9 +112,11 @@ class SessionWorker:
             clock=clock,
             metrics=metrics or WorkerMetrics(),
             on_failure=config.on_failure,
+            solo=config.solo,
         )
         self._recorder = ParkingRecorder(bus, store, clock)
         self._rounds: set[asyncio.Task[None]] = set()
+        self._turns_under_way = 0
         self._parkings: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
@@ -196,14 +205,15 @@ class SessionWorker:
         self._live.drop_where(lambda conversation: topology.partition_of(conversation) == holding.partition)
 
     async def _dispatch(self) -> None:
-        """Begin a round as soon as something is ready; what arrives meanwhile gathers for the next one."""
-        slots = asyncio.Semaphore(self._config.max_rounds)
+        """Begin a round as soon as something is ready, unless there is enough under way: then it gathers."""
         while True:
             await self._lanes.readiness.wait()
-            await slots.acquire()
-            turns = self._lanes.take(self._config.max_turns)
-            round_ = self._spawn(self._rounds, self._round(turns))
-            round_.add_done_callback(lambda _: slots.release())
+            if len(self._rounds) < self._config.max_rounds or self._turns_under_way < self._config.few_turns:
+                turns = self._lanes.take(self._config.max_turns)
+                self._turns_under_way += len(turns)
+                self._spawn(self._rounds, self._round(turns))
+            else:
+                await asyncio.wait(self._rounds, return_when=asyncio.FIRST_COMPLETED)
 
     async def _round(self, turns: list[Turn]) -> None:
         holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
@@ -214,6 +224,7 @@ class SessionWorker:
         finally:
             for holding in holdings:
                 holding.end_turn()
+            self._turns_under_way -= len(turns)
             for turn in turns:
                 self._lanes.done(turn.lane)
 

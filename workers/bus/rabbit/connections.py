@@ -29,6 +29,9 @@ CALL_SECONDS: Final = 5.0
 """How long the broker may take to answer one call on a connection. A call to a queue that is just being started or
 has no leader may never be answered."""
 
+CANCEL_SECONDS: Final = 1.0
+"""How long an attempt to connect that nobody waits for any more may take to finish before it is cut short."""
+
 DRIVER_ERRORS: Final = (AMQPError, PAMQPException, OSError, RuntimeError, EOFError, TimeoutError)
 """What aio-pika and aiormq raise for a connection or channel that fails (ConnectionError is an OSError)."""
 
@@ -119,13 +122,14 @@ class Link:
     async def _attempt(self, deadline: float) -> AbstractConnection:
         left = deadline - asyncio.get_running_loop().time()
         connection = Connection(make_url(self._url, heartbeat=self._heartbeat, name=self._name))
+        connecting = asyncio.create_task(connection.connect(timeout=max(0.1, min(left, ATTEMPT_SECONDS))))
         try:
-            await connection.connect(timeout=max(0.1, min(left, ATTEMPT_SECONDS)))
+            await asyncio.shield(connecting)
         except DRIVER_ERRORS as error:
             await connection.close()
             raise connect_failure(error, self._url) from error
-        except BaseException:
-            await connection.close()
+        except asyncio.CancelledError:
+            await _abandon(connecting, connection)
             raise
         self._connection = connection
         if (current := self._current()) is None:
@@ -176,6 +180,19 @@ def _free_number(connection: AbstractConnection) -> int:
         if number not in connection.channels:
             return number
     raise BrokerRejected(f"all {limit} channels of the connection are in use: raise the broker's channel_max")
+
+
+async def _abandon(connecting: asyncio.Task[None], connection: Connection) -> None:
+    """Close a connection that is just being opened.
+
+    Cancelled at its last step, aio-pika would let go of an open connection without closing it: it gets a moment to
+    finish first.
+    """
+    await asyncio.wait({connecting}, timeout=CANCEL_SECONDS)
+    connecting.cancel()
+    with suppress(asyncio.CancelledError, *DRIVER_ERRORS):
+        await connecting
+    await _close(connection)
 
 
 async def _close(connection: Connection) -> None:

@@ -1,0 +1,106 @@
+"""Opening the folder, and the threads that the sections of the store run in."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import unquote
+
+from pydantic import Field
+
+from contracts.base import Announced
+from contracts.errors import ConfigurationError, StoreRejected
+from contracts.session import SessionState
+from storage.files.disk import Disk, locked
+from storage.files.errors import store_errors
+from storage.files.layout import LAYOUT_VERSION, Layout, make_folders
+from storage.files.reading import KeptParked, Remembered, pretty, read
+from storage.options import StoreOptions
+from storage.port import Store, StoreInfo
+
+AT_ONCE: Final = 64
+"""How many conversations one thread locks at once: an open file each, of which a process may often have 1024."""
+
+_CALLS_AT_ONCE: Final = 8
+_NOBODYS: Final = frozenset({"lost+found", ".DS_Store"})
+_Answer = TypeVar("_Answer")
+
+
+class _Marker(Announced):
+    """What `store.json` says."""
+
+    layout: int = Field(description="The version of the layout.")
+
+
+class FileBase(Store):
+    """The folder of a file store. Every call is one piece of work for a thread. The clock is this machine's."""
+
+    def __init__(self, url: str, _options: StoreOptions) -> None:
+        path = unquote(url.partition("://")[2])
+        if not path or "\0" in path or "?" in url or "#" in url:
+            raise ConfigurationError("a file URL is like file:///absolute/folder or file://relative/folder")
+        self._layout = Layout(Path(path).absolute())
+        self._target = f"folder {self._layout.root}"
+        self._disk = Disk(self._layout.temporary)
+        self._threads: ThreadPoolExecutor | None = None
+        self._known_heads = Remembered(SessionState)
+        self._known_parked = Remembered(KeptParked)
+
+    async def start(self) -> None:
+        if self._threads is None:
+            with store_errors(self._target):
+                await asyncio.to_thread(self._open)
+            self._threads = ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="agentbus-files")
+
+    def _open(self) -> None:
+        self._disk = Disk(self._layout.temporary)
+        make_folders(self._layout.root)
+        with locked([self._layout.root]):
+            marker = read(self._layout.marker, _Marker)
+            if marker is None:
+                self._claim()
+            elif marker.layout != LAYOUT_VERSION:
+                raise StoreRejected(
+                    f"{self._target} has layout {marker.layout}, this release has layout {LAYOUT_VERSION}: "
+                    "use the release that wrote it, or another folder"
+                )
+        self._disk.remove_left_overs()
+        with self._disk.temporaries() as files:
+            files.write(b"")  # To find out at once whether that is possible.
+
+    def _claim(self) -> None:
+        """Make a store of an empty folder."""
+        root = self._layout.root
+        ours = {folder.name for folder in self._layout.folders} | _NOBODYS
+        if others := sorted(set(os.listdir(root)) - ours):
+            raise StoreRejected(f"{self._target} is no store, and holds {others[0]}: choose an empty or a new folder")
+        make_folders(*self._layout.folders)
+        self._disk.put(self._layout.marker, pretty(_Marker(layout=LAYOUT_VERSION)))
+        self._disk.sync([root.parent])
+
+    async def close(self) -> None:
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            await asyncio.to_thread(threads.shutdown)
+            self._disk.close()
+
+    async def info(self) -> StoreInfo:
+        def look() -> StoreInfo:
+            return StoreInfo(kind="files", version=f"layout {LAYOUT_VERSION}", server_time=datetime.now(UTC))
+
+        return await self._call(look)
+
+    async def _call(self, work: Callable[[], _Answer]) -> _Answer:
+        """Do `work` in a thread."""
+        if self._threads is None:
+            raise StoreRejected(f"{self._target} is not open: call start() first")
+        with store_errors(self._target):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work)
+
+    def _work(self, work: Callable[[], _Answer]) -> _Answer:
+        if not self._layout.marker.exists():  # Without it, all conversations would seem to be new.
+            raise StoreRejected(f"{self._target} is a store no more: is its disk mounted?")
+        return work()

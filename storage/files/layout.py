@@ -1,0 +1,115 @@
+"""Where everything is: names of files, and the folders that they are in."""
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from contracts.ids import ConversationId, SessionId
+
+LAYOUT_VERSION: Final = 1
+"""The version of the layout, kept in `store.json`."""
+
+JSON: Final = ".json"
+
+_SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-.")
+_LONGEST_NAME: Final = 200
+_SHOWN: Final = 120
+_COMMITS_PER_FOLDER: Final = 1000
+
+
+def file_name(text: str) -> str:
+    """Return a file name for any text; different texts have different names, also where case does not count.
+
+    Lower-case ASCII letters, digits and `_-.` stay, all other bytes of the UTF-8 text (and a dot at its beginning)
+    become `%` and two hexadecimal digits. Long names end in `~` and a digest of the text in place of the rest of it.
+    """
+    raw = text.encode("utf-8", "surrogatepass")
+    name = "".join(chr(byte) if byte in _SAFE else f"%{byte:02x}" for byte in raw)
+    if len(name) > _LONGEST_NAME:
+        return f"{name[:_SHOWN]}~{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
+    if name.startswith("."):
+        return f"%2e{name[1:]}"
+    return name or "%"
+
+
+class Layout:
+    """The folders and files of a store in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.marker = root / "store.json"
+        self.temporary = root / "tmp"
+        self.conversations = root / "conversations"
+        self.heads = root / "heads"
+        self.parked = root / "parked"
+        self.members = root / "members"
+        self.epochs = root / "epochs"
+        self.trials = root / "trials"
+        self.records = root / "records"
+        self.groups = root / "groups"
+        self.locks = root / "locks"
+        self.folders = (
+            self.temporary,
+            self.conversations,
+            self.heads,
+            self.parked,
+            self.members,
+            self.epochs,
+            self.trials,
+            self.records,
+            self.groups,
+            self.locks,
+        )
+
+    def conversation(self, conversation: ConversationId) -> "ConversationFolder":
+        """Return the folder of a conversation."""
+        name = file_name(conversation)
+        return ConversationFolder(self.conversations / name[:2] / name)
+
+    def head(self, session: SessionId) -> Path:
+        """Return the file of a session's head."""
+        return self.heads / (file_name(session) + JSON)
+
+
+def make_folders(*folders: Path) -> None:
+    """Make those of `folders` that are missing. The folder above each must be there by then."""
+    for folder in folders:
+        with suppress(FileExistsError):
+            folder.mkdir()
+
+
+class ConversationFolder:
+    """The folders and files of a conversation."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path / "log"
+        self.inputs = path / "inputs"
+        self.amends = path / "amends"
+        self.latest = path / "latest"
+
+    def make(self) -> None:
+        """Make the folder, if it is not there."""
+        make_folders(self.path.parent, self.path)
+
+    def entries(self) -> tuple[Path, Path, Path]:
+        """Return the folder, and those above it that must be synced for it not to get lost."""
+        return self.path, self.path.parent, self.path.parent.parent
+
+    def commit(self, version: int) -> Path:
+        """Return the file of a commit."""
+        return self.log / f"{folder_of(version):06}" / f"{version:09}{JSON}"
+
+    def input(self, input_id: str) -> Path:
+        """Return the link from an input to its commit."""
+        return self.inputs / file_name(input_id)
+
+    def amending(self, target: str) -> Path:
+        """Return the folder of the links to the commits that amend a message."""
+        return self.amends / file_name(target)
+
+
+def folder_of(version: int) -> int:
+    """Return the number of the folder that holds a commit."""
+    return version // _COMMITS_PER_FOLDER

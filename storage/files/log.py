@@ -1,0 +1,168 @@
+"""The log in files: commits, and the links to them from their inputs and from the messages that they amend."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from contracts.events import Commit
+from contracts.ids import ConversationId, InputId, MessageKey
+from contracts.session import SessionState
+from storage.files.base import AT_ONCE, FileBase
+from storage.files.disk import locked
+from storage.files.layout import JSON, ConversationFolder, folder_of, make_folders
+from storage.files.reading import pretty, read
+from storage.paging import check_limit
+from storage.port import Loaded
+
+
+class FileLog(FileBase):
+    """The section of the log."""
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        return await self._call(partial(self._append, commits))
+
+    def _append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        return [outcome for group in _groups(commits) for outcome in self._append_group(group)]
+
+    def _append_group(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        """Append commits of different conversations, waiting for the disk twice for all of them."""
+        folders = [self._layout.conversation(commit.conversation_id) for commit in commits]
+        for folder in folders:
+            folder.make()
+        outcomes: list[StoreError | None] = []
+        unsynced: set[Path] = set()
+        placed: set[Path] = set()
+        with locked(folder.path for folder in folders), self._disk.temporaries() as files:
+            written: dict[int, Path] = {}
+            for number, (folder, commit) in enumerate(zip(folders, commits, strict=True)):
+                outcomes.append(_refusal(folder, commit))
+                if outcomes[number] is None:
+                    unsynced |= self._prepare(folder, commit)
+                    written[number] = files.write(pretty(commit))
+            self._disk.sync(unsynced.union(written.values()))
+            for number, file in written.items():
+                place = folders[number].commit(commits[number].version)
+                try:
+                    place.hardlink_to(file)
+                except FileExistsError:  # By somebody who does not know our lock.
+                    outcomes[number] = VersionConflict()
+                placed.add(place.parent)
+            self._disk.sync(placed)
+        return outcomes
+
+    def _prepare(self, folder: ConversationFolder, commit: Commit) -> set[Path]:
+        """Make the place of a commit and the links to it; return the folders that were changed."""
+        changed: set[Path] = set()
+        place = folder.commit(commit.version)
+        if not (place.parent / folder.commit(commit.version - 1).name).exists():
+            # The first in its folder. Others need not see to the folders above: they were on the disk before it was.
+            make_folders(folder.log, folder.inputs, place.parent)
+            changed |= {*folder.entries(), folder.log}
+        target = place.relative_to(folder.path)
+        for input_id in dict.fromkeys(commit.inputs):
+            self._disk.point(folder.input(input_id), f"../{target}")
+            changed.add(folder.inputs)
+        for amended in map(folder.amending, commit.targets):
+            make_folders(folder.amends, amended)
+            self._disk.point(amended / place.stem, f"../../{target}")
+            changed |= {amended, folder.amends, folder.path}
+        return changed
+
+    async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+        return await self._call(lambda: {conversation: self._load(conversation) for conversation in conversations})
+
+    def _load(self, conversation: ConversationId) -> Loaded:
+        folder = self._layout.conversation(conversation)
+        head = read(folder.latest, SessionState)
+        return Loaded(head=head, commits=tuple(_commits(folder, head.version + 1 if head else 1, None)))
+
+    async def read_log(
+        self,
+        conversation: ConversationId,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Commit]:
+        check_limit(limit)
+        folder = self._layout.conversation(conversation)
+        return await self._call(lambda: list(islice(_commits(folder, first, last, newest=newest), limit)))
+
+    async def commits_of_inputs(
+        self, conversation: ConversationId, inputs: Collection[InputId]
+    ) -> Mapping[InputId, Commit]:
+        folder = self._layout.conversation(conversation)
+
+        def look_up() -> Mapping[InputId, Commit]:
+            found = ((input_id, _commit_of(folder, input_id)) for input_id in inputs)
+            return {input_id: commit for input_id, commit in found if commit}
+
+        return await self._call(look_up)
+
+    async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
+        folder = self._layout.conversation(conversation)
+
+        def look_up() -> list[Commit]:
+            versions = {version for target in targets for version in _numbers(folder.amending(target))}
+            found = (read(folder.commit(version), Commit) for version in sorted(versions))
+            return [commit for commit in found if commit and not commit.targets.isdisjoint(targets)]
+
+        return await self._call(look_up)
+
+
+def _groups(commits: Sequence[Commit]) -> Iterator[Sequence[Commit]]:
+    """Split a batch into pieces of up to AT_ONCE commits, of different conversations each."""
+    group: dict[ConversationId, Commit] = {}
+    for commit in commits:
+        if len(group) == AT_ONCE or commit.conversation_id in group:
+            yield list(group.values())
+            group = {}
+        group[commit.conversation_id] = commit
+    if group:
+        yield list(group.values())
+
+
+def _refusal(folder: ConversationFolder, commit: Commit) -> StoreError | None:
+    """Return why a commit can't be appended, or None."""
+    if folder.commit(commit.version).exists():
+        return VersionConflict()
+    try:
+        if any(_commit_of(folder, input_id) for input_id in commit.inputs):
+            return DuplicateInput()
+    except StoreRejected as damaged:
+        return damaged
+    return None
+
+
+def _commit_of(folder: ConversationFolder, input_id: InputId) -> Commit | None:
+    """Return the commit that an input's link leads to, if it holds the input.
+
+    A crash may have left the link without the commit, whose version another commit may have by now.
+    """
+    commit = read(folder.input(input_id), Commit)
+    return commit if commit and input_id in commit.inputs else None
+
+
+def _commits(folder: ConversationFolder, first: int, last: int | None, *, newest: bool = False) -> Iterator[Commit]:
+    """Read the commits of a range of versions."""
+    for number in sorted(_numbers(folder.log), reverse=newest):
+        if number < folder_of(first) or (last is not None and number > folder_of(last)):
+            continue
+        versions = _numbers(folder.log / f"{number:06}")
+        for version in sorted(versions, reverse=newest):
+            wanted = first <= version and (last is None or version <= last)
+            if wanted and (commit := read(folder.commit(version), Commit)):
+                yield commit
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Return the numbers that things in a folder are named after."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [int(stem) for name in names if (stem := name.removesuffix(JSON)).isdecimal()]

@@ -1,0 +1,120 @@
+"""The workers in files: members, epochs and trials."""
+
+import os
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from contracts.base import Announced
+from contracts.ids import Partition
+from contracts.members import Member, WorkerId
+from storage.files.base import FileBase
+from storage.files.disk import locked
+from storage.files.layout import JSON, file_name, make_folders
+from storage.files.reading import pretty, read
+from storage.liveness import forgotten_ms, ttl_ms
+from storage.paging import to_milliseconds
+
+
+class _Epoch(Announced):
+    """The last epoch of a partition that was given out."""
+
+    group: str
+    partition: Partition
+    epoch: int = Field(default=0, ge=0)
+
+
+class _Trial(Announced):
+    """How often an input was tried."""
+
+    key: str
+    count: int = Field(default=0, ge=0)
+
+
+class FileMembers(FileBase):
+    """The section of the workers. The clock is this machine's, as all of them run on it."""
+
+    async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
+        return await self._call(partial(self._heartbeat, group, member, ttl))
+
+    def _heartbeat(self, group: str, member: Member, ttl: float) -> list[Member]:
+        folder = self._group(group)
+        make_folders(folder)
+        with locked([folder]):
+            now = datetime.now(UTC)
+            seen = pretty(member.model_copy(update={"seen_at": now}))
+            self._disk.put(_file(folder, member.worker_id), seen, durable=False)  # After a crash nobody lives.
+            members = _members(folder)
+            for forgotten in members:
+                if _age_ms(forgotten, now) > forgotten_ms(ttl):
+                    _file(folder, forgotten.worker_id).unlink(missing_ok=True)
+        return _live(members, now, ttl)
+
+    async def members(self, group: str, *, ttl: float) -> list[Member]:
+        return await self._call(lambda: _live(_members(self._group(group)), datetime.now(UTC), ttl))
+
+    async def leave(self, group: str, worker: WorkerId) -> None:
+        await self._call(lambda: _file(self._group(group), worker).unlink(missing_ok=True))
+
+    def _group(self, group: str) -> Path:
+        return self._layout.members / file_name(group)
+
+    async def take_epoch(self, group: str, partition: Partition) -> int:
+        return await self._call(partial(self._take_epoch, group, partition))
+
+    def _take_epoch(self, group: str, partition: Partition) -> int:
+        folder = self._layout.epochs / file_name(group)
+        make_folders(folder)
+        with locked([folder]):
+            path = _file(folder, str(partition))
+            last = read(path, _Epoch) or _Epoch(group=group, partition=partition)
+            taken = last.model_copy(update={"epoch": last.epoch + 1})
+            self._disk.put(path, pretty(taken))
+            if taken.epoch == 1:
+                self._disk.sync([self._layout.epochs])
+        return taken.epoch
+
+    async def begin_trial(self, key: str) -> int:
+        return await self._call(partial(self._begin_trial, key))
+
+    def _begin_trial(self, key: str) -> int:
+        path = _file(self._layout.trials, key)
+        with locked([self._layout.trials]):
+            last = read(path, _Trial) or _Trial(key=key)
+            begun = last.model_copy(update={"count": last.count + 1})
+            self._disk.put(path, pretty(begun))
+        return begun.count
+
+    async def end_trial(self, key: str) -> None:
+        await self._call(partial(self._end_trial, key))
+
+    def _end_trial(self, key: str) -> None:
+        with locked([self._layout.trials]):
+            path = _file(self._layout.trials, key)
+            if path.exists():
+                path.unlink()
+                self._disk.sync([self._layout.trials])
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / (file_name(name) + JSON)
+
+
+def _members(folder: Path) -> list[Member]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    found = (read(folder / name, Member) for name in names if name.endswith(JSON))
+    return [member for member in found if member]
+
+
+def _live(members: list[Member], now: datetime, ttl: float) -> list[Member]:
+    live = (member for member in members if _age_ms(member, now) <= ttl_ms(ttl))
+    return sorted(live, key=lambda member: member.worker_id)
+
+
+def _age_ms(member: Member, now: datetime) -> int:
+    return to_milliseconds(now) - to_milliseconds(member.seen_at or now)

@@ -1,0 +1,104 @@
+"""The parked inputs in files: a folder each, with the body in a file of its own."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from contracts.errors import StoreRejected
+from contracts.history import Page
+from contracts.ids import ConversationId
+from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.files.base import FileBase
+from storage.files.disk import locked
+from storage.files.layout import file_name, make_folders
+from storage.files.reading import KeptParked, pretty, read
+from storage.memory.listing import listed
+from storage.paging import Position, check_limit, parked_page, position_of
+from storage.port import LISTED_BODY
+
+_DETAILS: Final = "details.json"
+_BODY: Final = "body"
+
+
+class FileParked(FileBase):
+    """The section of the parked inputs. Lists keep the details of all in memory, as those of heads do."""
+
+    async def park(self, parked: ParkedInput) -> None:
+        await self._call(partial(self._park, parked))
+
+    def _park(self, parked: ParkedInput) -> None:
+        folder = self._folder(parked.parked_id)
+        make_folders(folder)
+        with locked([folder]):
+            kept = read(folder / _DETAILS, KeptParked)
+            if kept is None:
+                self._disk.put(folder / _BODY, parked.body)
+                self._disk.sync([self._layout.parked])
+            changed: dict[str, Any] = {
+                "status": ParkedStatus.PARKED,
+                "attempts": kept.attempts + 1 if kept else parked.attempts,
+                "body_bytes": kept.body_bytes if kept else len(parked.body),
+            }
+            details = KeptParked.model_validate(parked.model_dump(exclude={"body"}) | changed)
+            self._disk.put(folder / _DETAILS, pretty(details))
+
+    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
+        return await self._call(partial(self._parked, self._folder(parked_id)))
+
+    def _parked(self, folder: Path) -> ParkedInput | None:
+        kept = read(folder / _DETAILS, KeptParked)
+        return None if kept is None else self._with_body(kept, kept.body_bytes)
+
+    async def list_parked(
+        self,
+        status: ParkedStatus | None = None,
+        *,
+        conversation: ConversationId | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[ParkedInput]:
+        check_limit(limit)
+        after = position_of("parked", cursor)
+        return await self._call(partial(self._list_parked, status, conversation, after, limit))
+
+    def _list_parked(
+        self, status: ParkedStatus | None, conversation: ConversationId | None, after: Position | None, limit: int
+    ) -> Page[ParkedInput]:
+        folder = self._layout.parked
+        matching = (
+            item
+            for item in self._known_parked.read_all(f"{folder}/{name}/{_DETAILS}" for name in os.listdir(folder))
+            if status in {None, item.status} and conversation in {None, item.conversation_id}
+        )
+        found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
+        return parked_page([self._with_body(item, LISTED_BODY) for item in found[: limit + 1]], limit)
+
+    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        return await self._call(partial(self._set_status, self._folder(parked_id), status))
+
+    def _set_status(self, folder: Path, status: ParkedStatus) -> bool:
+        if not folder.exists():
+            return False
+        with locked([folder]):
+            kept = read(folder / _DETAILS, KeptParked)
+            if kept is not None:
+                self._disk.put(folder / _DETAILS, pretty(kept.model_copy(update={"status": status})))
+        return kept is not None
+
+    def _with_body(self, kept: KeptParked, size: int) -> ParkedInput:
+        """Return a parked input with up to `size` bytes of its body."""
+        path = self._folder(kept.parked_id) / _BODY
+        try:
+            with path.open("rb") as file:
+                body = file.read(size)
+        except FileNotFoundError:
+            body = b""
+        if len(body) < (expected := min(size, kept.body_bytes)):
+            raise StoreRejected(
+                f"{path} is damaged: {len(body)} of {expected} bytes are left: restore it from a backup"
+            )
+        return ParkedInput.model_validate(kept.model_dump() | {"body": body})
+
+    def _folder(self, parked_id: ParkedId) -> Path:
+        return self._layout.parked / file_name(parked_id)

@@ -1,0 +1,105 @@
+"""The records in files, and links to them in folders of their groups."""
+
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from contracts.history import Page
+from contracts.records import Record, RecordKind
+from storage.files.base import FileBase
+from storage.files.disk import locked
+from storage.files.layout import JSON, file_name, make_folders
+from storage.files.reading import pretty, read
+from storage.memory.listing import listed
+from storage.paging import Position, check_limit, position_of, records_page
+
+
+class FileRecords(FileBase):
+    """The section of the records. A link in a group counts if the record is there and says that it is of the group."""
+
+    async def put_record(self, record: Record, *, replace: bool = True) -> bool:
+        return await self._call(partial(self._put_record, record, replace))
+
+    def _put_record(self, record: Record, replace: bool) -> bool:
+        path, group = self._record(record.kind, record.key), self._group_of(record.kind, record.group)
+        make_folders(path.parent)
+        with locked([path.parent]):
+            kept = read(path, Record)
+            if kept is not None and not replace:
+                return False
+            moved = kept is None or kept.group != record.group
+            if moved:
+                make_folders(group.parent, group)
+                self._disk.point(group / path.name, os.path.relpath(path, group))
+                self._disk.sync([group, group.parent, group.parent.parent, path.parent.parent])
+            self._disk.put(path, pretty(record))
+            if kept is not None and moved:
+                self._unlink(kept)
+        return True
+
+    async def record(self, kind: RecordKind, key: str) -> Record | None:
+        return await self._call(partial(read, self._record(kind, key), Record))
+
+    async def list_records(
+        self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[Record]:
+        check_limit(limit)
+        after = position_of("records", cursor)
+        return await self._call(partial(self._list_records, kind, group, after, limit))
+
+    def _list_records(self, kind: RecordKind, group: str, after: Position | None, limit: int) -> Page[Record]:
+        found = listed(self._in_group(kind, group), lambda record: (record.created_at, record.key), after)
+        return records_page(found[: limit + 1], limit)
+
+    async def delete_record(self, kind: RecordKind, key: str) -> bool:
+        return await self._call(partial(self._delete_record, kind, key))
+
+    def _delete_record(self, kind: RecordKind, key: str) -> bool:
+        path = self._record(kind, key)
+        if not path.exists():
+            return False
+        with locked([path.parent]):
+            kept = read(path, Record)
+            return kept is not None and self._delete([kept]) == 1
+
+    async def delete_records(self, kind: RecordKind, group: str) -> int:
+        return await self._call(partial(self._delete_group, kind, group))
+
+    def _delete_group(self, kind: RecordKind, group: str) -> int:
+        if not self._group_of(kind, group).exists():
+            return 0
+        with locked([self._layout.records / kind]):
+            return self._delete(self._in_group(kind, group))
+
+    def _delete(self, records: list[Record]) -> int:
+        """Delete records of one kind under its lock; return how many."""
+        for record in records:
+            self._record(record.kind, record.key).unlink()
+        if records:
+            self._disk.sync([self._layout.records / records[0].kind])
+        for record in records:
+            self._unlink(record)
+        return len(records)
+
+    def _unlink(self, record: Record) -> None:
+        """Take a record out of its group, and the group away with the last one."""
+        group = self._group_of(record.kind, record.group)
+        (group / self._record(record.kind, record.key).name).unlink(missing_ok=True)
+        with suppress(OSError):  # It holds others.
+            group.rmdir()
+
+    def _in_group(self, kind: RecordKind, group: str) -> list[Record]:
+        folder = self._group_of(kind, group)
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            return []
+        found = (read(folder / name, Record) for name in names if name.endswith(JSON))
+        return [record for record in found if record and record.group == group]
+
+    def _record(self, kind: RecordKind, key: str) -> Path:
+        return self._layout.records / kind / (file_name(key) + JSON)
+
+    def _group_of(self, kind: RecordKind, group: str) -> Path:
+        return self._layout.groups / kind / file_name(group)

@@ -1,0 +1,39 @@
+"""The locks in memory."""
+
+from datetime import timedelta
+
+from contracts.records import Lock
+from storage.leases import check_name, lease_ms
+from storage.memory.base import MemoryBase
+
+
+class MemoryLocks(MemoryBase):
+    """The section of the locks. A lock that was released is gone, its last token stays."""
+
+    async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
+        lease = lease_ms(ttl)
+        held = self._locks.get(check_name(name))
+        if held is not None and held.expires_at > self._clock.now():
+            return None
+        self._tokens[name] += 1
+        return self._lease(name, self._tokens[name], lease)
+
+    async def renew_lock(self, name: str, token: int, *, ttl: float) -> Lock | None:
+        lease = lease_ms(ttl)
+        return self._lease(name, token, lease) if self._is_held(name, token) else None
+
+    async def release_lock(self, name: str, token: int) -> bool:
+        held = self._is_held(name, token)
+        if held:
+            del self._locks[name]
+        return held
+
+    def _is_held(self, name: str, token: int) -> bool:
+        """Return whether the lock is this token's: also if its lease ended, as long as nobody took it since."""
+        held = self._locks.get(name)
+        return held is not None and held.token == token
+
+    def _lease(self, name: str, token: int, lease: int) -> Lock:
+        expires_at = self._clock.now() + timedelta(milliseconds=lease)
+        self._locks[name] = Lock(name=name, token=token, expires_at=expires_at)
+        return self._locks[name]

@@ -1,0 +1,51 @@
+"""The locks in MongoDB: the collection `locks`. The clock is the server's: `$$NOW`.
+
+A lock is `{_id: name, token, expires_at, holder}`. One that was released stays, for its token, with `expires_at` null.
+"""
+
+from uuid import uuid4
+
+from contracts.records import Lock
+from storage.leases import check_name, lease_ms
+from storage.mongo.base import MongoBase
+from storage.mongo.driver import Document
+
+
+class MongoLocks(MongoBase):
+    """The section of the locks."""
+
+    async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
+        # The document that comes back tells by its holder whether this very call took the lock.
+        holder = uuid4().hex
+        taken: Document = {
+            "token": {"$add": [{"$ifNull": ["$token", 0]}, 1]},
+            "expires_at": {"$add": ["$$NOW", lease_ms(ttl)]},
+            "holder": holder,
+        }
+        # A null, or no field at all, is less than every date.
+        free = {"$lte": ["$expires_at", "$$NOW"]}
+        update = {name: {"$cond": [free, value, f"${name}"]} for name, value in taken.items()}
+        document = await self._change("locks", check_name(name), [{"$set": update}])
+        return _to_lock(document) if document["holder"] == holder else None
+
+    async def renew_lock(self, name: str, token: int, *, ttl: float) -> Lock | None:
+        update = [{"$set": {"expires_at": {"$add": ["$$NOW", lease_ms(ttl)]}}}]
+        with self._errors():
+            document: Document | None = await self._collection("locks").find_one_and_update(
+                _held(name, token), update, return_document=True
+            )
+        return None if document is None else _to_lock(document)
+
+    async def release_lock(self, name: str, token: int) -> bool:
+        with self._errors():
+            released = await self._collection("locks").update_one(_held(name, token), {"$set": {"expires_at": None}})
+        return bool(released.matched_count)
+
+
+def _held(name: str, token: int) -> Document:
+    """Return what finds the lock if it is this token's: also if its lease ended, as long as nobody took it since."""
+    return {"_id": name, "token": token, "expires_at": {"$ne": None}}
+
+
+def _to_lock(document: Document) -> Lock:
+    return Lock(name=document["_id"], token=document["token"], expires_at=document["expires_at"])

@@ -1,0 +1,62 @@
+"""The records in MongoDB: the collection `records`."""
+
+from pymongo.errors import DuplicateKeyError
+
+from contracts.history import Page
+from contracts.records import Record, RecordKind
+from storage.mongo.base import MongoBase, later
+from storage.mongo.codec import record_document, record_id, to_record
+from storage.mongo.driver import Document
+from storage.paging import check_limit, position_of, records_page
+
+
+class MongoRecords(MongoBase):
+    """The section of the records."""
+
+    async def put_record(self, record: Record, *, replace: bool = True) -> bool:
+        document = record_document(record)
+        with self._errors():
+            if replace:
+                await self._replace_record(document)
+                return True
+            try:
+                await self._collection("records").insert_one(document)
+            except DuplicateKeyError:
+                return False
+        return True
+
+    async def _replace_record(self, document: Document) -> None:
+        where = {"_id": document["_id"]}
+        try:
+            await self._collection("records").replace_one(where, document, upsert=True)
+        except DuplicateKeyError:  # Another process put the same for the first time: now there is one.
+            await self._collection("records").replace_one(where, document, upsert=True)
+
+    async def record(self, kind: RecordKind, key: str) -> Record | None:
+        with self._errors():
+            document = await self._collection("records").find_one({"_id": record_id(kind, key)})
+        return None if document is None else to_record(document)
+
+    async def list_records(
+        self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[Record]:
+        check_limit(limit)
+        query = _of_group(kind, group)
+        if after := position_of("records", cursor):
+            query |= later("created_at", "_id.n", after)
+        found = self._collection("records").find(query).sort([("created_at", -1), ("_id.n", 1)]).limit(limit + 1)
+        with self._errors():
+            return records_page([to_record(document) for document in await found.to_list(None)], limit)
+
+    async def delete_record(self, kind: RecordKind, key: str) -> bool:
+        with self._errors():
+            deleted = await self._collection("records").delete_one({"_id": record_id(kind, key)})
+        return bool(deleted.deleted_count)
+
+    async def delete_records(self, kind: RecordKind, group: str) -> int:
+        with self._errors():
+            return (await self._collection("records").delete_many(_of_group(kind, group))).deleted_count
+
+
+def _of_group(kind: RecordKind, group: str) -> Document:
+    return {"_id.k": kind, "group": group}

@@ -1,0 +1,228 @@
+"""The store contract of lists of sessions: by profile, by what is due, and in figures."""
+
+from typing import Any
+
+import pytest
+
+from contracts.history import SessionFilter
+from contracts.ids import ConversationId, SessionId
+from contracts.profile import Permission, Profile, Visibility
+from contracts.session import SessionState, SessionStatus
+from storage.port import MAX_PAGE, Store
+from tests.builders import NOON, a_conversation, a_head, a_moment, an_address
+
+HOUR = 3600.0
+ODD_TAGS = ("$a.b", "'; drop table heads; --", '",', '["x"]', "x\u0000y", "😀 %_\\", " ")
+
+
+def a_session(
+    conversation: ConversationId | None = None, *, messages: int = 0, profile: Profile | None = None, **changes: Any
+) -> SessionState:
+    """Return a head of a new conversation with so many messages; `changes` are those of `a_head`."""
+    head = a_head(conversation or a_conversation(), **changes)
+    return head.model_copy(update={"profile": profile or Profile(), "message_count": messages})
+
+
+def idle_after(seconds: float, **changes: Any) -> SessionState:
+    """Return a head that is due so many seconds after its last activity."""
+    return a_session(profile=Profile(idle_timeout=seconds), **changes)
+
+
+async def found(store: Store, where: SessionFilter) -> list[SessionState]:
+    return list((await store.list_sessions(where)).items)
+
+
+class StoreListingSuite:
+    """What every store must do for lists of sessions. Subclasses define the fixture `store`."""
+
+    # By profile
+
+    async def test_profile_comes_back_whole(self, store: Store) -> None:
+        profile = Profile(
+            owner="$owner.😀",
+            agent_id="agent",
+            parent_id=SessionId(f"{a_conversation()}.1"),
+            ai_model="model",
+            template="template",
+            tags=ODD_TAGS,
+            visibility=Visibility.SHARED,
+            shares={"$ann": Permission.READ, "bob.b%2E": Permission.WRITE, "data": Permission.READ},
+            expires_at=a_moment(HOUR),
+            lifetime=HOUR,
+            idle_timeout=0.001,
+        )
+        head = a_session(profile=profile, messages=3)
+
+        await store.save_heads([head])
+
+        assert await store.head(head.session_id) == head
+        assert await found(store, SessionFilter(owner="$owner.😀")) == [head]
+
+    async def test_sessions_are_filtered_by_owner_agent_and_parent(self, store: Store) -> None:
+        parent = SessionId(f"{a_conversation()}.1")
+        anns, bobs = Profile(owner="ann", agent_id="helper"), Profile(owner="bob", agent_id="helper", parent_id=parent)
+        first, second = a_session(profile=anns), a_session(profile=anns, active=1, address=an_address(chat="other"))
+        third, nobodys = a_session(profile=bobs, active=2), a_session(active=3)
+        await store.save_heads([first, second, third, nobodys])
+
+        assert await found(store, SessionFilter(owner="ann")) == [second, first]
+        assert await found(store, SessionFilter(owner="ann", chat="other")) == [second]
+        assert await found(store, SessionFilter(agent_id="helper")) == [third, second, first]
+        assert await found(store, SessionFilter(agent_id="helper", owner="bob")) == [third]
+        assert await found(store, SessionFilter(parent_id=parent)) == [third]
+        assert await found(store, SessionFilter(parent_id=parent, owner="ann")) == []
+        assert await found(store, SessionFilter(owner="Ann")) == []
+        assert await found(store, SessionFilter()) == [nobodys, third, second, first]
+
+    async def test_sessions_are_filtered_by_all_of_their_tags(self, store: Store) -> None:
+        both, one = a_session(profile=Profile(tags=("a", "b"))), a_session(profile=Profile(tags=("b",)), active=1)
+        await store.save_heads([both, one, a_session(active=2)])
+
+        assert await found(store, SessionFilter(tags=("b",))) == [one, both]
+        assert await found(store, SessionFilter(tags=("b", "a"))) == [both]
+        assert await found(store, SessionFilter(tags=("a", "a"))) == [both]
+        assert await found(store, SessionFilter(tags=("a", "c"))) == []
+        assert await found(store, SessionFilter(tags=("A",))) == []
+
+    async def test_tags_may_be_any_text(self, store: Store) -> None:
+        tagged = {tag: a_session(profile=Profile(tags=("plain", tag, "x,"))) for tag in ODD_TAGS}
+        await store.save_heads(list(tagged.values()))
+
+        assert {tag: await found(store, SessionFilter(tags=(tag,))) for tag in ODD_TAGS} == {
+            tag: [head] for tag, head in tagged.items()
+        }
+        assert await found(store, SessionFilter(tags=('x","plain',))) == []
+
+    async def test_list_follows_a_profile_that_changes(self, store: Store) -> None:
+        head = a_session(profile=Profile(owner="ann", tags=("old",), expires_at=NOON))
+        await store.save_heads([head])
+
+        changed = head.model_copy(update={"version": 2, "profile": Profile(owner="bob", tags=("new",))})
+        await store.save_heads([changed])
+
+        assert await found(store, SessionFilter(owner="ann")) == await found(store, SessionFilter(tags=("old",))) == []
+        assert await found(store, SessionFilter(owner="bob", tags=("new",))) == [changed]
+        assert await store.due(NOON, limit=10) == []
+
+    async def test_pages_of_an_owner_stay_right_while_others_write(self, store: Store) -> None:
+        anns = [a_session(profile=Profile(owner="ann"), active=second // 2) for second in range(7)]
+        await store.save_heads([*anns, *(a_session(profile=Profile(owner="bob"), active=n) for n in range(3))])
+        everything = await found(store, SessionFilter(owner="ann"))
+
+        page = await store.list_sessions(SessionFilter(owner="ann"), limit=3)
+        seen = list(page.items)
+        await store.save_heads([a_session(profile=Profile(owner="ann"), active=100)])
+        while page.cursor:
+            page = await store.list_sessions(SessionFilter(owner="ann"), limit=3, cursor=page.cursor)
+            seen += page.items
+
+        assert seen == everything
+        assert len(seen) == 7
+
+    # Deleted ones
+
+    async def test_deleted_sessions_are_listed_only_if_asked_for(self, store: Store) -> None:
+        ann = Profile(owner="ann", tags=("a",))
+        gone, kept = a_session(profile=ann, status=SessionStatus.DELETED), a_session(profile=ann, active=-1)
+        await store.save_heads([gone, kept])
+
+        assert await found(store, SessionFilter()) == [kept]
+        assert await found(store, SessionFilter(owner="ann", tags=("a",))) == [kept]
+        assert await found(store, SessionFilter(conversation_id=gone.conversation_id)) == []
+        assert await found(store, SessionFilter(status=SessionStatus.DELETED)) == [gone]
+        assert (await store.list_sessions(SessionFilter(), limit=1)).cursor is None
+        assert await store.head(gone.session_id) == gone
+        assert (await store.load([gone.conversation_id]))[gone.conversation_id].head == gone
+
+    async def test_older_head_does_not_bring_a_deleted_session_back(self, store: Store) -> None:
+        ann = Profile(owner="ann", tags=("a",), expires_at=NOON)
+        gone = a_session(profile=ann, status=SessionStatus.DELETED, version=5, messages=1)
+        await store.save_heads([gone])
+
+        await store.save_heads([gone.model_copy(update={"version": 4, "status": SessionStatus.ACTIVE})])
+
+        assert await found(store, SessionFilter(owner="ann")) == []
+        assert await found(store, SessionFilter(tags=("a",))) == []
+        assert await store.due(NOON, limit=10) == []
+        assert (await store.statistics(SessionFilter())).total == 0
+
+    # Due
+
+    async def test_due_sessions_come_earliest_first(self, store: Store) -> None:
+        late, early, same = idle_after(60, active=30), idle_after(20, active=30), idle_after(20, active=30)
+        expiring = a_session(profile=Profile(expires_at=a_moment(40), idle_timeout=HOUR))
+        later, never = idle_after(HOUR), a_session()
+        await store.save_heads([late, early, same, expiring, later, never])
+        expected = [expiring, *sorted((early, same), key=lambda head: head.session_id), late]
+
+        assert await store.due(a_moment(100), limit=10) == expected
+        assert await store.due(a_moment(90), limit=10) == expected
+        assert await store.due(a_moment(89.999), limit=10) == expected[:3]
+        assert await store.due(a_moment(100), limit=2) == expected[:2]
+        assert await store.due(a_moment(39.9999), limit=10) == []
+
+    async def test_what_is_not_live_is_never_due(self, store: Store) -> None:
+        head = idle_after(1)
+        await store.save_heads([head])
+        assert await store.due(a_moment(HOUR), limit=10) == [head]
+
+        await store.save_heads([head.model_copy(update={"version": 2, "status": SessionStatus.IDLE})])
+        await store.save_heads([a_session(profile=Profile(expires_at=NOON), status=SessionStatus.CLOSED)])
+
+        assert await store.due(a_moment(HOUR), limit=10) == []
+
+    @pytest.mark.parametrize("limit", [0, -1, MAX_PAGE + 1])
+    async def test_limit_of_due_is_checked(self, store: Store, limit: int) -> None:
+        with pytest.raises(ValueError, match="limit"):
+            await store.due(NOON, limit=limit)
+
+    # Statistics
+
+    async def test_statistics_of_nothing(self, store: Store) -> None:
+        statistics = await store.statistics(SessionFilter())
+
+        assert (statistics.total, statistics.by_status, statistics.messages, statistics.mean_seconds) == (0, {}, 0, 0)
+
+    async def test_statistics_add_up_the_heads(self, store: Store) -> None:
+        ann = Profile(owner="ann", tags=("a",))
+        await store.save_heads(
+            [
+                a_session(profile=ann, messages=3, active=1.5),
+                a_session(profile=ann, messages=4, active=10, status=SessionStatus.CLOSED),
+                a_session(messages=5, active=100),
+                a_session(messages=1000, active=1000, status=SessionStatus.DELETED),
+            ]
+        )
+
+        everything = await store.statistics(SessionFilter())
+        anns = await store.statistics(SessionFilter(owner="ann", tags=("a",)))
+        closed = await store.statistics(SessionFilter(status=SessionStatus.CLOSED))
+
+        assert (everything.total, everything.messages) == (3, 12)
+        assert everything.by_status == {SessionStatus.ACTIVE: 2, SessionStatus.CLOSED: 1}
+        assert everything.mean_seconds == pytest.approx(111.5 / 3)
+        assert (anns.total, anns.messages, anns.mean_seconds) == (2, 7, 5.75)
+        assert (closed.by_status, closed.messages) == ({SessionStatus.CLOSED: 1}, 4)
+        assert (await store.statistics(SessionFilter(status=SessionStatus.DELETED))).total == 0
+
+    async def test_session_without_activity_lasted_no_time(self, store: Store) -> None:
+        bare = SessionState(conversation_id=a_conversation(), generation=1, version=1, status=SessionStatus.ACTIVE)
+        backwards = a_session(active=-5)
+        await store.save_heads([bare, backwards, a_session(active=6)])
+
+        statistics = await store.statistics(SessionFilter())
+
+        assert (statistics.total, statistics.mean_seconds) == (3, 2)
+
+
+class DurableStoreListingSuite(StoreListingSuite):
+    """What a store that outlives its process must do besides. The fixture `reopened` is a second one in its place."""
+
+    async def test_lists_are_found_again(self, store: Store, reopened: Store) -> None:
+        head = a_session(profile=Profile(owner="ann", tags=("a",), expires_at=NOON), messages=2)
+        await store.save_heads([head])
+        await store.close()
+
+        assert await found(reopened, SessionFilter(owner="ann", tags=("a",))) == [head]
+        assert await reopened.due(NOON, limit=10) == [head]
+        assert (await reopened.statistics(SessionFilter(owner="ann"))).messages == 2

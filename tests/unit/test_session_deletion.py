@@ -1,0 +1,130 @@
+"""Deleting an earlier session through a worker: its head changes with a commit that belongs to another one."""
+
+import pytest
+
+from agentbus.client import AgentBus
+from contracts.commands import CreateSession, DeleteSession, ResetSession, SetData
+from contracts.envelope import InputEnvelope
+from contracts.errors import SessionNotFound
+from contracts.events import Commit, SessionDeleted
+from contracts.history import SessionFilter
+from contracts.ids import ConversationId, InputId, SessionId, conversation_of, session_id_for
+from contracts.session import SessionState, SessionStatus
+from tests.conversations import NOW, address, message
+from tests.faults import FaultyStore, outage
+from tests.unit.test_session_worker import running
+from workers.bus.port import Message
+from workers.domain.decide import Input, decide
+
+
+async def two_sessions(client: AgentBus) -> tuple[SessionId, SessionId]:
+    """Start a session with data, and after it a second one of the same conversation."""
+    first = await client.send(CreateSession(address=address(), data={"secret": 1}, metadata={"m": 1}))
+    second = await client.send(ResetSession(address=address()))
+    assert first.session_id
+    assert second.session_id
+    return first.session_id, second.session_id
+
+
+async def head_of(store: FaultyStore, session: SessionId) -> SessionState:
+    head = await store.head(session)
+    assert head is not None
+    return head
+
+
+async def append_unseen(store: FaultyStore, conversation: ConversationId, given: Input) -> Commit:
+    """Append what a worker would that dies right after: the heads stay behind the log."""
+    state = (await store.load([conversation]))[conversation].head
+    assert state is not None
+    commit = Commit(
+        conversation_id=conversation,
+        version=state.version + 1,
+        epoch=state.epoch,
+        at=NOW,
+        inputs=(given.id,),
+        events=decide(state, given, NOW),
+    )
+    assert await store.append([commit]) == [None]
+    return commit
+
+
+def assert_buried(head: SessionState, version: int) -> None:
+    assert (head.status, head.data, head.metadata) == (SessionStatus.DELETED, {}, {})
+    assert head.version == version
+
+
+async def test_deleting_an_earlier_session_buries_it_and_the_current_one_goes_on() -> None:
+    async with running() as bench:
+        first, second = await two_sessions(bench.client)
+        reply = await bench.client.send(DeleteSession(session_id=first))
+        assert reply.session_id == second
+        assert_buried(await head_of(bench.store, first), reply.version)
+        await bench.client.send(SetData(session_id=second, values={"a": 1}))
+        current = await head_of(bench.store, second)
+        assert (current.status, current.data) == (SessionStatus.ACTIVE, {"a": 1})
+        listed = await bench.store.list_sessions(SessionFilter(conversation_id=conversation_of(first)))
+        assert [head.session_id for head in listed.items] == [second]
+        await bench.until(lambda bench: any(isinstance(event.data, SessionDeleted) for event in bench.events))
+        (event,) = [event.data for event in bench.events if isinstance(event.data, SessionDeleted)]
+        assert (event.session_id, event.deleted) == (second, first)
+
+
+async def test_deleting_it_again_changes_nothing_about_it() -> None:
+    async with running() as bench:
+        first, _ = await two_sessions(bench.client)
+        reply = await bench.client.send(DeleteSession(session_id=first), command_id="delete")
+        again = await bench.client.send(DeleteSession(session_id=first), command_id="delete")
+        assert (again.repeated, again.version) == (True, reply.version)
+        assert_buried(await head_of(bench.store, first), reply.version)
+
+
+async def test_a_session_of_another_conversation_can_not_be_deleted_through_ones_own() -> None:
+    async with running() as bench:
+        first, _ = await two_sessions(bench.client)
+        victim = await bench.client.send(CreateSession(address=address(user="grace")))
+        assert victim.session_id
+        with pytest.raises(SessionNotFound):
+            await bench.client.send(DeleteSession(session_id=victim.session_id), to=conversation_of(first))
+        assert (await head_of(bench.store, victim.session_id)).status is SessionStatus.ACTIVE
+
+
+async def test_a_reset_and_the_deletion_of_what_it_ended_can_be_one_commit() -> None:
+    """The same commit writes the ended session's head, and buries it."""
+    async with running() as bench:
+        receipt = await bench.client.publish(message(1))
+        await bench.until_texts(1)
+        first = session_id_for(receipt.conversation_id, 1)
+        bench.store.fail_before = outage(2)  # while the worker tries again, the two commands gather
+        await bench.client.publish(message(2))
+        for data in (ResetSession(), DeleteSession(session_id=first)):
+            envelope = InputEnvelope(id=data.kind, partitionkey=receipt.conversation_id, data=data)
+            outgoing = Message(body=envelope.to_bytes(), message_id=data.kind)
+            await bench.bus.publish(bench.bus.topology.inbound, str(receipt.partition), outgoing)
+        await bench.until(lambda bench: any(isinstance(event.data, SessionDeleted) for event in bench.events))
+        last = (await bench.log(receipt.conversation_id))[-1]
+        assert last.inputs[-2:] == ("reset_session", "delete_session")
+        assert_buried(await head_of(bench.store, first), last.version)
+        assert (await head_of(bench.store, session_id_for(receipt.conversation_id, 2))).is_live
+
+
+async def test_an_outage_while_heads_are_written_does_not_leave_it_unburied() -> None:
+    async with running() as bench:
+        first, _ = await two_sessions(bench.client)
+        bench.store.fail_heads = outage(3)
+        reply = await bench.client.send(DeleteSession(session_id=first))
+        assert_buried(await head_of(bench.store, first), reply.version)
+
+
+async def test_a_deletion_whose_worker_died_before_the_heads_is_made_up_for() -> None:
+    store = FaultyStore()
+    async with running(store) as bench:
+        first, second = await two_sessions(bench.client)
+    delete = Input(InputId("delete"), DeleteSession(session_id=first))
+    commit = await append_unseen(store, conversation_of(first), delete)
+    assert (await head_of(store, first)).status is SessionStatus.CLOSED
+    async with running(store) as bench:
+        reply = await bench.client.send(DeleteSession(session_id=first), command_id="delete")
+        assert reply.repeated
+    assert_buried(await head_of(store, first), commit.version)
+    current = await head_of(store, second)
+    assert (current.status, current.version) == (SessionStatus.ACTIVE, commit.version)

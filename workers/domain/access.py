@@ -1,0 +1,76 @@
+"""Access: who may see a session, who may change it, who decides about it."""
+
+from enum import IntEnum
+from typing import Final
+
+from contracts.commands import (
+    AnyCommand,
+    ApplyDeadlines,
+    CreateSession,
+    DeleteSession,
+    SetVisibility,
+    ShareSession,
+    UnblockSession,
+)
+from contracts.errors import AccessDenied
+from contracts.ids import SessionId
+from contracts.profile import Permission, Profile, Visibility
+from contracts.session import SessionState, SessionStatus
+
+DENIED: Final = "no such session, or no access to it"
+"""The same words for both, so that a refusal does not tell whether the session exists."""
+
+
+class Right(IntEnum):
+    """What someone may do with a session; a higher right includes the lower ones."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    OWN = 3
+
+
+def right_of(profile: Profile, user: str) -> Right:
+    """Return what `user` may do with a session that has this profile."""
+    if profile.owner == user:
+        return Right.OWN
+    match profile.shares.get(user):
+        case Permission.WRITE:
+            return Right.WRITE
+        case Permission.READ:
+            return Right.READ
+    return Right.READ if profile.visibility is Visibility.PUBLIC else Right.NONE
+
+
+def may(state: SessionState, user: str | None, right: Right) -> bool:
+    """Whether `user` has at least `right` on a session; None is AgentBus itself, which may do everything."""
+    return user is None or right_of(state.profile, user) >= right
+
+
+def check_access(state: SessionState, command: AnyCommand) -> None:
+    """Raise AccessDenied unless the user whom `command` is done for may do it, or it is done for no user."""
+    if command.actor is None:
+        return
+    if isinstance(command, CreateSession):
+        # A new session has the owner that it names; one that is live may be superseded by its own owner alone.
+        if command.profile.owner not in (None, command.actor):
+            raise AccessDenied(DENIED)
+        if not state.is_live:
+            return
+    # Whose an earlier session was is not known here: those who ask are checked against its head, and ask for nobody.
+    earlier = isinstance(command, DeleteSession) and command.session_id not in (None, _current(state))
+    missing = earlier or not state.generation or state.status is SessionStatus.DELETED
+    if missing or not may(state, command.actor, _needed(command)):
+        raise AccessDenied(DENIED)
+
+
+def _current(state: SessionState) -> SessionId | None:
+    return state.session_id if state.generation else None
+
+
+def _needed(command: AnyCommand) -> Right:
+    match command:
+        case CreateSession() | DeleteSession() | ShareSession() | SetVisibility() | UnblockSession() | ApplyDeadlines():
+            return Right.OWN
+        case _:
+            return Right.WRITE

@@ -1,0 +1,49 @@
+"""What becomes of a session by time alone."""
+
+from datetime import datetime, timedelta
+
+from contracts.commands import ExtendSession
+from contracts.errors import LimitExceeded
+from contracts.events import StateChanged
+from contracts.profile import Profile
+from contracts.session import SessionState, SessionStatus
+from workers.domain.draft import Draft
+
+
+def has_expired(state: SessionState, now: datetime) -> bool:
+    """Whether a live session's end has come."""
+    end = state.profile.expires_at
+    return state.is_live and end is not None and end <= now
+
+
+def make_idle(draft: Draft, state: SessionState, now: datetime) -> None:
+    """Make the session idle if it was silent for long enough."""
+    if state.idle_at is not None and state.idle_at <= now:
+        draft.add(StateChanged, previous=state.status, status=SessionStatus.IDLE, reason="idle")
+
+
+def expire(draft: Draft, state: SessionState) -> None:
+    """End the session because its time ran out."""
+    draft.add(StateChanged, previous=state.status, status=SessionStatus.EXPIRED, reason="expired")
+
+
+def extended(profile: Profile, command: ExtendSession, now: datetime) -> Profile:
+    """Return `profile` with its end moved."""
+    end = command.until
+    if command.seconds is not None:
+        end = _later(profile.expires_at or now, command.seconds)
+    return profile if end is None else profile.model_copy(update={"expires_at": end})
+
+
+def refreshed(profile: Profile, now: datetime) -> Profile:
+    """Return `profile` with its lifetime begun anew, if it has one."""
+    if profile.lifetime is None:
+        return profile
+    return profile.model_copy(update={"expires_at": _later(now, profile.lifetime)})
+
+
+def _later(moment: datetime, seconds: float) -> datetime:
+    try:
+        return moment + timedelta(milliseconds=round(seconds * 1000))
+    except OverflowError:
+        raise LimitExceeded("a session can't be extended beyond the year 9999") from None
