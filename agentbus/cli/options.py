@@ -16,7 +16,7 @@ StoreUrl = Annotated[
         "--store",
         "--mongo",
         metavar="URL",
-        help="The store: mongodb://host/database or sqlite:///file.db. [env: AGENTBUS_STORE_URL]",
+        help="The store: mongodb://host/database, sqlite:///file.db or file:///folder. [env: AGENTBUS_STORE_URL]",
     ),
 ]
 Prefix = Annotated[

@@ -105,11 +105,11 @@ async def run_campaign(
 
 
 async def _repeat(built: Arena, fault: Fault, repeats: int, result: Result) -> None:
-    for _ in range(repeats):
+    for number in range(1, repeats + 1):
         injection = await fault.inject(built)
         result.recoveries += await built.recovered(injection)
         result.repeats += 1
-        if not fault.revived:
+        if not fault.revived and number < repeats:
             await built.fill_up()
             await built.balanced()
         await asyncio.sleep(built.random.uniform(0.2, 1.0) * fault.rest)
