@@ -48,6 +48,7 @@ def make_session_worker(
         stall_limit=float(settings.bus.heartbeat),
         park_limit=session.park_limit,
         on_failure=session.on_failure,
+        secret_keys=session.secret_keys,
         solo=solo,
     )
     return SessionWorker(bus, store, config=config, clock=make_clock(), metrics=metrics)

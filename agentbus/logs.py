@@ -2,11 +2,13 @@
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
 from agentbus.settings import LogFormat, LogSettings
+from contracts.secrets import without_secrets
 
 
 def configure_logs(settings: LogSettings) -> None:
@@ -20,6 +22,7 @@ def configure_logs(settings: LogSettings) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _without_secrets,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -34,6 +37,10 @@ def configure_logs(settings: LogSettings) -> None:
     logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
 
+def _without_secrets(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return without_secrets(line)
+
+
 def configure_library_logs() -> None:
     """Hand log lines to the standard library's `logging`, unless the program has set up structlog itself.
 
@@ -46,6 +53,7 @@ def configure_library_logs() -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            _without_secrets,
             structlog.stdlib.add_log_level,
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(key_order=["event"]),

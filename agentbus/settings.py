@@ -1,13 +1,14 @@
 """Settings: one model per concern, read once from the environment (`AGENTBUS_...`) and an optional `.env` file."""
 
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.address import Scope
 from contracts.errors import ConfigurationError
+from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy
 from contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
 
@@ -21,6 +22,11 @@ class LogFormat(StrEnum):
     """For people: aligned and coloured."""
     JSON = "json"
     """For machines: one JSON object a line."""
+
+
+def _listed(value: object) -> object:
+    """Return the words of a comma-separated list; what is no text stays as it is."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
 class _Settings(BaseSettings):
@@ -96,6 +102,10 @@ class SessionSettings(_Settings):
         description="After an input failed for good: `skip` it, or `block` its conversation until it is replayed. "
         "A session's metadata key `on_failure` goes before this.",
     )
+    secret_keys: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=SECRET_KEYS,
+        description="Keys, separated by commas, whose values are left out of announced events and log lines.",
+    )
     park_limit: int = Field(
         default=100, ge=1, description="Inputs parked in a row after which a worker stops a partition."
     )
@@ -145,9 +155,15 @@ def settings_table() -> str:
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for concern in CONCERNS:
         for name, field in concern.model_fields.items():
-            default = field.default.value if isinstance(field.default, StrEnum) else field.default
+            default = _shown(field.default)
             lines.append(f"| `{ENV_PREFIX}{name.upper()}` | `{default}` | {field.description} |")
     return "\n".join(lines)
+
+
+def _shown(default: object) -> object:
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return default.value if isinstance(default, StrEnum) else default
 
 
 def _read(concern: type[Concern], values: dict[str, object]) -> Concern:

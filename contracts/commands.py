@@ -1,6 +1,6 @@
 """Commands: what can be asked of a conversation's owner. Imperative; answered with a `CommandReply`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -8,7 +8,7 @@ from contracts.address import Address
 from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, Name, Text, Timestamp
 from contracts.ids import InputId, SessionId, SessionIdField
 from contracts.messages import Attachments, OutboundMessage
-from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility
+from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
 from contracts.session import SessionStatus
 
 
@@ -36,12 +36,16 @@ class FieldChanges(Contract):
     absent: tuple[str, ...] = Field(default=(), description="Refused if one of these keys is set.")
 
 
+_UNCHANGED: Final = FieldChanges()
+_SAME_PROFILE: Final = ProfileChanges()
+
+
 class CreateSession(_Command):
     """Start a session; a live one of the same conversation is superseded, or kept if asked so."""
 
     kind: Literal["create_session"] = "create_session"
     keep_live: bool = Field(default=False, description="Answer with the live session instead of superseding it.")
-    profile: Profile = Field(default=Profile())
+    profile: Profile = Field(default_factory=no_profile)
     data: JsonObject = Field(default_factory=dict)
     metadata: JsonObject = Field(default_factory=dict)
 
@@ -89,9 +93,9 @@ class UpdateSession(_Command):
     """Change several things of a session at once: all of it is carried out, or nothing."""
 
     kind: Literal["update_session"] = "update_session"
-    data: FieldChanges = FieldChanges()
-    metadata: FieldChanges = FieldChanges()
-    profile: ProfileChanges = ProfileChanges()
+    data: FieldChanges = Field(default_factory=lambda: _UNCHANGED)
+    metadata: FieldChanges = Field(default_factory=lambda: _UNCHANGED)
+    profile: ProfileChanges = Field(default_factory=lambda: _SAME_PROFILE)
     status: SessionStatus | None = Field(default=None, description="Without it the status stays as it is.")
     messages: Annotated[tuple[OutboundMessage, ...], Field(max_length=1000)] = ()
 

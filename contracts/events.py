@@ -9,7 +9,7 @@ from contracts.address import Address, Platform
 from contracts.base import Announced, Id, Name, Text, Timestamp
 from contracts.ids import ConversationIdField, InputId, MessageKey, SessionId, SessionIdField
 from contracts.messages import Attachments, Role, SessionMessage
-from contracts.profile import Profile
+from contracts.profile import Profile, no_profile
 from contracts.session import SessionStatus
 
 
@@ -70,7 +70,7 @@ class SessionStarted(_Event):
     address: Address | None = None
     data: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
-    profile: Profile = Field(default=Profile())
+    profile: Profile = Field(default_factory=no_profile)
     previous: SessionId | None = None
 
 

@@ -1,7 +1,7 @@
 """What a session is beyond its messages: whose it is, who may see it, how long it lives, what it belongs to."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -67,6 +67,14 @@ class Profile(Contract):
     lifetime: Seconds | None = Field(default=None, description="Seconds from a refresh to the end of the session.")
     idle_timeout: Seconds | None = Field(default=None, description="Seconds without activity that make it idle.")
     max_history: MaxHistory | None = Field(default=None, description="How many messages are read with the session.")
+
+
+_NO_PROFILE: Final = Profile()
+
+
+def no_profile() -> Profile:
+    """Return the profile in which nothing is set: one for all, as pydantic would copy a default that is a model."""
+    return _NO_PROFILE
 
 
 class ProfileChanges(Contract):

@@ -20,7 +20,8 @@ SECRET_KEYS: Final = (
 
 def without_secrets(values: Mapping[str, Any], keys: Collection[str] = SECRET_KEYS) -> dict[str, Any]:
     """Return `values` without those whose key is one of `keys`, on every level."""
-    return {key: _cleaned(value, keys) for key, value in values.items() if _plain(key) not in keys}
+    secret = {_plain(key) for key in keys}
+    return {key: _cleaned(value, keys) for key, value in values.items() if _plain(key) not in secret}
 
 
 def _cleaned(value: Any, keys: Collection[str]) -> Any:
@@ -29,5 +30,5 @@ def _cleaned(value: Any, keys: Collection[str]) -> Any:
     return [_cleaned(item, keys) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _plain(key: str) -> str:
-    return key.lower().replace("-", "_")
+def _plain(key: object) -> str:
+    return str(key).lower().replace("-", "_")

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 from contracts.address import Address
 from contracts.base import Announced, Timestamp
 from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
-from contracts.profile import Profile
+from contracts.profile import Profile, no_profile
 
 RECENT_INPUTS: Final = 64
 """How many applied input ids a head carries. The log knows all of them; these spare it the question."""
@@ -71,7 +71,7 @@ class SessionState(Announced):
     address: Address | None = Field(default=None, description="Where the last message came from.")
     data: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
-    profile: Profile = Field(default=Profile())
+    profile: Profile = Field(default_factory=no_profile)
     message_count: int = Field(default=0, ge=0, description="Messages appended, those trimmed away included.")
     shown_from: int = Field(default=0, ge=0, description="Messages of events before this one are no longer shown.")
     fence: int = Field(default=0, ge=0, description="The highest fencing token seen; lower ones are refused.")

@@ -30,7 +30,10 @@ SessionArgument = Annotated[str, typer.Argument(metavar="SESSION_ID", help="As `
 def list_(
     platform: Annotated[Platform | None, typer.Option(help="Of this platform alone.")] = None,
     chat: Annotated[str | None, typer.Option(help="Of this chat alone.")] = None,
-    user: Annotated[str | None, typer.Option(help="Of this user alone.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose last message came from this user.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Owned by this user.")] = None,
+    agent: Annotated[str | None, typer.Option(help="With this agent.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="With this tag; give it again for more.")] = None,
     status: Annotated[SessionStatus | None, typer.Option(help="In this status alone.")] = None,
     store: options.StoreUrl = None,
     limit: options.Limit = 50,
@@ -39,7 +42,9 @@ def list_(
     as_json: options.AsJson = False,
 ) -> None:
     """List sessions, latest activity first."""
-    where = SessionFilter(platform=platform, chat=chat, user=user, status=status)
+    where = SessionFilter(
+        platform=platform, chat=chat, user=user, owner=owner, agent_id=agent, tags=tuple(tag or ()), status=status
+    )
     run(_list(settings_of(store_url=store, wait=wait), where, limit, cursor, as_json=as_json))
 
 
@@ -103,7 +108,11 @@ async def _show(settings: Settings, session_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"session_id": session.session_id} | session.model_dump(mode="json"))
     else:
-        print_fields(_row(session) | session.model_dump(include={"data", "metadata", "created_at", "version"}))
+        print_fields(
+            _row(session)
+            | session.model_dump(include={"data", "metadata", "created_at", "version"})
+            | session.profile.model_dump(exclude_defaults=True)
+        )
 
 
 async def _history(settings: Settings, session_id: str, limit: int, cursor: str | None, *, as_json: bool) -> None:
@@ -120,7 +129,7 @@ async def _history(settings: Settings, session_id: str, limit: int, cursor: str 
 
 async def _find(store: Store, session_id: str) -> SessionState:
     session = await store.head(_checked(session_id))
-    if session is None:
+    if session is None or session.status is SessionStatus.DELETED:
         raise SessionNotFound(f"no session {session_id} in this store; see: agentbus sessions list")
     return session
 
@@ -138,7 +147,7 @@ def _row(session: SessionState) -> dict[str, Any]:
         "session_id": session.session_id,
         "platform": address.platform if address else None,
         "chat": address.chat if address else None,
-        "user": address.user if address else None,
+        "user": address.user if address else session.profile.owner,
         "status": session.status,
         "messages": session.message_count,
         "last_activity": session.last_activity,

@@ -25,6 +25,8 @@ class Sizes:
     """The plain consumer's document reaches MongoDB's limit of 16 MB before its 100,000th message."""
     failover_seconds: float
     failover_repeats: int
+    memory_sessions: int
+    """Sessions that a worker sees while its memory is measured; 0: it is not."""
 
 
 FULL: Final = Sizes(
@@ -40,6 +42,7 @@ FULL: Final = Sizes(
     plain_growth_points=(100, 10_000),
     failover_seconds=20,
     failover_repeats=5,
+    memory_sessions=100_000,
 )
 
 QUICK: Final = replace(
@@ -55,6 +58,7 @@ QUICK: Final = replace(
     plain_growth_points=(100, 1_000),
     failover_seconds=6,
     failover_repeats=1,
+    memory_sessions=0,
 )
 
 SLICE: Final = replace(

@@ -19,6 +19,11 @@ def peak_bytes(pid: int) -> int:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    return resident_bytes(pid)
+
+
+def resident_bytes(pid: int) -> int:
+    """Return what is resident now."""
     return int(psutil.Process(pid).memory_info().rss)
 
 

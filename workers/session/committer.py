@@ -1,7 +1,7 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -13,10 +13,12 @@ from contracts.envelope import EventEnvelope
 from contracts.errors import AccessDenied, BusError, DuplicateInput, KilledWorker, Refused, VersionConflict
 from contracts.events import AnyEvent, Commit
 from contracts.ids import ConversationId, InputId
+from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy, SessionState
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus, Message
+from workers.domain.announcing import announced
 from workers.retry import keep_trying
 from workers.session.lanes import Turn, Waiting
 from workers.session.live import LiveStates, bury
@@ -51,6 +53,7 @@ class Committer:
         metrics: WorkerMetrics,
         on_failure: FailurePolicy,
         solo: bool = False,
+        secret_keys: Collection[str] = SECRET_KEYS,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -60,6 +63,7 @@ class Committer:
         self._metrics = metrics
         self._on_failure = on_failure
         self._solo = solo
+        self._secret_keys = frozenset(secret_keys)
 
     async def carry_out(self, turns: Sequence[Turn]) -> None:
         """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.
@@ -181,7 +185,9 @@ class Committer:
 
     async def _announce(self, plans: Iterable[Plan]) -> None:
         """Publish every plan's events; those that were not confirmed are published again, in their order."""
-        left = [_announcement(event, answer) for plan in plans for answer in plan.answers for event in answer.events]
+        left = [
+            self._announcement(event, answer) for plan in plans for answer in plan.answers for event in answer.events
+        ]
         self._metrics.events.inc(len(left))
 
         async def publish_left() -> None:
@@ -193,6 +199,11 @@ class Committer:
 
         if left:
             await keep_trying("announce", publish_left)
+
+    def _announcement(self, event: AnyEvent, answer: Answer) -> tuple[str, Message]:
+        shown = announced(event, self._secret_keys)
+        body = EventEnvelope.of(shown, answer.waiting.traceparent).to_bytes()
+        return event.routing_key, Message(body=body, message_id=event.event_id)
 
     async def _finish(self, turn: Turn, answer: Answer, after: SessionState) -> None:
         waiting = answer.waiting
@@ -238,8 +249,3 @@ class Committer:
         except BusError as failed:
             # A caller that gets no reply asks again with the same id.
             _log.warning(Action.RETRYING, call="reply", error=str(failed))
-
-
-def _announcement(event: AnyEvent, answer: Answer) -> tuple[str, Message]:
-    body = EventEnvelope.of(event, answer.waiting.traceparent).to_bytes()
-    return event.routing_key, Message(body=body, message_id=event.event_id)

@@ -13,6 +13,7 @@ from contracts.envelope import InputEnvelope
 from contracts.errors import InvalidInput, WrongPartition
 from contracts.ids import ConversationId
 from contracts.members import Member, WorkerStatus
+from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy
 from contracts.telemetry import Action
 from storage.port import Store
@@ -54,6 +55,8 @@ class SessionWorkerConfig:
     """What an input that failed for good means for its conversation, unless the session's metadata says otherwise."""
     park_limit: int = 100
     """Inputs parked in a row after which a partition is stopped."""
+    secret_keys: tuple[str, ...] = SECRET_KEYS
+    """Keys of data and metadata whose values are left out of the announced events."""
     solo: bool = False
     """The only worker of its bus, an in-process one. Other processes may write to the same store, each over a bus of
     its own: no partition is shared with them, states are read again for every round, and what keeps two writers apart
@@ -113,6 +116,7 @@ class SessionWorker:
             metrics=metrics or WorkerMetrics(),
             on_failure=config.on_failure,
             solo=config.solo,
+            secret_keys=config.secret_keys,
         )
         self._recorder = ParkingRecorder(bus, store, clock)
         self._rounds: set[asyncio.Task[None]] = set()

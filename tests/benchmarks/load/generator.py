@@ -64,9 +64,9 @@ class Generator:
         """Return the moment (monotonic clock) of the first event."""
         return await self._patiently(self._arrivals.until_first())
 
-    async def until_all(self) -> dict[str, float]:
+    async def until_all(self, *, patience: float = _PATIENCE) -> dict[str, float]:
         """Wait until all that was published has been announced; return what arrived (see `Arrivals.summary`)."""
-        await self._patiently(self._arrivals.until_all())
+        await self._patiently(self._arrivals.until_all(), patience)
         return self._arrivals.summary()
 
     async def block(self, *, name: str, first: int, count: int) -> float:
@@ -121,9 +121,9 @@ class Generator:
                 if error is not None:
                     raise error
 
-    async def _patiently(self, waiting: Coroutine[None, None, T]) -> T:
+    async def _patiently(self, waiting: Coroutine[None, None, T], patience: float = _PATIENCE) -> T:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(patience):
                 return await waiting
         except TimeoutError:
-            raise TimeoutError(f"{self._arrivals.missing} messages were not announced in {_PATIENCE:g} s") from None
+            raise TimeoutError(f"{self._arrivals.missing} messages were not announced in {patience:g} s") from None

@@ -8,6 +8,7 @@ from tests.benchmarks.contenders import AGENTBUS1, AGENTBUS2, CONTENDERS, PLAIN,
 from tests.benchmarks.measures.failover import Failover, measure_failover
 from tests.benchmarks.measures.growth import Growth, measure_growth
 from tests.benchmarks.measures.latency import Latency, measure_latency
+from tests.benchmarks.measures.memory import Memory, measure_memory
 from tests.benchmarks.measures.throughput import Throughput, measure_idle, measure_throughput
 from tests.benchmarks.sizes import SLICE, Sizes
 from tests.benchmarks.stage import Services
@@ -27,12 +28,15 @@ class Results:
     latency: list[Latency] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
     failover: list[Failover] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
 
 
 def steps(sizes: Sizes) -> int:
     """Return how many times `measure_all` will say what comes next."""
     runs = len(CONTENDERS) * (1 + sizes.repeats + sizes.bursts_repeats)
-    return runs + len(_TIMED) * sizes.latency_repeats + len(_TIMED) + sizes.failover_repeats
+    return (
+        runs + len(_TIMED) * sizes.latency_repeats + len(_TIMED) + sizes.failover_repeats + bool(sizes.memory_sessions)
+    )
 
 
 def measure_all(services: Services, sizes: Sizes, say: Say) -> Results:
@@ -49,6 +53,9 @@ def measure_all(services: Services, sizes: Sizes, say: Say) -> Results:
     for number in range(sizes.failover_repeats):
         say(f"failover {number + 1}/{sizes.failover_repeats}")
         results.failover.append(measure_failover(services, AGENTBUS2, sizes.failover_seconds))
+    if sizes.memory_sessions:
+        say(f"memory: {sizes.memory_sessions:,} sessions")
+        results.memory.append(measure_memory(services, AGENTBUS1, sizes.memory_sessions))
     return results
 
 

@@ -20,7 +20,7 @@ def summarize(results: Results) -> Summary:
     figures: Summary = {}
     for shape, suffix in SHAPES.items():
         figures |= _throughput([run for run in results.throughput if run.shape == shape], suffix)
-    return figures | _latency(results) | _growth(results) | _failover(results)
+    return figures | _latency(results) | _growth(results) | _failover(results) | _memory(results)
 
 
 def _throughput(runs: list[Throughput], suffix: str) -> Summary:
@@ -81,6 +81,24 @@ def _failover(results: Results) -> Summary:
         "failover_lost": sum(run.lost for run in runs),
         "failover_repeats": sum(run.repeats for run in runs),
         "failover_inversions": sum(run.inversions for run in runs),
+    }
+
+
+def _memory(results: Results) -> Summary:
+    if not results.memory:
+        return {}
+    run = results.memory[0]
+    return {
+        "memory_sessions": run.sessions,
+        "memory_mb": _rounded(
+            {
+                "started": run.started_mb,
+                "fifth": run.fifth_mb,
+                "half": run.half_mb,
+                "end": run.end_mb,
+                "peak": run.peak_mb,
+            }
+        ),
     }
 
 

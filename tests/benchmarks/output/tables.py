@@ -10,6 +10,7 @@ from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.measures.failover import Failover
 from tests.benchmarks.measures.growth import Growth
 from tests.benchmarks.measures.latency import PERCENTS, Latency
+from tests.benchmarks.measures.memory import Memory
 from tests.benchmarks.measures.results import Results
 from tests.benchmarks.measures.throughput import Throughput
 
@@ -21,6 +22,8 @@ def print_tables(console: Console, results: Results) -> None:
     console.print(latency_table(results.latency))
     console.print(growth_table(results.growth))
     console.print(failover_table(results.failover))
+    if results.memory:
+        console.print(memory_table(results.memory))
 
 
 def throughput_table(shape: str, runs: list[Throughput]) -> Table:
@@ -74,6 +77,16 @@ def failover_table(runs: Iterable[Failover]) -> Table:
         counts = (str(number) for number in (run.lost, run.repeats, run.inversions))
         waits = (f"{run.wait_p50_s:.2f}", f"{run.wait_max_s:.2f}")
         table.add_row(run.contender, f"{run.messages:,}", str(run.affected), *waits, *counts)
+    return table
+
+
+def memory_table(runs: Iterable[Memory]) -> Table:
+    """Return the table of memory over a long backlog."""
+    headings = ("sessions seen", "first event", "a fifth", "half", "end", "peak", "seconds")
+    table = _table("Resident memory in MB, working off a backlog of one message a session", "contender", *headings)
+    for run in runs:
+        sizes = (run.started_mb, run.fifth_mb, run.half_mb, run.end_mb, run.peak_mb)
+        table.add_row(run.contender, f"{run.sessions:,}", *(f"{size:.0f}" for size in sizes), f"{run.seconds:.0f}")
     return table
 
 
