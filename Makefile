@@ -87,13 +87,21 @@ arch: $(READY) ## Check which package imports which
 	@echo "arch: import-linter ..."
 	@$(BIN)/lint-imports --no-logo
 
+# Tests that start processes under load and look at the time: nothing else runs beside them.
+TIMED := tests/benchmarks tests/chaos tests/stress
+
 .PHONY: test
 test: setup services lint types arch ## Run every check and every test, with coverage
-	@echo "test: pytest ..."
+	@echo "test: pytest, two at a time ..."
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report= $(addprefix --ignore=,$(TIMED))
+	@echo "test: pytest, what is timed, alone ..."
+	@$(BIN)/python -m pytest --cov --cov-append --cov-report=term $(wildcard $(TIMED))
+
+# `MODE=name` takes one: memory, files, sqlite, mongodb or distributed.
+.PHONY: tour
+tour: setup services ## Use every public name of agentbus.sessions on every kind of storage and set-up
+	@$(BIN)/python -m tests.tour $(if $(MODE),--mode $(MODE))
 
 # QUICK=1 takes less than three minutes.
 .PHONY: bench
@@ -115,6 +123,11 @@ chaos: setup services ## Break brokers, stores, networks and workers under load,
 .PHONY: mutants
 mutants: setup services ## Turn off what keeps the promises, one by one: the checker has to notice
 	@$(CHAOS) --mutants
+
+# `FOR=n` takes n seconds instead of 60, `SEED=n` gives other users and calls.
+.PHONY: stress
+stress: setup services ## Let 200 users work at once, kill a worker, and check every call
+	@$(BIN)/python -m tests.stress $(if $(FOR),--seconds $(FOR)) $(if $(SEED),--seed $(SEED))
 
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

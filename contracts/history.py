@@ -48,6 +48,5 @@ class SessionFilter(Announced):
     agent_id: Id | None = None
     parent_id: SessionIdField | None = Field(default=None, description="The children of this session.")
     tags: tuple[Name, ...] = Field(default=(), max_length=16, description="Sessions that have all of these.")
-    active_before: Timestamp | None = Field(default=None, description="Their last activity was before this.")
     status: SessionStatus | None = Field(default=None, description="Without it: all but the deleted ones.")
     conversation_id: Id | None = None

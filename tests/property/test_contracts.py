@@ -16,15 +16,24 @@ from contracts.base import MAX_ID_LENGTH, Timestamp, to_utc_milliseconds
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
+    ApplyDeadlines,
     ChangeState,
     CloseSession,
     CreateSession,
     DeleteMessage,
+    DeleteSession,
     EditMessage,
+    ExtendSession,
+    FieldChanges,
+    RefreshSession,
     ResetSession,
     SetData,
     SetMetadata,
+    SetVisibility,
+    ShareSession,
+    TrimHistory,
     UnblockSession,
+    UpdateSession,
 )
 from contracts.envelope import EventEnvelope, InputEnvelope
 from contracts.errors import InvalidInput
@@ -32,13 +41,17 @@ from contracts.events import (
     AnyEvent,
     CloseReason,
     DataSet,
+    FenceRaised,
+    HistoryTrimmed,
     MessageAppended,
     MessageDeleted,
     MessageEdited,
     MetadataSet,
+    ProfileChanged,
     ReactionChanged,
     SessionBlocked,
     SessionClosed,
+    SessionDeleted,
     SessionStarted,
     SessionUnblocked,
     StartReason,
@@ -58,6 +71,7 @@ from contracts.messages import (
     SessionMessage,
     TextContent,
 )
+from contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
 from contracts.schema import published
 from contracts.session import SessionStatus
 
@@ -125,18 +139,79 @@ _outbound = st.builds(
     address=st.none() | _addresses,
     message_id=st.none() | _ids,
     author=st.none() | _names,
+    sent_at=st.none() | _moments,
     content=_spoken,
 )
-_whom = {"session_id": st.none() | _sessions, "address": st.none() | _addresses}
+_counts = st.integers(1, 2**63 - 1)
+_whom = {
+    "session_id": st.none() | _sessions,
+    "address": st.none() | _addresses,
+    "actor": st.none() | _ids,
+    "fence": st.none() | _counts,
+}
 _reasons = st.none() | _names
+_tags = st.lists(_names, max_size=3).map(tuple)
+_seconds = st.floats(0.001, 1e9)
+_lasting = {
+    "agent_id": st.none() | _ids,
+    "ai_model": st.none() | _names,
+    "template": st.none() | _names,
+    "expires_at": st.none() | _moments,
+    "lifetime": st.none() | _seconds,
+    "idle_timeout": st.none() | _seconds,
+    "max_history": st.none() | st.integers(1, 1000),
+}
+_profiles = st.builds(
+    Profile,
+    owner=st.none() | _ids,
+    session_type=st.sampled_from(SessionType),
+    parent_id=st.none() | _sessions,
+    tags=_tags,
+    visibility=st.sampled_from(Visibility),
+    shares=st.dictionaries(_ids, st.sampled_from(Permission), max_size=3),
+    **_lasting,
+)
+_profile_changes = st.builds(
+    ProfileChanges,
+    session_type=st.none() | st.sampled_from(SessionType),
+    tags=st.none() | _tags,
+    clear=st.lists(st.sampled_from(["agent_id", "parent_id", "expires_at"]), max_size=2).map(tuple),
+    **_lasting,
+)
+_changes = st.builds(
+    FieldChanges,
+    values=_json,
+    remove=st.lists(_text, max_size=2).map(tuple),
+    replace=st.booleans(),
+    expected=_json,
+    absent=st.lists(_text, max_size=2).map(tuple),
+)
 
 _commands: dict[type[Any], st.SearchStrategy[Any]] = {
-    CreateSession: st.builds(CreateSession, keep_live=st.booleans(), data=_json, metadata=_json, **_whom),
+    CreateSession: st.builds(
+        CreateSession, keep_live=st.booleans(), data=_json, metadata=_json, profile=_profiles, **_whom
+    ),
     AppendMessage: st.builds(AppendMessage, message=_outbound, **_whom),
     EditMessage: st.builds(EditMessage, target=_ids, text=_text, attachments=_attachments, **_whom),
     DeleteMessage: st.builds(DeleteMessage, target=_ids, **_whom),
     SetData: st.builds(SetData, values=_json, remove=st.lists(_text, max_size=2).map(tuple), **_whom),
     SetMetadata: st.builds(SetMetadata, values=_json, remove=st.lists(_text, max_size=2).map(tuple), **_whom),
+    UpdateSession: st.builds(
+        UpdateSession,
+        data=_changes,
+        metadata=_changes,
+        profile=_profile_changes,
+        status=st.none() | st.sampled_from(SessionStatus),
+        messages=st.lists(_outbound, max_size=2).map(tuple),
+        **_whom,
+    ),
+    ShareSession: st.builds(ShareSession, user=_ids, permission=st.none() | st.sampled_from(Permission), **_whom),
+    SetVisibility: st.builds(SetVisibility, visibility=st.sampled_from(Visibility), **_whom),
+    ExtendSession: st.builds(ExtendSession, seconds=st.none() | _seconds, until=st.none() | _moments, **_whom),
+    RefreshSession: st.builds(RefreshSession, **_whom),
+    TrimHistory: st.builds(TrimHistory, before=_counts, **_whom),
+    DeleteSession: st.builds(DeleteSession, **_whom),
+    ApplyDeadlines: st.builds(ApplyDeadlines, **_whom),
     ResetSession: st.builds(ResetSession, reason=_reasons, **_whom),
     CloseSession: st.builds(CloseSession, reason=_reasons, **_whom),
     ChangeState: st.builds(ChangeState, status=st.sampled_from(SessionStatus), reason=_reasons, **_whom),
@@ -176,6 +251,7 @@ _told = {
     "at": _moments,
     "cause": _ids.map(InputId),
     "platform": st.sampled_from(Platform),
+    "actor": st.none() | _ids,
 }
 _events: dict[type[Any], st.SearchStrategy[Any]] = {
     SessionStarted: st.builds(
@@ -184,6 +260,7 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
         address=st.none() | _addresses,
         data=_json,
         metadata=_json,
+        profile=_profiles,
         previous=st.none() | _sessions,
         **_told,
     ),
@@ -201,6 +278,10 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
         **_told,
     ),
     SessionClosed: st.builds(SessionClosed, why=st.sampled_from(CloseReason), reason=_reasons, **_told),
+    ProfileChanged: st.builds(ProfileChanged, profile=_profiles, **_told),
+    HistoryTrimmed: st.builds(HistoryTrimmed, before=_counts, **_told),
+    SessionDeleted: st.builds(SessionDeleted, deleted=_sessions, **_told),
+    FenceRaised: st.builds(FenceRaised, fence=_counts, **_told),
     SessionBlocked: st.builds(SessionBlocked, code=_ids, **_told),
     SessionUnblocked: st.builds(SessionUnblocked, **_told),
 }
