@@ -1,12 +1,22 @@
 """The client: publish chat messages, send commands, subscribe to what happens to sessions.
 
 ```python
+from datetime import UTC, datetime
+
+from agentbus.client import connect
+from contracts.address import Address
+from contracts.envelope import EventEnvelope
+from contracts.messages import InboundMessage, TextContent
+
 async with connect("amqp://guest:guest@localhost/") as bus:
-    await bus.publish(InboundMessage(...))
 
     @bus.on("session.message.*")
-    async def on_message(event: EventEnvelope) -> None: ...
+    async def on_message(event: EventEnvelope) -> None:
+        print(event.subject, event.data.kind)
 
+    where = Address(platform="web", chat="lobby", user="ada")
+    said = TextContent(text="Hello!")
+    await bus.publish(InboundMessage(address=where, message_id="1", sent_at=datetime.now(UTC), content=said))
     await bus.run()
 ```
 """

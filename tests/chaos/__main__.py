@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -34,20 +35,30 @@ def main() -> int:
     faults = _faults(chosen)
     mutants = _mutants(chosen)
     begun = time.monotonic()
+    results: list[Result] = []
+    trials: list[Trial] = []
+
+    def keep() -> Path:
+        """Write what there is: a run of an hour and a half that is cut short has not been for nothing."""
+        figures = summary(results, trials) | {"seconds": round(time.monotonic() - begun, 1)}
+        detail = {"faults": [one.as_dict() for one in results], "mutants": [one.as_dict() for one in trials]}
+        return write_results(_name(chosen), {"seed": chosen.seed, "summary": figures, **detail})
+
     with Services() as services:
-        results = asyncio.run(_run_faults(services, faults, chosen))
-        trials = asyncio.run(_run_mutants(services, mutants, chosen.seed))
+        for fault in faults:
+            results.append(asyncio.run(_run_fault(services, fault, chosen)))
+            keep()
+        for mutant in mutants:
+            trials.append(asyncio.run(_run_mutant(services, mutant, chosen.seed)))
+            keep()
     if results:
         _console.print(fault_table(results))
     if trials:
         _console.print(mutant_table(trials))
     for result in results:
         tell_trouble(_console, result)
-    figures = summary(results, trials)
-    figures["seconds"] = round(time.monotonic() - begun, 1)
-    detail = {"faults": [one.as_dict() for one in results], "mutants": [one.as_dict() for one in trials]}
-    path = write_results(_name(chosen), {"seed": chosen.seed, "summary": figures, **detail})
-    _console.print(f"{figures['seconds']:.0f} s in total; results in {path}")
+    figures = summary(results, trials) | {"seconds": round(time.monotonic() - begun, 1)}
+    _console.print(f"{figures['seconds']:.0f} s in total; results in {keep()}")
     print(json.dumps(figures))  # noqa: T201 - the last line is for programs
     return 0 if all(one.good for one in results) and all(one.caught for one in trials) else 1
 
@@ -59,24 +70,20 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-async def _run_faults(services: Services, faults: Sequence[Fault], chosen: argparse.Namespace) -> list[Result]:
-    results = []
-    for fault in faults:
-        repeats = chosen.repeats or (fault.quick or 1 if chosen.quick else fault.repeats)
-        settle = None if chosen.quick else _SETTLE
-        result = await run_campaign(services, fault, repeats=repeats, seed=chosen.seed, settle=settle, keep=chosen.keep)
-        _console.print(f"{fault.name}: {'held' if result.good else 'VIOLATED'} ({result.seconds:.0f} s)")
-        results.append(result)
-    return results
+async def _run_fault(services: Services, fault: Fault, chosen: argparse.Namespace) -> Result:
+    repeats = chosen.repeats or (fault.quick or 1 if chosen.quick else fault.repeats)
+    settle = None if chosen.quick else _SETTLE
+    result = await run_campaign(services, fault, repeats=repeats, seed=chosen.seed, settle=settle, keep=chosen.keep)
+    _console.print(f"{fault.name}: {'held' if result.good else 'VIOLATED'} ({result.seconds:.0f} s)")
+    for words in result.words()[:3]:
+        _console.print(f"  {words}")
+    return result
 
 
-async def _run_mutants(services: Services, mutants: Sequence[Mutant], seed: int) -> list[Trial]:
-    trials = []
-    for mutant in mutants:
-        trial = await try_mutant(services, mutant, seed=seed)
-        _console.print(f"without {mutant}: {'caught' if trial.caught else 'NOT CAUGHT'} ({trial.seconds:.0f} s)")
-        trials.append(trial)
-    return trials
+async def _run_mutant(services: Services, mutant: Mutant, seed: int) -> Trial:
+    trial = await try_mutant(services, mutant, seed=seed)
+    _console.print(f"without {mutant}: {'caught' if trial.caught else 'NOT CAUGHT'} ({trial.seconds:.0f} s)")
+    return trial
 
 
 def _arguments() -> argparse.Namespace:

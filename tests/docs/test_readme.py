@@ -28,12 +28,13 @@ def test_what_python_imports_is_there(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", [block for block in PYTHON if block.not_run is None], ids=str)
-def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with whole_agentbus(monkeypatch) as seen, capture_logs() as logs:
         execute(block.text)
     assert [line for line in logs if line["log_level"] in {"warning", "error"}] == []
-    assert seen.committed
-    assert bool(seen.handled) == ("on(" in block.text)
+    assert bool(seen.committed) == ("connect(" in block.text)
+    assert bool(seen.handled) == (".on(" in block.text)
 
 
 @pytest.mark.parametrize("command", AGENTBUS, ids=str)

@@ -13,6 +13,7 @@ from tests.contract.bus_suite import SECONDS, Inbox, eventually, message, number
 from tests.services import RabbitMQ, private_rabbitmq
 from workers.bus.port import Delivery
 from workers.bus.rabbit import RabbitBus
+from workers.bus.rabbit.outbox import NOT_SENT
 from workers.bus.supervise import KeptConsumer
 
 TOPOLOGY = Topology(prefix="faults", partitions=1)
@@ -215,3 +216,36 @@ async def _contains(inbox: Inbox, wanted: set[int]) -> bool:
 
 async def _delivered(inbox: Inbox, number: int) -> bool:
     return number in numbers(inbox.deliveries)
+
+
+async def test_nothing_overtakes_the_first_message_of_a_route_that_is_refused(bus: RabbitBus, url: str) -> None:
+    """A queue that is just getting a leader refuses the first messages of a channel, and takes those after them."""
+    events = [("session.message.web", message(number)) for number in range(20)]
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        full = await channel.declare_queue("full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        await full.bind(TOPOLOGY.events, "session.#")
+        await channel.default_exchange.publish(aio_pika.Message(b"in the way"), "full")
+        outcomes = await bus.publish_many(TOPOLOGY.events, events, mandatory=False)
+        assert isinstance(outcomes[0], PublishUnconfirmed)
+        assert [str(outcome) for outcome in outcomes[1:]] == [NOT_SENT] * 19
+        await full.purge()
+        await full.delete(if_empty=False)
+        inbox = Inbox()
+        consumer = await bus.subscribe(("session.#",), inbox)
+        assert await bus.publish_many(TOPOLOGY.events, events, mandatory=False) == [None] * 20
+        assert numbers(await inbox.first(20)) == list(range(20))
+        await consumer.close()
+
+
+async def test_routes_of_their_own_do_not_wait_for_each_other(bus: RabbitBus, url: str) -> None:
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        full = await channel.declare_queue("full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        await channel.default_exchange.publish(aio_pika.Message(b"in the way"), "full")
+        sent = [("full" if number % 2 else QUEUE, message(number)) for number in range(10)]
+        outcomes = await bus.publish_many("", sent)
+        assert outcomes[::2] == [None] * 5
+        assert isinstance(outcomes[1], PublishUnconfirmed)
+        assert [str(outcome) for outcome in outcomes[3::2]] == [NOT_SENT] * 4
+        await full.delete(if_empty=False)

@@ -24,6 +24,7 @@ from contracts.envelope import EventEnvelope, InputEnvelope
 from contracts.errors import (
     ConversationBlocked,
     ReplyTimeout,
+    SessionNotCurrent,
     SessionNotFound,
     StoreRejected,
 )
@@ -31,7 +32,7 @@ from contracts.events import Commit, MessageAppended
 from contracts.ids import ConversationId, InputId
 from contracts.messages import InboundMessage, OutboundMessage, TextContent
 from contracts.parked import ParkedInput, ParkedStatus
-from contracts.session import SessionState
+from contracts.session import RECENT_INPUTS, SessionState
 from contracts.topology import Topology
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, address, message
@@ -329,6 +330,19 @@ async def test_a_refused_command_raises_at_the_caller_and_is_not_parked(bench: B
     with pytest.raises(SessionNotFound, match="no session"):
         await bench.client.send(CloseSession(address=address()))
     assert not [parked async for parked in iter_parked(bench.store)]
+
+
+async def test_a_command_that_was_carried_out_long_ago_is_not_refused_when_it_comes_again(bench: Bench) -> None:
+    created = await bench.client.send(CreateSession(address=address()))
+    once = CloseSession(session_id=created.session_id)
+    closed = await bench.client.send(once, command_id="close-1")
+    await bench.client.send(CreateSession(address=address()))
+    for number in range(RECENT_INPUTS + 1):
+        await bench.client.send(SetData(address=address(), values={"n": number}))
+    again = await bench.client.send(once, command_id="close-1")
+    assert (closed.repeated, again.repeated) == (False, True)
+    with pytest.raises(SessionNotCurrent):
+        await bench.client.send(once, command_id="close-2")
 
 
 async def test_a_refused_command_that_nobody_waits_for_is_parked(bench: Bench) -> None:

@@ -134,13 +134,20 @@ class Committer:
                 ours.append(turn)
         known = await self._known(ours, states, suspect=suspect)
         now = self._clock.now()
-        planned: list[Planned] = []
-        for turn in ours:
+
+        def plan(turn: Turn) -> Planned:
             state = states[turn.lane.conversation]
             # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
             terms = Terms(now=now, epoch=max(turn.lease.epoch or 0, state.epoch), on_failure=self._on_failure)
-            planned.append((turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)))
-        return planned
+            return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
+
+        planned = [plan(turn) for turn in ours]
+        if suspect or not (refused := [turn for turn, one in planned if one.has_refused]):
+            return planned
+        # A command that was carried out long ago, and is sent again by a caller who never heard of it, may be against
+        # the rules by now: what it caused then is the answer.
+        known.update(await self._known(refused, states, suspect=True))
+        return [plan(turn) if turn in refused else (turn, one) for turn, one in planned]
 
     async def _known(
         self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool

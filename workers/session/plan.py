@@ -45,6 +45,11 @@ class Plan:
     """Commits that hold inputs of the turn already."""
 
     @property
+    def has_refused(self) -> bool:
+        """Whether an input was refused."""
+        return any(answer.failure and isinstance(answer.failure.error, Refused) for answer in self.answers)
+
+    @property
     def after(self) -> SessionState:
         """The state once the plan is carried out."""
         return self.heads[-1] if self.heads else self.before

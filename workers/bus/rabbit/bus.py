@@ -44,7 +44,10 @@ class RabbitBus(Bus):
         self._connect_timeout = connect_timeout
         self._out = Link(url, name=f"{connection_name}.publish", heartbeat=heartbeat, wait=publish_timeout)
         self._in = Link(url, name=f"{connection_name}.consume", heartbeat=heartbeat, wait=publish_timeout)
-        self._publisher = Publisher(self._out, timeout=publish_timeout, window=publish_window)
+        # Events of one session go to several topics, and to queues that want all of them in order.
+        self._publisher = Publisher(
+            self._out, timeout=publish_timeout, window=publish_window, together={topology.events}
+        )
         self._requests = Requests(self._out, timeout=publish_timeout, window=publish_window)
         self._replies = Replies(self._out, timeout=publish_timeout)
         self._consumers: set[Consumer] = set()

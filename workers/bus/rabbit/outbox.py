@@ -2,32 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
+from typing import Final
 
 from aiormq.channel import Channel, Returning
-from aiormq.exceptions import ChannelClosed
+from aiormq.exceptions import ChannelClosed, PublishError
 
 from contracts.errors import BrokerUnavailable, BusError
-from workers.bus.port import Message
 from workers.bus.rabbit.connections import Link, close_channel, is_blocked, is_usable
 from workers.bus.rabbit.frames import publish_frames, write
+from workers.bus.rabbit.routes import Posted, Routes
+
+NOT_SENT: Final = "not sent: what came before it failed"
 
 OnChannel = Callable[[Channel], Awaitable[None]]
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Posted:
-    """A message on its way; `confirmed` ends with the broker's confirm or with why there is none."""
-
-    exchange: str
-    routing_key: str
-    message: Message
-    mandatory: bool
-    channel: Channel | None = None
-    """Where it was sent, once it was."""
-    confirmed: "asyncio.Future[object]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Outbox:
@@ -36,10 +25,23 @@ class Outbox:
     It uses aiormq's bookkeeping of confirms and returns, and writes the frames of many messages at once. When messages
     in flight fail with their channel, those that wait behind them fail too: sent on another channel they would overtake
     what has to be published again.
+
+    The first message of a channel to a route goes alone, and those behind it follow when it was confirmed: a quorum
+    queue that is just getting a leader refuses the first ones of a channel and takes those after them. `together` are
+    the exchanges whose messages keep their order across routing keys; of the others each key is a route of its own.
     """
 
-    def __init__(self, link: Link, *, window: int, patience: float, on_channel: OnChannel | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        window: int,
+        patience: float,
+        together: Collection[str] = (),
+        on_channel: OnChannel | None = None,
+    ) -> None:
         self._link = link
+        self._routes = Routes(together)
         self._window = window
         self._patience = patience
         self._on_channel = on_channel
@@ -53,8 +55,7 @@ class Outbox:
     def post(self, posted: Posted) -> None:
         """Queue a message for sending; never waits."""
         self._waiting.append(posted)
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send_all())
+        self._wake()
 
     async def distrust(self, channel: Channel) -> None:
         """Replace a channel on which a message was not confirmed, unless it is because the broker blocks publishers.
@@ -88,6 +89,10 @@ class Outbox:
         finally:
             self._sender = None
 
+    def _wake(self) -> None:
+        if self._sender is None and self._waiting:
+            self._sender = asyncio.create_task(self._send_all())
+
     def _drop_given_up(self) -> bool:
         """Drop what nobody waits for any more from the front; return whether anything is left."""
         while self._waiting and self._waiting[0].confirmed.done():
@@ -102,6 +107,7 @@ class Outbox:
             channel.closing.add_done_callback(partial(self._on_closed, channel))
             if self._on_channel is not None:
                 await self._on_channel(channel)
+            self._routes.forget()
             self._in_flight, self._channel = 0, channel
         return self._channel
 
@@ -131,6 +137,8 @@ class Outbox:
             if posted.message.message_id in channel.message_id_delivery_tag:
                 break  # aiormq tells returned messages apart by id alone: one of an id at a time
             self._waiting.popleft()
+            if self._routes.holds(posted):
+                continue
             try:
                 frames.append(_frames(channel, posted))
             except (ValueError, TypeError) as error:
@@ -145,7 +153,23 @@ class Outbox:
         channel.confirmations[channel.delivery_tag] = posted.confirmed
         channel.message_id_delivery_tag[posted.message.message_id] = channel.delivery_tag
         self._in_flight += 1
+        if self._routes.is_new(posted):
+            posted.confirmed.add_done_callback(partial(self._on_first, channel, posted))
         posted.confirmed.add_done_callback(partial(self._on_settled, channel, posted.message.message_id))
+
+    def _on_first(self, channel: Channel, posted: Posted, confirmed: "asyncio.Future[object]") -> None:
+        """Let go on behind the first message of a route, or not."""
+        held = self._routes.settled(posted)
+        # That nothing takes it is an answer too: the route is as it is.
+        good = not confirmed.cancelled() and isinstance(confirmed.exception(), PublishError | None)
+        if good and channel is self._channel:
+            self._routes.open(posted)
+            self._waiting.extendleft(reversed(held))
+            self._wake()
+            return
+        for one in held:
+            if not one.confirmed.done():
+                one.confirmed.set_exception(BrokerUnavailable(NOT_SENT))
 
     def _on_settled(self, channel: Channel, message_id: str, confirmed: "asyncio.Future[object]") -> None:
         if not confirmed.cancelled():
@@ -168,7 +192,7 @@ class Outbox:
         if channel is self._channel:
             self._channel = None
             if open_ones:
-                self._fail_waiting(BrokerUnavailable("not sent: what came before it failed"))
+                self._fail_waiting(BrokerUnavailable(NOT_SENT))
         self._room.set()
 
     def _fail_waiting(self, error: BusError) -> None:

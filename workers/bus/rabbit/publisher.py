@@ -1,7 +1,7 @@
 """Confirmed publishing."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from aiormq.exceptions import DeliveryError, PublishError
@@ -10,10 +10,10 @@ from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, Publish
 from workers.bus.port import Message
 from workers.bus.rabbit.connections import Link, is_blocked
 from workers.bus.rabbit.failures import publish_failure
-from workers.bus.rabbit.outbox import OnChannel, Outbox, Posted
+from workers.bus.rabbit.outbox import NOT_SENT, OnChannel, Outbox
+from workers.bus.rabbit.routes import Posted
 
 _TRANSIENT: Final = (BrokerBlocked, BrokerUnavailable, PublishUnconfirmed)
-_NOT_SENT: Final = "not sent: what came before it failed"
 
 
 class Publisher:
@@ -23,11 +23,19 @@ class Publisher:
     many may be unconfirmed at a time.
     """
 
-    def __init__(self, link: Link, *, timeout: float, window: int, on_channel: OnChannel | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        timeout: float,
+        window: int,
+        together: Collection[str] = (),
+        on_channel: OnChannel | None = None,
+    ) -> None:
         self._link = link
         self._timeout = timeout
         self._window = window
-        self._outbox = Outbox(link, window=window, patience=timeout, on_channel=on_channel)
+        self._outbox = Outbox(link, window=window, patience=timeout, together=together, on_channel=on_channel)
 
     async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool) -> None:
         """Publish one message, as `Bus.publish` promises."""
@@ -59,7 +67,7 @@ class Publisher:
                 _hold_back(ahead)
                 break
         outcomes += await self._settle(ahead)
-        return outcomes + [BrokerUnavailable(_NOT_SENT)] * (len(messages) - len(outcomes))
+        return outcomes + [BrokerUnavailable(NOT_SENT)] * (len(messages) - len(outcomes))
 
     async def close(self) -> None:
         """Stop; what is not confirmed fails. Idempotent."""
@@ -120,7 +128,7 @@ def _hold_back(batch: list[Posted]) -> None:
     """Fail what was not sent yet."""
     for posted in batch:
         if posted.channel is None and not posted.confirmed.done():
-            posted.confirmed.set_exception(BrokerUnavailable(_NOT_SENT))
+            posted.confirmed.set_exception(BrokerUnavailable(NOT_SENT))
 
 
 def _give_up(batch: list[Posted]) -> None:

@@ -1,0 +1,144 @@
+"""Sessions, the library people import.
+
+```python
+from agentbus.sessions import Message, initialize_sessions, session_context, shutdown_sessions
+
+system = await initialize_sessions("DATABASE", storage_config={"db_path": "sessions.db"})
+async with session_context(system, chat_id="42", user_id="ann", platform="telegram") as session:
+    session.add_message(Message(content="hello", user_id="ann"))
+    session.set_data("step", 1)
+await shutdown_sessions()
+```
+
+Embedded it runs everything in this process; with `amqp_url=` the same calls go to the session workers there.
+"""
+
+from agentbus.sessions.cache import CacheInfo, ContextManager
+from agentbus.sessions.config import (
+    ConfigManager,
+    SessionSystemConfig,
+    get_development_config,
+    get_production_config,
+)
+from agentbus.sessions.current import (
+    add_message,
+    create_default_session_system,
+    create_session,
+    get_session,
+    get_session_manager,
+    health_check,
+    initialize_basic_sessions,
+    initialize_sessions,
+    shutdown_sessions,
+)
+from agentbus.sessions.manager import (
+    AuditEntry,
+    BatchResult,
+    Checkpoint,
+    CheckpointNotFound,
+    SessionManager,
+    SessionTree,
+    Template,
+    TemplateNotFound,
+)
+from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.page import Page
+from agentbus.sessions.model.types import (
+    ChildPolicy,
+    ConflictPolicy,
+    LimitPolicy,
+    MessageType,
+    Permission,
+    Platform,
+    SessionStatus,
+    SessionType,
+    StorageType,
+    Visibility,
+)
+from agentbus.sessions.scoped import session_context, with_session
+from agentbus.sessions.storage import register_provider
+from agentbus.sessions.stores import DatabaseSessionStore, FileSessionStore, MemorySessionStore, SessionStore
+from agentbus.sessions.system import CleanupReport, SessionSystem
+from contracts.errors import (
+    AccessDenied,
+    AgentBusError,
+    EditConflict,
+    FeatureNotEnabled,
+    LimitExceeded,
+    LockLost,
+    LockTimeout,
+    NotInitialized,
+    SessionNotCurrent,
+    SessionNotFound,
+)
+from contracts.messages import Role
+from contracts.records import SessionStatistics
+
+__all__ = [
+    # Start and stop
+    "create_default_session_system",
+    "get_session_manager",
+    "health_check",
+    "initialize_basic_sessions",
+    "initialize_sessions",
+    "shutdown_sessions",
+    # On the system that was initialized last
+    "add_message",
+    "create_session",
+    "get_session",
+    # Systems, managers, stores
+    "CleanupReport",
+    "SessionManager",
+    "SessionSystem",
+    "SessionStore",
+    "DatabaseSessionStore",
+    "FileSessionStore",
+    "MemorySessionStore",
+    "register_provider",
+    # Configuration
+    "ConfigManager",
+    "SessionSystemConfig",
+    "get_development_config",
+    "get_production_config",
+    # Sessions
+    "CacheInfo",
+    "ContextManager",
+    "Message",
+    "Page",
+    "SessionContext",
+    "session_context",
+    "with_session",
+    # What calls give
+    "AuditEntry",
+    "BatchResult",
+    "Checkpoint",
+    "SessionStatistics",
+    "SessionTree",
+    "Template",
+    # Small types
+    "ChildPolicy",
+    "ConflictPolicy",
+    "LimitPolicy",
+    "MessageType",
+    "Permission",
+    "Platform",
+    "Role",
+    "SessionStatus",
+    "SessionType",
+    "StorageType",
+    "Visibility",
+    # Errors
+    "AccessDenied",
+    "AgentBusError",
+    "CheckpointNotFound",
+    "EditConflict",
+    "FeatureNotEnabled",
+    "LimitExceeded",
+    "LockLost",
+    "LockTimeout",
+    "NotInitialized",
+    "SessionNotCurrent",
+    "SessionNotFound",
+    "TemplateNotFound",
+]

@@ -1,0 +1,40 @@
+"""The session manager: its sections, put together."""
+
+from agentbus.sessions.manager.access import Access, AuditEntry
+from agentbus.sessions.manager.batch import Batch, BatchResult
+from agentbus.sessions.manager.checkpoints import Checkpoint, CheckpointNotFound
+from agentbus.sessions.manager.engine import Engine
+from agentbus.sessions.manager.listing import Listing, SessionTree
+from agentbus.sessions.manager.messages import Messages
+from agentbus.sessions.manager.templates import Template, TemplateNotFound
+from contracts.errors import NotInitialized, StoreError
+
+__all__ = [
+    "AuditEntry",
+    "BatchResult",
+    "Checkpoint",
+    "CheckpointNotFound",
+    "Engine",
+    "SessionManager",
+    "SessionTree",
+    "Template",
+    "TemplateNotFound",
+]
+
+
+class SessionManager(Batch, Messages, Access, Listing):
+    """Creates sessions, finds, changes and ends them; the same calls embedded and distributed.
+
+    Every change is a command that the session's owner decides, in one order with the messages that arrive; reads come
+    from the store, and a caller reads its own writes. A call that timed out (ReplyTimeout) may be repeated with the
+    same `request_id`: it is carried out once. Where a call takes `user_id`, that user's access is checked, and a
+    refusal (AccessDenied) says nothing about whether the session exists.
+    """
+
+    async def health_check(self) -> bool:
+        """Whether the store answers."""
+        try:
+            await self._store.info()
+        except (StoreError, NotInitialized):
+            return False
+        return True

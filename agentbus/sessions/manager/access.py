@@ -1,0 +1,106 @@
+"""Access: sharing sessions, and who did what."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from agentbus.sessions.manager.base import ManagerBase
+from agentbus.sessions.model.page import Page
+from agentbus.sessions.model.types import Permission, Visibility
+from contracts.commands import SetVisibility, ShareSession
+from contracts.events import AnyEvent, MessageAppended, SessionStarted
+from contracts.messages import Role
+from storage.paging import decode_cursor, encode_cursor
+from workers.domain.access import Right
+
+_COMMITS: Final = 100
+_MOST: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that was done to a session."""
+
+    at: datetime
+    action: str
+    """The event's kind, such as `data_set`."""
+    actor: str | None
+    """The user who did it, or wrote the message; None: the application itself."""
+    sequence: int
+    """The event's number in the session, from 1."""
+
+
+class Access(ManagerBase):
+    """The section of access. The owner alone shares a session, and says who may see it."""
+
+    async def share_session(
+        self,
+        session_id: str,
+        owner_id: str,
+        target_user_id: str,
+        permission: Permission | str = Permission.READ,
+        *,
+        request_id: str | None = None,
+    ) -> None:
+        """Let another user read the session, or write to it. Raises AccessDenied unless `owner_id` owns it."""
+        shared = {"user": target_user_id, "permission": permission}
+        await self._commanded_by(session_id, owner_id, ShareSession, request_id, **shared)
+
+    async def revoke_share(
+        self, session_id: str, owner_id: str, target_user_id: str, *, request_id: str | None = None
+    ) -> None:
+        """Take back what was shared with a user. Raises AccessDenied unless `owner_id` owns it."""
+        await self._commanded_by(session_id, owner_id, ShareSession, request_id, user=target_user_id)
+
+    async def set_visibility(
+        self, session_id: str, owner_id: str, visibility: Visibility | str, *, request_id: str | None = None
+    ) -> None:
+        """Say who may see the session besides its owner. Raises AccessDenied unless `owner_id` owns it."""
+        await self._commanded_by(session_id, owner_id, SetVisibility, request_id, visibility=visibility)
+
+    async def get_audit_log(
+        self, session_id: str, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[AuditEntry]:
+        """Return who did what to a session, the latest first. The owner alone may see it.
+
+        Raises SessionNotFound, or AccessDenied if `user_id` is given; ValueError for a limit outside 1..1000.
+        """
+        if not 1 <= limit <= _MOST:
+            raise ValueError(f"limit is {limit}, it must be 1 to {_MOST}")
+        state = await self._engine.existing(session_id, user_id, Right.OWN)
+        before = decode_cursor("audit", cursor, int)[0] if cursor else state.sequence + 1
+        found: list[AuditEntry] = []
+        version = state.version
+        while len(found) <= limit and version >= state.first_version:
+            commits = await self._store.read_log(
+                state.conversation_id, first=state.first_version, last=version, limit=_COMMITS, newest=True
+            )
+            if not commits:
+                break
+            for commit in commits:
+                events = [event for event in reversed(commit.events) if event.session_id == state.session_id]
+                found += [_entry(event) for event in events if event.sequence < before]
+            version = commits[-1].version - 1
+        more = encode_cursor("audit", found[limit - 1].sequence) if len(found) > limit else None
+        return Page(items=found[:limit], cursor=more)
+
+    async def _commanded_by(
+        self,
+        session_id: str,
+        owner_id: str,
+        kind: type[ShareSession] | type[SetVisibility],
+        request_id: str | None,
+        **fields: Any,
+    ) -> None:
+        await self._engine.existing(session_id, owner_id, Right.OWN)
+        await self._command(session_id, kind, request_id, actor=owner_id, **fields)
+
+
+def _entry(event: AnyEvent) -> AuditEntry:
+    actor = event.actor
+    if actor is None and isinstance(event, SessionStarted):
+        actor = event.profile.owner
+    if actor is None and isinstance(event, MessageAppended) and event.message.role is Role.USER:
+        address = event.message.address
+        actor = address.user if address else event.message.author
+    return AuditEntry(at=event.at, action=event.kind, actor=actor, sequence=event.sequence)

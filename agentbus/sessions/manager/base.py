@@ -1,0 +1,77 @@
+"""What the sections of the session manager share."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakValueDictionary
+
+from agentbus.sessions.manager.engine import Engine, checked_id
+from agentbus.sessions.model.checking import checking
+from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.options import ManagerOptions
+from contracts.clock import Clock, SystemClock
+from contracts.commands import AnyCommand, CommandReply
+from contracts.errors import AccessDenied, NotInitialized, SchemaViolation, SessionNotFound
+from contracts.history import SessionFilter
+from contracts.session import SessionState
+from storage.history import history_page
+from storage.port import Store
+from workers.domain.access import DENIED
+
+
+class ManagerBase:
+    """Holds the engine, and knows how to read a session with its messages."""
+
+    def __init__(
+        self, engine: Engine | None, options: ManagerOptions | None = None, *, clock: Clock | None = None
+    ) -> None:
+        self._attached = engine
+        self._options = options or ManagerOptions()
+        self._clock = clock or SystemClock()
+        self._queues = WeakValueDictionary[str, asyncio.Lock]()
+
+    @property
+    def _engine(self) -> Engine:
+        if self._attached is None:
+            raise NotInitialized("the session system is not running: start() it first")
+        return self._attached
+
+    @property
+    def _store(self) -> Store:
+        return self._engine.store
+
+    async def _context(self, state: SessionState) -> SessionContext:
+        """Return a session with its latest messages."""
+        limit = state.profile.max_history or self._options.max_history
+        page = await history_page(self._store, state, limit=limit)
+        return SessionContext.of(state, [Message.of(shown) for shown in page.items])
+
+    async def _command(
+        self, session_id: str, kind: Callable[..., AnyCommand], request_id: str | None = None, **fields: Any
+    ) -> CommandReply:
+        """Have a command of a kind carried out on a session, for the user `actor` if that is among its fields.
+
+        Raises at once SchemaViolation for a field that can't be, and SessionNotFound (AccessDenied with `actor`) for
+        what can't be a session's id.
+        """
+        try:
+            named = checked_id(session_id)
+        except SessionNotFound:
+            if fields.get("actor") is None:
+                raise
+            raise AccessDenied(DENIED) from None
+        with checking("the session can't be changed like that"):
+            command = kind(session_id=named, **fields)
+        return await self._engine.send(command, request_id=request_id)
+
+
+def sessions_of(*required: str, **fields: Any) -> SessionFilter:
+    """Return a filter. Raises SchemaViolation for a value that can't be.
+
+    None for a `required` field is refused too: it would mean the sessions of everybody.
+    """
+    if missing := [name for name in required if fields[name] is None]:
+        raise SchemaViolation(f"whose sessions? {', '.join(missing)} is None")
+    with checking("there can't be such sessions"):
+        return SessionFilter(**fields)

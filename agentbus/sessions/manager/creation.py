@@ -1,0 +1,187 @@
+"""Creating sessions, within the limits of their users."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import JsonValue
+
+from agentbus.sessions.manager.base import sessions_of
+from agentbus.sessions.manager.engine import checked_request, made_up_conversation
+from agentbus.sessions.manager.locks import Locks
+from agentbus.sessions.manager.templates import Templates
+from agentbus.sessions.model.checking import checking
+from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.message import to_utc
+from agentbus.sessions.model.types import LimitPolicy, Platform, SessionType, platform_of
+from contracts.address import Address, conversation_id_for
+from contracts.commands import CloseSession, CreateSession
+from contracts.errors import LimitExceeded, SessionNotCurrent, SessionNotFound
+from contracts.events import SessionStarted
+from contracts.history import SessionFilter
+from contracts.ids import InputId, SessionId, conversation_of, digest_of
+from contracts.profile import Profile
+from contracts.session import SessionState, SessionStatus
+from storage.paging import listed_at
+from storage.reading import iter_sessions
+from workers.domain.access import Right
+from workers.domain.deadlines import has_expired
+
+LIMIT_SECONDS: Final = 30.0
+"""How long creating a session may wait for others that create one for the same user."""
+
+
+class Creation(Templates, Locks):
+    """The section that creates sessions."""
+
+    async def create_session(
+        self,
+        chat_id: str | None = None,
+        user_id: str | None = None,
+        platform: Platform | str = Platform.API,
+        session_type: SessionType | str = SessionType.PRIVATE,
+        *,
+        account: str = "default",
+        thread_id: str | None = None,
+        agent_id: str | None = None,
+        parent_id: str | None = None,
+        ai_model: str | None = None,
+        tags: tuple[str, ...] | list[str] = (),
+        template: str | None = None,
+        max_history: int | None = None,
+        idle_timeout: float | None = None,
+        expires_in: float | None = None,
+        expires_at: datetime | None = None,
+        custom_data: Mapping[str, JsonValue] | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        keep_live: bool = False,
+        request_id: str | None = None,
+    ) -> SessionContext:
+        """Create a session and return it.
+
+        With `chat_id` and `user_id` it is the session of that chat: one that is live there is closed as superseded and
+        stays readable, or is returned as it is if `keep_live` is set. Without a chat each call makes a session of its
+        own. Times are in seconds. A call that timed out may be repeated with the same `request_id`.
+
+        Raises SchemaViolation for a value that can't be, TemplateNotFound, LimitExceeded, ReplyTimeout; for a parent
+        that is not there SessionNotFound, or AccessDenied unless `user_id` may change it.
+        """
+        if parent_id is not None:
+            await self._engine.existing(parent_id, user_id, Right.WRITE)
+        chosen = await self._template_named(template)
+        with checking("the session can't be created"):
+            places = {"agent_id": agent_id, "session_type": session_type, "parent_id": parent_id, "template": template}
+            terms = {"ai_model": ai_model, "tags": tuple(tags), "max_history": max_history}
+            ends = self._ends(idle_timeout, expires_in, expires_at)
+            command = CreateSession(
+                address=_address(platform, account, chat_id, thread_id, user_id),
+                keep_live=keep_live,
+                data={**chosen.context, **(custom_data or {})},
+                metadata={**chosen.metadata, **(metadata or {})},
+                profile=Profile.model_validate({"owner": user_id, **places, **terms, **ends}),
+            )
+        return await self._within_limit(command, checked_request(request_id))
+
+    def _ends(
+        self, idle_timeout: float | None, expires_in: float | None, expires_at: datetime | None
+    ) -> dict[str, Any]:
+        """Return the parts of a profile that say how long a session lasts."""
+        options = self._options
+        return {
+            "idle_timeout": options.idle_timeout if idle_timeout is None else idle_timeout,
+            "lifetime": options.time_to_live if expires_in is None else expires_in,
+            "expires_at": to_utc(expires_at) if expires_at else None,
+        }
+
+    async def restore_or_create_session(
+        self, user_id: str, agent_id: str | None = None, *, request_id: str | None = None
+    ) -> SessionContext:
+        """Return the user's live session with the agent that was used last; create one if there is none.
+
+        Of several calls at once, one creates it. Raises as `create_session` does.
+        """
+        where = sessions_of("owner", owner=user_id, agent_id=agent_id)
+        if found := await self._last_live(where):
+            return found
+        lock = f"restore/{digest_of((user_id, agent_id))}"
+        async with self._locked(lock, timeout=LIMIT_SECONDS, lease=LIMIT_SECONDS):
+            found = await self._last_live(where)
+            return found or await self.create_session(user_id=user_id, agent_id=agent_id, request_id=request_id)
+
+    async def _last_live(self, where: SessionFilter) -> SessionContext | None:
+        async for state in iter_sessions(self._store, where):
+            if state.is_live:
+                return await self._context(state)
+        return None
+
+    async def _within_limit(self, command: CreateSession, request_id: str) -> SessionContext:
+        if command.keep_live and command.address:
+            # Almost always there is one: reading it takes neither a command nor the lock of the limit.
+            found = await self._engine.current(command.address)
+            if found and found.is_live and not has_expired(found, self._clock.now()):
+                return await self._context(found)
+        limit, owner = self._options.max_sessions_per_user, command.profile.owner
+        if limit is None or owner is None:
+            return await self._create(command, request_id)
+        # One at a time for each user: who counts sees what those before have created.
+        async with self._locked(f"limit/{digest_of((owner,))}", timeout=LIMIT_SECONDS, lease=LIMIT_SECONDS):
+            await self._make_room(command, request_id, owner, limit)
+            return await self._create(command, request_id)
+
+    async def _create(self, command: CreateSession, request_id: str) -> SessionContext:
+        to = None if command.address else made_up_conversation(request_id)
+        reply = await self._engine.send(command, to=to, request_id=request_id)
+        session_id = reply.session_id or ""
+        if reply.repeated:
+            session_id = await self._created_by(request_id, session_id)
+        state = await self._engine.state(session_id)
+        if state is None:
+            raise SessionNotFound(f"session {session_id} was deleted just after it was created")
+        return await self._context(state) if state.message_count else SessionContext.of(state)
+
+    async def _created_by(self, request_id: str, latest: str) -> str:
+        """Return the session that a repeated request started, if others came after it in its conversation."""
+        key = InputId(request_id)
+        conversation = conversation_of(SessionId(latest))
+        commits = await self._store.commits_of_inputs(conversation, [key])
+        events = commits[key].events if key in commits else ()
+        started = (one.session_id for one in events if isinstance(one, SessionStarted) and one.cause == key)
+        return next(started, latest)
+
+    async def _make_room(self, command: CreateSession, request_id: str, owner: str, limit: int) -> None:
+        """Close the user's oldest sessions until there is room for one more, or raise LimitExceeded."""
+        # What the new session takes the place of does not count, nor does the session itself if this is a repeat.
+        same = conversation_id_for(command.address, self._engine.scope) if command.address else None
+        same = same or made_up_conversation(request_id)
+        live = [state for state in await self._live_of(owner) if state.conversation_id != same]
+        too_many = len(live) - limit + 1
+        if too_many <= 0:
+            return
+        if self._options.on_limit is LimitPolicy.REFUSE:
+            raise LimitExceeded(f"user {owner} has {len(live)} live sessions, the limit is {limit}: close one first")
+        for state in sorted(live, key=listed_at)[:too_many]:
+            await self._close_oldest(state)
+
+    async def _live_of(self, owner: str) -> list[SessionState]:
+        """Return the live sessions of a user."""
+        found: list[SessionState] = []
+        for status in (status for status in SessionStatus if status.is_live):
+            found += [state async for state in iter_sessions(self._store, SessionFilter(owner=owner, status=status))]
+        return found
+
+    async def _close_oldest(self, state: SessionState) -> None:
+        try:
+            await self._command(state.session_id, CloseSession, reason="limit")
+        except (SessionNotFound, SessionNotCurrent):
+            return  # It ended by itself meanwhile.
+
+
+def _address(
+    platform: Platform | str, account: str, chat_id: str | None, thread_id: str | None, user_id: str | None
+) -> Address | None:
+    """Return where the session's chat is; None for a session without one. Raises ValueError."""
+    if chat_id is None:
+        return None
+    if user_id is None:
+        raise ValueError("a session of a chat needs a user_id too")
+    return Address(platform=platform_of(platform), account=account, chat=chat_id, thread=thread_id, user=user_id)

@@ -1,0 +1,261 @@
+"""Finding, saving and ending sessions."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from pydantic import JsonValue, ValidationError
+
+from agentbus.sessions.manager.checkpoints import Checkpoints
+from agentbus.sessions.manager.creation import Creation
+from agentbus.sessions.model.checking import checking
+from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.types import ChildPolicy, ConflictPolicy, Platform, SessionStatus, platform_of
+from contracts.address import Address
+from contracts.commands import (
+    ApplyDeadlines,
+    ChangeState,
+    CloseSession,
+    DeleteSession,
+    ExtendSession,
+    RefreshSession,
+    TrimHistory,
+    UpdateSession,
+)
+from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotCurrent, SessionNotFound
+from contracts.history import SessionFilter
+from contracts.ids import InputId, SessionId
+from contracts.profile import ProfileChanges
+from contracts.records import RecordKind
+from contracts.session import SessionState
+from storage.history import history_page
+from storage.paging import listed_at
+from storage.port import MAX_PAGE
+from storage.reading import iter_sessions
+from workers.domain.access import DENIED, Right, may
+
+_ENDED = (SessionStatus.CLOSED, SessionStatus.EXPIRED, SessionStatus.ARCHIVED)
+
+
+class Lifecycle(Creation, Checkpoints):
+    """The section of a session's life. `user_id`, where given, is who does it: their access is checked."""
+
+    async def get_session(self, session_id: str, *, user_id: str | None = None) -> SessionContext | None:
+        """Return a session with its latest messages; None if there is none.
+
+        With `user_id` it raises AccessDenied instead, whether the session is missing or not theirs to see.
+        """
+        state = await self._engine.readable(session_id, user_id)
+        return None if state is None else await self._context(state)
+
+    async def get_user_session(
+        self,
+        user_id: str,
+        chat_id: str,
+        platform: Platform | str,
+        *,
+        account: str = "default",
+        thread_id: str | None = None,
+    ) -> SessionContext | None:
+        """Return the live session of a user in a chat, with its latest messages; None if there is none."""
+        named = platform_of(platform)
+        try:
+            address = Address(platform=named, account=account, chat=chat_id, thread=thread_id, user=user_id)
+        except ValidationError:
+            return None  # There can't be one.
+        state = await self._engine.current(address)
+        return await self._context(state) if state and state.is_live else None
+
+    async def session_exists(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """Whether there is such a session (and, with `user_id`, whether they may see it)."""
+        state = await self._engine.state(session_id)
+        return state is not None and may(state, user_id, Right.READ)
+
+    async def update_session(
+        self,
+        context: SessionContext,
+        *,
+        user_id: str | None = None,
+        on_conflict: ConflictPolicy | str = ConflictPolicy.RAISE,
+        fence: int | None = None,
+        request_id: str | None = None,
+    ) -> bool:
+        """Save what was changed in `context` since it was read, all of it or nothing; then it is as saved.
+
+        Fields that others have changed stay as those left them. A field that both changed is a conflict:
+        EditConflict is raised and nothing saved, or it is overwritten if `on_conflict` says so. `fence` is the token
+        of the lock that the caller holds. Returns whether there was something to save.
+
+        Raises SessionNotFound, SessionNotCurrent, AccessDenied, EditConflict, LockLost, TransitionForbidden,
+        LimitExceeded; SchemaViolation for a value that can't be.
+        """
+        with checking("the session can't be saved"):
+            overwrite = ConflictPolicy(on_conflict) is ConflictPolicy.OVERWRITE
+            command = context.changes(overwrite=overwrite, actor=user_id, fence=fence)
+        if command is None:
+            await self._engine.existing(context.session_id, user_id, Right.WRITE)
+            return False
+        await self._engine.send(command, request_id=request_id)
+        if saved := await self._engine.state(context.session_id):  # unless it was deleted just now
+            context.take_over(await self._context(saved))
+        if command.messages:
+            await self._checkpoint_by_itself(context.session_id)
+        return True
+
+    async def update_session_metadata(
+        self,
+        session_id: str,
+        metadata: Mapping[str, JsonValue],
+        *,
+        user_id: str | None = None,
+        request_id: str | None = None,
+    ) -> SessionContext:
+        """Set keys of a session's metadata; the others stay. Returns the session. Raises as `update_session` does."""
+        changes = {"values": dict(metadata)}
+        await self._command(session_id, UpdateSession, request_id, actor=user_id, metadata=changes)
+        return await self._context(await self._engine.existing(session_id))
+
+    async def delete_session(
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        children: ChildPolicy | str = ChildPolicy.REFUSE,
+        request_id: str | None = None,
+    ) -> bool:
+        """Delete a session: it is no longer found, shown or listed. Return whether there was one.
+
+        `children` says what becomes of its children: a session that has some is refused by default (Refused).
+        With `user_id` it raises AccessDenied unless they own it, or did.
+        """
+        with checking("children can't be dealt with like that"):
+            policy = ChildPolicy(children)
+        state = await self._engine.kept(session_id)
+        if user_id is not None and (state is None or not may(state, user_id, Right.OWN)):
+            raise AccessDenied(DENIED)
+        if state is None or state.status is SessionStatus.DELETED:
+            return await self._deleted_by(state, request_id)
+        await self._settle_children(session_id, user_id, policy)
+        try:
+            # An owner never changes, so that what was checked here still holds; the owner of the conversation knows no
+            # more about who owned its earlier sessions.
+            actor = user_id if state.is_live else None
+            await self._command(session_id, DeleteSession, request_id, actor=actor)
+        except SessionNotFound:
+            return False
+        await self._store.delete_records(RecordKind.CHECKPOINT, session_id)
+        return True
+
+    async def _deleted_by(self, state: SessionState | None, request_id: str | None) -> bool:
+        """Whether a session that is deleted was so by an earlier call with the same `request_id`."""
+        if state is None or request_id is None:
+            return False
+        return bool(await self._store.commits_of_inputs(state.conversation_id, [InputId(request_id)]))
+
+    async def close_session(
+        self, session_id: str, *, user_id: str | None = None, reason: str | None = None, request_id: str | None = None
+    ) -> None:
+        """End a session; it stays readable. Raises SessionNotFound, SessionNotCurrent, AccessDenied."""
+        await self._command(session_id, CloseSession, request_id, actor=user_id, reason=reason)
+
+    async def extend_session_lifetime(
+        self, session_id: str, seconds: float, *, user_id: str | None = None, request_id: str | None = None
+    ) -> SessionContext:
+        """Move the end of a session by `seconds` (from now, if it had none) and return the session.
+
+        Raises SessionNotFound if it is over already, AccessDenied; SchemaViolation unless seconds are more than 0, and
+        at most 100 years.
+        """
+        await self._command(session_id, ExtendSession, request_id, actor=user_id, seconds=seconds)
+        return await self._context(await self._engine.existing(session_id))
+
+    async def refresh_session(
+        self, session_id: str, *, user_id: str | None = None, request_id: str | None = None
+    ) -> SessionContext:
+        """Count as activity, and begin the session's lifetime anew if it has one. Raises as extending does."""
+        await self._command(session_id, RefreshSession, request_id, actor=user_id)
+        return await self._context(await self._engine.existing(session_id))
+
+    async def set_session_state(
+        self,
+        session_id: str,
+        status: SessionStatus | str,
+        *,
+        user_id: str | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Move a session to another status. Raises TransitionForbidden, SessionNotFound, AccessDenied."""
+        await self._command(session_id, ChangeState, request_id, actor=user_id, status=status, reason=reason)
+
+    async def get_session_state(self, session_id: str, *, user_id: str | None = None) -> SessionStatus | None:
+        """Return a session's status; None if there is no such session. Raises AccessDenied as `get_session` does."""
+        state = await self._engine.readable(session_id, user_id)
+        return None if state is None else state.status
+
+    async def reset_session_history(
+        self, session_id: str, keep_recent: int = 0, *, user_id: str | None = None, request_id: str | None = None
+    ) -> None:
+        """No longer show a session's messages, but the `keep_recent` latest ones (up to 1000).
+
+        Raises SessionNotFound, AccessDenied; SchemaViolation for another number.
+        """
+        if not 0 <= keep_recent <= MAX_PAGE:
+            raise SchemaViolation(f"keep_recent is {keep_recent}, it must be 0 to {MAX_PAGE}")
+        state = await self._engine.existing(session_id, user_id, Right.WRITE)
+        before = state.sequence + 1
+        if keep_recent:
+            page = await history_page(self._store, state, limit=keep_recent)
+            before = page.items[0].sequence if page.items else before
+        await self._command(session_id, TrimHistory, request_id, actor=user_id, before=before)
+
+    async def cleanup_all_expired(self) -> int:
+        """Expire all sessions whose time has come, and make idle those that were silent; return how many expired."""
+        return len((await self._apply_deadlines())[SessionStatus.EXPIRED])
+
+    async def batch_cleanup(self, older_than_days: float = 30) -> int:
+        """Delete the sessions that ended and had no activity for so many days; return how many."""
+        with checking("older_than_days can't be used"):
+            before = self._clock.now() - timedelta(days=older_than_days)
+        deleted = 0
+        for status in _ENDED:
+            async for state in iter_sessions(self._store, SessionFilter(status=status)):
+                if listed_at(state) < before:
+                    deleted += await self.delete_session(state.session_id, children=ChildPolicy.DETACH)
+        return deleted
+
+    async def _apply_deadlines(self) -> dict[SessionStatus, list[SessionId]]:
+        """Have all sessions that are due expire or become idle; return which did. One's refusal stops no others."""
+        done: dict[SessionStatus, list[SessionId]] = {SessionStatus.EXPIRED: [], SessionStatus.IDLE: []}
+        seen = set[str]()
+        while True:
+            due = await self._store.due(self._clock.now(), limit=MAX_PAGE)
+            fresh = [state for state in due if state.session_id not in seen]
+            if not fresh:
+                return done
+            for state in fresh:
+                seen.add(state.session_id)
+                try:
+                    await self._command(state.session_id, ApplyDeadlines)
+                except Refused:
+                    continue  # It ended meanwhile, or it is blocked until an operator looks at it.
+                status = await self.get_session_state(state.session_id)
+                if status in done:
+                    done[status].append(state.session_id)
+
+    async def _settle_children(self, session_id: str, user_id: str | None, policy: ChildPolicy) -> None:
+        async for child in iter_sessions(self._store, SessionFilter(parent_id=session_id)):
+            match policy:
+                case ChildPolicy.REFUSE:
+                    raise Refused(
+                        f"session {session_id} has children: delete them first, or say children='detach' or 'cascade'"
+                    )
+                case ChildPolicy.CASCADE:
+                    await self.delete_session(child.session_id, user_id=user_id, children=policy)
+                case ChildPolicy.DETACH:
+                    await self._detach(child.session_id)
+
+    async def _detach(self, session_id: str) -> None:
+        try:
+            await self._command(session_id, UpdateSession, profile=ProfileChanges(clear=("parent_id",)))
+        except (SessionNotFound, SessionNotCurrent):
+            return  # It has ended: what it was a part of stays as it was.

@@ -1,0 +1,142 @@
+"""Locks: one holder at a time, across processes, for as long as the holder lives."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from agentbus.sessions.manager.base import ManagerBase
+from contracts.errors import LockLost, LockTimeout, StoreUnavailable
+from contracts.ids import SessionId, conversation_of
+from workers.domain.access import Right
+
+LEASE_SECONDS: Final = 30.0
+"""How long a lock is held without being renewed."""
+
+WAIT_SECONDS: Final = 10.0
+"""How long to wait for a lock that somebody else holds."""
+
+_POLL: Final = (0.005, 0.25)
+"""The shortest and longest pause between two tries, in seconds."""
+
+
+class Locks(ManagerBase):
+    """The section of locks. A lock is a lease by the store's clock with a fencing token that only grows.
+
+    Whoever was stopped for longer than the lease may believe to hold a lock that somebody else has by now. Writes
+    that name the token (`update_session(..., fence=token)`) are refused with LockLost once a later token was seen:
+    that is what keeps the session right (Kleppmann, "How to do distributed locking").
+    """
+
+    async def acquire_lock(
+        self,
+        session_id: str,
+        *,
+        timeout: float = WAIT_SECONDS,
+        lease: float = LEASE_SECONDS,
+        user_id: str | None = None,
+    ) -> int:
+        """Acquire the session's lock and return its token; wait up to `timeout` seconds for whoever holds it.
+
+        It ends by itself after `lease` seconds unless it is renewed. Raises LockTimeout, SessionNotFound; AccessDenied
+        if `user_id` may not change the session.
+        """
+        await self._engine.existing(session_id, user_id, Right.WRITE)
+        return await self._acquire(_name(session_id), timeout=timeout, lease=lease)
+
+    async def renew_lock(self, session_id: str, token: int, *, lease: float = LEASE_SECONDS) -> bool:
+        """Hold the lock for another `lease` seconds from now; return False if it was lost."""
+        return await self._store.renew_lock(_name(session_id), token, ttl=lease) is not None
+
+    async def release_lock(self, session_id: str, token: int) -> bool:
+        """Let go of the lock; return False if it was lost before."""
+        return await self._store.release_lock(_name(session_id), token)
+
+    @asynccontextmanager
+    async def lock(
+        self,
+        session_id: str,
+        *,
+        timeout: float = WAIT_SECONDS,
+        lease: float = LEASE_SECONDS,
+        user_id: str | None = None,
+    ) -> AsyncIterator[int]:
+        """Hold the session's lock, renewed in the background, and give its token to the body.
+
+        It waits up to `timeout` seconds, and is held for `lease` seconds beyond the last renewal.
+
+        Raises as `acquire_lock` does, and LockLost after the body if the lock was lost while it ran.
+        """
+        token = await self.acquire_lock(session_id, timeout=timeout, lease=lease, user_id=user_id)
+        async with self._held(_name(session_id), token, lease):
+            yield token
+
+    @asynccontextmanager
+    async def _locked(self, name: str, *, timeout: float, lease: float) -> AsyncIterator[None]:
+        """Hold a lock of our own; many tasks of this process ask the store for it one after the other."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        async with self._turn(name, deadline, timeout):
+            token = await self._poll(name, deadline, timeout, lease)
+            async with self._held(name, token, lease):
+                yield
+
+    @asynccontextmanager
+    async def _held(self, name: str, token: int, lease: float) -> AsyncIterator[None]:
+        renewing = asyncio.create_task(self._keep(name, token, lease))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            held = await self._store.release_lock(name, token)
+        if not held:
+            raise LockLost(f"the lock {name} was lost while it was used: its lease of {lease:g} s ended")
+
+    async def _acquire(self, name: str, *, timeout: float, lease: float) -> int:
+        deadline = asyncio.get_running_loop().time() + timeout
+        async with self._turn(name, deadline, timeout):
+            return await self._poll(name, deadline, timeout, lease)
+
+    @asynccontextmanager
+    async def _turn(self, name: str, deadline: float, timeout: float) -> AsyncIterator[None]:
+        """Wait for the tasks of this process that came before: one of them at a time asks the store."""
+        queue = self._queues.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout_at(deadline):
+                await queue.acquire()
+        except TimeoutError:
+            raise _timed_out(name, timeout) from None
+        try:
+            yield
+        finally:
+            queue.release()
+
+    async def _poll(self, name: str, deadline: float, timeout: float, lease: float) -> int:
+        loop = asyncio.get_running_loop()
+        pause, longest = _POLL
+        while True:
+            if lock := await self._store.acquire_lock(name, ttl=lease):
+                return lock.token
+            left = deadline - loop.time()
+            if left <= 0:
+                raise _timed_out(name, timeout)
+            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1)))
+            pause = min(longest, pause * 2)
+
+    async def _keep(self, name: str, token: int, lease: float) -> None:
+        """Renew a lock until it is lost; a store that does not answer for a moment is asked again."""
+        while True:
+            await asyncio.sleep(lease / 3)
+            with suppress(StoreUnavailable):
+                if await self._store.renew_lock(name, token, ttl=lease) is None:
+                    return
+
+
+def _timed_out(name: str, timeout: float) -> LockTimeout:
+    return LockTimeout(f"somebody else held the lock {name} for {timeout:g} s: try again later")
+
+
+def _name(session_id: str) -> str:
+    """Return the lock's name: the same for all sessions of a conversation, as its fence outlives each of them."""
+    return f"session/{conversation_of(SessionId(session_id))}"

@@ -1,0 +1,107 @@
+"""The small types of the session API."""
+
+from enum import StrEnum
+
+from contracts.address import Platform
+from contracts.errors import ConfigurationError
+from contracts.profile import Permission, SessionType, Visibility
+from contracts.session import SessionStatus
+
+__all__ = [
+    "ChildPolicy",
+    "ConflictPolicy",
+    "LimitPolicy",
+    "MessageType",
+    "Permission",
+    "Platform",
+    "SessionStatus",
+    "SessionType",
+    "StorageType",
+    "Visibility",
+]
+
+
+class StorageType(StrEnum):
+    """Where sessions are kept."""
+
+    MEMORY = "memory"
+    """In this process; gone when it ends."""
+    FILE = "file"
+    """JSON files in a folder: `storage_config={"storage_dir": ...}`."""
+    DATABASE = "database"
+    """A SQLite database: `storage_config={"db_path": ...}`."""
+    MONGODB = "mongodb"
+    """MongoDB: `storage_config={"url": "mongodb://..."}`."""
+    REDIS = "redis"
+    """Redis, in a later release."""
+    SQL = "sql"
+    """MySQL, MariaDB or PostgreSQL, in a later release."""
+
+    @classmethod
+    def of(cls, value: "StorageType | str") -> "StorageType | str":
+        """Return the storage type that `value` names, in any case; another name is that of a registered provider."""
+        try:
+            return cls(value.lower())
+        except ValueError:
+            return value
+
+
+class MessageType(StrEnum):
+    """What a message is."""
+
+    TEXT = "text"
+    """Something said."""
+    COMMAND = "command"
+    """A chat command: `/start now`."""
+    SYSTEM = "system"
+    """A notice or instruction that no one typed."""
+    IMAGE = "image"
+    """A picture; the content is its address."""
+    AUDIO = "audio"
+    """Sound, a voice message for example; the content is its address."""
+    VIDEO = "video"
+    """A film; the content is its address."""
+    FILE = "file"
+    """Any other file; the content is its address."""
+    LOCATION = "location"
+    """A place; the content is a `geo:` address (RFC 5870)."""
+    STICKER = "sticker"
+    """A sticker of the platform; the content is its address."""
+
+
+class ConflictPolicy(StrEnum):
+    """What saving does about fields that somebody else has changed since they were read."""
+
+    RAISE = "raise"
+    """Save nothing and raise EditConflict."""
+    OVERWRITE = "overwrite"
+    """Write over them."""
+
+
+class ChildPolicy(StrEnum):
+    """What deleting a session means for its children."""
+
+    REFUSE = "refuse"
+    """A session with children is not deleted."""
+    DETACH = "detach"
+    """Its children have no parent any more."""
+    CASCADE = "cascade"
+    """Its children are deleted first, and theirs before."""
+
+
+class LimitPolicy(StrEnum):
+    """What happens when a user has as many live sessions as allowed and another one is to be created."""
+
+    REFUSE = "refuse"
+    """LimitExceeded is raised."""
+    CLOSE_OLDEST = "close_oldest"
+    """The one with the oldest activity is closed."""
+
+
+def platform_of(value: Platform | str) -> Platform:
+    """Return the platform that `value` names, in any case. Raises ConfigurationError for an unknown one."""
+    try:
+        return Platform(value.lower())
+    except ValueError:
+        known = ", ".join(Platform)
+        raise ConfigurationError(f"platform {value!r} is not known: use one of {known}") from None

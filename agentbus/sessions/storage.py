@@ -1,0 +1,73 @@
+"""Which store a storage type and its configuration mean."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from agentbus.sessions.model.types import StorageType
+from contracts.errors import ConfigurationError
+from storage.factory import open_store
+from storage.options import MongoDriver
+from storage.port import Store
+
+StorageConfig = Mapping[str, Any]
+Provider = Callable[[StorageConfig], Store]
+
+_KEYS: Final = {
+    StorageType.MEMORY: None,
+    StorageType.FILE: "storage_dir",
+    StorageType.DATABASE: "db_path",
+    StorageType.MONGODB: "url",
+    StorageType.REDIS: "url",
+    StorageType.SQL: "url",
+}
+
+_LATER: Final = (StorageType.REDIS, StorageType.SQL)
+
+_providers: Final[dict[str, Provider]] = {}
+
+
+def register_provider(name: str, provider: Provider) -> None:
+    """Let `storage_type=name` mean the store that `provider` makes of the storage configuration.
+
+    A store of one's own implements `storage.port.Store`; the last provider registered for a name counts.
+    """
+    _providers[name.lower()] = provider
+
+
+def store_for(storage_type: StorageType | str, config: StorageConfig) -> Store:
+    """Return the store meant, not connected yet. Raises ConfigurationError, saying what is missing or unknown."""
+    chosen = StorageType.of(storage_type)
+    if provider := _providers.get(chosen.lower()):
+        return provider(config)
+    if not isinstance(chosen, StorageType):
+        known = ", ".join([*StorageType, *sorted(_providers)])
+        raise ConfigurationError(f"storage type {chosen!r} is not known: use one of {known}, or register_provider()")
+    if chosen in _LATER:
+        there = ", ".join(kind for kind in StorageType if kind not in _LATER)
+        raise ConfigurationError(f"storage type {chosen} comes in a later release; now there are {there}")
+    driver: MongoDriver = config.get("driver", "motor")
+    return open_store(_url(chosen, config), mongo_driver=driver, connect_timeout=config.get("connect_timeout", 30.0))
+
+
+def _url(chosen: StorageType, config: StorageConfig) -> str:
+    if unknown := config.keys() - {_KEYS[chosen], "driver", "connect_timeout"}:
+        expected = _KEYS[chosen] or "nothing"
+        raise ConfigurationError(f"storage_config of {chosen} takes {expected}, not {', '.join(sorted(unknown))}")
+    match chosen:
+        case StorageType.FILE:
+            return f"file://{Path(_given(chosen, config)).expanduser().absolute()}"
+        case StorageType.DATABASE:
+            return f"sqlite:///{Path(_given(chosen, config)).expanduser().absolute()}"
+        case StorageType.MONGODB:
+            return _given(chosen, config)
+        case _:
+            return "memory://"
+
+
+def _given(chosen: StorageType, config: StorageConfig) -> str:
+    key = _KEYS[chosen]
+    value = config.get(key) if key else None
+    if not value:
+        raise ConfigurationError(f'storage type {chosen} needs storage_config={{"{key}": ...}}')
+    return str(value)

@@ -1,0 +1,238 @@
+"""The session system: a session manager with all that runs behind it."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from typing import Any, Final, NoReturn, Self
+
+from agentbus.bootstrap import make_bus, make_clock, make_session_worker
+from agentbus.client import AgentBus
+from agentbus.logs import configure_library_logs
+from agentbus.sessions.components import Component, ComponentState
+from agentbus.sessions.config import SessionSystemConfig
+from agentbus.sessions.manager import Engine, SessionManager
+from agentbus.sessions.model.types import SessionStatus
+from agentbus.sessions.storage import store_for
+from agentbus.settings import Settings, load_settings
+from contracts.errors import AgentBusError, FeatureNotEnabled, NotInitialized, StoreError
+from contracts.history import SessionFilter
+from contracts.ids import SessionId
+from contracts.records import SessionStatistics
+from storage.port import MAX_PAGE
+from workers.bus.port import Bus
+from workers.domain.deadlines import has_expired
+from workers.telemetry import WorkerMetrics
+
+_FEATURES: Final = ("sync", "persistence", "tracking", "expiry")
+
+_DRAIN_SECONDS: Final = 5.0
+"""How long stopping waits for what is in hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """What a look for expired sessions did, or would do."""
+
+    dry_run: bool
+    expired: tuple[SessionId, ...]
+    """Sessions whose time was over."""
+    idle: tuple[SessionId, ...]
+    """Sessions that were silent for longer than their idle timeout."""
+
+
+class SessionSystem(SessionManager):
+    """All that SessionManager offers, started and stopped together with what it needs.
+
+    Embedded (no `amqp_url`) it runs a bus and a session worker in this process. Several processes may run embedded on
+    one store: every change is checked against the log. With `amqp_url` the same calls go to the session workers there.
+    """
+
+    def __init__(self, config: SessionSystemConfig | None = None) -> None:
+        self.config = config or SessionSystemConfig()
+        super().__init__(None, self.config.manager_options, clock=make_clock())
+        self.config.update({})  # checks it
+        self._changing = asyncio.Lock()
+        self._stack: AsyncExitStack | None = None
+        self._components: list[Component] = []
+        self._started_at: datetime | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open store and bus, and start the components. Idempotent.
+
+        Raises ConfigurationError, FeatureNotEnabled for a part that is not there yet, StoreUnavailable, BusError.
+        """
+        async with self._changing:
+            if self._stack is None:
+                await self._start()
+
+    async def stop(self) -> None:
+        """Stop the components, finish what is in hand, close bus and store. Idempotent.
+
+        A call that the store did not answer is given up after a few seconds: whoever made it may repeat it later.
+        """
+        async with self._changing:
+            stack, self._stack = self._stack, None
+            if stack is not None:
+                await stack.aclose()
+
+    async def restart(self) -> None:
+        """Stop and start again. Sessions in memory are gone then."""
+        await self.stop()
+        await self.start()
+
+    async def track_event(self, *_: Any, **__: Any) -> NoReturn:
+        """Record an event of a session. Raises FeatureNotEnabled: tracking comes in a later release."""
+        _not_there("tracking")
+
+    async def sync_sessions(self, *_: Any, **__: Any) -> NoReturn:
+        """Sync a session to those it is linked to. Raises FeatureNotEnabled: sync comes in a later release."""
+        _not_there("sync")
+
+    async def create_backup(self, *_: Any, **__: Any) -> NoReturn:
+        """Make a backup. Raises FeatureNotEnabled: backups come in a later release."""
+        _not_there("persistence")
+
+    async def restore_backup(self, *_: Any, **__: Any) -> NoReturn:
+        """Restore a backup. Raises FeatureNotEnabled: backups come in a later release."""
+        _not_there("persistence")
+
+    async def cleanup_expired_sessions(self, dry_run: bool = False) -> CleanupReport:
+        """Expire the sessions whose time has come, and make idle those that were silent; return which they were.
+
+        A dry run changes nothing, and names up to 1000 sessions that are due.
+        """
+        if not dry_run:
+            done = await self._apply_deadlines()
+            return CleanupReport(dry_run, tuple(done[SessionStatus.EXPIRED]), tuple(done[SessionStatus.IDLE]))
+        now = self._clock.now()
+        due = await self._store.due(now, limit=MAX_PAGE)
+        over = {state.session_id for state in due if has_expired(state, now)}
+        silent = (state.session_id for state in due if state.session_id not in over)
+        return CleanupReport(dry_run, tuple(over), tuple(silent))
+
+    async def get_system_status(self) -> dict[str, Any]:
+        """Return how the system is: `system`, `metrics`, `components`, `features`.
+
+        Its status is running, stopped, or degraded while a part of it does not work. The metrics are None while there
+        is no store to ask.
+        """
+        running = self._stack is not None
+        figures = await self._figures()
+        working = figures and all(component.state is ComponentState.RUNNING for component in self._components)
+        return {
+            "system": {
+                "status": ("running" if working else "degraded") if running else "stopped",
+                "mode": "distributed" if self.config.amqp_url else "embedded",
+                "storage": str(self.config.storage_type),
+                "started_at": self._started_at.isoformat() if self._started_at and running else None,
+            },
+            "metrics": {
+                "total_sessions": figures.total if figures else None,
+                "active_sessions": figures.by_status.get(SessionStatus.ACTIVE, 0) if figures else None,
+                "messages": figures.messages if figures else None,
+            },
+            "components": {component.name: component.describe() for component in self._components},
+            "features": {feature: getattr(self.config, f"enable_{feature}") for feature in _FEATURES},
+        }
+
+    async def get_health_check(self) -> dict[str, Any]:
+        """Return whether each part works: `healthy`, and `checks` with the reason where one does not."""
+        checks = {
+            component.name: {"healthy": component.state is ComponentState.RUNNING, **component.describe()}
+            for component in self._components
+        }
+        checks["store"] = await self._store_check()
+        return {"healthy": all(check["healthy"] for check in checks.values()), "checks": checks}
+
+    async def health_check(self) -> bool:
+        """Whether every part of the system works."""
+        return bool((await self.get_health_check())["healthy"])
+
+    async def _figures(self) -> SessionStatistics | None:
+        try:
+            return await self._store.statistics(SessionFilter())
+        except (StoreError, NotInitialized):
+            return None
+
+    async def _store_check(self) -> dict[str, Any]:
+        begun = perf_counter()
+        try:
+            info = await self._store.info()
+        except AgentBusError as error:
+            return {"healthy": False, "last_error": f"{error.code}: {error}"}
+        return {"healthy": True, "kind": info.kind, "milliseconds": round(1000 * (perf_counter() - begun), 3)}
+
+    async def _start(self) -> None:
+        configure_library_logs()
+        for feature in _FEATURES:
+            if getattr(self.config, f"enable_{feature}"):
+                _not_there(feature)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._detach_engine)
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        self._started_at = self._clock.now()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        settings = self._settings()
+        store = await stack.enter_async_context(store_for(self.config.storage_type, self.config.storage_config))
+        bus = await stack.enter_async_context(make_bus(settings))
+        if self.config.amqp_url is None:
+            await bus.declare()
+        scope = settings.session.scope
+        engine = Engine(AgentBus(bus, scope=scope), store, scope, self.config.call_timeout)
+        self._attached = engine
+        if self.config.amqp_url is None:
+            await self._run(stack, Component("session_worker", lambda up: self._work(settings, bus, up)))
+        if self.config.enable_cleanup:
+            await self._run(stack, Component("cleanup", self._clean_up))
+
+    def _detach_engine(self) -> None:
+        self._attached = None
+        self._components = []
+
+    async def _run(self, stack: AsyncExitStack, component: Component) -> None:
+        stack.push_async_callback(component.stop)
+        await component.start()
+        self._components.append(component)
+
+    def _settings(self) -> Settings:
+        return load_settings(
+            amqp_url=self.config.amqp_url or "memory://",
+            prefix=self.config.prefix,
+            partitions=self.config.partitions,
+            secret_keys=self.config.secret_keys,
+        )
+
+    async def _work(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:
+        worker = make_session_worker(settings, bus, self._store, WorkerMetrics(), solo=True)
+        try:
+            await worker.start()
+            up()
+            await worker.wait()
+        finally:
+            # Rounds wait out an outage of the store, however long: that must not keep the program from ending.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await worker.close()
+
+    async def _clean_up(self, up: Callable[[], None]) -> None:
+        up()
+        while True:
+            await asyncio.sleep(self.config.cleanup_interval)
+            await self.cleanup_all_expired()
+            up()
+
+
+def _not_there(feature: str) -> NoReturn:
+    raise FeatureNotEnabled(f"{feature} comes in a later release; leave enable_{feature} off until then")

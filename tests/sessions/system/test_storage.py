@@ -1,0 +1,142 @@
+"""Storage types, providers, and the session stores."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentbus.sessions import (
+    DatabaseSessionStore,
+    FileSessionStore,
+    MemorySessionStore,
+    SessionNotFound,
+    SessionStore,
+    SessionSystem,
+    StorageType,
+    register_provider,
+)
+from agentbus.sessions import storage as storage_module
+from agentbus.sessions.config import make_config
+from contracts.errors import ConfigurationError, NotInitialized, SchemaViolation
+from storage.memory import MemoryStore
+
+
+@pytest.fixture(autouse=True)
+def no_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "_providers", {})
+
+
+def system_on(storage_type: str, **storage_config: Any) -> SessionSystem:
+    return SessionSystem(make_config(storage_type=storage_type, storage_config=storage_config))
+
+
+@pytest.mark.parametrize(
+    ("storage_type", "config", "why"),
+    [
+        ("floppy", {}, "'floppy' is not known: use one of memory, file, .*register_provider"),
+        ("redis", {"url": "redis://x"}, "later release"),
+        ("SQL", {"url": "mysql://x"}, "later release"),
+        ("file", {}, r'storage_config=\{"storage_dir": \.\.\.\}'),
+        ("database", {"path": "x"}, "takes db_path, not path"),
+        ("memory", {"url": "x"}, "takes nothing, not url"),
+        ("mongodb", {}, "needs storage_config"),
+        ("mongodb", {"url": "postgres://x"}, "postgres"),
+    ],
+)
+async def test_a_storage_that_can_not_be_is_explained(storage_type: str, config: dict[str, str], why: str) -> None:
+    system = system_on(storage_type, **config)
+
+    with pytest.raises(ConfigurationError, match=why):
+        await system.start()
+    assert (await system.get_system_status())["system"]["status"] == "stopped"
+    await system.stop()
+
+
+async def test_a_provider_is_chosen_by_its_name() -> None:
+    given: list[Any] = []
+
+    def provider(config: Any) -> MemoryStore:
+        given.append(config)
+        return MemoryStore()
+
+    register_provider("Mine", provider)
+    for name in ("mine", "MINE"):
+        async with system_on(name, colour="red") as system:
+            await system.create_session(user_id="ann")
+            assert (await system.get_system_status())["system"]["storage"].lower() == "mine"
+
+    assert given == [{"colour": "red"}] * 2
+
+
+async def test_a_provider_goes_before_ours() -> None:
+    kept = MemoryStore()
+    register_provider("memory", lambda _config: kept)
+
+    for _ in range(2):
+        async with system_on("memory") as system:
+            await system.create_session(user_id="ann")
+            total = (await system.get_statistics()).total
+    assert total == 2
+
+
+@pytest.fixture(params=["memory", "file", "database"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> SessionStore:
+    match request.param:
+        case "memory":
+            return MemorySessionStore()
+        case "file":
+            return FileSessionStore(tmp_path / "sessions")
+        case _:
+            return DatabaseSessionStore(tmp_path / "sessions.db")
+
+
+async def test_a_session_store(store: SessionStore) -> None:
+    async with store:
+        session = await store.create(chat_id="chat", user_id="ann", platform="web", tags=["t"], expires_in=600)
+        other = await store.create(user_id="bob", agent_id="agent")
+        session.set_data("a", 1)
+
+        assert await store.update(session)
+        assert not await store.update(session)
+        assert await store.get(session.session_id) == session
+        assert await store.get("missing") is None
+        assert await store.get_session_count() == 2
+        for filters in ({"user_id": "ann"}, {"chat_id": "chat"}, {"owner": "ann", "tags": ("t",)}, {"platform": "web"}):
+            assert [one.session_id for one in await store.find_sessions(**filters)] == [session.session_id]
+        assert [one.session_id for one in await store.find_sessions(agent_id="agent")] == [other.session_id]
+        assert len(await store.find_sessions()) == 2
+        assert len(await store.find_sessions(status="active")) == 2
+        for wrong in ({"colour": "red"}, {"status": "asleep"}, {"user_id": ""}):
+            with pytest.raises(SchemaViolation, match="can't be found"):
+                await store.find_sessions(**wrong)
+
+        assert await store.cleanup_expired() == 0
+        assert await store.delete(session.session_id)
+        assert not await store.delete(session.session_id)
+        session.set_data("a", 2)
+        with pytest.raises(SessionNotFound):
+            await store.update(session)
+
+
+async def test_a_store_outlives_its_program(tmp_path: Path) -> None:
+    for first, second in (
+        (FileSessionStore(tmp_path / "a"), FileSessionStore(tmp_path / "a")),
+        (DatabaseSessionStore(tmp_path / "a.db"), DatabaseSessionStore(str(tmp_path / "a.db"))),
+    ):
+        async with first:
+            session = await first.create(user_id="ann", custom_data={"a": 1})
+        async with second:
+            found = await second.get(session.session_id)
+        assert found == session
+
+
+async def test_a_store_has_to_be_started(store: SessionStore) -> None:
+    with pytest.raises(NotInitialized, match="start"):
+        await store.get_session_count()
+    await store.stop()
+
+
+def test_storage_types_in_any_case() -> None:
+    assert StorageType.of("DATABASE") is StorageType.DATABASE
+    assert StorageType.of(StorageType.FILE) is StorageType.FILE
+    assert StorageType.of("own") == "own"

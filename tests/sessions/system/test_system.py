@@ -1,0 +1,197 @@
+"""Starting, stopping and looking after a system."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from agentbus.sessions import (
+    FeatureNotEnabled,
+    NotInitialized,
+    SessionSystem,
+    SessionSystemConfig,
+    create_default_session_system,
+    shutdown_sessions,
+)
+from agentbus.sessions import storage as storage_module
+from agentbus.sessions import system as system_module
+from agentbus.sessions.config import make_config
+from contracts.errors import ReplyTimeout, StoreUnavailable
+from storage.memory import MemoryStore
+
+
+class Outage(MemoryStore):
+    """A store that does not answer while it is `down`."""
+
+    down = False
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name in {"append", "head", "load", "info", "statistics", "due", "list_sessions"} and self.down:
+            return self._fail
+        return found
+
+    async def _fail(self, *_: object, **__: object) -> None:
+        raise StoreUnavailable("the store is down")
+
+
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
+    store = Outage()
+    monkeypatch.setattr(storage_module, "_providers", {"outage": lambda _config: store})
+    return store
+
+
+@pytest.fixture
+async def unsteady(outage: Outage) -> AsyncIterator[SessionSystem]:
+    assert not outage.down
+    config = SessionSystemConfig(storage_type="outage", enable_cleanup=False, call_timeout=0.3)
+    async with SessionSystem(config) as started:
+        yield started
+
+
+async def test_the_status_of_a_system(any_system: SessionSystem) -> None:
+    session = await any_system.create_session("chat", "ann", "web")
+    await any_system.add_message(session.session_id, "ann", "user", "hi")
+    closed = await any_system.create_session("other", "ann", "web")
+    await any_system.close_session(closed.session_id)
+
+    status = await any_system.get_system_status()
+
+    assert (status["system"]["status"], status["system"]["mode"]) == ("running", "embedded")
+    assert status["system"]["started_at"]
+    assert status["metrics"] == {"total_sessions": 2, "active_sessions": 1, "messages": 1}
+    assert status["components"]["session_worker"]["state"] == "running"
+    assert not any(status["features"].values())
+    health = await any_system.get_health_check()
+    assert health["healthy"]
+    assert health["checks"]["store"]["milliseconds"] >= 0
+    assert await any_system.health_check()
+
+
+async def test_starting_and_stopping_again_changes_nothing(storage: dict[str, Any]) -> None:
+    system = SessionSystem(make_config(**storage))
+    await system.stop()
+    await asyncio.gather(system.start(), system.start())
+    await system.start()
+    session = await system.create_session(user_id="ann")
+    parts = set((await system.get_system_status())["components"])
+    assert parts == {"session_worker", "cleanup"}
+
+    await system.restart()
+    assert await system.health_check()
+    assert await system.session_exists(session.session_id) is (system.config.storage_type != "memory")
+    assert (await system.create_session(user_id="ann")).is_active()
+
+    await asyncio.gather(system.stop(), system.stop())
+    await system.stop()
+    assert (await system.get_system_status())["system"] == {
+        "status": "stopped",
+        "mode": "embedded",
+        "storage": str(system.config.storage_type),
+        "started_at": None,
+    }
+    assert (await system.get_system_status())["metrics"]["active_sessions"] is None
+    assert not await system.health_check()
+    with pytest.raises(NotInitialized, match="start"):
+        await system.create_session(user_id="ann")
+
+
+async def test_what_was_called_before_stopping_is_carried_out(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    store = system._store
+    adding = [asyncio.create_task(system.add_message(session.session_id, "ann", "user", str(n))) for n in range(20)]
+    await asyncio.gather(*adding)
+    await system.stop()
+
+    head = await store.head(session.session_id)
+    assert head is not None
+    assert head.message_count == 20
+
+
+async def test_parts_of_later_releases_say_so(system: SessionSystem) -> None:
+    calls: list[Callable[..., Any]] = [
+        system.track_event,
+        system.sync_sessions,
+        system.create_backup,
+        system.restore_backup,
+    ]
+    for call in calls:
+        with pytest.raises(FeatureNotEnabled, match="later release"):
+            await call("anything", key="word")
+    for feature in ("sync", "persistence", "tracking", "expiry"):
+        refused = SessionSystem(make_config(**{f"enable_{feature}": True}))
+        with pytest.raises(FeatureNotEnabled, match=f"enable_{feature}"):
+            await refused.start()
+        await refused.stop()
+
+
+async def test_all_features_are_those_that_there_are() -> None:
+    system = await create_default_session_system()
+    try:
+        assert await system.health_check()
+    finally:
+        await shutdown_sessions()
+
+
+async def test_while_the_store_is_down_the_system_says_so_and_then_goes_on(
+    unsteady: SessionSystem, outage: Outage
+) -> None:
+    session = await unsteady.create_session("chat", "ann", "web")
+    outage.down = True
+
+    status, health = await unsteady.get_system_status(), await unsteady.get_health_check()
+    assert status["system"]["status"] == "degraded"
+    assert status["metrics"] == {"total_sessions": None, "active_sessions": None, "messages": None}
+    assert not health["healthy"]
+    assert health["checks"]["store"]["last_error"] == "store_unavailable: the store is down"
+    assert health["checks"]["session_worker"]["healthy"]
+    assert not await unsteady.health_check()
+    with pytest.raises(StoreUnavailable):
+        await unsteady.get_session(session.session_id)
+    with pytest.raises(ReplyTimeout, match="command_id='r'"):
+        await unsteady.refresh_session(session.session_id, request_id="r")
+
+    outage.down = False
+    refreshed = None
+    async with asyncio.timeout(20):
+        while refreshed is None:  # The worker waits a while before it asks the store again.
+            with suppress(ReplyTimeout):
+                refreshed = await unsteady.refresh_session(session.session_id, request_id="r")
+    assert refreshed.is_active()
+    actions = [one.action for one in (await unsteady.get_audit_log(session.session_id)).items]
+    assert actions == ["profile_changed", "session_started"]
+    assert await unsteady.health_check()
+    assert (await unsteady.get_system_status())["system"]["status"] == "running"
+
+
+async def test_a_system_stops_even_while_its_store_is_down(
+    unsteady: SessionSystem, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_DRAIN_SECONDS", 0.1)
+    session = await unsteady.create_session("chat", "ann", "web")
+    outage.down = True
+    with pytest.raises(ReplyTimeout):
+        await unsteady.refresh_session(session.session_id)
+
+    async with asyncio.timeout(10):
+        await unsteady.stop()
+    assert (await unsteady.get_system_status())["system"]["status"] == "stopped"
+
+
+async def test_a_failing_start_leaves_nothing_behind(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = SessionSystem(SessionSystemConfig(storage_type="outage"))
+
+    async def fail() -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outage, "start", fail)
+        with pytest.raises(StoreUnavailable):
+            await system.start()
+    assert not await system.health_check()
+    await system.start()
+    assert await system.health_check()
+    await system.stop()

@@ -1,0 +1,203 @@
+"""Checkpoints of sessions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from agentbus.sessions import (
+    AccessDenied,
+    CheckpointNotFound,
+    Message,
+    SessionNotFound,
+    SessionSystem,
+    SessionSystemConfig,
+    session_context,
+)
+from contracts.clock import ManualClock
+from contracts.errors import SchemaViolation
+
+
+@pytest.fixture
+async def automatic(clock: ManualClock) -> AsyncIterator[SessionSystem]:  # noqa: ARG001 -- it is set by then
+    """Start a system that saves a checkpoint every 10 messages."""
+    config = SessionSystemConfig(enable_cleanup=False, checkpoint_every=10, secret_keys=("Api-Key", "pin"))
+    async with SessionSystem(config) as started:
+        yield started
+
+
+async def test_a_checkpoint_is_read_by_attribute_and_by_key(any_system: SessionSystem) -> None:
+    session = await any_system.create_session("chat", "ann", "web")
+
+    checkpoint_id = await any_system.save_checkpoint(session.session_id, {"step": 1, "list": [1, {"a": None}]})
+
+    found = await any_system.get_checkpoint(checkpoint_id)
+    assert found is not None
+    assert (found.checkpoint_id, found["checkpoint_id"]) == (checkpoint_id, checkpoint_id)
+    assert (found.session_id, found["session_id"]) == (session.session_id, session.session_id)
+    assert found.data == found["data"] == {"step": 1, "list": [1, {"a": None}]}
+    assert found.created_at == found["created_at"]
+    with pytest.raises(KeyError):
+        found["password"]
+
+
+async def test_checkpoints_are_listed_latest_first(timed: SessionSystem, clock: ManualClock) -> None:
+    session = await timed.create_session("chat", "ann", "web")
+    assert await timed.get_latest_checkpoint(session.session_id) is None
+    ids = []
+    for step in range(5):
+        ids.append(await timed.save_checkpoint(session.session_id, {"step": step}))
+        clock.advance(timedelta(seconds=1))
+
+    latest = await timed.get_latest_checkpoint(session.session_id)
+    first = await timed.list_checkpoints(session.session_id, limit=3)
+    rest = await timed.list_checkpoints(session.session_id, limit=3, cursor=first.cursor)
+
+    assert latest is not None
+    assert latest.data == {"step": 4}
+    assert [one.checkpoint_id for one in first.items + rest.items] == ids[::-1]
+    assert rest.cursor is None
+    assert await timed.delete_checkpoint(ids[4])
+    assert not await timed.delete_checkpoint(ids[4])
+    assert await timed.clear_checkpoints(session.session_id) == 4
+    assert (await timed.list_checkpoints(session.session_id)).items == []
+
+
+async def test_by_default_it_holds_the_sessions_data(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web", custom_data={"step": 1, "api_key": "xyz"})
+
+    checkpoint = await system.get_checkpoint(await system.save_checkpoint(session.session_id))
+
+    assert checkpoint is not None
+    assert checkpoint.data == {"step": 1}
+
+
+async def test_saving_again_under_its_id_changes_nothing(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    for step in (1, 2):
+        assert await system.save_checkpoint(session.session_id, {"step": step}, checkpoint_id="mine") == "mine"
+
+    [kept] = (await system.list_checkpoints(session.session_id)).items
+    assert kept.data == {"step": 1}
+    other = await system.create_session("other", "ann", "web")
+    with pytest.raises(SchemaViolation, match="taken"):
+        await system.save_checkpoint(other.session_id, {"step": 3}, checkpoint_id="mine")
+
+
+async def test_restoring_replaces_the_data(any_system: SessionSystem) -> None:
+    session = await any_system.create_session("chat", "ann", "web", custom_data={"step": 1, "old": True})
+    checkpoint_id = await any_system.save_checkpoint(session.session_id)
+    session.set_data("step", 2)
+    session.set_data("new", True)
+    del session.data["old"]
+    session.add_message(Message(content="stays", user_id="ann"))
+    await any_system.update_session(session)
+
+    restored = await any_system.restore_checkpoint(session.session_id, checkpoint_id, user_id="ann")
+
+    kept = await any_system.get_session(session.session_id)
+    assert kept is not None
+    assert kept.data == restored.data == {"step": 1, "old": True}
+    assert [one.content for one in kept.conversation_history] == ["stays"]
+
+
+async def test_a_session_is_not_restored_to_anothers_checkpoint(system: SessionSystem) -> None:
+    mine = await system.create_session("one", "ann", "web", custom_data={"a": 1})
+    theirs = await system.create_session("two", "bob", "web", custom_data={"b": 1})
+    checkpoint_id = await system.save_checkpoint(theirs.session_id)
+
+    for wrong in (checkpoint_id, "missing", "", "a" * 300):
+        with pytest.raises(CheckpointNotFound):
+            await system.restore_checkpoint(mine.session_id, wrong, user_id="ann")
+    with pytest.raises(AccessDenied):
+        await system.restore_checkpoint(theirs.session_id, checkpoint_id, user_id="ann")
+    assert not await system.delete_checkpoint("missing")
+
+
+async def test_access_to_checkpoints_is_that_to_the_session(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    checkpoint_id = await system.save_checkpoint(session.session_id, {"a": 1}, user_id="ann")
+    await system.share_session(session.session_id, "ann", "bob", "read")
+
+    assert await system.get_checkpoint(checkpoint_id, user_id="bob") is not None
+    for user, call in (("eve", system.get_checkpoint), ("eve", system.delete_checkpoint), ("bob", None)):
+        with pytest.raises(AccessDenied) as refused:
+            await (call or system.delete_checkpoint)(checkpoint_id, user_id=user)
+        with pytest.raises(AccessDenied) as missing:
+            await system.get_checkpoint("missing", user_id=user)
+        assert str(refused.value) == str(missing.value)
+    assert await system.delete_checkpoint(checkpoint_id, user_id="ann")
+
+
+async def test_secrets_are_left_out_on_every_level(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    data = {
+        "step": 1,
+        "API-Key": "x",
+        "password": {"nested": 1},
+        "user": {"name": "Ann", "Token": "x", "list": [{"secret": "x", "kept": 2}, [{"authorization": "x"}]]},
+    }
+
+    checkpoint = await system.get_checkpoint(await system.save_checkpoint(session.session_id, data))
+
+    assert checkpoint is not None
+    assert checkpoint.data == {"step": 1, "user": {"name": "Ann", "list": [{"kept": 2}, [{}]]}}
+    assert "API-Key" in data
+
+
+async def test_which_keys_are_secret_is_configured(automatic: SessionSystem) -> None:
+    session = await automatic.create_session("chat", "ann", "web")
+
+    checkpoint_id = await automatic.save_checkpoint(session.session_id, {"api_key": 1, "PIN": 2, "token": 3})
+
+    checkpoint = await automatic.get_checkpoint(checkpoint_id)
+    assert checkpoint is not None
+    assert checkpoint.data == {"token": 3}
+
+
+async def test_every_so_many_messages_one_is_saved_by_itself(automatic: SessionSystem, clock: ManualClock) -> None:
+    session = await automatic.create_session("chat", "ann", "web")
+    for number in range(1, 26):
+        clock.advance(timedelta(seconds=1))
+        async with session_context(automatic, chat_id="chat", user_id="ann", platform="web") as context:
+            context.set_data("count", number)
+            context.set_data("pin", 1234)
+        await automatic.add_message(session.session_id, "ann", "user", str(number))
+
+    kept = (await automatic.list_checkpoints(session.session_id)).items
+    assert [one.data for one in kept] == [{"count": 20}, {"count": 10}]
+
+
+async def test_messages_added_in_a_block_count_too(automatic: SessionSystem) -> None:
+    async with session_context(automatic, chat_id="chat", user_id="ann", platform="web") as context:
+        context.set_data("done", True)
+        for number in range(10):
+            context.add_message(Message(content=str(number), user_id="ann"))
+
+    [kept] = (await automatic.list_checkpoints(context.session_id)).items
+    assert kept.data == {"done": True}
+
+
+async def test_of_many_messages_at_once_none_saves_a_second_checkpoint(automatic: SessionSystem) -> None:
+    session = await automatic.create_session("chat", "ann", "web")
+
+    await asyncio.gather(*(automatic.add_message(session.session_id, "ann", "user", str(n)) for n in range(50)))
+
+    kept = [one.checkpoint_id for one in (await automatic.list_checkpoints(session.session_id)).items]
+    assert len(kept) == len(set(kept)) <= 5
+    # Those that were passed over in one commit have no moment of their own; the last one is always there.
+    assert f"{session.session_id}/auto/5" in kept
+
+
+@pytest.mark.parametrize("data", [{"a": object()}, {1: 2}, {"a": float("nan")}, {"a": "x" * 300_000}])
+async def test_data_that_can_not_be_kept_is_refused(system: SessionSystem, data: dict[str, object]) -> None:
+    session = await system.create_session("chat", "ann", "web")
+
+    with pytest.raises(SchemaViolation, match="checkpoint can't be kept"):
+        await system.save_checkpoint(session.session_id, data)
+    with pytest.raises(SchemaViolation):
+        await system.save_checkpoint(session.session_id, {}, checkpoint_id="")
+    with pytest.raises(SessionNotFound):
+        await system.save_checkpoint("missing", {})
+    assert (await system.list_checkpoints(session.session_id)).items == []

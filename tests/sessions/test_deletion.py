@@ -1,0 +1,151 @@
+"""Deleting sessions, and what becomes of their children and of what is kept beside them."""
+
+import pytest
+
+from agentbus.sessions import AccessDenied, ChildPolicy, Message, SessionNotFound, SessionStatus, SessionSystem
+from agentbus.sessions.model.context import SessionContext
+from contracts.errors import Refused, SchemaViolation
+
+
+async def a_family(system: SessionSystem) -> tuple[SessionContext, SessionContext, SessionContext]:
+    """Return a session, its child, and the child's child."""
+    parent = await system.create_session(user_id="ann")
+    child = await system.create_session(user_id="ann", parent_id=parent.session_id)
+    grandchild = await system.create_session(user_id="ann", parent_id=child.session_id)
+    return parent, child, grandchild
+
+
+async def test_children_are_listed_and_shown_as_a_tree(any_system: SessionSystem) -> None:
+    parent, child, grandchild = await a_family(any_system)
+    second = await any_system.create_session(user_id="ann", parent_id=parent.session_id)
+
+    children = await any_system.list_children(parent.session_id)
+    tree = await any_system.get_session_tree(parent.session_id)
+
+    assert {one.session_id for one in children} == {child.session_id, second.session_id}
+    assert tree.session.session_id == parent.session_id
+    below = {one.session.session_id: [leaf.session.session_id for leaf in one.children] for one in tree.children}
+    assert below == {child.session_id: [grandchild.session_id], second.session_id: []}
+    assert child.parent_id == parent.session_id
+
+
+async def test_a_parent_must_be_there_and_be_the_users_to_change(system: SessionSystem) -> None:
+    parent = await system.create_session(user_id="ann")
+
+    with pytest.raises(SessionNotFound):
+        await system.create_session(agent_id="agent", parent_id="aaaaaaaaaaaaaaaaaaaaaaaaaa.1")
+    with pytest.raises(AccessDenied):
+        await system.create_session(user_id="eve", parent_id=parent.session_id)
+    assert await system.list_children(parent.session_id) == []
+
+
+async def test_a_user_sees_the_children_that_are_theirs_to_see(system: SessionSystem) -> None:
+    parent, child, _ = await a_family(system)
+    await system.share_session(parent.session_id, "ann", "bob")
+
+    assert await system.list_children(parent.session_id, user_id="bob") == []
+    assert (await system.get_session_tree(parent.session_id, user_id="bob")).children == []
+    await system.share_session(child.session_id, "ann", "bob")
+    assert [one.session_id for one in await system.list_children(parent.session_id, user_id="bob")] == [
+        child.session_id
+    ]
+    with pytest.raises(AccessDenied):
+        await system.get_session_tree(parent.session_id, user_id="eve")
+
+
+async def test_a_session_with_children_is_not_deleted_unless_asked(system: SessionSystem) -> None:
+    parent, child, _ = await a_family(system)
+
+    with pytest.raises(Refused, match="children"):
+        await system.delete_session(parent.session_id)
+
+    assert await system.session_exists(parent.session_id)
+    assert await system.session_exists(child.session_id)
+
+
+async def test_children_are_detached_if_asked(system: SessionSystem) -> None:
+    parent, child, grandchild = await a_family(system)
+
+    assert await system.delete_session(parent.session_id, children="detach")
+
+    left = await system.get_session(child.session_id)
+    assert left is not None
+    assert left.parent_id is None
+    assert [one.session_id for one in await system.list_children(child.session_id)] == [grandchild.session_id]
+
+
+async def test_children_are_deleted_with_theirs_if_asked(any_system: SessionSystem) -> None:
+    family = await a_family(any_system)
+
+    assert await any_system.delete_session(family[0].session_id, children=ChildPolicy.CASCADE)
+
+    for member in family:
+        assert await any_system.get_session(member.session_id) is None
+    assert (await any_system.get_statistics()).total == 0
+
+
+async def test_an_unknown_rule_deletes_nothing(system: SessionSystem) -> None:
+    parent, _, _ = await a_family(system)
+
+    with pytest.raises(SchemaViolation):
+        await system.delete_session(parent.session_id, children="orphan")
+    assert await system.session_exists(parent.session_id)
+
+
+async def test_an_earlier_session_of_a_chat_is_deleted_alone(any_system: SessionSystem) -> None:
+    first = await any_system.create_session("chat", "ann", "web", custom_data={"secret": 1})
+    second = await any_system.create_session("chat", "ann", "web")
+
+    assert await any_system.delete_session(first.session_id, user_id="ann")
+
+    assert await any_system.get_session(first.session_id) is None
+    kept = await any_system.get_session(second.session_id)
+    assert kept is not None
+    assert kept.status is SessionStatus.ACTIVE
+    assert [one.session_id for one in await any_system.get_sessions_by_user("ann")] == [second.session_id]
+    assert not await any_system.delete_session(first.session_id)
+
+
+async def test_only_the_owner_deletes(system: SessionSystem) -> None:
+    first = await system.create_session("chat", "ann", "web")
+    await system.share_session(first.session_id, "ann", "bob", "write")
+    second = await system.create_session("chat", "ann", "web")
+
+    for session in (first, second):
+        for user in ("bob", "eve"):
+            with pytest.raises(AccessDenied):
+                await system.delete_session(session.session_id, user_id=user)
+        assert await system.session_exists(session.session_id)
+    with pytest.raises(AccessDenied):
+        await system.delete_session("aaaaaaaaaaaaaaaaaaaaaaaaaa.1", user_id="ann")
+
+
+async def test_a_chat_goes_on_after_its_session_was_deleted(system: SessionSystem) -> None:
+    first = await system.create_session("chat", "ann", "web")
+    await system.delete_session(first.session_id)
+
+    assert await system.get_user_session("ann", "chat", "web") is None
+    with pytest.raises(SessionNotFound):
+        await system.add_message_to_session(first.session_id, Message(content="hi", user_id="ann"))
+    second = await system.create_session("chat", "ann", "web")
+    assert second.session_id != first.session_id
+    assert await system.session_exists(second.session_id)
+
+
+async def test_its_checkpoints_go_with_a_session(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    checkpoint = await system.save_checkpoint(session.session_id, {"a": 1})
+
+    await system.delete_session(session.session_id)
+
+    assert await system.get_checkpoint(checkpoint) is None
+
+
+async def test_deleting_again_with_the_same_request_says_the_same_and_changes_nothing(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+
+    assert await system.delete_session(session.session_id, request_id="r")
+    newer = await system.create_session("chat", "ann", "web")
+    assert await system.delete_session(session.session_id, request_id="r")
+    assert not await system.delete_session(session.session_id)
+    assert await system.session_exists(newer.session_id)

@@ -1,0 +1,167 @@
+"""Locks of sessions."""
+
+import asyncio
+
+import pytest
+
+from agentbus.sessions import AccessDenied, LockLost, LockTimeout, SessionNotFound, SessionSystem
+from contracts.errors import StoreRejected, StoreUnavailable
+
+
+async def test_one_holder_at_a_time(any_system: SessionSystem) -> None:
+    session = await any_system.create_session("chat", "ann", "web", custom_data={"count": 0})
+    inside = 0
+
+    async def work() -> None:
+        nonlocal inside
+        async with any_system.lock(session.session_id, timeout=30) as token:
+            inside += 1
+            assert inside == 1
+            context = await any_system.get_session(session.session_id)
+            assert context is not None
+            context.set_data("count", context.get_data("count") + 1)
+            await any_system.update_session(context, on_conflict="overwrite", fence=token)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(8)))
+
+    kept = await any_system.get_session(session.session_id)
+    assert kept is not None
+    assert kept.data == {"count": 8}
+
+
+async def test_waiting_ends_when_the_lock_is_free(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    first = await system.acquire_lock(session.session_id)
+    waiting = asyncio.create_task(system.acquire_lock(session.session_id, timeout=10))
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+
+    assert await system.release_lock(session.session_id, first)
+    second = await waiting
+
+    assert second > first
+    assert not await system.release_lock(session.session_id, first)
+    assert await system.release_lock(session.session_id, second)
+
+
+async def test_waiting_has_a_deadline(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    await system.acquire_lock(session.session_id)
+
+    for timeout in (0, 0.03):
+        with pytest.raises(LockTimeout, match=f"{timeout:g} s"):
+            await system.acquire_lock(session.session_id, timeout=timeout)
+
+
+async def test_a_lease_that_is_not_renewed_ends(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    first = await system.acquire_lock(session.session_id, lease=0.02)
+
+    second = await system.acquire_lock(session.session_id, timeout=5)
+
+    assert second > first
+    assert not await system.renew_lock(session.session_id, first)
+    assert await system.renew_lock(session.session_id, second)
+
+
+async def test_it_is_renewed_for_as_long_as_the_body_takes(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+
+    async with system.lock(session.session_id, lease=0.2):
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            with pytest.raises(LockTimeout):
+                await system.acquire_lock(session.session_id, timeout=0)
+
+    assert await system.acquire_lock(session.session_id, timeout=0)
+
+
+async def test_a_lock_that_was_lost_is_reported(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+
+    async def work() -> None:
+        async with system.lock(session.session_id, lease=60) as token:
+            assert await system.release_lock(session.session_id, token)
+            await system.acquire_lock(session.session_id)
+
+    with pytest.raises(LockLost, match="lease of 60 s"):
+        await work()
+
+
+async def test_it_is_released_when_the_body_raises(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+
+    with pytest.raises(ZeroDivisionError):
+        async with system.lock(session.session_id):
+            _ = 1 / 0
+
+    assert await system.acquire_lock(session.session_id, timeout=0)
+
+
+async def test_it_is_released_when_the_body_is_cancelled(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with system.lock(session.session_id):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await system.acquire_lock(session.session_id, timeout=0)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable(), StoreRejected()])
+async def test_a_renewal_that_fails_does_not_fail_the_body(
+    system: SessionSystem, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    tried = asyncio.Event()
+
+    async def fail(*_: object, **__: object) -> None:
+        tried.set()
+        raise error
+
+    monkeypatch.setattr(system._store, "renew_lock", fail)
+    async with system.lock(session.session_id, lease=0.1):
+        await tried.wait()
+
+    assert await system.acquire_lock(session.session_id, timeout=0)
+
+
+async def test_a_stale_token_writes_nothing(any_system: SessionSystem) -> None:
+    created = await any_system.create_session("chat", "ann", "web")
+    stale = await any_system.acquire_lock(created.session_id, lease=0.02)
+    old = await any_system.get_session(created.session_id)
+    fresh = await any_system.acquire_lock(created.session_id, timeout=5)
+    new = await any_system.get_session(created.session_id)
+    assert old is not None
+    assert new is not None
+    new.set_data("by", "fresh")
+    await any_system.update_session(new, fence=fresh)
+
+    old.set_data("also", "stale")
+    with pytest.raises(LockLost):
+        await any_system.update_session(old, fence=stale)
+
+    kept = await any_system.get_session(created.session_id)
+    assert kept is not None
+    assert kept.data == {"by": "fresh"}
+
+
+async def test_a_lock_needs_a_session_that_the_user_may_change(system: SessionSystem) -> None:
+    session = await system.create_session("chat", "ann", "web")
+
+    with pytest.raises(SessionNotFound):
+        await system.acquire_lock("missing")
+    with pytest.raises(AccessDenied):
+        await system.acquire_lock(session.session_id, user_id="eve")
+    with pytest.raises(ValueError, match="ttl"):
+        await system.acquire_lock(session.session_id, lease=0)
+    assert not await system.release_lock("missing\x00" + "a" * 300, 1)

@@ -1,0 +1,66 @@
+"""Taking the tour: every step in every mode, one after the other."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import tests.tour.steps  # noqa: F401 - it fills STEPS
+from agentbus.sessions import SessionSystem
+from agentbus.sessions.config import make_config
+from tests.services import MongoDB, RabbitMQ
+from tests.tour.names import public_names
+from tests.tour.registry import STEPS, Step
+from tests.tour.world import Mode, Place, World, place_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step came to."""
+
+    name: str
+    mode: Mode
+    seconds: float
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the name does what the step says."""
+        return self.error is None
+
+
+async def tour(
+    modes: Sequence[Mode], folder: Path, broker: RabbitMQ | None = None, store: MongoDB | None = None
+) -> list[Outcome]:
+    """Take every step in every mode; a public name without a step, or a step without a name, is a failure too."""
+    names = public_names()
+    outcomes: list[Outcome] = []
+    for mode in modes:
+        with place_of(mode, folder, broker, store) as place:
+            outcomes += await _walk(place, names, STEPS)
+    return outcomes
+
+
+async def _walk(place: Place, names: Sequence[str], steps: Mapping[str, Step]) -> list[Outcome]:
+    async with SessionSystem(make_config(**place.settings)) as system:
+        world = World(place, system)
+        shown = [await _taken(world, name, steps[name]) for name in names if name in steps]
+    missing = [Outcome(name, place.mode, 0.0, "no step shows it") for name in names if name not in steps]
+    gone = [Outcome(name, place.mode, 0.0, "there is no such name") for name in steps if name not in names]
+    return shown + missing + gone
+
+
+async def _taken(world: World, name: str, step: Step) -> Outcome:
+    begun = perf_counter()
+    try:
+        await step(world)
+    except Exception as error:
+        return Outcome(name, world.place.mode, perf_counter() - begun, _told(error))
+    return Outcome(name, world.place.mode, perf_counter() - begun)
+
+
+def _told(error: Exception) -> str:
+    """Return what went wrong, and the line of the step where it did."""
+    frame = next(one for one in traceback.extract_tb(error.__traceback__) if "/steps/" in one.filename)
+    return f"{type(error).__name__}: {error} (steps/{Path(frame.filename).name}:{frame.lineno}: {frame.line})"

@@ -1,0 +1,31 @@
+"""The steps of the tour, by subject. Importing this package registers them all."""
+
+from tests.tour.steps import (
+    caching,
+    configuration,
+    contexts,
+    creation,
+    errors,
+    keeping,
+    lifecycle,
+    listing,
+    messages,
+    starting,
+    stores,
+    types,
+)
+
+__all__ = [
+    "caching",
+    "configuration",
+    "contexts",
+    "creation",
+    "errors",
+    "keeping",
+    "lifecycle",
+    "listing",
+    "messages",
+    "starting",
+    "stores",
+    "types",
+]

@@ -1,0 +1,89 @@
+"""The tour succeeds, and would not if a name failed, lacked a step, or was gone."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import structlog
+
+import agentbus.sessions
+from agentbus.sessions import SessionManager
+from tests.services import MongoDB, RabbitMQ
+from tests.tour.__main__ import main
+from tests.tour.names import public_names
+from tests.tour.registry import STEPS, shows
+from tests.tour.run import tour
+from tests.tour.world import Mode, World
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.timeout(400)  # every name in every mode: half a minute, on a machine that does nothing else
+async def test_every_name_does_what_it_is_for_in_every_mode(
+    tmp_path: Path, rabbitmq: RabbitMQ, mongodb: MongoDB
+) -> None:
+    outcomes = await tour(list(Mode), tmp_path, rabbitmq, mongodb)
+    assert [one for one in outcomes if not one.ok] == []
+    assert {(one.name, one.mode) for one in outcomes} == {(name, mode) for name in public_names() for mode in Mode}
+
+
+def test_a_step_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def forgets(*_: object, **__: object) -> bool:
+        return False
+
+    monkeypatch.setattr(SessionManager, "release_lock", forgets)
+    assert main(["--mode", "memory", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    failed = {one["name"]: one["error"] for one in told["outcomes"] if not one["ok"]}
+    assert "assert await world.manager.release_lock" in failed["SessionManager.release_lock"]
+    assert told["failed"] == len(failed) < told["names"] / 10
+
+
+def test_a_name_without_a_step_and_a_step_without_a_name_are_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(SessionManager, "dance", lambda self: self, raising=False)
+    monkeypatch.setitem(STEPS, "SessionManager.waltz", STEPS["SessionManager"])
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["--mode", "memory"]) == 1
+    told = capsys.readouterr().out
+    assert "SessionManager.dance, memory: no step shows it" in told
+    assert "SessionManager.waltz, memory: there is no such name" in told
+    assert told.count("FAILED") == 2
+    assert told.endswith("in 1 modes: 2 failed\n")
+
+
+def test_names_are_found_by_looking() -> None:
+    names = public_names()
+    assert {*agentbus.sessions.__all__} <= {*names}
+    assert {"SessionManager.create_session", "SessionStore.get", "CacheInfo.hit_rate", "StorageType.of"} <= {*names}
+    assert len(names) == len(set(names))
+    assert not [name for name in names if name.startswith(("SessionSystem.create_session", "MemorySessionStore."))]
+
+
+def test_a_class_that_is_exported_brings_its_methods() -> None:
+    module = ModuleType("new")
+
+    class New:
+        def shown(self) -> None: ...
+
+        def _hidden(self) -> None: ...
+
+    New.__module__ = "agentbus.new"
+    module.__all__ = ["New"]  # type: ignore[attr-defined]
+    module.New = New  # type: ignore[attr-defined]
+    assert public_names(module) == ["New", "New.shown"]
+
+
+def test_a_name_is_shown_once() -> None:
+    async def again(_: World) -> None: ...
+
+    name = next(iter(STEPS))
+    with pytest.raises(ValueError, match="twice"):
+        shows(name)(again)

@@ -1,0 +1,121 @@
+"""Where a step of the tour is taken: a running session system of one mode, and the means to start more like it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from agentbus.sessions import SessionContext, SessionSystem, StorageType
+from agentbus.sessions.config import make_config
+from tests.processes import started
+from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
+
+PARTITIONS: Final = 2
+"""Few: an embedded system takes over each of them when it starts, and the tour starts many."""
+
+
+class Mode(StrEnum):
+    """How the session system is set up."""
+
+    MEMORY = "memory"
+    """Embedded, in memory."""
+    FILES = "files"
+    """Embedded, with JSON files."""
+    SQLITE = "sqlite"
+    """Embedded, with SQLite."""
+    MONGODB = "mongodb"
+    """Embedded, with MongoDB."""
+    DISTRIBUTED = "distributed"
+    """RabbitMQ, MongoDB, and a session worker as a process of its own."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A mode, and the settings of a session system in it."""
+
+    mode: Mode
+    settings: dict[str, Any]
+    folder: Path
+
+    @property
+    def shared(self) -> bool:
+        """Whether two session systems here see the same sessions."""
+        return self.mode is not Mode.MEMORY
+
+
+@dataclass
+class World:
+    """The place of a tour with its session system; steps share it, and use names of their own."""
+
+    place: Place
+    manager: SessionSystem
+    _numbers: "count[int]" = field(default_factory=count)
+
+    def name(self, what: str = "user") -> str:
+        """Return a name that nobody has used."""
+        return f"{what}-{next(self._numbers)}"
+
+    async def session(self, user: str | None = None, **arguments: Any) -> SessionContext:
+        """Create a session in a chat of its own."""
+        return await self.manager.create_session(self.name("chat"), user or self.name(), "telegram", **arguments)
+
+    async def read(self, session_id: str) -> SessionContext:
+        """Return a session as the store has it."""
+        found = await self.manager.get_session(session_id)
+        assert found is not None, f"session {session_id} is not there"
+        return found
+
+    @asynccontextmanager
+    async def another(self, **settings: Any) -> AsyncIterator[SessionSystem]:
+        """Run another session system in the same place, with more settings."""
+        async with SessionSystem(make_config(**{**self.place.settings, **settings})) as system:
+            yield system
+
+
+@contextmanager
+def services(modes: set[Mode]) -> Iterator[tuple[RabbitMQ | None, MongoDB | None]]:
+    """Start what the modes need: a broker, a MongoDB server."""
+    with ExitStack() as stack:
+        broker = stack.enter_context(shared_rabbitmq()) if Mode.DISTRIBUTED in modes else None
+        store = stack.enter_context(shared_mongodb()) if modes & {Mode.MONGODB, Mode.DISTRIBUTED} else None
+        yield broker, store
+
+
+@contextmanager
+def place_of(mode: Mode, folder: Path, broker: RabbitMQ | None, store: MongoDB | None) -> Iterator[Place]:
+    """Make the place of a mode: a new folder, database, virtual host and worker, as needed."""
+    inside = folder / mode
+    inside.mkdir()
+    with ExitStack() as stack:
+        yield Place(mode, _settings(mode, inside, stack, broker, store), inside)
+
+
+def _settings(
+    mode: Mode, folder: Path, stack: ExitStack, broker: RabbitMQ | None, store: MongoDB | None
+) -> dict[str, Any]:
+    common: dict[str, Any] = {"enable_cleanup": False, "partitions": PARTITIONS}
+    match mode:
+        case Mode.MEMORY:
+            return {**common, "storage_type": StorageType.MEMORY}
+        case Mode.FILES:
+            return {**common, "storage_type": "file", "storage_config": {"storage_dir": str(folder / "sessions")}}
+        case Mode.SQLITE:
+            return {**common, "storage_type": "DATABASE", "storage_config": {"db_path": str(folder / "sessions.db")}}
+    assert store is not None
+    url = stack.enter_context(store.fresh_database())
+    settings = {**common, "storage_type": StorageType.MONGODB, "storage_config": {"url": url}}
+    if mode is Mode.MONGODB:
+        return settings
+    assert broker is not None
+    amqp_url = stack.enter_context(broker.fresh_vhost())
+    env = {
+        "AGENTBUS_AMQP_URL": amqp_url,
+        "AGENTBUS_STORE_URL": url,
+        "AGENTBUS_PARTITIONS": str(PARTITIONS),
+    }
+    worker = stack.enter_context(started("-m", "agentbus", "worker", "session", folder=folder, env=env))
+    worker.until_printed("worker_started")
+    return {**settings, "amqp_url": amqp_url}
