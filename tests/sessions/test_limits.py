@@ -24,6 +24,7 @@ def limited(storage: dict[str, Any], policy: LimitPolicy, limit: int = LIMIT) ->
     )
 
 
+@pytest.mark.parametrize("storage", ["memory", "sqlite", "mongodb"], indirect=True)
 @pytest.mark.parametrize("policy", list(LimitPolicy))
 async def test_of_many_created_at_once_as_many_are_left_as_allowed(
     storage: dict[str, Any], policy: LimitPolicy

@@ -42,7 +42,7 @@ from contracts.events import (
 from contracts.ids import InputId, MessageKey, digest_of
 from contracts.messages import OutboundMessage, SessionMessage, message_key_for
 from contracts.profile import Profile
-from contracts.session import SessionState
+from contracts.session import SessionState, SessionStatus
 from workers.domain.deadlines import extended, make_idle, refreshed
 from workers.domain.draft import Draft
 from workers.domain.editing import changed_fields, changed_profile, shared_profile
@@ -78,8 +78,7 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
         case ResetSession() | CloseSession() | DeleteSession():
             _end(draft, state, command, now)
         case ChangeState():
-            check_transition(state.status, command.status)
-            draft.add(StateChanged, previous=state.status, status=command.status, reason=command.reason)
+            _change_status(draft, state, command.status, command.reason)
         case UnblockSession():
             if state.blocked_by:
                 draft.add(SessionUnblocked)
@@ -143,9 +142,14 @@ def _update(draft: Draft, state: SessionState, command: UpdateSession, command_i
     for number, message in enumerate(command.messages):
         message_id = InputId(digest_of((command_id, str(number))))
         draft.add(MessageAppended, message=_outgoing(state, message, message_id, now))
-    if command.status is not None and command.status is not state.status:
-        check_transition(state.status, command.status)
-        draft.add(StateChanged, previous=state.status, status=command.status)
+    if command.status is not None:
+        _change_status(draft, state, command.status)
+
+
+def _change_status(draft: Draft, state: SessionState, status: SessionStatus, reason: str | None = None) -> None:
+    if status is not state.status:
+        check_transition(state.status, status)
+        draft.add(StateChanged, previous=state.status, status=status, reason=reason)
 
 
 def _profile_after(

@@ -28,7 +28,3 @@ class ManagerOptions:
     """Messages after which a checkpoint is saved by itself; None: never."""
     secret_keys: tuple[str, ...] = SECRET_KEYS
     """Keys whose values are left out of checkpoints."""
-    cache_size: int = 1000
-    """Sessions that a context manager keeps at most."""
-    cache_seconds: float = 1.0
-    """How long it gives out what it keeps, which others may have changed meanwhile."""

@@ -242,6 +242,8 @@ async def show_get_health_check(world: World) -> None:
     assert ("session_worker" in health["checks"]) == (world.place.mode != "distributed")
 
 
-@shows("SessionSystem.health_check")
-async def show_system_health_check(world: World) -> None:
+@shows("SessionManager.health_check")
+async def show_health_check(world: World) -> None:
     assert await world.manager.health_check() is True
+    assert await SessionManager.health_check(world.manager) is True
+    assert await SessionManager(None).health_check() is False
