@@ -243,7 +243,7 @@ async def show_get_health_check(world: World) -> None:
 
 
 @shows("SessionManager.health_check")
-async def show_health_check(world: World) -> None:
+async def show_manager_health_check(world: World) -> None:
     assert await world.manager.health_check() is True
     assert await SessionManager.health_check(world.manager) is True
     assert await SessionManager(None).health_check() is False
