@@ -87,16 +87,17 @@ arch: $(READY) ## Check which package imports which
 	@echo "arch: import-linter ..."
 	@$(BIN)/lint-imports --no-logo
 
-# Tests that start processes under load and look at the time: nothing else runs beside them.
+# Tests that start processes under load and look at the time: nothing else runs beside them, coverage neither.
 TIMED := tests/benchmarks tests/chaos tests/stress
 
 .PHONY: test
 test: setup services lint types arch ## Run every check and every test, with coverage
-	@echo "test: pytest, two at a time ..."
+	@echo "test: pytest, three at a time ..."
 	@$(BIN)/coverage erase
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report= $(addprefix --ignore=,$(TIMED))
+	@$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report= $(addprefix --ignore=,$(TIMED))
 	@echo "test: pytest, what is timed, alone ..."
-	@$(BIN)/python -m pytest --cov --cov-append --cov-report=term $(wildcard $(TIMED))
+	@$(BIN)/python -m pytest $(TIMED)
+	@$(BIN)/coverage report
 
 # `MODE=name` takes one: memory, files, sqlite, mongodb or distributed.
 .PHONY: tour

@@ -1,10 +1,18 @@
 """Fixtures for all tests: the services. A service that is missing is an error, never a skip."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
+
+# In CI the examples of property tests are the same at each run: what fails there, fails again when it is looked at.
+# Everywhere else they are new ones each time.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

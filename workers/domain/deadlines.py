@@ -23,8 +23,8 @@ def make_idle(draft: Draft, state: SessionState, now: datetime) -> None:
 
 
 def expire(draft: Draft, state: SessionState) -> None:
-    """End the session because its time ran out."""
-    draft.add(StateChanged, previous=state.status, status=SessionStatus.EXPIRED, reason="expired")
+    """End the session because its time ran out, whoever came by just then."""
+    draft.add(StateChanged, actor=None, previous=state.status, status=SessionStatus.EXPIRED, reason="expired")
 
 
 def extended(profile: Profile, command: ExtendSession, now: datetime) -> Profile:

@@ -42,9 +42,8 @@ class Draft:
             sequence=self._sequence,
             at=self.at,
             cause=self._cause,
-            actor=self._actor,
             platform=self._platform,
-            **fields,
+            **{"actor": self._actor, **fields},
         )
         self.events.append(event)
 
