@@ -89,13 +89,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(
-    store: FaultyStore | None = None, *, partitions: int = 4, few_turns: int = 16
-) -> AsyncIterator[Bench]:
+async def running(store: FaultyStore | None = None, *, partitions: int = 4) -> AsyncIterator[Bench]:
     store = store or FaultyStore()
     async with FaultyBus(Topology(partitions=partitions)) as bus:
         await bus.declare()
-        worker = SessionWorker(bus, store, config=SessionWorkerConfig(prefetch=100, few_turns=few_turns))
+        worker = SessionWorker(bus, store, config=SessionWorkerConfig(prefetch=100))
         client = AgentBus(bus)
         bench = Bench(bus, store, worker, client)
         client.on("session.#")(bench.keep)
@@ -129,17 +127,17 @@ async def test_messages_of_a_conversation_are_committed_and_announced_in_order(b
 
 async def test_conversations_are_committed_together_when_there_is_enough_to_do() -> None:
     messages = [message(number, user=f"user{number}") for number in range(50)]
-    async with running(few_turns=1) as bench:
+    async with running() as bench:
         await bench.client.publish_many(messages)
         await bench.until_texts(50)
         assert max(bench.store.batches) > 1
 
 
-async def test_nothing_waits_for_a_round_while_there_is_little_to_do() -> None:
-    async with running(few_turns=16) as bench:
-        await bench.client.publish_many([message(number, user=f"user{number}") for number in range(5)])
-        await bench.until_texts(5)
-        assert bench.store.batches == [1] * 5
+async def test_nothing_waits_for_others_when_idle(bench: Bench) -> None:
+    for number in range(5):
+        await bench.client.publish(message(number, user=f"user{number}"))
+        await bench.until_texts(number + 1)
+    assert bench.store.batches == [1] * 5
 
 
 async def test_a_repeat_is_dropped_and_its_events_are_announced_again(bench: Bench) -> None:

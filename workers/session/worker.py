@@ -43,8 +43,6 @@ class SessionWorkerConfig:
     """Conversations committed together in one round."""
     max_rounds: int = 2
     """Rounds under way at a time: one is decided while another waits for the store."""
-    few_turns: int = 16
-    """While no more than this many turns are under way, another round begins at once: nothing waits when idle."""
     beat: float = 1.0
     """Seconds between heartbeats."""
     ttl: float = 4.0
@@ -120,7 +118,6 @@ class SessionWorker:
         )
         self._recorder = ParkingRecorder(bus, store, clock)
         self._rounds: set[asyncio.Task[None]] = set()
-        self._turns_under_way = 0
         self._parkings: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
@@ -209,13 +206,14 @@ class SessionWorker:
         self._live.drop_where(lambda conversation: topology.partition_of(conversation) == holding.partition)
 
     async def _dispatch(self) -> None:
-        """Begin a round as soon as something is ready, unless there is enough under way: then it gathers."""
+        """Begin a round as soon as something is ready, unless enough are under way: then the next one gathers.
+
+        More small rounds side by side were measured: they cost processor time, and were late for it.
+        """
         while True:
             await self._lanes.readiness.wait()
-            if len(self._rounds) < self._config.max_rounds or self._turns_under_way < self._config.few_turns:
-                turns = self._lanes.take(self._config.max_turns)
-                self._turns_under_way += len(turns)
-                self._spawn(self._rounds, self._round(turns))
+            if len(self._rounds) < self._config.max_rounds:
+                self._spawn(self._rounds, self._round(self._lanes.take(self._config.max_turns)))
             else:
                 await asyncio.wait(self._rounds, return_when=asyncio.FIRST_COMPLETED)
 
@@ -228,7 +226,6 @@ class SessionWorker:
         finally:
             for holding in holdings:
                 holding.end_turn()
-            self._turns_under_way -= len(turns)
             for turn in turns:
                 self._lanes.done(turn.lane)
 

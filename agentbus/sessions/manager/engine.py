@@ -1,7 +1,6 @@
 """What all calls of the session API go through: commands to the session's owner, reads from the store."""
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -102,17 +101,9 @@ class Engine:
     async def current(self, address: Address) -> SessionState | None:
         """Return the state of the latest session at `address`."""
         conversation = conversation_id_for(address, self.scope)
-        states = await self.current_of([conversation])
-        return states.get(conversation)
-
-    async def current_of(self, conversations: Collection[ConversationId]) -> dict[ConversationId, SessionState]:
-        """Return the states of the conversations' latest sessions, for those that have one."""
-        loaded = await self.store.load(conversations)
-        states = {
-            conversation: replay(kept.head or SessionState.empty(conversation), kept.commits)
-            for conversation, kept in loaded.items()
-        }
-        return {conversation: state for conversation, state in states.items() if state.generation}
+        kept = (await self.store.load([conversation]))[conversation]
+        state = replay(kept.head or SessionState.empty(conversation), kept.commits)
+        return state if state.generation else None
 
 
 def checked_id(session_id: str) -> SessionId:
