@@ -72,6 +72,11 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
+    @property
+    def ready(self) -> int:
+        """Lanes that are ready."""
+        return len(self._ready)
+
     def push(self, conversation: ConversationId, partition: Partition, waiting: Waiting) -> None:
         """Put an input at the end of its conversation's lane."""
         lane = self._lanes.get(conversation)

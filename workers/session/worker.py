@@ -11,6 +11,7 @@ from contracts.address import Scope
 from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
 from contracts.errors import InvalidInput, WrongPartition
+from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId
 from contracts.members import Member, WorkerStatus
 from contracts.secrets import SECRET_KEYS
@@ -43,6 +44,8 @@ class SessionWorkerConfig:
     """Conversations committed together in one round."""
     max_rounds: int = 2
     """Rounds under way at a time: one is decided while another waits for the store."""
+    enough_turns: int = 40
+    """Conversations that must be ready for a round beside another: small rounds cost the time that they save."""
     beat: float = 1.0
     """Seconds between heartbeats."""
     ttl: float = 4.0
@@ -55,6 +58,8 @@ class SessionWorkerConfig:
     """Inputs parked in a row after which a partition is stopped."""
     secret_keys: tuple[str, ...] = SECRET_KEYS
     """Keys of data and metadata whose values are left out of the announced events."""
+    resets: tuple[ResetPolicy, ...] = ()
+    """When conversations begin anew; the first policy for a message decides. None given: never."""
     solo: bool = False
     """The only worker of its bus, an in-process one. Other processes may write to the same store, each over a bus of
     its own: no partition is shared with them, states are read again for every round, and what keeps two writers apart
@@ -115,9 +120,11 @@ class SessionWorker:
             on_failure=config.on_failure,
             solo=config.solo,
             secret_keys=config.secret_keys,
+            resets=config.resets,
         )
         self._recorder = ParkingRecorder(bus, store, clock)
         self._rounds: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
         self._parkings: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
@@ -179,6 +186,7 @@ class SessionWorker:
             self._spawn(self._parkings, self._park(holding, delivery, error))
             return
         self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
+        self._changed.set()
 
     def _conversation(self, envelope: InputEnvelope, holding: Holding) -> ConversationId:
         topology = self._bus.topology
@@ -206,16 +214,20 @@ class SessionWorker:
         self._live.drop_where(lambda conversation: topology.partition_of(conversation) == holding.partition)
 
     async def _dispatch(self) -> None:
-        """Begin a round as soon as something is ready, unless enough are under way: then the next one gathers.
-
-        More small rounds side by side were measured: they cost processor time, and were late for it.
-        """
+        """Begin a round at once while none is under way; beside others only when there is enough for one more."""
         while True:
             await self._lanes.readiness.wait()
-            if len(self._rounds) < self._config.max_rounds:
-                self._spawn(self._rounds, self._round(self._lanes.take(self._config.max_turns)))
+            if self._may_begin():
+                begun = self._spawn(self._rounds, self._round(self._lanes.take(self._config.max_turns)))
+                begun.add_done_callback(lambda _: self._changed.set())
             else:
-                await asyncio.wait(self._rounds, return_when=asyncio.FIRST_COMPLETED)
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _may_begin(self) -> bool:
+        if not self._rounds:
+            return True
+        return len(self._rounds) < self._config.max_rounds and self._lanes.ready >= self._config.enough_turns
 
     async def _round(self, turns: list[Turn]) -> None:
         holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
