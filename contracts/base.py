@@ -95,3 +95,12 @@ JsonObject = Annotated[
     AfterValidator(_bounded),
     Field(description="A JSON object that every store can keep: 64-bit integers, 32 levels, no NUL in keys."),
 ]
+
+
+def _keepable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    json_size(value)
+    return value
+
+
+KeepableObject = Annotated[dict[str, JsonValue], AfterValidator(_keepable)]
+"""A JSON object as large as a session's whole data or metadata may be, which is more than one input sets."""

@@ -4,12 +4,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.address import Address
-from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, Name, Text, Timestamp
+from contracts.address import Address, Platform
+from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, KeepableObject, Name, Text, Timestamp
+from contracts.expiry import ArchiveRef, CleanupAction
 from contracts.ids import InputId, SessionId, SessionIdField
-from contracts.messages import Attachments, OutboundMessage
+from contracts.messages import Attachments, OutboundMessage, SessionMessage
 from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
 from contracts.session import SessionStatus
+from contracts.stamps import StampField
+from contracts.sync import ConflictStrategy, Entry, FieldPointer, Resolution, SyncOperation
 
 
 class _Command(Contract):
@@ -170,6 +173,78 @@ class ChangeState(_Command):
     reason: Name | None = None
 
 
+class LinkIdentity(_Command):
+    """Say that the conversation's sessions are those of one person, as others of the same identity are."""
+
+    kind: Literal["link_identity"] = "link_identity"
+    identity: Id
+
+
+class UnlinkIdentity(_Command):
+    """Say that they are not, or no longer. What was shared until now stays."""
+
+    kind: Literal["unlink_identity"] = "unlink_identity"
+    identity: Id
+
+
+class MergeContext(_Command):
+    """Bring in fields, and copies of messages, of a linked session; nothing happens unless this one is linked too."""
+
+    kind: Literal["merge_context"] = "merge_context"
+    identity: Id
+    source: SessionIdField
+    strategy: ConflictStrategy = ConflictStrategy.LATEST_WINS
+    priority: tuple[Platform, ...] = ()
+    operations: frozenset[SyncOperation] = Field(
+        default=frozenset(SyncOperation), description="What may be done to the session; `merge` stands for all of it."
+    )
+    entries: Annotated[tuple[Entry, ...], Field(max_length=10_000)] = ()
+    messages: Annotated[tuple[SessionMessage, ...], Field(max_length=1000)] = ()
+
+
+class ResolveConflict(_Command):
+    """Choose between the values of open conflicts."""
+
+    kind: Literal["resolve_conflict"] = "resolve_conflict"
+    fields: tuple[FieldPointer, ...] = Field(default=(), description="None given: all open ones.")
+    resolution: Resolution
+
+
+class ExpireSession(_Command):
+    """Take a step of an expiry rule, unless something has happened since it was decided, or it was taken already."""
+
+    kind: Literal["expire_session"] = "expire_session"
+    rule_id: Id
+    step: int = Field(ge=-1, le=15, description="Counted from 0; -1 is the warning.")
+    action: CleanupAction
+    seen: int = Field(ge=1, le=MAX_INTEGER, description="The session's last event when it was decided.")
+    next_at: Timestamp | None = Field(default=None, description="When the next step comes.")
+
+
+class ArchiveSession(_Command):
+    """Say that the session is in the archive, verified. Refused if anything happened to it after what is there."""
+
+    kind: Literal["archive_session"] = "archive_session"
+    archive: ArchiveRef
+
+
+class RestoreSession(_Command):
+    """Bring an archived session back; its history has been put back before."""
+
+    kind: Literal["restore_session"] = "restore_session"
+    status: SessionStatus
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the archive it comes from; refused if not this one.")
+    data: KeepableObject = Field(default_factory=dict)
+    metadata: KeepableObject = Field(default_factory=dict)
+    stamps: dict[str, StampField] = Field(default_factory=dict)
+
+
+class EraseConversation(_Command):
+    """Forget all that the conversation's sessions hold; a redelivered old message does not bring it back."""
+
+    kind: Literal["erase_conversation"] = "erase_conversation"
+
+
 class UnblockSession(_Command):
     """Let a blocked conversation go on without the input that it waits for."""
 
@@ -194,6 +269,14 @@ AnyCommand = (
     | ResetSession
     | CloseSession
     | ChangeState
+    | LinkIdentity
+    | UnlinkIdentity
+    | MergeContext
+    | ResolveConflict
+    | ExpireSession
+    | ArchiveSession
+    | RestoreSession
+    | EraseConversation
     | UnblockSession
 )
 Command = Annotated[AnyCommand, Field(discriminator="kind")]

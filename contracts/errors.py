@@ -15,6 +15,9 @@ AgentBusError
 │   ├── AccessDenied        no such session, or the user may not do this with it
 │   ├── EditConflict        somebody else changed the same fields first
 │   ├── LockLost            somebody else has held the session's lock since
+│   ├── IdentityConflict    the session is linked to another identity
+│   ├── ClaimRefused        the claim code is wrong, used or out of date
+│   ├── UserErased          the user's data was erased: it does not come back
 │   ├── LimitExceeded       more than there may be: of sessions, or in one
 │   └── TransitionForbidden the session may not go from its status to the one asked for
 ├── StoreError              something about the store
@@ -31,6 +34,10 @@ AgentBusError
 │   ├── Unroutable          no queue takes this message: the topology is missing or another one
 │   ├── TopologyMismatch    a queue or exchange exists with other arguments
 │   └── ReplyTimeout        the command was published, no reply in time; retry with the same id
+├── ArchiveError            something about the archive
+│   ├── ArchiveUnavailable  it can't be reached, or refuses us
+│   ├── ArchiveDamaged      what is there is not what was put there
+│   └── ArchiveNotFound     there is no such session in it
 ├── LockTimeout             somebody else held the lock until the deadline
 ├── FeatureNotEnabled       this part is not switched on, or not there yet
 ├── NotInitialized          initialize_sessions() was not called
@@ -110,6 +117,18 @@ class LockLost(Refused):
     """The lock has passed to somebody else."""
 
 
+class IdentityConflict(Refused):
+    """The session is linked to another identity: unlink it first."""
+
+
+class ClaimRefused(Refused):
+    """The claim code is wrong, used or out of date."""
+
+
+class UserErased(Refused):
+    """The user's data was erased: it does not come back."""
+
+
 class LimitExceeded(Refused):
     """More than there may be: of sessions, or in one of them."""
 
@@ -172,6 +191,22 @@ class TopologyMismatch(BusError):
 
 class ReplyTimeout(BusError):
     """No reply in time: retry with the same command id."""
+
+
+class ArchiveError(AgentBusError):
+    """The archive failed."""
+
+
+class ArchiveUnavailable(ArchiveError):
+    """The archive can't be reached, or refuses us."""
+
+
+class ArchiveDamaged(ArchiveError):
+    """What is in the archive is not what was put there."""
+
+
+class ArchiveNotFound(ArchiveError):
+    """There is no such session in the archive."""
 
 
 class LockTimeout(AgentBusError):

@@ -50,3 +50,5 @@ class SessionFilter(Announced):
     tags: tuple[Name, ...] = Field(default=(), max_length=16, description="Sessions that have all of these.")
     status: SessionStatus | None = Field(default=None, description="Without it: all but the deleted ones.")
     conversation_id: Id | None = None
+    identity: Id | None = Field(default=None, description="The linked sessions of this person.")
+    conflicts: bool | None = Field(default=None, description="Sessions with open conflicts, or without.")

@@ -15,6 +15,31 @@ class RecordKind(StrEnum):
     """Data saved at one moment of a session; its group is the session."""
     TEMPLATE = "template"
     """What new sessions begin with; its key is the template's name."""
+    EXPIRY_RULE = "expiry_rule"
+    """An expiry rule; its key is the rule's id."""
+    DEADLINE = "deadline"
+    """When a rule has to look at a session again; its key is the session, its group the partition."""
+    SYNC_POLICY = "sync_policy"
+    """How the sessions of an identity are synced; its key is the identity, or `default`."""
+    SYNC_TASK = "sync_task"
+    """A sync that waits for its time; its key is the source session, its group the partition."""
+    IDENTITY = "identity"
+    """What is known of an identity besides its sessions; its key is the identity. And which conversations ever were
+    linked to it: their key is the conversation, their group a digest of the identity."""
+    CLAIM_CODE = "claim_code"
+    """A claim code that was given out; its key is the code's number."""
+    CLAIM = "claim"
+    """Who used a claim code; its key is the code's number."""
+    CONTACT = "contact"
+    """A verified address or handle of a session's user; its group is a digest of it."""
+    SUGGESTION = "suggestion"
+    """Two sessions that may be one person's; a link only once somebody confirms it."""
+    ARCHIVED = "archived"
+    """A session in the archive; its key is the session."""
+    ERASURE = "erasure"
+    """A user who was erased; its key is a keyed digest of the user's id."""
+    FIGURE = "figure"
+    """Counts of what a worker did; its key names them."""
 
 
 class Record(Announced):
@@ -25,6 +50,8 @@ class Record(Announced):
     group: Id = "default"
     created_at: Timestamp
     data: JsonObject
+    revision: int = Field(default=0, ge=0, description="Of what it was made from: an older one replaces no newer one.")
+    due_at: Timestamp | None = Field(default=None, description="When somebody has to look at it.")
 
 
 class Lock(Announced):

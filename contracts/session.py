@@ -7,9 +7,12 @@ from typing import Final
 from pydantic import Field, JsonValue
 
 from contracts.address import Address
-from contracts.base import Announced, Timestamp
+from contracts.base import Announced, Id, Timestamp
+from contracts.expiry import ArchiveRef, ExpiryProgress
 from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
 from contracts.profile import Profile, no_profile
+from contracts.stamps import Stamp, StampField
+from contracts.sync import Conflict, TurnedDown
 
 RECENT_INPUTS: Final = 64
 """How many applied input ids a head carries. The log knows all of them; these spare it the question."""
@@ -77,6 +80,18 @@ class SessionState(Announced):
     fence: int = Field(default=0, ge=0, description="The highest fencing token seen; lower ones are refused.")
     created_at: Timestamp | None = None
     last_activity: Timestamp | None = Field(default=None, description="When the last event was committed.")
+    identity: Id | None = Field(default=None, description="The person whose linked sessions this is one of.")
+    stamps: dict[str, StampField] = Field(
+        default_factory=dict, description="By field of data and metadata, removed ones too: when it was written."
+    )
+    clock: Stamp | None = Field(default=None, description="The latest stamp seen; the next one is later.")
+    conflicts: tuple[Conflict, ...] = Field(default=(), description="Open ones, oldest first.")
+    turned_down: tuple[TurnedDown, ...] = Field(
+        default=(), description="Values of linked sessions that were not taken, by field and writer the latest."
+    )
+    expiry: ExpiryProgress | None = Field(default=None, description="The last step of a rule since the last activity.")
+    archive: ArchiveRef | None = Field(default=None, description="Where it is, for an archived session.")
+    erased: bool = Field(default=False, description="A user's data was erased from the conversation.")
     blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")
     recent_inputs: tuple[InputId, ...] = Field(default=(), description="The last inputs applied, oldest first.")
 

@@ -44,7 +44,44 @@ LIVE_ACTORS: Final = Metric(
 )
 ROUTED: Final = Metric(name="agentbus_ingress_routed_total", type="counter", help="Inputs routed from the ingress.")
 
-METRICS: Final = (INPUTS, COMMITS, EVENTS, CONFLICTS, ROUND_SECONDS, ROUND_TURNS, LIVE_ACTORS, ROUTED)
+EXPIRY_COMMANDS: Final = Metric(
+    name="agentbus_expiry_commands_total",
+    type="counter",
+    help="Commands that expiry workers gave, repeats included, by action: notify, suspend, expire, archive, merge, "
+    "delete, deadline (a session's own).",
+    labels=("action",),
+)
+EXPIRY_LATENESS: Final = Metric(
+    name="agentbus_expiry_lateness_seconds",
+    type="histogram",
+    help="Seconds from when a step was due to its command.",
+)
+EXPIRY_FAILURES: Final = Metric(
+    name="agentbus_expiry_failures_total",
+    type="counter",
+    help="Steps of expiry rules that failed; they are tried again.",
+)
+NOTIFICATIONS: Final = Metric(
+    name="agentbus_expiry_notifications_total",
+    type="counter",
+    help="Notifications of expiry steps, by outcome: sent, failed.",
+    labels=("outcome",),
+)
+
+METRICS: Final = (
+    INPUTS,
+    COMMITS,
+    EVENTS,
+    CONFLICTS,
+    ROUND_SECONDS,
+    ROUND_TURNS,
+    LIVE_ACTORS,
+    ROUTED,
+    EXPIRY_COMMANDS,
+    EXPIRY_LATENESS,
+    EXPIRY_FAILURES,
+    NOTIFICATIONS,
+)
 
 
 class Action(StrEnum):
@@ -92,3 +129,21 @@ class Action(StrEnum):
     """A subscriber passed over a kind of event that its release does not know."""
     HANDLER_FAILED = "handler_failed"
     """A subscriber's handler raised; the event is delivered again or parked."""
+    CLAIM_HEARD = "claim_heard"
+    """A user sent a claim code; the line says what became of it."""
+    WATCH_FAILED = "watch_failed"
+    """A turn of a worker's watch failed unexpectedly; it is taken again."""
+    EXPIRY_RULES_CHANGED = "expiry_rules_changed"
+    """An expiry worker goes by other rules from now on."""
+    EXPIRY_RULES_UNREADABLE = "expiry_rules_unreadable"
+    """The expiry rules in the store can't be read; the worker goes on with those it has."""
+    EXPIRY_FAILED = "expiry_failed"
+    """A step of an expiry rule failed for a session; it is tried again later."""
+    EXPIRY_SCANNED = "expiry_scanned"
+    """All sessions were looked at after a change of the expiry rules."""
+    MERGE_ALONE = "merge_alone"
+    """A session was to end by merging, and its person has no other live session: it simply expires."""
+    SESSION_EXPIRING = "session_expiring"
+    """A step of an expiry rule was taken, or is announced: the default notification."""
+    NOTIFICATION_FAILED = "notification_failed"
+    """A notification could not be given; its event is parked."""

@@ -111,6 +111,17 @@ class Store(ABC):
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
         """Return the commits that edit, delete or react to one of `targets`, oldest first."""
 
+    @abstractmethod
+    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+        """Put commits, of different versions, in the place of those kept under their conversations and versions.
+
+        For taking out of a log what was archived or erased, and for putting back what is restored. A version that
+        is not kept is left out: nothing is added to a log. Inputs may differ: repeats are found by the new ones.
+        Not atomic as a whole: after StoreUnavailable make the same call again. Raises StoreRejected for an input that
+        another commit of the conversation holds, and for a commit that the store can't hold; the others may have been
+        replaced then.
+        """
+
     # The heads
 
     @abstractmethod
@@ -120,6 +131,10 @@ class Store(ABC):
     @abstractmethod
     async def head(self, session: SessionId) -> SessionState | None:
         """Return a session's head as it was last written, or None if there is no such session."""
+
+    @abstractmethod
+    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        """Return the heads of those of `sessions` that there are, as `head` does."""
 
     @abstractmethod
     async def list_sessions(
@@ -178,6 +193,10 @@ class Store(ABC):
     async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         """Say what became of a parked input; return whether there is one."""
 
+    @abstractmethod
+    async def delete_parked(self, parked_id: ParkedId) -> bool:
+        """Delete a parked input with its body, for erasure; return whether there was one."""
+
     # Workers
 
     @abstractmethod
@@ -234,6 +253,26 @@ class Store(ABC):
     @abstractmethod
     async def delete_records(self, kind: RecordKind, group: str) -> int:
         """Delete a group's records of a kind; return how many there were."""
+
+    @abstractmethod
+    async def put_records(self, records: Sequence[Record]) -> None:
+        """Keep many records of different keys. One of a lower revision than the one kept under its key changes nothing.
+
+        (`put_record` does not look at revisions.)
+        """
+
+    @abstractmethod
+    async def due_records(
+        self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
+    ) -> list[Record]:
+        """Return up to `limit` records of a kind with `due_at` at or before `before`, earliest first (then by key).
+
+        `groups`: of these groups alone. Raises ValueError for a limit outside 1..MAX_PAGE.
+        """
+
+    @abstractmethod
+    async def drop_records(self, records: Sequence[Record]) -> None:
+        """Delete records, each unless a higher revision is kept under its key by now. Unknown ones are passed over."""
 
     # Locks
 

@@ -24,9 +24,9 @@ Ids become file names as `storage.files.layout.file_name` says. To back it up, c
 
 **Whole files only.** A file is written in `tmp/`, synced, and then linked or renamed to its place, whose folder is
 synced too. What a crash leaves in `tmp/` nobody reads, and a start an hour later removes it. A commit's place is made
-by a hard link, which fails if there is one: a commit is never replaced. Its links in `inputs` and `amends` are made
-before it, so that they can't be missing; those that a crash left without their commit count for nothing, and are
-replaced.
+by a hard link, which fails if there is one: no commit is replaced by mistake. Its links in `inputs` and `amends` are
+made before it, so that they can't be missing; those that a crash left without their commit count for nothing, and are
+replaced. Where commits are replaced on purpose, links that lead to them but are not theirs any more go last.
 
 **One at a time.** Who changes a conversation, a parked input, a group's members or epochs, the trials, the records of a
 kind or the locks holds a lock (`flock`) on its folder, which the kernel takes back when a process dies. Readers take

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from contracts.base import Announced
 from contracts.errors import ConfigurationError, StoreRejected
+from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from storage.files.disk import Disk, locked
 from storage.files.errors import store_errors
@@ -48,6 +49,7 @@ class FileBase(Store):
         self._threads: ThreadPoolExecutor | None = None
         self._known_heads = Remembered(SessionState)
         self._known_parked = Remembered(KeptParked)
+        self._known_records = {kind: Remembered(Record) for kind in RecordKind}
 
     async def start(self) -> None:
         if self._threads is None:

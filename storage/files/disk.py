@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator
@@ -42,7 +43,7 @@ class Disk:
             path = self._temporary / name
             with suppress(FileNotFoundError):  # Another process may be doing the same.
                 if path.lstat().st_mtime < since:
-                    path.unlink()
+                    _remove(path)
 
     @contextmanager
     def temporaries(self) -> Iterator["Temporaries"]:
@@ -52,6 +53,12 @@ class Disk:
             yield files
         finally:
             files.remove()
+
+    def discard(self, folder: Path) -> None:
+        """Take a folder away with all in it, at once for everybody else. Raises FileNotFoundError if there is none."""
+        with self.temporaries() as files:
+            files.take(folder)
+            _sync(folder.parent)
 
     def sync(self, paths: Collection[Path]) -> None:
         """Wait until files and folders are on the disk as they are now."""
@@ -98,16 +105,28 @@ class Temporaries:
         path.symlink_to(target)
         return path
 
+    def take(self, folder: Path) -> None:
+        """Move a folder here."""
+        folder.rename(self._new())
+
     def remove(self) -> None:
         """Remove what was not renamed."""
         for path in self._made:
             with suppress(OSError):  # The next start removes it.
-                path.unlink()
+                _remove(path)
 
     def _new(self) -> Path:
         path = self._folder / uuid.uuid4().hex
         self._made.append(path)
         return path
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The heads in files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,13 @@ class FileHeads(FileBase):
 
     async def head(self, session: SessionId) -> SessionState | None:
         return await self._call(partial(read, self._layout.head(session), SessionState))
+
+    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        def read_all() -> dict[SessionId, SessionState]:
+            found = (read(self._layout.head(session), SessionState) for session in sessions)
+            return {head.session_id: head for head in found if head}
+
+        return await self._call(read_all)
 
     async def list_sessions(
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None

@@ -1,6 +1,7 @@
 """Where everything is: names of files, and the folders that they are in."""
 
 import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -77,6 +78,14 @@ def make_folders(*folders: Path) -> None:
     for folder in folders:
         with suppress(FileExistsError):
             folder.mkdir()
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of what is in a folder; of none if there is no such folder."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
 class ConversationFolder:

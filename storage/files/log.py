@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,8 +12,8 @@ from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from contracts.session import SessionState
 from storage.files.base import AT_ONCE, FileBase
-from storage.files.disk import locked
-from storage.files.layout import JSON, ConversationFolder, folder_of, make_folders
+from storage.files.disk import Temporaries, locked
+from storage.files.layout import JSON, ConversationFolder, folder_of, make_folders, names_in
 from storage.files.reading import pretty, read
 from storage.paging import check_limit
 from storage.port import Loaded
@@ -70,6 +71,34 @@ class FileLog(FileBase):
             self._disk.point(amended / place.stem, f"../../{target}")
             changed |= {amended, folder.amends, folder.path}
         return changed
+
+    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+        await self._call(partial(self._replace, commits))
+
+    def _replace(self, commits: Sequence[Commit]) -> None:
+        of_conversation: dict[ConversationId, list[Commit]] = {}
+        for commit in commits:
+            of_conversation.setdefault(commit.conversation_id, []).append(commit)
+        for conversation, wanted in of_conversation.items():
+            folder = self._layout.conversation(conversation)
+            if folder.path.exists():
+                with locked([folder.path]), self._disk.temporaries() as files:
+                    self._put_in_place(folder, wanted, files)
+
+    def _put_in_place(self, folder: ConversationFolder, wanted: Sequence[Commit], files: Temporaries) -> None:
+        """Replace commits of one conversation, under its lock."""
+        kept = [commit for commit in wanted if folder.commit(commit.version).exists()]
+        for commit in kept:
+            if any((other := _commit_of(folder, one)) and other.version != commit.version for one in commit.inputs):
+                raise StoreRejected(f"another commit of {commit.conversation_id} holds an input of {commit.version}")
+        changed = set().union(*(self._prepare(folder, commit) for commit in kept))
+        written = [files.write(pretty(commit)) for commit in kept]
+        self._disk.sync(changed.union(written))
+        places = [folder.commit(commit.version) for commit in kept]
+        for file, place in zip(written, places, strict=True):
+            file.rename(place)
+        self._disk.sync({place.parent for place in places})
+        self._disk.sync(_unlink_others(folder, kept))
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
         return await self._call(lambda: {conversation: self._load(conversation) for conversation in conversations})
@@ -147,6 +176,25 @@ def _commit_of(folder: ConversationFolder, input_id: InputId) -> Commit | None:
     return commit if commit and input_id in commit.inputs else None
 
 
+def _unlink_others(folder: ConversationFolder, commits: Sequence[Commit]) -> set[Path]:
+    """Remove the links to commits that are not theirs, whoever left them; return the folders changed."""
+    changed: set[Path] = set()
+    inputs = {folder.commit(commit.version).name: set(map(folder.input, commit.inputs)) for commit in commits}
+    for link in (folder.inputs / name for name in names_in(folder.inputs)):
+        if link not in inputs.get(os.path.basename(os.readlink(link)), {link}):
+            link.unlink()
+            changed.add(folder.inputs)
+    amending = {folder.commit(commit.version).stem: set(map(folder.amending, commit.targets)) for commit in commits}
+    for amended in (folder.amends / name for name in names_in(folder.amends)):
+        for name in names_in(amended):
+            if amended not in amending.get(name, {amended}):
+                (amended / name).unlink()
+                changed |= {amended, folder.amends}
+        with suppress(OSError):  # Others amend it as well.
+            amended.rmdir()
+    return {path for path in changed if path.exists()}
+
+
 def _commits(folder: ConversationFolder, first: int, last: int | None, *, newest: bool = False) -> Iterator[Commit]:
     """Read the commits of a range of versions."""
     for number in sorted(_numbers(folder.log), reverse=newest):
@@ -161,8 +209,4 @@ def _commits(folder: ConversationFolder, first: int, last: int | None, *, newest
 
 def _numbers(folder: Path) -> list[int]:
     """Return the numbers that things in a folder are named after."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return [int(stem) for name in names if (stem := name.removesuffix(JSON)).isdecimal()]
+    return [int(stem) for name in names_in(folder) if (stem := name.removesuffix(JSON)).isdecimal()]

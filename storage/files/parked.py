@@ -28,6 +28,12 @@ class FileParked(FileBase):
         await self._call(partial(self._park, parked))
 
     def _park(self, parked: ParkedInput) -> None:
+        try:
+            self._keep(parked)
+        except FileNotFoundError:  # Somebody deleted the same one just now, with its folder.
+            self._keep(parked)
+
+    def _keep(self, parked: ParkedInput) -> None:
         folder = self._folder(parked.parked_id)
         make_folders(folder)
         with locked([folder]):
@@ -78,13 +84,26 @@ class FileParked(FileBase):
         return await self._call(partial(self._set_status, self._folder(parked_id), status))
 
     def _set_status(self, folder: Path, status: ParkedStatus) -> bool:
-        if not folder.exists():
+        try:
+            with locked([folder]):
+                kept = read(folder / _DETAILS, KeptParked)
+                if kept is not None:
+                    self._disk.put(folder / _DETAILS, pretty(kept.model_copy(update={"status": status})))
+        except FileNotFoundError:
             return False
-        with locked([folder]):
-            kept = read(folder / _DETAILS, KeptParked)
-            if kept is not None:
-                self._disk.put(folder / _DETAILS, pretty(kept.model_copy(update={"status": status})))
         return kept is not None
+
+    async def delete_parked(self, parked_id: ParkedId) -> bool:
+        return await self._call(partial(self._delete_parked, self._folder(parked_id)))
+
+    def _delete_parked(self, folder: Path) -> bool:
+        try:
+            with locked([folder]):
+                there_was_one = (folder / _DETAILS).exists()
+                self._disk.discard(folder)
+        except FileNotFoundError:
+            return False
+        return there_was_one
 
     def _with_body(self, kept: KeptParked, size: int) -> ParkedInput:
         """Return a parked input with up to `size` bytes of its body."""

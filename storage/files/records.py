@@ -1,17 +1,20 @@
 """The records in files, and links to them in folders of their groups."""
 
 import os
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from contracts.history import Page
 from contracts.records import Record, RecordKind
+from storage.chunks import newest_by_kind
 from storage.files.base import FileBase
 from storage.files.disk import locked
-from storage.files.layout import JSON, file_name, make_folders
+from storage.files.layout import JSON, file_name, make_folders, names_in
 from storage.files.reading import pretty, read
-from storage.memory.listing import listed
+from storage.memory.listing import earliest_due_records, listed
 from storage.paging import Position, check_limit, position_of, records_page
 
 
@@ -22,21 +25,37 @@ class FileRecords(FileBase):
         return await self._call(partial(self._put_record, record, replace))
 
     def _put_record(self, record: Record, replace: bool) -> bool:
-        path, group = self._record(record.kind, record.key), self._group_of(record.kind, record.group)
+        path = self._record(record.kind, record.key)
         make_folders(path.parent)
         with locked([path.parent]):
             kept = read(path, Record)
             if kept is not None and not replace:
                 return False
-            moved = kept is None or kept.group != record.group
-            if moved:
-                make_folders(group.parent, group)
-                self._disk.point(group / path.name, os.path.relpath(path, group))
-                self._disk.sync([group, group.parent, group.parent.parent, path.parent.parent])
-            self._disk.put(path, pretty(record))
-            if kept is not None and moved:
-                self._unlink(kept)
+            self._write_records([(record, kept)])
         return True
+
+    def _write_records(self, records: Sequence[tuple[Record, Record | None]]) -> None:
+        """Write records of one kind, each with the one that it replaces, under the lock of the kind."""
+        changed: set[Path] = set()
+        with self._disk.temporaries() as files:
+            written = [files.write(pretty(record)) for record, _ in records]
+            for record, kept in records:
+                if kept is None or kept.group != record.group:
+                    changed |= self._link(record)
+            self._disk.sync(changed.union(written))
+            for file, (record, _) in zip(written, records, strict=True):
+                file.rename(self._record(record.kind, record.key))
+        self._disk.sync({self._record(record.kind, record.key).parent for record, _ in records})
+        for record, kept in records:
+            if kept is not None and kept.group != record.group:
+                self._unlink(kept)
+
+    def _link(self, record: Record) -> set[Path]:
+        """Put a record into its group; return the folders changed."""
+        path, group = self._record(record.kind, record.key), self._group_of(record.kind, record.group)
+        make_folders(group.parent, group)
+        self._disk.point(group / path.name, os.path.relpath(path, group))
+        return {group, group.parent, group.parent.parent, path.parent.parent}
 
     async def record(self, kind: RecordKind, key: str) -> Record | None:
         return await self._call(partial(read, self._record(kind, key), Record))
@@ -72,7 +91,44 @@ class FileRecords(FileBase):
         with locked([self._layout.records / kind]):
             return self._delete(self._in_group(kind, group))
 
-    def _delete(self, records: list[Record]) -> int:
+    async def put_records(self, records: Sequence[Record]) -> None:
+        for kind, of_kind in newest_by_kind(records).items():
+            await self._call(partial(self._put_records, kind, of_kind))
+
+    def _put_records(self, kind: RecordKind, records: Sequence[Record]) -> None:
+        folder = self._layout.records / kind
+        make_folders(folder)
+        with locked([folder]):
+            changed = [(record, kept) for record, kept in self._with_kept(records) if not _is_newer(kept, record)]
+            if changed:
+                self._write_records(changed)
+
+    async def due_records(
+        self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
+    ) -> list[Record]:
+        check_limit(limit)
+        return await self._call(lambda: earliest_due_records(self._all_of(kind), before, groups, limit))
+
+    def _all_of(self, kind: RecordKind) -> list[Record]:
+        folder = self._layout.records / kind
+        names = (name for name in names_in(folder) if name.endswith(JSON))
+        return self._known_records[kind].read_all(f"{folder}/{name}" for name in names)
+
+    async def drop_records(self, records: Sequence[Record]) -> None:
+        for kind, of_kind in newest_by_kind(records).items():
+            await self._call(partial(self._drop_records, kind, of_kind))
+
+    def _drop_records(self, kind: RecordKind, records: Sequence[Record]) -> None:
+        folder = self._layout.records / kind
+        if folder.exists():
+            with locked([folder]):
+                found = [kept for record, kept in self._with_kept(records) if not _is_newer(kept, record)]
+                self._delete([kept for kept in found if kept])
+
+    def _with_kept(self, records: Sequence[Record]) -> list[tuple[Record, Record | None]]:
+        return [(record, read(self._record(record.kind, record.key), Record)) for record in records]
+
+    def _delete(self, records: Sequence[Record]) -> int:
         """Delete records of one kind under its lock; return how many."""
         for record in records:
             self._record(record.kind, record.key).unlink()
@@ -91,11 +147,7 @@ class FileRecords(FileBase):
 
     def _in_group(self, kind: RecordKind, group: str) -> list[Record]:
         folder = self._group_of(kind, group)
-        try:
-            names = os.listdir(folder)
-        except FileNotFoundError:
-            return []
-        found = (read(folder / name, Record) for name in names if name.endswith(JSON))
+        found = (read(folder / name, Record) for name in names_in(folder) if name.endswith(JSON))
         return [record for record in found if record and record.group == group]
 
     def _record(self, kind: RecordKind, key: str) -> Path:
@@ -103,3 +155,7 @@ class FileRecords(FileBase):
 
     def _group_of(self, kind: RecordKind, group: str) -> Path:
         return self._layout.groups / kind / file_name(group)
+
+
+def _is_newer(kept: Record | None, record: Record) -> bool:
+    return kept is not None and kept.revision > record.revision

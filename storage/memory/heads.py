@@ -1,6 +1,6 @@
 """The heads in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from contracts.history import Page, SessionFilter
@@ -27,6 +27,9 @@ class MemoryHeads(MemoryBase):
 
     async def head(self, session: SessionId) -> SessionState | None:
         return self._heads.get(session)
+
+    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        return {session: self._heads[session] for session in sessions if session in self._heads}
 
     async def list_sessions(
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None

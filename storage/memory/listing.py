@@ -1,10 +1,11 @@
 """Lists in the order that every store gives, for stores that go through all there is."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import TypeVar
 
 from contracts.history import SessionFilter
+from contracts.records import Record
 from contracts.session import SessionState, SessionStatus
 from storage.paging import Position, to_milliseconds
 
@@ -25,6 +26,7 @@ def matches(head: SessionState, where: SessionFilter) -> bool:
     """Return whether `where` selects a head."""
     values = head.address.model_dump() if head.address else {}
     values |= {"status": head.status, "conversation_id": head.conversation_id}
+    values |= {"identity": head.identity, "conflicts": bool(head.conflicts)}
     values |= head.profile.model_dump(include={"owner", "agent_id", "parent_id"})
     wanted = where.model_dump(exclude_none=True, exclude={"tags"})
     return (
@@ -38,3 +40,16 @@ def earliest_due(heads: Iterable[SessionState], before: datetime, limit: int) ->
     """Return up to `limit` of the heads that are due at `before`, the earliest first, then by session id."""
     found = [(head.due_at, head.session_id, head) for head in heads if head.due_at and head.due_at <= before]
     return [head for _, _, head in sorted(found, key=lambda one: one[:2])[:limit]]
+
+
+def earliest_due_records(
+    records: Iterable[Record], before: datetime, groups: Collection[str] | None, limit: int
+) -> list[Record]:
+    """Return up to `limit` of the records that are due at `before`, the earliest first, then by key."""
+    wanted = None if groups is None else set(groups)
+    found = [
+        (record.due_at, record.key, record)
+        for record in records
+        if record.due_at and record.due_at <= before and (wanted is None or record.group in wanted)
+    ]
+    return [record for _, _, record in sorted(found, key=lambda one: one[:2])[:limit]]

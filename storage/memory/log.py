@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from contracts.errors import DuplicateInput, StoreError, VersionConflict
+from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from storage.memory.base import MemoryBase
@@ -58,3 +58,19 @@ class MemoryLog(MemoryBase):
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
         log = self._log.get(conversation, {})
         return [log[version] for version in sorted(log) if not log[version].targets.isdisjoint(targets)]
+
+    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+        for commit in commits:
+            self._replace_commit(commit)
+
+    def _replace_commit(self, commit: Commit) -> None:
+        kept = self._log.get(commit.conversation_id, {}).get(commit.version)
+        if kept is None:
+            return
+        inputs = self._inputs[commit.conversation_id]
+        if any(inputs.get(input_id, kept) is not kept for input_id in commit.inputs):
+            raise StoreRejected(f"another commit of {commit.conversation_id} holds an input of {commit.version}")
+        for input_id in kept.inputs:
+            inputs.pop(input_id, None)
+        self._log[commit.conversation_id][commit.version] = commit
+        inputs.update(dict.fromkeys(commit.inputs, commit))

@@ -45,6 +45,9 @@ class MemoryParked(MemoryBase):
         self._parked[parked_id] = kept.model_copy(update={"status": status})
         return True
 
+    async def delete_parked(self, parked_id: ParkedId) -> bool:
+        return self._parked.pop(parked_id, None) is not None
+
 
 def _cut(parked: ParkedInput) -> ParkedInput:
     return parked.model_copy(update={"body": parked.body[:LISTED_BODY]})

@@ -1,9 +1,12 @@
 """The records in memory."""
 
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
 from contracts.history import Page
 from contracts.records import Record, RecordKind
 from storage.memory.base import MemoryBase
-from storage.memory.listing import listed
+from storage.memory.listing import earliest_due_records, listed
 from storage.paging import check_limit, position_of, records_page
 
 
@@ -36,6 +39,27 @@ class MemoryRecords(MemoryBase):
         for record in found:
             del self._records[kind, record.key]
         return len(found)
+
+    async def put_records(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if not self._is_newer_kept(record):
+                self._records[record.kind, record.key] = record
+
+    async def due_records(
+        self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
+    ) -> list[Record]:
+        check_limit(limit)
+        of_kind = (record for record in self._records.values() if record.kind is kind)
+        return earliest_due_records(of_kind, before, groups, limit)
+
+    async def drop_records(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if not self._is_newer_kept(record):
+                self._records.pop((record.kind, record.key), None)
+
+    def _is_newer_kept(self, record: Record) -> bool:
+        kept = self._records.get((record.kind, record.key))
+        return kept is not None and kept.revision > record.revision
 
     def _of_group(self, kind: RecordKind, group: str) -> list[Record]:
         return [record for record in self._records.values() if record.kind is kind and record.group == group]

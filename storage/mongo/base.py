@@ -1,17 +1,17 @@
 """Connecting to MongoDB: settings, indexes, and the collections that the sections of the store use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from contracts.errors import StoreRejected
 from storage.connecting import connect_patiently, mask_url
 from storage.mongo.driver import Collection, Connection, Document, Update, connect
-from storage.mongo.errors import store_errors, url_errors
+from storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
 from storage.options import StoreOptions
 from storage.paging import Position
 from storage.port import Store, StoreInfo
@@ -28,12 +28,20 @@ SETTINGS: Final[dict[str, Any]] = {
 """What the client is told unless the URL says otherwise. Times in milliseconds."""
 
 BY_INPUT: Final = "by_input"
+FIRST_CONFLICT: Final = "conflicts.0"
+"""A field that heads with open conflicts have."""
 
 
 def _listing_by(field: str, name: str) -> IndexModel:
     """Return the index that heads of one value of a text field are listed by; those without it take no room there."""
     keys = [(field, ASCENDING), ("listed_at", DESCENDING), ("_id", ASCENDING)]
     return IndexModel(keys, name=name, partialFilterExpression={field: {"$gt": ""}})
+
+
+def _due_by(fields: list[tuple[str, int]], name: str) -> IndexModel:
+    """Return the index of the records that are due, of those alike in some fields; those never due take no room."""
+    keys = [*fields, ("due_at", ASCENDING), ("_id.n", ASCENDING)]
+    return IndexModel(keys, name=name, partialFilterExpression={"due_at": {"$exists": True}})
 
 
 INDEXES: Final = {
@@ -59,6 +67,12 @@ INDEXES: Final = {
         _listing_by("profile.agent_id", "by_agent"),
         _listing_by("profile.parent_id", "by_parent"),
         _listing_by("profile.tags", "by_tag"),
+        _listing_by("identity", "by_identity"),
+        IndexModel(
+            [("listed_at", DESCENDING), ("_id", ASCENDING)],
+            name="by_conflict",
+            partialFilterExpression={FIRST_CONFLICT: {"$exists": True}},
+        ),
         IndexModel(
             [("due_at", ASCENDING), ("_id", ASCENDING)],
             name="by_due",
@@ -76,7 +90,9 @@ INDEXES: Final = {
         IndexModel(
             [("_id.k", ASCENDING), ("group", ASCENDING), ("created_at", DESCENDING), ("_id.n", ASCENDING)],
             name="by_group",
-        )
+        ),
+        _due_by([("_id.k", ASCENDING)], "by_due"),
+        _due_by([("_id.k", ASCENDING), ("group", ASCENDING)], "by_group_due"),
     ],
 }
 """The indexes of each collection."""
@@ -158,6 +174,21 @@ class MongoBase(Store):
             {"_id": identity}, update, upsert=True, return_document=True
         )
         return changed
+
+    async def _write_all(self, name: str, writes: Sequence[Any]) -> list[int]:
+        """Make many writes to the collection `name` at once; return the places of those refused for a key taken."""
+        if not writes:
+            return []
+        try:
+            with self._errors():
+                await self._collection(name).bulk_write(writes, ordered=False)
+        except BulkWriteError as error:
+            failed = write_errors(self._target, error)
+            for one in failed:
+                if one["code"] != DUPLICATE_KEY:
+                    raise rejected(self._target, one["code"], one.get("errmsg", "")) from error
+            return [one["index"] for one in failed]
+        return []
 
     def _opened(self) -> Connection:
         if self._connection is None:

@@ -2,8 +2,9 @@
 
 A commit is `{_id: {c: conversation, v: version}, epoch, at, inputs, events, targets}`; `inputs` and `targets` are left
 out when empty. A head holds the state's fields, its session id as `_id`, `listed_at` to sort by, and `due_at` unless it
-is None. Keys that users choose (of data, metadata, shares) are percent-encoded where `$` or `.` could be taken for
-MongoDB's own syntax. A record is `{_id: {k: kind, n: key}, group, created_at, data}`.
+is None. Keys that users choose (of data, metadata, shares, and of what names or holds fields of them) are
+percent-encoded where `$` or `.` could be taken for MongoDB's own syntax.
+A record is `{_id: {k: kind, n: key}, group, created_at, data, revision}`, and `due_at` unless it is None.
 A parked input holds the beginning of its `body` and the `body_size` of all of it; the rest is in pieces.
 What a later release wrote is read without the fields that this one does not know.
 """
@@ -29,7 +30,9 @@ MAX_DOCUMENT: Final = 16 * 1024 * 1024
 """Bytes that a document may have; MongoDB's limit."""
 
 MAX_VERSION: Final = bson.Int64(2**63 - 1)
-_JSON_FIELDS: Final = ("data", "metadata", "values", "shares")
+_JSON_FIELDS: Final = ("data", "metadata", "values", "shares", "stamps", "bases", "value")
+_PARTS: Final = ("profile", "applied", "kept", "entries", "conflicts", "held", "offered")
+"""Fields whose documents, one or a list of them, have such fields."""
 
 
 def commit_id(conversation: ConversationId, version: int) -> Document:
@@ -129,7 +132,8 @@ def record_id(kind: RecordKind, key: str) -> Document:
 
 def record_document(record: Record) -> Document:
     """Return the document of a record."""
-    fields = _escaped(record.model_dump(exclude={"kind", "key"}))
+    left_out = {"kind", "key"} if record.due_at else {"kind", "key", "due_at"}
+    fields = _escaped(record.model_dump(exclude=left_out))
     return {"_id": record_id(record.kind, record.key)} | fields
 
 
@@ -148,10 +152,12 @@ def _unescaped(document: Document) -> Document:
 
 
 def _with_keys(change: Callable[[Any], JsonValue], document: Document) -> Document:
-    """Return a document with the keys that users chose changed; a profile's are one level down."""
+    """Return a document with the keys that users chose changed, in its parts as well."""
     changed: Document = {name: change(document[name]) for name in _JSON_FIELDS if document.get(name)}
-    if profile := document.get("profile"):
-        changed["profile"] = _with_keys(change, profile)
+    for name in _PARTS:
+        if part := document.get(name):
+            one = isinstance(part, dict)
+            changed[name] = _with_keys(change, part) if one else [_with_keys(change, item) for item in part]
     return document | changed
 
 

@@ -1,20 +1,18 @@
 """The heads in MongoDB: the collection `heads`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError
 
 from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState, SessionStatus
-from storage.mongo.base import MongoBase, later
+from storage.mongo.base import FIRST_CONFLICT, MongoBase, later
 from storage.mongo.codec import head_document, to_head
 from storage.mongo.driver import Document
-from storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
 from storage.paging import check_limit, position_of, sessions_page
 from storage.statistics import Tally, to_statistics
 
@@ -39,24 +37,18 @@ class MongoHeads(MongoBase):
 
     async def _replace(self, heads: Sequence[SessionState]) -> list[SessionState]:
         """Write heads and return those that were refused because the session has a head of another version."""
-        if not heads:
-            return []
         writes = [ReplaceOne(_unless_newer(head), head_document(head), upsert=True) for head in heads]
-        try:
-            with self._errors():
-                await self._collection("heads").bulk_write(writes, ordered=False)
-        except BulkWriteError as error:
-            failed = write_errors(self._target, error)
-            for one in failed:
-                if one["code"] != DUPLICATE_KEY:
-                    raise rejected(self._target, one["code"], one.get("errmsg", "")) from error
-            return [heads[one["index"]] for one in failed]
-        return []
+        return [heads[place] for place in await self._write_all("heads", writes)]
 
     async def head(self, session: SessionId) -> SessionState | None:
         with self._errors():
             document = await self._collection("heads").find_one({"_id": session})
         return None if document is None else to_head(document)
+
+    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        with self._errors():
+            found = await self._collection("heads").find({"_id": {"$in": list(sessions)}}).to_list(None)
+        return {document["_id"]: to_head(document) for document in found}
 
     async def list_sessions(
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
@@ -90,9 +82,13 @@ class MongoHeads(MongoBase):
 
 
 def _selected(where: SessionFilter) -> Document:
-    fields = where.model_dump(exclude_none=True, exclude={"tags"})
+    fields = where.model_dump(exclude_none=True, exclude={"tags", "conflicts"})
     query: Document = {_PLACES.get(name, name): wanted for name, wanted in fields.items()}
-    return query | ({"profile.tags": {"$all": list(where.tags)}} if where.tags else {})
+    if where.tags:
+        query["profile.tags"] = {"$all": list(where.tags)}
+    if where.conflicts is not None:
+        query[FIRST_CONFLICT] = {"$exists": where.conflicts}
+    return query
 
 
 def _unless_newer(head: SessionState) -> Document:

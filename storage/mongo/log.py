@@ -5,6 +5,7 @@ from typing import Any
 
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
+from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
@@ -87,6 +88,15 @@ class MongoLog(MongoBase):
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
         return await self._commits({"_id.c": conversation, "targets": {"$in": list(targets)}})
 
+    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+        try:
+            writes: list[Any] = [ReplaceOne({"_id": _id_of(commit)}, commit_document(commit)) for commit in commits]
+        except (BSONError, OverflowError, ValueError) as error:
+            raise StoreRejected(f"MongoDB can't keep a commit: {error}") from error
+        for place in await self._write_all("log", writes):
+            refused = commits[place]
+            raise StoreRejected(f"another commit of {refused.conversation_id} holds an input of {refused.version}")
+
     async def _latest_heads(self, conversations: Sequence[ConversationId]) -> dict[ConversationId, SessionState]:
         pipeline: list[Document] = [
             {"$match": {"conversation_id": {"$in": list(conversations)}}},
@@ -110,6 +120,10 @@ class MongoLog(MongoBase):
         with self._errors():
             found = await self._collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
         return [to_commit(document) for document in found]
+
+
+def _id_of(commit: Commit) -> Document:
+    return commit_id(commit.conversation_id, commit.version)
 
 
 def _versions(conversation: ConversationId, first: int, last: int) -> Document:

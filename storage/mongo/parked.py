@@ -61,9 +61,8 @@ class MongoParked(MongoBase):
     async def _whole_body(self, document: Document) -> bytes:
         body: bytes = document["body"]
         if document["body_size"] > len(body):
-            parked_id: str = document["_id"]
-            pieces = {"_id": {"$gte": {"p": parked_id}, "$lt": {"p": parked_id, "n": MaxKey()}}}
-            found = await self._collection("parked_bodies").find(pieces).sort([("_id", 1)]).to_list(None)
+            pieces = self._collection("parked_bodies").find(_pieces(document["_id"]))
+            found = await pieces.sort([("_id", 1)]).to_list(None)
             body += b"".join(piece["body"] for piece in found)
         if len(body) != document["body_size"]:
             raise StoreRejected(
@@ -94,3 +93,15 @@ class MongoParked(MongoBase):
         with self._errors():
             result = await self._collection("parked").update_one({"_id": parked_id}, {"$set": {"status": status}})
         return bool(result.matched_count)
+
+    async def delete_parked(self, parked_id: ParkedId) -> bool:
+        with self._errors():
+            if await self._collection("parked").find_one({"_id": parked_id}) is None:
+                return False  # Pieces that there are may be of one that another process is parking.
+            # The pieces first: after a crash in between it is still listed, and can be deleted again.
+            await self._collection("parked_bodies").delete_many(_pieces(parked_id))
+            return bool((await self._collection("parked").delete_one({"_id": parked_id})).deleted_count)
+
+
+def _pieces(parked_id: str) -> Document:
+    return {"_id": {"$gte": {"p": parked_id}, "$lt": {"p": parked_id, "n": MaxKey()}}}

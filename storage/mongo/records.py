@@ -1,5 +1,9 @@
 """The records in MongoDB: the collection `records`."""
 
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from pymongo import DeleteOne, ReplaceOne
 from pymongo.errors import DuplicateKeyError
 
 from contracts.history import Page
@@ -56,6 +60,35 @@ class MongoRecords(MongoBase):
     async def delete_records(self, kind: RecordKind, group: str) -> int:
         with self._errors():
             return (await self._collection("records").delete_many(_of_group(kind, group))).deleted_count
+
+    async def put_records(self, records: Sequence[Record]) -> None:
+        # Refused means that a newer one is there; or that another process just put an older one where there was none:
+        # so once more, which then replaces it.
+        refused = await self._put_all(records)
+        await self._put_all(refused)
+
+    async def _put_all(self, records: Sequence[Record]) -> list[Record]:
+        """Put records and return those that were refused because there is one of another revision."""
+        writes = [ReplaceOne(_unless_newer(record), record_document(record), upsert=True) for record in records]
+        return [records[place] for place in await self._write_all("records", writes)]
+
+    async def due_records(
+        self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
+    ) -> list[Record]:
+        query: Document = {"_id.k": kind, "due_at": {"$lte": before}}
+        if groups is not None:
+            query["group"] = {"$in": list(groups)}
+        found = self._collection("records").find(query).sort([("due_at", 1), ("_id.n", 1)]).limit(check_limit(limit))
+        with self._errors():
+            return [to_record(document) for document in await found.to_list(None)]
+
+    async def drop_records(self, records: Sequence[Record]) -> None:
+        await self._write_all("records", [DeleteOne(_unless_newer(record)) for record in records])
+
+
+def _unless_newer(record: Record) -> Document:
+    # One without a revision, of an earlier release, is not above any.
+    return {"_id": record_id(record.kind, record.key), "revision": {"$not": {"$gt": record.revision}}}
 
 
 def _of_group(kind: RecordKind, group: str) -> Document:

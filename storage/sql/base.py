@@ -84,6 +84,12 @@ class SqlBase(Store):
             async with self._turn, self._opened().execution_options(**sqlite.WRITES).begin() as connection:
                 yield connection
 
+    async def _wipe(self) -> None:
+        """Let bytes that were deleted or replaced leave the files, if no other process reads older ones just now."""
+        with store_errors(self._target):
+            async with self._turn, self._opened().connect() as connection:
+                await connection.exec_driver_sql(sqlite.WIPE)
+
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
             raise StoreRejected(f"{self._target} is not open: call start() first")

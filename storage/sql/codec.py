@@ -57,6 +57,8 @@ def head_row(head: SessionState) -> Row:
         "agent_id": profile.agent_id,
         "parent_id": profile.parent_id,
         "tags": json.dumps([tag_item(tag) for tag in profile.tags]) if profile.tags else None,
+        "identity": head.identity,
+        "conflicts": bool(head.conflicts),
         "due_at": to_milliseconds(head.due_at) if head.due_at else None,
         "listed_at": to_milliseconds(listed_at(head)),
         "message_count": head.message_count,
@@ -100,6 +102,8 @@ def record_row(record: Record) -> Row:
         "key": record.key,
         "group": record.group,
         "created_at": to_milliseconds(record.created_at),
+        "revision": record.revision,
+        "due_at": to_milliseconds(record.due_at) if record.due_at else None,
         "body": record.model_dump_json(),
     }
 

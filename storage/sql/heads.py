@@ -1,6 +1,6 @@
 """The heads in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -44,6 +44,14 @@ class SqlHeads(SqlBase):
         async with self._reading() as connection:
             body = await connection.scalar(select(table.c.body).where(table.c.session_id == session))
         return None if body is None else to_head(body)
+
+    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        found: list[SessionState] = []
+        async with self._reading() as connection:
+            for chunk in chunks(list(sessions), CHUNK):
+                query = select(table.c.body).where(table.c.session_id.in_(chunk))
+                found += [to_head(body) for body in await connection.scalars(query)]
+        return {head.session_id: head for head in found}
 
     async def list_sessions(
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
@@ -109,8 +117,11 @@ async def _write(connection: AsyncConnection, heads: Sequence[SessionState]) -> 
 
 
 def _conditions(where: SessionFilter) -> list[ColumnElement[bool]]:
-    fields = where.model_dump(mode="json", exclude_none=True, exclude={"tags"})
-    return [table.c[name] == wanted for name, wanted in fields.items()] + [_has_tag(tag) for tag in where.tags]
+    fields = where.model_dump(mode="json", exclude_none=True, exclude={"tags", "conflicts"})
+    conditions = [table.c[name] == wanted for name, wanted in fields.items()] + [_has_tag(tag) for tag in where.tags]
+    if where.conflicts is not None:
+        conditions.append(table.c.conflicts.is_(where.conflicts))  # As the index says it, or it would not be used.
+    return conditions
 
 
 def _has_tag(tag: str) -> ColumnElement[bool]:

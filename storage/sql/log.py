@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Select, and_, exists, insert, or_, select
+from sqlalchemy import Select, Table, and_, bindparam, delete, exists, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.errors import DuplicateInput, StoreError, VersionConflict
+from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from contracts.session import SessionState
@@ -15,7 +15,7 @@ from storage.paging import check_limit
 from storage.port import Loaded
 from storage.sql import schema
 from storage.sql.base import CHUNK, SqlBase
-from storage.sql.codec import amendment_rows, commit_row, input_rows, to_commit
+from storage.sql.codec import Row, amendment_rows, commit_row, input_rows, to_commit
 from storage.sql.heads import latest_heads
 
 
@@ -85,6 +85,17 @@ class SqlLog(SqlBase):
                 found |= {row.version: to_commit(row.body) for row in await connection.execute(query)}
         return [found[version] for version in sorted(found)]
 
+    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+        try:
+            async with self._writing() as connection:
+                for chunk in chunks(commits, CHUNK):
+                    await _replace(connection, chunk)
+        except IntegrityError:
+            raise StoreRejected(
+                "nothing was replaced: another commit of the conversation holds an input of a new one"
+            ) from None
+        await self._wipe()
+
 
 async def _insert(connection: AsyncConnection, batch: Sequence[Commit]) -> None:
     await connection.execute(insert(schema.commits), [commit_row(commit) for commit in batch])
@@ -104,6 +115,34 @@ async def _append_one(connection: AsyncConnection, commit: Commit) -> StoreError
         )
         return VersionConflict() if await connection.scalar(select(taken)) else DuplicateInput()
     return None
+
+
+async def _replace(connection: AsyncConnection, batch: Sequence[Commit]) -> None:
+    """Put those commits of a batch that are kept in their places, with the rows of their inputs and amendments."""
+    wanted = {(commit.conversation_id, commit.version): commit for commit in batch}
+    versions: dict[ConversationId, list[int]] = {}
+    for conversation, version in wanted:
+        versions.setdefault(conversation, []).append(version)
+    chosen = or_(
+        *(
+            and_(schema.commits.c.conversation_id == conversation, schema.commits.c.version.in_(of_conversation))
+            for conversation, of_conversation in versions.items()
+        )
+    )
+    kept = [to_commit(body) for body in await connection.scalars(select(schema.commits.c.body).where(chosen))]
+    await _delete(connection, schema.commits, [commit_row(commit) for commit in kept])
+    await _delete(connection, schema.inputs, [row for commit in kept for row in input_rows(commit)])
+    await _delete(connection, schema.amendments, [row for commit in kept for row in amendment_rows(commit)])
+    if kept:
+        await _insert(connection, [wanted[commit.conversation_id, commit.version] for commit in kept])
+
+
+async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """Delete rows by their primary keys."""
+    if rows:
+        same = and_(*(column == bindparam(column.name) for column in table.primary_key))
+        keys = [{column.name: row[column.name] for column in table.primary_key} for row in rows]
+        await connection.execute(delete(table).where(same), keys)
 
 
 async def _commits_after(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from contracts.history import Page
@@ -68,3 +68,9 @@ class SqlParked(SqlBase):
         change = update(table).where(table.c.parked_id == parked_id).values(status=status.value)
         async with self._writing() as connection:
             return bool((await connection.execute(change)).rowcount)
+
+    async def delete_parked(self, parked_id: ParkedId) -> bool:
+        async with self._writing() as connection:
+            deleted = await connection.execute(delete(table).where(table.c.parked_id == parked_id))
+        await self._wipe()
+        return bool(deleted.rowcount)

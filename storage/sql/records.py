@@ -1,14 +1,24 @@
 """The records in SQL."""
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.history import Page
 from contracts.records import Record, RecordKind
-from storage.paging import check_limit, position_of, records_page
-from storage.sql.base import SqlBase, later
-from storage.sql.codec import record_row, to_record
+from storage.chunks import chunks, newest_by_kind
+from storage.paging import check_limit, position_of, records_page, to_milliseconds
+from storage.sql.base import CHUNK, SqlBase, later
+from storage.sql.codec import Row, record_row, to_record
 from storage.sql.schema import records as table
+
+_UNLESS_NEWER: Final = and_(
+    table.c.kind == bindparam("of_kind"), table.c.key == bindparam("of_key"), table.c.revision <= bindparam("newest")
+)
 
 
 class SqlRecords(SqlBase):
@@ -58,6 +68,48 @@ class SqlRecords(SqlBase):
     async def delete_records(self, kind: RecordKind, group: str) -> int:
         async with self._writing() as connection:
             return (await connection.execute(delete(table).where(_of_group(kind, group)))).rowcount
+
+    async def put_records(self, records: Sequence[Record]) -> None:
+        try:
+            await self._put_all(newest_by_kind(records))
+        except IntegrityError:  # Another process put the same for the first time: now there is one.
+            await self._put_all(newest_by_kind(records))
+
+    async def _put_all(self, by_kind: Mapping[RecordKind, Sequence[Record]]) -> None:
+        async with self._writing() as connection:
+            for of_kind in by_kind.values():
+                for chunk in chunks(of_kind, CHUNK):
+                    await _put(connection, chunk)
+
+    async def due_records(
+        self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
+    ) -> list[Record]:
+        query = select(table.c.body).where(table.c.kind == kind.value, table.c.due_at <= to_milliseconds(before))
+        if groups is not None:
+            query = query.where(table.c.group.in_(list(groups)))
+        query = query.order_by(table.c.due_at, table.c.key).limit(check_limit(limit))
+        async with self._reading() as connection:
+            return [to_record(body) for body in await connection.scalars(query)]
+
+    async def drop_records(self, records: Sequence[Record]) -> None:
+        if records:
+            async with self._writing() as connection:
+                await connection.execute(delete(table).where(_UNLESS_NEWER), [_bound(record) for record in records])
+
+
+async def _put(connection: AsyncConnection, records: Sequence[Record]) -> None:
+    """Put records of one kind and different keys."""
+    chosen = and_(table.c.kind == records[0].kind.value, table.c.key.in_([record.key for record in records]))
+    kept = set(await connection.scalars(select(table.c.key).where(chosen)))
+    if added := [record_row(record) for record in records if record.key not in kept]:
+        await connection.execute(insert(table), added)
+    if changed := [record_row(record) | _bound(record) for record in records if record.key in kept]:
+        await connection.execute(update(table).where(_UNLESS_NEWER), changed)
+
+
+def _bound(record: Record) -> Row:
+    """Return the parameters of `_UNLESS_NEWER`."""
+    return {"of_kind": record.kind.value, "of_key": record.key, "newest": record.revision}
 
 
 def _is(kind: RecordKind, key: str) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """The tables. Moments that sort are milliseconds from 1970; what only comes back as a whole is JSON text."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.dialects import mysql
 
 from contracts.base import MAX_ID_LENGTH
@@ -53,6 +53,8 @@ heads = Table(
     Column("agent_id", _Id),
     Column("parent_id", _Id),
     Column("tags", _Json),
+    Column("identity", _Id),
+    Column("conflicts", Boolean, nullable=False),
     Column("due_at", BigInteger),
     Column("listed_at", BigInteger, nullable=False),
     Column("message_count", Integer, nullable=False),
@@ -65,6 +67,15 @@ Index("heads_by_activity", heads.c.listed_at.desc(), heads.c.session_id)
 Index("heads_by_owner", heads.c.owner, heads.c.listed_at.desc(), heads.c.session_id)
 Index("heads_by_agent", heads.c.agent_id, heads.c.listed_at.desc(), heads.c.session_id)
 Index("heads_by_parent", heads.c.parent_id, heads.c.listed_at.desc(), heads.c.session_id)
+# Few heads have an identity, and fewer have conflicts: those without take no room here.
+Index(
+    "heads_by_identity",
+    heads.c.identity,
+    heads.c.listed_at.desc(),
+    heads.c.session_id,
+    sqlite_where=heads.c.identity.is_not(None),
+)
+Index("heads_by_conflict", heads.c.listed_at.desc(), heads.c.session_id, sqlite_where=heads.c.conflicts.is_(True))
 
 parked = Table(
     "parked",
@@ -111,9 +122,20 @@ records = Table(
     Column("key", _Id, primary_key=True),
     Column("group", _Id, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("due_at", BigInteger),
     Column("body", _Json, nullable=False),
 )
 Index("records_by_group", records.c.kind, records.c.group, records.c.created_at.desc(), records.c.key)
+# For all groups and for some: it is walked along in the order asked for, and tells the group without the row.
+Index(
+    "records_by_due",
+    records.c.kind,
+    records.c.due_at,
+    records.c.key,
+    records.c.group,
+    sqlite_where=records.c.due_at.is_not(None),
+)
 
 locks = Table(
     "locks",

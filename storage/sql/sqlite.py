@@ -13,15 +13,33 @@ from contracts.errors import ConfigurationError, StoreRejected
 WRITES: Final = {"agentbus_writes": True}
 """Execution options of a connection that is going to write."""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """The version of the tables, kept in the file. A new file has 0."""
+
+MIGRATIONS: Final = {
+    3: (
+        "ALTER TABLE heads ADD COLUMN identity VARCHAR(255)",
+        "ALTER TABLE heads ADD COLUMN conflicts BOOLEAN NOT NULL DEFAULT 0",
+        "CREATE INDEX heads_by_identity ON heads (identity, listed_at DESC, session_id) WHERE identity IS NOT NULL",
+        "CREATE INDEX heads_by_conflict ON heads (listed_at DESC, session_id) WHERE conflicts IS 1",
+        "ALTER TABLE records ADD COLUMN revision BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE records ADD COLUMN due_at BIGINT",
+        'CREATE INDEX records_by_due ON records (kind, due_at, "key", "group") WHERE due_at IS NOT NULL',
+    )
+}
+"""What brings the tables of an earlier version to this one. Processes of the earlier release may go on meanwhile."""
 
 PRAGMAS: Final = (
     "PRAGMA busy_timeout = 5000",
     "PRAGMA journal_mode = WAL",
     # FULL: what was reported done is on the disk, also after a power cut. One sync per transaction.
     "PRAGMA synchronous = FULL",
+    # What is deleted or replaced is overwritten: what was erased must not be found in the file.
+    "PRAGMA secure_delete = ON",
 )
+
+WIPE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+"""Brings what was written into the file, and empties the write-ahead log, which holds the pages as they were before."""
 
 
 def check_url(url: URL) -> None:
@@ -43,20 +61,26 @@ def prepare(engine: AsyncEngine) -> None:
 def probe(engine: AsyncEngine) -> None:
     """Open the file, write to it and close it again, to find out at once, and in one place, whether that is possible.
 
-    Blocks for up to the busy timeout. Raises sqlite3.Error, or StoreRejected for tables of another version.
+    Tables of an earlier version are brought to this one, all or nothing. Blocks for up to the busy timeout. Raises
+    sqlite3.Error, or StoreRejected for tables of a version that this release can't use.
     """
     arguments, settings = engine.dialect.create_connect_args(engine.url)
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect
     with closing(connect(*arguments, **settings)) as connection:
+        connection.isolation_level = None  # Transactions begin where it is said.
         for pragma in PRAGMAS:
             connection.execute(pragma)
+        connection.execute("BEGIN IMMEDIATE")
         [version] = connection.execute("PRAGMA user_version").fetchone()
-        if version not in {0, SCHEMA_VERSION}:
+        if version not in {0, SCHEMA_VERSION, *MIGRATIONS}:
             raise StoreRejected(
                 f"SQLite file {engine.url.database} has tables of version {version}, this release has version "
                 f"{SCHEMA_VERSION}: use the release that wrote it, or another file"
             )
+        for statement in MIGRATIONS.get(version, ()):
+            connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
 
 
 def _on_connect(connection: Any, _record: object) -> None:

@@ -353,6 +353,14 @@ class Subscribing:
             both = await first.first(2) + await second.first(2)
         assert sorted(numbers(both)) == [0, 1, 2, 3]
 
+    async def test_a_declared_subscription_keeps_for_whoever_comes(self, bus: Bus) -> None:
+        await bus.declare_subscription("crm", ("session.message.*",))
+        await bus.declare_subscription("crm", ("session.message.*",))
+        await bus.publish(TOPOLOGY.events, "session.message.web", message(1))
+        inbox = Inbox()
+        await bus.consume(TOPOLOGY.subscription_queue("crm"), inbox, prefetch=5)
+        assert numbers(await inbox.first(1)) == [1]
+
     async def test_a_live_subscription_is_from_now_on_and_gone_with_its_consumer(self, bus: Bus) -> None:
         inbox = Inbox()
         await bus.publish(TOPOLOGY.events, "session.started.slack", message(1), mandatory=False)

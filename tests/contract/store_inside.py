@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import text
 
 from contracts.members import Member
+from contracts.parked import ParkedId
 from storage.files import FileStore
 from storage.files.layout import file_name
 from storage.memory import MemoryStore
@@ -36,3 +37,25 @@ async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> 
             await store._collection("members").update_one({"_id": {"g": group, "w": name}}, [earlier])
         case _:
             raise AssertionError(f"no means to age a heartbeat in a {type(store).__name__}")
+
+
+async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
+    """Return the names of all that a store keeps of a parked input, pieces of its body too."""
+    match store:
+        case MemoryStore():
+            return [one for one in store._parked if one == parked_id]
+        case FileStore():
+            folders = [store._layout.parked / file_name(parked_id), store._layout.temporary]
+            return [str(path) for folder in folders for path in folder.rglob("*")]
+        case SqlStore():
+            async with store._reading() as connection:
+                found = await connection.scalars(
+                    text("SELECT parked_id FROM parked WHERE parked_id = :id"), {"id": parked_id}
+                )
+                return list(found)
+        case MongoStore():
+            parked = await store._collection("parked").find({"_id": parked_id}).to_list(None)
+            pieces = await store._collection("parked_bodies").find({"_id.p": parked_id}).to_list(None)
+            return [str(document["_id"]) for document in [*parked, *pieces]]
+        case _:
+            raise AssertionError(f"no means to look into a {type(store).__name__}")

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from storage.port import LISTED_BODY, Store
 from storage.reading import iter_parked
 from tests.builders import a_conversation, a_moment, a_parked
+from tests.contract.store_inside import kept_of
 
 MEGABYTES = 1024 * 1024
 
@@ -71,6 +74,57 @@ class StoreParkedSuite:
 
     async def test_status_of_unknown_parked_input(self, store: Store) -> None:
         assert not await store.set_parked_status(ParkedId("unknown"), ParkedStatus.DISCARDED)
+
+    # Deleted
+
+    async def test_parked_input_is_deleted_once(self, store: Store) -> None:
+        await store.park(a_parked(conversation=a_conversation()))
+        await store.park(a_parked("other"))
+        parked_id = a_parked().parked_id
+
+        assert await store.delete_parked(parked_id)
+        assert not await store.delete_parked(parked_id)
+
+        assert await store.parked(parked_id) is None
+        assert message_ids((await store.list_parked()).items) == ["other"]
+        assert not await store.set_parked_status(parked_id, ParkedStatus.REPLAYED)
+        assert await kept_of(store, parked_id) == []
+
+    async def test_deleted_input_may_be_parked_anew(self, store: Store) -> None:
+        parked = a_parked(attempts=3)
+        await store.park(parked)
+        await store.delete_parked(parked.parked_id)
+
+        await store.park(parked)
+
+        assert await store.parked(parked.parked_id) == parked
+
+    async def test_nothing_is_left_of_a_large_body(self, store: Store) -> None:
+        parked, other = a_parked(body=a_body(20 * MEGABYTES)), a_parked("other", body=a_body(LISTED_BODY + 1))
+        await store.park(parked)
+        await store.park(other)
+
+        assert await store.delete_parked(parked.parked_id)
+
+        assert await kept_of(store, parked.parked_id) == []
+        assert await store.parked(other.parked_id) == other
+        # Nothing is mixed up with what was there before.
+        smaller = parked.model_copy(update={"body": b"small"})
+        await store.park(smaller)
+        assert await store.parked(parked.parked_id) == smaller
+
+    @pytest.mark.parametrize("deletes_first", [True, False])
+    async def test_deleted_while_it_is_parked_again(self, store: Store, deletes_first: bool) -> None:
+        parked = a_parked(body=a_body(LISTED_BODY + 1))
+        await store.park(parked)
+
+        calls: list[Coroutine[Any, Any, Any]] = [store.park(parked), store.delete_parked(parked.parked_id)]
+        await asyncio.gather(*(reversed(calls) if deletes_first else calls))
+
+        kept = await store.parked(parked.parked_id)
+        assert kept is None or kept.body == parked.body
+        assert await store.delete_parked(parked.parked_id) == (kept is not None)
+        assert await kept_of(store, parked.parked_id) == []
 
     # Of a conversation
 

@@ -22,10 +22,26 @@ ODD_DATA: dict[str, JsonValue] = {
 
 
 def a_record(
-    key: str = "key", *, kind: RecordKind = CHECKPOINT, group: str = "group", at: float = 0, data: JsonValue = None
+    key: str = "key",
+    *,
+    kind: RecordKind = CHECKPOINT,
+    group: str = "group",
+    at: float = 0,
+    data: JsonValue = None,
+    revision: int = 0,
+    due: float | None = None,
 ) -> Record:
-    """Return a record made so many seconds after noon that holds `data`."""
-    return Record(kind=kind, key=key, group=group, created_at=a_moment(at), data={"data": data})
+    """Return a record made so many seconds after noon that holds `data`; due so many seconds after noon, or never."""
+    due_at = None if due is None else a_moment(due)
+    return Record(
+        kind=kind,
+        key=key,
+        group=group,
+        created_at=a_moment(at),
+        data={"data": data},
+        revision=revision,
+        due_at=due_at,
+    )
 
 
 async def keys(store: Store, kind: RecordKind = CHECKPOINT, group: str = "group") -> list[str]:

@@ -7,27 +7,41 @@ import pytest
 
 from storage.factory import open_store
 from storage.port import Store
+from tests.contract.store_due_records_suite import DurableStoreDueRecordsSuite, StoreDueRecordsSuite
 from tests.contract.store_listing_suite import DurableStoreListingSuite, StoreListingSuite
 from tests.contract.store_locks_suite import DurableStoreLocksSuite, StoreLocksSuite
 from tests.contract.store_parked_suite import StoreParkedSuite
 from tests.contract.store_records_suite import DurableStoreRecordsSuite, StoreRecordsSuite
+from tests.contract.store_replacing_suite import DurableStoreReplacingSuite, StoreReplacingSuite
+from tests.contract.store_shared_suite import StoreSharedSuite
 from tests.contract.store_suite import DurableStoreSuite, StoreSuite
 from tests.contract.store_workers_suite import DurableStoreWorkersSuite, StoreWorkersSuite
 
 
 class _Durable(
     DurableStoreSuite,
+    DurableStoreReplacingSuite,
     DurableStoreListingSuite,
+    StoreSharedSuite,
     StoreParkedSuite,
     DurableStoreWorkersSuite,
     DurableStoreRecordsSuite,
+    DurableStoreDueRecordsSuite,
     DurableStoreLocksSuite,
 ):
     """All that a store must do which outlives its process."""
 
 
 class TestMemory(
-    StoreSuite, StoreListingSuite, StoreParkedSuite, StoreWorkersSuite, StoreRecordsSuite, StoreLocksSuite
+    StoreSuite,
+    StoreReplacingSuite,
+    StoreListingSuite,
+    StoreSharedSuite,
+    StoreParkedSuite,
+    StoreWorkersSuite,
+    StoreRecordsSuite,
+    StoreDueRecordsSuite,
+    StoreLocksSuite,
 ):
     @pytest.fixture
     async def store(self) -> AsyncIterator[Store]:

@@ -60,7 +60,7 @@ DIES_AT: Final = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from storage.factory import open_store
-from tests.builders import a_commit, a_conversation, a_head, deleted
+from tests.builders import a_commit, a_conversation, a_head, a_parked, deleted
 
 async def main(url, call, what):
     one = a_conversation("shared")
@@ -68,6 +68,10 @@ async def main(url, call, what):
         setattr(Path, call, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         if what == "commit":
             await store.append([a_commit(one, 1, inputs=["lost"], events=[deleted(one, 1, "m")])])
+        elif what == "replace":
+            await store.replace_commits([a_commit(one, 2, inputs=["new"])])
+        elif what == "parked":
+            await store.delete_parked(a_parked().parked_id)
         else:
             await store.save_heads([a_head(one, generation=2, version=2)])
 
@@ -314,18 +318,66 @@ async def test_killed_before_its_head_is_there(url: str, tmp_path: Path, call: s
         assert (loaded.head, loaded.commits) == (second, ())
 
 
+@pytest.mark.parametrize(("call", "replaced"), [("rename", False), ("unlink", True)])
+async def test_killed_while_it_replaces_a_commit(url: str, tmp_path: Path, call: str, replaced: bool) -> None:
+    old = a_commit(SHARED, 2, inputs=["old"], events=[deleted(SHARED, 1, "m")])
+    new = a_commit(SHARED, 2, inputs=["new"])
+    async with open_store(url) as store:
+        await store.append([a_commit(SHARED, 1)])
+        await store.append([old])
+
+    with started("-c", DIES_AT, url, call, "replace", folder=tmp_path, env=ENV) as writer:
+        assert writer.process.wait(30) == -signal.SIGKILL
+
+    folder = tmp_path / "store/conversations" / SHARED[:2] / SHARED
+    inputs = [InputId("old"), InputId("new")]
+    async with open_store(url) as store:
+        kept = new if replaced else old
+        assert await store.read_log(SHARED, first=2, limit=2) == [kept]
+        assert await store.commits_of_inputs(SHARED, inputs) == {kept.inputs[0]: kept}
+        assert await store.commits_amending(SHARED, [a_key("m")]) == ([] if replaced else [old])
+
+        await store.replace_commits([new])
+
+        assert await store.read_log(SHARED, first=2, limit=2) == [new]
+        assert await store.commits_of_inputs(SHARED, inputs) == {InputId("new"): new}
+        assert sorted(os.listdir(folder / "inputs")) == ["input-1", "new"]
+        assert os.listdir(folder / "amends") == []
+
+
+async def test_killed_while_it_deletes_what_is_parked(url: str, tmp_path: Path) -> None:
+    async with open_store(url) as store:
+        await store.park(a_parked())
+
+    with started("-c", DIES_AT, url, "unlink", "parked", folder=tmp_path, env=ENV) as writer:
+        writer.process.wait(30)
+
+    async with open_store(url) as store:
+        assert (await store.list_parked()).items == ()
+        assert not await store.delete_parked(a_parked().parked_id)
+    for path in (tmp_path / "store/tmp").iterdir():
+        os.utime(path, (1, 1))
+    async with open_store(url):
+        assert list((tmp_path / "store/tmp").iterdir()) == []
+
+
 async def test_left_overs_are_removed_when_old(url: str, tmp_path: Path) -> None:
     async with open_store(url):
         pass
     old, new = tmp_path / "store/tmp/old", tmp_path / "store/tmp/new"
     old.write_text('{"half": ')
     new.write_text('{"half": ')
-    os.utime(old, (1, 1))
+    folder = tmp_path / "store/tmp/folder"
+    folder.mkdir()
+    (folder / "body").write_text("half")
+    for path in (old, folder):
+        os.utime(path, (1, 1))
 
     async with open_store(url) as store:
         assert await store.append([a_commit(SHARED)]) == [None]
 
     assert not old.exists()
+    assert not folder.exists()
     assert new.exists()
 
 

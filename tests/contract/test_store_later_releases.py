@@ -12,17 +12,20 @@ from pymongo import MongoClient
 
 from contracts.events import AnyEvent
 from contracts.messages import Attachment, TextContent
+from contracts.records import RecordKind
 from storage.factory import open_store
 from storage.options import MongoDriver
 from storage.port import Store
-from tests.builders import a_commit, a_conversation, a_head, a_member, a_parked, appended, data_set
+from tests.builders import a_commit, a_conversation, a_head, a_member, a_moment, a_parked, appended, data_set
+from tests.contract.store_records_suite import a_record
+from tests.contract.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
 
 HOUR: Final = 3600.0
-FREE: Final = {"_id", "data", "metadata", "values", "shares"}
+FREE: Final = {"_id", "data", "metadata", "values", "shares", "stamps", "bases", "value"}
 """Fields that are an identity, or whose keys users choose: nothing may be added to them."""
 
-JSON_COLUMNS: Final = {"commits": "body", "heads": "body", "parked": "details", "members": "body"}
-COLLECTIONS: Final = ("log", "heads", "parked", "members")
+JSON_COLUMNS: Final = {"commits": "body", "heads": "body", "parked": "details", "members": "body", "records": "body"}
+COLLECTIONS: Final = ("log", "heads", "parked", "members", "records")
 
 
 def from_later_release(value: Any) -> Any:
@@ -65,13 +68,17 @@ async def check(store: Store, rewrite: Callable[[], None]) -> None:
     content = TextContent(text="hello", attachments=(Attachment(uri="https://example.org/1.png"),))
     message = event.message.model_copy(update={"content": content})
     events: list[AnyEvent] = [event.model_copy(update={"message": message}), data_set(one, 2, {"a.b": {"c": 1}})]
+    events += odd_events(event.session_id)
     commits = [a_commit(one, 1, events=events), a_commit(one, 2)]
-    head = a_head(one, version=1, data={"a.b": {"c": 1}})
+    shared = {"stamps": {"/data/a.b": a_stamp()}, "conflicts": (a_conflict(),), "archive": an_archive()}
+    head = a_head(one, version=1, data={"a.b": {"c": 1}}).model_copy(update=shared)
+    record = a_record(kind=RecordKind.DEADLINE, revision=2, due=0, data={"a.b": 1})
     parked = a_parked(conversation=one)
     await store.append(commits[:1])
     await store.append(commits[1:])
     await store.save_heads([head])
     await store.park(parked)
+    await store.put_records([record])
     members = await store.heartbeat("group", a_member(owns=[1, 2]), ttl=HOUR)
 
     rewrite()
@@ -83,6 +90,7 @@ async def check(store: Store, rewrite: Callable[[], None]) -> None:
     assert await store.parked(parked.parked_id) == parked
     assert (await store.list_parked()).items == (parked,)
     assert await store.members("group", ttl=HOUR) == members
+    assert await store.due_records(record.kind, a_moment(), limit=1) == [record]
 
 
 async def test_sqlite_reads_what_a_later_release_wrote(tmp_path: Path) -> None:

@@ -17,22 +17,30 @@ from contracts.commands import (
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
+    ArchiveSession,
     ChangeState,
     CloseSession,
     CreateSession,
     DeleteMessage,
     DeleteSession,
     EditMessage,
+    EraseConversation,
+    ExpireSession,
     ExtendSession,
     FieldChanges,
+    LinkIdentity,
+    MergeContext,
     RefreshSession,
     ResetSession,
+    ResolveConflict,
+    RestoreSession,
     SetData,
     SetMetadata,
     SetVisibility,
     ShareSession,
     TrimHistory,
     UnblockSession,
+    UnlinkIdentity,
     UpdateSession,
 )
 from contracts.envelope import EventEnvelope, InputEnvelope
@@ -40,23 +48,33 @@ from contracts.errors import InvalidInput
 from contracts.events import (
     AnyEvent,
     CloseReason,
+    ConflictOpened,
+    ConflictResolved,
+    ContextMerged,
+    ConversationErased,
     DataSet,
+    ExpiryStepTaken,
     FenceRaised,
     HistoryTrimmed,
+    IdentityLinked,
+    IdentityUnlinked,
     MessageAppended,
     MessageDeleted,
     MessageEdited,
     MetadataSet,
     ProfileChanged,
     ReactionChanged,
+    SessionArchived,
     SessionBlocked,
     SessionClosed,
     SessionDeleted,
+    SessionRestored,
     SessionStarted,
     SessionUnblocked,
     StartReason,
     StateChanged,
 )
+from contracts.expiry import ArchiveRef, CleanupAction
 from contracts.ids import ConversationId, InputId, MessageKey, digest_of, session_id_for
 from contracts.messages import (
     Attachment,
@@ -74,6 +92,8 @@ from contracts.messages import (
 from contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
 from contracts.schema import published
 from contracts.session import SessionStatus
+from contracts.stamps import next_stamp
+from contracts.sync import Conflict, ConflictStrategy, Entry, Resolution, SyncOperation
 
 _INPUT_SCHEMA = Draft202012Validator(published()["input.json"])
 _EVENT_SCHEMA = Draft202012Validator(published()["event.json"])
@@ -186,6 +206,48 @@ _changes = st.builds(
     expected=_json,
     absent=st.lists(_text, max_size=2).map(tuple),
 )
+_stamps = st.builds(
+    next_stamp,
+    st.none(),
+    _moments,
+    st.none() | st.sampled_from(Platform),
+    _conversations,
+)
+_fields = st.builds(
+    lambda area, keys: "/".join(("", area, *(key.replace("~", "~0").replace("/", "~1") for key in keys))),
+    st.sampled_from(["data", "metadata"]),
+    st.lists(_ids, min_size=1, max_size=3),
+)
+_entries = st.builds(
+    Entry,
+    field=_fields,
+    value=_leaves | st.just({}) | st.lists(_json, max_size=2),
+    removed=st.booleans(),
+    stamp=_stamps,
+    base=st.none() | _stamps,
+)
+_several = st.lists(_entries, max_size=2).map(tuple)
+_by_field = st.dictionaries(_fields, _stamps, max_size=2)
+_archives = st.builds(
+    ArchiveRef,
+    url=_names,
+    digest=st.sampled_from(["0" * 64, "9f" * 32]),
+    sequence=_counts,
+    messages=st.integers(0, 2**63 - 1),
+    at=_moments,
+)
+_steps: dict[str, st.SearchStrategy[Any]] = {
+    "rule_id": _ids,
+    "step": st.integers(-1, 15),
+    "action": st.sampled_from(CleanupAction),
+    "next_at": st.none() | _moments,
+}
+_conflicts = st.builds(Conflict, held=st.none() | _entries, offered=_entries, source=_sessions, opened_at=_moments)
+_resolutions = st.builds(Resolution, take_offered=st.booleans()) | st.builds(
+    Resolution,
+    strategy=st.sampled_from(sorted(set(ConflictStrategy) - {ConflictStrategy.MANUAL})),
+    priority=st.lists(st.sampled_from(Platform), max_size=3).map(tuple),
+)
 
 _commands: dict[type[Any], st.SearchStrategy[Any]] = {
     CreateSession: st.builds(
@@ -216,7 +278,45 @@ _commands: dict[type[Any], st.SearchStrategy[Any]] = {
     CloseSession: st.builds(CloseSession, reason=_reasons, **_whom),
     ChangeState: st.builds(ChangeState, status=st.sampled_from(SessionStatus), reason=_reasons, **_whom),
     UnblockSession: st.builds(UnblockSession, **_whom),
+    LinkIdentity: st.builds(LinkIdentity, identity=_ids, **_whom),
+    UnlinkIdentity: st.builds(UnlinkIdentity, identity=_ids, **_whom),
+    ResolveConflict: st.builds(
+        ResolveConflict, fields=st.lists(_fields, max_size=2).map(tuple), resolution=_resolutions, **_whom
+    ),
+    ExpireSession: st.builds(ExpireSession, seen=_counts, **_steps, **_whom),
+    ArchiveSession: st.builds(ArchiveSession, archive=_archives, **_whom),
+    RestoreSession: st.builds(
+        RestoreSession,
+        status=st.sampled_from(SessionStatus),
+        digest=st.just("0" * 64),
+        data=_json,
+        metadata=_json,
+        stamps=_by_field,
+        **_whom,
+    ),
+    EraseConversation: st.builds(EraseConversation, **_whom),
 }
+_said = st.builds(
+    SessionMessage,
+    key=_keys,
+    message_id=_ids,
+    role=st.sampled_from(Role),
+    address=_addresses,
+    author=st.none() | _names,
+    sent_at=_moments,
+    content=_spoken,
+)
+_commands[MergeContext] = st.builds(
+    MergeContext,
+    identity=_ids,
+    source=_sessions,
+    strategy=st.sampled_from(ConflictStrategy),
+    priority=st.lists(st.sampled_from(Platform), max_size=3).map(tuple),
+    operations=st.frozensets(st.sampled_from(SyncOperation)),
+    entries=_several,
+    messages=st.lists(_said, max_size=2).map(tuple),
+    **_whom,
+)
 _inbound = st.builds(
     InboundMessage,
     address=_addresses,
@@ -235,16 +335,6 @@ _inputs = st.builds(
     data=st.one_of(_inbound, *_commands.values()),
 )
 
-_said = st.builds(
-    SessionMessage,
-    key=_keys,
-    message_id=_ids,
-    role=st.sampled_from(Role),
-    address=_addresses,
-    author=st.none() | _names,
-    sent_at=_moments,
-    content=_spoken,
-)
 _told = {
     "session_id": _sessions,
     "sequence": st.integers(1, 2**63 - 1),
@@ -252,6 +342,13 @@ _told = {
     "cause": _ids.map(InputId),
     "platform": st.sampled_from(Platform),
     "actor": st.none() | _ids,
+    "identity": st.none() | _ids,
+}
+_written: dict[str, st.SearchStrategy[Any]] = {
+    "values": _json,
+    "removed": st.lists(_text, max_size=2).map(tuple),
+    "stamp": st.none() | _stamps,
+    "bases": _by_field,
 }
 _events: dict[type[Any], st.SearchStrategy[Any]] = {
     SessionStarted: st.builds(
@@ -262,14 +359,15 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
         metadata=_json,
         profile=_profiles,
         previous=st.none() | _sessions,
+        stamp=st.none() | _stamps,
         **_told,
     ),
-    MessageAppended: st.builds(MessageAppended, message=_said, **_told),
+    MessageAppended: st.builds(MessageAppended, message=_said, source=st.none() | _sessions, **_told),
     MessageEdited: st.builds(MessageEdited, target=_keys, text=_text, attachments=_attachments, **_told),
     MessageDeleted: st.builds(MessageDeleted, target=_keys, **_told),
     ReactionChanged: st.builds(ReactionChanged, target=_keys, user=_ids, reaction=_ids, removed=st.booleans(), **_told),
-    DataSet: st.builds(DataSet, values=_json, removed=st.lists(_text, max_size=2).map(tuple), **_told),
-    MetadataSet: st.builds(MetadataSet, values=_json, removed=st.lists(_text, max_size=2).map(tuple), **_told),
+    DataSet: st.builds(DataSet, **_written, **_told),
+    MetadataSet: st.builds(MetadataSet, **_written, **_told),
     StateChanged: st.builds(
         StateChanged,
         previous=st.sampled_from(SessionStatus),
@@ -284,6 +382,30 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
     FenceRaised: st.builds(FenceRaised, fence=_counts, **_told),
     SessionBlocked: st.builds(SessionBlocked, code=_ids, **_told),
     SessionUnblocked: st.builds(SessionUnblocked, **_told),
+    IdentityLinked: st.builds(IdentityLinked, linked=_ids, **_told),
+    IdentityUnlinked: st.builds(IdentityUnlinked, unlinked=_ids, **_told),
+    ContextMerged: st.builds(
+        ContextMerged,
+        source=_sessions,
+        strategy=st.sampled_from(ConflictStrategy),
+        applied=_several,
+        kept=_several,
+        **_told,
+    ),
+    ConflictOpened: st.builds(ConflictOpened, conflicts=st.lists(_conflicts, max_size=2).map(tuple), **_told),
+    ConflictResolved: st.builds(ConflictResolved, entries=_several, **_told),
+    ExpiryStepTaken: st.builds(ExpiryStepTaken, earlier=st.none() | _sessions, **_steps, **_told),
+    SessionArchived: st.builds(SessionArchived, archive=_archives, archived=_sessions, **_told),
+    SessionRestored: st.builds(
+        SessionRestored,
+        restored=_sessions,
+        status=st.sampled_from(SessionStatus),
+        data=_json,
+        metadata=_json,
+        stamps=_by_field,
+        **_told,
+    ),
+    ConversationErased: st.builds(ConversationErased, **_told),
 }
 
 

@@ -14,12 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from contracts.events import AnyEvent
 from contracts.history import SessionFilter
-from contracts.ids import InputId, Partition
+from contracts.ids import InputId, Partition, session_id_for
 from contracts.members import Member, WorkerId
 from contracts.parked import ParkedStatus
 from contracts.profile import Profile
 from contracts.records import Record, RecordKind
 from contracts.session import SessionStatus
+from contracts.sync import Conflict
 from storage.factory import open_store
 from storage.port import Store
 from tests.builders import (
@@ -34,6 +35,7 @@ from tests.builders import (
     appended,
     edited,
 )
+from tests.contract.store_shared_suite import a_conflict
 
 NAMES = ("one", "two")
 
@@ -55,6 +57,11 @@ owners = st.sampled_from(["ann", "Ann"])
 tags = st.lists(st.sampled_from(["x", "$x.y"]), max_size=2).map(tuple)
 profiles = st.builds(Profile, owner=st.none() | owners, tags=tags)
 record_keys = st.sampled_from(["k", "K", "$k.😀"])
+deadline_batches = st.lists(
+    st.tuples(record_keys, conversations, st.integers(0, 3), st.none() | st.integers(0, 2)),
+    max_size=3,
+    unique_by=lambda record: record[0],
+)
 workers = st.sampled_from(["w", "W", "$w"])
 
 HOUR = 3600.0
@@ -105,6 +112,26 @@ class StoresAgree(RuleBasedStateMachine):
         self.same(outcome)
 
     @rule(
+        batch=st.lists(
+            st.tuples(conversations, versions, st.lists(st.sampled_from("fgh"), max_size=2, unique=True), targets),
+            max_size=3,
+            unique_by=lambda c: c[:2],
+        )
+    )
+    def replace_commits(self, batch: list[tuple[str, int, list[str], list[str]]]) -> None:
+        commits = [
+            a_commit(
+                self.ids[name],
+                version,
+                # Of its own: others may hold what another version has.
+                inputs=[f"{one}-{version}" for one in inputs],
+                events=[edited(self.ids[name], version, target, "replaced") for target in amended],
+            )
+            for name, version, inputs, amended in batch
+        ]
+        self.same(lambda store: store.replace_commits(commits))
+
+    @rule(
         name=conversations,
         generation=st.integers(1, 3),
         version=versions,
@@ -112,6 +139,8 @@ class StoresAgree(RuleBasedStateMachine):
         status=st.sampled_from(SessionStatus),
         data=json_values,
         profile=profiles,
+        identity=st.none() | owners,
+        conflicts=st.sampled_from([(), (a_conflict(),)]),
     )
     def save_head(
         self,
@@ -123,6 +152,8 @@ class StoresAgree(RuleBasedStateMachine):
         status: SessionStatus,
         data: dict[str, Any],
         profile: Profile,
+        identity: str | None,
+        conflicts: tuple[Conflict, ...],
     ) -> None:
         head = a_head(
             self.ids[name],
@@ -132,7 +163,9 @@ class StoresAgree(RuleBasedStateMachine):
             status=status,
             data=data,
             address=self.address,
-        ).model_copy(update={"profile": profile, "message_count": version})
+        ).model_copy(
+            update={"profile": profile, "message_count": version, "identity": identity, "conflicts": conflicts}
+        )
         self.same(lambda store: store.save_heads([head]))
 
     @rule(
@@ -155,15 +188,27 @@ class StoresAgree(RuleBasedStateMachine):
     def set_parked_status(self, name: str, status: ParkedStatus) -> None:
         self.same(lambda store: store.set_parked_status(self.parked(name).parked_id, status))
 
+    @rule(name=st.sampled_from("pqr"))
+    def delete_parked(self, name: str) -> None:
+        self.same(lambda store: store.delete_parked(self.parked(name).parked_id))
+
     @rule(name=conversations, first=versions, last=st.none() | versions, limit=st.integers(1, 5), newest=st.booleans())
     def read_log(self, name: str, first: int, last: int | None, limit: int, newest: bool) -> None:
         self.same(lambda store: store.read_log(self.ids[name], first=first, last=last, limit=limit, newest=newest))
 
     @rule(
-        limit=st.integers(1, 3), status=st.none() | st.sampled_from(SessionStatus), owner=st.none() | owners, tags=tags
+        limit=st.integers(1, 3),
+        where=st.builds(
+            SessionFilter,
+            status=st.none() | st.sampled_from(SessionStatus),
+            owner=st.none() | owners,
+            tags=tags,
+            identity=st.none() | owners,
+            conflicts=st.none() | st.booleans(),
+        ),
     )
-    def list_sessions(self, limit: int, status: SessionStatus | None, owner: str | None, tags: tuple[str, ...]) -> None:
-        where = SessionFilter(chat=self.example, status=status, owner=owner, tags=tags)
+    def list_sessions(self, limit: int, where: SessionFilter) -> None:
+        where = where.model_copy(update={"chat": self.example})
 
         async def pages(store: Store) -> list[Any]:
             first = await store.list_sessions(where, limit=limit)
@@ -183,6 +228,34 @@ class StoresAgree(RuleBasedStateMachine):
             data=data,
         )
         self.same(lambda store: store.put_record(record, replace=replace))
+
+    def deadlines(self, batch: list[tuple[str, str, int, int | None]]) -> list[Record]:
+        return [
+            Record(
+                kind=RecordKind.DEADLINE,
+                key=f"{key}-{self.example}",
+                group=self.ids[group],
+                created_at=a_moment(revision),
+                data={},
+                revision=revision,
+                due_at=None if due is None else a_moment(due),
+            )
+            for key, group, revision, due in batch
+        ]
+
+    @rule(batch=deadline_batches)
+    def put_records(self, batch: list[tuple[str, str, int, int | None]]) -> None:
+        self.same(lambda store: store.put_records(self.deadlines(batch)))
+
+    @rule(batch=deadline_batches)
+    def drop_records(self, batch: list[tuple[str, str, int, int | None]]) -> None:
+        self.same(lambda store: store.drop_records(self.deadlines(batch)))
+
+    @rule(groups=st.lists(conversations, max_size=2), before=st.integers(-1, 3), limit=st.integers(1, 4))
+    def due_records(self, groups: list[str], before: int, limit: int) -> None:
+        wanted = [self.ids[group] for group in groups]
+        due = a_moment(before)
+        self.same(lambda store: store.due_records(RecordKind.DEADLINE, due, groups=wanted, limit=limit))
 
     @rule(group=conversations, limit=st.integers(1, 2))
     def list_records(self, group: str, limit: int) -> None:
@@ -244,7 +317,12 @@ class StoresAgree(RuleBasedStateMachine):
     def answers_are_alike(self) -> None:
         one = self.ids["one"]
         self.same(lambda store: store.load(list(self.ids.values())))
-        self.same(lambda store: store.commits_of_inputs(one, [InputId(name) for name in "abcde"]))
+        self.same(lambda store: store.heads([session_id_for(key, n) for key in self.ids.values() for n in range(1, 4)]))
+        self.same(
+            lambda store: store.due_records(RecordKind.DEADLINE, a_moment(9), groups=[*self.ids.values()], limit=9)
+        )
+        names = [*"abcde", *(f"{name}-{version}" for name in "fgh" for version in range(1, 5))]
+        self.same(lambda store: store.commits_of_inputs(one, [InputId(name) for name in names]))
         self.same(lambda store: store.commits_amending(one, [a_key("m"), a_key("n")]))
         self.same(lambda store: store.parked(self.parked("p").parked_id))
 

@@ -1,0 +1,98 @@
+"""Events: what happened to a session. Past tense; never changed once committed."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from contracts.base import Announced, Timestamp
+from contracts.events.endings import (
+    ConversationErased,
+    ExpiryStepTaken,
+    SessionArchived,
+    SessionRestored,
+)
+from contracts.events.lives import (
+    CloseReason,
+    FenceRaised,
+    HistoryTrimmed,
+    ProfileChanged,
+    SessionBlocked,
+    SessionClosed,
+    SessionDeleted,
+    SessionStarted,
+    SessionUnblocked,
+    StartReason,
+    StateChanged,
+)
+from contracts.events.messages import (
+    Amendment,
+    MessageAppended,
+    MessageDeleted,
+    MessageEdited,
+    ReactionChanged,
+)
+from contracts.events.sharing import (
+    ConflictOpened,
+    ConflictResolved,
+    ContextMerged,
+    DataSet,
+    IdentityLinked,
+    IdentityUnlinked,
+    MetadataSet,
+)
+from contracts.ids import ConversationIdField, InputId, MessageKey
+
+__all__ = [
+    "AnyEvent", "Commit", "Event",
+    "StartReason", "CloseReason",
+    "SessionStarted", "StateChanged", "SessionClosed", "ProfileChanged", "HistoryTrimmed",
+    "SessionDeleted", "FenceRaised", "SessionBlocked", "SessionUnblocked",
+    "MessageAppended", "MessageEdited", "MessageDeleted", "ReactionChanged", "Amendment",
+    "DataSet", "MetadataSet",
+    "IdentityLinked", "IdentityUnlinked", "ContextMerged", "ConflictOpened", "ConflictResolved",
+    "ExpiryStepTaken", "SessionArchived", "SessionRestored", "ConversationErased",
+]  # fmt: skip
+
+AnyEvent = (
+    SessionStarted
+    | MessageAppended
+    | MessageEdited
+    | MessageDeleted
+    | ReactionChanged
+    | DataSet
+    | MetadataSet
+    | StateChanged
+    | SessionClosed
+    | ProfileChanged
+    | HistoryTrimmed
+    | SessionDeleted
+    | FenceRaised
+    | IdentityLinked
+    | IdentityUnlinked
+    | ContextMerged
+    | ConflictOpened
+    | ConflictResolved
+    | ExpiryStepTaken
+    | SessionArchived
+    | SessionRestored
+    | ConversationErased
+    | SessionBlocked
+    | SessionUnblocked
+)
+Event = Annotated[AnyEvent, Field(discriminator="kind")]
+
+
+class Commit(Announced):
+    """One atomic append to a conversation's log: the events that a batch of inputs caused."""
+
+    conversation_id: ConversationIdField
+    version: int = Field(ge=1, description="Counts the conversation's commits from 1, without gaps.")
+    epoch: int = Field(default=0, ge=0, description="The partition epoch of the worker that wrote it.")
+    at: Timestamp
+    inputs: tuple[InputId, ...] = Field(description="The inputs applied by it; never in two commits.")
+    events: tuple[Event, ...]
+
+    @property
+    def targets(self) -> frozenset[MessageKey]:
+        """The messages that this commit amends."""
+        return frozenset(event.target for event in self.events if isinstance(event, Amendment))

@@ -1,0 +1,36 @@
+"""What every event tells."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from contracts.address import Platform
+from contracts.base import Announced, Id, Timestamp
+from contracts.ids import InputId, SessionIdField
+
+
+class SessionEvent(Announced):
+    """What every event tells."""
+
+    topic: ClassVar[str]
+    """The middle word of the routing key."""
+
+    session_id: SessionIdField
+    sequence: int = Field(ge=1, description="Counts the session's events from 1, without gaps.")
+    at: Timestamp = Field(description="When it was decided, by the worker's clock.")
+    cause: InputId = Field(description="The input that caused it.")
+    actor: Id | None = Field(default=None, description="The user on whose behalf a command was given.")
+    platform: Platform | None = Field(
+        default=None, description="The platform of the session's last message, if it had one."
+    )
+    identity: Id | None = Field(default=None, description="The person whose linked sessions this is one of.")
+
+    @property
+    def event_id(self) -> str:
+        """The event's id, the same at each announcement: `<session_id>/<sequence>`."""
+        return f"{self.session_id}/{self.sequence}"
+
+    @property
+    def routing_key(self) -> str:
+        """The topic that it is announced on: `session.<what>.<platform>`."""
+        return f"session.{self.topic}.{self.platform or 'none'}"

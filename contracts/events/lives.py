@@ -1,0 +1,116 @@
+"""Events of a session's life: it begins, changes, waits, ends."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from contracts.address import Address
+from contracts.base import Id, Name
+from contracts.events.base import SessionEvent
+from contracts.ids import SessionId, SessionIdField
+from contracts.profile import Profile, no_profile
+from contracts.session import SessionStatus
+from contracts.stamps import StampField
+
+
+class StartReason(StrEnum):
+    """Why a session began."""
+
+    MESSAGE = "message"
+    """A message arrived and no session was live."""
+    CREATED = "created"
+    """A command created it."""
+    RESET = "reset"
+    """The session before it was reset."""
+
+
+class CloseReason(StrEnum):
+    """Why a session ended."""
+
+    CLOSED = "closed"
+    """A command closed it."""
+    RESET = "reset"
+    """It was reset; the conversation goes on in its next session."""
+    SUPERSEDED = "superseded"
+    """A new session was created for the same conversation."""
+
+
+class SessionStarted(SessionEvent):
+    """A session began."""
+
+    topic = "started"
+    kind: Literal["session_started"] = "session_started"
+    reason: StartReason
+    address: Address | None = None
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    profile: Profile = Field(default_factory=no_profile)
+    previous: SessionId | None = None
+    stamp: StampField | None = Field(default=None, description="When its first data and metadata were written.")
+
+
+class StateChanged(SessionEvent):
+    """The session moved to another status."""
+
+    topic = "state"
+    kind: Literal["state_changed"] = "state_changed"
+    previous: SessionStatus
+    status: SessionStatus
+    reason: Name | None = None
+
+
+class SessionClosed(SessionEvent):
+    """The session ended."""
+
+    topic = "closed"
+    kind: Literal["session_closed"] = "session_closed"
+    why: CloseReason
+    reason: Name | None = None
+
+
+class ProfileChanged(SessionEvent):
+    """The session's owner, access, lifetime or place among others changed."""
+
+    topic = "profile"
+    kind: Literal["profile_changed"] = "profile_changed"
+    profile: Profile = Field(description="As it is now.")
+
+
+class HistoryTrimmed(SessionEvent):
+    """Earlier messages are no longer shown."""
+
+    topic = "trimmed"
+    kind: Literal["history_trimmed"] = "history_trimmed"
+    before: int = Field(ge=1, description="Messages of events before this one are gone from the history.")
+
+
+class SessionDeleted(SessionEvent):
+    """This session, or an earlier one of the conversation, was deleted."""
+
+    topic = "removed"
+    kind: Literal["session_deleted"] = "session_deleted"
+    deleted: SessionIdField
+
+
+class FenceRaised(SessionEvent):
+    """A later holder of the session's lock wrote: what earlier ones still send is refused."""
+
+    topic = "fence"
+    kind: Literal["fence_raised"] = "fence_raised"
+    fence: int = Field(ge=1)
+
+
+class SessionBlocked(SessionEvent):
+    """An input failed for good, and the conversation waits for it."""
+
+    topic = "blocked"
+    kind: Literal["session_blocked"] = "session_blocked"
+    code: Id = Field(description="The error's name in snake case.")
+
+
+class SessionUnblocked(SessionEvent):
+    """The conversation goes on."""
+
+    topic = "unblocked"
+    kind: Literal["session_unblocked"] = "session_unblocked"

@@ -1,0 +1,60 @@
+"""Events of a session's history: messages, and what becomes of them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contracts.base import Id, Text
+from contracts.events.base import SessionEvent
+from contracts.ids import MessageKey, SessionId
+from contracts.messages import Attachments, Role, SessionMessage
+
+
+class MessageAppended(SessionEvent):
+    """A message entered the history.
+
+    The bot's own are announced as `reply`, those copied from a linked session as `copied`, all others as `message`.
+    """
+
+    topic = "message"
+    kind: Literal["message_appended"] = "message_appended"
+    message: SessionMessage
+    source: SessionId | None = Field(default=None, description="The linked session that it was copied from.")
+
+    @property
+    def routing_key(self) -> str:
+        what = "copied" if self.source else "reply" if self.message.role is Role.ASSISTANT else self.topic
+        return f"session.{what}.{self.platform or 'none'}"
+
+
+class MessageEdited(SessionEvent):
+    """An earlier message says something else now."""
+
+    topic = "edited"
+    kind: Literal["message_edited"] = "message_edited"
+    target: MessageKey
+    text: Text
+    attachments: Attachments = ()
+
+
+class MessageDeleted(SessionEvent):
+    """An earlier message was taken back."""
+
+    topic = "deleted"
+    kind: Literal["message_deleted"] = "message_deleted"
+    target: MessageKey
+
+
+class ReactionChanged(SessionEvent):
+    """Someone reacted to a message, or took the reaction back."""
+
+    topic = "reaction"
+    kind: Literal["reaction_changed"] = "reaction_changed"
+    target: MessageKey
+    user: Id
+    reaction: Id
+    removed: bool = False
+
+
+Amendment = MessageEdited | MessageDeleted | ReactionChanged
+"""Events that change how an earlier message reads."""

@@ -1,0 +1,206 @@
+"""What is particular to SQLite: files of an earlier version, bytes that were erased, and answers from indexes."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event
+
+from contracts.errors import StoreRejected
+from contracts.history import SessionFilter
+from contracts.ids import InputId
+from contracts.records import RecordKind
+from storage.factory import open_store
+from storage.port import Store
+from storage.sql import SqlStore
+from storage.sql.sqlite import SCHEMA_VERSION
+from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, data_set
+from tests.contract.store_due_records_suite import a_deadline
+from tests.contract.store_records_suite import a_record
+
+TO_VERSION_3: Final = """
+DROP INDEX heads_by_identity;
+DROP INDEX heads_by_conflict;
+DROP INDEX records_by_due;
+ALTER TABLE heads DROP COLUMN identity;
+ALTER TABLE heads DROP COLUMN conflicts;
+ALTER TABLE records DROP COLUMN revision;
+ALTER TABLE records DROP COLUMN due_at;
+PRAGMA user_version = 3;
+"""
+
+TRACE: Final = "Sesame-opens-4711"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def url(place: Path) -> str:
+    return f"sqlite:///{place}"
+
+
+def schema_of(place: Path) -> tuple[int, dict[str, set[tuple[str, str]]], dict[str, list[str]]]:
+    """Return the version of the tables, the columns of each with their types, and each index as words."""
+    with closing(sqlite3.connect(place)) as connection:
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {name: {row[1:3] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
+        indexes = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+        return version, columns, {name: sql.replace('"', "").split() for name, sql in indexes}
+
+
+# Files of an earlier version
+
+
+async def test_tables_of_version_3_are_brought_to_this_one(place: Path, url: str) -> None:
+    one = a_conversation()
+    commit, head, record = a_commit(one), a_head(one), a_record(data=1)
+    async with open_store(url) as store:
+        await store.append([commit])
+        await store.save_heads([head])
+        await store.put_record(record)
+    wanted = schema_of(place)
+    with closing(sqlite3.connect(place)) as connection:
+        connection.executescript(TO_VERSION_3)
+
+    async with open_store(url) as store:
+        assert await store.read_log(one, limit=1) == [commit]
+        assert (await store.list_sessions(SessionFilter(conflicts=False))).items == (head,)
+        assert (await store.list_sessions(SessionFilter(identity="ann"))).items == ()
+        assert await store.due_records(record.kind, a_moment(), limit=1) == []
+        due = record.model_copy(update={"due_at": a_moment()})
+        await store.put_records([due])
+        assert await store.due_records(record.kind, a_moment(), limit=1) == [due]
+
+    assert schema_of(place) == wanted
+    assert wanted[0] == SCHEMA_VERSION
+
+
+async def test_tables_are_brought_to_this_version_wholly_or_not(
+    place: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(url):
+        pass
+    wanted = schema_of(place)
+    with closing(sqlite3.connect(place)) as connection:
+        connection.executescript(TO_VERSION_3)
+    before = schema_of(place)
+
+    with monkeypatch.context() as broken:
+        halfway = ("ALTER TABLE heads ADD COLUMN identity VARCHAR", "ALTER TABLE nowhere ADD COLUMN identity")
+        broken.setattr("storage.sql.sqlite.MIGRATIONS", {3: halfway})
+        with pytest.raises(StoreRejected, match="nowhere"):
+            await open_store(url).start()
+        assert schema_of(place) == before
+
+    async with open_store(url):
+        pass
+    assert schema_of(place) == wanted
+
+
+# Erasing
+
+
+async def test_nothing_of_what_was_erased_is_left_in_the_files(tmp_path: Path, url: str) -> None:
+    one = a_conversation()
+    head = a_head(one, data={"secret": TRACE})
+    commits = [
+        a_commit(one, n, inputs=[f"{TRACE}-{n}"], events=[data_set(one, n, {"text": TRACE * 50})]) for n in range(1, 40)
+    ]
+    record = a_record(TRACE, kind=RecordKind.CONTACT, data=TRACE)
+    parked = a_parked(TRACE, reason=TRACE, body=TRACE.encode() * 10_000)
+    async with open_store(url) as store:
+        for commit in commits:
+            await store.append([commit])
+        await store.save_heads([head])
+        await store.put_record(record)
+        await store.park(parked)
+        assert TRACE.encode() in bytes_of(tmp_path)
+
+        await store.save_heads([a_head(one, version=2)])
+        await store.delete_record(record.kind, record.key)
+        await store.delete_parked(parked.parked_id)
+        await store.replace_commits([a_commit(one, commit.version) for commit in commits])
+
+        assert TRACE.encode() not in bytes_of(tmp_path)
+        assert await store.commits_of_inputs(one, [InputId("input-7")]) == {"input-7": a_commit(one, 7)}
+    assert TRACE.encode() not in bytes_of(tmp_path)
+
+
+async def test_readers_of_other_processes_do_not_make_erasing_fail(
+    place: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL"))
+    one = a_conversation()
+    async with open_store(url) as store:
+        await store.append([a_commit(one)])
+        with closing(sqlite3.connect(place, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM commits").fetchall()
+
+            await store.replace_commits([a_commit(one, inputs=["new"])])
+
+            assert await store.commits_of_inputs(one, [InputId("new")]) == {"new": a_commit(one, inputs=["new"])}
+
+
+def bytes_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+# Answers from indexes
+
+
+@contextmanager
+def plans(store: Store, place: Path) -> Iterator[list[str]]:
+    """Give a list that gets the query plan of each statement that the store executes, the first of many alike."""
+    found: list[str] = []
+
+    def explain(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if not statement.startswith(("INSERT", "PRAGMA", "BEGIN")):
+            with closing(sqlite3.connect(place)) as other:
+                plan = other.execute(f"EXPLAIN QUERY PLAN {statement}", parameters[0] if many else parameters)
+                found.append("; ".join(row[3] for row in plan))
+
+    assert isinstance(store, SqlStore)
+    engine = store._opened().sync_engine
+    event.listen(engine, "before_cursor_execute", explain)
+    yield found
+    event.remove(engine, "before_cursor_execute", explain)
+
+
+async def test_lists_walk_along_an_index(place: Path, url: str) -> None:
+    async with open_store(url) as store:
+        with plans(store, place) as found:
+            await store.due_records(RecordKind.DEADLINE, NOON, limit=10)
+            await store.due_records(RecordKind.DEADLINE, NOON, groups=[str(n) for n in range(64)], limit=10)
+            await store.list_sessions(SessionFilter(identity="ann"))
+            await store.list_sessions(SessionFilter(conflicts=True))
+
+    assert ["TEMP B-TREE" in plan for plan in found] == [False] * 4
+    for plan, index in zip(found, ("records_by_due",) * 2 + ("heads_by_identity", "heads_by_conflict"), strict=True):
+        assert f"USING INDEX {index}" in plan
+
+
+async def test_writing_in_bulk_finds_rows_by_their_keys(place: Path, url: str) -> None:
+    records = [a_deadline("k"), a_deadline("l"), a_record("k")]
+    conversations = [a_conversation() for _ in range(3)]
+    commits = [a_commit(one, version) for one in conversations for version in (1, 2)]
+    async with open_store(url) as store:
+        await store.put_records(records)
+        for commit in commits:
+            await store.append([commit])
+        await store.save_heads([a_head(one) for one in conversations])
+        with plans(store, place) as found:
+            await store.put_records(records)
+            await store.drop_records(records)
+            await store.heads([a_head(one).session_id for one in conversations])
+            await store.replace_commits(commits)
+
+    assert len(found) == 9
+    assert [plan for plan in found if "SCAN" in plan] == []
