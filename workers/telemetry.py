@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from contracts import telemetry
 
+_LATENESS_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
 _TURN_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
@@ -21,6 +22,15 @@ class WorkerMetrics:
         self.round_turns = Histogram(
             telemetry.ROUND_TURNS.name, telemetry.ROUND_TURNS.help, registry=registry, buckets=_TURN_BUCKETS
         )
+        self.expiry_commands = _counter(telemetry.EXPIRY_COMMANDS, registry)
+        self.expiry_failures = _counter(telemetry.EXPIRY_FAILURES, registry)
+        self.expiry_lateness = Histogram(
+            telemetry.EXPIRY_LATENESS.name,
+            telemetry.EXPIRY_LATENESS.help,
+            registry=registry,
+            buckets=_LATENESS_BUCKETS,
+        )
+        self.notifications = _counter(telemetry.NOTIFICATIONS, registry)
         self.live_actors = Gauge(telemetry.LIVE_ACTORS.name, telemetry.LIVE_ACTORS.help, registry=registry)
 
 

@@ -69,7 +69,8 @@ def test_a_refusal_is_raised_as_what_it_was() -> None:
 
 def _enum_members() -> Iterator[tuple[str, ast.stmt | None]]:
     """Yield each enum member in the contracts' source, and the statement after it."""
-    for file in resources.files("contracts").iterdir():
+    contracts = resources.files("contracts")
+    for file in (*contracts.iterdir(), *(contracts / "events").iterdir()):
         if file.name.endswith(".py"):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):
                 if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Enum") for base in node.bases):

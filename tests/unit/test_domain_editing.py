@@ -12,9 +12,9 @@ from contracts.profile import Permission, Profile, ProfileChanges, SessionType, 
 from tests.conversations import NOW
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh
 from workers.domain.access import Right, right_of
+from workers.domain.checks.limits import MAX_SHARES
+from workers.domain.commands.editing import changed_fields, changed_profile, shared_profile
 from workers.domain.decide import decide
-from workers.domain.editing import changed_fields, changed_profile, shared_profile
-from workers.domain.limits import MAX_SHARES
 
 CURRENT: dict[str, JsonValue] = {"a": 1, "b": {"deep": [1, 2]}, "none": None}
 Fields = tuple[dict[str, JsonValue], tuple[str, ...]]

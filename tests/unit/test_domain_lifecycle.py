@@ -24,7 +24,7 @@ from contracts.commands import (
     UpdateSession,
 )
 from contracts.errors import EditConflict, LockLost, SessionNotCurrent, SessionNotFound, TransitionForbidden
-from contracts.events import Commit, FenceRaised, HistoryTrimmed, MessageAppended, SessionDeleted
+from contracts.events import FenceRaised, HistoryTrimmed, MessageAppended, SessionDeleted
 from contracts.ids import session_id_for
 from contracts.messages import message_key_for
 from contracts.profile import ProfileChanges, Visibility
@@ -32,7 +32,7 @@ from contracts.session import SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, kinds, said
 from workers.domain.decide import decide
-from workers.domain.evolve import deleted
+from workers.domain.endings import earlier_sessions, followed
 
 FULL = after(LIVE, UpdateSession(data=FieldChanges(values={"d": 1}), metadata=FieldChanges(values={"m": 1})))
 SECOND = after(FULL, ResetSession())
@@ -62,13 +62,12 @@ def test_deleting_an_earlier_session_leaves_the_current_one_as_it_is() -> None:
 
 
 def test_an_earlier_sessions_head_becomes_that_of_a_deleted_one() -> None:
-    events = decide(SECOND, fresh(DeleteSession(session_id=FULL.session_id)), NOW)
-    commit = Commit(conversation_id=CONVERSATION, version=SECOND.version + 1, epoch=7, at=NOW, inputs=(), events=events)
-    head = deleted(FULL, commit)
+    (event,) = decide(SECOND, fresh(DeleteSession(session_id=FULL.session_id)), NOW)
+    assert earlier_sessions(event) == (FULL.session_id,)
+    head = followed(FULL, event)
     assert (head.session_id, head.status) == (FULL.session_id, SessionStatus.DELETED)
-    assert (head.data, head.metadata) == ({}, {})
-    assert (head.version, head.epoch) == (commit.version, 7)
-    assert deleted(head, commit) == head
+    assert (head.data, head.metadata, head.stamps) == ({}, {}, {})
+    assert followed(head, event) == head
 
 
 @pytest.mark.parametrize("generation", [3, 999_999_999])

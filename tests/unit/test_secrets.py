@@ -7,15 +7,29 @@ import structlog
 
 from agentbus.logs import configure_logs
 from agentbus.settings import LogFormat, LogSettings, load_settings
-from contracts.commands import CreateSession, SetData, SetMetadata
-from contracts.events import AnyEvent, DataSet, MetadataSet, SessionStarted
+from contracts.address import Platform
+from contracts.commands import (
+    ArchiveSession,
+    CloseSession,
+    CreateSession,
+    ResolveConflict,
+    RestoreSession,
+    SetData,
+    SetMetadata,
+)
+from contracts.events import AnyEvent, DataSet, MetadataSet, SessionRestored, SessionStarted
+from contracts.expiry import ArchiveRef
 from contracts.secrets import SECRET_KEYS, without_secrets
-from contracts.session import SessionState
+from contracts.session import SessionState, SessionStatus
+from contracts.sync import ConflictStrategy, Resolution
 from tests.conversations import NOW, message
-from tests.unit.test_domain_decide import EMPTY, LIVE, fresh
+from tests.linked import after as after_events
+from tests.linked import entry, events_of, linked, merge, stamp
+from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh
 from workers.domain.announcing import announced
 from workers.domain.decide import decide
 from workers.domain.evolve import evolve
+from workers.domain.sync.fields import written
 
 
 def only(state: SessionState, command: CreateSession | SetData | SetMetadata) -> AnyEvent:
@@ -53,6 +67,55 @@ def test_what_is_announced_has_no_secrets_and_what_is_kept_has() -> None:
     assert (shown.data, shown.metadata) == ({"step": 1}, {"step": 1})
     assert shown.event_id == started.event_id
     assert evolve(LIVE, data).data == LIVE.data | secret
+
+
+def test_an_object_that_held_only_a_secret_is_not_announced_as_an_empty_one() -> None:
+    """It would be news: whoever is linked would take the empty object for the value."""
+    values = {"auth": {"deep": {"token": "x"}}, "empty": {}, "name": {"first": "Ann", "secret": "x"}}
+    event = only(LIVE, SetData(values=values))
+    shown = announced(event, SECRET_KEYS)
+    assert isinstance(shown, DataSet)
+    assert shown.values == {"empty": {}, "name": {"first": "Ann"}}
+
+
+def test_what_a_secret_replaced_is_not_announced_as_removed() -> None:
+    state = after(LIVE, SetData(values={"auth": {"token": "x", "user": "ann"}}))
+    event = only(state, SetData(values={"auth": {"token": "y", "user": "ann"}}))
+    shown = announced(event, SECRET_KEYS)
+    assert isinstance(shown, DataSet)
+    assert shown.bases.keys() == {"/data/auth/user"}
+    assert [(one.field, one.removed) for one in written(shown)] == [("/data/auth/user", False)]
+
+
+def test_what_linked_sessions_bring_in_is_announced_without_secrets() -> None:
+    state = linked("web", {"token": "mine", "city": "Oslo"})
+    offered = (
+        entry("/data/token", "theirs", stamp(5)),
+        entry("/data/city", "Rome", stamp(5)),
+        entry("/data/list", [{"password": "x", "name": "kept"}], stamp(5)),
+    )
+    (merged,) = events_of(state, merge(*offered))
+    brought, opened = events_of(state, merge(*offered, strategy=ConflictStrategy.MANUAL))
+    conflicted = after_events(state, [brought, opened])
+    (resolved,) = events_of(conflicted, ResolveConflict(resolution=Resolution(take_offered=True)))
+    priority = merge(*offered, strategy=ConflictStrategy.SOURCE_PRIORITY, priority=(Platform.WEB,))
+    (kept,) = events_of(state, priority)
+    for event in (merged, brought, opened, resolved, kept):
+        wire = announced(event, SECRET_KEYS).model_dump_json()
+        assert not any(secret in wire for secret in ("mine", "theirs", '"x"')), event.kind
+        assert "Rome" in wire or "Oslo" in wire or "kept" in wire, event.kind
+    assert conflicted.data["list"] == [{"password": "x", "name": "kept"}]
+
+
+def test_a_restored_session_is_announced_without_secrets() -> None:
+    state = after(linked("web", {"token": "x", "city": "Oslo"}), CloseSession())
+    ref = ArchiveRef(url="memory://a", digest="0" * 64, sequence=state.sequence, messages=0, at=NOW)
+    archived = after(state, ArchiveSession(archive=ref))
+    command = RestoreSession(status=SessionStatus.ACTIVE, digest="0" * 64, data=state.data, stamps=state.stamps)
+    (event,) = events_of(archived, command)
+    shown = announced(event, SECRET_KEYS)
+    assert isinstance(shown, SessionRestored)
+    assert (shown.data, shown.stamps) == ({"city": "Oslo"}, state.stamps)
 
 
 def test_a_message_is_announced_as_it_is() -> None:

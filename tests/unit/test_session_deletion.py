@@ -1,5 +1,8 @@
 """Deleting an earlier session through a worker: its head changes with a commit that belongs to another one."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pytest
 
 from agentbus.client import AgentBus
@@ -32,7 +35,12 @@ async def head_of(store: FaultyStore, session: SessionId) -> SessionState:
     return head
 
 
-async def append_unseen(store: FaultyStore, conversation: ConversationId, given: Input) -> Commit:
+async def append_unseen(
+    store: FaultyStore,
+    conversation: ConversationId,
+    given: Input,
+    earlier: Mapping[SessionId, SessionState] = MappingProxyType({}),
+) -> Commit:
     """Append what a worker would that dies right after: the heads stay behind the log."""
     state = (await store.load([conversation]))[conversation].head
     assert state is not None
@@ -42,7 +50,7 @@ async def append_unseen(store: FaultyStore, conversation: ConversationId, given:
         epoch=state.epoch,
         at=NOW,
         inputs=(given.id,),
-        events=decide(state, given, NOW),
+        events=decide(state, given, NOW, (), earlier),
     )
     assert await store.append([commit]) == [None]
     return commit

@@ -7,6 +7,7 @@ import pytest
 from agentbus.settings import CONCERNS, ENV_PREFIX, LogFormat, load_settings, settings_table
 from contracts.address import Scope
 from contracts.errors import ConfigurationError
+from contracts.expiry import ResetPolicy
 from contracts.topology import Topology
 
 NAMES = [name for concern in CONCERNS for name in concern.model_fields]
@@ -70,6 +71,41 @@ def test_a_wrong_value_is_told_by_its_variable(name: str, value: str, monkeypatc
 def test_all_wrong_values_of_a_concern_are_told_at_once() -> None:
     with pytest.raises(ConfigurationError, match=r"AGENTBUS_PARTITIONS: .*; AGENTBUS_HEARTBEAT: "):
         load_settings(partitions=0, heartbeat=0)
+
+
+POLICIES = '[{"words": ["/new"], "idle_minutes": 60}, {"daily_hour": 4, "time_zone": "Europe/Berlin"}]'
+
+
+def test_reset_policies_are_a_list_in_json_and_none_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().session.reset_policies == ()
+    expected = (ResetPolicy(words=("/new",), idle_minutes=60), ResetPolicy(daily_hour=4, time_zone="Europe/Berlin"))
+    assert load_settings(reset_policies=POLICIES).session.reset_policies == expected
+    assert load_settings(reset_policies=expected).session.reset_policies == expected
+    monkeypatch.setenv("AGENTBUS_RESET_POLICIES", POLICIES)
+    assert load_settings().session.reset_policies == expected
+    monkeypatch.setenv("AGENTBUS_RESET_POLICIES", "")
+    assert load_settings().session.reset_policies == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("4", "AGENTBUS_RESET_POLICIES: Input should be a valid tuple"),
+        ("[{", "AGENTBUS_RESET_POLICIES: .*not JSON: .*line 1 column 3"),
+        ("daily", "AGENTBUS_RESET_POLICIES: .*line 1 column 1"),
+        ('[{}, {"daily_hour": 24}]', "AGENTBUS_RESET_POLICIES: 1.daily_hour: .*less than or equal to 23"),
+        ('[{"time_zone": "Mars/Olympus"}]', "AGENTBUS_RESET_POLICIES: 0.time_zone: .*no time zone 'Mars/Olympus'"),
+        ('[{"time_zone": "../etc/passwd"}]', "AGENTBUS_RESET_POLICIES: 0.time_zone: .*no time zone"),
+        ('[{"idle_minutes": 0}]', "AGENTBUS_RESET_POLICIES: 0.idle_minutes: .*greater than 0"),
+        ('[{"idle": 5}]', "AGENTBUS_RESET_POLICIES: 0.idle: Extra inputs"),
+    ],
+)
+def test_a_wrong_reset_policy_is_told_by_its_place(value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load_settings(reset_policies=value)
+    monkeypatch.setenv("AGENTBUS_RESET_POLICIES", value)
+    with pytest.raises(ConfigurationError, match=told):
+        load_settings()
 
 
 def test_an_unknown_setting_is_refused() -> None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from tenacity import wait_none
 
-import agentbus.subscription
-from agentbus.subscription import HANDLER_ATTEMPTS, EventHandler, Subscription
+import workers.reactive.handling
+from agentbus.subscription import Subscription
 from contracts.clock import SystemClock
 from contracts.envelope import EventEnvelope
 from contracts.errors import Unroutable
@@ -17,6 +17,7 @@ from contracts.topology import Topology
 from tests.builders import a_conversation, appended
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
+from workers.reactive.handling import HANDLER_ATTEMPTS, EventHandler
 from workers.session.parking import read_parked
 
 PATIENCE = 10
@@ -26,7 +27,7 @@ QUEUE = "agentbus.subscription.archive"
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agentbus.subscription, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(workers.reactive.handling, "wait_random_exponential", lambda **_: wait_none())
 
 
 @pytest.fixture

@@ -130,6 +130,13 @@ class Bus(ABC):
         """
 
     @abstractmethod
+    async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
+        """Declare the queue of the durable subscription `name`, for those who consume it by other means; idempotent.
+
+        Raises Unroutable if the topology is not declared, TopologyMismatch as `declare` does.
+        """
+
+    @abstractmethod
     async def depth(self, queue: str) -> QueueDepth:
         """Return how full a queue is. Raises Unroutable if there is no such queue."""
 

@@ -6,11 +6,19 @@ from typing import Final
 from contracts.commands import (
     AnyCommand,
     ApplyDeadlines,
+    ArchiveSession,
     CreateSession,
     DeleteSession,
+    EraseConversation,
+    ExpireSession,
+    LinkIdentity,
+    MergeContext,
+    ResolveConflict,
+    RestoreSession,
     SetVisibility,
     ShareSession,
     UnblockSession,
+    UnlinkIdentity,
 )
 from contracts.errors import AccessDenied
 from contracts.ids import SessionId
@@ -19,6 +27,25 @@ from contracts.session import SessionState, SessionStatus
 
 DENIED: Final = "no such session, or no access to it"
 """The same words for both, so that a refusal does not tell whether the session exists."""
+
+_FOR_OWNERS: Final = (
+    ApplyDeadlines,
+    ArchiveSession,
+    CreateSession,
+    DeleteSession,
+    EraseConversation,
+    ExpireSession,
+    LinkIdentity,
+    MergeContext,
+    ResolveConflict,
+    RestoreSession,
+    SetVisibility,
+    ShareSession,
+    UnblockSession,
+    UnlinkIdentity,
+)
+_ABOUT_ONE_SESSION: Final = (ArchiveSession, DeleteSession, ExpireSession, RestoreSession)
+"""What may be done to an earlier session, and to that one alone."""
 
 
 class Right(IntEnum):
@@ -58,7 +85,7 @@ def check_access(state: SessionState, command: AnyCommand) -> None:
         if not state.is_live:
             return
     # Whose an earlier session was is not known here: those who ask are checked against its head, and ask for nobody.
-    earlier = isinstance(command, DeleteSession) and command.session_id not in (None, _current(state))
+    earlier = isinstance(command, _ABOUT_ONE_SESSION) and command.session_id not in (None, _current(state))
     missing = earlier or not state.generation or state.status is SessionStatus.DELETED
     if missing or not may(state, command.actor, _needed(command)):
         raise AccessDenied(DENIED)
@@ -69,8 +96,4 @@ def _current(state: SessionState) -> SessionId | None:
 
 
 def _needed(command: AnyCommand) -> Right:
-    match command:
-        case CreateSession() | DeleteSession() | ShareSession() | SetVisibility() | UnblockSession() | ApplyDeadlines():
-            return Right.OWN
-        case _:
-            return Right.WRITE
+    return Right.OWN if isinstance(command, _FOR_OWNERS) else Right.WRITE

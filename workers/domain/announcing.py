@@ -1,20 +1,75 @@
 """What of an event others get to see."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from contracts.events import AnyEvent, DataSet, MetadataSet, SessionStarted
+from contracts.events import (
+    AnyEvent,
+    ConflictOpened,
+    ConflictResolved,
+    ContextMerged,
+    DataSet,
+    MetadataSet,
+    SessionRestored,
+    SessionStarted,
+)
 from contracts.secrets import without_secrets
+from contracts.sync import Conflict, Entry
+from workers.domain.sync.fields import keys_of
 
 
 def announced(event: AnyEvent, secret_keys: Collection[str]) -> AnyEvent:
     """Return `event` as it is announced: values whose key is a secret's are in the log alone."""
     match event:
         case DataSet() | MetadataSet():
-            return event.model_copy(update={"values": without_secrets(event.values, secret_keys)})
-        case SessionStarted() if event.data or event.metadata:
-            cleaned = {
-                "data": without_secrets(event.data, secret_keys),
-                "metadata": without_secrets(event.metadata, secret_keys),
-            }
+            bases = {field: stamp for field, stamp in event.bases.items() if not _is_secret(field, secret_keys)}
+            return event.model_copy(update={"values": _shown(event.values, secret_keys), "bases": bases})
+        case SessionStarted() | SessionRestored() if event.data or event.metadata:
+            cleaned = {"data": _shown(event.data, secret_keys), "metadata": _shown(event.metadata, secret_keys)}
             return event.model_copy(update=cleaned)
+        case ContextMerged():
+            applied, kept = _entries(event.applied, secret_keys), _entries(event.kept, secret_keys)
+            return event.model_copy(update={"applied": applied, "kept": kept})
+        case ConflictOpened():
+            return event.model_copy(update={"conflicts": _conflicts(event.conflicts, secret_keys)})
+        case ConflictResolved():
+            return event.model_copy(update={"entries": _entries(event.entries, secret_keys)})
     return event
+
+
+def _shown(values: Mapping[str, Any], secret_keys: Collection[str]) -> dict[str, Any]:
+    """Return values without secrets, and without the objects that held nothing else: empty ones would be news."""
+    return _filled(values, without_secrets(values, secret_keys))
+
+
+def _filled(values: Mapping[str, Any], cleaned: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {key: _filled(values[key], value) if isinstance(value, dict) else value for key, value in cleaned.items()}
+    return {key: value for key, value in shown.items() if value != {} or values[key] == {}}
+
+
+def _entries(entries: Iterable[Entry], secret_keys: Collection[str]) -> tuple[Entry, ...]:
+    return tuple(_entry(entry, secret_keys) for entry in entries if not _is_secret(entry.field, secret_keys))
+
+
+def _entry(entry: Entry, secret_keys: Collection[str]) -> Entry:
+    """Return an entry whose value, if it is a list of objects, has no secrets."""
+    return entry.model_copy(update={"value": without_secrets({"": entry.value}, secret_keys)[""]})
+
+
+def _conflicts(conflicts: Iterable[Conflict], secret_keys: Collection[str]) -> tuple[Conflict, ...]:
+    return tuple(
+        one.model_copy(
+            update={
+                "held": one.held and _entry(one.held, secret_keys),
+                "offered": _entry(one.offered, secret_keys),
+            }
+        )
+        for one in conflicts
+        if not _is_secret(one.field, secret_keys)
+    )
+
+
+def _is_secret(field: str, secret_keys: Collection[str]) -> bool:
+    """Whether one of the keys that lead to a field is a secret's."""
+    keys = dict.fromkeys(keys_of(field)[1:])
+    return len(without_secrets(keys, secret_keys)) < len(keys)

@@ -42,6 +42,11 @@ def refreshed(profile: Profile, now: datetime) -> Profile:
     return profile.model_copy(update={"expires_at": _later(now, profile.lifetime)})
 
 
+def lasting(profile: Profile, now: datetime) -> Profile:
+    """Return what a reset leaves of a profile: all but its end, which comes by its lifetime anew, if it has one."""
+    return refreshed(profile.model_copy(update={"expires_at": None}), now)
+
+
 def _later(moment: datetime, seconds: float) -> datetime:
     try:
         return moment + timedelta(milliseconds=round(seconds * 1000))

@@ -4,27 +4,16 @@ Pure, no I/O, no clock: the caller says what time it is. Everything that ever ch
 `decide`; there is no second way in. (The shape is Chassaing's "functional event sourcing decider".)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, assert_never
 
-from contracts.commands import (
-    AnyCommand,
-    AppendMessage,
-    ApplyDeadlines,
-    ChangeState,
-    CreateSession,
-    DeleteMessage,
-    DeleteSession,
-    EditMessage,
-    RefreshSession,
-    ResetSession,
-    UnblockSession,
-    UpdateSession,
-)
-from contracts.errors import LockLost, SessionNotCurrent, SessionNotFound
+from contracts.commands import AnyCommand, AppendMessage, EraseConversation, RefreshSession, UpdateSession
 from contracts.events import (
     AnyEvent,
+    CloseReason,
     FenceRaised,
     MessageAppended,
     MessageDeleted,
@@ -34,7 +23,8 @@ from contracts.events import (
     StartReason,
     StateChanged,
 )
-from contracts.ids import InputId, conversation_of, generation_of
+from contracts.expiry import ResetPolicy
+from contracts.ids import InputId
 from contracts.messages import (
     CommandContent,
     DeleteContent,
@@ -49,22 +39,18 @@ from contracts.messages import (
 from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
 from workers.domain.access import check_access
-from workers.domain.blocking import check_unblocked
-from workers.domain.carry_out import carry_out
-from workers.domain.deadlines import expire, has_expired
+from workers.domain.checks.blocking import blocks, check_unblocked
+from workers.domain.checks.limits import check_sent_at
+from workers.domain.checks.target import check_fence, check_target
+from workers.domain.commands.carry_out import carry_out
+from workers.domain.commands.ending import Earlier
+from workers.domain.deadlines import expire, has_expired, lasting
 from workers.domain.draft import Draft
+from workers.domain.erasing import digest_input
 from workers.domain.evolve import evolve
-from workers.domain.limits import check_sent_at
+from workers.domain.resets import resets_now
 
-_FOR_ENDED_SESSIONS: Final = (
-    ApplyDeadlines,
-    ChangeState,
-    DeleteMessage,
-    DeleteSession,
-    EditMessage,
-    ResetSession,
-    UnblockSession,
-)
+_NONE_EARLIER: Final[Earlier] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,41 +61,51 @@ class Input:
     data: InboundMessage | AnyCommand
 
 
-def decide(state: SessionState, given: Input, now: datetime) -> tuple[AnyEvent, ...]:
+def decide(
+    state: SessionState,
+    given: Input,
+    now: datetime,
+    resets: Sequence[ResetPolicy] = (),
+    earlier: Earlier = _NONE_EARLIER,
+) -> tuple[AnyEvent, ...]:
     """Return the events that `given` causes in `state`, in order; none if it was applied already.
 
-    The events of a reset belong to two sessions: the one that ends and the one that begins.
+    The events of a reset belong to two sessions: the one that ends and the one that begins. `earlier` holds the head of
+    the earlier session that a command is about.
     Raises Refused (a command against the rules) or InvalidInput (FutureTimestamp).
     """
-    if given.id in state.recent_inputs:
+    if given.id in state.recent_inputs or (state.erased and digest_input(given.id) in state.recent_inputs):
         return ()
     data = given.data
     actor = None if isinstance(data, InboundMessage) else data.actor
     draft = Draft(state, given.id, now, data.address or state.address, actor)
-    if has_expired(state, now):
+    if has_expired(state, now) and not isinstance(data, EraseConversation):
         expire(draft, state)
         state = evolve(state, draft.events[-1])
     if not isinstance(data, InboundMessage):
         check_access(state, data)
     check_unblocked(state, given.id, data)
-    if state.blocked_by == given.id:
+    if state.blocked_by is not None and blocks(state, given.id):
         draft.add(SessionUnblocked)
     if isinstance(data, InboundMessage):
         check_sent_at(data, now)
-        _receive(draft, state, data)
+        _receive(draft, state, data, resets)
     else:
-        _check_target(state, data)
-        _check_fence(state, data)
+        check_target(state, data)
+        check_fence(state, data)
         _wake(draft, state, data)
-        carry_out(draft, state, data, given.id, now)
+        carry_out(draft, state, data, given.id, earlier)
         if data.fence is not None and data.fence > state.fence:
             draft.add(FenceRaised, fence=data.fence)
     return tuple(draft.events)
 
 
-def _receive(draft: Draft, state: SessionState, message: InboundMessage) -> None:
+def _receive(draft: Draft, state: SessionState, message: InboundMessage, resets: Sequence[ResetPolicy]) -> None:
     if not state.is_live:
         draft.start(StartReason.MESSAGE, message.address, profile=Profile(owner=message.address.user))
+    elif resets and (reset := resets_now(resets, state, message, draft.at)):
+        draft.close(CloseReason.RESET, reset)
+        draft.start(StartReason.RESET, message.address, profile=lasting(state.profile, draft.at))
     elif state.status is SessionStatus.IDLE:
         draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason="message")
     match message.content:
@@ -150,32 +146,3 @@ def _wake(draft: Draft, state: SessionState, command: AnyCommand) -> None:
     )
     if active and state.status is SessionStatus.IDLE:
         draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason="activity")
-
-
-def _check_target(state: SessionState, command: AnyCommand) -> None:
-    """Hold a command to the session it names; all but CreateSession need one to be there."""
-    if isinstance(command, CreateSession):
-        return
-    if not state.generation:
-        raise SessionNotFound(f"conversation {state.conversation_id} has no session")
-    if command.session_id and command.session_id != state.session_id:
-        _check_earlier(state, command)
-        return
-    if state.status is SessionStatus.DELETED and not isinstance(command, ResetSession):
-        raise SessionNotFound(f"session {state.session_id} was deleted")
-    if not (state.is_live or isinstance(command, _FOR_ENDED_SESSIONS)):
-        raise SessionNotFound(f"session {state.session_id} is {state.status}; create or reset it to go on")
-
-
-def _check_earlier(state: SessionState, command: AnyCommand) -> None:
-    """Refuse all that names another session than the current one, but to delete an earlier one."""
-    named = command.session_id
-    if named is None or conversation_of(named) != state.conversation_id or generation_of(named) > state.generation:
-        raise SessionNotFound(f"there is no session {named} in conversation {state.conversation_id}")
-    if not isinstance(command, DeleteSession):
-        raise SessionNotCurrent(f"{command.session_id} is not the conversation's current session ({state.session_id})")
-
-
-def _check_fence(state: SessionState, command: AnyCommand) -> None:
-    if command.fence is not None and command.fence < state.fence:
-        raise LockLost(f"lock token {command.fence} is older than {state.fence}: somebody else has held the lock since")

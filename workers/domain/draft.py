@@ -7,14 +7,26 @@ from contracts.address import Address, Platform
 from contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason
 from contracts.ids import InputId, SessionId, session_id_for
 from contracts.session import SessionState
+from contracts.stamps import Stamp, next_stamp
 
 E = TypeVar("E", bound=AnyEvent)
 
 
 class Draft:
-    """The events of one decision: each gets its session, its sequence, its moment and its cause."""
+    """The events of one decision: each gets its session, its sequence, its moment, its cause, and whose it is."""
 
-    __slots__ = ("_actor", "_cause", "_generation", "_platform", "_sequence", "_state", "at", "events")
+    __slots__ = (
+        "_actor",
+        "_cause",
+        "_clock",
+        "_generation",
+        "_platform",
+        "_sequence",
+        "_state",
+        "at",
+        "events",
+        "identity",
+    )
 
     def __init__(
         self, state: SessionState, cause: InputId, at: datetime, address: Address | None, actor: str | None = None
@@ -27,6 +39,8 @@ class Draft:
         self._sequence = state.sequence
         where = address or state.address
         self._platform: Platform | None = where.platform if where else None
+        self._clock = state.clock
+        self.identity = state.identity
         self.events: list[AnyEvent] = []
 
     @property
@@ -37,6 +51,8 @@ class Draft:
     def add(self, kind: type[E], **fields: Any) -> None:
         """Add an event of the current session."""
         self._sequence += 1
+        if self.identity is not None:
+            fields = {"identity": self.identity, **fields}
         event = kind(
             session_id=self.session_id,
             sequence=self._sequence,
@@ -46,6 +62,11 @@ class Draft:
             **{"actor": self._actor, **fields},
         )
         self.events.append(event)
+
+    def stamp(self) -> Stamp:
+        """Return the stamp of what is written next: later than all that the conversation has seen."""
+        self._clock = next_stamp(self._clock, self.at, self._platform, self._state.conversation_id)
+        return self._clock
 
     def start(self, reason: StartReason, address: Address | None, **fields: Any) -> None:
         """Begin the conversation's next session: what is added from now on belongs to it."""

@@ -8,24 +8,38 @@ from pydantic import JsonValue
 from contracts.events import (
     AnyEvent,
     Commit,
+    ConflictOpened,
+    ConflictResolved,
+    ContextMerged,
+    ConversationErased,
     DataSet,
+    ExpiryStepTaken,
     FenceRaised,
     HistoryTrimmed,
+    IdentityLinked,
+    IdentityUnlinked,
     MessageAppended,
     MessageDeleted,
     MessageEdited,
     MetadataSet,
     ProfileChanged,
     ReactionChanged,
+    SessionArchived,
     SessionBlocked,
     SessionClosed,
     SessionDeleted,
+    SessionRestored,
     SessionStarted,
     SessionUnblocked,
     StateChanged,
 )
+from contracts.ids import generation_of
 from contracts.messages import Role
 from contracts.session import RECENT_INPUTS, SessionState, SessionStatus
+from workers.domain.endings import after_the_end
+from workers.domain.erasing import digest_input
+from workers.domain.sync.fields import DATA, METADATA
+from workers.domain.sync.stamped import after_sharing, after_start, after_write
 
 
 def evolve(state: SessionState, event: AnyEvent) -> SessionState:
@@ -35,15 +49,17 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
         case SessionStarted():
             return _begin(state, event)
         case MessageAppended(message=message):
-            changes = {"message_count": state.message_count + 1, "last_activity": event.at}
-            if message.role is Role.USER and message.address:
-                changes["address"] = message.address
+            changes = {"message_count": state.message_count + 1}
+            if event.source is None:
+                changes["last_activity"] = event.at
+                if message.role is Role.USER and message.address:
+                    changes["address"] = message.address
         case MessageEdited() | MessageDeleted() | ReactionChanged():
             changes = {"last_activity": event.at}
         case DataSet():
-            changes = {"data": merged(state.data, event.values, event.removed), "last_activity": event.at}
+            changes = after_write(state, event, DATA, merged(state.data, event.values, event.removed))
         case MetadataSet():
-            changes = {"metadata": merged(state.metadata, event.values, event.removed), "last_activity": event.at}
+            changes = after_write(state, event, METADATA, merged(state.metadata, event.values, event.removed))
         case StateChanged():
             woken = {"last_activity": event.at} if event.status is SessionStatus.ACTIVE else {}
             changes = {"status": event.status, **woken}
@@ -53,17 +69,22 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
             changes = {"profile": event.profile, "last_activity": event.at}
         case HistoryTrimmed():
             changes = {"shown_from": event.before}
-        case SessionDeleted():
-            changes = _tombstone() if event.deleted == event.session_id else {}
         case FenceRaised():
             changes = {"fence": event.fence}
         case SessionBlocked():
             changes = {"blocked_by": event.cause}
         case SessionUnblocked():
             changes = {"blocked_by": None}
+        case IdentityLinked() | IdentityUnlinked() | ContextMerged() | ConflictOpened() | ConflictResolved():
+            changes = after_sharing(state, event)
+        case SessionDeleted() | ExpiryStepTaken() | SessionArchived() | SessionRestored() | ConversationErased():
+            changes = after_the_end(state, event)
         case _:
             assert_never(event)
-    return state.model_copy(update={"sequence": event.sequence, **changes})
+    if state.expiry is not None and "last_activity" in changes and state.is_live:
+        changes["expiry"] = None
+    changes["sequence"] = event.sequence
+    return state.model_copy(update=changes)
 
 
 def fold(state: SessionState, events: Iterable[AnyEvent]) -> tuple[list[SessionState], SessionState]:
@@ -82,7 +103,9 @@ def sealed(
 ) -> tuple[SessionState, ...]:
     """Return the heads that `commit` leaves behind: the conversation's session last, before it those that it ended."""
     marks = {"version": commit.version, "epoch": commit.epoch}
-    recent = (*before.recent_inputs, *commit.inputs)[-RECENT_INPUTS:]
+    recent = (*now.recent_inputs, *commit.inputs)[-RECENT_INPUTS:]
+    if now.erased and any(isinstance(event, ConversationErased) for event in commit.events):
+        recent = tuple(digest_input(one) for one in recent)
     began = {} if now.generation == before.generation else {"first_version": commit.version}
     current = now.model_copy(update={**marks, **began, "recent_inputs": recent})
     return (*(one.model_copy(update=marks) for one in ended), current)
@@ -116,7 +139,7 @@ def heads_along(state: SessionState, commits: Iterable[Commit]) -> Iterator[Sess
 def _begin(state: SessionState, event: SessionStarted) -> SessionState:
     return SessionState(
         conversation_id=state.conversation_id,
-        generation=state.generation + 1,
+        generation=generation_of(event.session_id),
         version=state.version,
         epoch=state.epoch,
         sequence=event.sequence,
@@ -129,17 +152,11 @@ def _begin(state: SessionState, event: SessionStarted) -> SessionState:
         fence=state.fence,
         created_at=event.at,
         last_activity=event.at,
+        identity=state.identity,
+        erased=state.erased,
         recent_inputs=state.recent_inputs,
+        **after_start(event, state.clock),
     )
-
-
-def deleted(session: SessionState, commit: Commit) -> SessionState:
-    """Return an earlier session's head as `commit`, which deleted it, leaves it."""
-    return session.model_copy(update={**_tombstone(), "version": commit.version, "epoch": commit.epoch})
-
-
-def _tombstone() -> dict[str, Any]:
-    return {"status": SessionStatus.DELETED, "data": {}, "metadata": {}}
 
 
 def merged(

@@ -12,16 +12,20 @@ from contracts.commands import CommandReply, ReplyError
 from contracts.envelope import EventEnvelope
 from contracts.errors import AccessDenied, BusError, DuplicateInput, KilledWorker, Refused, VersionConflict
 from contracts.events import AnyEvent, Commit
-from contracts.ids import ConversationId, InputId
+from contracts.expiry import ResetPolicy
+from contracts.ids import ConversationId, InputId, SessionId
 from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy, SessionState
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus, Message
 from workers.domain.announcing import announced
+from workers.domain.checks.target import about_earlier
+from workers.domain.endings import concerns_earlier
+from workers.domain.erasing import digest_input
 from workers.retry import keep_trying
 from workers.session.lanes import Turn, Waiting
-from workers.session.live import LiveStates, bury
+from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
 from workers.session.parking import park
 from workers.session.plan import Answer, Failure, Plan, Terms, plan_turn, unforeseen
@@ -54,6 +58,7 @@ class Committer:
         on_failure: FailurePolicy,
         solo: bool = False,
         secret_keys: Collection[str] = SECRET_KEYS,
+        resets: Sequence[ResetPolicy] = (),
     ) -> None:
         self._bus = bus
         self._store = store
@@ -64,6 +69,7 @@ class Committer:
         self._on_failure = on_failure
         self._solo = solo
         self._secret_keys = frozenset(secret_keys)
+        self._resets = tuple(resets)
 
     async def carry_out(self, turns: Sequence[Turn]) -> None:
         """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.
@@ -115,7 +121,8 @@ class Committer:
             if heads:
                 await keep_trying("save heads", partial(self._store.save_heads, heads))
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
-            await keep_trying("bury", partial(bury, self._store, commits))
+            if any(concerns_earlier(commit) for commit in commits):
+                await keep_trying("follow", partial(follow, self._store, commits))
             await self._announce(plan for _, plan in done)
             for turn, plan in done:
                 for answer in plan.answers:
@@ -133,12 +140,14 @@ class Committer:
             if turn.lease.valid:
                 ours.append(turn)
         known = await self._known(ours, states, suspect=suspect)
+        earlier = await self._earlier(ours, states)
         now = self._clock.now()
 
         def plan(turn: Turn) -> Planned:
             state = states[turn.lane.conversation]
             # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
-            terms = Terms(now=now, epoch=max(turn.lease.epoch or 0, state.epoch), on_failure=self._on_failure)
+            epoch = max(turn.lease.epoch or 0, state.epoch)
+            terms = Terms(now=now, epoch=epoch, on_failure=self._on_failure, resets=self._resets, earlier=earlier)
             return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
 
         planned = [plan(turn) for turn in ours]
@@ -152,20 +161,40 @@ class Committer:
     async def _known(
         self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool
     ) -> dict[ConversationId, Mapping[InputId, Commit]]:
-        """Ask the log for inputs that may have been committed before."""
-        asked: dict[ConversationId, list[InputId]] = {}
+        """Ask the log for inputs that may have been committed before.
+
+        Where something was erased all are asked for, by the digests too that took the place of some ids.
+        """
+        asked: dict[ConversationId, dict[InputId, InputId]] = {}
         for turn in turns:
-            recent = states[turn.lane.conversation].recent_inputs
+            state = states[turn.lane.conversation]
             for waiting in turn.inputs:
-                if suspect or waiting.delivery.redelivered or waiting.given.id in recent:
-                    asked.setdefault(turn.lane.conversation, []).append(waiting.given.id)
+                given = waiting.given.id
+                if suspect or waiting.delivery.redelivered or state.erased or given in state.recent_inputs:
+                    ids = asked.setdefault(turn.lane.conversation, {})
+                    ids |= {given: given, digest_input(given): given} if state.erased else {given: given}
         found = await asyncio.gather(
             *(
-                keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, inputs))
-                for conversation, inputs in asked.items()
+                keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, list(ids)))
+                for conversation, ids in asked.items()
             )
         )
-        return dict(zip(asked, found, strict=True))
+        return {
+            conversation: {ids[one]: commit for one, commit in commits.items()}
+            for (conversation, ids), commits in zip(asked.items(), found, strict=True)
+        }
+
+    async def _earlier(
+        self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState]
+    ) -> Mapping[SessionId, SessionState]:
+        """Read the heads of earlier sessions that inputs are about."""
+        named = {
+            session
+            for turn in turns
+            for waiting in turn.inputs
+            if (session := about_earlier(states[turn.lane.conversation], waiting.given.data))
+        }
+        return await keep_trying("load heads", partial(self._store.heads, named)) if named else {}
 
     async def _append(self, planned: Sequence[Planned]) -> tuple[list[Planned], list[Turn]]:
         """Append what is planned; return the plans that hold now, and the turns to decide again."""

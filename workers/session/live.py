@@ -2,12 +2,18 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
-from contracts.events import Commit, SessionDeleted
+from contracts.events import Commit
 from contracts.ids import ConversationId
 from contracts.session import SessionState
+from storage.chunks import chunks
 from storage.port import Loaded, Store
-from workers.domain.evolve import deleted, heads_along
+from workers.domain.endings import concerns_earlier, earlier_sessions, followed
+from workers.domain.evolve import heads_along
+
+_TOGETHER: Final = 500
+"""Heads of earlier sessions that are read and written together."""
 
 
 class LiveStates:
@@ -38,7 +44,7 @@ class LiveStates:
                 behind += heads[1:]
             if behind:
                 await self._store.save_heads(behind)
-                await bury(self._store, [commit for one in missing for commit in loaded[one].commits])
+                await follow(self._store, [commit for one in missing for commit in loaded[one].commits])
         return found
 
     def put(self, state: SessionState) -> None:
@@ -58,14 +64,15 @@ class LiveStates:
             del self._states[conversation]
 
 
-async def bury(store: Store, commits: Iterable[Commit]) -> None:
-    """Turn the heads of earlier sessions that `commits` deleted into those of deleted sessions. Idempotent."""
-    for commit in commits:
+async def follow(store: Store, commits: Iterable[Commit]) -> None:
+    """Bring the heads of earlier sessions up to `commits`, in which later ones say what became of them. Idempotent."""
+    for commit in filter(concerns_earlier, commits):
         for event in commit.events:
-            if isinstance(event, SessionDeleted) and event.deleted != event.session_id:
-                head = await store.head(event.deleted)
-                if head:
-                    await store.save_heads([deleted(head, commit)])
+            for sessions in chunks(earlier_sessions(event), _TOGETHER):
+                kept = await store.heads(sessions)
+                marks = {"version": commit.version, "epoch": commit.epoch}
+                heads = [followed(head, event).model_copy(update=marks) for head in kept.values()]
+                await store.save_heads([head for head in heads if head.version >= kept[head.session_id].version])
 
 
 def _heads_of(conversation: ConversationId, loaded: Loaded) -> list[SessionState]:

@@ -7,10 +7,12 @@ from datetime import datetime
 
 from contracts.errors import AgentBusError, Refused
 from contracts.events import AnyEvent, Commit
-from contracts.ids import InputId
+from contracts.expiry import ResetPolicy
+from contracts.ids import InputId, SessionId
 from contracts.session import FailurePolicy, SessionState
-from workers.domain.blocking import block
+from workers.domain.checks.blocking import block, is_beside
 from workers.domain.decide import decide
+from workers.domain.endings import earlier_sessions, followed
 from workers.domain.evolve import fold, sealed
 from workers.session.lanes import Waiting
 
@@ -62,6 +64,9 @@ class Terms:
     now: datetime
     epoch: int
     on_failure: FailurePolicy
+    resets: tuple[ResetPolicy, ...] = ()
+    earlier: Mapping[SessionId, SessionState] = field(default_factory=dict)
+    """The heads of earlier sessions that inputs are about, by id."""
 
 
 def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[InputId, Commit], terms: Terms) -> Plan:
@@ -74,6 +79,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     applied: dict[InputId, None] = {}
     events: list[AnyEvent] = []
     ended: list[SessionState] = []
+    earlier = dict(terms.earlier)
     for waiting in inputs:
         input_id = waiting.given.id
         if input_id in applied:
@@ -82,8 +88,10 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             plan.answers.append(Answer(waiting, _caused_by(input_id, known[input_id]), repeated=True))
             plan.repeated.append(known[input_id])
         else:
-            answer = _decided(state, waiting, terms)
+            answer = _decided(state, waiting, terms, earlier)
             plan.answers.append(answer)
+            if earlier:
+                _follow(earlier, answer.events)
             more, state = fold(state, answer.events)
             ended += more
             events += answer.events
@@ -102,14 +110,22 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     return plan
 
 
-def _decided(state: SessionState, waiting: Waiting, terms: Terms) -> Answer:
+def _follow(earlier: dict[SessionId, SessionState], events: Sequence[AnyEvent]) -> None:
+    for event in events:
+        for session in earlier.keys() & set(earlier_sessions(event)):
+            earlier[session] = followed(earlier[session], event)
+
+
+def _decided(state: SessionState, waiting: Waiting, terms: Terms, earlier: Mapping[SessionId, SessionState]) -> Answer:
     try:
-        return Answer(waiting, decide(state, waiting.given, terms.now))
+        return Answer(waiting, decide(state, waiting.given, terms.now, terms.resets, earlier))
     except Refused as error:
         return Answer(waiting, failure=Failure(error))
     except Exception as error:
         # A fault of ours must cost one input, not a worker: it is parked with its traceback.
         failure = Failure(error) if isinstance(error, AgentBusError) else unforeseen(error)
+        if is_beside(waiting.given.data):
+            return Answer(waiting, failure=failure)
         blocked = block(state, waiting.given.id, failure.error.code, terms.now, default=terms.on_failure)
         return Answer(waiting, blocked, failure=failure)
 

@@ -43,6 +43,10 @@ class MemoryBus(Bus):
         self._check_running()
         self._broker.declare(self.topology)
 
+    async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
+        self._check_running()
+        self._broker.declare_queue(self.topology.subscription(name, patterns))
+
     async def depth(self, queue: str) -> QueueDepth:
         self._check_running()
         found = self._broker.queue(queue)

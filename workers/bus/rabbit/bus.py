@@ -67,6 +67,9 @@ class RabbitBus(Bus):
     async def declare(self) -> None:
         await declare_topology(self._in, self.topology)
 
+    async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
+        await declare_subscription(self._in, self.topology.subscription(name, patterns))
+
     async def depth(self, queue: str) -> QueueDepth:
         channel = await self._in.channel()
         try:
@@ -114,9 +117,8 @@ class RabbitBus(Bus):
         prefetch: int = 50,
     ) -> Consumer:
         if durable is not None:
-            queue = self.topology.subscription(durable, patterns)
-            await declare_subscription(self._in, queue)
-            return await self.consume(queue.name, on_delivery, prefetch=prefetch)
+            await self.declare_subscription(durable, patterns)
+            return await self.consume(self.topology.subscription_queue(durable), on_delivery, prefetch=prefetch)
         return await self.consume(await self._live_queue(patterns), on_delivery, prefetch=prefetch)
 
     async def _live_queue(self, patterns: tuple[str, ...]) -> str:

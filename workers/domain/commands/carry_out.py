@@ -1,28 +1,38 @@
 """What a command causes, once it is known that it may be carried out."""
 
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never
+
+from pydantic import JsonValue
 
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
+    ArchiveSession,
     ChangeState,
     CloseSession,
     CreateSession,
     DeleteMessage,
     DeleteSession,
     EditMessage,
+    EraseConversation,
+    ExpireSession,
     ExtendSession,
     FieldChanges,
+    LinkIdentity,
+    MergeContext,
     RefreshSession,
     ResetSession,
+    ResolveConflict,
+    RestoreSession,
     SetData,
     SetMetadata,
     SetVisibility,
     ShareSession,
     TrimHistory,
     UnblockSession,
+    UnlinkIdentity,
     UpdateSession,
 )
 from contracts.events import (
@@ -43,14 +53,19 @@ from contracts.ids import InputId, MessageKey, digest_of
 from contracts.messages import OutboundMessage, SessionMessage, message_key_for
 from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
-from workers.domain.deadlines import extended, make_idle, refreshed
+from workers.domain.checks.limits import check_fields
+from workers.domain.checks.states import check_transition
+from workers.domain.commands.editing import changed_fields, changed_profile, shared_profile
+from workers.domain.commands.ending import Earlier, put_away
+from workers.domain.deadlines import extended, lasting, make_idle, refreshed
 from workers.domain.draft import Draft
-from workers.domain.editing import changed_fields, changed_profile, shared_profile
-from workers.domain.states import check_transition
+from workers.domain.sync.fields import DATA, METADATA, bases_of, leaves
+from workers.domain.sync.linking import share
 
 
-def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id: InputId, now: datetime) -> None:
+def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id: InputId, earlier: Earlier) -> None:
     """Add the events that `command` causes to `draft`. Raises Refused where the change itself is against a rule."""
+    now = draft.at
     match command:
         case CreateSession():
             _create(draft, state, command, now)
@@ -79,6 +94,10 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
             _end(draft, state, command, now)
         case ChangeState():
             _change_status(draft, state, command.status, command.reason)
+        case LinkIdentity() | UnlinkIdentity() | MergeContext() | ResolveConflict():
+            share(draft, state, command)
+        case ExpireSession() | ArchiveSession() | RestoreSession() | EraseConversation():
+            put_away(draft, state, command, earlier)
         case UnblockSession():
             if state.blocked_by:
                 draft.add(SessionUnblocked)
@@ -93,12 +112,14 @@ def _create(draft: Draft, state: SessionState, command: CreateSession, now: date
         draft.close(CloseReason.SUPERSEDED)
     owner = command.profile.owner or command.actor or (command.address.user if command.address else None)
     profile = command.profile if command.profile.expires_at else refreshed(command.profile, now)
+    check_fields((*leaves(DATA, command.data), *leaves(METADATA, command.metadata)))
     draft.start(
         StartReason.CREATED,
         command.address,
         data=command.data,
         metadata=command.metadata,
         profile=profile.model_copy(update={"owner": owner}),
+        stamp=draft.stamp() if command.data or command.metadata else None,
     )
 
 
@@ -109,26 +130,31 @@ def _end(
         case ResetSession():
             if state.is_live:
                 draft.close(CloseReason.RESET, command.reason)
-            draft.start(StartReason.RESET, state.address, profile=_lasting(state.profile, now))
+            draft.start(StartReason.RESET, state.address, profile=lasting(state.profile, now))
         case CloseSession():
             draft.close(CloseReason.CLOSED, command.reason)
         case DeleteSession():
             draft.add(SessionDeleted, deleted=command.session_id or state.session_id)
 
 
-def _lasting(profile: Profile, now: datetime) -> Profile:
-    """Return what a reset leaves of a profile: all but its end, which comes by its lifetime anew, if it has one."""
-    return refreshed(profile.model_copy(update={"expires_at": None}), now)
-
-
 def _set_data(draft: Draft, state: SessionState, changes: FieldChanges) -> None:
-    values, removed = changed_fields("data", state.data, changes)
-    draft.add(DataSet, values=values, removed=removed)
+    values, removed = changed_fields(DATA, state.data, changes)
+    draft.add(DataSet, values=values, removed=removed, **_stamped(draft, state, DATA, values, removed))
 
 
 def _set_metadata(draft: Draft, state: SessionState, changes: FieldChanges) -> None:
-    values, removed = changed_fields("metadata", state.metadata, changes)
-    draft.add(MetadataSet, values=values, removed=removed)
+    values, removed = changed_fields(METADATA, state.metadata, changes)
+    draft.add(MetadataSet, values=values, removed=removed, **_stamped(draft, state, METADATA, values, removed))
+
+
+def _stamped(
+    draft: Draft, state: SessionState, area: str, values: dict[str, JsonValue], removed: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return when a write happens, and when what it replaces was written. Raises LimitExceeded for too many fields."""
+    if not (values or removed):
+        return {}
+    check_fields(state.stamps.keys() | leaves(area, values).keys())
+    return {"stamp": draft.stamp(), "bases": bases_of(state, area, values, removed)}
 
 
 def _update(draft: Draft, state: SessionState, command: UpdateSession, command_id: InputId, now: datetime) -> None:

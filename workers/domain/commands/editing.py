@@ -8,8 +8,8 @@ from pydantic import JsonValue
 from contracts.commands import FieldChanges
 from contracts.errors import EditConflict
 from contracts.profile import Permission, Profile, ProfileChanges, Visibility
+from workers.domain.checks.limits import check_shares, check_size
 from workers.domain.evolve import merged
-from workers.domain.limits import check_shares, check_size
 
 _MISSING: Final = object()
 

@@ -1,23 +1,47 @@
 """Blocking: whether a conversation goes on behind an input that failed for good."""
 
 from datetime import datetime
+from typing import Final
 
-from contracts.commands import AnyCommand, UnblockSession
+from contracts.commands import (
+    AnyCommand,
+    ArchiveSession,
+    EraseConversation,
+    ExpireSession,
+    MergeContext,
+    RestoreSession,
+    UnblockSession,
+)
 from contracts.errors import ConversationBlocked
 from contracts.events import AnyEvent, SessionBlocked
 from contracts.ids import InputId
 from contracts.messages import InboundMessage
 from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
 from workers.domain.draft import Draft
+from workers.domain.erasing import digest_input
+
+_BESIDE: Final = (ArchiveSession, EraseConversation, ExpireSession, MergeContext, RestoreSession, UnblockSession)
+"""What AgentBus does with a conversation comes from nobody in it: it is not out of order behind what waits."""
 
 
 def check_unblocked(state: SessionState, input_id: InputId, data: InboundMessage | AnyCommand) -> None:
     """Raise ConversationBlocked if the conversation waits for another input than this one."""
-    if state.blocked_by not in (None, input_id) and not isinstance(data, UnblockSession):
+    if state.blocked_by is not None and not blocks(state, input_id) and not is_beside(data):
         raise ConversationBlocked(
             f"conversation {state.conversation_id} waits for input {state.blocked_by}, which was parked; "
             "replay that one first, or unblock the session"
         )
+
+
+def blocks(state: SessionState, input_id: InputId) -> bool:
+    """Whether it is this input that the conversation waits for."""
+    blocker = state.blocked_by
+    return blocker is not None and blocker in (input_id, digest_input(input_id))
+
+
+def is_beside(data: InboundMessage | AnyCommand) -> bool:
+    """Whether it makes no difference when it happens, seen from those behind it in the conversation."""
+    return isinstance(data, _BESIDE)
 
 
 def block(

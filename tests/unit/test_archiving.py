@@ -1,0 +1,345 @@
+"""Moving sessions to the archive and back, through a session worker."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from contracts.clock import ManualClock
+from contracts.commands import CloseSession, CommandReply, EditMessage, ResetSession, SetData
+from contracts.errors import (
+    ArchiveDamaged,
+    ArchiveNotFound,
+    EditConflict,
+    SessionNotFound,
+    StoreUnavailable,
+    TransitionForbidden,
+)
+from contracts.events import Commit, MessageAppended, SessionStarted
+from contracts.history import HistoryMessage
+from contracts.ids import ConversationId, SessionId, conversation_of
+from contracts.session import SessionState, SessionStatus
+from storage.archive import ArchiveStore, open_archive
+from storage.history import iter_history
+from tests.conversations import address, message
+from tests.faults import FaultyStore
+from tests.unit.test_session_worker import Bench, running
+from workers.expiry.archiving import archive_command, archive_session, delete_archived, strip_session, write_archive
+from workers.expiry.index import get_index, rebuild_index
+from workers.expiry.restoring import restore_session
+from workers.reactive.commands import Commands, Given
+
+
+@dataclass
+class World:
+    bench: Bench
+    archive: ArchiveStore
+    commands: Commands
+    clock: ManualClock
+
+    @property
+    def store(self) -> FaultyStore:
+        return self.bench.store
+
+    async def head(self, session: SessionId) -> SessionState:
+        head = await self.store.head(session)
+        assert head is not None
+        return head
+
+    async def archived(self, session: SessionId) -> SessionState:
+        await archive_session(self.store, self.archive, self.commands, await self.head(session))
+        return await self.head(session)
+
+    async def restored(self, session: SessionId, **how: Any) -> SessionState:
+        return await restore_session(self.store, self.archive, self.commands, session, clock=self.clock, **how)
+
+    async def history(self, session: SessionId) -> list[HistoryMessage]:
+        return [item async for item in iter_history(self.store, await self.head(session))]
+
+    async def log(self, session: SessionId) -> list[Commit]:
+        return await self.bench.log(conversation_of(session))
+
+
+@asynccontextmanager
+async def world(store: FaultyStore | None = None) -> AsyncIterator[World]:
+    async with running(store) as bench:
+        yield World(bench, open_archive(f"memory://{uuid4().hex}"), Commands(bench.bus), ManualClock())
+
+
+async def a_closed_session(world: World, *, messages: int = 3) -> SessionId:
+    """Return a session that has ended, with messages, an edit and data."""
+    for number in range(messages):
+        await world.bench.client.publish(message(number, f"m{number}"))
+    reply = await world.bench.client.send(SetData(address=address(), values={"order": ["tea", 2]}))
+    first = message(0).key
+    await world.bench.client.send(EditMessage(address=address(), target=first, text="edited"))
+    await world.bench.client.send(CloseSession(address=address()))
+    assert reply.session_id
+    return reply.session_id
+
+
+def events_of(log: list[Commit], session: SessionId) -> list[str]:
+    return [event.kind for commit in log for event in commit.events if event.session_id == session]
+
+
+async def test_an_archived_session_leaves_the_store_and_comes_back_equal() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        before, history, log = await it.head(session), await it.history(session), await it.log(session)
+        archived = await it.archived(session)
+        assert (archived.status, archived.data) == (SessionStatus.ARCHIVED, {})
+        assert events_of(await it.log(session), session) == ["session_archived"]
+        assert await it.history(session) == []
+        index = await get_index(it.store, session)
+        assert index is not None
+        assert (index.archive, index.owner, index.restored_at) == (archived.archive, "ada", None)
+
+        restored = await it.restored(session)
+        assert (restored.status, restored.archive) == (SessionStatus.ACTIVE, None)
+        for name in ("data", "metadata", "stamps", "profile", "message_count", "address", "created_at"):
+            assert getattr(restored, name) == getattr(before, name), name
+        assert await it.history(session) == history
+        assert (await it.log(session))[: len(log)] == log
+        index = await get_index(it.store, session)
+        assert index is not None
+        assert index.restored_at == it.clock.now()
+
+
+async def test_the_log_that_was_restored_has_the_digest_that_was_archived() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        first = (await it.archived(session)).archive
+        await it.restored(session, status=SessionStatus.EXPIRED)
+        again = await it.head(session)
+        assert first is not None
+        kept = await it.archive.verify(await it.archive.find(session, first.digest))
+        assert again.data == kept.head.data
+        second = (await it.archived(session)).archive
+        assert second is not None
+        assert second.sequence == first.sequence + 2, "archived and restored are events too"
+        assert [entry.digest for entry in await it.archive.entries_of(session)] == [second.digest]
+        await it.restored(session)
+        assert len(await it.history(session)) == 3
+
+
+async def test_a_message_delivered_again_after_archiving_is_still_a_repeat() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        await it.archived(session)
+        version = (await it.head(session)).version
+        await it.bench.client.publish(message(1, "m1"))
+        await it.bench.client.publish(message(99, "new"))
+        await it.bench.until(lambda bench: "new" in bench.texts())
+        log = await it.log(session)
+        appended = [
+            event.message.message_id for commit in log for event in commit.events if isinstance(event, MessageAppended)
+        ]
+        assert appended == ["99"]
+        assert log[version].version == version + 1
+        assert isinstance(log[version].events[0], SessionStarted), "a new message begins the next session"
+
+
+async def test_archiving_is_safe_to_repeat_at_every_step() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        head = await it.head(session)
+        ref = await write_archive(it.store, it.archive, head)
+        assert (await write_archive(it.store, it.archive, head)).digest == ref.digest
+        await it.commands.ask(archive_command(head, ref))
+        await it.commands.ask(archive_command(head, ref))
+        archived = await it.head(session)
+        assert events_of(await it.log(session), session)[0] == "session_started", "nothing left the log yet"
+        assert await strip_session(it.store, archived) > 0
+        assert await strip_session(it.store, archived) == 0
+        done = await archive_session(it.store, it.archive, it.commands, archived)
+        assert await archive_session(it.store, it.archive, it.commands, head) == done
+        assert len(await it.archive.entries_of(session)) == 1
+
+
+async def test_nothing_leaves_the_log_before_the_head_says_so() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        head = await it.head(session)
+        await write_archive(it.store, it.archive, head)
+        assert await strip_session(it.store, head) == 0
+        assert len(await it.history(session)) == 3
+
+
+async def test_nothing_leaves_the_log_when_the_file_is_gone_or_damaged() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        head = await it.head(session)
+        ref = await write_archive(it.store, it.archive, head)
+        await it.commands.ask(archive_command(head, ref))
+        await it.archive.delete(session)
+        with pytest.raises(ArchiveNotFound):
+            await it.archived(session)
+        assert len([kind for kind in events_of(await it.log(session), session) if kind == "message_appended"]) == 3
+
+
+async def test_a_late_worker_that_reads_a_stripped_log_writes_nothing() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        late = await it.head(session)
+        await it.archived(session)
+        with pytest.raises(TransitionForbidden, match="gap"):
+            await write_archive(it.store, it.archive, late)
+        await it.restored(session)
+        assert len(await it.history(session)) == 3
+
+
+async def test_a_session_that_goes_on_is_not_archived_and_its_file_is_taken_back() -> None:
+    class Overtaken(Commands):
+        async def ask(self, given: Given, *, timeout: float = 10.0) -> CommandReply:
+            await it.bench.client.send(EditMessage(session_id=session, target=message(1).key, text="later"))
+            return await super().ask(given, timeout=timeout)
+
+    async with world() as it:
+        session = await a_closed_session(it)
+        with pytest.raises(EditConflict):
+            await archive_session(it.store, it.archive, Overtaken(it.bench.bus), await it.head(session))
+        assert await it.archive.entries_of(session) == []
+        assert len(await it.history(session)) == 3
+
+
+async def test_live_and_deleted_sessions_are_not_archived() -> None:
+    async with world() as it:
+        await it.bench.client.publish(message(1))
+        reply = await it.bench.client.send(SetData(address=address(), values={"a": 1}))
+        assert reply.session_id
+        with pytest.raises(TransitionForbidden, match="ended"):
+            await it.archived(reply.session_id)
+
+
+async def test_an_earlier_session_is_archived_and_restored_while_the_conversation_goes_on() -> None:
+    async with world() as it:
+        for number in range(3):
+            await it.bench.client.publish(message(number, f"m{number}"))
+        first = (await it.bench.client.send(SetData(address=address(), values={"a": 1}))).session_id
+        second = (await it.bench.client.send(ResetSession(address=address()))).session_id
+        assert first
+        assert second
+        await it.bench.client.publish(message(9, "in the second"))
+        await it.bench.until_texts(4)
+        history = await it.history(first)
+        archived = await it.archived(first)
+        assert (archived.status, archived.generation) == (SessionStatus.ARCHIVED, 1)
+        assert events_of(await it.log(first), first) == []
+        assert [item.message.message_id for item in await it.history(second)] == ["9"]
+        restored = await it.restored(first)
+        assert (restored.status, restored.data) == (SessionStatus.EXPIRED, {"a": 1})
+        assert await it.history(first) == history
+        again = await it.archived(first)
+        assert again.status is SessionStatus.ARCHIVED
+        assert await it.history(first) == []
+        await it.restored(first)
+        assert await it.history(first) == history
+
+
+@pytest.mark.parametrize("crash", range(12))
+async def test_a_crash_at_any_call_to_the_store_loses_nothing(crash: int) -> None:
+    """Each call in turn is the last one; then all is done again, and the session is whole in exactly one place."""
+
+    class Crashing(FaultyStore):
+        left: int | None = None
+
+        def step(self) -> None:
+            if self.left is not None:
+                self.left -= 1
+                if self.left < 0:
+                    self.left = None
+                    raise StoreUnavailable("the process dies here")
+
+        async def replace_commits(self, commits: Any) -> None:
+            self.step()
+            await super().replace_commits(commits)
+            self.step()
+
+        async def put_record(self, record: Any, *, replace: bool = True) -> bool:
+            self.step()
+            return await super().put_record(record, replace=replace)
+
+        async def acquire_lock(self, name: str, *, ttl: float) -> Any:
+            self.step()
+            return await super().acquire_lock(name, ttl=ttl)
+
+        async def read_log(self, conversation: ConversationId, **how: Any) -> list[Commit]:
+            self.step()
+            return await super().read_log(conversation, **how)
+
+    store = Crashing()
+    async with world(store) as it:
+        session = await a_closed_session(it)
+        history = await it.history(session)
+        store.left = crash
+        for _ in range(2):
+            try:
+                await it.archived(session)
+            except StoreUnavailable:
+                assert (await it.head(session)).status in {SessionStatus.CLOSED, SessionStatus.ARCHIVED}
+        store.left = None
+        assert await it.history(session) == []
+        store.left = crash
+        for _ in range(2):
+            try:
+                await it.restored(session)
+            except StoreUnavailable:
+                continue
+        store.left = None
+        assert await it.history(session) == history
+        assert (await it.head(session)).status is SessionStatus.ACTIVE
+
+
+async def test_restoring_refuses_what_is_not_there_or_not_whole() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        with pytest.raises(TransitionForbidden, match="not in the archive"):
+            await it.restored(session)
+        with pytest.raises(SessionNotFound):
+            await it.restored(SessionId("b" * 26 + ".1"))
+        await it.archived(session)
+        del it.store._log[conversation_of(session)][2]
+        with pytest.raises(ArchiveDamaged, match="no longer has commit 2"):
+            await it.restored(session)
+        assert (await it.head(session)).status is SessionStatus.ARCHIVED
+
+
+async def test_a_restore_that_is_repeated_changes_nothing() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        await it.archived(session)
+        first = await it.restored(session)
+        assert await it.restored(session) == first
+
+
+async def test_the_archived_copy_is_deleted_only_when_it_is_not_the_only_one() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        await it.archived(session)
+        with pytest.raises(TransitionForbidden, match="restore"):
+            await delete_archived(it.store, it.archive, session)
+        await it.restored(session)
+        await delete_archived(it.store, it.archive, session)
+        assert await it.archive.entries_of(session) == []
+        assert await get_index(it.store, session) is None
+        with pytest.raises(ArchiveNotFound):
+            await delete_archived(it.store, it.archive, session)
+
+
+async def test_the_index_is_made_anew_from_the_folder_alone() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        archived = await it.archived(session)
+        known = await get_index(it.store, session)
+        it.store._records.clear()
+        assert await rebuild_index(it.store, it.archive) == 1
+        assert await rebuild_index(it.store, it.archive) == 0
+        again = await get_index(it.store, session)
+        assert known is not None
+        assert again is not None
+        assert archived.archive is not None
+        assert again.archive.digest == archived.archive.digest
+        assert (again.owner, again.platform, again.restored_at) == (known.owner, known.platform, None)

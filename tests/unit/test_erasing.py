@@ -1,0 +1,318 @@
+"""Erasing a user from everywhere, for good, whatever crashes and whatever comes back."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import StoreUnavailable, UserErased
+from contracts.events import MessageAppended
+from contracts.ids import conversation_of
+from contracts.messages import TextContent
+from contracts.records import RecordKind
+from contracts.session import SessionStatus
+from storage.factory import open_store
+from storage.history import iter_history
+from storage.memory import MemoryStore
+from storage.port import Store
+from storage.reading import iter_log, iter_parked
+from tests.erasures import ADA, ADA_SLACK, BOB, CAROL, PERSON, TRACES, WORD, Town, everything_in, live_in, said, town
+from workers.expiry.erasing import erase_user, find_user, reapply_erasures
+from workers.expiry.restoring import restore_session
+
+
+class Place:
+    """A store and an archive, and all the bytes in them."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+        (folder / "store").mkdir()
+        self.store = self.open()
+        self.archive_url = f"file://{folder}/archive"
+
+    def open(self) -> Store:
+        match self.kind:
+            case "memory":
+                return MemoryStore()
+            case "sqlite":
+                return open_store(f"sqlite:///{self.folder}/store/sessions.db")
+            case _:
+                return open_store(f"file://{self.folder}/store")
+
+    def found(self) -> list[str]:
+        """Return what of Ada is found in store or archive."""
+        held = everything_in(self.folder / "store") + everything_in(self.folder / "archive")
+        if isinstance(self.store, MemoryStore):
+            held += repr(vars(self.store)).encode()
+        return [trace for trace in TRACES if trace.encode() in held]
+
+
+@pytest.fixture(params=["memory", "sqlite", "file"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place(request.param, tmp_path)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Place:
+    return Place("memory", tmp_path)
+
+
+async def texts(it: Town, name: str) -> list[str]:
+    head = await it.store.head(it.sessions[name])
+    assert head is not None
+    contents = [item.message.content async for item in iter_history(it.store, head)]
+    return [content.text for content in contents if isinstance(content, TextContent)]
+
+
+async def test_nothing_of_the_user_is_found_in_any_byte(place: Place) -> None:
+    async with town(place.store, place.archive_url) as it:
+        await live_in(it)
+        assert set(place.found()) == set(TRACES)
+        plan = await find_user(it.erasing, ADA)
+        assert set(place.found()) == set(TRACES), "a look changes nothing"
+        receipt = await erase_user(it.erasing, ADA)
+        assert place.found() == []
+    assert place.found() == [], "nor when all is closed"
+    assert (plan.people, plan.identities) == ({ADA, ADA_SLACK}, {PERSON})
+    expected = {it.sessions[name] for name in ("ada", "ada archived", "ada on slack", "lobby", "attic")}
+    assert set(receipt.sessions) == plan.sessions == expected
+    assert (receipt.messages, receipt.archives, receipt.records, receipt.parked) == (
+        plan.messages,
+        plan.archives,
+        plan.records,
+        plan.parked,
+    )
+    assert (receipt.archives, receipt.parked) == (2, 2)
+    assert receipt.messages == 5 + 3 + 3, "hers and the answers to her, alone, and in each of two groups"
+
+
+async def test_others_keep_what_they_wrote_and_the_place_of_what_they_read(memory: Place) -> None:
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        bob = await it.store.head(it.sessions["bob"])
+        bobs_log = [commit async for commit in iter_log(it.store, conversation_of(it.sessions["bob"]))]
+        await erase_user(it.erasing, ADA)
+        assert await texts(it, "lobby") == ["welcome to the lobby", "", "", "how much?", ""]
+        lobby = await it.store.head(it.sessions["lobby"])
+        assert lobby is not None
+        assert lobby.status is SessionStatus.ACTIVE
+        pseudonym = str(lobby.data["seller"])
+        assert pseudonym.startswith("erased-")
+        assert lobby.data == {"seller": pseudonym, "prices": {pseudonym: 3}}
+        assert await it.store.head(it.sessions["bob"]) == bob
+        assert [commit async for commit in iter_log(it.store, conversation_of(it.sessions["bob"]))] == bobs_log
+        checkpoint = await it.store.record(RecordKind.CHECKPOINT, "c2")
+        assert checkpoint is not None
+        assert checkpoint.data == {"seller": pseudonym, "kept": 1}
+        assert await it.store.record(RecordKind.CHECKPOINT, "c3") is not None
+        assert [parked.body async for parked in iter_parked(it.store)] == [b'{"user": "bob-0815"}']
+
+
+async def test_the_group_goes_on_and_its_archive_can_be_restored(memory: Place) -> None:
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        await erase_user(it.erasing, ADA)
+        await it.publish(it.groups, said("lobby7", BOB, "still here", chat="lobby"))
+        await it.settled(conversation_of(it.sessions["lobby"]))
+        assert (await texts(it, "lobby"))[-1] == "still here"
+        attic = it.sessions["attic"]
+        restored = await restore_session(
+            it.store, it.archive, it.erasing.commands, attic, clock=it.erasing.clock, status=SessionStatus.EXPIRED
+        )
+        assert restored.profile.owner == BOB
+        assert await texts(it, "attic") == ["welcome to the attic", "", "", "how much?", ""]
+        assert memory.found() == []
+
+
+async def test_old_messages_delivered_again_bring_nothing_back(place: Place) -> None:
+    async with town(place.store, place.archive_url) as it:
+        await live_in(it)
+        await erase_user(it.erasing, ADA)
+        before = await texts(it, "lobby")
+        await it.redeliver()
+        await it.publish(it.groups, said("lobby8", BOB, "anybody?", chat="lobby"))
+        for name in ("lobby", "bob"):
+            await it.settled(conversation_of(it.sessions[name]))
+        assert await texts(it, "lobby") == [*before, "anybody?"]
+        for name in ("ada", "ada on slack", "attic"):
+            log = [commit async for commit in iter_log(it.store, conversation_of(it.sessions[name]))]
+            assert not [event for commit in log for event in commit.events if isinstance(event, MessageAppended)]
+    assert place.found() == []
+
+
+async def test_a_new_message_begins_a_new_session_and_erasing_again_takes_that_too(memory: Place) -> None:
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        first = await erase_user(it.erasing, ADA)
+        conversation = await it.publish(it.client, said("a9", ADA, f"a new {WORD}"))
+        head = await it.settled(conversation)
+        assert (head.status, head.generation, head.message_count) == (SessionStatus.ACTIVE, 3, 1)
+        second = await erase_user(it.erasing, ADA)
+        assert memory.found() == []
+        assert second.subject == first.subject
+        assert second.sessions == (head.session_id,)
+
+
+async def test_erasing_somebody_who_is_not_there_changes_nothing(memory: Place) -> None:
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        before = copy.deepcopy((memory.store._log, memory.store._heads))  # type: ignore[attr-defined]  # a memory store's
+        receipt = await erase_user(it.erasing, "nobody")
+        assert (receipt.sessions, receipt.messages, receipt.records) == ((), 0, 0)
+        assert (memory.store._log, memory.store._heads) == before  # type: ignore[attr-defined]  # the same
+
+
+async def test_a_person_who_began_the_group_does_not_take_it_away_from_others(memory: Place) -> None:
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        await erase_user(it.erasing, BOB)
+        lobby = await texts(it, "lobby")
+        assert lobby[0] == ""
+        assert lobby[3] == "how much?"
+        head = await it.store.head(it.sessions["lobby"])
+        assert head is not None
+        assert (head.status, head.data) == (SessionStatus.ACTIVE, {})
+        assert str(head.profile.owner).startswith("erased-")
+        assert BOB not in repr(vars(memory.store))
+        assert CAROL in repr(vars(memory.store))
+
+
+def restored_backup(place: Place, kept: Any) -> Store:
+    """Return the store as an old backup has it."""
+    if place.kind == "memory":
+        old = MemoryStore()
+        vars(old).update({name: value for name, value in kept.items() if name != "_clock"})
+        place.store = old
+        return old
+    shutil.rmtree(place.folder / "store")
+    shutil.copytree(place.folder / "backup", place.folder / "store", symlinks=True)
+    place.store = place.open()
+    return place.store
+
+
+def backup(place: Place) -> Any:
+    if isinstance(place.store, MemoryStore):
+        return copy.deepcopy({name: value for name, value in vars(place.store).items() if name != "_clock"})
+    shutil.copytree(place.folder / "store", place.folder / "backup", symlinks=True)
+    return None
+
+
+async def test_an_old_backup_of_the_store_is_erased_again(place: Place) -> None:
+    async with town(place.store, place.archive_url) as it:
+        await live_in(it)
+    kept = backup(place)
+    async with town(place.open() if place.kind != "memory" else place.store, place.archive_url) as it:
+        receipt = await erase_user(it.erasing, ADA)
+    assert place.found() == []
+    async with town(restored_backup(place, kept), place.archive_url) as it:
+        assert set(place.found()) >= {ADA, WORD}
+        again = await reapply_erasures(it.erasing)
+        assert place.found() == []
+        assert receipt.subject in {one.subject for one in again}
+        assert await reapply_erasures(it.erasing) == []
+        record = await it.store.record(RecordKind.ERASURE, receipt.subject)
+        assert record is not None
+        assert record.data["receipt_id"] == receipt.receipt_id, "the receipt is there again, as it was"
+    assert place.found() == []
+
+
+async def test_an_old_backup_of_the_archive_is_not_restored_from(memory: Place, tmp_path: Path) -> None:
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        session = it.sessions["ada archived"]
+        heads = copy.deepcopy((memory.store._log, memory.store._heads))  # type: ignore[attr-defined]  # a memory store's
+        shutil.copytree(tmp_path / "archive" / "sessions", tmp_path / "old-archive")
+        await erase_user(it.erasing, ADA)
+        shutil.copytree(tmp_path / "old-archive", tmp_path / "archive" / "sessions", dirs_exist_ok=True)
+        memory.store._heads[session] = heads[1][session]  # type: ignore[attr-defined]  # as an old store has it
+        with pytest.raises(UserErased, match="--reapply"):
+            await restore_session(it.store, it.archive, it.erasing.commands, session, clock=it.erasing.clock)
+        await reapply_erasures(it.erasing)
+        assert memory.found() == []
+
+
+async def test_who_came_back_is_left_alone_when_erasures_are_applied_again(memory: Place) -> None:
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        await erase_user(it.erasing, ADA)
+        conversation = await it.publish(it.client, said("a9", ADA, "I am back"))
+        head = await it.settled(conversation)
+        assert await reapply_erasures(it.erasing) == []
+        assert await it.store.head(head.session_id) == head
+
+
+class Dying(MemoryStore):
+    """A store under a process that dies at one of its calls."""
+
+    left: int | None = None
+
+    def step(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise StoreUnavailable("the process dies here")
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in _CHANGES:
+            return found
+        return _dying(self, found)
+
+
+_CHANGES = (
+    "replace_commits",
+    "put_record",
+    "put_records",
+    "delete_record",
+    "delete_records",
+    "delete_parked",
+    "acquire_lock",
+)
+
+
+def _dying(store: Dying, call: Callable[..., Any]) -> Callable[..., Any]:
+    async def dying(*arguments: Any, **named: Any) -> Any:
+        store.step()
+        return await call(*arguments, **named)
+
+    return dying
+
+
+@pytest.mark.parametrize("step", range(0, 30, 2))
+async def test_whatever_step_it_dies_at_the_next_run_brings_it_to_the_same_end(step: int, tmp_path: Path) -> None:
+    place = Place("memory", tmp_path)
+    store = Dying()
+    place.store = store
+    async with town(store, place.archive_url) as it:
+        await live_in(it)
+        plan = await find_user(it.erasing, ADA)
+        store.left = step
+        with suppress(StoreUnavailable):  # The last steps may be more than there are.
+            await erase_user(it.erasing, ADA)
+        store.left = None
+        receipt = await erase_user(it.erasing, ADA)
+        assert place.found() == []
+        assert set(receipt.sessions) == plan.sessions
+        assert (receipt.messages, receipt.archives, receipt.records, receipt.parked) == (
+            plan.messages,
+            plan.archives,
+            plan.records,
+            plan.parked,
+        )
+        assert await texts(it, "lobby") == ["welcome to the lobby", "", "", "how much?", ""]
+
+
+async def test_progress_is_told(memory: Place) -> None:
+    seen: list[tuple[str, int]] = []
+    async with town(memory.store, memory.archive_url) as it:
+        await live_in(it)
+        it.erasing.progress = lambda what, count: seen.append((what, count))
+        await erase_user(it.erasing, ADA)
+    assert {"archived sessions read", "conversations read"} <= {what for what, _ in seen}
+    assert ("conversations erased", 2) in seen
+    assert ("shared conversations changed", 2) in seen

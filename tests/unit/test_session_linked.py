@@ -1,0 +1,60 @@
+"""Merges through a worker: what can't be carried out is parked, and holds nobody up."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts.commands import CreateSession, LinkIdentity, MergeContext, SetData
+from contracts.errors import IdentityConflict
+from contracts.events import ContextMerged
+from contracts.ids import session_id_for
+from contracts.session import FAILURE_POLICY_KEY, FailurePolicy
+from contracts.stamps import Stamp, next_stamp
+from contracts.sync import Entry
+from tests.conversations import address
+from tests.linked import ANN, conversation
+from tests.unit.test_session_deletion import head_of
+from tests.unit.test_session_worker import running
+from workers.reactive.commands import Commands, Given
+
+
+def stamp(ahead: timedelta) -> Stamp:
+    return next_stamp(None, datetime.now(UTC) + ahead, "slack", conversation("slack"))
+
+
+def rome(ahead: timedelta = timedelta()) -> MergeContext:
+    entry = Entry(field="/data/city", value="Rome", stamp=stamp(ahead))
+    source = session_id_for(conversation("slack"), 1)
+    return MergeContext(address=address(), identity=ANN, source=source, entries=(entry,))
+
+
+async def test_a_merge_is_committed_announced_and_a_repeat_of_it_changes_nothing() -> None:
+    async with running() as bench:
+        session = (await bench.client.send(CreateSession(address=address()))).session_id
+        assert session
+        await bench.client.send(LinkIdentity(address=address(), identity=ANN))
+        with pytest.raises(IdentityConflict):
+            await bench.client.send(LinkIdentity(address=address(), identity="bob"))
+        command = rome()
+        reply = await bench.client.send(command, command_id="merge")
+        assert (await bench.client.send(command, command_id="merge")).repeated
+        assert (await bench.client.send(command)).version == reply.version
+        head = await head_of(bench.store, session)
+        assert (head.identity, head.data) == (ANN, {"city": "Rome"})
+        await bench.until(lambda bench: any(isinstance(event.data, ContextMerged) for event in bench.events))
+        assert {event.id for event in bench.events if isinstance(event.data, ContextMerged)} == {
+            f"{session}/{head.sequence}"
+        }
+
+
+async def test_a_merge_that_is_parked_does_not_block_the_conversation() -> None:
+    async with running() as bench:
+        metadata = {FAILURE_POLICY_KEY: FailurePolicy.BLOCK.value}
+        session = (await bench.client.send(CreateSession(address=address(), metadata=metadata))).session_id
+        assert session
+        await bench.client.send(LinkIdentity(address=address(), identity=ANN))
+        await Commands(bench.bus).give([Given(rome(timedelta(hours=1)), "too-early")])
+        (parked,) = await bench.parked()
+        assert parked.code == "future_timestamp"
+        await bench.client.send(SetData(address=address(), values={"a": 1}))
+        assert (await head_of(bench.store, session)).blocked_by is None

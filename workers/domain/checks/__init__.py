@@ -1,0 +1,1 @@
+"""What an input, and what it leaves, must keep to."""

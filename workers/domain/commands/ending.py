@@ -1,0 +1,145 @@
+"""What the commands cause that end a session, put it away, bring it back, or forget it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from contracts.commands import ArchiveSession, EraseConversation, ExpireSession, RestoreSession
+from contracts.errors import EditConflict, SessionNotFound, TransitionForbidden
+from contracts.events import (
+    ConversationErased,
+    ExpiryStepTaken,
+    ProfileChanged,
+    SessionArchived,
+    SessionDeleted,
+    SessionRestored,
+    StateChanged,
+)
+from contracts.expiry import CleanupAction, ExpiryProgress
+from contracts.ids import SessionId
+from contracts.session import SessionState, SessionStatus
+from workers.domain.checks.limits import check_fields, check_size
+from workers.domain.deadlines import has_expired, lasting
+from workers.domain.draft import Draft
+
+Earlier = Mapping[SessionId, SessionState]
+"""The heads of earlier sessions of a conversation, of those that commands name."""
+
+_GONE: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
+
+
+def put_away(
+    draft: Draft,
+    state: SessionState,
+    command: ExpireSession | ArchiveSession | RestoreSession | EraseConversation,
+    earlier: Earlier,
+) -> None:
+    """Add what a command causes that is about a session's end, or what comes after it."""
+    match command:
+        case ExpireSession():
+            _take_step(draft, state, command, earlier)
+        case ArchiveSession():
+            _archive(draft, state, command, earlier)
+        case RestoreSession():
+            _restore(draft, state, command, earlier)
+        case EraseConversation():
+            _erase(draft, state)
+
+
+def _take_step(draft: Draft, state: SessionState, command: ExpireSession, earlier: Earlier) -> None:
+    """Take a step of an expiry rule, unless something has happened since it was decided, or it was taken already.
+
+    A session that has ended can still be archived and deleted; what else a rule has for it then is only noted.
+    """
+    session = _target(state, command, earlier)
+    if session is None or session.status is SessionStatus.DELETED:
+        return
+    if session.sequence != command.seen or _was_taken(session.expiry, command):
+        return
+    draft.add(
+        ExpiryStepTaken,
+        rule_id=command.rule_id,
+        step=command.step,
+        action=command.action,
+        next_at=command.next_at,
+        earlier=None if session is state else session.session_id,
+    )
+    if command.step >= 0:
+        _act(draft, session, command)
+
+
+def _archive(draft: Draft, state: SessionState, command: ArchiveSession, earlier: Earlier) -> None:
+    """Say that a session is in the archive. Refused if it is live, or anything happened after what is there."""
+    session = _target(state, command, earlier)
+    if session is None or session.status is SessionStatus.DELETED:
+        raise SessionNotFound(f"there is no session {command.session_id} to archive: it was deleted")
+    if session.is_live:
+        raise TransitionForbidden(f"session {session.session_id} is {session.status}: it is archived once it has ended")
+    if session.archive is not None:
+        return
+    if session.sequence != command.archive.sequence:
+        raise EditConflict(
+            f"session {session.session_id} has {session.sequence} events, {command.archive.sequence} are in the "
+            "archive: archive it again"
+        )
+    draft.add(SessionArchived, archive=command.archive, archived=session.session_id)
+
+
+def _restore(draft: Draft, state: SessionState, command: RestoreSession, earlier: Earlier) -> None:
+    """Bring an archived session back. Refused if it is not archived, or was from something else than it comes from."""
+    session = _target(state, command, earlier)
+    if session is None or session.archive is None or session.status is not SessionStatus.ARCHIVED:
+        raise TransitionForbidden(f"session {command.session_id or state.session_id} is not in the archive")
+    if session.archive.digest != command.digest:
+        raise EditConflict(f"session {session.session_id} was archived as {session.archive.digest}, not this")
+    if command.status in _GONE or (command.status.is_live and session is not state):
+        raise TransitionForbidden(f"session {session.session_id} can't come back as {command.status}")
+    check_size("data", command.data)
+    check_size("metadata", command.metadata)
+    check_fields(command.stamps)
+    draft.add(
+        SessionRestored,
+        restored=session.session_id,
+        status=command.status,
+        data=command.data,
+        metadata=command.metadata,
+        stamps=command.stamps,
+    )
+    if session is state and has_expired(state.model_copy(update={"status": command.status}), draft.at):
+        # Its end came while it was away: it would be over again with the next input.
+        draft.add(ProfileChanged, profile=lasting(state.profile, draft.at))
+
+
+def _erase(draft: Draft, state: SessionState) -> None:
+    """Forget all that the conversation's sessions hold; the event itself names nobody."""
+    if not (state.erased and state.status is SessionStatus.DELETED):
+        draft.identity = None
+        draft.add(ConversationErased, actor=None)
+
+
+def _target(
+    state: SessionState, command: ExpireSession | ArchiveSession | RestoreSession, earlier: Earlier
+) -> SessionState | None:
+    """Return the session that a command is for."""
+    if command.session_id in (None, state.session_id):
+        return state
+    return earlier.get(command.session_id) if command.session_id else None
+
+
+def _was_taken(progress: ExpiryProgress | None, command: ExpireSession) -> bool:
+    return progress is not None and progress.rule_id == command.rule_id and progress.step >= command.step
+
+
+def _act(draft: Draft, session: SessionState, command: ExpireSession) -> None:
+    match command.action:
+        case CleanupAction.DELETE:
+            draft.add(SessionDeleted, deleted=session.session_id)
+        case CleanupAction.SUSPEND if session.is_live and session.status is not SessionStatus.SUSPENDED:
+            _change(draft, session, SessionStatus.SUSPENDED, command)
+        case CleanupAction.EXPIRE | CleanupAction.ARCHIVE | CleanupAction.MERGE if session.is_live:
+            _change(draft, session, SessionStatus.EXPIRED, command)
+        case _:
+            pass
+
+
+def _change(draft: Draft, session: SessionState, status: SessionStatus, command: ExpireSession) -> None:
+    draft.add(StateChanged, previous=session.status, status=status, reason=command.rule_id)

@@ -1,0 +1,21 @@
+"""Expiry rules as pure functions: which hold for a session, since when, and what is to be done about it next."""
+
+from workers.domain.expiry.conditions import Condition, condition_named, register_condition
+from workers.domain.expiry.documents import checked_rules, parsed_rules
+from workers.domain.expiry.holding import holds_at, is_for
+from workers.domain.expiry.next import Later, next_action
+
+__all__ = [
+    # what to do
+    "next_action",
+    "Later",
+    # rules
+    "holds_at",
+    "is_for",
+    "checked_rules",
+    "parsed_rules",
+    # conditions of one's own
+    "register_condition",
+    "condition_named",
+    "Condition",
+]

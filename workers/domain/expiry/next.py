@@ -1,0 +1,140 @@
+"""What is to be done about a session next, as far as time alone decides: all that an expiry worker needs to know.
+
+One rule at a time: of those whose turn has come, the one of the highest priority (of equal ones the first by id). A
+rule's turn comes when its condition holds, or `warn_before` earlier. Its steps are counted from when the one before
+was really taken, so that a worker that comes late does not take them all at once; and the first step never comes
+earlier after the warning than the warning said.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from contracts.commands import ApplyDeadlines, ExpireSession
+from contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule
+from contracts.session import SessionState, SessionStatus
+from workers.domain.expiry.holding import holds_at, is_for
+from workers.domain.expiry.moments import moved
+
+WARNING: Final = -1
+"""The warning's number among the steps of a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """There is nothing to do before `at`, unless something happens."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What a rule will do to a session next: its turn comes at `begins`, the step is due at `due` (None: never)."""
+
+    rule: ExpiryRule
+    begins: datetime
+    step: int
+    due: datetime | None
+
+
+def next_action(
+    rules: Iterable[ExpiryRule], head: SessionState, now: datetime
+) -> ExpireSession | ApplyDeadlines | Later | None:
+    """Return the command to give now, or when to look again, or None: nothing unless something happens.
+
+    A live session's own deadlines go before the rules. A session that has ended is left alone but for the later steps
+    of the rule that ended it. Raises ConfigurationError as `holds_at` does.
+    """
+    if not head.is_live:
+        return _after_the_end(rules, head, now)
+    own = head.due_at
+    if own is not None and own <= now:
+        return ApplyDeadlines(session_id=head.session_id)
+    found = _first_due(_turns(rules, head), now)
+    if found is not None and found[1] <= now:
+        return _command(found[0].rule, found[0].step, head, now)
+    moments = [moment for moment in (own, found and found[1]) if moment is not None]
+    return Later(min(moments)) if moments else None
+
+
+def _turns(rules: Iterable[ExpiryRule], head: SessionState) -> list[_Turn]:
+    """Return the turns of the rules that hold for a session some time, the highest priority first."""
+    turns: list[_Turn] = []
+    for rule in sorted(rules, key=lambda rule: (-rule.priority, rule.rule_id)):
+        holds = holds_at(rule, head) if is_for(rule, head) else None
+        if holds is not None:
+            turns.append(_turn(rule, holds, _progress(rule, head)))
+    return turns
+
+
+def _turn(rule: ExpiryRule, holds: datetime, progress: ExpiryProgress | None) -> _Turn:
+    begins = holds if rule.warn_before is None else moved(holds, -rule.warn_before) or holds
+    if progress is None and rule.warn_before is not None:
+        return _Turn(rule, begins, WARNING, begins)
+    step = progress.step + 1 if progress else 0
+    if step >= len(rule.actions):
+        return _Turn(rule, begins, step, None)
+    if step > 0 and progress:
+        return _Turn(rule, begins, step, moved(progress.at, rule.actions[step].after))
+    due = moved(holds, rule.actions[0].after)
+    warned = moved(progress.at, rule.warn_before or 0.0) if progress else holds
+    return _Turn(rule, begins, 0, max(due, warned) if due and warned else None)
+
+
+def _progress(rule: ExpiryRule, head: SessionState) -> ExpiryProgress | None:
+    """Return how far `rule` has come with a live session. What ended a session that was restored since is over."""
+    progress = head.expiry
+    return progress if progress and progress.rule_id == rule.rule_id and not progress.action.ends else None
+
+
+def _first_due(turns: list[_Turn], now: datetime) -> tuple[_Turn, datetime] | None:
+    """Return the turn in which something is done next, and when: until then, higher ones may still begin."""
+    moment = now
+    while turns:
+        current = next((turn for turn in turns if turn.begins <= moment), None)
+        turns = turns[: turns.index(current)] if current else turns
+        overtaken = min((turn.begins for turn in turns), default=None)
+        if current and current.due:
+            due = max(current.due, moment)
+            if overtaken is None or due < overtaken:
+                return current, due
+        moment = overtaken or moment
+    return None
+
+
+def _after_the_end(rules: Iterable[ExpiryRule], head: SessionState, now: datetime) -> ExpireSession | Later | None:
+    progress = head.expiry
+    if progress is None or not progress.action.ends or head.status is SessionStatus.DELETED:
+        return None
+    if progress.action is CleanupAction.ARCHIVE and head.status is not SessionStatus.ARCHIVED:
+        return None  # it is on its way to the archive: nothing follows before it is there
+    step = progress.step + 1
+    rule = next((rule for rule in rules if rule.rule_id == progress.rule_id and rule.enabled), None)
+    if rule is None or step >= len(rule.actions):
+        return None
+    due = moved(progress.at, rule.actions[step].after)
+    if due is None:
+        return None
+    return Later(due) if due > now else _command(rule, step, head, now)
+
+
+def _command(rule: ExpiryRule, step: int, head: SessionState, now: datetime) -> ExpireSession:
+    action = CleanupAction.NOTIFY if step == WARNING else rule.actions[step].action
+    return ExpireSession(
+        session_id=head.session_id,
+        rule_id=rule.rule_id,
+        step=step,
+        action=action,
+        seen=head.sequence,
+        next_at=_following(rule, ExpiryProgress(rule_id=rule.rule_id, step=step, action=action, at=now), head),
+    )
+
+
+def _following(rule: ExpiryRule, taken: ExpiryProgress, head: SessionState) -> datetime | None:
+    """Return when the step after `taken` will come, unless something happens."""
+    if taken.step == WARNING:
+        holds = holds_at(rule, head)
+        return _turn(rule, holds, taken).due if holds else None
+    following = rule.actions[taken.step + 1 :]
+    return moved(taken.at, following[0].after) if following else None

@@ -1,0 +1,1 @@
+"""What linked sessions share: fields by pointer, merging, conflicts."""

@@ -1,0 +1,125 @@
+"""What the commands of linked conversations cause."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from contracts.commands import LinkIdentity, MergeContext, ResolveConflict, UnlinkIdentity
+from contracts.errors import FutureTimestamp, IdentityConflict
+from contracts.events import (
+    ConflictOpened,
+    ConflictResolved,
+    ContextMerged,
+    IdentityLinked,
+    IdentityUnlinked,
+    MessageAppended,
+)
+from contracts.session import SessionState
+from contracts.stamps import milliseconds_of
+from contracts.sync import Conflict, ConflictStrategy, Entry
+from workers.domain.checks.limits import CLOCK_TOLERANCE, check_conflicts, check_fields, check_size
+from workers.domain.draft import Draft
+from workers.domain.sync.conflicts import weigh, with_opened
+from workers.domain.sync.fields import key_of, registers_of, with_fields
+from workers.domain.sync.merging import WHOLE_KEYS, Merged, merge_fields, merge_keys, order_of, seen_of
+from workers.domain.sync.resolving import chosen
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
+
+def share(
+    draft: Draft, state: SessionState, command: LinkIdentity | UnlinkIdentity | MergeContext | ResolveConflict
+) -> None:
+    """Add what a command causes that is about what linked sessions share."""
+    match command:
+        case LinkIdentity():
+            _link(draft, state, command)
+        case UnlinkIdentity():
+            _unlink(draft, state, command)
+        case MergeContext():
+            _merge(draft, state, command)
+        case ResolveConflict():
+            _resolve(draft, state, command)
+
+
+def _link(draft: Draft, state: SessionState, command: LinkIdentity) -> None:
+    """Link the conversation. Raises IdentityConflict if it is linked to another identity."""
+    if state.identity == command.identity:
+        return
+    if state.identity is not None:
+        raise IdentityConflict(f"conversation {state.conversation_id} is linked to another identity: unlink it first")
+    draft.identity = command.identity
+    draft.add(IdentityLinked, linked=command.identity)
+
+
+def _unlink(draft: Draft, state: SessionState, command: UnlinkIdentity) -> None:
+    """Unlink the conversation, if it is linked to this identity."""
+    if state.identity == command.identity:
+        draft.add(IdentityUnlinked, unlinked=command.identity)
+        draft.identity = None
+
+
+def _merge(draft: Draft, state: SessionState, command: MergeContext) -> None:
+    """Bring in what a linked session has.
+
+    Nothing happens if the session it was for is over, or the link. Raises FutureTimestamp for a stamp later than
+    clocks may differ; LimitExceeded if the session would grow too large.
+    """
+    current = command.session_id in (None, state.session_id)
+    if not (current and state.is_live and state.identity == command.identity):
+        return
+    _check_stamps(command.entries, draft.at)
+    if command.entries:
+        _merge_fields(draft, state, command)
+    for message in command.messages:
+        draft.add(MessageAppended, message=message, source=command.source)
+
+
+def _resolve(draft: Draft, state: SessionState, command: ResolveConflict) -> None:
+    """Resolve open conflicts; nothing happens where there is none."""
+    fields = set(command.fields) or {one.field for one in state.conflicts}
+    if not any(one.field in fields for one in state.conflicts):
+        return
+    entries = chosen(state, fields, command.resolution, draft.stamp())
+    _check(state, entries, whole=False)
+    draft.add(ConflictResolved, entries=entries)
+
+
+def _merge_fields(draft: Draft, state: SessionState, command: MergeContext) -> None:
+    (applied, kept), opened = _outcome(state, command, draft.at)
+    if applied:
+        _check(state, applied, whole=command.strategy in WHOLE_KEYS)
+    if applied or kept:
+        draft.add(ContextMerged, source=command.source, strategy=command.strategy, applied=applied, kept=kept)
+    if opened:
+        check_conflicts(with_opened(state.conflicts, opened))
+        draft.add(ConflictOpened, conflicts=opened)
+
+
+def _outcome(state: SessionState, command: MergeContext, now: datetime) -> tuple[Merged, tuple[Conflict, ...]]:
+    if command.strategy is ConflictStrategy.MANUAL:
+        weighed = weigh(state, command, now)
+        return Merged(weighed.applied), weighed.opened
+    held = registers_of(state, {key_of(entry.field) for entry in command.entries})
+    order = order_of(command.strategy, command.priority)
+    if command.strategy is ConflictStrategy.MERGE:
+        return merge_fields(held, command.entries, order, command.operations), ()
+    seen = seen_of(state.turned_down) if command.strategy is ConflictStrategy.SOURCE_PRIORITY else None
+    return merge_keys(held, command.entries, order, command.operations, seen), ()
+
+
+def _check(state: SessionState, entries: tuple[Entry, ...], *, whole: bool) -> None:
+    data, metadata, stamps = with_fields(state, entries, whole=whole)
+    check_size("data", data)
+    check_size("metadata", metadata)
+    check_fields(stamps)
+
+
+def _check_stamps(entries: tuple[Entry, ...], now: datetime) -> None:
+    latest = max((milliseconds_of(entry.stamp) for entry in entries), default=0)
+    ahead = timedelta(milliseconds=latest - (now - _EPOCH) // _MS)
+    if ahead > CLOCK_TOLERANCE:
+        raise FutureTimestamp(
+            f"a field was written {ahead} ahead of this worker's clock; clocks may differ by {CLOCK_TOLERANCE}. "
+            "Correct the clock of the worker that wrote it, then replay."
+        )

@@ -1,0 +1,184 @@
+"""Merging: the highest of a total order stays. So neither the order nor the repetition of what comes in matters."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from contracts.address import Platform
+from contracts.ids import ConversationId
+from contracts.stamps import Stamp, origin_of, platform_of
+from contracts.sync import ConflictStrategy, Entry, SyncOperation, TurnedDown
+from workers.domain.sync.fields import Register, Registers, above, as_entries, key_of
+
+Order = Callable[[Stamp], Any]
+"""What stamps are compared by."""
+
+Seen = dict[tuple[str, ConversationId], Stamp]
+"""What a session did not take, by field and writer."""
+
+WHOLE_KEYS = frozenset({ConflictStrategy.LATEST_WINS, ConflictStrategy.SOURCE_PRIORITY})
+"""Strategies that choose between top-level keys with all that is in them."""
+
+
+class Merged(NamedTuple):
+    """What a session takes over, and what it keeps against the source."""
+
+    applied: tuple[Entry, ...] = ()
+    kept: tuple[Entry, ...] = ()
+
+
+def order_of(strategy: ConflictStrategy, priority: Iterable[Platform]) -> Order:
+    """Return what a strategy compares stamps by: the moment, or the platform's place first."""
+    if strategy is not ConflictStrategy.SOURCE_PRIORITY:
+        return _moment
+    places = {str(platform): place for place, platform in enumerate(priority)}
+    last = len(places)
+    return lambda stamp: (-places.get(platform_of(stamp), last), stamp)
+
+
+def _moment(stamp: Stamp) -> str:
+    return stamp
+
+
+def merge_keys(
+    held: Registers,
+    offered: Iterable[Entry],
+    order: Order,
+    operations: Collection[SyncOperation],
+    seen: Seen | None,
+) -> Merged:
+    """Choose key by key, each as a whole: by the highest of its fields' stamps.
+
+    What is kept against the source is told once: `seen` says what was told. Without that, nothing is.
+    """
+    applied: list[Entry] = []
+    kept: list[Entry] = []
+    theirs = _by_key(registers(offered, order))
+    ours = _by_key(held)
+    for key, group in sorted(theirs.items()):
+        mine = ours.get(key, {})
+        if not _permitted(_operation_on_key(mine, group), operations):
+            continue
+        high, low = _highest(group, order), _highest(mine, order)
+        if low is None or high is None or high >= low:
+            result = group if high != low else settled(joined(mine, group, order), order)
+            if _differ(mine, result):
+                applied += as_entries(result)
+        elif seen is not None:
+            kept += _told(key, mine, group, seen)
+    return Merged(tuple(applied), tuple(kept))
+
+
+def merge_fields(
+    held: Registers, offered: Iterable[Entry], order: Order, operations: Collection[SyncOperation]
+) -> Merged:
+    """Choose field by field: each side's fields stay, and of those that both have the later one."""
+    allowed = [entry for entry in offered if is_allowed(held, entry, operations)]
+    return Merged(changes(held, settled(joined(held, registers(allowed, order), order), order)))
+
+
+def registers(entries: Iterable[Entry], order: Order) -> Registers:
+    """Return entries as registers; of two for one field the higher."""
+    found: Registers = {}
+    for entry in entries:
+        one = Register(entry.stamp, None if entry.removed else entry.value, entry.removed)
+        found = joined_one(found, entry.field, one, order)
+    return settled(found, order)
+
+
+def joined_one(into: Registers, field: str, one: Register, order: Order) -> Registers:
+    """Put a register into others, unless theirs is as high; return them."""
+    there = into.get(field)
+    if there is None or order(one.stamp) > order(there.stamp):
+        into[field] = one
+    return into
+
+
+def joined(held: Registers, offered: Mapping[str, Register], order: Order) -> Registers:
+    """Return the higher register of each field."""
+    result = dict(held)
+    for field, one in offered.items():
+        joined_one(result, field, one, order)
+    return result
+
+
+def settled(found: Registers, order: Order) -> Registers:
+    """Return registers without the values of those that are covered: by a higher one above or below them.
+
+    Stamps only rise, so what is covered once stays so until it is written anew, and its value is not needed.
+    """
+    covered: set[str] = set()
+    for field, one in found.items():
+        for pointer in above(field):
+            other = found.get(pointer)
+            if other is None:
+                continue
+            mine, theirs = order(one.stamp), order(other.stamp)
+            if mine < theirs:
+                covered.add(field)
+            elif mine > theirs or not one.removed:
+                covered.add(pointer)
+    return {field: Register(one.stamp, removed=True) if field in covered else one for field, one in found.items()}
+
+
+def changes(held: Registers, result: Registers) -> tuple[Entry, ...]:
+    """Return what of `result` is not so in `held`, as entries."""
+    return as_entries({field: one for field, one in result.items() if _is_other(held.get(field), one)})
+
+
+def is_allowed(held: Registers, entry: Entry, operations: Collection[SyncOperation]) -> bool:
+    """Whether `operations` let `entry` do what it does to a session that holds these registers."""
+    there = held.get(entry.field)
+    absent = there is None or there.removed
+    changed = SyncOperation.CREATE if absent else SyncOperation.UPDATE
+    return _permitted(SyncOperation.DELETE if entry.removed else changed, operations)
+
+
+def _operation_on_key(mine: Registers, theirs: Registers) -> SyncOperation:
+    if all(one.removed for one in theirs.values()):
+        return SyncOperation.DELETE
+    return SyncOperation.CREATE if all(one.removed for one in mine.values()) else SyncOperation.UPDATE
+
+
+def _permitted(operation: SyncOperation, operations: Collection[SyncOperation]) -> bool:
+    """Bringing whole contexts together may do all of it."""
+    return operation in operations or SyncOperation.MERGE in operations
+
+
+def _by_key(found: Registers) -> dict[str, Registers]:
+    groups: dict[str, Registers] = {}
+    for field, one in found.items():
+        groups.setdefault(key_of(field), {})[field] = one
+    return groups
+
+
+def _highest(group: Registers, order: Order) -> Any:
+    return max((order(one.stamp) for one in group.values()), default=None)
+
+
+def _told(key: str, mine: Registers, theirs: Registers, seen: Seen) -> tuple[Entry, ...]:
+    latest = max(one.stamp for one in theirs.values())
+    own = origin_of(latest) == origin_of(max(one.stamp for one in mine.values()))
+    return () if own or is_turned_down(seen, key, latest) else as_entries(mine, latest)
+
+
+def seen_of(turned_down: Iterable[TurnedDown]) -> Seen:
+    """Return the latest of the values that were turned down, by field and writer."""
+    latest: Seen = {}
+    for one in turned_down:
+        place = (one.field, origin_of(one.stamp))
+        if place not in latest or latest[place] < one.stamp:
+            latest[place] = one.stamp
+    return latest
+
+
+def is_turned_down(seen: Seen, field: str, stamp: Stamp) -> bool:
+    """Whether a session did not take this value before, or a later one of the same writer."""
+    return seen.get((field, origin_of(stamp)), "") >= stamp
+
+
+def _differ(held: Registers, result: Registers) -> bool:
+    return held.keys() != result.keys() or any(_is_other(held[field], one) for field, one in result.items())
+
+
+def _is_other(held: Register | None, one: Register) -> bool:
+    return held is None or (held.stamp, held.removed) != (one.stamp, one.removed)
