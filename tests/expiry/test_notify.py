@@ -1,0 +1,278 @@
+"""Notifications: over a real HTTP server, through a real SMTP server, and what becomes of those that fail."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import Message as Mail
+from email.utils import format_datetime
+from functools import partial
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tenacity import AsyncRetrying
+
+from agentbus.health import serving
+from contracts.address import Platform
+from contracts.clock import ManualClock
+from contracts.errors import ConfigurationError
+from contracts.expiry import CleanupAction
+from contracts.ids import session_id_for
+from tests.builders import a_conversation, a_moment
+from tests.expiry.world import World, a_rule, a_world
+from tests.services.ports import free_port
+from workers.expiry.notify import (
+    ExpiryNotice,
+    NotificationFailed,
+    create_email_notification_callback,
+    create_webhook_notification_callback,
+    default_notification_callback,
+    signature_of,
+    trying,
+)
+from workers.expiry.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from workers.telemetry import WorkerMetrics
+
+OPENSSL = "03eb1d5c30c622f41388559a149af0f74baf4b1fd416d7b680c96479d63f8656"
+SECRET = "a secret of some length"  # noqa: S105 - a made-up one
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Note how long would be waited, and don't."""
+    waited: list[float] = []
+
+    async def at_once(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(trying, "AsyncRetrying", partial(AsyncRetrying, sleep=at_once))
+    return waited
+
+
+def a_notice(step: int = 0) -> ExpiryNotice:
+    session = session_id_for(a_conversation("noticed"), 1)
+    return ExpiryNotice(
+        notice_id=f"{session}/7",
+        session_id=session,
+        rule_id="silent",
+        step=step,
+        action=CleanupAction.NOTIFY,
+        at=a_moment(0),
+        next_at=a_moment(60),
+        platform=Platform.WEB,
+        identity=None,
+    )
+
+
+class Receiver:
+    """A web server that notes what it was sent and answers as it is told, in the end with 204."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[Response] = []
+        self.url = ""
+
+    async def receive(self, request: Request) -> Response:
+        self.requests.append((dict(request.headers), await request.body()))
+        return self.answers.pop(0) if self.answers else Response(status_code=204)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    app = Starlette(routes=[Route("/hook", receiver.receive, methods=["POST"])])
+    async with serving(app, 0, host="127.0.0.1") as port:
+        receiver.url = f"http://127.0.0.1:{port}/hook"
+        yield receiver
+
+
+async def test_a_web_address_is_told_and_can_tell_that_it_is_us(receiver: Receiver) -> None:
+    notify = create_webhook_notification_callback(receiver.url, SECRET, clock=ManualClock(a_moment(5)))
+    notice = a_notice()
+    await notify(notice)
+    ((headers, body),) = receiver.requests
+    assert json.loads(body) == notice.as_json()
+    assert headers[ID_HEADER.lower()] == notice.notice_id
+    timestamp = headers[TIMESTAMP_HEADER.lower()]
+    assert int(timestamp) == int(a_moment(5).timestamp())
+    assert headers[SIGNATURE_HEADER.lower()] == signature_of(SECRET, timestamp, body)
+    assert signature_of("another secret", timestamp, body) != signature_of(SECRET, timestamp, body)
+    assert signature_of(SECRET, str(int(timestamp) + 1), body) != signature_of(SECRET, timestamp, body)
+
+
+async def test_a_signature_is_what_others_compute_too() -> None:
+    # printf '1767268805.{}' | openssl dgst -sha256 -hmac secret
+    assert signature_of("secret", "1767268805", b"{}") == f"sha256={OPENSSL}"
+
+
+async def test_a_server_that_is_busy_is_told_again_when_it_asks_for_it(receiver: Receiver, waits: list[float]) -> None:
+    clock = ManualClock(a_moment(0))
+    receiver.answers = [
+        Response(status_code=503, headers={"Retry-After": "7"}),
+        Response(status_code=429, headers={"Retry-After": format_datetime(a_moment(11), usegmt=True)}),
+        Response(status_code=500, headers={"Retry-After": "99999"}),
+        Response(status_code=502, headers={"Retry-After": "soon"}),
+    ]
+    await create_webhook_notification_callback(receiver.url, SECRET, clock=clock)(a_notice())
+    assert len(receiver.requests) == 5
+    assert {headers[ID_HEADER.lower()] for headers, _ in receiver.requests} == {a_notice().notice_id}
+    assert waits[:3] == [7, 11, trying.LONGEST_WAIT]
+    assert 0 <= waits[3] <= trying.LONGEST_WAIT
+
+
+async def test_a_server_that_stays_down_is_given_up(receiver: Receiver, waits: list[float]) -> None:
+    receiver.answers = [Response(status_code=500) for _ in range(10)]
+    with pytest.raises(NotificationFailed, match="500"):
+        await create_webhook_notification_callback(receiver.url, SECRET)(a_notice())
+    assert len(receiver.requests) == trying.ATTEMPTS
+    with pytest.raises(NotificationFailed, match="does not answer"):
+        await create_webhook_notification_callback("http://127.0.0.1:1/", SECRET)(a_notice())
+    assert len(waits) == 2 * (trying.ATTEMPTS - 1)
+
+
+async def test_a_server_that_refuses_is_not_asked_again(receiver: Receiver, waits: list[float]) -> None:
+    receiver.answers = [Response(status_code=410)]
+    with pytest.raises(NotificationFailed, match="410"):
+        await create_webhook_notification_callback(receiver.url, SECRET)(a_notice())
+    assert len(receiver.requests) == 1
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"), [("ftp://host/", SECRET), ("hook", SECRET), ("https://", SECRET), ("https://host/", "")]
+)
+def test_a_web_address_that_cannot_be_is_refused(url: str, secret: str) -> None:
+    with pytest.raises(ConfigurationError):
+        create_webhook_notification_callback(url, secret)
+
+
+class Mailbox:
+    """What the mail server took, and what it says instead of taking it."""
+
+    def __init__(self) -> None:
+        self.mails: list[Mail] = []
+        self.replies: list[str] = []
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.replies:
+            return self.replies.pop(0)
+        assert isinstance(envelope.content, bytes)
+        self.mails.append(message_from_bytes(envelope.content))
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@contextmanager
+def mail_server(mailbox: Mailbox) -> Iterator[int]:
+    port = free_port()
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        yield port
+    finally:
+        controller.stop()
+
+
+@pytest.fixture
+def smtp_port(mailbox: Mailbox) -> Iterator[int]:
+    with mail_server(mailbox) as port:
+        yield port
+
+
+async def test_an_e_mail_says_what_happened(mailbox: Mailbox, smtp_port: int) -> None:
+    notify = create_email_notification_callback("127.0.0.1", smtp_port, "bot@example.org", ["a@example.org", "b@c.org"])
+    await notify(a_notice())
+    await notify(a_notice(step=-1))
+    step, warning = mailbox.mails
+    assert step["From"] == "bot@example.org"
+    assert step["To"] == "a@example.org, b@c.org"
+    assert step["Subject"] == f"Session {a_notice().session_id}: notify"
+    assert warning["Subject"].endswith(": warning")
+    assert step["Message-ID"] == warning["Message-ID"] == f"<{a_notice().notice_id.replace('/', '.')}@agentbus.invalid>"
+    text = step.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert a_notice().text in text.decode()
+
+
+async def test_a_mail_server_that_is_busy_is_tried_again(mailbox: Mailbox, smtp_port: int, waits: list[float]) -> None:
+    mailbox.replies = ["451 later", "452 still later"]
+    await create_email_notification_callback("127.0.0.1", smtp_port, "bot@example.org", "a@example.org")(a_notice())
+    assert len(mailbox.mails) == 1
+    assert len(waits) == 2
+
+
+async def test_a_mail_that_is_refused_or_has_no_server_is_given_up(
+    mailbox: Mailbox, smtp_port: int, waits: list[float]
+) -> None:
+    mailbox.replies = ["554 no"]
+    notify = create_email_notification_callback("127.0.0.1", smtp_port, "bot@example.org", "a@example.org")
+    with pytest.raises(NotificationFailed, match="refuses"):
+        await notify(a_notice())
+    assert waits == []
+    nobody = create_email_notification_callback("127.0.0.1", 1, "bot@example.org", "a@example.org", timeout=1)
+    with pytest.raises(NotificationFailed, match="no e-mail"):
+        await nobody(a_notice())
+    assert len(waits) == trying.ATTEMPTS - 1
+    with pytest.raises(ConfigurationError, match="recipient"):
+        create_email_notification_callback("127.0.0.1", 25, "bot@example.org", [])
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with a_world() as world:
+        yield world
+
+
+async def test_who_is_slow_or_fails_delays_nothing_and_is_parked(world: World) -> None:
+    told: list[ExpiryNotice] = []
+    stuck = asyncio.Event()
+
+    async def failing(notice: ExpiryNotice) -> None:
+        told.append(notice)
+        raise NotificationFailed("the pager is off")
+
+    async def slow(_: ExpiryNotice) -> None:
+        await stuck.wait()
+
+    metrics = WorkerMetrics()
+    callbacks = [failing, slow, default_notification_callback]
+    async with world.expiring(a_rule("silent"), callbacks=callbacks, metrics=metrics):
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(60)
+        await world.until(lambda: _ended(world, session))
+        await world.until(lambda: _called(told))
+        assert told[0].session_id == session
+        assert told[0].rule_id == "silent"
+        assert (await world.store.list_parked()).items == ()
+        stuck.set()
+        await world.until(lambda: _parked(world))
+        (parked,) = (await world.store.list_parked()).items
+        assert (parked.code, parked.reason) == ("given_up", "the pager is off")
+        assert parked.queue.endswith("expiry-notices")
+        assert len(told) == 1
+        assert metrics.notifications.labels("failed")._value.get() == 1
+        assert metrics.notifications.labels("sent")._value.get() == 2
+
+
+async def _ended(world: World, session: Any) -> bool:
+    return not (await world.head(session)).is_live
+
+
+async def _called(told: list[ExpiryNotice]) -> bool:
+    return bool(told)
+
+
+async def _parked(world: World) -> bool:
+    return bool((await world.store.list_parked()).items)

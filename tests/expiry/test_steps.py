@@ -1,0 +1,259 @@
+"""What an expiry worker does to sessions: steps in their time, activity that moves them, the archive, a merge."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from contracts.address import Platform
+from contracts.commands import ChangeState, CloseSession, ExpireSession, ExtendSession, LinkIdentity, SetData
+from contracts.events import MessageAppended, StateChanged
+from contracts.expiry import CleanupAction, Step
+from contracts.ids import SessionId
+from contracts.records import RecordKind
+from contracts.session import SessionStatus
+from tests.expiry.world import World, a_rule, a_world
+from workers.expiry.figures import Outcome
+from workers.expiry.worker import ExpiryWorker
+
+NOTIFY, SUSPEND, EXPIRE = CleanupAction.NOTIFY, CleanupAction.SUSPEND, CleanupAction.EXPIRE
+ARCHIVE, MERGE, DELETE = CleanupAction.ARCHIVE, CleanupAction.MERGE, CleanupAction.DELETE
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with a_world(archive="memory://expiry-steps") as world:
+        yield world
+
+
+async def until_counted(world: World, worker: ExpiryWorker, **expected: int) -> None:
+    """Wait until the statistics are these."""
+
+    async def counted() -> bool:
+        return (await worker.figures.statistics()).total == expected
+
+    await world.until(counted)
+
+
+async def until_status(world: World, session: SessionId, status: SessionStatus) -> None:
+    async def has_it() -> bool:
+        return (await world.head(session)).status is status
+
+    await world.until(has_it)
+
+
+async def until_dropped(world: World, session: SessionId) -> None:
+    """Wait until nothing is left to watch for."""
+
+    async def dropped() -> bool:
+        world.advance(1)
+        return await world.store.record(RecordKind.DEADLINE, session) is None
+
+    await world.until(dropped)
+
+
+@pytest.mark.parametrize(
+    ("action", "taken", "status", "outcome"),
+    [
+        (NOTIFY, NOTIFY, SessionStatus.ACTIVE, Outcome.NOTIFIED),
+        (SUSPEND, SUSPEND, SessionStatus.SUSPENDED, Outcome.SUSPENDED),
+        (EXPIRE, EXPIRE, SessionStatus.EXPIRED, Outcome.EXPIRED),
+        (MERGE, EXPIRE, SessionStatus.EXPIRED, Outcome.EXPIRED),  # there is no other session to merge it into
+        (ARCHIVE, ARCHIVE, SessionStatus.ARCHIVED, Outcome.ARCHIVED),
+        (DELETE, DELETE, SessionStatus.DELETED, Outcome.DELETED),
+    ],
+)
+async def test_a_silent_session_is_dealt_with_by_its_rule(
+    world: World, action: CleanupAction, taken: CleanupAction, status: SessionStatus, outcome: Outcome
+) -> None:
+    async with world.expiring(a_rule("silent", action)) as worker:
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(59.9)
+        await worker._due.turn()
+        assert (await world.head(session)).is_live
+        assert world.steps() == []
+
+        world.advance(0.1)
+        await until_status(world, session, status)
+        await until_counted(world, worker, **{outcome: 1})
+        assert world.steps(session) == [("silent", 0, taken)]
+
+
+async def test_activity_moves_the_deadline(world: World) -> None:
+    async with world.expiring(a_rule("silent")) as worker:
+        session = await world.session()
+        await world.scheduled(session)
+        for number in range(3):
+            world.advance(50)
+            await world.send(SetData(session_id=session, values={"number": number}))
+            while await worker._due.turn():
+                pass
+            assert (await world.head(session)).is_live
+        world.advance(60)
+        await until_status(world, session, SessionStatus.EXPIRED)
+        await world.until_steps(1)
+        assert world.steps() == [("silent", 0, EXPIRE)]
+
+
+async def test_what_happens_before_the_command_gets_there_wins(world: World) -> None:
+    async with world.expiring() as worker:
+        session = await world.session()
+        before = await world.head(session)
+        await world.say("still here")
+        await world.until(lambda: _has_messages(world, session, 1))
+        late = ExpireSession(session_id=session, rule_id="r", step=0, action=EXPIRE, seen=before.sequence)
+        await world.send(late)
+        assert (await world.head(session)).status is SessionStatus.ACTIVE
+        assert world.steps() == []
+        assert (await worker.figures.statistics()).total == {}
+
+
+async def test_a_rule_goes_from_step_to_step(world: World) -> None:
+    rule = a_rule(
+        "staged",
+        NOTIFY,
+        Step(action=SUSPEND, after=10),
+        Step(action=ARCHIVE, after=20),
+        Step(action=DELETE, after=30),
+        warn_before=15,
+    )
+    async with world.expiring(rule) as worker:
+        session = await world.session()
+        await world.say("hello")
+        await world.until(lambda: _has_messages(world, session, 1))
+        await world.scheduled(session)
+        world.advance(45)
+        await until_counted(world, worker, warned=1)
+        world.advance(15)
+        await until_counted(world, worker, warned=1, notified=1)
+        assert (await world.head(session)).status is SessionStatus.ACTIVE
+        world.advance(10)
+        await until_status(world, session, SessionStatus.SUSPENDED)
+        await until_counted(world, worker, warned=1, notified=1, suspended=1)
+        world.advance(20)
+        await until_status(world, session, SessionStatus.ARCHIVED)
+        await until_counted(world, worker, warned=1, notified=1, suspended=1, archived=1)
+        await world.until(lambda: _is_stripped(world, session))
+        log = await world.store.read_log((await world.head(session)).conversation_id, limit=100)
+        assert not any(isinstance(event, MessageAppended) for commit in log for event in commit.events)
+        world.advance(30)
+        await until_status(world, session, SessionStatus.DELETED)
+        await until_dropped(world, session)
+        await until_counted(world, worker, warned=1, notified=1, suspended=1, archived=1, deleted=1)
+    assert world.steps() == [
+        ("staged", step, action) for step, action in enumerate((NOTIFY, NOTIFY, SUSPEND, ARCHIVE, DELETE), start=-1)
+    ]
+
+
+async def test_a_message_begins_a_rule_anew(world: World) -> None:
+    async with world.expiring(a_rule("staged", NOTIFY, Step(action=EXPIRE, after=10))) as worker:
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(60)
+        await until_counted(world, worker, notified=1)
+        await world.say("I am here")
+        await world.until(lambda: _has_messages(world, session, 1))
+        world.advance(30)
+        while await worker._due.turn():
+            pass
+        assert (await world.head(session)).is_live
+        world.advance(30)
+        await until_counted(world, worker, notified=2)
+        world.advance(10)
+        await until_status(world, session, SessionStatus.EXPIRED)
+
+
+async def test_the_message_that_makes_enough_is_acted_on_at_once(world: World) -> None:
+    async with world.expiring(a_rule("many", max_messages=3)):
+        session = await world.session()
+        for text in ("one", "two"):
+            await world.say(text)
+        await world.until(lambda: _has_messages(world, session, 2))
+        assert (await world.head(session)).is_live
+        await world.say("three")
+        await until_status(world, session, SessionStatus.EXPIRED)
+        await world.until_steps(1)
+        assert world.steps() == [("many", 0, EXPIRE)]
+
+
+async def test_a_sessions_own_deadlines_are_eager_too(world: World) -> None:
+    async with world.expiring():
+        session = await world.session()
+        await world.send(ExtendSession(session_id=session, seconds=5))
+        await world.scheduled(session)
+        world.advance(5)
+        await until_status(world, session, SessionStatus.EXPIRED)
+        await until_dropped(world, session)
+        reasons = [one.reason for one in world.events if isinstance(one, StateChanged)]
+        assert reasons == ["expired"]
+
+
+async def test_a_session_that_ended_otherwise_is_left_alone(world: World) -> None:
+    async with world.expiring(a_rule("silent", ARCHIVE)):
+        session = await world.session()
+        await world.scheduled(session)
+        await world.send(CloseSession(session_id=session))
+        world.advance(60)
+        await until_dropped(world, session)
+        assert (await world.head(session)).status is SessionStatus.CLOSED
+        assert world.steps() == []
+
+
+async def test_a_suspended_session_still_ends(world: World) -> None:
+    async with world.expiring(a_rule("old", max_age=100.0)):
+        session = await world.session()
+        await world.send(ChangeState(session_id=session, status=SessionStatus.SUSPENDED))
+        await world.scheduled(session)
+        world.advance(100)
+        await until_status(world, session, SessionStatus.EXPIRED)
+
+
+async def test_a_merge_brings_the_context_into_the_other_session(world: World) -> None:
+    async with world.expiring(a_rule("merged", MERGE)) as worker:
+        ended, other, stranger = [
+            await world.session("ada", platform) for platform in (Platform.WEB, Platform.SLACK, Platform.TELEGRAM)
+        ]
+        for session in (ended, other):
+            await world.send(LinkIdentity(session_id=session, identity="ada"))
+        await world.send(SetData(session_id=ended, values={"city": "Paris", "password": "secret"}))
+        world.advance(30)
+        await world.send(SetData(session_id=other, values={"name": "Ada"}))
+        await world.send(SetData(session_id=stranger, values={"name": "Eve"}))
+        await world.scheduled(ended, other, stranger)
+        world.advance(30)
+        await until_status(world, ended, SessionStatus.EXPIRED)
+        await until_counted(world, worker, merged=1)
+
+        async def brought() -> bool:
+            return (await world.head(other)).data == {"name": "Ada", "city": "Paris"}
+
+        await world.until(brought)
+        assert (await world.head(stranger)).data == {"name": "Eve"}
+        assert world.steps() == [("merged", 0, MERGE)]
+
+
+async def test_without_an_archive_the_session_waits_and_the_failure_is_counted(world: World) -> None:
+    world.archive = None
+    async with world.expiring(a_rule("silent", ARCHIVE)) as worker:
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(60)
+        await until_counted(world, worker, archived=1, failed=1)
+        world.advance(120)
+        await world.until(lambda: _fails_again(worker))
+        await until_counted(world, worker, archived=1, failed=1)
+        assert (await world.head(session)).status is SessionStatus.EXPIRED
+
+
+async def _fails_again(worker: ExpiryWorker) -> bool:
+    failures: float = worker._due._metrics.expiry_failures._value.get()
+    return failures >= 2
+
+
+async def _has_messages(world: World, session: SessionId, count: int) -> bool:
+    return (await world.head(session)).message_count == count
+
+
+async def _is_stripped(world: World, session: SessionId) -> bool:
+    record = await world.store.record(RecordKind.DEADLINE, session)
+    return record is not None and record.data.get("stripped") is True

@@ -1,0 +1,93 @@
+"""Manual: a session is not changed until somebody has chosen, and the choice goes everywhere."""
+
+import pytest
+
+from contracts.errors import SessionNotFound
+from contracts.ids import SessionId
+from contracts.sync import ConflictStrategy, Resolution, SyncMode
+from tests.sync.world import World
+
+TAKE = Resolution(take_offered=True)
+KEEP = Resolution(take_offered=False)
+
+
+async def in_conflict(world: World) -> list[SessionId]:
+    """Let two of three sessions write a field without having seen each other."""
+    await world.policy(strategy=ConflictStrategy.MANUAL)
+    sessions = await world.people(3)
+    await world.write(sessions[0], city="Paris")
+    await world.write(sessions[1], city="Rome")
+    await world.settle(7)
+    return sessions
+
+
+async def test_writes_that_did_not_know_of_each_other_are_a_conflict(world: World) -> None:
+    first, second, third = await in_conflict(world)
+    assert await world.data(first, second) == [{"city": "Paris"}, {"city": "Rome"}]
+    assert (await world.data(third))[0] in ({"city": "Paris"}, {"city": "Rome"})
+    page = await world.sync.conflicts.sessions("ann")
+    assert {session.session_id for session in page.items} == {first, second, third}
+    (conflict,) = (await world.head(first)).conflicts
+    assert conflict.held is not None
+    assert (conflict.field, conflict.held.value, conflict.offered.value) == ("/data/city", "Paris", "Rome")
+    assert conflict.source == second
+    assert (await world.sync.conflicts.sessions("bob")).items == ()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("resolution", [TAKE, KEEP, Resolution(strategy=ConflictStrategy.LATEST_WINS)])
+async def test_the_choice_of_one_is_everywhere_and_no_conflict_is_left(
+    world: World, place: int, resolution: Resolution
+) -> None:
+    sessions = await in_conflict(world)
+    (conflict,) = (await world.head(sessions[place])).conflicts
+    assert conflict.held is not None
+    held, offered = conflict.held.value, conflict.offered.value
+    wanted = {TAKE: offered, KEEP: held}.get(resolution, "Rome")
+    resolved = await world.sync.conflicts.resolve([sessions[place]], resolution)
+    await world.settle(8)
+    assert [one.field for one in resolved] == ["/data/city"]
+    assert await world.data(*sessions) == [{"city": wanted}] * 3
+    assert (await world.sync.conflicts.sessions()).items == ()
+    assert await world.sync.conflicts.resolve(sessions, resolution) == []
+
+
+@pytest.mark.parametrize("mode", list(SyncMode))
+async def test_a_choice_is_passed_on_in_every_mode(world: World, mode: SyncMode) -> None:
+    sessions = await in_conflict(world)
+    await world.policy(strategy=ConflictStrategy.MANUAL, mode=mode)
+    await world.sync.conflicts.resolve([sessions[0]], TAKE)
+    await world.settle(9)
+    assert await world.data(*sessions) == [{"city": "Rome"}] * 3
+
+
+async def test_a_choice_after_the_policy_changed_touches_nothing_else(world: World) -> None:
+    await world.policy(strategy=ConflictStrategy.MANUAL)
+    first, second = await world.people(2)
+    await world.write(first, home={"city": "Paris", "street": "Rue"})
+    await world.settle()
+    await world.write(first, home={"city": "Lyon", "street": "Rue"})
+    await world.write(second, home={"city": "Rome", "street": "Rue"})
+    await world.settle(1)
+    await world.policy(strategy=ConflictStrategy.LATEST_WINS)
+    await world.sync.conflicts.resolve([first], TAKE)
+    await world.settle(2)
+    assert await world.data(first, second) == [{"home": {"city": "Rome", "street": "Rue"}}] * 2
+
+
+async def test_one_field_can_be_resolved_alone(world: World) -> None:
+    await world.policy(strategy=ConflictStrategy.MANUAL)
+    first, second = await world.people(2)
+    await world.write(first, city="Paris", name="Ann")
+    await world.write(second, city="Rome", name="Anna")
+    await world.settle(3)
+    resolved = await world.sync.conflicts.resolve([first], KEEP, ["/data/name"])
+    await world.settle(4)
+    assert [one.field for one in resolved] == ["/data/name"]
+    assert await world.data(first, second) == [{"city": "Paris", "name": "Ann"}, {"city": "Rome", "name": "Ann"}]
+    assert [one.field for one in (await world.head(second)).conflicts] == ["/data/city"]
+
+
+async def test_a_session_that_is_not_there_has_no_conflicts_to_resolve(world: World) -> None:
+    with pytest.raises(SessionNotFound):
+        await world.sync.conflicts.resolve([SessionId("a" * 26 + ".1")], TAKE)

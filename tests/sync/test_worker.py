@@ -1,0 +1,160 @@
+"""The sync worker as a whole: events, what is due by time, and the session API on top."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from agentbus.sessions import (
+    AccessDenied,
+    ConflictStrategy,
+    FeatureNotEnabled,
+    SessionNotFound,
+    SessionSystem,
+    SessionSystemConfig,
+    SyncMode,
+    SyncPolicy,
+)
+from contracts.errors import SchemaViolation
+from contracts.records import Record, RecordKind
+from contracts.topology import Topology
+from tests.builders import NOON
+from tests.sync.world import World
+from workers.reactive.embedded import EmbeddedEvents
+from workers.sync.handler import TOPICS
+from workers.sync.worker import SUBSCRIPTION, SyncWorker
+
+
+@pytest.fixture
+async def system() -> AsyncIterator[SessionSystem]:
+    async with SessionSystem(SessionSystemConfig(enable_cleanup=False, enable_sync=True, partitions=4)) as started:
+        yield started
+
+
+def worker_of(world: World) -> SyncWorker:
+    events = EmbeddedEvents(world.bus, SUBSCRIPTION, TOPICS, world.sync.handler)
+    tasks = world.sync.tasks
+    return SyncWorker(world.store, events, tasks, clock=world.clock, partitions=4, interval=0.01)
+
+
+async def until(happened: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await happened():
+            await asyncio.sleep(0.01)
+
+
+async def test_two_workers_share_events_and_what_is_due(world: World) -> None:
+    await world.policy(mode=SyncMode.DELAYED, delay=5)
+    first, second = await world.people(2)
+    workers = [worker_of(world) for _ in range(2)]
+    for worker in workers:
+        await worker.start()
+    await world.write(first, city="Paris")
+
+    async def waits() -> bool:
+        return await world.store.record(RecordKind.SYNC_TASK, first) is not None
+
+    async def arrived() -> bool:
+        return await world.data(second) == [{"city": "Paris"}]
+
+    async def gone() -> bool:
+        return not await waits()
+
+    await until(waits)
+    assert not await arrived()
+    world.clock.advance(timedelta(seconds=5))
+    await until(arrived)
+    await until(gone)
+    for worker in workers:
+        await worker.close()
+
+
+async def test_a_task_that_can_not_be_carried_out_is_not_in_the_way_of_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.policy(mode=SyncMode.DELAYED, delay=5)
+    first, second = await world.people(2)
+    await world.write(first, city="Paris")
+    await world.settle()
+    bad = Record(kind=RecordKind.SYNC_TASK, key="no session", group="0", created_at=NOON, data={}, due_at=NOON)
+    await world.store.put_record(bad)
+    world.clock.advance(timedelta(seconds=5))
+    worker = worker_of(world)
+    await worker._share.start()
+    carry_out = world.sync.tasks.carry_out
+
+    async def fail(task: Record) -> None:
+        if task.key == bad.key:
+            raise KeyError(task.key)
+        await carry_out(task)
+
+    monkeypatch.setattr(world.sync.tasks, "carry_out", fail)
+    assert await worker.turn() is False
+    await world.quiet()
+    await worker.close()
+    assert await world.data(second) == [{"city": "Paris"}]
+    kept = await world.store.record(RecordKind.SYNC_TASK, bad.key)
+    assert kept is not None
+    assert kept.due_at is not None
+    assert kept.due_at > world.clock.now()
+
+
+async def test_codes_are_forgotten_a_day_after_their_time(world: World) -> None:
+    session = await world.talk()
+    code = await world.sync.claims.issue(session)
+    secret = await world.store.record(RecordKind.CLAIM_CODE, "secret")
+    worker = worker_of(world)
+    await worker._share.start()
+    for hours, kept in ((1, True), (25, False)):
+        world.clock.advance(timedelta(hours=hours))
+        await worker.turn()
+        number = code.code.replace("-", "")[:8]
+        assert (await world.store.record(RecordKind.CLAIM_CODE, number) is not None) is kept
+    assert secret is not None
+    assert await world.store.record(RecordKind.CLAIM_CODE, "secret") == secret
+    await worker.close()
+
+
+def test_every_event_that_the_worker_is_for_reaches_it() -> None:
+    queue = Topology().subscription(SUBSCRIPTION, TOPICS)
+    assert {binding.routing_key for binding in queue.bindings} >= set(TOPICS)
+
+
+async def test_calls_say_what_is_wrong_with_them(system: SessionSystem) -> None:
+    made = await system.create_session("chat", "ann", "telegram")
+    with pytest.raises(SessionNotFound):
+        await system.sync_sessions("nonsense")
+    with pytest.raises(SessionNotFound):
+        await system.link_identities("ann", ["nonsense"])
+    with pytest.raises(SchemaViolation):
+        await system.link_identities("", [made.session_id])
+    with pytest.raises(AccessDenied):
+        await system.link_identities("bob", [made.session_id], user_id="bob")
+    with pytest.raises(AccessDenied):
+        await system.create_claim_code(made.session_id, user_id="bob")
+    for wrong in (0, -1, float("inf"), 1e300):
+        with pytest.raises(SchemaViolation, match="good for"):
+            await system.create_claim_code(made.session_id, valid_for=wrong)
+    for ways in ({}, {"strategy": "manual"}, {"strategy": "best"}, {"strategy": "merge", "take_offered": True}):
+        with pytest.raises(SchemaViolation):
+            await system.resolve_session_conflicts([made.session_id], **ways)
+    with pytest.raises(SchemaViolation):
+        await system.resolve_session_conflicts([made.session_id], ConflictStrategy.MERGE, fields=["city"])
+    for session, key in ((None, None), (made.session_id, "ann")):
+        with pytest.raises(ValueError, match="a session, or an identity"):
+            await system.get_sync_history(session, identity_key=key)
+    with pytest.raises(ValueError, match="not a cursor"):
+        await system.get_sync_history(made.session_id, cursor="nonsense")
+
+
+async def test_without_enable_sync_calls_say_how_to_switch_it_on() -> None:
+    async with SessionSystem(SessionSystemConfig(enable_cleanup=False, partitions=4)) as system:
+        with pytest.raises(FeatureNotEnabled, match="enable_sync=True"):
+            await system.set_sync_policy(SyncPolicy())
+
+
+async def test_the_status_names_the_worker(system: SessionSystem) -> None:
+    status = await system.get_system_status()
+    assert status["components"]["sync_worker"]["state"] == "running"
+    assert status["features"]["sync"] is True

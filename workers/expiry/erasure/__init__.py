@@ -1,0 +1,1 @@
+"""Erasing a user, part by part: finding, conversations, records, archive, receipts."""

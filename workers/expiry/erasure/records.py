@@ -1,0 +1,109 @@
+"""The records and parked inputs that belong to a user's sessions."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Collection, Iterable
+from typing import Any, Final
+
+from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
+from contracts.parked import ParkedId, ParkedInput
+from contracts.records import Record, RecordKind
+from storage.port import LISTED_BODY, Store
+from storage.reading import iter_parked, iter_records
+from workers.expiry.erasure.traces import Person
+from workers.sync.people.suggestions import CONTACT_KEYS
+
+_BY_SESSION: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.ARCHIVED)
+"""Kinds whose records have the session as their key."""
+_BY_CONVERSATION: Final = (RecordKind.CLAIM_CODE, RecordKind.CLAIM)
+"""Kinds whose records have the conversation as their group."""
+_SUGGESTIONS: Final = ("open", "settled")
+
+
+async def records_of_sessions(
+    store: Store, conversations: Iterable[ConversationId], sessions: Iterable[SessionId]
+) -> AsyncIterator[Record]:
+    """Yield the records that belong to conversations and their sessions."""
+    known = set(conversations)
+    for session in sessions:
+        async for record in iter_records(store, RecordKind.CHECKPOINT, session):
+            yield record
+        for kind in _BY_SESSION:
+            if one := await store.record(kind, session):
+                yield one
+    for conversation in known:
+        for kind in _BY_CONVERSATION:
+            async for record in iter_records(store, kind, conversation):
+                yield record
+        for key in CONTACT_KEYS:
+            if one := await store.record(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
+                yield one
+    for group in _SUGGESTIONS if known else ():
+        async for record in iter_records(store, RecordKind.SUGGESTION, group):
+            if any(conversation_of(one) in known for one in _sessions_in(record)):
+                yield record
+
+
+async def records_of_identities(store: Store, identities: Iterable[str]) -> AsyncIterator[Record]:
+    """Yield what is kept of identities."""
+    for identity in identities:
+        for kind in (RecordKind.IDENTITY, RecordKind.SYNC_POLICY):
+            if record := await store.record(kind, identity):
+                yield record
+        async for record in iter_records(store, RecordKind.IDENTITY, digest_of(("identity", identity))):
+            yield record
+
+
+async def parked_of(store: Store, conversations: Collection[ConversationId], person: Person) -> AsyncIterator[ParkedId]:
+    """Yield the parked inputs of conversations, and those whose body or reason names the person."""
+    names = [re.escape(one) for one in person.subject.pseudonyms]
+    named = re.compile(rf"(?<!\w)(?:{'|'.join(names)})(?!\w)")
+    async for listed in iter_parked(store):
+        if not person.covers(listed.parked_at):
+            continue
+        parked = listed
+        if listed.size > len(listed.body) or len(listed.body) >= LISTED_BODY:
+            parked = await store.parked(listed.parked_id) or listed
+        if parked.conversation_id in conversations or _names(parked, person, conversations, named):
+            yield parked.parked_id
+
+
+def _names(
+    parked: ParkedInput, person: Person, conversations: Collection[ConversationId], named: re.Pattern[str]
+) -> bool:
+    """Whether an input is the person's: it says so in a value, or, where it can't be read, in a word."""
+    if parked.message_id in person.subject.pseudonyms:
+        return True
+    texts = texts_in(parked.body)
+    if not texts:
+        return named.search(parked.body.decode("utf-8", "replace")) is not None
+    sessions = {text.partition(".")[0] for text in texts}
+    return not texts.isdisjoint(person.subject.pseudonyms) or not sessions.isdisjoint(conversations)
+
+
+def texts_in(body: bytes) -> set[str]:
+    """Return the texts and keys in a JSON document; none if it is no JSON."""
+    try:
+        return set(_texts(json.loads(body)))
+    except (ValueError, RecursionError):
+        return set()
+
+
+def _texts(value: Any) -> Iterable[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, item in value.items():
+                yield key
+                yield from _texts(item)
+        case list():
+            for item in value:
+                yield from _texts(item)
+        case _:
+            return
+
+
+def _sessions_in(record: Record) -> list[SessionId]:
+    found = record.data.get("session_ids")
+    return [SessionId(str(one)) for one in found] if isinstance(found, list) else []

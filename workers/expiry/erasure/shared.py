@@ -1,0 +1,92 @@
+"""Taking a user out of a conversation that others write in too: log, heads, checkpoints, archive files."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from contracts.clock import Clock
+from contracts.events import Commit
+from contracts.ids import ConversationId, SessionId
+from contracts.records import RecordKind
+from contracts.session import SessionState
+from storage.archive import ArchiveEntry, ArchiveStore
+from storage.port import Store
+from storage.reading import iter_records
+from workers.domain.erasing import scrub, scrub_head
+from workers.domain.pseudonyms import renamed, renamed_json
+from workers.expiry.erasure.search import all_sessions
+from workers.expiry.erasure.traces import Person
+from workers.expiry.index import archived_session, get_index, put_index
+from workers.expiry.rewriting import rewrite_head, rewriting
+
+
+class SharedConversation:
+    """A conversation that a person is taken out of. Each step is idempotent."""
+
+    def __init__(
+        self, store: Store, archive: ArchiveStore | None, clock: Clock, conversation: ConversationId, person: Person
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._clock = clock
+        self._conversation = conversation
+        self._person = person
+        self._subject = person.subject
+        self._digested = False
+
+    async def scrub(self, archived: Sequence[SessionId], *, digested: bool) -> None:
+        """Take the person out of everything. `digested`: the id of an input in the log becomes a digest."""
+        self._digested = digested
+        for session in archived:
+            await self._rewrite_files(session)
+        async with rewriting(self._store, self._conversation) as log:
+            # The heads first: once the latest says so, repeats are looked for by both forms of their ids.
+            for head in await all_sessions(self._store, self._conversation):
+                await self._scrub_session(head)
+            await log.change(self._scrubbed)
+
+    def _scrubbed(self, commit: Commit) -> Commit:
+        return scrub(commit, self._subject) if self._person.covers(commit.at) else commit
+
+    def _scrubbed_head(self, head: SessionState) -> SessionState:
+        covered = self._person.covers(head.created_at)
+        return scrub_head(head, self._subject, digested=self._digested) if covered else head
+
+    async def _scrub_session(self, head: SessionState) -> None:
+        latest = (await self._store.load([self._conversation]))[self._conversation].head
+        if latest is not None and latest.generation == head.generation:
+            await rewrite_head(self._store, self._conversation, self._scrubbed_head, self._clock)
+        elif (changed := self._scrubbed_head(head)) != head:
+            await self._store.save_heads([changed])
+        index = await get_index(self._store, head.session_id)
+        if index is not None and (renamed_index := renamed(index, self._subject.pseudonyms)) != index:
+            await put_index(self._store, renamed_index)
+        await self._scrub_checkpoints(head.session_id)
+
+    async def _scrub_checkpoints(self, session: SessionId) -> None:
+        if self._subject.owns:
+            await self._store.delete_records(RecordKind.CHECKPOINT, session)
+            return
+        async for record in iter_records(self._store, RecordKind.CHECKPOINT, session):
+            data: dict[str, Any] = renamed_json(record.data, self._subject.pseudonyms)
+            if data != record.data:
+                await self._store.put_record(record.model_copy(update={"data": data}))
+
+    async def _rewrite_files(self, session: SessionId) -> None:
+        """Write a session's files anew without the person; the record says which takes the place of the old one."""
+        if self._archive is None:
+            return
+        for entry in await self._archive.entries_of(session):
+            head = self._scrubbed_head(await self._archive.head(entry))
+            ref = await self._archive.write(head, self._scrubbed_file(self._archive, entry))
+            index = await get_index(self._store, session)
+            if index is None or index.archive.digest == entry.digest:
+                restored_at = index.restored_at if index else None
+                new = archived_session(head, ref).model_copy(update={"restored_at": restored_at})
+                await put_index(self._store, new)
+            if ref.digest != entry.digest:
+                await self._archive.delete_file(entry)
+        await self._archive.delete_left_overs(session)
+
+    async def _scrubbed_file(self, archive: ArchiveStore, entry: ArchiveEntry) -> AsyncIterator[Commit]:
+        async for commit in archive.commits(entry):
+            yield self._scrubbed(commit)

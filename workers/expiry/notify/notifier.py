@@ -1,0 +1,49 @@
+"""The notifier: a subscription of its own, so that whoever is slow to be told never delays expiry."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from contracts.envelope import EventEnvelope
+from contracts.events import ExpiryStepTaken
+from contracts.telemetry import Action
+from workers.expiry.notify.notices import ExpiryNotice, NotificationCallback
+from workers.reactive.handling import GivenUp, Handler
+from workers.telemetry import WorkerMetrics
+
+TOPICS: Final = (f"session.{ExpiryStepTaken.topic}.*",)
+
+_log = structlog.get_logger(__name__)
+
+
+class Notifier(Handler):
+    """Gives each step to every callback. If one fails for good the event is parked: a replay tells all again."""
+
+    def __init__(self, callbacks: Sequence[NotificationCallback], metrics: WorkerMetrics) -> None:
+        self._callbacks = list(callbacks)
+        self._metrics = metrics
+
+    def add(self, callback: NotificationCallback) -> None:
+        """Tell `callback` as well, from the next step on."""
+        self._callbacks.append(callback)
+
+    async def handle(self, event: EventEnvelope) -> None:
+        if not isinstance(event.data, ExpiryStepTaken):
+            return
+        notice = ExpiryNotice.of(event.data)
+        told = await asyncio.gather(*(self._tell(callback, notice) for callback in self._callbacks))
+        if reasons := [reason for reason in told if reason]:
+            raise GivenUp("; ".join(reasons))
+
+    async def _tell(self, callback: NotificationCallback, notice: ExpiryNotice) -> str | None:
+        """Tell one callback; return why that failed, if it did."""
+        try:
+            await callback(notice)
+        except Exception as error:
+            self._metrics.notifications.labels("failed").inc()
+            _log.error(Action.NOTIFICATION_FAILED, notice_id=notice.notice_id, error=str(error) or repr(error))
+            return str(error) or repr(error)
+        self._metrics.notifications.labels("sent").inc()
+        return None

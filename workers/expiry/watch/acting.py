@@ -1,0 +1,114 @@
+"""What an expiry worker does about sessions: commands to their owners, and the move to the archive."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.commands import ApplyDeadlines, ExpireSession
+from contracts.errors import ConfigurationError
+from contracts.expiry import CleanupAction
+from contracts.ids import digest_of
+from contracts.secrets import SECRET_KEYS
+from contracts.session import SessionState
+from contracts.sync import SyncPolicy
+from contracts.telemetry import Action
+from storage.archive import ArchiveStore
+from storage.port import Store
+from workers.domain.sync.fields import entries_of
+from workers.expiry.archiving import archive_session
+from workers.reactive.commands import Commands, Given
+from workers.sync.exchange import Parcel, merges, shared
+from workers.sync.members import live_members
+from workers.sync.policies import Policies
+from workers.telemetry import WorkerMetrics
+
+DEADLINE: Final = "deadline"
+"""The label of what is no rule's action: a session's own deadline."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command that a session's time has come for."""
+
+    head: SessionState
+    command: ExpireSession | ApplyDeadlines
+    tries: int = 0
+    """How often it was given before."""
+
+
+class Acting:
+    """Gives commands in bulk. Their ids come from what was decided: given again they are carried out once."""
+
+    def __init__(
+        self,
+        store: Store,
+        commands: Commands,
+        archive: ArchiveStore | None,
+        *,
+        metrics: WorkerMetrics,
+        clock: Clock,
+        secret_keys: Collection[str] = SECRET_KEYS,
+    ) -> None:
+        self._store = store
+        self._commands = commands
+        self._archive = archive
+        self._metrics = metrics
+        self._policies = Policies(store, clock)
+        self._secret_keys = secret_keys
+
+    async def give(self, orders: list[Order]) -> None:
+        """Give the commands, confirmed, and wait out the broker; what the owner makes of them is seen in the head."""
+        given: list[Given] = []
+        for order in orders:
+            given += await self._given(order)
+        await self._commands.give(given)
+        for order in orders:
+            action = order.command.action if isinstance(order.command, ExpireSession) else DEADLINE
+            self._metrics.expiry_commands.labels(action).inc()
+
+    async def archive(self, head: SessionState) -> None:
+        """Move an ended session to the archive, or finish that. Raises ConfigurationError if there is no archive."""
+        if self._archive is None:
+            raise ConfigurationError("a rule archives sessions, and no archive is set: set AGENTBUS_ARCHIVE_URL")
+        await archive_session(self._store, self._archive, self._commands, head)
+
+    async def _given(self, order: Order) -> list[Given]:
+        head, command = order.head, order.command
+        if isinstance(command, ApplyDeadlines):
+            # By the owner's clock its time may not have come yet: it is asked anew, not told to repeat.
+            return [Given(command, digest_of((DEADLINE, head.session_id, str(head.version), str(order.tries))))]
+        before: list[Given] = []
+        if command.action is CleanupAction.MERGE:
+            brought = await self._brought_over(head)
+            if brought is None:
+                command = command.model_copy(update={"action": CleanupAction.EXPIRE})
+            before = brought or []
+        parts = ("expire", head.session_id, command.rule_id, str(command.step), command.action, str(command.seen))
+        return [*before, Given(command, digest_of(parts))]
+
+    async def _brought_over(self, head: SessionState) -> list[Given] | None:
+        """Return the commands that bring a session's context into the other one of its identity that was last active.
+
+        None, if there is no such session: then this one has nowhere to go, and simply expires.
+        """
+        members = await live_members(self._store, head.identity) if head.identity else []
+        others = [member for member in members if member.conversation_id != head.conversation_id]
+        if not head.identity or not others:
+            _log.info(Action.MERGE_ALONE, session_id=head.session_id, identity=head.identity)
+            return None
+        latest = max(others, key=lambda one: (one.last_activity or one.created_at or head.created_at, one.session_id))
+        policy = await self._policies.of(head.identity)
+        parcel = Parcel(
+            cause=f"expiry/{head.sequence}",
+            identity=head.identity,
+            source=head.session_id,
+            entries=shared(policy, entries_of(head), self._secret_keys),
+            strategy=policy.strategy,
+            whole=True,
+        )
+        return merges(parcel, SyncPolicy(priority=policy.priority), [latest])

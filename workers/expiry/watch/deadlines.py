@@ -1,0 +1,70 @@
+"""Deadlines: when a rule has to look at a session again, as records in the order of their time."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from contracts.clock import Clock
+from contracts.errors import ConfigurationError
+from contracts.ids import SessionId
+from contracts.records import Record, RecordKind
+from contracts.session import SessionState, SessionStatus
+from contracts.topology import Topology
+from storage.port import Store
+from workers.expiry.rules import RuleBook
+from workers.expiry.watch.phases import deadline, due_of, is_stripped, next_phase
+
+UNCLEAR: Final = timedelta(seconds=60)
+"""How long a session waits whose rules can't be decided: a condition of one's own is unknown, or fails."""
+
+
+class Deadlines:
+    """Puts deadlines, each made from a session's head: an older head's never replaces a newer one's."""
+
+    def __init__(self, store: Store, topology: Topology, book: RuleBook, clock: Clock) -> None:
+        self._store = store
+        self._topology = topology
+        self._book = book
+        self._clock = clock
+
+    async def look_at(self, sessions: Collection[SessionId]) -> None:
+        """Put the deadlines of sessions to which something happened.
+
+        An archived session is left alone: whoever archives it goes by the deadline that it has.
+        """
+        heads = await self._store.heads(sessions)
+        await self._put(head for head in heads.values() if head.status is not SessionStatus.ARCHIVED)
+
+    async def look_again(self, heads: Collection[SessionState]) -> None:
+        """Put the deadlines of these sessions by the rules that are there now."""
+        archived = [head for head in heads if head.status is SessionStatus.ARCHIVED]
+        unfinished = {head.session_id for head in archived if await self._is_unfinished(head)}
+        await self._put(head for head in heads if head.session_id not in unfinished)
+
+    def record(self, head: SessionState, due_at: datetime, *, tries: int = 0, stripped: bool = False) -> Record:
+        """Return a session's deadline."""
+        partition = self._topology.partition_of(head.conversation_id)
+        return deadline(head, partition, due_at, tries=tries, stripped=stripped)
+
+    async def _is_unfinished(self, head: SessionState) -> bool:
+        """Whether an archived session's deadline says that its events have to leave the log yet."""
+        found = await self._store.record(RecordKind.DEADLINE, head.session_id)
+        return found is not None and not is_stripped(found)
+
+    async def _put(self, heads: Iterable[SessionState]) -> None:
+        now = self._clock.now()
+        records = [record for head in heads if (record := self._first(head, now))]
+        if records:
+            await self._store.put_records(records)
+
+    def _first(self, head: SessionState, now: datetime) -> Record | None:
+        """Return a session's deadline by its head alone; None if nothing is to be done: what is kept stays.
+
+        A deadline that is no longer one is found when it comes due.
+        """
+        stripped = head.status is SessionStatus.ARCHIVED
+        try:
+            due_at = due_of(next_phase(self._book.rules, head, now, stripped=stripped), now)
+        except ConfigurationError:
+            due_at = now + UNCLEAR
+        return self.record(head, due_at, stripped=stripped) if due_at else None

@@ -1,0 +1,182 @@
+"""The watch: takes what is due, in bulk, and does it; a deadline stays until the head shows that it is done."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.commands import ApplyDeadlines, ExpireSession
+from contracts.errors import AgentBusError, ConfigurationError
+from contracts.ids import SessionId
+from contracts.records import Record, RecordKind
+from contracts.session import SessionState
+from contracts.telemetry import Action
+from storage.port import Store
+from workers.expiry.figures import Figures
+from workers.expiry.rules import RuleBook
+from workers.expiry.watch.acting import Acting, Order
+from workers.expiry.watch.deadlines import UNCLEAR, Deadlines
+from workers.expiry.watch.phases import Archive, Phase, again_after, due_of, is_stripped, next_phase, tries_of
+from workers.reactive.watch import Share
+from workers.retry import keep_trying
+from workers.telemetry import WorkerMetrics
+
+BATCH: Final = 500
+"""Sessions that are looked at together."""
+
+_MOVES: Final = 8
+"""Sessions that are moved to the archive at a time."""
+_MOVES_WAITING: Final = 200
+_ARCHIVING: Final = timedelta(seconds=60)
+"""After this long somebody looks whether a move to the archive was finished."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one look at what is due comes to."""
+
+    orders: list[Order] = field(default_factory=list)
+    moves: list[SessionState] = field(default_factory=list)
+    kept: list[Record] = field(default_factory=list)
+    done: list[Record] = field(default_factory=list)
+    failed: list[tuple[SessionState, str, Exception]] = field(default_factory=list)
+
+
+class DueWatch:
+    """Does what is due in this instance's partitions.
+
+    First commands are given, then their deadlines are put off: who dies between the two leaves them due, and the same
+    commands are given again, with the same ids.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        share: Share,
+        book: RuleBook,
+        deadlines: Deadlines,
+        *,
+        acting: Acting,
+        figures: Figures,
+        clock: Clock,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._store = store
+        self._share = share
+        self._book = book
+        self._deadlines = deadlines
+        self._acting = acting
+        self._figures = figures
+        self._clock = clock
+        self._metrics = metrics
+        self._moving: dict[SessionId, asyncio.Task[None]] = {}
+        self._room = asyncio.Semaphore(_MOVES)
+
+    async def turn(self) -> bool:
+        """Do the earliest of what is due; return whether there may be more."""
+        groups = self._share.groups
+        if groups is not None and not groups:
+            return False
+        now = self._clock.now()
+        records = await self._store.due_records(RecordKind.DEADLINE, now, groups=groups, limit=BATCH)
+        if not records:
+            return False
+        heads = await self._store.heads([SessionId(record.key) for record in records])
+        turn = self._sorted(records, heads, now)
+        if turn.orders:
+            await self._acting.give(turn.orders)
+        if turn.kept:
+            await self._store.put_records(turn.kept)
+        if turn.done:
+            await self._store.drop_records(turn.done)
+        for head in turn.moves:
+            self._moving[head.session_id] = asyncio.create_task(self._move(head))
+        for head, rule_id, error in turn.failed:
+            await self._say_failed(head, rule_id, error)
+        return len(records) == BATCH
+
+    async def close(self) -> None:
+        """Stop; a move to the archive that is under way is finished by whoever looks next. Idempotent."""
+        moving = list(self._moving.values())
+        for task in moving:
+            task.cancel()
+        await asyncio.gather(*moving, return_exceptions=True)
+
+    def _sorted(self, records: list[Record], heads: Mapping[SessionId, SessionState], now: datetime) -> _Turn:
+        turn = _Turn()
+        for record in records:
+            head = heads.get(SessionId(record.key))
+            if head is None:
+                turn.done.append(record)
+                continue
+            try:
+                phase = next_phase(self._book.rules, head, now, stripped=is_stripped(record))
+            except ConfigurationError as error:
+                turn.kept.append(self._deadlines.record(head, now + UNCLEAR, stripped=is_stripped(record)))
+                turn.failed.append((head, "custom", error))
+                continue
+            self._place(turn, record, head, phase, now)
+        return turn
+
+    def _place(self, turn: _Turn, record: Record, head: SessionState, phase: Phase, now: datetime) -> None:
+        """Note what is done in a phase, and when the session is looked at next."""
+        stripped = is_stripped(record)
+        match phase:
+            case None:
+                turn.done.append(record)
+            case ExpireSession() | ApplyDeadlines():
+                tries = tries_of(record) if record.revision == head.version else 0
+                if not tries and record.due_at:
+                    self._metrics.expiry_lateness.observe(max(0.0, (now - record.due_at).total_seconds()))
+                turn.orders.append(Order(head, phase, tries))
+                at = now + again_after(tries)
+                turn.kept.append(self._deadlines.record(head, at, tries=tries + 1, stripped=stripped))
+            case Archive():
+                at = now + _ARCHIVING
+                if head.session_id not in self._moving:
+                    if len(self._moving) + len(turn.moves) < _MOVES_WAITING:
+                        turn.moves.append(head)
+                    else:
+                        at = now + timedelta(seconds=random.uniform(5, 30))  # by then there is room again
+                turn.kept.append(self._deadlines.record(head, at))
+            case _:
+                turn.kept.append(self._deadlines.record(head, phase.at, stripped=stripped))
+
+    async def _move(self, head: SessionState) -> None:
+        """Move a session to the archive, and look at what comes after."""
+        try:
+            async with self._room:
+                await self._acting.archive(head)
+            await keep_trying("look at an archived session", partial(self._moved, head.session_id))
+        except Exception as error:
+            await self._say_failed(head, head.expiry.rule_id if head.expiry else "none", error)
+        finally:
+            self._moving.pop(head.session_id, None)
+
+    async def _moved(self, session: SessionId) -> None:
+        head = await self._store.head(session)
+        if head is None:
+            return
+        now = self._clock.now()
+        # Its log is stripped: from now on the rule's next step is all there is to wait for.
+        due_at = due_of(next_phase(self._book.rules, head, now, stripped=True), now)
+        if due_at is None:
+            await self._store.drop_records([self._deadlines.record(head, now)])
+        else:
+            await self._store.put_records([self._deadlines.record(head, due_at, stripped=True)])
+
+    async def _say_failed(self, head: SessionState, rule_id: str, error: Exception) -> None:
+        self._metrics.expiry_failures.inc()
+        unexpected = None if isinstance(error, AgentBusError) else error
+        _log.error(
+            Action.EXPIRY_FAILED, session_id=head.session_id, rule_id=rule_id, error=str(error), exc_info=unexpected
+        )
+        await keep_trying("count a failure", partial(self._figures.failure, head.session_id, head.version, rule_id))

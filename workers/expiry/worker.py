@@ -1,0 +1,157 @@
+"""The expiry worker: ends sessions by rules and by their own deadlines, and tells who wants to know."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.secrets import SECRET_KEYS
+from contracts.telemetry import Action
+from storage.archive import ArchiveStore
+from storage.port import Store
+from workers.bus.port import Bus
+from workers.expiry.figures import Figures
+from workers.expiry.notify import NotificationCallback
+from workers.expiry.notify.notifier import TOPICS as NOTICES
+from workers.expiry.notify.notifier import Notifier
+from workers.expiry.rules import ExpiryRules, RuleBook
+from workers.expiry.watch.acting import Acting
+from workers.expiry.watch.deadlines import Deadlines
+from workers.expiry.watch.due import DueWatch
+from workers.expiry.watch.handler import TOPICS, ExpiryHandler
+from workers.expiry.watch.rescan import Rescan
+from workers.reactive.commands import Commands
+from workers.reactive.handling import Handler
+from workers.reactive.watch import Share, TimeLoop
+from workers.telemetry import WorkerMetrics
+
+EVENTS_QUEUE = "expiry"
+"""The durable subscription that all expiry workers share."""
+NOTICES_QUEUE = "expiry-notices"
+"""The durable subscription of their notifications."""
+
+
+_log = structlog.get_logger(__name__)
+
+
+class Events(Protocol):
+    """A subscription that can be started and closed."""
+
+    async def start(self) -> None:
+        """Begin to handle events."""
+
+    async def close(self) -> None:
+        """End it. Idempotent."""
+
+
+Listen = Callable[[str, tuple[str, ...], Handler], Events]
+"""Returns the events of some topics, through a durable subscription of a name, as they are given to a handler."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiryConfig:
+    """How an expiry worker watches. Times are in seconds."""
+
+    interval: float = 0.25
+    """Between two looks at what is due."""
+    refresh: float = 1.0
+    """Between two looks at the rules."""
+    fold: float = 3600.0
+    """Between two times that the counts of past days are added up."""
+    beat: float = 1.0
+    """Between heartbeats."""
+    ttl: float = 4.0
+    """Silence after which an instance is taken for dead."""
+    secret_keys: tuple[str, ...] = SECRET_KEYS
+    """Keys whose values are not brought into another session by a merge."""
+
+
+class ExpiryWorker:
+    """One of any number of instances; each watches its share of the partitions, and all share the events."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        listen: Listen,
+        commands: Commands,
+        *,
+        archive: ArchiveStore | None,
+        callbacks: Sequence[NotificationCallback],
+        clock: Clock,
+        metrics: WorkerMetrics,
+        config: ExpiryConfig | None = None,
+    ) -> None:
+        config = config or ExpiryConfig()
+        topology = bus.topology
+        self.rules = ExpiryRules(store, clock)
+        self.figures = Figures(store, clock)
+        self.notifier = Notifier(callbacks, metrics)
+        self._book = RuleBook(self.rules)
+        self._share = Share(
+            store, f"{topology.prefix}/expiry", topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl
+        )
+        deadlines = Deadlines(store, topology, self._book, clock)
+        self._handler = ExpiryHandler(self._book, deadlines, self.figures)
+        acting = Acting(store, commands, archive, metrics=metrics, clock=clock, secret_keys=config.secret_keys)
+        self._due = DueWatch(
+            store,
+            self._share,
+            self._book,
+            deadlines,
+            acting=acting,
+            figures=self.figures,
+            clock=clock,
+            metrics=metrics,
+        )
+        # Twice as long as the others take to see the rules that are rescanned for.
+        self._rescan = Rescan(store, self._share, self._book, deadlines, clock=clock, settling=2 * config.refresh)
+        self._events = (listen(EVENTS_QUEUE, TOPICS, self._handler), listen(NOTICES_QUEUE, NOTICES, self.notifier))
+        self._loops = (
+            TimeLoop("expire what is due", self._due.turn, interval=config.interval),
+            TimeLoop("look at the expiry rules", self._look_at_rules, interval=config.refresh),
+            TimeLoop("rescan", self._rescan.turn, interval=config.refresh),
+            TimeLoop("add up figures", self._fold, interval=config.fold),
+        )
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Join the other instances and begin. The topology must have been declared."""
+        async with AsyncExitStack() as stack:
+            await self._book.refresh()
+            await self.figures.start()
+            stack.push_async_callback(self.figures.close)
+            stack.push_async_callback(self._handler.close)
+            stack.push_async_callback(self._share.close)
+            await self._share.start()
+            for events in self._events:
+                stack.push_async_callback(events.close)
+                await events.start()
+            stack.push_async_callback(self._due.close)
+            for loop in self._loops:
+                stack.push_async_callback(loop.close)
+                await loop.start()
+            self._stack = stack.pop_all()
+        _log.info(Action.WORKER_STARTED, worker="expiry", rules=len(self._book.rules))
+
+    async def close(self) -> None:
+        """Stop; what is not finished is done by another instance, or at the next start. Idempotent."""
+        await self._stack.aclose()
+        _log.info(Action.WORKER_CLOSED, worker="expiry")
+
+    async def wait(self) -> None:
+        """Wait until cancelled."""
+        await asyncio.Event().wait()
+
+    async def _look_at_rules(self) -> bool:
+        await self._book.refresh()
+        return False
+
+    async def _fold(self) -> bool:
+        if self._share.leads:
+            await self.figures.fold()
+        return False

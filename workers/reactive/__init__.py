@@ -1,0 +1,1 @@
+"""What the workers that react to session events share."""

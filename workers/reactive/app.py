@@ -1,0 +1,165 @@
+"""A reactive worker's events over RabbitMQ: a FastStream application on the subscription's durable queue.
+
+FastStream consumes; nothing is published through it. The queue is declared by our own bus, acknowledging is ours
+alone, and each event is handled in a task of its own, up to the prefetch at a time: reactive workers rely on no order.
+"""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import structlog
+from faststream import AckPolicy, FastStream
+from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
+
+from contracts.errors import BrokerUnavailable, BusError
+from contracts.telemetry import Action
+from workers.bus.port import Bus, Delivery
+from workers.bus.rabbit.connections import DRIVER_ERRORS
+from workers.bus.rabbit.failures import masked
+from workers.reactive.handling import Handler, react
+from workers.retry import keep_trying
+
+PREFETCH: Final = 100
+"""Events that are handled at a time."""
+
+_GRACE: Final = 10.0
+"""Seconds for which stopping waits for events that are being handled; the others come again."""
+_RECONNECT: Final = 1.0
+"""Seconds between two attempts to reach a broker that was lost."""
+_DECLARE_EVERY: Final = 10.0
+"""Seconds after which the queue is declared again, should somebody have deleted it."""
+
+_DELIVERY_COUNT: Final = "x-delivery-count"
+
+_log = structlog.get_logger(__name__)
+
+
+class ReactiveApp:
+    """Hands the events of `patterns` to `handler`, through the durable subscription `name`.
+
+    Instances with the same name share the events. After a lost connection it consumes again by itself.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        bus: Bus,
+        name: str,
+        patterns: tuple[str, ...],
+        handler: Handler,
+        *,
+        prefetch: int = PREFETCH,
+        heartbeat: int = 10,
+    ) -> None:
+        self._url = url
+        self._bus = bus
+        self._name = name
+        self._patterns = patterns
+        self._handler = handler
+        self._prefetch = prefetch
+        self._heartbeat = heartbeat
+        self._queue = bus.topology.subscription_queue(name)
+        self._app: FastStream | None = None
+        self._handling: set[asyncio.Task[object]] = set()
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Declare the queue and consume it. Waits out a broker that is not there for the moment."""
+        declare = partial(self._bus.declare_subscription, self._name, self._patterns)
+        await keep_trying("declare a subscription", declare)
+        self._app = await keep_trying("consume events", self._started)
+        self._keeping = asyncio.create_task(self._keep_queue())
+
+    async def close(self) -> None:
+        """Take no more, finish what is being handled within some seconds; what is left comes again. Idempotent."""
+        keeping, self._keeping = self._keeping, None
+        app, self._app = self._app, None
+        if keeping:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+        if app:
+            with suppress(*DRIVER_ERRORS):
+                await app.stop()
+        for task in self._handling:
+            task.cancel()
+        await asyncio.gather(*self._handling, return_exceptions=True)
+
+    async def _started(self) -> FastStream:
+        app = self._build()
+        try:
+            await app.start()
+        except DRIVER_ERRORS as error:
+            with suppress(*DRIVER_ERRORS):
+                await app.stop()
+            raise BrokerUnavailable(f"no events from the broker at {masked(self._url)}: {error}") from error
+        return app
+
+    def _build(self) -> FastStream:
+        broker = RabbitBroker(
+            f"{self._url}{'&' if '?' in self._url else '?'}heartbeat={self._heartbeat}",
+            logger=None,
+            apply_types=False,
+            graceful_timeout=_GRACE,
+            reconnect_interval=_RECONNECT,
+            default_channel=Channel(prefetch_count=self._prefetch, publisher_confirms=False),
+        )
+        subscriber = broker.subscriber(
+            RabbitQueue(self._queue, declare=False),
+            ack_policy=AckPolicy.MANUAL,
+            decoder=self._decode,
+            no_reply=True,
+        )
+        subscriber(self._react)
+        return FastStream(broker, logger=None)
+
+    async def _decode(self, message: RabbitMessage) -> Delivery:
+        """Return the message as a delivery: its bytes are read, and parked if they can't be, by `react`."""
+        return _Taken(message, self._queue)
+
+    async def _react(self, delivery: Delivery) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+        try:
+            await react(self._bus, self._handler, delivery)
+        except Exception:
+            # Not acknowledged: it comes again with the next connection.
+            _log.exception(Action.HANDLER_FAILED, message_id=delivery.message_id)
+
+    async def _keep_queue(self) -> None:
+        """Declare the queue again from time to time: consuming goes on by itself once it is there again."""
+        while True:
+            await asyncio.sleep(_DECLARE_EVERY)
+            try:
+                await self._bus.declare_subscription(self._name, self._patterns)
+            except BusError as error:
+                _log.warning(Action.RETRYING, call="declare a subscription", error=str(error))
+
+
+class _Taken(Delivery):
+    """A delivery that FastStream took."""
+
+    __slots__ = ("_message", "attempts", "body", "correlation_id", "headers", "message_id", "queue", "reply_to")
+
+    def __init__(self, message: RabbitMessage, queue: str) -> None:
+        raw = message.raw_message
+        self._message = message
+        self.body = message.body
+        self.message_id = raw.message_id or ""
+        self.queue = queue
+        self.headers = {name: value for name, value in raw.headers.items() if isinstance(value, str | int)}
+        self.attempts = 1 + int(self.headers.get(_DELIVERY_COUNT, bool(raw.redelivered)))
+        self.reply_to = raw.reply_to
+        self.correlation_id = raw.correlation_id
+
+    async def ack(self) -> None:
+        with suppress(*DRIVER_ERRORS):  # its channel is gone: it comes again
+            await self._message.ack()
+
+    async def requeue(self) -> None:
+        with suppress(*DRIVER_ERRORS):
+            await self._message.nack()

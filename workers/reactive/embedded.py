@@ -1,0 +1,38 @@
+"""A reactive worker's events on the in-process bus, handled as they are over RabbitMQ."""
+
+import asyncio
+from functools import partial
+
+from workers.bus.port import Bus, Delivery
+from workers.bus.pump import Pump
+from workers.bus.supervise import KeptConsumer
+from workers.reactive.handling import Handler, react
+
+
+class EmbeddedEvents:
+    """Hands the events of `patterns` to `handler`, through the durable subscription `name`, several at a time."""
+
+    def __init__(
+        self, bus: Bus, name: str, patterns: tuple[str, ...], handler: Handler, *, prefetch: int = 100
+    ) -> None:
+        self._bus = bus
+        self._handler = handler
+        self._pump = Pump(self._react, most=prefetch)
+        self._consumer = KeptConsumer(
+            name,
+            partial(bus.subscribe, patterns, self._pump.push, durable=name, prefetch=prefetch),
+            on_lost=self._pump.forget,
+        )
+
+    async def start(self) -> None:
+        """Begin to handle events."""
+        await self._pump.start()
+        await self._consumer.start()
+
+    async def close(self) -> None:
+        """End it; what is being handled comes again. Idempotent."""
+        await self._consumer.close()
+        await self._pump.close()
+
+    async def _react(self, batch: list[Delivery]) -> None:
+        await asyncio.gather(*(react(self._bus, self._handler, delivery) for delivery in batch))

@@ -1,0 +1,93 @@
+"""What becomes of a delivered event: handled and acknowledged, passed over, or parked; however it was delivered."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from functools import partial
+from traceback import format_exc
+from typing import Final
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from contracts.envelope import EventEnvelope
+from contracts.errors import AgentBusError, InvalidInput, UnsupportedType
+from contracts.telemetry import Action
+from workers.bus.port import Bus, Delivery
+from workers.retry import keep_trying
+from workers.session.parking import park
+from workers.session.plan import Failure
+
+HANDLER_ATTEMPTS: Final = 5
+"""Times that a failing handler is given the same event."""
+
+EventHandler = Callable[[EventEnvelope], Awaitable[None]]
+GiveUp = Callable[[Delivery, Failure], Awaitable[None]]
+"""Takes a delivery that can't be handled out of the flow, and acknowledges it."""
+
+_log = structlog.get_logger(__name__)
+
+
+class HandlerFailed(AgentBusError):
+    """A subscriber's handler kept failing."""
+
+
+class GivenUp(AgentBusError):
+    """The handler knows that trying again does not help."""
+
+
+class Handler(ABC):
+    """What a reactive worker does with events. They come at least once, in any order, several at a time."""
+
+    @abstractmethod
+    async def handle(self, event: EventEnvelope) -> None:
+        """Handle one event; it is acknowledged when this returns. The same event again must change nothing.
+
+        StoreError and BusError are waited out, GivenUp parks the event at once, anything else is tried
+        `HANDLER_ATTEMPTS` times first.
+        """
+
+
+async def react(bus: Bus, handler: Handler, delivery: Delivery) -> None:
+    """Hand a delivery to a reactive worker's handler, waiting out store and broker; what fails for good is parked."""
+
+    async def handle(event: EventEnvelope) -> None:
+        await keep_trying("handle an event", partial(handler.handle, event))
+
+    await hand_over(delivery, handle, partial(park, bus))
+
+
+async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) -> None:
+    """Give a delivery's event to `handler`, a few times if it fails; acknowledge it, or let `give_up` do so."""
+    try:
+        event = EventEnvelope.from_bytes(delivery.body)
+    except UnsupportedType as error:
+        # Announced by a later release: subscribers pass over what they do not know.
+        _log.info(Action.EVENT_UNKNOWN, message_id=delivery.message_id, error=str(error))
+        await delivery.ack()
+        return
+    except InvalidInput as error:
+        await give_up(delivery, Failure(error))
+        return
+    policy = AsyncRetrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(HANDLER_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    )
+    try:
+        # Not `policy(handler)`: tenacity does not await what a callable object, or a plain function, returns.
+        async for attempt in policy:
+            with attempt:
+                await handler(event)
+    except GivenUp as error:
+        _log.warning(Action.HANDLER_FAILED, event_id=event.id, error=str(error))
+        await give_up(delivery, Failure(error))
+    except Exception as error:
+        _log.exception(Action.HANDLER_FAILED, event_id=event.id, attempts=HANDLER_ATTEMPTS)
+        await give_up(delivery, Failure(HandlerFailed(repr(error)), format_exc()))
+    else:
+        await delivery.ack()
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Exception) and not isinstance(error, GivenUp)

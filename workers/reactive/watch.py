@@ -1,0 +1,132 @@
+"""What a reactive worker watches by time: its share of the partitions, and what comes due in them."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.ids import Partition
+from contracts.members import Member, WorkerId
+from contracts.telemetry import Action
+from storage.port import Store
+from workers.domain.assignment import assign
+from workers.retry import keep_trying
+from workers.session.membership import Membership
+
+_LONGEST_PAUSE: Final = 5.0
+"""Seconds before a turn that failed unexpectedly is tried again."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Share:
+    """The partitions that this instance watches, by heartbeats in a group of their own.
+
+    All instances together watch all partitions. For as long as a heartbeat takes to get around, two may watch the same
+    one: what they do has to be harmless when it is done twice. An instance that is alone watches everything.
+    """
+
+    def __init__(
+        self, store: Store, group: str, partitions: int, *, clock: Clock, interval: float = 1.0, ttl: float = 4.0
+    ) -> None:
+        self._worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
+        self._partitions = partitions
+        self._started_at = clock.now()
+        self._watched: frozenset[Partition] = frozenset()
+        self._alone = False
+        self._membership = Membership(
+            store,
+            group,
+            describe=self._describe,
+            on_members=self._on_members,
+            on_silence=self._on_silence,
+            interval=interval,
+            ttl=ttl,
+        )
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """The partitions watched."""
+        return self._watched
+
+    @property
+    def groups(self) -> frozenset[str] | None:
+        """The groups of the records that are this instance's; None: all of them."""
+        return None if self._alone else frozenset(str(partition) for partition in self._watched)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this instance does what is done once for all: the one that watches partition 0."""
+        return Partition(0) in self._watched
+
+    async def start(self) -> None:
+        """Join the others."""
+        await self._membership.start()
+
+    async def close(self) -> None:
+        """Leave the others. Idempotent."""
+        await self._membership.stop()
+        await self._membership.leave()
+        self._watched, self._alone = frozenset(), False
+
+    def _describe(self) -> Member:
+        return Member(
+            worker_id=self._worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            owns=tuple(sorted(self._watched)),
+        )
+
+    async def _on_members(self, members: list[Member]) -> None:
+        workers = {member.worker_id for member in members}
+        self._alone = workers == {self._worker_id}
+        assigned = assign(self._partitions, workers)
+        self._watched = frozenset(one for one, workers in assigned.items() if workers.owner == self._worker_id)
+
+    async def _on_silence(self) -> None:
+        """Go on: without the store nothing is done anyway, and doing it twice is harmless."""
+
+
+class TimeLoop:
+    """Takes a turn, and the next one at once while there is more to do, otherwise after `interval` seconds.
+
+    A turn returns whether there is more. Store and broker are waited out; a turn that fails for another reason is
+    reported and tried again: one bad record must not end the watch.
+    """
+
+    def __init__(self, name: str, turn: Callable[[], Awaitable[bool]], *, interval: float) -> None:
+        self._name = name
+        self._turn = turn
+        self._interval = interval
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop, in the middle of a turn if need be. Idempotent."""
+        task, self._task = self._task, None
+        if task:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                more = await keep_trying(self._name, partial(self._turn))
+            except Exception:
+                _log.exception(Action.WATCH_FAILED, watch=self._name)
+                more = False
+                await asyncio.sleep(_LONGEST_PAUSE)
+            if not more:
+                await asyncio.sleep(self._interval)

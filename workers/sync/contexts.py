@@ -1,0 +1,81 @@
+"""What a session has to pass on, read from its head and, where the head does not say it, from its log."""
+
+from collections.abc import Collection
+from typing import Final
+
+from contracts.events import DataSet, MessageAppended, MetadataSet
+from contracts.ids import ConversationId
+from contracts.secrets import SECRET_KEYS
+from contracts.session import SessionState
+from contracts.stamps import Stamp, origin_of
+from contracts.sync import ConflictStrategy, Entry, SyncPolicy
+from storage.port import MAX_PAGE, Store
+from workers.domain.sync.fields import entries_of, key_of
+from workers.sync.exchange import shared
+
+_COMMITS: Final = 200
+
+
+async def shared_context(
+    store: Store,
+    session: SessionState,
+    policy: SyncPolicy,
+    *,
+    own: bool = False,
+    secret_keys: Collection[str] = SECRET_KEYS,
+) -> tuple[Entry, ...]:
+    """Return the fields of a session that the policy shares, removed ones too.
+
+    With `own` those keys alone in which it wrote something itself: the others are the writers' to pass on.
+
+    Where the policy asks what a writer saw, that is looked up among the latest commits of the session; what was
+    written before them is taken for written without a look.
+    """
+    entries = entries_of(session)
+    if own:
+        written = {key_of(one.field) for one in entries if not _is_foreign(one.stamp, session.conversation_id)}
+        entries = tuple(one for one in entries if key_of(one.field) in written)
+    found = shared(policy, entries, secret_keys)
+    if not found or policy.strategy is not ConflictStrategy.MANUAL:
+        return found
+    seen = await _seen(store, session)
+    return tuple(entry.model_copy(update={"base": seen.get(entry.field)}) for entry in found)
+
+
+async def messages_after(store: Store, session: SessionState, version: int, identity: str) -> list[MessageAppended]:
+    """Return the messages of a session that it can pass on: those of the commits after `version`, while linked."""
+    found: list[MessageAppended] = []
+    first = max(session.first_version, version + 1)
+    while first <= session.version and (
+        commits := await store.read_log(session.conversation_id, first=first, last=session.version, limit=_COMMITS)
+    ):
+        found += [
+            event
+            for commit in commits
+            for event in commit.events
+            if isinstance(event, MessageAppended)
+            and event.session_id == session.session_id
+            and event.identity == identity
+            and event.source is None
+        ]
+        first = commits[-1].version + 1
+    return found
+
+
+async def _seen(store: Store, session: SessionState) -> dict[str, Stamp]:
+    """Return, by field, the latest write of another session that this one replaced."""
+    commits = await store.read_log(
+        session.conversation_id, first=session.first_version, last=session.version, limit=MAX_PAGE, newest=True
+    )
+    seen: dict[str, Stamp] = {}
+    for commit in commits:
+        for event in reversed(commit.events):
+            if isinstance(event, DataSet | MetadataSet) and event.session_id == session.session_id:
+                for field, stamp in event.bases.items():
+                    if _is_foreign(stamp, session.conversation_id):
+                        seen.setdefault(field, stamp)
+    return seen
+
+
+def _is_foreign(stamp: Stamp, conversation: ConversationId) -> bool:
+    return origin_of(stamp) != conversation

@@ -1,0 +1,166 @@
+"""What the sync worker does with events: a session's own changes go to its linked sessions, once and no further."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from contracts.envelope import EventEnvelope
+from contracts.events import (
+    AnyEvent,
+    ConflictResolved,
+    ContextMerged,
+    DataSet,
+    IdentityLinked,
+    MessageAppended,
+    MetadataSet,
+    SessionStarted,
+)
+from contracts.ids import conversation_of
+from contracts.secrets import SECRET_KEYS
+from contracts.session import SessionState
+from contracts.sync import ConflictStrategy, Entry, SyncMode, SyncOperation, SyncPolicy
+from storage.port import Store
+from workers.domain.sync.fields import written
+from workers.reactive.commands import Commands
+from workers.reactive.handling import Handler
+from workers.sync.contexts import shared_context
+from workers.sync.exchange import Parcel, merges, shared
+from workers.sync.members import live_members
+from workers.sync.people.claims import Claims
+from workers.sync.people.identities import Identities
+from workers.sync.people.suggestions import Suggestions
+from workers.sync.policies import Policies
+from workers.sync.sending import Sender
+from workers.sync.tasks import SyncTasks
+
+TOPICS: Final = (
+    "session.started.*",
+    "session.message.*",
+    "session.reply.*",
+    "session.data.*",
+    "session.metadata.*",
+    "session.linked.*",
+    "session.merged.*",
+    "session.resolved.*",
+)
+"""The events that the handler is for."""
+
+
+class SyncHandler(Handler):
+    """Passes on what happens to linked sessions, hears claim codes, and notes who may be the same person."""
+
+    def __init__(
+        self,
+        store: Store,
+        commands: Commands,
+        policies: Policies,
+        tasks: SyncTasks,
+        *,
+        identities: Identities,
+        claims: Claims,
+        suggestions: Suggestions,
+        secret_keys: Collection[str] = SECRET_KEYS,
+    ) -> None:
+        self._store = store
+        self._commands = commands
+        self._sender = Sender(store, commands)
+        self._policies = policies
+        self._tasks = tasks
+        self._identities = identities
+        self._claims = claims
+        self._suggestions = suggestions
+        self._secret_keys = secret_keys
+
+    async def handle(self, event: EventEnvelope) -> None:
+        happened = event.data
+        if isinstance(happened, MessageAppended) and await self._claims.hear(happened):
+            return
+        if isinstance(happened, SessionStarted | MetadataSet):
+            await self._suggestions.note(happened)
+        if isinstance(happened, IdentityLinked):
+            await self._identities.remember(happened.linked, conversation_of(happened.session_id))
+            await self._introduce(happened, happened.linked)
+        elif happened.identity:
+            await self._sync(happened, happened.identity)
+
+    async def _sync(self, event: AnyEvent, identity: str) -> None:
+        match event:
+            case SessionStarted():
+                await self._introduce(event, identity)
+            case ContextMerged() if event.kept:
+                await self._answer(event, identity)
+            case DataSet() | MetadataSet() | ConflictResolved():
+                await self._pass_on(event, identity)
+            case MessageAppended() if event.source is None:
+                await self._pass_on(event, identity)
+
+    async def _pass_on(self, event: AnyEvent, identity: str) -> None:
+        """Bring what a session wrote itself to the others: now, or when the policy's mode says so."""
+        policy = await self._policies.of(identity)
+        parcel = self._parcel_of(event, identity, policy)
+        if not (parcel.entries or parcel.messages):
+            return
+        # Who resolves a conflict asks for it to be over everywhere.
+        if policy.mode is SyncMode.AUTOMATIC or isinstance(event, ConflictResolved):
+            await self._sender.send([parcel], policy)
+        elif policy.mode is not SyncMode.MANUAL:
+            await self._tasks.put(event, policy)
+
+    def _parcel_of(self, event: AnyEvent, identity: str, policy: SyncPolicy) -> Parcel:
+        return Parcel(
+            cause=event.event_id,
+            identity=identity,
+            source=event.session_id,
+            entries=shared(policy, _written(event), self._secret_keys),
+            messages=(event.message,) if isinstance(event, MessageAppended) and policy.history else (),
+            # Somebody chose, field by field: that is not to be weighed again, and is not all that is under a key.
+            strategy=ConflictStrategy.MERGE if isinstance(event, ConflictResolved) else None,
+        )
+
+    async def _answer(self, event: ContextMerged, identity: str) -> None:
+        """Tell a session that what it passed on was outranked, and by what."""
+        policy = await self._policies.of(identity)
+        entries = shared(policy, event.kept, self._secret_keys)
+        parcel = Parcel(cause=event.event_id, identity=identity, source=event.session_id, entries=entries)
+        await self._sender.send([parcel] if entries else [], policy, only=conversation_of(event.source))
+
+    async def _introduce(self, event: SessionStarted | IdentityLinked, identity: str) -> None:
+        """Bring the whole contexts of a session that is new to an identity and of the others together."""
+        policy = await self._policies.of(identity)
+        if policy.mode is SyncMode.MANUAL or SyncOperation.MERGE not in policy.operations:
+            return
+        newcomer, others = await self._newcomer(event, identity)
+        if newcomer is None or not others:
+            return
+        await self._sender.arrived(event.event_id, newcomer, others)
+        newcomer, others = await self._newcomer(event, identity)
+        if newcomer is not None:
+            await self._copy_context(event, newcomer, others, policy)
+            for other in others:
+                await self._copy_context(event, other, [newcomer], policy)
+
+    async def _newcomer(self, event: AnyEvent, identity: str) -> tuple[SessionState | None, list[SessionState]]:
+        """Return an event's session, if it is live and linked, and those of the other conversations."""
+        members = await live_members(self._store, identity)
+        here = conversation_of(event.session_id)
+        newcomer = next((one for one in members if one.session_id == event.session_id), None)
+        return newcomer, [one for one in members if one.conversation_id != here]
+
+    async def _copy_context(
+        self, event: AnyEvent, source: SessionState, targets: Sequence[SessionState], policy: SyncPolicy
+    ) -> None:
+        entries = await shared_context(self._store, source, policy, secret_keys=self._secret_keys)
+        parcel = Parcel(
+            cause=event.event_id, identity=source.identity or "", source=source.session_id, entries=entries, whole=True
+        )
+        await self._commands.give(merges(parcel, policy, targets))
+
+
+def _written(event: AnyEvent) -> tuple[Entry, ...]:
+    """Return the fields that a session wrote itself."""
+    match event:
+        case DataSet() | MetadataSet():
+            return written(event)
+        case ConflictResolved():
+            return event.entries
+        case _:
+            return ()

@@ -1,0 +1,148 @@
+"""Identities: which sessions are one person's, linked and unlinked by commands to their owners."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import uuid4
+
+from contracts.clock import Clock
+from contracts.commands import LinkIdentity, UnlinkIdentity
+from contracts.errors import IdentityConflict, SessionNotFound
+from contracts.history import SessionFilter
+from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
+from contracts.records import Record, RecordKind
+from contracts.session import SessionState, SessionStatus
+from contracts.sync import Identity
+from storage.port import Store
+from storage.reading import iter_records, iter_sessions
+from workers.reactive.commands import Commands, Given
+from workers.sync.members import latest_session
+
+_KNOWN: Final = "identities"
+"""The group of the records of identities. Those of a conversation that was ever linked are in the identity's."""
+
+
+class Identities:
+    """Links sessions to identities. The sessions' own logs say who is linked; beside them a name is kept."""
+
+    def __init__(self, store: Store, commands: Commands, clock: Clock) -> None:
+        self._store = store
+        self._commands = commands
+        self._clock = clock
+
+    async def link(
+        self,
+        identity_key: str,
+        session_ids: Sequence[SessionId],
+        display_name: str | None = None,
+        *,
+        actor: str | None = None,
+    ) -> Identity:
+        """Say that these sessions, and those that are linked already, are one person's. Idempotent.
+
+        Raises IdentityConflict if one of them is linked to another identity, SessionNotFound (both before anything is
+        linked, unless others change the sessions meanwhile), AccessDenied if `actor` may not change one of them,
+        ReplyTimeout, BusError.
+        """
+        for session in session_ids:
+            latest = await self._latest(session)
+            if latest.identity not in {None, identity_key}:
+                raise IdentityConflict(f"session {session} is linked to {latest.identity!r}: unlink it first")
+        await self.describe(identity_key, display_name)
+        for session in session_ids:
+            await self.link_conversation(identity_key, conversation_of(session), uuid4().hex, actor=actor)
+        return await self.get(identity_key)
+
+    async def link_conversation(
+        self, identity_key: str, conversation: ConversationId, command_id: str, *, actor: str | None = None
+    ) -> None:
+        """Link a conversation, whichever its latest session is; the same `command_id` again does nothing more.
+
+        Raises Refused, ReplyTimeout, BusError.
+        """
+        await self.remember(identity_key, conversation)
+        session = (await latest_session(self._store, conversation)).session_id
+        command = LinkIdentity(session_id=session, identity=identity_key, actor=actor)
+        await self._commands.ask(Given(command, command_id))
+
+    async def unlink(self, session_id: SessionId, *, actor: str | None = None) -> str | None:
+        """Say that a session is not, or no longer, its identity's; return that identity, None if it had none.
+
+        What was shared until now stays where it is. Raises SessionNotFound, AccessDenied, ReplyTimeout, BusError.
+        """
+        latest = await self._latest(session_id)
+        if latest.identity is not None:
+            command = UnlinkIdentity(session_id=latest.session_id, identity=latest.identity, actor=actor)
+            await self._commands.ask(Given(command, uuid4().hex))
+        return latest.identity
+
+    async def get(self, identity_key: str) -> Identity:
+        """Return an identity with the latest session of each conversation that is linked; none: nobody knows it."""
+        record = await self._store.record(RecordKind.IDENTITY, identity_key)
+        sessions = await self._linked(identity_key)
+        name = record.data.get("display_name") if record else None
+        return Identity(
+            identity_key=identity_key,
+            display_name=name if isinstance(name, str) else None,
+            session_ids=tuple(session.session_id for session in sessions),
+        )
+
+    async def of_session(self, session_id: SessionId) -> Identity | None:
+        """Return the identity that a session's conversation is linked to, or None. Raises SessionNotFound."""
+        identity = (await self._latest(session_id)).identity
+        return await self.get(identity) if identity else None
+
+    async def conversations(self, identity_key: str) -> list[ConversationId]:
+        """Return the conversations that are linked to an identity, or ever were."""
+        known = {
+            ConversationId(str(record.data["conversation"]))
+            async for record in iter_records(self._store, RecordKind.IDENTITY, _group(identity_key))
+        }
+        linked = {session.conversation_id for session in await self._linked(identity_key)}
+        return sorted(known | linked)
+
+    async def describe(self, identity_key: str, display_name: str | None) -> None:
+        """Keep an identity's name; without one, what is kept stays."""
+        record = Record(
+            kind=RecordKind.IDENTITY,
+            key=identity_key,
+            group=_KNOWN,
+            created_at=self._clock.now(),
+            data={"display_name": display_name},
+        )
+        await self._store.put_record(record, replace=display_name is not None)
+
+    async def remember(self, identity_key: str, conversation: ConversationId) -> None:
+        """Note that a conversation was linked: its log is part of the identity's history from then on. Idempotent."""
+        record = Record(
+            kind=RecordKind.IDENTITY,
+            key=digest_of(("linked", identity_key, conversation)),
+            group=_group(identity_key),
+            created_at=self._clock.now(),
+            data={"conversation": conversation},
+        )
+        await self._store.put_record(record, replace=False)
+
+    async def _latest(self, session_id: SessionId) -> SessionState:
+        """Return the latest session of a session's conversation. Raises SessionNotFound if that one is not there."""
+        head = await self._store.head(session_id)
+        if head is None or head.status is SessionStatus.DELETED:
+            raise SessionNotFound(f"there is no session {session_id}")
+        return await latest_session(self._store, head.conversation_id)
+
+    async def _linked(self, identity_key: str) -> list[SessionState]:
+        """Return the latest session of each linked conversation, whatever its status.
+
+        The head of an earlier session says what it was linked to when it ended: the latest one's is asked.
+        """
+        found = [one async for one in iter_sessions(self._store, SessionFilter(identity=identity_key))]
+        live = {session.conversation_id: session for session in found if session.is_live}
+        ended = {session.conversation_id for session in found} - live.keys()
+        latest = [*live.values(), *[await latest_session(self._store, one) for one in ended]]
+        return sorted(
+            (one for one in latest if one.identity == identity_key and one.status is not SessionStatus.DELETED),
+            key=lambda one: one.session_id,
+        )
+
+
+def _group(identity_key: str) -> str:
+    return digest_of(("identity", identity_key))

@@ -1,0 +1,75 @@
+"""Sending what a session passes on to the linked sessions that there are, until none is left out."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from contracts.commands import MergeContext
+from contracts.errors import Refused
+from contracts.ids import ConversationId, conversation_of, digest_of
+from contracts.session import SessionState
+from contracts.sync import SyncOperation, SyncPolicy
+from storage.port import Store
+from workers.reactive.commands import Commands, Given
+from workers.sync.exchange import Parcel, merges
+from workers.sync.members import is_linked, live_members
+
+
+class Sender:
+    """Finds the linked sessions, and gives their owners what is for them.
+
+    Nothing is missed by a session that begins meanwhile: whoever sends looks again afterwards, and sends it to those
+    that have begun since; who begins later asks the others, after `arrived` has waited for what was sent to them.
+    """
+
+    def __init__(self, store: Store, commands: Commands) -> None:
+        self._store = store
+        self._commands = commands
+
+    async def send(self, parcels: Sequence[Parcel], policy: SyncPolicy, *, only: ConversationId | None = None) -> None:
+        """Give parcels of one session to all that it is linked to, or to that of the conversation `only`.
+
+        If it has ended, its conversation's next session gets them too, as the others won't tell what they were told.
+        """
+        if not parcels:
+            return
+        source, identity = parcels[0].source, parcels[0].identity
+        here = conversation_of(source)
+        served = {source}
+        while True:
+            members = await self.members(identity, here)
+            others = [one for one in members if one.conversation_id != here]
+            heirs = [one for one in members if others and one.conversation_id == here and one.session_id not in served]
+            new = [one for one in others if only in {None, one.conversation_id} and one.session_id not in served]
+            if not (new or heirs):
+                return
+            commands = [given for parcel in parcels for given in merges(parcel, policy, new)]
+            if SyncOperation.MERGE in policy.operations:
+                commands += [given for parcel in parcels for given in merges(_inherited(parcel), policy, heirs)]
+            await self._commands.give(commands)
+            served |= {one.session_id for one in (*new, *heirs)}
+
+    async def members(self, identity: str, conversation: ConversationId) -> list[SessionState]:
+        """Return an identity's live sessions; none if `conversation` is not linked to it, or not any more."""
+        members = await live_members(self._store, identity)
+        if any(member.conversation_id == conversation for member in members):
+            return members
+        return members if await is_linked(self._store, conversation, identity) else []
+
+    async def arrived(self, cause: str, source: SessionState, others: Sequence[SessionState]) -> None:
+        """Return once `others` have all that was sent to them until now. Raises ReplyTimeout, BusError."""
+
+        async def ask(other: SessionState) -> None:
+            nothing = MergeContext(
+                session_id=other.session_id, identity=source.identity or "", source=source.session_id
+            )
+            with suppress(Refused):
+                await self._commands.ask(Given(nothing, digest_of(("sync arrived", cause, other.session_id))))
+
+        await asyncio.gather(*(ask(other) for other in others))
+
+
+def _inherited(parcel: Parcel) -> Parcel:
+    """Return what a conversation's next session gets of it: the context, as when it began."""
+    return replace(parcel, messages=(), whole=True)

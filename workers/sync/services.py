@@ -1,0 +1,72 @@
+"""Everything that syncing consists of, put together on a store and a bus."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from contracts.clock import Clock, SystemClock
+from contracts.secrets import SECRET_KEYS
+from storage.port import Store
+from workers.bus.port import Bus
+from workers.reactive.commands import Commands
+from workers.sync.conflicts import Conflicts
+from workers.sync.demand import SyncOnDemand
+from workers.sync.handler import SyncHandler
+from workers.sync.people.claims import Claims
+from workers.sync.people.identities import Identities
+from workers.sync.people.secret import Secret
+from workers.sync.people.suggestions import Suggestions
+from workers.sync.policies import Policies
+from workers.sync.tasks import SyncTasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncServices:
+    """The parts of syncing: those that people call, and those that react to events and time."""
+
+    policies: Policies
+    identities: Identities
+    claims: Claims
+    suggestions: Suggestions
+    conflicts: Conflicts
+    on_demand: SyncOnDemand
+    tasks: SyncTasks
+    handler: SyncHandler
+
+
+def make_sync_services(
+    store: Store,
+    bus: Bus,
+    commands: Commands,
+    *,
+    clock: Clock | None = None,
+    claim_secret: str | None = None,
+    secret_keys: Collection[str] = SECRET_KEYS,
+) -> SyncServices:
+    """Return the parts of syncing; `commands` go to the sessions' owners."""
+    clock = clock or SystemClock()
+    policies = Policies(store, clock)
+    identities = Identities(store, commands, clock)
+    secret = Secret(store, clock, claim_secret)
+    claims = Claims(store, commands, identities, secret, clock)
+    suggestions = Suggestions(store, identities, secret, clock)
+    tasks = SyncTasks(store, commands, policies, bus.topology, secret_keys=secret_keys)
+    handler = SyncHandler(
+        store,
+        commands,
+        policies,
+        tasks,
+        identities=identities,
+        claims=claims,
+        suggestions=suggestions,
+        secret_keys=secret_keys,
+    )
+    return SyncServices(
+        policies=policies,
+        identities=identities,
+        claims=claims,
+        suggestions=suggestions,
+        conflicts=Conflicts(store, commands),
+        on_demand=SyncOnDemand(store, commands, policies, tasks),
+        tasks=tasks,
+        handler=handler,
+    )

@@ -1,0 +1,91 @@
+"""The sync worker: reacts to events, and carries out the syncs that are due. Any number run side by side."""
+
+import asyncio
+from datetime import timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from contracts.clock import Clock
+from contracts.errors import BusError, StoreError
+from contracts.records import Record, RecordKind
+from contracts.telemetry import Action
+from storage.port import Store
+from workers.reactive.watch import Share, TimeLoop
+from workers.sync.tasks import SyncTasks
+
+SUBSCRIPTION: Final = "sync"
+"""The durable subscription that all sync workers share, and the group that they share the partitions in."""
+
+_BATCH: Final = 100
+"""Tasks that are carried out together."""
+_AGAIN: Final = timedelta(minutes=1)
+"""How much later a task that failed unexpectedly is tried again."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Events(Protocol):
+    """Events on their way to a handler."""
+
+    async def start(self) -> None:
+        """Begin to hand them over."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
+class SyncWorker:
+    """Runs until it is closed. Times are in seconds: `interval` between two looks at what is due, heartbeats' `ttl`."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: Events,
+        tasks: SyncTasks,
+        *,
+        clock: Clock,
+        partitions: int,
+        interval: float = 1.0,
+        beat: float = 1.0,
+        ttl: float = 4.0,
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._tasks = tasks
+        self._clock = clock
+        self._share = Share(store, SUBSCRIPTION, partitions, clock=clock, interval=beat, ttl=ttl)
+        self._loop = TimeLoop("sync", self.turn, interval=interval)
+
+    async def start(self) -> None:
+        """Join the other sync workers, and begin."""
+        await self._share.start()
+        await self._events.start()
+        await self._loop.start()
+        _log.info(Action.WORKER_STARTED, worker=SUBSCRIPTION)
+
+    async def close(self) -> None:
+        """Stop. What was begun and not finished is done again, here or elsewhere. Idempotent."""
+        await self._loop.close()
+        await self._events.close()
+        await self._share.close()
+
+    async def turn(self) -> bool:
+        """Carry out what is due; return whether there may be more."""
+        now = self._clock.now()
+        due = await self._store.due_records(RecordKind.SYNC_TASK, now, groups=self._share.groups, limit=_BATCH)
+        await asyncio.gather(*(self._carry_out(task) for task in due))
+        if self._share.leads:
+            for kind in (RecordKind.CLAIM_CODE, RecordKind.CLAIM):
+                await self._store.drop_records(await self._store.due_records(kind, now, limit=_BATCH))
+        return len(due) == _BATCH
+
+    async def _carry_out(self, task: Record) -> None:
+        try:
+            await self._tasks.carry_out(task)
+        except (StoreError, BusError):
+            raise
+        except Exception:
+            # One that can't be carried out must not be in the way of the others.
+            _log.exception(Action.HANDLER_FAILED, task=task.key)
+            await self._store.put_records([task.model_copy(update={"due_at": self._clock.now() + _AGAIN})])
