@@ -88,7 +88,7 @@ arch: $(READY) ## Check which package imports which
 	@$(BIN)/lint-imports --no-logo
 
 # Tests that start processes under load and look at the time: nothing else runs beside them, coverage neither.
-TIMED := tests/benchmarks tests/chaos tests/stress
+TIMED := tests/benchmarks tests/chaos tests/reactive tests/stress
 
 .PHONY: test
 test: setup services lint types arch ## Run every check and every test, with coverage
@@ -124,6 +124,11 @@ chaos: setup services ## Break brokers, stores, networks and workers under load,
 .PHONY: mutants
 mutants: setup services ## Turn off what keeps the promises, one by one: the checker has to notice
 	@$(CHAOS) --mutants
+
+# `QUICK=1` takes less than three minutes, `ONLY=name` takes one trial, `SEED=n` gives another load.
+.PHONY: react
+react: setup services ## Kill, shuffle and race the expiry and sync workers, and measure them
+	@$(BIN)/python -m tests.reactive $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
 
 # `FOR=n` takes n seconds instead of 60, `SEED=n` gives other users and calls.
 .PHONY: stress

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from agentbus.settings import Settings
 from contracts.clock import Clock, SystemClock
+from contracts.errors import ConfigurationError
+from storage.archive import ArchiveStore, open_archive
 from storage.factory import open_store
 from storage.port import Store
 from workers.bus.factory import open_bus
@@ -34,6 +36,19 @@ def make_store(settings: Settings) -> Store:
     return open_store(store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
 
 
+def find_archive(settings: Settings) -> ArchiveStore | None:
+    """Return the archive that the settings name, if they name one. Raises ConfigurationError."""
+    archive = settings.archive
+    return open_archive(archive.archive_url, archive.archive_options) if archive.archive_url else None
+
+
+def make_archive(settings: Settings) -> ArchiveStore:
+    """Return the archive that the settings name. Raises ConfigurationError, also if they name none."""
+    if archive := find_archive(settings):
+        return archive
+    raise ConfigurationError("no archive is set: give its URL by AGENTBUS_ARCHIVE_URL, such as file:///folder")
+
+
 def make_session_worker(
     settings: Settings, bus: Bus, store: Store, metrics: WorkerMetrics, *, solo: bool = False
 ) -> SessionWorker:
@@ -49,6 +64,7 @@ def make_session_worker(
         park_limit=session.park_limit,
         on_failure=session.on_failure,
         secret_keys=session.secret_keys,
+        resets=session.reset_policies,
         solo=solo,
     )
     return SessionWorker(bus, store, config=config, clock=make_clock(), metrics=metrics)

@@ -34,7 +34,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from agentbus.bootstrap import make_bus
 from agentbus.settings import load_settings
-from agentbus.subscription import EventHandler, Subscription
+from agentbus.subscription import Subscription
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
 from contracts.envelope import InputEnvelope
@@ -42,6 +42,7 @@ from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, Publish
 from contracts.ids import ConversationId, InputId, Partition
 from contracts.messages import InboundMessage
 from workers.bus.port import Bus, Message
+from workers.reactive.handling import EventHandler
 
 PUBLISH_DEADLINE: Final = 30.0
 """Seconds for which an unconfirmed publish is made again, with the same id, before the error is raised."""

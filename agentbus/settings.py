@@ -1,13 +1,15 @@
 """Settings: one model per concern, read once from the environment (`AGENTBUS_...`) and an optional `.env` file."""
 
+import json
 from enum import StrEnum
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.address import Scope
 from contracts.errors import ConfigurationError
+from contracts.expiry import ResetPolicy
 from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy
 from contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
@@ -27,6 +29,16 @@ class LogFormat(StrEnum):
 def _listed(value: object) -> object:
     """Return the words of a comma-separated list; what is no text stays as it is."""
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _decoded(value: object) -> object:
+    """Return the list that a JSON text is, an empty one for none; what is no text stays as it is. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else ()
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
 
 
 class _Settings(BaseSettings):
@@ -109,6 +121,71 @@ class SessionSettings(_Settings):
     park_limit: int = Field(
         default=100, ge=1, description="Inputs parked in a row after which a worker stops a partition."
     )
+    reset_policies: Annotated[tuple[ResetPolicy, ...], NoDecode, BeforeValidator(_decoded)] = Field(
+        default=(),
+        description="When conversations begin anew, a JSON list such as "
+        '`[{"words": ["/new"], "idle_minutes": 60, "daily_hour": 4, "time_zone": "Europe/Berlin"}]`; '
+        "the first for a message's platform and its session's type decides. None: never.",
+    )
+
+
+class SyncSettings(_Settings):
+    """How the links between a person's sessions are proven."""
+
+    claim_secret: str | None = Field(
+        default=None,
+        min_length=32,
+        repr=False,
+        description="The secret that claim codes are signed with, the same for all; at least 32 characters. "
+        "None: one is made up once and kept in the store.",
+    )
+
+
+class ArchiveSettings(_Settings):
+    """Where sessions go that are archived."""
+
+    archive_url: str | None = Field(
+        default=None,
+        min_length=1,
+        repr=False,
+        description="The archive, by any fsspec URL: `file:///folder`, `s3://bucket/folder` (with s3fs installed). "
+        "None: nothing is archived.",
+    )
+    archive_options: Annotated[dict[str, Any], NoDecode, BeforeValidator(lambda value: _decoded(value) or {})] = Field(
+        default={},
+        repr=False,
+        description="Options of the archive's file system, a JSON object: keys, endpoints.",
+    )
+
+
+class ExpirySettings(_Settings):
+    """Who is told what expiry rules do, besides the log."""
+
+    expiry_webhook: str | None = Field(
+        default=None, repr=False, description="A web address that is told of each step of an expiry rule."
+    )
+    expiry_webhook_secret: str | None = Field(
+        default=None,
+        min_length=16,
+        repr=False,
+        validate_default=True,
+        description="What these requests are signed with (HMAC-SHA256); at least 16 characters.",
+    )
+    expiry_email_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=(), description="Addresses, separated by commas, that get an e-mail about each step."
+    )
+    expiry_email_from: str = Field(default="agentbus@localhost", description="The sender of these e-mails.")
+    smtp_host: str = Field(default="localhost", description="The mail server.")
+    smtp_port: int = Field(default=25, ge=1, le=65535, description="Its port.")
+    smtp_username: str | None = Field(default=None, description="The user that signs in there; none: nobody does.")
+    smtp_password: str | None = Field(default=None, repr=False, description="Their password.")
+
+    @field_validator("expiry_webhook_secret")
+    @classmethod
+    def _signed(cls, secret: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("expiry_webhook") and not secret:
+            raise ValueError("it is needed to sign what the web address is told")
+        return secret
 
 
 class LogSettings(_Settings):
@@ -124,10 +201,21 @@ class Settings(BaseModel):
     bus: BusSettings
     store: StoreSettings
     session: SessionSettings
+    sync: SyncSettings
+    archive: ArchiveSettings
+    expiry: ExpirySettings
     log: LogSettings
 
 
-CONCERNS: tuple[type[_Settings], ...] = (BusSettings, StoreSettings, SessionSettings, LogSettings)
+CONCERNS: tuple[type[_Settings], ...] = (
+    BusSettings,
+    StoreSettings,
+    SessionSettings,
+    SyncSettings,
+    ArchiveSettings,
+    ExpirySettings,
+    LogSettings,
+)
 
 
 def load_settings(**given: object) -> Settings:
@@ -144,6 +232,9 @@ def load_settings(**given: object) -> Settings:
             bus=_read(BusSettings, values),
             store=_read(StoreSettings, values),
             session=_read(SessionSettings, values),
+            sync=_read(SyncSettings, values),
+            archive=_read(ArchiveSettings, values),
+            expiry=_read(ExpirySettings, values),
             log=_read(LogSettings, values),
         )
     except ValidationError as error:
@@ -162,7 +253,7 @@ def settings_table() -> str:
 
 def _shown(default: object) -> object:
     if isinstance(default, tuple):
-        return ",".join(default)
+        return ",".join(default) or "[]"
     return default.value if isinstance(default, StrEnum) else default
 
 
@@ -172,6 +263,11 @@ def _read(concern: type[Concern], values: dict[str, object]) -> Concern:
 
 def _explain(error: ValidationError) -> str:
     return "; ".join(
-        f"{ENV_PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}"
+        f"{ENV_PREFIX}{str(item['loc'][0]).upper()}: {_within(item['loc'][1:])}{item['msg']}"
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     )
+
+
+def _within(place: tuple[int | str, ...]) -> str:
+    """Return where in a setting of several parts it is, such as `1.daily_hour: `."""
+    return f"{'.'.join(map(str, place))}: " if place else ""

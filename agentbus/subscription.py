@@ -1,32 +1,13 @@
 """A subscription: events of some topics, handed one after the other to an async function."""
 
-from collections.abc import Awaitable, Callable
 from functools import partial
-from traceback import format_exc
-from typing import Final
 
-import structlog
-from tenacity import AsyncRetrying, stop_after_attempt, wait_random_exponential
-
-from contracts.envelope import EventEnvelope
-from contracts.errors import AgentBusError, InvalidInput, UnsupportedType
-from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
+from workers.reactive.handling import EventHandler, hand_over
 from workers.session.parking import park
 from workers.session.plan import Failure
-
-EventHandler = Callable[[EventEnvelope], Awaitable[None]]
-
-HANDLER_ATTEMPTS: Final = 5
-"""Times that a failing handler is given the same event."""
-
-_log = structlog.get_logger(__name__)
-
-
-class HandlerFailed(AgentBusError):
-    """A subscriber's handler kept failing."""
 
 
 class Subscription:
@@ -61,32 +42,7 @@ class Subscription:
 
     async def _handle_batch(self, batch: list[Delivery]) -> None:
         for delivery in batch:
-            await self._handle(delivery)
-
-    async def _handle(self, delivery: Delivery) -> None:
-        try:
-            event = EventEnvelope.from_bytes(delivery.body)
-        except UnsupportedType as error:
-            # Announced by a later release: subscribers pass over what they do not know.
-            _log.info(Action.EVENT_UNKNOWN, message_id=delivery.message_id, error=str(error))
-            await delivery.ack()
-            return
-        except InvalidInput as error:
-            await self._give_up(delivery, Failure(error))
-            return
-        policy = AsyncRetrying(
-            stop=stop_after_attempt(HANDLER_ATTEMPTS), wait=wait_random_exponential(multiplier=0.1, max=2), reraise=True
-        )
-        try:
-            # Not `policy(handler)`: tenacity does not await what a callable object, or a plain function, returns.
-            async for attempt in policy:
-                with attempt:
-                    await self._handler(event)
-        except Exception as error:
-            _log.exception(Action.HANDLER_FAILED, event_id=event.id, attempts=HANDLER_ATTEMPTS)
-            await self._give_up(delivery, Failure(HandlerFailed(repr(error)), format_exc()))
-        else:
-            await delivery.ack()
+            await hand_over(delivery, self._handler, self._give_up)
 
     async def _give_up(self, delivery: Delivery, failure: Failure) -> None:
         """Park what a durable subscription can't handle; a live one's queue is gone when a replay would come."""

@@ -6,14 +6,19 @@ from typing import Annotated
 import typer
 
 from agentbus.cli import (
+    archive,
     contracts,
     demo,
     doctor,
+    erase,
     events,
+    expiry,
+    identity,
     parked,
     publish,
     replay,
     sessions,
+    sync,
     topology,
     worker,
     workers,
@@ -36,6 +41,11 @@ app.add_typer(workers.app, name="workers")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(events.app, name="events")
 app.add_typer(parked.app, name="parked")
+app.add_typer(identity.app, name="identity")
+app.add_typer(sync.app, name="sync")
+app.add_typer(expiry.app, name="expiry")
+app.add_typer(archive.app, name="archive")
+app.command("erase")(erase.erase)
 app.add_typer(topology.app, name="topology")
 app.add_typer(contracts.app, name="contracts")
 app.command("doctor")(doctor.doctor)

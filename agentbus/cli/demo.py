@@ -19,13 +19,20 @@ def demo(
     store: options.StoreUrl = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a whole AgentBus in this process: several channels, a reset, a repeat, a bad message; check the result.
+    """Run a whole AgentBus in this process, and check the result.
+
+    Several channels, a reset, a repeat, a bad message; one person on two channels, linked by a claim code, with a
+    conflict resolved; a session that is warned, expires, is archived and restored.
 
     In-process bus, session worker and router; sessions are kept in a temporary SQLite file, or in `--store`.
     """
     with tempfile.TemporaryDirectory(prefix="agentbus-demo-") as folder:
         settings = settings_of(
-            amqp_url="memory://", store_url=store or f"sqlite:///{folder}/demo.db", partitions=8, quiet=True
+            amqp_url="memory://",
+            store_url=store or f"sqlite:///{folder}/demo.db",
+            partitions=8,
+            quiet=True,
+            archive_url=f"file://{folder}/archive",
         )
         run(_demo(settings, rounds, as_json=as_json))
 
@@ -43,7 +50,7 @@ async def _demo(settings: Settings, rounds: int, *, as_json: bool) -> None:
         task = bar.add_task("", total=None)
         show = Show(
             say=lambda text: bar.console.print(f"[green]•[/] {text}"),
-            expect=lambda total: bar.update(task, total=total + 3),
+            expect=lambda total: bar.update(task, total=total + 5),
             progress=lambda done: bar.update(task, completed=done),
         )
         result = await perform(settings, show, rounds=rounds)

@@ -19,6 +19,14 @@ StoreUrl = Annotated[
         help="The store: mongodb://host/database, sqlite:///file.db or file:///folder. [env: AGENTBUS_STORE_URL]",
     ),
 ]
+ArchiveUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--archive",
+        metavar="URL",
+        help="The archive: file:///folder or another fsspec URL. [env: AGENTBUS_ARCHIVE_URL]",
+    ),
+]
 Prefix = Annotated[
     str | None,
     typer.Option(metavar="WORD", help="First word of all queue names. [env: AGENTBUS_PREFIX]"),

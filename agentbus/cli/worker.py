@@ -13,6 +13,7 @@ from agentbus.cli import options
 from agentbus.cli.running import run, settings_of, until_signal
 from agentbus.collector import calm_collector
 from agentbus.health import health_app, metrics_app, serving
+from agentbus.reacting import make_expiry_worker, make_sync_worker
 from agentbus.settings import Settings
 from workers.ingress.router import IngressRouter
 from workers.telemetry import WorkerMetrics
@@ -45,6 +46,51 @@ def session(
     run(_session(settings, http_port))
 
 
+@app.command("expiry")
+def expiry(
+    archive: options.ArchiveUrl = None,
+    amqp: options.Amqp = None,
+    store: options.StoreUrl = None,
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
+    wait: options.Wait = None,
+    http_port: HttpPort = None,
+) -> None:
+    """Run an expiry worker: it ends sessions by rules and by their own deadlines; several share the work.
+
+    The rules: agentbus expiry rules. Who is told: AGENTBUS_EXPIRY_WEBHOOK, AGENTBUS_EXPIRY_EMAIL_TO.
+    """
+    settings = settings_of(
+        archive_url=archive,
+        amqp_url=amqp,
+        store_url=store,
+        prefix=prefix,
+        partitions=partitions,
+        scope=scope,
+        wait=wait,
+    )
+    run(_expiry(settings, http_port))
+
+
+@app.command("sync")
+def sync(
+    amqp: options.Amqp = None,
+    store: options.StoreUrl = None,
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
+    wait: options.Wait = None,
+    http_port: HttpPort = None,
+) -> None:
+    """Run a sync worker: it shares context between linked sessions, and hears claim codes; several share the work.
+
+    Who is linked: agentbus identity. What is shared: agentbus sync policy.
+    """
+    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    run(_sync(settings, http_port))
+
+
 @app.command("ingress")
 def ingress(
     amqp: options.Amqp = None,
@@ -71,6 +117,33 @@ async def _session(settings: Settings, http_port: int | None) -> None:
         await worker.start()
         calm_collector()
         await _either(until_signal(), worker.wait())
+
+
+async def _expiry(settings: Settings, http_port: int | None) -> None:
+    registry = CollectorRegistry()
+    async with AsyncExitStack() as stack:
+        bus, store = await stack.enter_async_context(backends(settings))
+        await bus.declare()
+        worker = make_expiry_worker(settings, bus, store, WorkerMetrics(registry))
+        stack.push_async_callback(worker.close)
+        if http_port is not None:
+            await stack.enter_async_context(serving(metrics_app(registry), http_port))
+        await worker.start()
+        calm_collector()
+        await until_signal()
+
+
+async def _sync(settings: Settings, http_port: int | None) -> None:
+    async with AsyncExitStack() as stack:
+        bus, store = await stack.enter_async_context(backends(settings))
+        await bus.declare()
+        worker = make_sync_worker(settings, bus, store)
+        stack.push_async_callback(worker.close)
+        if http_port is not None:
+            await stack.enter_async_context(serving(metrics_app(CollectorRegistry()), http_port))
+        await worker.start()
+        calm_collector()
+        await until_signal()
 
 
 async def _ingress(settings: Settings, http_port: int | None) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from agentbus.bootstrap import Embedded, embedded
 from agentbus.client import AgentBus, Receipt
 from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
+from agentbus.demo.person import Stage, one_person
 from agentbus.parked import replay_parked
 from agentbus.replay.check import Outcome, check
 from agentbus.settings import Settings
@@ -83,6 +84,7 @@ async def perform(settings: Settings, show: Show, *, rounds: int, seed: int = 1)
             await _reset(play)
             await _repeat(play)
             await _mistake(play, settings)
+            await one_person(Stage(system, client, settings, show.say, play.receipts))
             outcome = await check(system.store, play.receipts)
         finally:
             await client.close()

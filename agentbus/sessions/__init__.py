@@ -65,6 +65,7 @@ from contracts.errors import (
     AgentBusError,
     EditConflict,
     FeatureNotEnabled,
+    IdentityConflict,
     LimitExceeded,
     LockLost,
     LockTimeout,
@@ -72,8 +73,22 @@ from contracts.errors import (
     SessionNotCurrent,
     SessionNotFound,
 )
+from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
 from contracts.messages import Role
 from contracts.records import SessionStatistics
+from contracts.sync import Conflict, ConflictStrategy, Identity, SyncMode, SyncOperation, SyncPolicy
+from workers.domain.expiry import register_condition
+from workers.expiry.figures import ExpiryStatistics
+from workers.expiry.notify import (
+    ExpiryNotice,
+    create_email_notification_callback,
+    create_webhook_notification_callback,
+    default_notification_callback,
+)
+from workers.sync.demand import SyncReport
+from workers.sync.people.claims import ClaimCode
+from workers.sync.people.suggestions import Suggestion, SuggestionNotFound
+from workers.sync.people.trail import SyncNote
 
 __all__ = [
     # Start and stop
@@ -116,6 +131,30 @@ __all__ = [
     "SessionStatistics",
     "SessionTree",
     "Template",
+    # Expiry
+    "CleanupAction",
+    "Conditions",
+    "ExpiryNotice",
+    "ExpiryRule",
+    "ExpiryStatistics",
+    "ExpiryStrategy",
+    "Step",
+    "create_email_notification_callback",
+    "create_webhook_notification_callback",
+    "default_notification_callback",
+    "register_condition",
+    # Sync
+    "ClaimCode",
+    "Conflict",
+    "ConflictStrategy",
+    "Identity",
+    "Suggestion",
+    "SuggestionNotFound",
+    "SyncMode",
+    "SyncNote",
+    "SyncOperation",
+    "SyncPolicy",
+    "SyncReport",
     # Small types
     "ChildPolicy",
     "ConflictPolicy",
@@ -134,6 +173,7 @@ __all__ = [
     "CheckpointNotFound",
     "EditConflict",
     "FeatureNotEnabled",
+    "IdentityConflict",
     "LimitExceeded",
     "LockLost",
     "LockTimeout",

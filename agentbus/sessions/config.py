@@ -46,17 +46,17 @@ class SessionSystemConfig:
     cleanup_interval: Positive = 300.0
     """Seconds between two looks for such sessions."""
     enable_sync: bool = False
-    """Sync across channels; comes in a later release."""
+    """Sync the linked sessions of a person on several channels, and hear claim codes."""
     enable_persistence: bool = False
     """Backups; come in a later release."""
     enable_tracking: bool = False
     """Tracking of events and states; comes in a later release."""
     enable_expiry: bool = False
-    """Expiry rules and archive; come in a later release."""
+    """End sessions by expiry rules, eagerly."""
     backup_dir: str | None = None
     """Where backups go."""
     archive_dir: str | None = None
-    """Where the archive is."""
+    """Where the archive is: a folder, or any fsspec URL."""
     max_history_per_session: MaxHistory = MAX_HISTORY
     """Messages that are read with a session."""
     idle_timeout: Seconds | None = IDLE_TIMEOUT
@@ -92,6 +92,12 @@ class SessionSystemConfig:
             checkpoint_every=self.checkpoint_every,
             secret_keys=self.secret_keys,
         )
+
+
+def archive_url_of(config: SessionSystemConfig) -> str | None:
+    """Return the URL of a configuration's archive."""
+    place = config.archive_dir
+    return place if place is None or "://" in place else Path(place).absolute().as_uri()
 
 
 def make_config(**values: Any) -> SessionSystemConfig:

@@ -11,11 +11,14 @@ from typing import Any, Final, NoReturn, Self
 from agentbus.bootstrap import make_bus, make_clock, make_session_worker
 from agentbus.client import AgentBus
 from agentbus.logs import configure_library_logs
+from agentbus.reacting import make_sync
 from agentbus.sessions.components import Component, ComponentState
-from agentbus.sessions.config import SessionSystemConfig
-from agentbus.sessions.manager import Engine, SessionManager
+from agentbus.sessions.config import SessionSystemConfig, archive_url_of
+from agentbus.sessions.expiring import Expiring
+from agentbus.sessions.manager import Engine
 from agentbus.sessions.model.types import SessionStatus
 from agentbus.sessions.storage import store_for
+from agentbus.sessions.syncing import Syncing
 from agentbus.settings import Settings, load_settings
 from contracts.errors import AgentBusError, FeatureNotEnabled, NotInitialized, StoreError
 from contracts.history import SessionFilter
@@ -24,9 +27,13 @@ from contracts.records import SessionStatistics
 from storage.port import MAX_PAGE
 from workers.bus.port import Bus
 from workers.domain.deadlines import has_expired
+from workers.expiry.sweep import Finding
 from workers.telemetry import WorkerMetrics
 
 _FEATURES: Final = ("sync", "persistence", "tracking", "expiry")
+
+_THERE: Final = ("sync", "expiry")
+"""Those that this release has."""
 
 _DRAIN_SECONDS: Final = 5.0
 """How long stopping waits for what is in hand."""
@@ -41,9 +48,11 @@ class CleanupReport:
     """Sessions whose time was over."""
     idle: tuple[SessionId, ...]
     """Sessions that were silent for longer than their idle timeout."""
+    steps: tuple[Finding, ...] = ()
+    """What was due by expiry rules, session by session, and what came of it; with `enable_expiry` alone."""
 
 
-class SessionSystem(SessionManager):
+class SessionSystem(Syncing, Expiring):
     """All that SessionManager offers, started and stopped together with what it needs.
 
     Embedded (no `amqp_url`) it runs a bus and a session worker in this process. Several processes may run embedded on
@@ -55,6 +64,7 @@ class SessionSystem(SessionManager):
         super().__init__(None, self.config.manager_options, clock=make_clock())
         self.config.update({})  # checks it
         self._changing = asyncio.Lock()
+        self._told = []
         self._stack: AsyncExitStack | None = None
         self._components: list[Component] = []
         self._started_at: datetime | None = None
@@ -94,10 +104,6 @@ class SessionSystem(SessionManager):
         """Record an event of a session. Raises FeatureNotEnabled: tracking comes in a later release."""
         _not_there("tracking")
 
-    async def sync_sessions(self, *_: Any, **__: Any) -> NoReturn:
-        """Sync a session to those it is linked to. Raises FeatureNotEnabled: sync comes in a later release."""
-        _not_there("sync")
-
     async def create_backup(self, *_: Any, **__: Any) -> NoReturn:
         """Make a backup. Raises FeatureNotEnabled: backups come in a later release."""
         _not_there("persistence")
@@ -109,16 +115,18 @@ class SessionSystem(SessionManager):
     async def cleanup_expired_sessions(self, dry_run: bool = False) -> CleanupReport:
         """Expire the sessions whose time has come, and make idle those that were silent; return which they were.
 
-        A dry run changes nothing, and names up to 1000 sessions that are due.
+        With `enable_expiry`, do what is due by expiry rules too. A dry run changes nothing; it names all that is due by
+        rules, and up to 1000 sessions whose own time has come.
         """
         if not dry_run:
             done = await self._apply_deadlines()
-            return CleanupReport(dry_run, tuple(done[SessionStatus.EXPIRED]), tuple(done[SessionStatus.IDLE]))
+            steps = tuple(await self._sweep(dry_run=False))
+            return CleanupReport(dry_run, tuple(done[SessionStatus.EXPIRED]), tuple(done[SessionStatus.IDLE]), steps)
         now = self._clock.now()
         due = await self._store.due(now, limit=MAX_PAGE)
         over = {state.session_id for state in due if has_expired(state, now)}
         silent = (state.session_id for state in due if state.session_id not in over)
-        return CleanupReport(dry_run, tuple(over), tuple(silent))
+        return CleanupReport(dry_run, tuple(over), tuple(silent), tuple(await self._sweep(dry_run=True)))
 
     async def get_system_status(self) -> dict[str, Any]:
         """Return how the system is: `system`, `metrics`, `components`, `features`.
@@ -142,7 +150,7 @@ class SessionSystem(SessionManager):
                 "messages": figures.messages if figures else None,
             },
             "components": {component.name: component.describe() for component in self._components},
-            "features": {feature: getattr(self.config, f"enable_{feature}") for feature in _FEATURES},
+            "features": {feature: self._is_on(feature) for feature in _FEATURES},
         }
 
     async def get_health_check(self) -> dict[str, Any]:
@@ -175,7 +183,7 @@ class SessionSystem(SessionManager):
     async def _start(self) -> None:
         configure_library_logs()
         for feature in _FEATURES:
-            if getattr(self.config, f"enable_{feature}"):
+            if self._is_on(feature) and feature not in _THERE:
                 _not_there(feature)
         async with AsyncExitStack() as stack:
             stack.callback(self._detach_engine)
@@ -194,11 +202,19 @@ class SessionSystem(SessionManager):
         self._attached = engine
         if self.config.amqp_url is None:
             await self._run(stack, Component("session_worker", lambda up: self._work(settings, bus, up)))
+        if self._is_on("sync"):
+            self._sync_services = make_sync(settings, bus, store)
+            await self._run(stack, Component("sync_worker", lambda up: self._synchronise(settings, bus, up)))
+        if self._is_on("expiry"):
+            self._sweeps(settings, bus)
+            await self._run(stack, Component("expiry_worker", lambda up: self._expire(settings, bus, up)))
         if self.config.enable_cleanup:
             await self._run(stack, Component("cleanup", self._clean_up))
 
     def _detach_engine(self) -> None:
         self._attached = None
+        self._sync_services = None
+        self._make_sweep = None
         self._components = []
 
     async def _run(self, stack: AsyncExitStack, component: Component) -> None:
@@ -212,7 +228,12 @@ class SessionSystem(SessionManager):
             prefix=self.config.prefix,
             partitions=self.config.partitions,
             secret_keys=self.config.secret_keys,
+            archive_url=archive_url_of(self.config),
         )
+
+    def _is_on(self, feature: str) -> bool:
+        switched_on = getattr(self.config, f"enable_{feature}")
+        return bool(switched_on or (self.config.enable_all_features and feature in _THERE))
 
     async def _work(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:
         worker = make_session_worker(settings, bus, self._store, WorkerMetrics(), solo=True)

@@ -138,6 +138,8 @@ class Fleet:
         if self._reviver is not None:
             self._reviver.cancel()
             await asyncio.wait({self._reviver})
+            if not self._reviver.cancelled():
+                self._reviver.result()  # it never returns: this raises what ended it
             self._reviver = None
         if on:
             self._reviver = asyncio.create_task(self._revive())

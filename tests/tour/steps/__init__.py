@@ -6,12 +6,14 @@ from tests.tour.steps import (
     contexts,
     creation,
     errors,
+    expiring,
     keeping,
     lifecycle,
     listing,
     messages,
     starting,
     stores,
+    syncing,
     types,
 )
 
@@ -21,11 +23,13 @@ __all__ = [
     "contexts",
     "creation",
     "errors",
+    "expiring",
     "keeping",
     "lifecycle",
     "listing",
     "messages",
     "starting",
     "stores",
+    "syncing",
     "types",
 ]

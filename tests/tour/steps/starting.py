@@ -184,12 +184,6 @@ async def show_track_event(world: World) -> None:
         await world.manager.track_event("session", "message_received")
 
 
-@shows("SessionSystem.sync_sessions")
-async def show_sync_sessions(world: World) -> None:
-    with pytest.raises(FeatureNotEnabled, match="sync"):
-        await world.manager.sync_sessions("session")
-
-
 @shows("SessionSystem.create_backup")
 async def show_create_backup(world: World) -> None:
     with pytest.raises(FeatureNotEnabled, match="persistence"):

@@ -1,0 +1,76 @@
+"""Expiry as processes: rules from a file, workers that are killed, the archive, the figures."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Distributed
+from tests.processes import Program, agentbus, started
+
+USERS = 12
+PATIENCE = 90.0
+
+RULES = """
+[[rules]]
+rule_id = "silent"
+name = "Silent for long"
+strategy = "activity"
+conditions = { idle_for = 3 }
+actions = ["notify", { action = "archive", after = 1 }]
+warn_before = 1
+"""
+
+
+def shown(env: dict[str, str], *arguments: str) -> Any:
+    done = agentbus(*arguments, "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def counted(env: dict[str, str]) -> dict[str, int]:
+    total: dict[str, int] = shown(env, "expiry", "stats")["total"]
+    return total
+
+
+@pytest.mark.timeout(240)  # several processes one after the other, each of which takes seconds to start
+@pytest.mark.usefixtures("session_worker")
+def test_sessions_go_to_the_archive_whichever_worker_is_killed(distributed: Distributed, tmp_path: Path) -> None:
+    env = distributed.env | {"AGENTBUS_ARCHIVE_URL": (tmp_path / "archive").as_uri()}
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    assert "silent" in agentbus("expiry", "rules", "add", str(rules), env=env).stdout
+    assert shown(env, "expiry", "rules", "list")["items"][0]["rule_id"] == "silent"
+    agentbus("expiry", "rules", "disable", "silent", env=env)
+    for number in range(USERS):
+        assert agentbus("publish", "hello", "--user", f"user-{number}", env=env).returncode == 0
+    time.sleep(4)  # real processes by the machine's clock: everybody is silent for long enough
+    assert shown(env, "expiry", "run", "--dry-run")["items"] == []
+    agentbus("expiry", "rules", "enable", "silent", env=env)
+    due = shown(env, "expiry", "run", "--dry-run")["items"]
+    assert {(one["rule"], one["action"], one["outcome"]) for one in due} == {("silent", "warn", "would be done")}
+    assert len(due) == USERS
+
+    worker = ("-m", "agentbus", "worker", "expiry")
+    with started(*worker, folder=tmp_path, env=env) as first:
+        first.until_printed("worker_started")
+        _until(lambda: counted(env).get("warned", 0) > 0, first)
+        with started(*worker, folder=tmp_path, env=env) as second:
+            second.until_printed("worker_started")
+            first.kill()
+            expected = {"warned": USERS, "notified": USERS, "archived": USERS}
+            _until(lambda: counted(env) == expected, second)
+            _until(lambda: len(shown(env, "archive", "list")["items"]) == USERS, second)
+            assert second.stop() == 0
+    sessions = shown(env, "sessions", "list")["items"]
+    assert {one["status"] for one in sessions} == {"archived"}
+    assert shown(env, "parked", "list")["items"] == []
+
+
+def _until(holds: Any, program: Program) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, program.output()
+        time.sleep(0.5)

@@ -1,0 +1,1 @@
+"""The expiry and sync workers under kills, repeats, shuffled events and load: what holds, and the figures."""

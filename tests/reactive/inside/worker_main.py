@@ -1,0 +1,76 @@
+"""A worker as `agentbus worker ...` runs it, with failpoints: `python -m tests.reactive.inside.worker_main sync`.
+
+Settings come from `AGENTBUS_...`; REACTIVE_FOLDER and REACTIVE_WORKER say where it is armed and under which name, and
+with REACTIVE_DETOUR its subscription gets what somebody puts into its queue, in place of the events as announced.
+REACTIVE_MOVES_AGAIN sets after how many seconds a move to the archive that nobody finished is gone on with.
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from agentbus import bootstrap
+from agentbus.cli import main
+from agentbus.cli import worker as cli_worker
+from contracts.topology import Queue, Topology
+from storage.port import Store
+from tests.chaos.inside.instruments import patch
+from tests.reactive.inside import READY
+from tests.reactive.inside.failpoints import (
+    Failpoints,
+    arming_file,
+    instrument_archive,
+    instrument_bus,
+    instrument_store,
+)
+from workers.bus.port import Bus
+from workers.expiry.watch import due
+
+
+def run() -> None:
+    """Instrument what the composition root opens, then run the worker from the command line's own code."""
+    points = Failpoints(arming_file(Path(os.environ["REACTIVE_FOLDER"]), os.environ["REACTIVE_WORKER"]))
+    open_store, open_bus = bootstrap.__dict__["open_store"], bootstrap.__dict__["open_bus"]
+
+    def instrumented_store(*args: Any, **kwargs: Any) -> Store:
+        return instrument_store(open_store(*args, **kwargs), points)
+
+    def instrumented_bus(*args: Any, **kwargs: Any) -> Bus:
+        return instrument_bus(open_bus(*args, **kwargs), points)
+
+    patch(bootstrap, open_store=instrumented_store, open_bus=instrumented_bus)
+    instrument_archive(points)
+    if os.environ.get("REACTIVE_DETOUR"):
+        _unbind_subscriptions()
+    if seconds := os.environ.get("REACTIVE_MOVES_AGAIN"):
+        patch(due, _ARCHIVING=timedelta(seconds=float(seconds)))
+    _say_when_ready()
+    sys.argv = ["agentbus", "worker", *sys.argv[1:]]
+    main()
+
+
+def _say_when_ready() -> None:
+    """Print a line once the worker has started: what the command line calls last before it waits for its end."""
+    calm_collector = cli_worker.__dict__["calm_collector"]
+
+    def ready() -> None:
+        calm_collector()
+        sys.stdout.write(f"{READY}\n")
+        sys.stdout.flush()
+
+    patch(cli_worker, calm_collector=ready)
+
+
+def _unbind_subscriptions() -> None:
+    subscription = Topology.subscription
+
+    def unbound(self: Topology, name: str, patterns: tuple[str, ...]) -> Queue:
+        return subscription(self, name, patterns).model_copy(update={"bindings": ()})
+
+    patch(Topology, subscription=unbound)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""The system that the trials try: processes, events on detours, prepared conversations."""
