@@ -261,6 +261,18 @@ class Consuming:
             await consumer.close()
             assert numbers(await second.first(2)) == [0, 1]
 
+    async def test_who_has_a_higher_priority_waits_for_what_is_in_hand(self, bus: Bus, connect: Connect) -> None:
+        first, second = Inbox(), Inbox()
+        async with await connect() as other:
+            await bus.consume(FIRST, first, prefetch=2)
+            await fill(bus, 2)
+            held = await first.first(2)
+            await other.consume(FIRST, second, prefetch=2, priority=10)
+            await held[1].ack()
+            await fill(bus, 1, start=2)
+            await asyncio.sleep(0.1)
+            assert second.deliveries == []
+
     async def test_handing_over_under_load_repeats_and_inverts_nothing(self, bus: Bus, connect: Connect) -> None:
         handled: list[int] = []
         total, finished = 600, asyncio.Event()

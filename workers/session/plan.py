@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.errors import AgentBusError, Refused
-from contracts.events import AnyEvent, Commit
+from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
 from contracts.ids import InputId, SessionId
 from contracts.session import FailurePolicy, SessionState
@@ -92,6 +92,8 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             plan.answers.append(answer)
             if earlier:
                 _follow(earlier, answer.events)
+            if answer.events and isinstance(answer.events[0], SessionStarted) and state is not plan.before:
+                ended.append(state)  # the session that an earlier input of this turn ended
             more, state = fold(state, answer.events)
             ended += more
             events += answer.events

@@ -218,8 +218,7 @@ class SessionWorker:
         while True:
             await self._lanes.readiness.wait()
             if self._may_begin():
-                begun = self._spawn(self._rounds, self._round(self._lanes.take(self._config.max_turns)))
-                begun.add_done_callback(lambda _: self._changed.set())
+                self._begin_round()
             else:
                 self._changed.clear()
                 await self._changed.wait()
@@ -229,10 +228,16 @@ class SessionWorker:
             return True
         return len(self._rounds) < self._config.max_rounds and self._lanes.ready >= self._config.enough_turns
 
-    async def _round(self, turns: list[Turn]) -> None:
+    def _begin_round(self) -> None:
+        """Take turns, and note at once that they are under way: a partition is not handed back with one taken."""
+        turns = self._lanes.take(self._config.max_turns)
         holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
         for holding in holdings:
             holding.begin_turn()
+        begun = self._spawn(self._rounds, self._round(turns, holdings))
+        begun.add_done_callback(lambda _: self._changed.set())
+
+    async def _round(self, turns: list[Turn], holdings: list[Holding]) -> None:
         try:
             await self._committer.carry_out(turns)
         finally:

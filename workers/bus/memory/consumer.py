@@ -37,6 +37,11 @@ class MemoryConsumer(Consumer):
         """Whether it may be handed another message."""
         return len(self._unacked) < self._prefetch
 
+    @property
+    def holds_some(self) -> bool:
+        """Whether something that it was handed is not acknowledged yet."""
+        return bool(self._unacked)
+
     def deliver(self, stored: Stored, delivery: Delivery) -> None:
         """Hand over a message."""
         self._unacked[stored.place] = stored

@@ -96,6 +96,9 @@ class MemoryQueue:
         """Return who gets the next message: the oldest alone, or whoever has room, in turn."""
         if self._single:
             active = max(self._consumers, key=lambda consumer: consumer.priority, default=None)
+            # One that was active before somebody of higher priority came finishes what it holds first: order is kept.
+            if any(consumer.holds_some for consumer in self._consumers if consumer is not active):
+                return None
             return active if active and active.has_room else None
         for _ in range(len(self._consumers)):
             consumer = self._consumers[0]
