@@ -41,5 +41,7 @@ class WrittenSchema(ReadSchema):
     def field_is_required(self, field: Any, total: bool) -> bool:  # noqa: ARG002 - the overridden method's signature
         inner = field["schema"]
         while inner["type"] in {"default", "definitions"}:
+            if inner.get("default", ...) is None:
+                return False  # a null is left out, whatever else it may be
             inner = inner["schema"]
         return bool(inner["type"] != "nullable")

@@ -10,6 +10,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from agentbus.cli import app
+from agentbus.cli.output import out
 from agentbus.sessions import SessionSystem, SyncMode, SyncPolicy
 from agentbus.sessions.config import make_config
 
@@ -20,6 +21,11 @@ Call = Callable[..., Result]
 def logs_as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out, "width", 200)
 
 
 @pytest.fixture
