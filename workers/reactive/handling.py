@@ -1,5 +1,7 @@
 """What becomes of a delivered event: handled and acknowledged, passed over, or parked; however it was delivered."""
 
+import asyncio
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -19,6 +21,8 @@ from workers.session.plan import Failure
 
 HANDLER_ATTEMPTS: Final = 5
 """Times that a failing handler is given the same event."""
+
+_FIRST_WAIT: Final = 0.1
 
 EventHandler = Callable[[EventEnvelope], Awaitable[None]]
 GiveUp = Callable[[Delivery, Failure], Awaitable[None]]
@@ -68,17 +72,8 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
     except InvalidInput as error:
         await give_up(delivery, Failure(error))
         return
-    policy = AsyncRetrying(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(HANDLER_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.1, max=2),
-        reraise=True,
-    )
     try:
-        # Not `policy(handler)`: tenacity does not await what a callable object, or a plain function, returns.
-        async for attempt in policy:
-            with attempt:
-                await handler(event)
+        await _try(handler, event)
     except GivenUp as error:
         _log.warning(Action.HANDLER_FAILED, event_id=event.id, error=str(error))
         await give_up(delivery, Failure(error))
@@ -87,6 +82,27 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
         await give_up(delivery, Failure(HandlerFailed(repr(error)), format_exc()))
     else:
         await delivery.ack()
+
+
+async def _try(handler: EventHandler, event: EventEnvelope) -> None:
+    try:
+        await handler(event)  # Almost always that is all, and setting up the policy costs more than most calls.
+    except Exception as error:
+        if not _may_pass(error):
+            raise
+    else:
+        return
+    await asyncio.sleep(random.uniform(0, _FIRST_WAIT))
+    policy = AsyncRetrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(HANDLER_ATTEMPTS - 1),
+        wait=wait_random_exponential(multiplier=_FIRST_WAIT, max=2),
+        reraise=True,
+    )
+    # Not `policy(handler)`: tenacity does not await what a callable object, or a plain function, returns.
+    async for attempt in policy:
+        with attempt:
+            await handler(event)
 
 
 def _may_pass(error: BaseException) -> bool:
