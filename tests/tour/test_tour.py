@@ -55,7 +55,7 @@ def test_a_name_without_a_step_and_a_step_without_a_name_are_reported(
     told = capsys.readouterr().out
     assert "SessionManager.dance, memory: no step shows it" in told
     assert "SessionManager.waltz, memory: there is no such name" in told
-    assert told.count("FAILED") == 2
+    assert told.count("FAILED") == 2, told
     assert told.endswith("in 1 modes: 2 failed\n")
 
 

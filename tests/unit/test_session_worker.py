@@ -1,12 +1,13 @@
 """The session worker on the in-process bus: order, repeats, failures, parking."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 import workers.session.plan
 from agentbus.client import AgentBus
@@ -303,6 +304,14 @@ async def test_a_fault_of_ours_parks_one_input_with_its_traceback(
     assert "ZeroDivisionError" in parked.stack
 
 
+@pytest.fixture
+def unrendered() -> Iterator[None]:
+    """Keep log lines as data: writing out this traceback takes longer than a worker's loop may stand still."""
+    with capture_logs():
+        yield
+
+
+@pytest.mark.usefixtures("unrendered")
 async def test_an_input_that_the_store_can_never_take_is_parked_alone(bench: Bench) -> None:
     poison = message("poison")
     bench.store.refuse[poison.input_id()] = StoreRejected("too large for a document")
