@@ -1,5 +1,7 @@
 """The workers in memory: members, epochs and trials."""
 
+from datetime import datetime
+
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.liveness import forgotten_ms, ttl_ms
@@ -11,18 +13,20 @@ class MemoryMembers(MemoryBase):
     """The section of the workers."""
 
     async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
-        self._members[group][member.worker_id] = member.model_copy(update={"seen_at": self._clock.now()})
-        self._members[group] = {one.worker_id: one for one in self._seen(group, forgotten_ms(ttl))}
-        return await self.members(group, ttl=ttl)
+        now = self._clock.now()
+        self._members[group][member.worker_id] = member.model_copy(update={"seen_at": now})
+        self._members[group] = {one.worker_id: one for one in self._seen(group, now, forgotten_ms(ttl))}
+        return self._seen(group, now, ttl_ms(ttl))
 
     async def members(self, group: str, *, ttl: float) -> list[Member]:
-        return sorted(self._seen(group, ttl_ms(ttl)), key=lambda member: member.worker_id)
+        return self._seen(group, self._clock.now(), ttl_ms(ttl))
 
-    def _seen(self, group: str, age: int) -> list[Member]:
-        """Return the members seen in the last `age` milliseconds."""
-        since = to_milliseconds(self._clock.now()) - age
+    def _seen(self, group: str, now: datetime, age: int) -> list[Member]:
+        """Return the members seen in the last `age` milliseconds, in the order of their ids."""
+        since = to_milliseconds(now) - age
         members = self._members[group].values()
-        return [one for one in members if one.seen_at and to_milliseconds(one.seen_at) >= since]
+        seen = [one for one in members if one.seen_at and to_milliseconds(one.seen_at) >= since]
+        return sorted(seen, key=lambda member: member.worker_id)
 
     async def leave(self, group: str, worker: WorkerId) -> None:
         self._members[group].pop(worker, None)

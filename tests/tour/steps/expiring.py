@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
@@ -174,7 +175,7 @@ async def show_rules(world: World) -> None:
 
 @shows("register_condition")
 async def show_register_condition(world: World) -> None:
-    name = world.name(f"condition-{world.place.mode}")
+    name = f"condition-{uuid4().hex}"  # conditions are the process's, and a test may take more tours than one in it
 
     def is_done(head: SessionState) -> datetime | None:
         return head.created_at if head.profile.agent_id == name else None
