@@ -126,16 +126,22 @@ class AgentBus:
             raise refusal(reply.error.code, reply.error.message)
         return reply
 
-    def on(self, *patterns: str, durable: str | None = None) -> Callable[[EventHandler], EventHandler]:
+    def on(
+        self, *patterns: str, durable: str | None = None, ordered: bool = False
+    ) -> Callable[[EventHandler], EventHandler]:
         """Subscribe the decorated async function to event topics, such as `session.message.*`, from `run` on.
 
         `durable` names a queue that keeps the events while nobody listens; programs that use the same name share
-        them. An event comes at least once: drop repeats by `event.id`. A handler that keeps failing gets its event
-        parked (durable) or dropped with a log line (live).
+        them, or, if it is `ordered`, take turns: one gets them all, so that the first time an event comes is always
+        after those before it in its session, whoever dies. A name keeps that for good; starting it with the other one
+        raises TopologyMismatch.
+
+        An event comes at least once: drop repeats by `event.id`. A handler that keeps failing gets its event parked
+        (durable) or dropped with a log line (live).
         """
 
         def register(handler: EventHandler) -> EventHandler:
-            self._subscriptions.append(Subscription(self._bus, patterns, handler, durable=durable))
+            self._subscriptions.append(Subscription(self._bus, patterns, handler, durable=durable, ordered=ordered))
             return handler
 
         return register

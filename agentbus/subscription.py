@@ -14,7 +14,13 @@ class Subscription:
     """Events whose routing key matches one of `patterns`, acknowledged once the handler returned."""
 
     def __init__(
-        self, bus: Bus, patterns: tuple[str, ...], handler: EventHandler, *, durable: str | None = None
+        self,
+        bus: Bus,
+        patterns: tuple[str, ...],
+        handler: EventHandler,
+        *,
+        durable: str | None = None,
+        ordered: bool = False,
     ) -> None:
         self._bus = bus
         self._handler = handler
@@ -22,7 +28,7 @@ class Subscription:
         self._pump = Pump(self._handle_batch)
         self._consumer = KeptConsumer(
             durable or ", ".join(patterns),
-            partial(bus.subscribe, patterns, self._pump.push, durable=durable),
+            partial(bus.subscribe, patterns, self._pump.push, durable=durable, ordered=ordered),
             on_lost=self._pump.forget,
         )
         self._started = False

@@ -116,11 +116,11 @@ class Topology(Contract):
             ),
         )
 
-    def subscription(self, name: str, patterns: tuple[str, ...]) -> Queue:
-        """Return the queue of a durable subscription to the event topics `patterns`."""
+    def subscription(self, name: str, patterns: tuple[str, ...], *, ordered: bool = False) -> Queue:
+        """Return the queue of a durable subscription to the event topics `patterns`; `ordered`: to one at a time."""
         return Queue(
             name=self.subscription_queue(name),
-            arguments=self._dead_lettering(),
+            arguments=self._ordered() if ordered else self._dead_lettering(),
             bindings=tuple(Binding(exchange=self.events, routing_key=pattern) for pattern in patterns),
         )
 

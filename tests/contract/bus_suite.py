@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from contracts.errors import BrokerUnavailable, ReplyTimeout, Unroutable
+from contracts.errors import BrokerUnavailable, ReplyTimeout, TopologyMismatch, Unroutable
 from contracts.topology import Topology
 from workers.bus.port import Bus, Delivery, Message
 
@@ -364,6 +364,23 @@ class Subscribing:
             await bus.publish_many(TOPOLOGY.events, [("session.started.slack", message(n)) for n in range(4)])
             both = await first.first(2) + await second.first(2)
         assert sorted(numbers(both)) == [0, 1, 2, 3]
+
+    async def test_an_ordered_subscription_has_one_consumer_at_a_time(self, bus: Bus, connect: Connect) -> None:
+        first, second = Inbox(), Inbox()
+        async with await connect() as other:
+            oldest = await bus.subscribe(("#",), first, durable="crm", ordered=True, prefetch=3)
+            await other.subscribe(("#",), second, durable="crm", ordered=True, prefetch=3)
+            await bus.publish_many(TOPOLOGY.events, [("session.started.slack", message(n)) for n in range(4)])
+            await (await first.first(3))[0].ack()
+            await first.first(4)
+            assert second.deliveries == []
+            await oldest.close()
+            assert numbers(await second.first(3)) == [1, 2, 3]
+
+    async def test_a_subscription_stays_ordered_or_not(self, bus: Bus) -> None:
+        await bus.subscribe(("#",), Inbox(), durable="crm", ordered=True)
+        with pytest.raises(TopologyMismatch, match=r"subscription\.crm"):
+            await bus.subscribe(("#",), Inbox(), durable="crm")
 
     async def test_a_declared_subscription_keeps_for_whoever_comes(self, bus: Bus) -> None:
         await bus.declare_subscription("crm", ("session.message.*",))

@@ -182,10 +182,15 @@ class Bus(ABC):
         on_delivery: OnDelivery,
         *,
         durable: str | None = None,
+        ordered: bool = False,
         prefetch: int = 50,
     ) -> Consumer:
         """Consume the events whose routing key matches one of `patterns` (topic rules: `*` one word, `#` any).
 
-        `durable` names a queue that keeps events while nobody consumes; several consumers of one name share the
-        events. Without it the subscription is live: from now on, and gone when it is closed.
+        `durable` names a queue that keeps events while nobody consumes. Several consumers of one name share the
+        events; if it is `ordered`, the oldest alone gets them. Without that even a single consumer may see them out of
+        order after a lost connection, while the broker still counts the one that is gone. Without `durable` the
+        subscription is live: from now on, and gone when it is closed.
+
+        Raises TopologyMismatch if there is a durable one of that name which is not `ordered` as this one is.
         """

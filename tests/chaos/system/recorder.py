@@ -15,7 +15,7 @@ class Recorder:
         self._client = client
         self.events: list[EventEnvelope] = []
         self.times: list[float] = []
-        client.on("session.#", durable=SUBSCRIPTION)(self._record)
+        client.on("session.#", durable=SUBSCRIPTION, ordered=True)(self._record)
 
     async def start(self) -> None:
         """Subscribe: from now on nothing is missed."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contracts.errors import Unroutable
+from contracts.errors import TopologyMismatch, Unroutable
 from contracts.topology import Binding, Queue, Topology
 from workers.bus.memory.queue import MemoryQueue
 from workers.bus.memory.stored import Stored
@@ -32,10 +32,17 @@ class MemoryBroker:
             self.declare_queue(queue)
 
     def declare_queue(self, queue: Queue) -> MemoryQueue:
-        """Declare a queue and bind it; idempotent. Raises Unroutable for an unknown exchange."""
+        """Declare a queue and bind it; idempotent. Raises Unroutable for an unknown exchange, TopologyMismatch."""
+        there = self._queues.setdefault(queue.name, MemoryQueue(queue, self._dead_letter))
+        if there.queue.arguments != queue.arguments:
+            raise TopologyMismatch(
+                f"queue {queue.name!r} exists with other arguments: drain and delete it, or use another name",
+                kind="queue",
+                name=queue.name,
+            )
         for binding in queue.bindings:
             self._bind(queue.name, binding)
-        return self._queues.setdefault(queue.name, MemoryQueue(queue, self._dead_letter))
+        return there
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue with what is in it."""

@@ -101,11 +101,12 @@ class MemoryBus(Bus):
         on_delivery: OnDelivery,
         *,
         durable: str | None = None,
+        ordered: bool = False,
         prefetch: int = 50,
     ) -> Consumer:
         self._check_running()
         if durable is not None:
-            kept = self._broker.declare_queue(self.topology.subscription(durable, patterns))
+            kept = self._broker.declare_queue(self.topology.subscription(durable, patterns, ordered=ordered))
             return kept.attach(MemoryConsumer(kept, on_delivery, prefetch))
         bindings = tuple(Binding(exchange=self.topology.events, routing_key=pattern) for pattern in patterns)
         live = Queue(name=f"{self.topology.prefix}.live.{next(self._live)}", arguments={}, bindings=bindings)

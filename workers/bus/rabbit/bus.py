@@ -114,10 +114,11 @@ class RabbitBus(Bus):
         on_delivery: OnDelivery,
         *,
         durable: str | None = None,
+        ordered: bool = False,
         prefetch: int = 50,
     ) -> Consumer:
         if durable is not None:
-            await self.declare_subscription(durable, patterns)
+            await declare_subscription(self._in, self.topology.subscription(durable, patterns, ordered=ordered))
             return await self.consume(self.topology.subscription_queue(durable), on_delivery, prefetch=prefetch)
         return await self.consume(await self._live_queue(patterns), on_delivery, prefetch=prefetch)
 
