@@ -38,10 +38,11 @@ from agentbus.subscription import Subscription
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
 from contracts.envelope import InputEnvelope
-from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed, ReplyTimeout, refusal
+from contracts.errors import BrokerBlocked, BrokerUnavailable, PublishUnconfirmed, ReplyTimeout
 from contracts.ids import ConversationId, InputId, Partition
 from contracts.messages import InboundMessage
-from workers.bus.port import Bus, Message
+from workers.bus.port import Bus
+from workers.inputs import Inputs, Routed
 from workers.reactive.handling import EventHandler
 
 PUBLISH_DEADLINE: Final = 30.0
@@ -64,7 +65,7 @@ class AgentBus:
 
     def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER) -> None:
         self._bus = bus
-        self._scope = scope
+        self._inputs = Inputs(bus, scope=scope)
         self._subscriptions: list[Subscription] = []
 
     async def publish(self, message: InboundMessage, *, input_id: str | None = None) -> Receipt:
@@ -87,11 +88,11 @@ class AgentBus:
             InputEnvelope(id=given or message.input_id(), source="/agentbus/client", data=message)
             for message, given in zip(messages, ids, strict=True)
         ]
-        receipts, outgoing = [], []
-        for envelope in envelopes:
-            receipt, routed = self._routed(envelope)
-            receipts.append(receipt)
-            outgoing.append(routed)
+        outgoing = [self._inputs.routed(envelope) for envelope in envelopes]
+        receipts = [
+            Receipt(envelope.input_id, routed.conversation, routed.partition)
+            for envelope, routed in zip(envelopes, outgoing, strict=True)
+        ]
         await self._publish(outgoing)
         return receipts
 
@@ -112,19 +113,14 @@ class AgentBus:
         PublishUnconfirmed, BrokerUnavailable; SchemaViolation if the command names no conversation.
         """
         envelope = InputEnvelope(id=command_id or uuid4().hex, source="/agentbus/client", partitionkey=to, data=command)
-        _, (key, message) = self._routed(envelope)
         try:
-            body = await self._bus.request(self._bus.topology.inbound, key, message, timeout=timeout)
+            return await self._inputs.ask(envelope, timeout=timeout)
         except ReplyTimeout as error:
             raise ReplyTimeout(
                 f"no reply to {command.kind} in {timeout:g} s: is a session worker running? "
                 f"Ask again with command_id={envelope.id!r}.",
                 command_id=envelope.id,
             ) from error
-        reply = CommandReply.model_validate_json(body)
-        if reply.error:
-            raise refusal(reply.error.code, reply.error.message)
-        return reply
 
     def on(
         self, *patterns: str, durable: str | None = None, ordered: bool = False
@@ -161,14 +157,7 @@ class AgentBus:
         for subscription in self._subscriptions:
             await subscription.close()
 
-    def _routed(self, envelope: InputEnvelope) -> tuple[Receipt, tuple[str, Message]]:
-        conversation = envelope.conversation(self._scope)
-        partition = self._bus.topology.partition_of(conversation)
-        body = envelope.model_copy(update={"partitionkey": conversation}).to_bytes()
-        message = Message(body=body, message_id=envelope.id)
-        return Receipt(envelope.input_id, conversation, partition), (str(partition), message)
-
-    async def _publish(self, left: list[tuple[str, Message]]) -> None:
+    async def _publish(self, left: list[Routed]) -> None:
         """Publish, again what was not confirmed; repeats are dropped by their id."""
         policy = AsyncRetrying(
             retry=retry_if_exception_type(_UNCERTAIN),
@@ -176,15 +165,7 @@ class AgentBus:
             stop=stop_after_delay(PUBLISH_DEADLINE),
             reraise=True,
         )
-        await policy(partial(_publish_left, self._bus, left))
-
-
-async def _publish_left(bus: Bus, left: list[tuple[str, Message]]) -> None:
-    outcomes = await bus.publish_many(bus.topology.inbound, left)
-    failed: list[BusError] = [error for error in outcomes if error]
-    left[:] = [message for message, error in zip(left, outcomes, strict=True) if error]
-    if failed:
-        raise failed[0]
+        await policy(partial(self._inputs.publish, left))
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from storage.port import Store
 from storage.reading import iter_parked
 from workers.bus.port import Bus, Message
+from workers.inputs import Inputs
 
 
 class ParkedNotFound(AgentBusError):
@@ -77,8 +78,5 @@ def _original(parked: ParkedInput) -> Message:
 
 
 def _corrected(bus: Bus, body: bytes, scope: Scope) -> tuple[str, Message]:
-    envelope = InputEnvelope.from_bytes(body)
-    conversation = envelope.conversation(scope)
-    envelope = envelope.model_copy(update={"partitionkey": conversation})
-    queue = bus.topology.partition_queue(bus.topology.partition_of(conversation))
-    return queue, Message(body=envelope.to_bytes(), message_id=envelope.id)
+    routed = Inputs(bus, scope=scope).routed(InputEnvelope.from_bytes(body))
+    return bus.topology.partition_queue(routed.partition), routed.message

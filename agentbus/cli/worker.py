@@ -1,12 +1,13 @@
 """`agentbus worker`: start one; start more when load grows."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
-from typing import Annotated
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated, Protocol
 
 import typer
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 
 from agentbus.bootstrap import backends, make_bus, make_session_worker
 from agentbus.cli import options
@@ -107,57 +108,53 @@ def ingress(
 
 async def _session(settings: Settings, http_port: int | None) -> None:
     registry = CollectorRegistry()
-    async with AsyncExitStack() as stack:
-        bus, store = await stack.enter_async_context(backends(settings))
+    async with backends(settings) as (bus, store):
         await bus.declare()
         worker = make_session_worker(settings, bus, store, WorkerMetrics(registry))
-        stack.push_async_callback(worker.close)
-        if http_port is not None:
-            await stack.enter_async_context(serving(health_app(worker.health, registry), http_port))
-        await worker.start()
-        calm_collector()
-        await _either(until_signal(), worker.wait())
+        async with _running(worker, health_app(worker.health, registry), http_port):
+            await _either(until_signal(), worker.wait())
 
 
 async def _expiry(settings: Settings, http_port: int | None) -> None:
     registry = CollectorRegistry()
-    async with AsyncExitStack() as stack:
-        bus, store = await stack.enter_async_context(backends(settings))
+    async with backends(settings) as (bus, store):
         await bus.declare()
         worker = make_expiry_worker(settings, bus, store, WorkerMetrics(registry))
-        stack.push_async_callback(worker.close)
-        if http_port is not None:
-            await stack.enter_async_context(serving(metrics_app(registry), http_port))
-        await worker.start()
-        calm_collector()
-        await until_signal()
+        async with _running(worker, metrics_app(registry), http_port):
+            await until_signal()
 
 
 async def _sync(settings: Settings, http_port: int | None) -> None:
-    async with AsyncExitStack() as stack:
-        bus, store = await stack.enter_async_context(backends(settings))
+    async with backends(settings) as (bus, store):
         await bus.declare()
-        worker = make_sync_worker(settings, bus, store)
-        stack.push_async_callback(worker.close)
-        if http_port is not None:
-            await stack.enter_async_context(serving(metrics_app(CollectorRegistry()), http_port))
-        await worker.start()
-        calm_collector()
-        await until_signal()
+        async with _running(make_sync_worker(settings, bus, store), metrics_app(CollectorRegistry()), http_port):
+            await until_signal()
 
 
 async def _ingress(settings: Settings, http_port: int | None) -> None:
     registry = CollectorRegistry()
-    async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(make_bus(settings))
+    async with make_bus(settings) as bus:
         await bus.declare()
         router = IngressRouter(bus, scope=settings.session.scope, metrics=WorkerMetrics(registry))
-        stack.push_async_callback(router.close)
+        async with _running(router, metrics_app(registry), http_port):
+            await until_signal()
+
+
+class _Worker(Protocol):
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+@asynccontextmanager
+async def _running(worker: _Worker, app: Starlette, http_port: int | None) -> AsyncIterator[None]:
+    """Have a worker at work, and its HTTP port, if there is to be one, from before its start to before its end."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(worker.close)
         if http_port is not None:
-            await stack.enter_async_context(serving(metrics_app(registry), http_port))
-        await router.start()
+            await stack.enter_async_context(serving(app, http_port))
+        await worker.start()
         calm_collector()
-        await until_signal()
+        yield
 
 
 async def _either(*waits: Coroutine[None, None, None]) -> None:

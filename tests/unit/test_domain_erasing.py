@@ -20,7 +20,7 @@ from contracts.messages import Role, SessionMessage, TextContent
 from contracts.profile import Permission, Profile
 from contracts.session import SessionState, SessionStatus
 from contracts.stamps import next_stamp
-from contracts.sync import ConflictStrategy, Entry
+from contracts.sync import ConflictStrategy, Entry, TurnedDown
 from tests.builders import NOON, a_commit, a_conversation, a_head, an_address
 from workers.domain.erasing import (
     ERASED_PREFIX,
@@ -190,8 +190,16 @@ def test_what_was_copied_from_an_erased_conversation_goes_too() -> None:
     ours, copied = next_stamp(None, NOON, "web", CONVERSATION), next_stamp(None, NOON, "web", theirs)
     subject = replace(SUBJECT, conversations=frozenset({theirs}))
     head = a_head(CONVERSATION, data={"kept": 1, "copied": {"a/b": "secret", "c": 2}})
-    head = head.model_copy(update={"stamps": {"/data/kept": ours, "/data/copied/a~1b": copied, "/data/copied/c": ours}})
+    head = head.model_copy(
+        update={
+            "stamps": {"/data/kept": ours, "/data/copied/a~1b": copied, "/data/copied/c": ours},
+            "turned_down": (TurnedDown(field="/data/x", stamp=copied), TurnedDown(field="/data/y", stamp=ours)),
+        }
+    )
     after = scrub_head(head, subject)
+    assert [one.field for one in after.turned_down] == ["/data/y"]
+    assert scrub_head(head, replace(subject, owns=True)).turned_down == ()
+    assert tombstone(head).turned_down == ()
     assert after.data == {"kept": 1, "copied": {"c": 2}}
     assert after.stamps.keys() == {"/data/kept", "/data/copied/c"}
     merged = ContextMerged(

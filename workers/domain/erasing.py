@@ -133,6 +133,7 @@ def tombstone(head: SessionState) -> SessionState:
         "identity": None,
         "stamps": {},
         "conflicts": (),
+        "turned_down": (),
         "expiry": None,
         "archive": None,
         "erased": True,
@@ -198,22 +199,24 @@ def _silenced(message: SessionMessage, subject: Subject) -> SessionMessage:
 
 
 def _without_data(head: SessionState) -> SessionState:
-    if not (head.data or head.metadata or head.stamps or head.conflicts):
+    if not (head.data or head.metadata or head.stamps or head.conflicts or head.turned_down):
         return head
-    return head.model_copy(update={"data": {}, "metadata": {}, "stamps": {}, "conflicts": ()})
+    return head.model_copy(update={"data": {}, "metadata": {}, "stamps": {}, "conflicts": (), "turned_down": ()})
 
 
 def _without_copies(head: SessionState, conversations: frozenset[ConversationId]) -> SessionState:
     """Take out the fields that were written in conversations that are erased."""
     gone = [pointer for pointer, stamp in head.stamps.items() if origin_of(stamp) in conversations]
     conflicts = tuple(one for one in head.conflicts if conversation_of(one.source) not in conversations)
-    if not gone and conflicts == head.conflicts:
+    turned_down = tuple(one for one in head.turned_down if origin_of(one.stamp) not in conversations)
+    if not gone and conflicts == head.conflicts and turned_down == head.turned_down:
         return head
     whole: Any = {"data": head.data, "metadata": head.metadata}
     for pointer in gone:
         whole = _without(whole, [_unescaped(part) for part in pointer.split("/")[1:]])
     stamps = {pointer: stamp for pointer, stamp in head.stamps.items() if pointer not in gone}
-    return head.model_copy(update={**whole, "stamps": stamps, "conflicts": conflicts})
+    left = {"stamps": stamps, "conflicts": conflicts, "turned_down": turned_down}
+    return head.model_copy(update={**whole, **left})
 
 
 def _without(value: Any, path: list[str]) -> Any:

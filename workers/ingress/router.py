@@ -11,17 +11,16 @@ from contracts.address import Scope
 from contracts.envelope import InputEnvelope
 from contracts.errors import InvalidInput
 from contracts.telemetry import Action
-from workers.bus.port import Bus, Delivery, Message
+from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
+from workers.inputs import Inputs, Routed
 from workers.retry import keep_trying
 from workers.session.parking import park
 from workers.session.plan import Failure
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
-
-Routed = tuple[str, Message]
 
 
 class IngressRouter:
@@ -31,7 +30,7 @@ class IngressRouter:
         self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER, prefetch: int = 200, metrics: WorkerMetrics | None = None
     ) -> None:
         self._bus = bus
-        self._scope = scope
+        self._inputs = Inputs(bus, scope=scope)
         self._metrics = metrics or WorkerMetrics()
         self._pump = Pump(self._route, most=prefetch)
         queue = bus.topology.ingress
@@ -62,20 +61,13 @@ class IngressRouter:
 
     def _routed(self, delivery: Delivery) -> Routed:
         envelope = InputEnvelope.from_bytes(delivery.body)
-        conversation = envelope.conversation(self._scope)
-        message = Message(
-            body=envelope.model_copy(update={"partitionkey": conversation}).to_bytes(),
-            message_id=envelope.id,
-            reply_to=delivery.reply_to,
-            correlation_id=delivery.correlation_id,
-        )
-        return str(self._bus.topology.partition_of(conversation)), message
+        return self._inputs.routed(envelope, reply_to=delivery.reply_to, correlation_id=delivery.correlation_id)
 
     async def _pass_on(self, left: list[tuple[Delivery, Routed]]) -> None:
         """Publish what is left of a batch and acknowledge what was confirmed; raise while anything is left."""
         if not left:
             return
-        outcomes = await self._bus.publish_many(self._bus.topology.inbound, [routed for _, routed in left])
+        outcomes = await self._bus.publish_many(self._bus.topology.inbound, [routed.outgoing for _, routed in left])
         again: list[tuple[Delivery, Routed]] = []
         for (delivery, routed), error in zip(left, outcomes, strict=True):
             if error:

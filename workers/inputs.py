@@ -1,0 +1,68 @@
+"""Inputs on their way to their conversations' partitions, for all who send some: clients, routers, reactive workers."""
+
+from dataclasses import dataclass
+
+from contracts.address import Scope
+from contracts.commands import CommandReply
+from contracts.envelope import InputEnvelope
+from contracts.errors import refusal
+from contracts.ids import ConversationId, Partition
+from workers.bus.port import Bus, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An input with the way that it takes."""
+
+    conversation: ConversationId
+    partition: Partition
+    message: Message
+
+    @property
+    def outgoing(self) -> tuple[str, Message]:
+        """The routing key and the message, as `Bus.publish_many` takes them."""
+        return str(self.partition), self.message
+
+
+class Inputs:
+    """Sends inputs to the partitions of their conversations, on a bus that somebody else opened."""
+
+    def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER) -> None:
+        self._bus = bus
+        self._scope = scope
+
+    def routed(
+        self, envelope: InputEnvelope, *, reply_to: str | None = None, correlation_id: str | None = None
+    ) -> Routed:
+        """Return where an input goes. Raises SchemaViolation if it names no conversation."""
+        conversation = envelope.conversation(self._scope)
+        message = Message(
+            body=envelope.model_copy(update={"partitionkey": conversation}).to_bytes(),
+            message_id=envelope.id,
+            reply_to=reply_to,
+            correlation_id=correlation_id,
+        )
+        return Routed(conversation, self._bus.topology.partition_of(conversation), message)
+
+    async def publish(self, left: list[Routed]) -> None:
+        """Publish inputs in their order; those that were confirmed leave the list.
+
+        Raises what the first one failed with while any is left, as `Bus.publish` does: call it again with the list.
+        """
+        outcomes = await self._bus.publish_many(self._bus.topology.inbound, [one.outgoing for one in left])
+        left[:] = [one for one, error in zip(left, outcomes, strict=True) if error]
+        for error in outcomes:
+            if error:
+                raise error
+
+    async def ask(self, envelope: InputEnvelope, *, timeout: float) -> CommandReply:
+        """Send one command and return its owner's reply.
+
+        Raises the Refused that it answered with, ReplyTimeout after `timeout` seconds, and as `Bus.publish` does.
+        """
+        key, message = self.routed(envelope).outgoing
+        body = await self._bus.request(self._bus.topology.inbound, key, message, timeout=timeout)
+        reply = CommandReply.model_validate_json(body)
+        if reply.error:
+            raise refusal(reply.error.code, reply.error.message)
+        return reply
