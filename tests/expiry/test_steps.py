@@ -5,7 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contracts.address import Platform
-from contracts.commands import ChangeState, CloseSession, ExpireSession, ExtendSession, LinkIdentity, SetData
+from contracts.commands import (
+    ChangeState,
+    CloseSession,
+    DeleteSession,
+    ExpireSession,
+    ExtendSession,
+    LinkIdentity,
+    SetData,
+)
 from contracts.events import MessageAppended, StateChanged
 from contracts.expiry import CleanupAction, Step
 from contracts.ids import SessionId
@@ -49,6 +57,16 @@ async def until_dropped(world: World, session: SessionId) -> None:
         return await world.store.record(RecordKind.DEADLINE, session) is None
 
     await world.until(dropped)
+
+
+async def until_archived(world: World, session: SessionId, files: int) -> None:
+    """Wait until the archive has so many files of a session."""
+
+    async def has_them() -> bool:
+        world.advance(1)
+        return await world.archived(session) == files
+
+    await world.until(has_them)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +157,32 @@ async def test_a_rule_goes_from_step_to_step(world: World) -> None:
         world.advance(30)
         await until_status(world, session, SessionStatus.DELETED)
         await until_dropped(world, session)
+        assert await world.archived(session) == 0
         await until_counted(world, worker, warned=1, notified=1, suspended=1, archived=1, deleted=1)
     assert world.steps() == [
         ("staged", step, action) for step, action in enumerate((NOTIFY, NOTIFY, SUSPEND, ARCHIVE, DELETE), start=-1)
     ]
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "before it starts"])
+async def test_who_deletes_an_archived_session_deletes_it_in_the_archive_too(world: World, running: bool) -> None:
+    async with world.expiring(a_rule("silent", ARCHIVE)):
+        sessions = [await world.session(user) for user in ("ada", "bob")]
+        await world.scheduled(*sessions)
+        world.advance(60)
+        for session in sessions:
+            await until_status(world, session, SessionStatus.ARCHIVED)
+            await until_dropped(world, session)
+            assert await world.archived(session) == 1
+        if running:
+            await world.send(DeleteSession(session_id=sessions[0]))
+            await until_archived(world, sessions[0], 0)
+    if not running:
+        await world.send(DeleteSession(session_id=sessions[0]))
+        async with world.expiring():
+            await until_archived(world, sessions[0], 0)
+    assert await world.store.record(RecordKind.ARCHIVED, sessions[0]) is None
+    assert await world.archived(sessions[1]) == 1
 
 
 async def test_a_message_begins_a_rule_anew(world: World) -> None:

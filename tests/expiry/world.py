@@ -126,6 +126,11 @@ class World:
         assert head is not None
         return head
 
+    async def archived(self, session: SessionId) -> int:
+        """Return how many files the archive has of a session."""
+        assert self.archive is not None
+        return len(await self.archive.entries_of(session))
+
     async def until(self, holds: Any) -> None:
         """Wait until an async function is true."""
         async with asyncio.timeout(PATIENCE):

@@ -17,7 +17,7 @@ from contracts.session import SessionState, SessionStatus
 from storage.port import Store
 from workers.domain.expiry import Later
 from workers.expiry.watch.acting import DEADLINE, Acting, Order
-from workers.expiry.watch.phases import Archive, next_phase
+from workers.expiry.watch.phases import Archive, Discard, next_phase
 
 _PAGE: Final = 200
 _MOST_PHASES: Final = 6
@@ -117,12 +117,12 @@ class Sweep:
         found: list[tuple[SessionState, _Due]] = []
         for head in heads:
             try:
-                # Whether an archived session's log is stripped is for those to see who archive it.
+                # Whether a move to the archive, or out of it, is finished is for those to see who move.
                 phase = next_phase(self._rules, head, now, stripped=True)
             except ConfigurationError as error:
                 found.append((head, error))
                 continue
-            if phase is not None and not isinstance(phase, Later):
+            if phase is not None and not isinstance(phase, Later | Discard):
                 found.append((head, phase))
         return found
 

@@ -1,6 +1,7 @@
 """What an expiry worker does about sessions: commands to their owners, and the move to the archive."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +9,7 @@ import structlog
 
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.errors import ConfigurationError
+from contracts.errors import ArchiveNotFound, ConfigurationError
 from contracts.expiry import CleanupAction
 from contracts.ids import digest_of
 from contracts.secrets import SECRET_KEYS
@@ -18,7 +19,8 @@ from contracts.telemetry import Action
 from storage.archive import ArchiveStore
 from storage.port import Store
 from workers.domain.sync.fields import entries_of
-from workers.expiry.archiving import archive_session
+from workers.expiry.archiving import archive_session, delete_archived
+from workers.expiry.index import get_index
 from workers.reactive.commands import Commands, Given
 from workers.sync.exchange import Parcel, merges, shared
 from workers.sync.members import live_members
@@ -73,9 +75,18 @@ class Acting:
 
     async def archive(self, head: SessionState) -> None:
         """Move an ended session to the archive, or finish that. Raises ConfigurationError if there is no archive."""
+        await archive_session(self._store, self._place(), self._commands, head)
+
+    async def discard(self, head: SessionState) -> None:
+        """Delete what the archive has of a deleted session. Raises ConfigurationError if there is no archive."""
+        if await get_index(self._store, head.session_id):
+            with suppress(ArchiveNotFound):  # somebody was faster
+                await delete_archived(self._store, self._place(), head.session_id)
+
+    def _place(self) -> ArchiveStore:
         if self._archive is None:
-            raise ConfigurationError("a rule archives sessions, and no archive is set: set AGENTBUS_ARCHIVE_URL")
-        await archive_session(self._store, self._archive, self._commands, head)
+            raise ConfigurationError("sessions are archived here, and no archive is set: set AGENTBUS_ARCHIVE_URL")
+        return self._archive
 
     async def _given(self, order: Order) -> list[Given]:
         head, command = order.head, order.command

@@ -22,7 +22,7 @@ from workers.expiry.figures import Figures
 from workers.expiry.rules import RuleBook
 from workers.expiry.watch.acting import Acting, Order
 from workers.expiry.watch.deadlines import UNCLEAR, Deadlines
-from workers.expiry.watch.phases import Archive, Phase, again_after, due_of, is_stripped, next_phase, tries_of
+from workers.expiry.watch.phases import Archive, Discard, Phase, again_after, due_of, is_stripped, next_phase, tries_of
 from workers.reactive.watch import Share
 from workers.retry import keep_trying
 from workers.telemetry import WorkerMetrics
@@ -44,7 +44,7 @@ class _Turn:
     """What one look at what is due comes to."""
 
     orders: list[Order] = field(default_factory=list)
-    moves: list[SessionState] = field(default_factory=list)
+    moves: list[tuple[SessionState, Archive | Discard]] = field(default_factory=list)
     kept: list[Record] = field(default_factory=list)
     done: list[Record] = field(default_factory=list)
     failed: list[tuple[SessionState, str, Exception]] = field(default_factory=list)
@@ -97,8 +97,8 @@ class DueWatch:
             await self._store.put_records(turn.kept)
         if turn.done:
             await self._store.drop_records(turn.done)
-        for head in turn.moves:
-            self._moving[head.session_id] = asyncio.create_task(self._move(head))
+        for head, phase in turn.moves:
+            self._moving[head.session_id] = asyncio.create_task(self._move(head, phase))
         for head, rule_id, error in turn.failed:
             await self._say_failed(head, rule_id, error)
         return len(records) == BATCH
@@ -139,22 +139,22 @@ class DueWatch:
                 turn.orders.append(Order(head, phase, tries))
                 at = now + again_after(tries)
                 turn.kept.append(self._deadlines.record(head, at, tries=tries + 1, stripped=stripped))
-            case Archive():
+            case Archive() | Discard():
                 at = now + _ARCHIVING
                 if head.session_id not in self._moving:
                     if len(self._moving) + len(turn.moves) < _MOVES_WAITING:
-                        turn.moves.append(head)
+                        turn.moves.append((head, phase))
                     else:
                         at = now + timedelta(seconds=random.uniform(5, 30))  # by then there is room again
                 turn.kept.append(self._deadlines.record(head, at))
             case _:
                 turn.kept.append(self._deadlines.record(head, phase.at, stripped=stripped))
 
-    async def _move(self, head: SessionState) -> None:
-        """Move a session to the archive, and look at what comes after."""
+    async def _move(self, head: SessionState, phase: Archive | Discard) -> None:
+        """Move a session to the archive, or out of it, and look at what comes after."""
         try:
             async with self._room:
-                await self._acting.archive(head)
+                await (self._acting.archive(head) if isinstance(phase, Archive) else self._acting.discard(head))
             await keep_trying("look at an archived session", partial(self._moved, head.session_id))
         except Exception as error:
             await self._say_failed(head, head.expiry.rule_id if head.expiry else "none", error)
@@ -166,7 +166,7 @@ class DueWatch:
         if head is None:
             return
         now = self._clock.now()
-        # Its log is stripped: from now on the rule's next step is all there is to wait for.
+        # The move is over: from now on the rule's next step is all there is to wait for.
         due_at = due_of(next_phase(self._book.rules, head, now, stripped=True), now)
         if due_at is None:
             await self._store.drop_records([self._deadlines.record(head, now)])

@@ -8,6 +8,7 @@ from contracts.events import (
     ExpiryStepTaken,
     MessageAppended,
     ProfileChanged,
+    SessionDeleted,
     SessionRestored,
     SessionStarted,
     SessionUnblocked,
@@ -23,7 +24,15 @@ from workers.reactive.together import Together
 TOPICS: Final = (
     *(
         f"session.{kind.topic}.*"
-        for kind in (SessionStarted, StateChanged, ProfileChanged, SessionRestored, ExpiryStepTaken, SessionUnblocked)
+        for kind in (
+            SessionStarted,
+            StateChanged,
+            ProfileChanged,
+            SessionDeleted,
+            SessionRestored,
+            ExpiryStepTaken,
+            SessionUnblocked,
+        )
     ),
     "session.message.*",
     "session.reply.*",
@@ -58,6 +67,8 @@ class ExpiryHandler(Handler):
             case ExpiryStepTaken():
                 session = data.earlier or data.session_id
                 await asyncio.gather(self._figures.step(data), self._looking.do(session))
+            case SessionDeleted():
+                await self._looking.do(data.deleted)
             case SessionRestored():
                 await self._looking.do(data.restored)
             case _:

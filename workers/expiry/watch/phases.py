@@ -26,18 +26,25 @@ class Archive:
     """The session is to be moved to the archive, or the move to be finished."""
 
 
-Phase = ExpireSession | ApplyDeadlines | Archive | Later | None
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """The session was deleted, and what the archive has of it is to go too."""
+
+
+Phase = ExpireSession | ApplyDeadlines | Archive | Discard | Later | None
 
 
 def next_phase(rules: Iterable[ExpiryRule], head: SessionState, now: datetime, *, stripped: bool = False) -> Phase:
     """Return what is to be done now, or when to look again; None: nothing unless something happens.
 
-    The head alone decides, so that anybody may go on where somebody else stopped; but for one thing: whether an
-    archived session's events have left the log (`stripped`) stands in its deadline. Raises ConfigurationError for a
+    The head alone decides, so that anybody may go on where somebody else stopped; but for one thing: whether the move
+    to the archive, or out of it, is finished (`stripped`) stands in the deadline. Raises ConfigurationError for a
     condition that is unknown or fails.
     """
-    if head.status is SessionStatus.DELETED or head.erased:
+    if head.erased:
         return None
+    if head.status is SessionStatus.DELETED:
+        return Discard() if head.archive and not stripped else None
     if head.status is SessionStatus.ARCHIVED and not stripped:
         return Archive()
     progress = head.expiry
