@@ -5,6 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import bson
+import pymongo
 
 from agentbus.client import AgentBus
 from contracts.address import Address, Platform, Scope
@@ -215,6 +219,18 @@ def everything_in(folder: Path) -> bytes:
             data = path.read_bytes()
             found.append(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
     return b"\n".join(found)
+
+
+def everything_in_database(url: str) -> bytes:
+    """Return all bytes of all documents of a MongoDB database, as they are stored."""
+    return b"\n".join(bson.encode(document) for found in documents_in(url).values() for document in found)
+
+
+def documents_in(url: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the documents of a MongoDB database, by collection."""
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        database = client.get_default_database()
+        return {name: list(database[name].find()) for name in database.list_collection_names()}
 
 
 async def heads_in(store: Store) -> dict[SessionId, SessionState]:

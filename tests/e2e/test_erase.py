@@ -4,21 +4,13 @@ import json
 import time
 from pathlib import Path
 
-import bson
-import pymongo
 import pytest
 
 from tests.e2e.conftest import Distributed
+from tests.erasures import everything_in_database
 from tests.processes import PATIENCE, agentbus
 
 USER, WORD = "ada-4711", "xylophone"
-
-
-def everything_in(url: str) -> bytes:
-    with pymongo.MongoClient[dict[str, object]](url) as client:
-        database = client.get_default_database()
-        names = database.list_collection_names()
-        return b"".join(bson.encode(document) for name in names for document in database[name].find())
 
 
 @pytest.mark.usefixtures("session_worker")
@@ -27,7 +19,7 @@ def test_no_byte_of_an_erased_user_is_left_and_old_messages_stay_away(distribute
     said = ("publish", f"my {WORD}", "--user", USER, "--message-id", "m1", "--json")
     assert agentbus(*said, env=env).returncode == 0
     assert agentbus("publish", "hello", "--user", "bob-0815", env=env).returncode == 0
-    assert USER.encode() in everything_in(distributed.store_url)
+    assert USER.encode() in everything_in_database(distributed.store_url)
     done = agentbus("erase", USER, "--yes", "--json", env=env)
     assert done.returncode == 0, done.stderr
     receipt = json.loads(done.stdout)
@@ -35,9 +27,9 @@ def test_no_byte_of_an_erased_user_is_left_and_old_messages_stay_away(distribute
     assert agentbus(*said, env=env).returncode == 0
     assert agentbus("publish", "after it", "--user", USER, "--message-id", "m2", env=env).returncode == 0
     deadline = time.monotonic() + PATIENCE
-    while b"after it" not in everything_in(distributed.store_url):
+    while b"after it" not in everything_in_database(distributed.store_url):
         assert time.monotonic() < deadline, "the new message was never committed"
         time.sleep(0.1)
-    left = everything_in(distributed.store_url)
+    left = everything_in_database(distributed.store_url)
     assert WORD.encode() not in left
     assert b"bob-0815" in left

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 
 from contracts.errors import StoreUnavailable, UserErased
@@ -20,7 +21,22 @@ from storage.history import iter_history
 from storage.memory import MemoryStore
 from storage.port import Store
 from storage.reading import iter_log, iter_parked
-from tests.erasures import ADA, ADA_SLACK, BOB, CAROL, PERSON, TRACES, WORD, Town, everything_in, live_in, said, town
+from tests.erasures import (
+    ADA,
+    ADA_SLACK,
+    BOB,
+    CAROL,
+    PERSON,
+    TRACES,
+    WORD,
+    Town,
+    documents_in,
+    everything_in,
+    everything_in_database,
+    live_in,
+    said,
+    town,
+)
 from workers.expiry.erasing import erase_user, find_user, reapply_erasures
 from workers.expiry.restoring import restore_session
 
@@ -28,9 +44,10 @@ from workers.expiry.restoring import restore_session
 class Place:
     """A store and an archive, and all the bytes in them."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, url: str = "") -> None:
         self.kind = kind
         self.folder = folder
+        self.url = url
         (folder / "store").mkdir()
         self.store = self.open()
         self.archive_url = f"file://{folder}/archive"
@@ -41,6 +58,8 @@ class Place:
                 return MemoryStore()
             case "sqlite":
                 return open_store(f"sqlite:///{self.folder}/store/sessions.db")
+            case "mongodb":
+                return open_store(self.url)
             case _:
                 return open_store(f"file://{self.folder}/store")
 
@@ -49,12 +68,15 @@ class Place:
         held = everything_in(self.folder / "store") + everything_in(self.folder / "archive")
         if isinstance(self.store, MemoryStore):
             held += repr(vars(self.store)).encode()
+        if self.url:
+            held += everything_in_database(self.url)
         return [trace for trace in TRACES if trace.encode() in held]
 
 
-@pytest.fixture(params=["memory", "sqlite", "file"])
+@pytest.fixture(params=["memory", "sqlite", "file", "mongodb"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return Place(request.param, tmp_path)
+    url = request.getfixturevalue("mongo_url") if request.param == "mongodb" else ""
+    return Place(request.param, tmp_path, url)
 
 
 @pytest.fixture
@@ -189,15 +211,32 @@ def restored_backup(place: Place, kept: Any) -> Store:
         vars(old).update({name: value for name, value in kept.items() if name != "_clock"})
         place.store = old
         return old
+    if place.url:
+        put_documents(place.url, kept)
+        place.store = place.open()
+        return place.store
     shutil.rmtree(place.folder / "store")
     shutil.copytree(place.folder / "backup", place.folder / "store", symlinks=True)
     place.store = place.open()
     return place.store
 
 
+def put_documents(url: str, kept: dict[str, list[dict[str, Any]]]) -> None:
+    """Put a dump of a MongoDB database in the place of what is there."""
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        database = client.get_default_database()
+        for name in database.list_collection_names():
+            database[name].delete_many({})
+        for name, documents in kept.items():
+            if documents:
+                database[name].insert_many(documents)
+
+
 def backup(place: Place) -> Any:
     if isinstance(place.store, MemoryStore):
         return copy.deepcopy({name: value for name, value in vars(place.store).items() if name != "_clock"})
+    if place.url:
+        return documents_in(place.url)
     shutil.copytree(place.folder / "store", place.folder / "backup", symlinks=True)
     return None
 
