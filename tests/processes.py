@@ -72,6 +72,11 @@ def started(*arguments: str, folder: Path, env: Mapping[str, str] | None = None)
                 process.wait()
 
 
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end this program as Ctrl-C does: first it stops what it started."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def agentbus(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `agentbus ARGUMENTS...` to its end."""
     return subprocess.run(

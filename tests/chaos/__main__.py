@@ -21,6 +21,7 @@ from tests.chaos.mutation import Trial, try_mutant
 from tests.chaos.record import write_results
 from tests.chaos.report import fault_table, mutant_table, summary, tell_trouble
 from tests.chaos.system.backends import Services
+from tests.processes import exit_on_sigterm
 
 _QUICK_MUTANTS: Final = (Mutant.LANE_ORDER, Mutant.ACK_LAST)
 _SETTLE: Final = 10.0
@@ -129,4 +130,5 @@ def _name(chosen: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agentbus.logs import configure_logs
 from agentbus.settings import LogSettings
+from tests.processes import exit_on_sigterm
 from tests.services import ServiceError
 from tests.tour.report import summary, tell
 from tests.tour.run import tour
@@ -40,4 +41,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())
