@@ -13,7 +13,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
 SHARED_DATA: Final = ROOT.parent / "shared" / "data"
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 
 
 @dataclass
