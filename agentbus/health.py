@@ -67,14 +67,15 @@ async def serving(app: Starlette, port: int, *, host: str = "0.0.0.0") -> AsyncI
     """
     server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
     try:
-        sockets = [socket.create_server((host, port))]
+        listening = socket.create_server((host, port))
     except OSError as error:
         raise ConfigurationError(
             f"can't listen at port {port} ({error.strerror}): choose another --http-port"
         ) from None
-    task = asyncio.create_task(server.serve(sockets))
-    try:
-        yield sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
+    with listening:  # uvicorn closes it too, unless it is cancelled
+        task = asyncio.create_task(server.serve([listening]))
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await task
