@@ -72,7 +72,7 @@ def _quieten() -> None:
 
 
 async def _run_fault(services: Services, fault: Fault, chosen: argparse.Namespace) -> Result:
-    repeats = chosen.repeats or (fault.quick or 1 if chosen.quick else fault.repeats)
+    repeats = chosen.repeats or (1 if chosen.quick else fault.repeats)
     settle = None if chosen.quick else _SETTLE
     result = await run_campaign(services, fault, repeats=repeats, seed=chosen.seed, settle=settle, keep=chosen.keep)
     _console.print(f"{fault.name}: {'held' if result.good else 'VIOLATED'} ({result.seconds:.0f} s)")

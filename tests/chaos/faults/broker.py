@@ -44,7 +44,7 @@ async def _outage(arena: Arena, seconds: float) -> Injection:
 
 
 BROKER = (
-    Fault(name="broker_kill", inject=kill_broker, quick=1, counted_from="the broker's return"),
+    Fault(name="broker_kill", inject=kill_broker, quick=True, counted_from="the broker's return"),
     Fault(name="broker_down_60s", inject=partial(down, 60.0), counted_from="the broker's return"),
     Fault(
         name="broker_memory_alarm",

@@ -29,7 +29,4 @@ async def kill_any(arena: Arena) -> Injection:
     return Injection(at, partitions)
 
 
-CRASHES = tuple(
-    Fault(name=f"kill_{point}", inject=partial(die_at, point), quick=2 if point is Failpoint.AFTER_APPEND else 1)
-    for point in Failpoint
-)
+CRASHES = tuple(Fault(name=f"kill_{point}", inject=partial(die_at, point), quick=True) for point in Failpoint)

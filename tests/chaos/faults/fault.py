@@ -17,8 +17,8 @@ class Fault:
     inject: Inject
     layout: Layout = field(default_factory=Layout)
     repeats: int = 20
-    quick: int = 0
-    """How often in a quick run; 0: left out."""
+    quick: bool = False
+    """Whether a quick run has it, once."""
     counted_from: str = "the fault"
     """What recovery is counted from."""
     rest: float = 0.5

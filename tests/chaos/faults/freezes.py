@@ -59,7 +59,7 @@ async def _until_taken_over(arena: Arena, partitions: Collection[Partition], *, 
 
 
 FREEZES = (
-    Fault(name="sigstop", inject=freeze, quick=1),
+    Fault(name="sigstop", inject=freeze, quick=True),
     Fault(
         name="sigstop_wakes_in_the_middle",
         inject=wake_in_the_middle,

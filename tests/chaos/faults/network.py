@@ -43,17 +43,17 @@ def deafen(proxy: Proxy) -> None:
     proxy.deaf = True
 
 
-def _fault(name: str, side: int, seconds: float, begin: Callable[[Proxy], None], *, quick: int = 0) -> Fault:
+def _fault(name: str, side: int, seconds: float, begin: Callable[[Proxy], None], *, quick: bool = False) -> Fault:
     inject: Inject = partial(disturb, side, seconds, begin)
     return Fault(name=name, inject=inject, layout=Layout(proxied=True), quick=quick)
 
 
 NETWORK = (
-    _fault("broker_cut", _BROKER, 0.0, Proxy.cut, quick=2),
+    _fault("broker_cut", _BROKER, 0.0, Proxy.cut, quick=True),
     _fault("broker_half_open", _BROKER, 3.0 * HEARTBEAT, Proxy.freeze),
     _fault("broker_latency_500ms", _BROKER, _SECONDS, delay),
     _fault("broker_dropped_confirms", _BROKER, _SECONDS, deafen),
-    _fault("store_cut", _STORE, 0.0, Proxy.cut, quick=2),
+    _fault("store_cut", _STORE, 0.0, Proxy.cut, quick=True),
     _fault("store_half_open", _STORE, _SECONDS, Proxy.freeze),
     _fault("store_latency_500ms", _STORE, _SECONDS, delay),
     _fault("store_dropped_answers", _STORE, _SECONDS, deafen),

@@ -30,5 +30,5 @@ async def four_kinds(arena: Arena) -> Injection:
 
 
 POISON = (
-    Fault(name="poison_of_four_kinds", inject=four_kinds, layout=Layout(workers=3), quick=1, revived=True, rest=2.0),
+    Fault(name="poison_of_four_kinds", inject=four_kinds, layout=Layout(workers=3), quick=True, revived=True, rest=2.0),
 )
