@@ -24,7 +24,7 @@ def logs_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.timeout(400)  # every name in every mode: half a minute, on a machine that does nothing else
+@pytest.mark.timeout(900)  # every name in every mode: minutes, beside other tests
 async def test_every_name_does_what_it_is_for_in_every_mode(
     tmp_path: Path, rabbitmq: RabbitMQ, mongodb: MongoDB
 ) -> None:
