@@ -29,4 +29,7 @@ async def kill_any(arena: Arena) -> Injection:
     return Injection(at, partitions)
 
 
-CRASHES = tuple(Fault(name=f"kill_{point}", inject=partial(die_at, point), quick=True) for point in Failpoint)
+CRASHES = tuple(
+    Fault(name=f"kill_{point}", inject=partial(die_at, point), quick=point is not Failpoint.BEFORE_APPEND)
+    for point in Failpoint
+)

@@ -49,7 +49,7 @@ def _fault(name: str, side: int, seconds: float, begin: Callable[[Proxy], None],
 
 
 NETWORK = (
-    _fault("broker_cut", _BROKER, 0.0, Proxy.cut, quick=True),
+    _fault("broker_cut", _BROKER, 0.0, Proxy.cut),
     _fault("broker_half_open", _BROKER, 3.0 * HEARTBEAT, Proxy.freeze),
     _fault("broker_latency_500ms", _BROKER, _SECONDS, delay),
     _fault("broker_dropped_confirms", _BROKER, _SECONDS, deafen),

@@ -53,7 +53,7 @@ async def hand_back(arena: Arena) -> Injection:
 SCALING = (
     Fault(name="sigterm_rolling_restart", inject=rolling_restart, quick=True, counted_from="the first SIGTERM"),
     Fault(name="scale_1_8_3_8", inject=many_sizes, layout=Layout(workers=1, partitions=16), counted_from="the change"),
-    Fault(name="scale_1_3_1_3", inject=few_sizes, layout=Layout(workers=1), quick=True, counted_from="the change"),
+    Fault(name="scale_1_3_1_3", inject=few_sizes, layout=Layout(workers=1), counted_from="the change"),
     Fault(
         name="hand_back_with_backlog",
         inject=hand_back,

@@ -61,7 +61,7 @@ def _step_down(primary: MongoDB) -> None:
 _REPLICA_SET = Layout(kind=Kind.REPLICA_SET)
 
 STORE = (
-    Fault(name="store_kill", inject=kill_store, quick=True, counted_from="the store's return"),
+    Fault(name="store_kill", inject=kill_store, counted_from="the store's return"),
     Fault(name="store_step_down", inject=step_down, layout=_REPLICA_SET, rest=6.0),
     Fault(name="store_primary_kill", inject=kill_primary, layout=_REPLICA_SET, rest=3.0),
 )

@@ -70,7 +70,7 @@ async def _declare(arena: Arena) -> None:
 
 TRAFFIC = (
     Fault(name="sent_1_to_3_times", inject=kill_or_stop, layout=Layout(shape=Shape(repeats=1.0))),
-    Fault(name="hot_conversation", inject=kill_the_hot_one, layout=Layout(shape=Shape(hot=0.5, rate=200)), quick=True),
+    Fault(name="hot_conversation", inject=kill_the_hot_one, layout=Layout(shape=Shape(hot=0.5, rate=200))),
     Fault(
         name="queue_deleted",
         inject=delete_queue,
