@@ -49,7 +49,7 @@ QUICK: Final = replace(
     FULL,
     name="quick",
     users=200,
-    repeats=2,
+    repeats=1,
     bursts_repeats=1,
     latency_seconds=5,
     latency_repeats=1,
