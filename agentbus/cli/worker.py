@@ -27,6 +27,9 @@ HttpPort = Annotated[
     int | None,
     typer.Option(min=0, max=65535, metavar="PORT", help="Serve /live, /ready and /metrics at this port."),
 ]
+MetricsPort = Annotated[
+    int | None, typer.Option("--http-port", min=0, max=65535, metavar="PORT", help="Serve /metrics at this port.")
+]
 
 
 @app.command("session")
@@ -56,7 +59,7 @@ def expiry(
     partitions: options.Partitions = None,
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
-    http_port: HttpPort = None,
+    http_port: MetricsPort = None,
 ) -> None:
     """Run an expiry worker: it ends sessions by rules and by their own deadlines; several share the work.
 
@@ -82,14 +85,13 @@ def sync(
     partitions: options.Partitions = None,
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
-    http_port: HttpPort = None,
 ) -> None:
     """Run a sync worker: it shares context between linked sessions, and hears claim codes; several share the work.
 
     Who is linked: agentbus identity. What is shared: agentbus sync policy.
     """
     settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
-    run(_sync(settings, http_port))
+    run(_sync(settings))
 
 
 @app.command("ingress")
@@ -99,7 +101,7 @@ def ingress(
     partitions: options.Partitions = None,
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
-    http_port: HttpPort = None,
+    http_port: MetricsPort = None,
 ) -> None:
     """Run an ingress router: it finds the partition for publishers that don't; a second one stands by."""
     settings = settings_of(amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
@@ -124,10 +126,10 @@ async def _expiry(settings: Settings, http_port: int | None) -> None:
             await until_signal()
 
 
-async def _sync(settings: Settings, http_port: int | None) -> None:
+async def _sync(settings: Settings) -> None:
     async with backends(settings) as (bus, store):
         await bus.declare()
-        async with _running(make_sync_worker(settings, bus, store), metrics_app(CollectorRegistry()), http_port):
+        async with _running(make_sync_worker(settings, bus, store)):
             await until_signal()
 
 
@@ -146,11 +148,11 @@ class _Worker(Protocol):
 
 
 @asynccontextmanager
-async def _running(worker: _Worker, app: Starlette, http_port: int | None) -> AsyncIterator[None]:
+async def _running(worker: _Worker, app: Starlette | None = None, http_port: int | None = None) -> AsyncIterator[None]:
     """Have a worker at work, and its HTTP port, if there is to be one, from before its start to before its end."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.close)
-        if http_port is not None:
+        if app is not None and http_port is not None:
             await stack.enter_async_context(serving(app, http_port))
         await worker.start()
         calm_collector()

@@ -14,7 +14,8 @@ from agentbus.cli import main
 from agentbus.cli import worker as cli_worker
 from agentbus.settings import Settings
 from storage.port import Store
-from tests.chaos.inside.failpoints import Failpoints, arming_file
+from tests.chaos.inside.arming import Failpoints, arming_file
+from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.inside.instruments import instrument_bus, instrument_store, limit_turns, trace_rounds
 from tests.chaos.inside.mutants import Mutant, mutate
 from tests.chaos.inside.poison import poison_decide
@@ -26,7 +27,7 @@ def run() -> None:
     """Instrument the composition root, then run the worker from the command line's own code."""
     folder, name = Path(os.environ["CHAOS_FOLDER"]), os.environ["CHAOS_WORKER"]
     trace = Trace(folder / f"{name}.trace")
-    points = Failpoints(arming_file(folder, name), trace)
+    points = Failpoints[Failpoint](arming_file(folder, name), lambda point: trace.write("died", point=point))
     delay = float(os.environ.get("CHAOS_APPEND_DELAY", "0"))
     mutant = os.environ.get("CHAOS_MUTANT")
     make_store, make_bus = bootstrap.make_store, bootstrap.make_bus

@@ -185,6 +185,25 @@ async def test_who_deletes_an_archived_session_deletes_it_in_the_archive_too(wor
     assert await world.archived(sessions[1]) == 1
 
 
+async def test_without_an_archive_a_deleted_sessions_file_waits_for_a_worker_that_has_one(world: World) -> None:
+    async with world.expiring(a_rule("silent", ARCHIVE)):
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(60)
+        await until_status(world, session, SessionStatus.ARCHIVED)
+        await until_dropped(world, session)
+    archive, world.archive = world.archive, None
+    async with world.expiring() as worker:
+        await world.send(DeleteSession(session_id=session))
+        await until_counted(world, worker, archived=1, failed=1)
+        assert await world.store.record(RecordKind.DEADLINE, session) is not None
+    world.archive = archive
+    assert await world.archived(session) == 1
+    async with world.expiring():
+        world.advance(60)
+        await until_archived(world, session, 0)
+
+
 async def test_a_message_begins_a_rule_anew(world: World) -> None:
     async with world.expiring(a_rule("staged", NOTIFY, Step(action=EXPIRE, after=10))) as worker:
         session = await world.session()

@@ -11,7 +11,7 @@ import workers.reactive.handling
 from agentbus.subscription import Subscription
 from contracts.clock import SystemClock
 from contracts.envelope import EventEnvelope
-from contracts.errors import Unroutable
+from contracts.errors import TopologyMismatch, Unroutable
 from contracts.parked import ParkedInput
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
@@ -241,6 +241,14 @@ async def test_starting_and_closing_twice_changes_nothing(bus: MemoryBus, subscr
     await subscription.close()
     await subscription.close()
     assert (await bus.depth(QUEUE)).consumers == 0
+
+
+async def test_one_that_others_share_is_not_started_as_an_ordered_one(bus: MemoryBus, subscribe: Subscribe) -> None:
+    await subscribe(Handler(), durable="crm")
+    ordered = Subscription(bus, ("session.message.*",), Handler(), durable="crm", ordered=True)
+    with pytest.raises(TopologyMismatch, match="use another name"):
+        await ordered.start()
+    await ordered.close()
 
 
 async def test_a_start_that_failed_can_be_made_again() -> None:

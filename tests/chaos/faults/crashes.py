@@ -5,7 +5,8 @@ import time
 from functools import partial
 
 from tests.chaos.faults.fault import Fault
-from tests.chaos.inside.failpoints import Failpoint, arm
+from tests.chaos.inside.arming import arm
+from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.system.arena import Arena, Injection
 
 

@@ -7,14 +7,15 @@ from typing import Any
 from contracts.errors import BusError, StoreError
 from contracts.events import Commit
 from storage.port import Store
-from tests.chaos.inside.failpoints import Failpoint, Failpoints
+from tests.chaos.inside.arming import Failpoints
+from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.inside.trace import Trace
 from workers.bus.port import Bus, Message
 from workers.session.committer import Committer
 from workers.session.lanes import Lanes, Turn
 
 
-def instrument_store(store: Store, points: Failpoints, trace: Trace, *, append_delay: float) -> Store:
+def instrument_store(store: Store, points: Failpoints[Failpoint], trace: Trace, *, append_delay: float) -> Store:
     """Put failpoints and a delay around appending to `store`; epochs go into the trace."""
     append = store.append
 
@@ -30,7 +31,7 @@ def instrument_store(store: Store, points: Failpoints, trace: Trace, *, append_d
     return store
 
 
-def instrument_bus(bus: Bus, points: Failpoints) -> Bus:
+def instrument_bus(bus: Bus, points: Failpoints[Failpoint]) -> Bus:
     """Put failpoints around the announcing of events on `bus`."""
     publish_many = bus.publish_many
 

@@ -16,22 +16,17 @@ from agentbus.cli import main
 from agentbus.cli import worker as cli_worker
 from contracts.topology import Queue, Topology
 from storage.port import Store
+from tests.chaos.inside.arming import arming_file
 from tests.chaos.inside.instruments import patch
 from tests.reactive.inside import READY
-from tests.reactive.inside.failpoints import (
-    Failpoints,
-    arming_file,
-    instrument_archive,
-    instrument_bus,
-    instrument_store,
-)
+from tests.reactive.inside.failpoints import Points, instrument_archive, instrument_bus, instrument_store
 from workers.bus.port import Bus
 from workers.expiry.watch import due
 
 
 def run() -> None:
     """Instrument what the composition root opens, then run the worker from the command line's own code."""
-    points = Failpoints(arming_file(Path(os.environ["REACTIVE_FOLDER"]), os.environ["REACTIVE_WORKER"]))
+    points = Points(arming_file(Path(os.environ["REACTIVE_FOLDER"]), os.environ["REACTIVE_WORKER"]))
     open_store, open_bus = bootstrap.__dict__["open_store"], bootstrap.__dict__["open_bus"]
 
     def instrumented_store(*args: Any, **kwargs: Any) -> Store:
@@ -66,8 +61,8 @@ def _say_when_ready() -> None:
 def _unbind_subscriptions() -> None:
     subscription = Topology.subscription
 
-    def unbound(self: Topology, name: str, patterns: tuple[str, ...]) -> Queue:
-        return subscription(self, name, patterns).model_copy(update={"bindings": ()})
+    def unbound(self: Topology, name: str, patterns: tuple[str, ...], *, ordered: bool = False) -> Queue:
+        return subscription(self, name, patterns, ordered=ordered).model_copy(update={"bindings": ()})
 
     patch(Topology, subscription=unbound)
 

@@ -15,9 +15,10 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
+from tests.chaos.inside.arming import arm
 from tests.processes import ROOT
 from tests.reactive.inside import READY
-from tests.reactive.inside.failpoints import Failpoint, arm
+from tests.reactive.inside.failpoints import Failpoint
 
 _POLL: Final = 0.02
 _PATIENCE: Final = 60.0

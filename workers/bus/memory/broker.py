@@ -33,8 +33,8 @@ class MemoryBroker:
 
     def declare_queue(self, queue: Queue) -> MemoryQueue:
         """Declare a queue and bind it; idempotent. Raises Unroutable for an unknown exchange, TopologyMismatch."""
-        there = self._queues.setdefault(queue.name, MemoryQueue(queue, self._dead_letter))
-        if there.queue.arguments != queue.arguments:
+        there = self._queues.get(queue.name)
+        if there is not None and there.queue.arguments != queue.arguments:
             raise TopologyMismatch(
                 f"queue {queue.name!r} exists with other arguments: drain and delete it, or use another name",
                 kind="queue",
@@ -42,7 +42,7 @@ class MemoryBroker:
             )
         for binding in queue.bindings:
             self._bind(queue.name, binding)
-        return there
+        return self._queues.setdefault(queue.name, there or MemoryQueue(queue, self._dead_letter))
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue with what is in it."""

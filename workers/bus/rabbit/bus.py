@@ -118,8 +118,9 @@ class RabbitBus(Bus):
         prefetch: int = 50,
     ) -> Consumer:
         if durable is not None:
-            await declare_subscription(self._in, self.topology.subscription(durable, patterns, ordered=ordered))
-            return await self.consume(self.topology.subscription_queue(durable), on_delivery, prefetch=prefetch)
+            queue = self.topology.subscription(durable, patterns, ordered=ordered)
+            await declare_subscription(self._in, queue)
+            return await self.consume(queue.name, on_delivery, prefetch=prefetch)
         return await self.consume(await self._live_queue(patterns), on_delivery, prefetch=prefetch)
 
     async def _live_queue(self, patterns: tuple[str, ...]) -> str:
