@@ -53,9 +53,10 @@ $(READY): requirements/dev.txt pyproject.toml
 	  "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "setup: installing requirements/dev.txt ..."
-	@$(BIN)/python -m pip install -qq --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -qq --require-hashes --no-deps -r requirements/dev.txt
 	@echo "setup: installing AgentBus itself ..."
 	@PIP_REQUIRE_HASHES=0 $(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip --quiet check
 	@touch $@
 	@echo "setup: done"
 
@@ -137,7 +138,7 @@ stress: setup services ## Let 200 users work at once, kill a worker, and check e
 
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-  --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml
+  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml
 
 .PHONY: lock
 lock: ## Write requirements/*.txt anew from pyproject.toml
