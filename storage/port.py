@@ -216,8 +216,11 @@ class Store(ABC):
         """Forget a member at once. Idempotent."""
 
     @abstractmethod
-    async def take_epoch(self, group: str, partition: Partition) -> int:
-        """Return the partition's next epoch: higher than every one given out before, to anyone; the first is 1."""
+    async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
+        """Return the partition's next epoch: higher than every one given out before, to anyone, and than `above`.
+
+        It is the lowest such; the first is 1.
+        """
 
     @abstractmethod
     async def begin_trial(self, key: str) -> int:

@@ -61,18 +61,18 @@ class FileMembers(FileBase):
     def _group(self, group: str) -> Path:
         return self._layout.members / file_name(group)
 
-    async def take_epoch(self, group: str, partition: Partition) -> int:
-        return await self._call(partial(self._take_epoch, group, partition))
+    async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
+        return await self._call(partial(self._take_epoch, group, partition, above))
 
-    def _take_epoch(self, group: str, partition: Partition) -> int:
+    def _take_epoch(self, group: str, partition: Partition, above: int) -> int:
         folder = self._layout.epochs / file_name(group)
         make_folders(folder)
         with locked([folder]):
             path = _file(folder, str(partition))
-            last = read(path, _Epoch) or _Epoch(group=group, partition=partition)
-            taken = last.model_copy(update={"epoch": last.epoch + 1})
+            last = read(path, _Epoch)
+            taken = _Epoch(group=group, partition=partition, epoch=max(last.epoch if last else 0, above) + 1)
             self._disk.put(path, pretty(taken))
-            if taken.epoch == 1:
+            if last is None:
                 self._disk.sync([self._layout.epochs])
         return taken.epoch
 

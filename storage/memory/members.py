@@ -31,8 +31,8 @@ class MemoryMembers(MemoryBase):
     async def leave(self, group: str, worker: WorkerId) -> None:
         self._members[group].pop(worker, None)
 
-    async def take_epoch(self, group: str, partition: Partition) -> int:
-        self._epochs[group, partition] += 1
+    async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
+        self._epochs[group, partition] = max(self._epochs[group, partition], above) + 1
         return self._epochs[group, partition]
 
     async def begin_trial(self, key: str) -> int:

@@ -39,8 +39,10 @@ class MongoMembers(MongoBase):
         with self._errors():
             await self._collection("members").delete_one({"_id": member_id(group, worker)})
 
-    async def take_epoch(self, group: str, partition: Partition) -> int:
-        return int((await self._change("epochs", epoch_id(group, partition), _COUNT_UP))["count"])
+    async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
+        following = {"$add": [{"$max": ["$count", above]}, 1]}
+        taken = await self._change("epochs", epoch_id(group, partition), [{"$set": {"count": following}}])
+        return int(taken["count"])
 
     async def begin_trial(self, key: str) -> int:
         return int((await self._change("trials", key, _COUNT_UP))["count"])

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, and_, delete, insert, select, update
+from sqlalchemy import Select, and_, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from contracts.ids import Partition
@@ -46,18 +46,19 @@ class SqlMembers(SqlBase):
         async with self._writing() as connection:
             await connection.execute(gone)
 
-    async def take_epoch(self, group: str, partition: Partition) -> int:
+    async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
         try:
-            return await self._take_epoch(group, partition)
+            return await self._take_epoch(group, partition, above)
         except IntegrityError:  # Another process took the first epoch: now there is one.
-            return await self._take_epoch(group, partition)
+            return await self._take_epoch(group, partition, above)
 
-    async def _take_epoch(self, group: str, partition: Partition) -> int:
+    async def _take_epoch(self, group: str, partition: Partition, above: int) -> int:
+        following = case((epochs.c.epoch < above, above), else_=epochs.c.epoch) + 1
         same = and_(epochs.c.group == group, epochs.c.partition == partition)
         async with self._writing() as connection:
-            counted = await connection.execute(update(epochs).where(same).values(epoch=epochs.c.epoch + 1))
+            counted = await connection.execute(update(epochs).where(same).values(epoch=following))
             if not counted.rowcount:
-                await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": 1}])
+                await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": above + 1}])
             return int((await connection.execute(select(epochs.c.epoch).where(same))).scalar_one())
 
     async def begin_trial(self, key: str) -> int:

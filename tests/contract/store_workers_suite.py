@@ -129,6 +129,15 @@ class StoreWorkersSuite:
         assert await store.take_epoch("other", one) == 1
         assert await store.take_epoch(GROUP, one) == 4
 
+    async def test_an_epoch_may_have_to_be_above_one_seen_elsewhere(self, store: Store) -> None:
+        one, two = Partition(1), Partition(2)
+
+        assert await store.take_epoch(GROUP, one, above=1100) == 1101
+        assert await store.take_epoch(GROUP, one, above=7) == 1102
+        assert await store.take_epoch(GROUP, one) == 1103
+        assert await store.take_epoch(GROUP, two) == 1
+        assert await store.take_epoch(GROUP, two, above=1) == 2
+
     async def test_racing_workers_take_different_epochs(self, store: Store) -> None:
         epochs = await asyncio.gather(*(store.take_epoch(GROUP, Partition(0)) for _ in range(50)))
 

@@ -301,9 +301,9 @@ class StoresAgree(RuleBasedStateMachine):
 
         self.same(left)
 
-    @rule(name=conversations, partition=st.integers(0, 1))
-    def take_epoch(self, name: str, partition: int) -> None:
-        self.same(lambda store: store.take_epoch(self.ids[name], Partition(partition)))
+    @rule(name=conversations, partition=st.integers(0, 1), above=st.integers(0, 9))
+    def take_epoch(self, name: str, partition: int, above: int) -> None:
+        self.same(lambda store: store.take_epoch(self.ids[name], Partition(partition), above=above))
 
     @rule(name=conversations)
     def begin_trial(self, name: str) -> None:

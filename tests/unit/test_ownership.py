@@ -160,6 +160,29 @@ async def test_a_worker_that_lost_its_partition_writes_nothing_and_gets_in_line_
     assert epochs == [1, later, later + 1]
 
 
+async def test_epochs_of_another_partition_cost_one_fence_however_far_they_have_counted() -> None:
+    """After a change of the partitions' number a conversation comes from one that had 1,100 owners."""
+    store = MemoryStore()
+    epochs: list[int] = []
+    for topology in (Topology(partitions=1), Topology(prefix="another", partitions=1)):
+        async with MemoryBus(topology) as bus:
+            await bus.declare()
+            if not epochs:
+                await store.take_epoch(topology.prefix, Partition(0), above=1100)
+            worker = worker_on(bus, store)
+            await worker.start()
+            client = AgentBus(bus)
+            first = len(epochs)
+            receipts = [await client.publish(message(number)) for number in range(first, first + 3)]
+            await until_committed(store, receipts)
+            await worker.close()
+            epochs = [commit.epoch async for commit in iter_log(store, receipts[0].conversation_id)]
+            queue = bus._broker.queue(topology.partition_queue(Partition(0)))
+            assert not queue.ready
+    assert set(epochs) == {1102, 1103}
+    assert await store.take_epoch("another", Partition(0)) == 1104  # one was taken before the fence: 1, then 1103
+
+
 async def test_nothing_is_handed_over_to_a_member_that_was_not_heard_of_lately() -> None:
     """A killed worker stays a member until its time runs out: whoever took over must not wait for it."""
     clock = ManualClock()

@@ -134,9 +134,11 @@ class Committer:
         states = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
         ours: list[Turn] = []
         for turn in turns:
-            later = states[turn.lane.conversation].epoch > (turn.lease.epoch or 0)
-            if turn.lease.valid and later and not self._solo:
-                self._ownership.fence(turn.lane.partition)
+            epoch = states[turn.lane.conversation].epoch
+            if epoch > (turn.lease.epoch or 0) and not self._solo:
+                self._ownership.note_epoch(turn.lane.partition, epoch)
+                if turn.lease.valid:
+                    self._ownership.fence(turn.lane.partition)
             if turn.lease.valid:
                 ours.append(turn)
         known = await self._known(ours, states, suspect=suspect)

@@ -61,6 +61,7 @@ class Ownership:
         self._forget_work = forget
         self._status = WorkerStatus.RUNNING
         self._taking = asyncio.Lock()
+        self._seen: dict[Partition, int] = {}  # epochs in conversations that were later than our own
         self._reopenings: set[asyncio.Task[None]] = set()
         self.holdings = Holdings(
             bus, self.worker_id, prefetch=prefetch, on_delivery=on_delivery, drop=drop, forget=self._forget
@@ -110,9 +111,20 @@ class Ownership:
             return
         async with self._taking:  # of two rounds that need one, the second finds it taken
             missing = [lease for lease in leases if lease.epoch is None]
-            taken = await asyncio.gather(*(self._store.take_epoch(self._group, one.partition) for one in missing))
+            taken = await asyncio.gather(*(self._take_epoch(lease.partition) for lease in missing))
             for lease, epoch in zip(missing, taken, strict=True):
                 lease.epoch = epoch
+
+    def note_epoch(self, partition: Partition, epoch: int) -> None:
+        """Take for the partition an epoch above this one, next time.
+
+        Not every later epoch is a later owner's: each partition counts for itself, and after a change of their number
+        or of the prefix a conversation comes from one that had more owners.
+        """
+        self._seen[partition] = max(epoch, self._seen.get(partition, 0))
+
+    async def _take_epoch(self, partition: Partition) -> int:
+        return await self._store.take_epoch(self._group, partition, above=self._seen.get(partition, 0))
 
     def fence(self, partition: Partition) -> None:
         """Give up a partition that somebody else has taken: drop what came by it, and get in line again."""
