@@ -10,6 +10,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from contracts.errors import BusError, StoreError
 from contracts.telemetry import Action
+from workers.endings import still_wanted
 
 Result = TypeVar("Result")
 
@@ -29,7 +30,9 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
     that was taken is not given up because of an outage. `call` must be safe to repeat.
     """
     try:
-        return await call()  # Almost always that is all, and setting up the policy costs more than most calls.
+        return await still_wanted(
+            call()
+        )  # Almost always that is all, and setting up the policy costs more than most calls.
     except TRANSIENT as error:
         _log.warning(Action.RETRYING, call=what, attempt=1, error=str(error))
         await asyncio.sleep(random.uniform(0, FIRST_WAIT))
@@ -40,7 +43,7 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
         reraise=True,
     ):
         with attempt:
-            return await call()
+            return await still_wanted(call())
     raise AssertionError("unreachable: the policy never stops by itself")
 
 

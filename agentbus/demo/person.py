@@ -11,6 +11,7 @@ from uuid import uuid4
 from agentbus.bootstrap import Embedded, make_archive, make_clock
 from agentbus.client import AgentBus, Receipt
 from agentbus.demo.cast import Speaker
+from agentbus.demo.waiting import patience
 from agentbus.reacting import make_expiry_worker, make_sync, make_sync_worker
 from agentbus.settings import Settings
 from contracts.address import Platform
@@ -30,7 +31,6 @@ ON_THE_WAY: Final = Speaker(Platform.WHATSAPP, "+4915550190", "+4915550190", "Mi
 SILENCE: Final = 2.0
 """Seconds of silence after which her session on the telephone is archived; she is warned one second before."""
 
-_PATIENCE: Final = 20.0
 _PAUSE: Final = 0.02
 
 
@@ -56,8 +56,8 @@ class Stage:
         return session
 
     async def until(self, session: SessionId, holds: Callable[[SessionState], bool]) -> SessionState:
-        """Return the session's head once `holds` is true of it. Raises TimeoutError."""
-        async with asyncio.timeout(_PATIENCE):
+        """Return the session's head once `holds` is true of it. Raises DemoStuck."""
+        async with patience(f"session {session} changes as it should"):
             while True:
                 head = await self.system.store.head(session)
                 if head and holds(head):

@@ -9,6 +9,7 @@ from agentbus.bootstrap import Embedded, embedded
 from agentbus.client import AgentBus, Receipt
 from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
 from agentbus.demo.person import Stage, one_person
+from agentbus.demo.waiting import patience
 from agentbus.parked import replay_parked
 from agentbus.replay.check import Outcome, check
 from agentbus.settings import Settings
@@ -22,8 +23,6 @@ from storage.reading import iter_parked, iter_sessions
 from workers.bus.port import Message
 
 WINDOW: Final = 24
-PATIENCE: Final = 20.0
-"""Seconds after which the demonstration gives up waiting for something that should have happened."""
 
 
 @dataclass(slots=True)
@@ -64,8 +63,8 @@ class _Play:
         self.changed.set()
 
     async def until_announced(self, count: int) -> None:
-        """Wait until `count` messages were announced."""
-        async with asyncio.timeout(PATIENCE):
+        """Wait until `count` messages were announced. Raises DemoStuck."""
+        async with patience(f"{count} messages are announced"):
             while len(self.seen) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -148,7 +147,7 @@ async def _mistake(play: _Play, settings: Settings) -> None:
 
 
 async def _find_parked(play: _Play) -> ParkedInput:
-    async with asyncio.timeout(PATIENCE):
+    async with patience("the bad message is parked"):
         while True:
             async for parked in iter_parked(play.system.store):
                 return parked

@@ -219,6 +219,24 @@ async def test_instances_share_all_partitions_and_take_over() -> None:
     assert not await store.members("watch", ttl=60)
 
 
+async def test_a_loop_ends_though_a_clean_up_fails_in_place_of_its_cancellation() -> None:
+    begun = asyncio.Event()
+
+    async def turn() -> bool:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise StoreUnavailable("the lock can't be given back: the store is down")
+
+    loop = TimeLoop("test", turn, interval=0.001)
+    await loop.start()
+    await begun.wait()
+    async with asyncio.timeout(PATIENCE):
+        await loop.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_turn_that_fails_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.reactive.watch._LONGEST_PAUSE", 0.0)
     errors: list[Exception] = [StoreUnavailable("down"), RuntimeError("a bug"), StoreUnavailable("down")]

@@ -19,6 +19,7 @@ from contracts.ids import SessionId, digest_of
 from contracts.records import Record, RecordKind
 from storage.port import Store
 from storage.reading import iter_records
+from workers.endings import afterwards
 from workers.reactive.together import Together
 
 _TOTALS: Final = "expiry/totals"
@@ -140,7 +141,7 @@ class Figures:
             for day in _days(before - timedelta(days=_KEPT_DAYS), self._through):
                 await self._store.delete_records(RecordKind.FIGURE, _group(day))
         finally:
-            await self._store.release_lock(lock.name, lock.token)
+            await afterwards("let go of the figures", self._store.release_lock(lock.name, lock.token))
 
     def _last_day(self) -> date:
         """Return the last day to be added up."""

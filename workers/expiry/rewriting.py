@@ -18,6 +18,7 @@ from contracts.records import Lock
 from contracts.session import SessionState
 from storage.port import Store
 from workers.domain.evolve import heads_after, heads_along
+from workers.endings import afterwards
 
 PAGE: Final = 100
 """Commits that are read and replaced at once."""
@@ -75,7 +76,7 @@ async def rewriting(store: Store, conversation: ConversationId) -> AsyncIterator
     try:
         yield Rewriting(store, conversation, lock)
     finally:
-        await store.release_lock(name, lock.token)
+        await afterwards("let go of a log", store.release_lock(name, lock.token))
 
 
 async def pages_of(

@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Final
 from uuid import uuid4
@@ -17,6 +16,7 @@ from contracts.members import Member, WorkerId
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.domain.assignment import assign
+from workers.endings import ended, raise_if_cancelled
 from workers.retry import keep_trying
 from workers.session.membership import Membership
 
@@ -110,21 +110,20 @@ class TimeLoop:
 
     async def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name=self._name)
 
     async def close(self) -> None:
         """Stop, in the middle of a turn if need be. Idempotent."""
         task, self._task = self._task, None
         if task:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await ended({task})
 
     async def _run(self) -> None:
         while True:
             try:
                 more = await keep_trying(self._name, partial(self._turn))
             except Exception:
+                raise_if_cancelled()
                 _log.exception(Action.WATCH_FAILED, watch=self._name)
                 more = False
                 await asyncio.sleep(_LONGEST_PAUSE)

@@ -18,6 +18,7 @@ from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from contracts.telemetry import Action
 from storage.port import Store
+from workers.endings import ended, raise_if_cancelled
 from workers.expiry.figures import Figures
 from workers.expiry.rules import RuleBook
 from workers.expiry.watch.acting import Acting, Order
@@ -33,6 +34,8 @@ BATCH: Final = 500
 _MOVES: Final = 8
 """Sessions that are moved to the archive at a time."""
 _MOVES_WAITING: Final = 200
+GRACE: Final = 5.0
+"""Seconds that a move under way may take to come to its end when the watch is closed."""
 _ARCHIVING: Final = timedelta(seconds=60)
 """After this long somebody looks whether a move to the archive was finished."""
 
@@ -78,6 +81,7 @@ class DueWatch:
         self._clock = clock
         self._metrics = metrics
         self._moving: dict[SessionId, asyncio.Task[None]] = {}
+        self._under_way: set[SessionId] = set()
         self._room = asyncio.Semaphore(_MOVES)
 
     async def turn(self) -> bool:
@@ -98,17 +102,24 @@ class DueWatch:
         if turn.done:
             await self._store.drop_records(turn.done)
         for head, phase in turn.moves:
-            self._moving[head.session_id] = asyncio.create_task(self._move(head, phase))
+            self._moving[head.session_id] = asyncio.create_task(self._move(head, phase), name=f"move {head.session_id}")
         for head, rule_id, error in turn.failed:
             await self._say_failed(head, rule_id, error)
         return len(records) == BATCH
 
     async def close(self) -> None:
-        """Stop; a move to the archive that is under way is finished by whoever looks next. Idempotent."""
-        moving = list(self._moving.values())
-        for task in moving:
-            task.cancel()
-        await asyncio.gather(*moving, return_exceptions=True)
+        """Let moves that are under way come to an end for some seconds, and stop. Idempotent.
+
+        A move that is cut short, or was not begun, is made by whoever looks next.
+        """
+        moving = dict(self._moving)
+        under_way = [task for session, task in moving.items() if session in self._under_way]
+        try:
+            await ended(task for task in moving.values() if task not in under_way)
+            if under_way:
+                await asyncio.wait(under_way, timeout=GRACE)
+        finally:
+            await ended(under_way)
 
     def _sorted(self, records: list[Record], heads: Mapping[SessionId, SessionState], now: datetime) -> _Turn:
         turn = _Turn()
@@ -154,11 +165,14 @@ class DueWatch:
         """Move a session to the archive, or out of it, and look at what comes after."""
         try:
             async with self._room:
+                self._under_way.add(head.session_id)
                 await (self._acting.archive(head) if isinstance(phase, Archive) else self._acting.discard(head))
             await keep_trying("look at an archived session", partial(self._moved, head.session_id))
         except Exception as error:
+            raise_if_cancelled()
             await self._say_failed(head, head.expiry.rule_id if head.expiry else "none", error)
         finally:
+            self._under_way.discard(head.session_id)
             self._moving.pop(head.session_id, None)
 
     async def _moved(self, session: SessionId) -> None:

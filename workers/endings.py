@@ -1,0 +1,140 @@
+"""Endings: a cancellation passes, a close has a deadline, and what does not end is named.
+
+A cancellation is raised in a task once. Whatever is raised in its place on the way out (a driver's error for the call
+that it interrupted, a clean-up that fails) can be taken for an ordinary failure, and then the task goes on as if nobody
+had asked it to end. So whoever takes up an error of an await asks `raise_if_cancelled` first.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from contracts.telemetry import Action
+
+PROMPTLY: Final = 2.0
+"""Seconds within which a task has to end once it is cancelled, or a clean-up once it is begun."""
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+
+def raise_if_cancelled() -> None:
+    """Raise CancelledError if the current task is being cancelled, whatever was raised in its place."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+@contextmanager
+def passing_over(*errors: type[BaseException]) -> Iterator[None]:
+    """Go on after `errors`, as `contextlib.suppress` does; but not if the current task is being cancelled."""
+    try:
+        yield
+    except errors:
+        raise_if_cancelled()
+
+
+async def still_wanted(call: Awaitable[Result]) -> Result:
+    """Await `call`; raise CancelledError in place of its failure if the current task is being cancelled."""
+    try:
+        return await call
+    except Exception:
+        raise_if_cancelled()
+        raise
+
+
+async def side_by_side(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Run `calls` at the same time and return what they return, in their order.
+
+    If one fails, or the caller is cancelled, the others are cancelled and have ended before this raises: the first
+    failure, as it was raised.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def ended(tasks: Iterable[asyncio.Task[Any]], *, within: float = PROMPTLY) -> bool:
+    """Cancel `tasks`, wait until they have ended, for `within` seconds, and return whether they all have.
+
+    One that has not is named in the log, with where it stands, and left. What they failed with is in the log too.
+    A cancellation of the caller is passed on to the tasks, so that they hurry, and raised in the end.
+    """
+    loop = asyncio.get_running_loop()
+    all_of_them = set(tasks) - {asyncio.current_task()}
+    left = _cancelled(all_of_them)
+    deadline = loop.time() + within
+    interrupted = False
+    while left and (seconds := deadline - loop.time()) > 0:
+        try:
+            _, left = await asyncio.wait(left, timeout=seconds)
+        except asyncio.CancelledError:
+            interrupted = True
+            left = _cancelled(left)
+    _tell(all_of_them, left, within)
+    if interrupted:
+        raise asyncio.CancelledError
+    return not left
+
+
+async def afterwards(what: str, clean_up: Coroutine[Any, Any, object], *, within: float = PROMPTLY) -> None:
+    """Carry out a clean-up, also if the caller is being cancelled: for a `finally`.
+
+    It has `within` seconds. If it fails or takes longer the log says so, and no more: what the body raised or returned
+    stays what it was. A cancellation of the caller is raised once the clean-up is over.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(clean_up, name=what)
+    deadline = loop.time() + within
+    interrupted = False
+    while not task.done() and (seconds := deadline - loop.time()) > 0:
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        except asyncio.CancelledError:
+            interrupted = True
+    if not task.done():
+        _say_not_ended(task, within)
+    try:
+        await ended({task})
+    finally:
+        if interrupted:
+            raise asyncio.CancelledError
+
+
+def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Cancel those that run, and return them."""
+    left = {task for task in tasks if not task.done()}
+    for task in left:
+        task.cancel()
+    return left
+
+
+def _tell(tasks: set[asyncio.Task[Any]], left: set[asyncio.Task[Any]], seconds: float) -> None:
+    for task in tasks - left:
+        if not task.cancelled() and (error := task.exception()):
+            _log.warning(Action.ENDED_BADLY, task=task.get_name(), error=repr(error))
+    for task in left:
+        _say_not_ended(task, seconds)
+
+
+def _say_not_ended(task: asyncio.Task[Any], seconds: float) -> None:
+    _log.error(Action.NOT_ENDED, task=task.get_name(), seconds=seconds, stands_at=standing(task))
+
+
+def standing(task: asyncio.Task[Any]) -> str:
+    """Return where a task stands: from its own coroutine to what it awaits in the end."""
+    places: list[str] = []
+    waits: Any = task.get_coro()
+    while (frame := getattr(waits, "cr_frame", None) or getattr(waits, "ag_frame", None)) is not None:
+        code = frame.f_code
+        places.append(f"{Path(code.co_filename).name}:{frame.f_lineno} {code.co_name}")
+        waits = getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None)
+    return " > ".join(places)
