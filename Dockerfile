@@ -4,15 +4,16 @@ FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
-# What it runs on, each package checked against its hash: a layer of its own, because it seldom changes.
+# What it runs on, each package checked against its hash: a layer of its own, because it seldom changes. The lock is
+# complete, so nothing is resolved: a release that came after it changes nothing.
 COPY requirements/ requirements/
 RUN python -m venv --without-pip /opt/agentbus \
-    && pip --python /opt/agentbus install --require-hashes -r requirements/runtime.txt
+    && pip --python /opt/agentbus install --require-hashes --no-deps -r requirements/runtime.txt
 
 # The build backend, in the version and with the hashes that development uses.
 RUN awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
         requirements/dev.txt > build.txt \
-    && pip install --require-hashes -r build.txt
+    && pip install --require-hashes --no-deps -r build.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY contracts/ contracts/
@@ -21,6 +22,7 @@ COPY workers/ workers/
 COPY agentbus/ agentbus/
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && pip --python /opt/agentbus install --no-deps /dist/*.whl \
+    && pip --python /opt/agentbus check \
     && /opt/agentbus/bin/agentbus --version
 
 FROM python:3.13-slim

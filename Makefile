@@ -38,17 +38,28 @@ if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
 fi
 endef
 
+# `make ... PYTHON=name` with another Python than that of .venv: it is made anew.
+WHICH := -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null
+ifneq ($(filter command environment,$(firstword $(origin PYTHON))),)
+ifneq ($(shell $(firstword $(PYTHON)) $(WHICH)),$(shell $(BIN)/python $(WHICH)))
+ANEW := anew
+endif
+endif
+
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(READY) ## Make .venv with all that development needs
 	@:
 
-$(READY): requirements/dev.txt pyproject.toml
+.PHONY: anew
+anew:
+
+$(READY): requirements/dev.txt pyproject.toml $(ANEW)
 	@$(find_python); \
-	if ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	if [ -n "$(ANEW)" ] || ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	  echo "setup: making $(VENV) with $$("$$python" --version) ..."; \
 	  "$$python" -m venv --clear $(VENV); \
 	fi
@@ -72,6 +83,11 @@ up: services ## Run a private RabbitMQ and MongoDB for a try, and print where th
 demo: $(READY) ## Show AgentBus at work, in one process
 	@$(BIN)/agentbus demo
 
+# `RUNS=n` takes n runs instead of 200.
+.PHONY: demo-soak
+demo-soak: $(READY) ## Show it 200 times, every other time on busy cores: it ends each time
+	@$(BIN)/python -m tests.soak $(if $(RUNS),--runs $(RUNS))
+
 .PHONY: lint
 lint: $(READY) ## Check style and formatting
 	@echo "lint: ruff ..."
@@ -89,7 +105,7 @@ arch: $(READY) ## Check which package imports which
 	@$(BIN)/lint-imports --no-logo
 
 # Tests that start processes under load and look at the time: nothing else runs beside them, coverage neither.
-TIMED := tests/benchmarks tests/chaos tests/reactive tests/stress
+TIMED := tests/benchmarks tests/chaos tests/reactive tests/soak tests/stress
 
 .PHONY: test
 test: setup services lint types arch ## Run every check and every test, with coverage
