@@ -1,9 +1,10 @@
 """Workers as members of a group: who is there, and what each one owns."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from contracts.base import Announced, Timestamp
 from contracts.ids import Partition
@@ -19,6 +20,12 @@ class WorkerStatus(StrEnum):
     """It takes its share of the partitions."""
     DRAINING = "draining"
     """It finishes what it has begun and takes no more; its share goes to the others."""
+    UNKNOWN = "unknown"
+    """A later release's word. As far as this release can tell it takes no share."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "WorkerStatus | None":
+        return cls.UNKNOWN if isinstance(value, str) else None
 
 
 class Member(Announced):
@@ -33,3 +40,23 @@ class Member(Announced):
     owns: tuple[Partition, ...] = Field(default=(), description="The partitions that it consumes as their owner.")
     stands_by: tuple[Partition, ...] = Field(default=(), description="Those that it takes over when the owner goes.")
     stopped: tuple[Partition, ...] = Field(default=(), description="Those it stopped after too many failures.")
+
+
+def member_from(document: Mapping[str, Any]) -> Member:
+    """Read what a store keeps of a member, with its `worker_id` and `seen_at`.
+
+    One that this release can't read counts as there, and as taking no share: a row of a later release must not hide
+    the others.
+    """
+    try:
+        return Member.model_validate(document)
+    except ValidationError:
+        seen_at = document["seen_at"]
+        return Member(
+            worker_id=document["worker_id"],
+            host="unknown",
+            pid=0,
+            started_at=seen_at,
+            seen_at=seen_at,
+            status=WorkerStatus.UNKNOWN,
+        )

@@ -14,6 +14,7 @@ from tenacity import (
 )
 
 from contracts.errors import StoreUnavailable
+from contracts.outages import Outage
 from contracts.telemetry import Action
 
 _log = structlog.get_logger()
@@ -36,11 +37,13 @@ async def connect_patiently(attempt: Callable[[], Awaitable[None]], *, target: s
     Raises StoreUnavailable, naming `target` and ending in `hint`, if it never came; other errors at once.
     """
     deadline = time.monotonic() + timeout
+    outage = Outage(time.monotonic)
 
     def waiting(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         left = round(max(0.0, deadline - time.monotonic()), 1)
-        _log.warning(Action.STORE_WAITING, url=target, seconds_left=left, error=str(error))
+        if outage.failed(target):
+            _log.warning(Action.STORE_WAITING, url=target, seconds_left=left, error=str(error))
 
     try:
         async for step in AsyncRetrying(

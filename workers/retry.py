@@ -5,12 +5,11 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from contracts.errors import BusError, StoreError
-from contracts.telemetry import Action
 from workers.endings import still_wanted
+from workers.outages import Trouble
 
 Result = TypeVar("Result")
 
@@ -19,8 +18,6 @@ TRANSIENT: Final = (StoreError, BusError)
 
 FIRST_WAIT: Final = 0.05
 LONGEST_WAIT: Final = 5.0
-
-_log = structlog.get_logger(__name__)
 
 
 async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Result:
@@ -34,19 +31,22 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
             call()
         )  # Almost always that is all, and setting up the policy costs more than most calls.
     except TRANSIENT as error:
-        _log.warning(Action.RETRYING, call=what, attempt=1, error=str(error))
-        await asyncio.sleep(random.uniform(0, FIRST_WAIT))
+        trouble = Trouble(what)
+        trouble.failed(error)
+    try:
+        return await _try_again(call, trouble)
+    finally:
+        trouble.over()
+
+
+async def _try_again(call: Callable[[], Awaitable[Result]], trouble: Trouble) -> Result:
+    await asyncio.sleep(random.uniform(0, FIRST_WAIT))
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(TRANSIENT),
         wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
-        before_sleep=lambda state: _say(what, state),
+        before_sleep=trouble.retrying,
         reraise=True,
     ):
         with attempt:
             return await still_wanted(call())
     raise AssertionError("unreachable: the policy never stops by itself")
-
-
-def _say(what: str, state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    _log.warning(Action.RETRYING, call=what, attempt=state.attempt_number + 1, error=str(error))

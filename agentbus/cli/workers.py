@@ -12,6 +12,7 @@ from agentbus.cli.running import run, settings_of
 from agentbus.settings import Settings
 from contracts.ids import Partition
 from contracts.members import Member
+from workers.domain.assignment import ranges
 
 app = typer.Typer(help="The session workers: who is there, and who owns what.", no_args_is_help=True)
 
@@ -44,11 +45,4 @@ def _row(member: Member) -> dict[str, Any]:
 
 def _ranges(partitions: Sequence[Partition]) -> str:
     """Return partitions as people write them: `0-3, 7` and how many there are."""
-    runs: list[list[int]] = []
-    for partition in sorted(partitions):
-        if runs and runs[-1][-1] == partition - 1:
-            runs[-1].append(partition)
-        else:
-            runs.append([partition])
-    listed = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-    return f"{len(partitions)}: {listed}" if partitions else ""
+    return f"{len(partitions)}: {ranges(partitions)}" if partitions else ""

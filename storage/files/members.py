@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from contracts.base import Announced
+from contracts.errors import StoreRejected
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.files.base import FileBase
@@ -107,7 +108,7 @@ def _members(folder: Path) -> list[Member]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    found = (read(folder / name, Member) for name in names if name.endswith(JSON))
+    found = (_readable(folder / name) for name in names if name.endswith(JSON))
     return [member for member in found if member]
 
 
@@ -118,3 +119,11 @@ def _live(members: list[Member], now: datetime, ttl: float) -> list[Member]:
 
 def _age_ms(member: Member, now: datetime) -> int:
     return to_milliseconds(now) - to_milliseconds(member.seen_at or now)
+
+
+def _readable(path: Path) -> Member | None:
+    """Read a member, or nothing if this release can't: it must not hide the others."""
+    try:
+        return read(path, Member)
+    except StoreRejected:
+        return None

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from contracts.events import Commit
 from contracts.ids import ConversationId, Partition
-from contracts.members import Member, WorkerId
+from contracts.members import Member, WorkerId, member_from
 from contracts.parked import ParkedId, ParkedInput
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
@@ -117,7 +117,7 @@ def member_fields(member: Member) -> Document:
 
 def to_member(document: Document) -> Member:
     """Read the document of a member."""
-    return Member.model_validate(document | {"worker_id": document["_id"]["w"]}, extra="ignore")
+    return member_from(document | {"worker_id": document["_id"]["w"]})
 
 
 def epoch_id(group: str, partition: Partition) -> Document:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from contracts.events import Commit
-from contracts.members import Member
+from contracts.members import Member, member_from
 from contracts.parked import ParkedInput
 from contracts.records import Record
 from contracts.session import SessionState
@@ -127,7 +127,7 @@ def to_parked(row: RowMapping) -> ParkedInput:
 def to_member(row: RowMapping) -> Member:
     """Read a row of `members`."""
     columns = {"worker_id": row["worker_id"], "seen_at": from_milliseconds(row["seen_at"])}
-    return Member.model_validate(json.loads(row["body"]) | columns, extra="ignore")
+    return member_from(json.loads(row["body"]) | columns)
 
 
 def to_record(body: str) -> Record:

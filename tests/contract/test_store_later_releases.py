@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from contracts.events import AnyEvent
+from contracts.members import WorkerId, WorkerStatus
 from contracts.messages import Attachment, TextContent
 from contracts.records import RecordKind
 from storage.factory import open_store
@@ -25,6 +26,8 @@ FREE: Final = {"_id", "data", "metadata", "values", "shares", "stamps", "bases",
 """Fields that are an identity, or whose keys users choose: nothing may be added to them."""
 
 JSON_COLUMNS: Final = {"commits": "body", "heads": "body", "parked": "details", "members": "body", "records": "body"}
+Change = Callable[[Any], Any]
+
 COLLECTIONS: Final = ("log", "heads", "parked", "members", "records")
 
 
@@ -38,27 +41,27 @@ def from_later_release(value: Any) -> Any:
     return kept | {"later": {"kind": "unknown", "values": [1]}}
 
 
-def rewrite_sqlite(place: Path) -> None:
+def rewrite_sqlite(place: Path, change: Change = from_later_release) -> None:
     with closing(sqlite3.connect(place)) as connection, connection:
         for table, column in JSON_COLUMNS.items():
             for row_id, text in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():  # noqa: S608 - constants
-                document = json.dumps(from_later_release(json.loads(text)))
+                document = json.dumps(change(json.loads(text)))
                 connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (document, row_id))  # noqa: S608 - the same
 
 
-def rewrite_files(folder: Path) -> None:
+def rewrite_files(folder: Path, change: Change = from_later_release) -> None:
     for path in folder.rglob("*.json"):
         if not path.is_symlink():
-            path.write_text(json.dumps(from_later_release(json.loads(path.read_text("utf-8")))))
+            path.write_text(json.dumps(change(json.loads(path.read_text("utf-8")))))
 
 
-def rewrite_mongo(url: str) -> None:
+def rewrite_mongo(url: str, change: Change = from_later_release) -> None:
     client: MongoClient[dict[str, Any]] = MongoClient(url, tz_aware=True)
     with client:
         database = client.get_default_database()
         for name in COLLECTIONS:
             for document in database[name].find().to_list():
-                database[name].replace_one({"_id": document["_id"]}, from_later_release(document))
+                database[name].replace_one({"_id": document["_id"]}, change(document))
 
 
 async def check(store: Store, rewrite: Callable[[], None]) -> None:
@@ -107,3 +110,48 @@ async def test_file_store_reads_what_a_later_release_wrote(tmp_path: Path) -> No
 async def test_mongo_reads_what_a_later_release_wrote(driver: MongoDriver, mongo_url: str) -> None:
     async with open_store(mongo_url, mongo_driver=driver) as store:
         await check(store, lambda: rewrite_mongo(mongo_url))
+
+
+def with_a_later_status(member: Any) -> Any:
+    return member | {"status": "resting"} if "pid" in member else member
+
+
+def unreadable(member: Any) -> Any:
+    return member | {"owns": "0-63"} if "pid" in member else member
+
+
+odd_members = pytest.mark.parametrize("change", [with_a_later_status, unreadable])
+
+
+async def check_members(store: Store, rewrite: Callable[[], None]) -> None:
+    """Let `rewrite` change what the store keeps of a member: another's heartbeat must not suffer."""
+    await store.heartbeat("group", a_member("later"), ttl=HOUR)
+
+    rewrite()
+
+    live = await store.heartbeat("group", a_member("w1"), ttl=HOUR)
+    assert live == await store.members("group", ttl=HOUR)
+    statuses = {member.worker_id: member.status for member in live}
+    assert statuses.pop(WorkerId("w1")) is WorkerStatus.RUNNING
+    assert set(statuses.values()) <= {WorkerStatus.UNKNOWN}
+
+
+@odd_members
+async def test_sqlite_heartbeats_go_on_beside_a_later_release(tmp_path: Path, change: Change) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        await check_members(store, lambda: rewrite_sqlite(tmp_path / "store.db", change))
+
+
+@odd_members
+async def test_file_store_heartbeats_go_on_beside_a_later_release(tmp_path: Path, change: Change) -> None:
+    async with open_store(f"file://{tmp_path}/store") as store:
+        await check_members(store, lambda: rewrite_files(tmp_path / "store", change))
+
+
+@odd_members
+@pytest.mark.parametrize("driver", get_args(MongoDriver))
+async def test_mongo_heartbeats_go_on_beside_a_later_release(
+    driver: MongoDriver, mongo_url: str, change: Change
+) -> None:
+    async with open_store(mongo_url, mongo_driver=driver) as store:
+        await check_members(store, lambda: rewrite_mongo(mongo_url, change))

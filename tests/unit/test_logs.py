@@ -47,7 +47,7 @@ def test_a_line_has_its_action_context_level_and_time(capsys: Captured) -> None:
 def test_a_logger_made_before_is_configured_too(capsys: Captured) -> None:
     logger = structlog.get_logger("early")
     configure(log_level="debug")
-    logger.debug(Action.RETRYING)
+    logger.debug(Action.STORE_WAITING)
     assert len(lines(capsys)) == 1
 
 
@@ -56,7 +56,7 @@ def test_what_is_below_the_level_is_left_out(level: str, count: int, capsys: Cap
     configure(log_level=level)
     logger = structlog.get_logger()
     for write in (logger.debug, logger.info, logger.warning, logger.error):
-        write(Action.RETRYING)
+        write(Action.STORE_WAITING)
     assert len(lines(capsys)) == count
 
 

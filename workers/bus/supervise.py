@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from contracts.errors import BusError
-from contracts.telemetry import Action
+from contracts.errors import BrokerUnavailable, BusError
 from workers.bus.port import Consumer
+from workers.outages import Trouble
 
 OnLost = Callable[[], None]
 """Called synchronously before the queue is consumed again: drop what is held of it."""
@@ -17,8 +16,6 @@ OnLost = Callable[[], None]
 Consume = Callable[[], Awaitable[Consumer]]
 
 _MOST_SECONDS: Final = 5.0
-
-_log = structlog.get_logger(__name__)
 
 
 class KeptConsumer:
@@ -35,6 +32,7 @@ class KeptConsumer:
         self._first_wait = first_wait
         self._consumer: Consumer | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._reopening = False
 
     async def start(self) -> None:
         """Consume. Raises what the first attempt raises; later ones are repeated until `close`."""
@@ -44,6 +42,7 @@ class KeptConsumer:
     async def reopen(self) -> None:
         """Let go of the consumer as if it were lost: what it holds goes back, and the queue is consumed again."""
         if self._consumer is not None:
+            self._reopening = True
             await self._consumer.close()
             self._consumer.lost.set()
 
@@ -58,21 +57,23 @@ class KeptConsumer:
     async def _keep(self, consumer: Consumer) -> None:
         while True:
             await consumer.lost.wait()
-            _log.warning(Action.CONSUMER_LOST, queue=self._queue)
+            trouble = Trouble(f"consume {self._queue}")
+            if not self._reopening:
+                trouble.failed(BrokerUnavailable("the consumer was lost"))
+            self._reopening = False
             self._on_lost()
-            self._consumer = consumer = await self._consume_again()
+            try:
+                self._consumer = consumer = await self._consume_again(trouble)
+            finally:
+                trouble.over()
 
-    async def _consume_again(self) -> Consumer:
+    async def _consume_again(self, trouble: Trouble) -> Consumer:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(BusError),
             wait=wait_random_exponential(multiplier=self._first_wait, max=_MOST_SECONDS),
-            before_sleep=self._say_waiting,
+            before_sleep=trouble.retrying,
             reraise=True,
         ):
             with attempt:
                 return await self._consume()
         raise AssertionError("unreachable: the policy never stops by itself")
-
-    def _say_waiting(self, state: RetryCallState) -> None:
-        reason = state.outcome.exception() if state.outcome else None
-        _log.warning(Action.CONSUMER_LOST, queue=self._queue, attempt=state.attempt_number, reason=str(reason))

@@ -24,6 +24,17 @@ class Assignment:
     standby: WorkerId | None
 
 
+def ranges(partitions: Collection[Partition]) -> str:
+    """Return partitions as people write them: `0-3, 7`; "" for none."""
+    runs: list[list[int]] = []
+    for partition in sorted(partitions):
+        if runs and runs[-1][-1] == partition - 1:
+            runs[-1].append(partition)
+        else:
+            runs.append([partition])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
 def assign(partitions: int, workers: Collection[WorkerId]) -> dict[Partition, Assignment]:
     """Return the owner and the standby of every partition; nothing without workers.
 

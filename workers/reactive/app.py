@@ -18,6 +18,7 @@ from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.rabbit.connections import DRIVER_ERRORS
 from workers.bus.rabbit.failures import masked
+from workers.outages import Trouble
 from workers.reactive.handling import Handler, react
 from workers.retry import keep_trying
 
@@ -132,12 +133,18 @@ class ReactiveApp:
 
     async def _keep_queue(self) -> None:
         """Declare the queue again from time to time: consuming goes on by itself once it is there again."""
-        while True:
-            await asyncio.sleep(_DECLARE_EVERY)
-            try:
-                await self._bus.declare_subscription(self._name, self._patterns)
-            except BusError as error:
-                _log.warning(Action.RETRYING, call="declare a subscription", error=str(error))
+        trouble = Trouble("declare a subscription")
+        try:
+            while True:
+                await asyncio.sleep(_DECLARE_EVERY)
+                try:
+                    await self._bus.declare_subscription(self._name, self._patterns)
+                except BusError as error:
+                    trouble.failed(error)
+                else:
+                    trouble.over()
+        finally:
+            trouble.over()
 
 
 class _Taken(Delivery):

@@ -17,6 +17,7 @@ from contracts.telemetry import Action
 from storage.port import Store
 from workers.domain.assignment import assign
 from workers.endings import ended, raise_if_cancelled
+from workers.outages import PartitionLog
 from workers.retry import keep_trying
 from workers.session.membership import Membership
 
@@ -41,6 +42,7 @@ class Share:
         self._started_at = clock.now()
         self._watched: frozenset[Partition] = frozenset()
         self._alone = False
+        self._log_partitions = PartitionLog(self._worker_id)
         self._membership = Membership(
             store,
             group,
@@ -90,6 +92,7 @@ class Share:
         self._alone = workers == {self._worker_id}
         assigned = assign(self._partitions, workers)
         self._watched = frozenset(one for one, workers in assigned.items() if workers.owner == self._worker_id)
+        self._log_partitions.now(self._watched)
 
     async def _on_silence(self) -> None:
         """Go on: without the store nothing is done anyway, and doing it twice is harmless."""

@@ -286,4 +286,4 @@ class Committer:
             await self._bus.reply(waiting.delivery, reply.model_dump_json(exclude_none=True).encode())
         except BusError as failed:
             # A caller that gets no reply asks again with the same id.
-            _log.warning(Action.RETRYING, call="reply", error=str(failed))
+            _log.debug(Action.REPLY_FAILED, error=str(failed))

@@ -8,13 +8,14 @@ from typing import Final
 
 import structlog
 
-from contracts.errors import BusError
+from contracts.errors import BusError, StoreError
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.supervise import KeptConsumer
 from workers.domain.assignment import Assignment
+from workers.outages import Trouble
 from workers.session.lease import Lease
 
 OWNER_PRIORITY: Final = 10
@@ -100,6 +101,7 @@ class Holdings:
         self._forget = forget
         self._held: dict[Partition, Holding] = {}
         self._changes: dict[Partition, asyncio.Task[None]] = {}
+        self._trouble = Trouble("take up or hand back partitions")
 
     def __iter__(self) -> Iterator[Holding]:
         return iter(list(self._held.values()))
@@ -114,6 +116,8 @@ class Holdings:
         for partition, one in assigned.items():
             if partition not in self._changes:
                 self._change(partition, one, owner_is_ready=(one.owner, partition) in ready)
+        if not self._changes:
+            self._trouble.over()
         opening = [task for partition, task in self._changes.items() if not self._is_held(partition)]
         if opening:
             await asyncio.wait(opening, timeout=OPENING_SECONDS)
@@ -129,6 +133,7 @@ class Holdings:
         """Hand every partition back, all at the same time."""
         while self._changes:
             await asyncio.wait(self._changes.values())
+        self._trouble.over()
         await asyncio.gather(*(self._hand_back(holding) for holding in self))
 
     async def reopen(self, partition: Partition) -> None:
@@ -160,8 +165,15 @@ class Holdings:
 
     def _ended(self, partition: Partition, task: "asyncio.Task[None]") -> None:
         del self._changes[partition]
-        if not task.cancelled() and (error := task.exception()):
-            _log.warning(Action.PARTITION_CHANGE_FAILED, partition=partition, error=str(error))
+        if task.cancelled():
+            return
+        match task.exception():
+            case None:
+                self._trouble.over()
+            case StoreError() | BusError() as error:
+                self._trouble.failed(error)
+            case error:
+                _log.error(Action.PARTITION_CHANGE_FAILED, partition=partition, error=repr(error))
 
     async def _take_up(self, partition: Partition, *, owner: bool) -> None:
         holding = Holding(partition, self._bus.topology.partition_queue(partition), owner=owner)

@@ -7,27 +7,24 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-import structlog
-
 from contracts.errors import StoreError
 from contracts.members import Member
-from contracts.telemetry import Action
 from storage.port import Store
+from workers.outages import Trouble
 from workers.retry import keep_trying
 
 SILENCE: Final = 3
 """How many times the ttl a worker may be unable to beat before it lets go of its partitions."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Membership:
     """Beats every `interval` seconds; whoever was silent for `ttl` seconds, by the store's clock, is taken for dead.
 
     After each beat `on_members` is called with those who live. A beat that fails is passed over at first: what is owned
-    stays owned, as nothing can be committed meanwhile. After `SILENCE` x `ttl` seconds without a beat `on_silence` is
-    called: perhaps it is this worker alone that lost the store. When the store is back, one beat is waited for before
-    anything is changed, so that the others can be heard again.
+    stays owned, as nothing can be committed meanwhile; the beating goes on, whatever it was that failed. After
+    `SILENCE` x `ttl` seconds without a beat `on_silence` is called: perhaps it is this worker alone that lost the
+    store. When the store is back, one beat is waited for before anything is changed, so that the others can be heard
+    again.
     """
 
     def __init__(
@@ -49,6 +46,7 @@ class Membership:
         self._interval = interval
         self._ttl = ttl
         self._silent_since: float | None = None
+        self._trouble = Trouble("heartbeat")
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -68,6 +66,7 @@ class Membership:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        self._trouble.over()
 
     async def leave(self) -> None:
         """Tell the others at once instead of letting them wait."""
@@ -81,14 +80,18 @@ class Membership:
         while True:
             await asyncio.sleep(self._interval)
             try:
-                members = await self._beat()
-            except StoreError as error:
-                _log.warning(Action.HEARTBEAT_MISSED, error=str(error))
+                await self._beat_in_turn()
+            except Exception as error:
+                self._trouble.failed(error)
                 await self._missed()
-                continue
-            was_silent, self._silent_since = self._silent_since is not None, None
-            if not was_silent:
-                await self._on_members(members)
+            else:
+                self._trouble.over()
+
+    async def _beat_in_turn(self) -> None:
+        members = await self._beat()
+        was_silent, self._silent_since = self._silent_since is not None, None
+        if not was_silent:
+            await self._on_members(members)
 
     async def _missed(self) -> None:
         now = monotonic()

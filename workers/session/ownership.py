@@ -17,6 +17,7 @@ from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.domain.assignment import assign
+from workers.outages import PartitionLog
 from workers.session.holdings import Holding, Holdings
 from workers.session.lease import Lease
 from workers.session.membership import Membership
@@ -63,6 +64,7 @@ class Ownership:
         self._taking = asyncio.Lock()
         self._seen: dict[Partition, int] = {}  # epochs in conversations that were later than our own
         self._reopenings: set[asyncio.Task[None]] = set()
+        self._log_partitions = PartitionLog(self.worker_id)
         self.holdings = Holdings(
             bus, self.worker_id, prefetch=prefetch, on_delivery=on_delivery, drop=drop, forget=self._forget
         )
@@ -88,6 +90,7 @@ class Ownership:
         await self._membership.stop()
         await self._membership.announce()
         await self.holdings.hand_back_all()
+        self._log_partitions.now(())
         await self._membership.leave()
         await self.watch.close()
 
@@ -156,6 +159,7 @@ class Ownership:
         running = [member.worker_id for member in members if member.status is WorkerStatus.RUNNING]
         if self.worker_id in running:
             await self.holdings.apply(assign(self._bus.topology.partitions, running), self._fresh(members))
+            self._log_partitions.now(self.describe().owns)
 
     def _fresh(self, members: list[Member]) -> list[Member]:
         """Return the members that have just been heard: nothing is handed over to one that may be dead already."""

@@ -7,6 +7,7 @@ messages are written at once: a confirmed publish then takes 20 us of processor 
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 from typing import Final, cast
 
 import structlog
@@ -19,8 +20,10 @@ from pamqp.exceptions import PAMQPException
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_exponential_jitter
 
 from contracts.errors import BrokerRejected, BrokerUnavailable
+from contracts.outages import Outage
 from contracts.telemetry import Action
 from workers.bus.rabbit.failures import channel_failure, connect_failure, masked
+from workers.outages import Trouble
 
 ATTEMPT_SECONDS: Final = 10.0
 """How long one attempt to connect may take."""
@@ -49,6 +52,9 @@ class Link:
         self._connection: Connection | None = None
         self._opening: asyncio.Task[AbstractConnection] | None = None
         self._closed = False
+        self._was_open = False
+        self._starting = Outage(monotonic)
+        self._trouble = Trouble(f"connect to {name}")
 
     @property
     def is_open(self) -> bool:
@@ -83,6 +89,7 @@ class Link:
     async def close(self) -> None:
         """Close the connection for good. Idempotent."""
         self._closed = True
+        self._trouble.over()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait({self._opening})
@@ -134,9 +141,16 @@ class Link:
         self._connection = connection
         if (current := self._current()) is None:
             raise BrokerUnavailable(f"the broker at {masked(self._url)} closed the connection at once")
+        self._was_open = True
+        self._trouble.over()
         return current
 
     def _say_waiting(self, state: RetryCallState, deadline: float) -> None:
+        if self._was_open:
+            self._trouble.retrying(state)
+            return
+        if self._starting.failed(self) is None:
+            return
         left = max(0.0, deadline - asyncio.get_running_loop().time())
         reason = state.outcome.exception() if state.outcome else None
         _log.warning(Action.BROKER_WAITING, url=masked(self._url), seconds_left=round(left, 1), reason=str(reason))

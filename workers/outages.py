@@ -1,0 +1,84 @@
+"""What the log says of outages and of partitions: few lines, whatever fails and however often."""
+
+from collections.abc import Collection, Hashable
+from time import monotonic
+from typing import Final
+
+import structlog
+from tenacity import RetryCallState
+
+from contracts.errors import BusError, StoreError
+from contracts.ids import Partition
+from contracts.members import WorkerId
+from contracts.outages import Cause, Notice, Outage, Stage
+from contracts.telemetry import Action
+from workers.domain.assignment import ranges
+
+_OUTAGES: Final = {cause: Outage(monotonic) for cause in Cause}
+
+_log = structlog.get_logger(__name__)
+
+
+class Trouble:
+    """One caller's trouble with store or broker, from its first failure until `over`: say `over` on every way out."""
+
+    def __init__(self, call: str, caller: Hashable | None = None) -> None:
+        self._call = call
+        self._caller = caller or object()
+        self._causes: set[Cause] = set()
+
+    def failed(self, error: Exception) -> None:
+        """Count a failed call; it is logged unless something was said of its cause a moment ago."""
+        cause = _cause(error)
+        self._causes.add(cause)
+        _say(cause, _OUTAGES[cause].failed(self._caller), call=self._call, error=str(error) or repr(error))
+
+    def retrying(self, state: RetryCallState) -> None:
+        """Count the failure that is about to be slept over: tenacity's `before_sleep`."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Exception):
+            self.failed(error)
+
+    def over(self) -> None:
+        """Say that the call succeeded, or is given up. Idempotent."""
+        while self._causes:
+            cause = self._causes.pop()
+            _say(cause, _OUTAGES[cause].ended(self._caller))
+
+
+class PartitionLog:
+    """Says which partitions a worker got and lost, a line a change."""
+
+    def __init__(self, worker: WorkerId) -> None:
+        self._worker = worker
+        self._had: frozenset[Partition] = frozenset()
+
+    def now(self, owned: Collection[Partition]) -> None:
+        """Compare what is owned now with what was owned when this was last said."""
+        had, self._had = self._had, frozenset(owned)
+        if had != self._had:
+            got, lost = ranges(self._had - had), ranges(had - self._had)
+            _log.info(Action.PARTITIONS_CHANGED, worker=self._worker, got=got, lost=lost, owns=len(self._had))
+
+
+def _cause(error: Exception) -> Cause:
+    match error:
+        case BusError():
+            return Cause.BROKER
+        case StoreError():
+            return Cause.STORE
+        case _:
+            return Cause.FAULT
+
+
+def _say(cause: Cause, notice: Notice | None, **context: str) -> None:
+    match notice:
+        case None:
+            return
+        case Notice(stage=Stage.BEGAN):
+            _log.warning(Action.OUTAGE_BEGAN, cause=cause, **context)
+        case Notice(stage=Stage.LASTS):
+            seconds, failures = notice.seconds, notice.failures
+            _log.warning(Action.OUTAGE_LASTS, cause=cause, seconds=seconds, failures=failures, **context)
+        case Notice(stage=Stage.OVER):
+            _log.warning(Action.OUTAGE_OVER, cause=cause, seconds=notice.seconds, failures=notice.failures)
