@@ -10,6 +10,7 @@ from typing import Final
 from contracts.errors import StoreError
 from contracts.members import Member
 from storage.port import Store
+from workers.endings import raise_if_cancelled
 from workers.outages import Trouble
 from workers.retry import keep_trying
 
@@ -82,6 +83,7 @@ class Membership:
             try:
                 await self._beat_in_turn()
             except Exception as error:
+                raise_if_cancelled()
                 self._trouble.failed(error)
                 await self._missed()
             else:
