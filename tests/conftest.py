@@ -1,12 +1,18 @@
 """Fixtures for all tests: the services. A service that is missing is an error, never a skip."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
+
+# Where this is set, as in many containers, each of the hundreds of programs that tests start would compile all that it
+# imports anew: 4 s of a processor's time in place of 1.5.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # In CI the examples of property tests are the same at each run: what fails there, fails again when it is looked at.
 # Everywhere else they are new ones each time.
