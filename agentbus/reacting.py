@@ -17,7 +17,6 @@ from workers.expiry.rules import ExpiryRules
 from workers.expiry.sweep import Sweep
 from workers.expiry.watch.acting import Acting
 from workers.expiry.worker import Events, ExpiryConfig, ExpiryWorker, Listen
-from workers.reactive.app import ReactiveApp
 from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
@@ -34,6 +33,9 @@ def listener(settings: Settings, bus: Bus) -> Listen:
         if isinstance(bus, MemoryBus):
             return EmbeddedEvents(bus, name, patterns, handler)
         heartbeat = settings.bus.heartbeat
+        # FastStream takes a quarter of a second to import; most commands do without.
+        from workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
+
         return ReactiveApp(settings.bus.amqp_url, bus, name, patterns, handler, heartbeat=heartbeat)
 
     return listen

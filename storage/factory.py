@@ -1,27 +1,32 @@
 """Which store a URL means."""
 
 from collections.abc import Callable
-from typing import Final
+from importlib import import_module
+from typing import Final, cast
 
 from contracts.errors import ConfigurationError
 from storage.connecting import mask_url
 from storage.files import FileStore
 from storage.memory import MemoryStore
-from storage.mongo import MongoStore
 from storage.options import MongoDriver, StoreOptions
 from storage.port import Store
-from storage.sql import SqlStore
 
 StoreFactory = Callable[[str, StoreOptions], Store]
 
 _LATER: Final = ("mysql", "postgresql", "redis")
 
+
+def _in(module: str, name: str) -> StoreFactory:
+    """Make a factory that imports its driver when it is used: that takes half a second, and nobody needs them all."""
+    return lambda url, options: cast("Store", getattr(import_module(module), name)(url, options))
+
+
 _factories: Final[dict[str, StoreFactory]] = {
     "file": FileStore,
     "memory": lambda _url, _options: MemoryStore(),
-    "mongodb": MongoStore,
-    "mongodb+srv": MongoStore,
-    "sqlite": SqlStore,
+    "mongodb": _in("storage.mongo", "MongoStore"),
+    "mongodb+srv": _in("storage.mongo", "MongoStore"),
+    "sqlite": _in("storage.sql", "SqlStore"),
 }
 
 
