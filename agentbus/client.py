@@ -33,6 +33,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from agentbus.bootstrap import make_bus
+from agentbus.logs import configure_library_logs
 from agentbus.settings import load_settings
 from agentbus.subscription import Subscription
 from contracts.address import Scope
@@ -172,8 +173,10 @@ class AgentBus:
 async def connect(amqp_url: str | None = None, **settings: object) -> AsyncIterator[AgentBus]:
     """Connect to the broker and yield a client; what is not given comes from the environment.
 
+    Log lines go to the standard library's `logging`, unless the program has set up structlog or our logs itself.
     Raises BrokerUnavailable, BrokerRejected, ConfigurationError.
     """
+    configure_library_logs()
     chosen = load_settings(amqp_url=amqp_url, **settings)
     async with make_bus(chosen) as bus:
         client = AgentBus(bus, scope=chosen.session.scope)

@@ -1,4 +1,4 @@
-"""Structured logs: every line has an action (`event`) and its context."""
+"""Structured logs: every line has an action (`event`) and its context; a failure is one line, without what was said."""
 
 import logging
 import sys
@@ -9,6 +9,7 @@ import structlog
 
 from agentbus.settings import LogFormat, LogSettings
 from contracts.secrets import without_secrets
+from workers.faults import told
 
 
 def configure_logs(settings: LogSettings) -> None:
@@ -25,7 +26,7 @@ def configure_logs(settings: LogSettings) -> None:
             _without_secrets,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _in_a_line,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -39,6 +40,13 @@ def configure_logs(settings: LogSettings) -> None:
 
 def _without_secrets(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
     return without_secrets(line)
+
+
+def _in_a_line(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Tell an exception by its kind and place: a traceback shows what was said, and rich ones every local."""
+    given = line.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    return {**told(error), **line} if isinstance(error, BaseException) else line
 
 
 def configure_library_logs() -> None:
@@ -55,7 +63,7 @@ def configure_library_logs() -> None:
             structlog.contextvars.merge_contextvars,
             _without_secrets,
             structlog.stdlib.add_log_level,
-            structlog.processors.format_exc_info,
+            _in_a_line,
             structlog.processors.KeyValueRenderer(key_order=["event"]),
         ],
         wrapper_class=structlog.stdlib.BoundLogger,

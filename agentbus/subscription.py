@@ -7,7 +7,7 @@ from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
 from workers.reactive.handling import EventHandler, hand_over
 from workers.session.parking import park
-from workers.session.plan import Failure
+from workers.session.plan import Failure, unforeseen
 
 
 class Subscription:
@@ -25,7 +25,7 @@ class Subscription:
         self._bus = bus
         self._handler = handler
         self._durable = durable
-        self._pump = Pump(self._handle_batch)
+        self._pump = Pump(self._handle_batch, self._fail)
         self._consumer = KeptConsumer(
             durable or ", ".join(patterns),
             partial(bus.subscribe, patterns, self._pump.push, durable=durable, ordered=ordered),
@@ -49,6 +49,9 @@ class Subscription:
     async def _handle_batch(self, batch: list[Delivery]) -> None:
         for delivery in batch:
             await hand_over(delivery, self._handler, self._give_up)
+
+    async def _fail(self, delivery: Delivery, error: Exception) -> None:
+        await self._give_up(delivery, unforeseen(error))
 
     async def _give_up(self, delivery: Delivery, failure: Failure) -> None:
         """Park what a durable subscription can't handle; a live one's queue is gone when a replay would come."""

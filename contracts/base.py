@@ -23,15 +23,18 @@ _INT64_MIN: Final = -(2**63)
 
 
 class Contract(BaseModel):
-    """Something that travels or is kept: frozen, and strict about names it does not know."""
+    """Something that travels or is kept: frozen, and strict about names it does not know.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    What is wrong with one is told without what it holds: that may be a person's text or a secret.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Announced(BaseModel):
     """A contract that others read from us: frozen; readers pass over fields added by a later release."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 def to_utc_milliseconds(moment: datetime) -> datetime:

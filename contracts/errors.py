@@ -38,6 +38,7 @@ AgentBusError
 │   ├── ArchiveUnavailable  it can't be reached, or refuses us
 │   ├── ArchiveDamaged      what is there is not what was put there
 │   └── ArchiveNotFound     there is no such session in it
+├── Reject                  a subscriber's handler refuses an event: it is parked, trying again does not help
 ├── LockTimeout             somebody else held the lock until the deadline
 ├── FeatureNotEnabled       this part is not switched on, or not there yet
 ├── NotInitialized          initialize_sessions() was not called
@@ -46,6 +47,8 @@ AgentBusError
 
 from typing import Any, ClassVar
 
+from contracts.text import encodable
+
 
 class AgentBusError(Exception):
     """Something went wrong in AgentBus."""
@@ -53,7 +56,8 @@ class AgentBusError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
-        super().__init__(message or type(self).__doc__ or type(self).__name__)
+        # Our errors travel as JSON and are kept: a name in one that is not Unicode (a file's) must not stop that.
+        super().__init__(encodable(message or type(self).__doc__ or type(self).__name__))
         self.details = details
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -207,6 +211,10 @@ class ArchiveDamaged(ArchiveError):
 
 class ArchiveNotFound(ArchiveError):
     """There is no such session in the archive."""
+
+
+class Reject(AgentBusError):
+    """The handler refuses the event."""
 
 
 class LockTimeout(AgentBusError):

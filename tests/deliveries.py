@@ -25,6 +25,10 @@ class Handed(Delivery):
         self.acked = 0
         self.requeued = 0
 
+    @property
+    def settled(self) -> bool:
+        return bool(self.acked or self.requeued)
+
     async def ack(self) -> None:
         self.acked += 1
 

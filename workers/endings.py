@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from contracts.telemetry import Action
+from workers.faults import told
 
 PROMPTLY: Final = 2.0
 """Seconds within which a task has to end once it is cancelled, or a clean-up once it is begun."""
@@ -120,7 +121,7 @@ def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
 def _tell(tasks: set[asyncio.Task[Any]], left: set[asyncio.Task[Any]], seconds: float) -> None:
     for task in tasks - left:
         if not task.cancelled() and (error := task.exception()):
-            _log.warning(Action.ENDED_BADLY, task=task.get_name(), error=repr(error))
+            _log.warning(Action.ENDED_BADLY, task=task.get_name(), **told(error))
     for task in left:
         _say_not_ended(task, seconds)
 

@@ -13,6 +13,7 @@ from contracts.members import WorkerId
 from contracts.outages import Cause, Notice, Outage, Stage
 from contracts.telemetry import Action
 from workers.domain.assignment import ranges
+from workers.faults import told
 
 _OUTAGES: Final = {cause: Outage(monotonic) for cause in Cause}
 
@@ -31,7 +32,8 @@ class Trouble:
         """Count a failed call; it is logged unless something was said of its cause a moment ago."""
         cause = _cause(error)
         self._causes.add(cause)
-        _say(cause, _OUTAGES[cause].failed(self._caller), call=self._call, error=str(error) or repr(error))
+        words = told(error) if cause is Cause.FAULT else {"error": str(error)}
+        _say(cause, _OUTAGES[cause].failed(self._caller), call=self._call, **words)
 
     def retrying(self, state: RetryCallState) -> None:
         """Count the failure that is about to be slept over: tenacity's `before_sleep`."""

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.errors import BrokerUnavailable, ReplyTimeout, TopologyMismatch, Unroutable
 from contracts.topology import Topology
-from workers.bus.port import Bus, Delivery, Message
+from workers.bus.port import SHORT_STRING, Bus, Delivery, Message
 
 SECONDS = 15.0
 TOPOLOGY = Topology(prefix="suite", partitions=2, delivery_limit=40)
@@ -124,6 +124,17 @@ class Publishing:
         outcomes = await bus.publish_many(TOPOLOGY.inbound, [(key, message(number)) for number, key in enumerate(keys)])
         assert [type(outcome) for outcome in outcomes] == [type(None), Unroutable, type(None), Unroutable, type(None)]
         assert numbers(await inbox.first(3)) == [0, 2, 4]
+
+    async def test_an_id_of_more_than_255_bytes_travels_as_a_digest(self, bus: Bus) -> None:
+        inbox = Inbox()
+        await bus.consume(FIRST, inbox, prefetch=10)
+        long = Message(body=b"1", message_id="ж" * 200)
+        outcomes = await bus.publish_many(TOPOLOGY.inbound, [("0", long), ("99", long), ("0", message(2))])
+        assert [type(outcome) for outcome in outcomes] == [type(None), Unroutable, type(None)]
+        ids = [delivery.message_id for delivery in await inbox.first(2)]
+        assert ids == [long.message_id, "m2"]
+        assert len(ids[0].encode()) <= SHORT_STRING
+        assert Message(body=b"1", message_id="ж" * 127).message_id == "ж" * 127
 
     async def test_many_of_none(self, bus: Bus) -> None:
         assert await bus.publish_many(TOPOLOGY.inbound, []) == []

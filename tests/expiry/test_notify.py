@@ -259,7 +259,7 @@ async def test_who_is_slow_or_fails_delays_nothing_and_is_parked(world: World) -
         stuck.set()
         await world.until(lambda: _parked(world))
         (parked,) = (await world.store.list_parked()).items
-        assert (parked.code, parked.reason) == ("given_up", "the pager is off")
+        assert (parked.code, parked.reason) == ("reject", "the pager is off")
         assert parked.queue.endswith("expiry-notices")
         assert len(told) == 1
         assert metrics.notifications.labels("failed")._value.get() == 1

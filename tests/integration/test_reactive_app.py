@@ -10,13 +10,14 @@ from tenacity import wait_none
 import workers.reactive.handling
 from contracts.clock import ManualClock
 from contracts.envelope import EventEnvelope
+from contracts.errors import Reject
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
 from tests.services import RabbitMQ, private_rabbitmq
 from workers.bus.port import Delivery, Message
 from workers.bus.rabbit import RabbitBus
 from workers.reactive.app import ReactiveApp
-from workers.reactive.handling import GivenUp, Handler
+from workers.reactive.handling import Handler
 from workers.session.parking import read_parked
 
 TOPOLOGY = Topology(prefix="reactive", partitions=1)
@@ -39,7 +40,7 @@ class Noting(Handler):
         try:
             await asyncio.sleep(3600 if self.stuck else self.pause)
             if event.id.endswith("/13"):
-                raise GivenUp("thirteen")
+                raise Reject("thirteen")
             self.handled[event.id] += 1
         finally:
             self.at_a_time -= 1
@@ -112,7 +113,7 @@ async def test_what_cannot_be_handled_is_parked_and_never_comes_again(amqp_url: 
         while len(parked) < 2:
             await asyncio.sleep(0.02)
     read = [read_parked(delivery, ManualClock()) for delivery in parked]
-    assert {one.code for one in read} == {"undecodable", "given_up"}
+    assert {one.code for one in read} == {"undecodable", "reject"}
     assert {one.queue for one in read} == {TOPOLOGY.subscription_queue("noting")}
     await consumer.close()
     await app.close()

@@ -114,6 +114,25 @@ async def test_messages_come_out_in_their_order(bus: Doubtful, sink: Sink) -> No
     await until_acknowledged(bus)
 
 
+@pytest.mark.usefixtures("router")
+async def test_an_input_that_cannot_be_sent_is_parked_and_the_others_go_on(
+    bus: Doubtful, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_many = bus.publish_many
+
+    async def refuse(exchange: str, messages: Sequence[tuple[str, Message]], **given: bool) -> list[BusError | None]:
+        if any(sent.message_id == "2" for _, sent in messages):
+            raise TypeError("a frame has no room for it")
+        return await publish_many(exchange, messages, **given)
+
+    monkeypatch.setattr(bus, "publish_many", refuse)
+    for number in range(5):
+        await publish(bus, message(number), str(number))
+    assert [delivery.message_id for delivery in await sink.take(4)] == ["0", "1", "3", "4"]
+    await until_acknowledged(bus)
+    assert (await bus.depth(bus.topology.parked)).ready == 1
+
+
 @pytest.mark.parametrize(
     ("data", "to", "expected"),
     [

@@ -2,15 +2,30 @@
 
 import json
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import structlog
+from pydantic import BaseModel
+from tenacity import wait_none
 
-from agentbus.logs import configure_logs
+import workers.reactive.handling
+from agentbus.logs import configure_library_logs, configure_logs
 from agentbus.settings import LogFormat, LogSettings
+from contracts.address import Address
+from contracts.envelope import EventEnvelope
+from contracts.events import MessageAppended
+from contracts.messages import TextContent
 from contracts.telemetry import Action
+from contracts.topology import Topology
+from tests.builders import a_conversation, appended
+from tests.deliveries import Handed
+from workers.bus.memory import MemoryBus
+from workers.reactive.handling import EventHandler, hand_over
+from workers.session.parking import park
 
 Captured = pytest.CaptureFixture[str]
 
@@ -60,16 +75,16 @@ def test_what_is_below_the_level_is_left_out(level: str, count: int, capsys: Cap
     assert len(lines(capsys)) == count
 
 
-def test_an_exception_comes_with_its_traceback(capsys: Captured) -> None:
+def test_an_exception_is_told_by_its_kind_and_place_alone(capsys: Captured) -> None:
     configure()
     try:
         raise ZeroDivisionError("poisoned")
     except ZeroDivisionError:
         structlog.get_logger().exception(Action.ROUND_FAILED)
     (line,) = lines(capsys)
-    assert line["level"] == "error"
-    assert line["exception"].startswith("Traceback")
-    assert line["exception"].endswith("ZeroDivisionError: poisoned")
+    assert (line["level"], line["error"]) == ("error", "ZeroDivisionError")
+    assert re.fullmatch(r".*test_logs\.py:\d+ in test_an_exception_is_told_by_its_kind_and_place_alone", line["at"])
+    assert "poisoned" not in str(line)
 
 
 def test_bound_context_is_on_every_line(capsys: Captured) -> None:
@@ -99,3 +114,67 @@ def test_of_libraries_only_warnings_are_told(
     library.warning("warned")
     library.error("failed")
     assert [line.rpartition(":")[2] for line in capsys.readouterr().err.splitlines()] == told
+
+
+class Booking(BaseModel):
+    """What a user's handler makes of a message."""
+
+    seats: int
+
+
+KEY = "sk-live-0123456789"
+SAID = "my card is 4000 1234"
+
+
+async def leaky(event: EventEnvelope) -> None:
+    """Fail with a secret at hand, and with what was said in the error."""
+    api_key = KEY
+    assert isinstance(event.data, MessageAppended)
+    assert isinstance(event.data.message.content, TextContent)
+    text = event.data.message.content.text
+    raise RuntimeError(f"{api_key} could not pay with: {text}")
+
+
+async def unreadable(event: EventEnvelope) -> None:
+    """Fail as pydantic does: its errors quote what was put in."""
+    assert isinstance(event.data, MessageAppended)
+    assert isinstance(event.data.message.content, TextContent)
+    Booking.model_validate({"seats": event.data.message.content.text, "api_key": KEY})
+
+
+async def misread(event: EventEnvelope) -> None:
+    """Fail with one of our own contracts."""
+    assert isinstance(event.data, MessageAppended)
+    assert isinstance(event.data.message.content, TextContent)
+    Address.model_validate({"platform": event.data.message.content.text, "api_key": KEY})
+
+
+def machine_lines() -> None:
+    configure(log_format=LogFormat.JSON)
+
+
+def people_lines() -> None:
+    configure(log_format=LogFormat.CONSOLE)
+
+
+@pytest.mark.parametrize("failing", [leaky, unreadable, misread])
+@pytest.mark.parametrize("configured", [machine_lines, people_lines, configure_library_logs])
+async def test_a_failing_handler_is_one_line_with_its_place_and_without_texts_and_secrets(
+    configured: Callable[[], None], failing: EventHandler, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as a program starts
+    monkeypatch.setattr(workers.reactive.handling, "wait_random_exponential", lambda **_: wait_none())
+    configured()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        event = appended(a_conversation("ada"), 1, SAID)
+        delivery = Handed(EventEnvelope.of(event).to_bytes())
+        await hand_over(delivery, failing, partial(park, bus))
+    printed = "".join(capsys.readouterr())
+    failed, parked = printed.splitlines()
+    assert Action.HANDLER_FAILED in failed
+    assert re.search(rf"test_logs\.py:\d+ in {failing.__name__}\b", failed)  # type: ignore[attr-defined]
+    assert Action.INPUT_PARKED in parked
+    assert "api_key" not in printed
+    assert KEY not in printed
+    assert SAID not in printed

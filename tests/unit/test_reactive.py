@@ -9,7 +9,7 @@ from tenacity import wait_none
 import workers.reactive.handling
 from contracts.clock import ManualClock
 from contracts.envelope import EventEnvelope
-from contracts.errors import StoreUnavailable
+from contracts.errors import Reject, StoreUnavailable
 from contracts.parked import ParkedInput
 from contracts.topology import Topology
 from storage.memory import MemoryStore
@@ -18,7 +18,7 @@ from workers import retry
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.reactive.embedded import EmbeddedEvents
-from workers.reactive.handling import HANDLER_ATTEMPTS, GivenUp, Handler
+from workers.reactive.handling import HANDLER_ATTEMPTS, Handler
 from workers.reactive.together import Together
 from workers.reactive.watch import Share, TimeLoop
 from workers.session.parking import read_parked
@@ -109,12 +109,12 @@ async def test_what_keeps_failing_is_parked_and_the_others_go_on(bus: MemoryBus)
 
 
 async def test_what_cannot_be_helped_is_parked_at_once(bus: MemoryBus) -> None:
-    handler = Failing(GivenUp("it said no"))
+    handler = Failing(Reject("it said no"))
     events = EmbeddedEvents(bus, "reactive", ("session.#",), handler)
     await events.start()
     await announce(bus, 1)
     (parked,) = await parked_in(bus)
-    assert (parked.code, parked.reason, handler.calls) == ("given_up", "it said no", 1)
+    assert (parked.code, parked.reason, handler.calls) == ("reject", "it said no", 1)
     await announce(bus, 2, b"{")
     codes = {parked.code for parked in await parked_in(bus)}
     assert "undecodable" in codes

@@ -11,7 +11,7 @@ import workers.reactive.handling
 from agentbus.subscription import Subscription
 from contracts.clock import SystemClock
 from contracts.envelope import EventEnvelope
-from contracts.errors import TopologyMismatch, Unroutable
+from contracts.errors import Reject, TopologyMismatch, Unroutable
 from contracts.parked import ParkedInput
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
@@ -137,6 +137,52 @@ async def test_what_a_durable_subscription_cannot_handle_is_parked(bus: MemoryBu
     assert (found.message_id, found.code, found.queue) == (first, "handler_failed", QUEUE)
     assert found.reason == "LookupError('the database is away')"
     assert "Traceback" in found.stack
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no such file: caf\udce9.txt"), r"ValueError('no such file: caf\udce9.txt')"),
+        (ExceptionGroup("caf\udce9", [OSError("caf\udce9")]), r"ExceptionGroup('caf\udce9', [OSError('caf\udce9')])"),
+        (asyncio.CancelledError(), "RuntimeError('the handler was cancelled from inside')"),
+    ],
+    ids=["surrogate", "group", "cancelled"],
+)
+async def test_a_subscription_goes_on_whatever_its_handler_raises(
+    bus: MemoryBus, subscribe: Subscribe, error: BaseException, reason: str
+) -> None:
+    handled: asyncio.Queue[str] = asyncio.Queue()
+
+    async def handle(event: EventEnvelope) -> None:
+        if event.sequence.endswith("1"):
+            raise error
+        handled.put_nowait(event.id)
+
+    await subscribe(handle, durable="archive")
+    first, second = await announce(bus, 1), await announce(bus, 2)
+    async with asyncio.timeout(PATIENCE):
+        assert await handled.get() == second
+    (found,) = await parked(bus)
+    assert (found.message_id, found.code, found.reason) == (first, "handler_failed", reason)
+    found.model_dump_json()
+
+
+async def test_what_a_handler_rejects_is_parked_at_once_with_its_reason(bus: MemoryBus, subscribe: Subscribe) -> None:
+    calls: list[str] = []
+
+    async def handle(event: EventEnvelope) -> None:
+        calls.append(event.id)
+        raise Reject("no such product: caf\udce9")
+
+    subscription = await subscribe(handle, durable="archive")
+    first = await announce(bus, 1)
+    async with asyncio.timeout(PATIENCE):
+        while not (await bus.depth(bus.topology.parked)).ready:
+            await asyncio.sleep(0)
+    await nothing_is_left(bus, subscription)
+    (found,) = await parked(bus)
+    assert (found.code, found.reason) == ("reject", r"no such product: caf\udce9")
+    assert calls == [first], "it is not tried again"
 
 
 async def test_what_a_live_subscription_cannot_handle_is_dropped(bus: MemoryBus, subscribe: Subscribe) -> None:

@@ -5,13 +5,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from contracts.envelope import CONTENT_TYPE
 from contracts.errors import BusError
+from contracts.ids import digest_of
 from contracts.topology import Topology
 
 Headers = Mapping[str, str | int]
+
+SHORT_STRING: Final = 255
+"""Bytes, not characters, that a name, a routing key, a message id or a correlation id has room for in AMQP."""
+
+_SURELY_SHORT: Final = SHORT_STRING // 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +26,16 @@ class Message:
 
     body: bytes
     message_id: str
+    """One that is longer than AMQP's 255 bytes travels as a digest of it."""
     content_type: str = CONTENT_TYPE
     headers: Headers = field(default_factory=dict)
     reply_to: str | None = None
     """Where the reply goes: kept when a request is passed on. `Bus.request` sets it itself."""
     correlation_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.message_id) > _SURELY_SHORT and len(self.message_id.encode()) > SHORT_STRING:
+            object.__setattr__(self, "message_id", digest_of((self.message_id,)))
 
 
 class Delivery(ABC):
@@ -46,6 +57,11 @@ class Delivery(ABC):
     def redelivered(self) -> bool:
         """Whether it may have been handled before."""
         return self.attempts > 1
+
+    @property
+    @abstractmethod
+    def settled(self) -> bool:
+        """Whether it was acknowledged or handed back."""
 
     @abstractmethod
     async def ack(self) -> None:

@@ -3,19 +3,33 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
+import structlog
+
+from contracts.telemetry import Action
 from workers.bus.port import Delivery
+from workers.endings import ended, raise_if_cancelled
+from workers.faults import told
 
 BatchHandler = Callable[[list[Delivery]], Awaitable[None]]
-"""Handles what has arrived, in order, and acknowledges it; must not raise."""
+"""Handles what has arrived, in order, and acknowledges it."""
+
+GiveUp = Callable[[Delivery, Exception], Awaitable[None]]
+"""Takes a delivery that its handler failed with out of the flow, and acknowledges it."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Pump:
-    """Gives deliveries to one handler, in order: all that has arrived when the handler is free, never waiting."""
+    """Gives deliveries to one handler, in order: all that has arrived when the handler is free, never waiting.
 
-    def __init__(self, handle: BatchHandler, *, most: int = 100) -> None:
+    It survives whatever a handler raises. What a failed call left unacknowledged is handled one by one, and `give_up`
+    gets what fails even so; if that fails too the delivery is left: it comes again with the next consumer.
+    """
+
+    def __init__(self, handle: BatchHandler, give_up: GiveUp, *, most: int = 100) -> None:
         self._handle = handle
+        self._give_up = give_up
         self._most = most
         self._arrived: deque[Delivery] = deque()
         self._wake = asyncio.Event()
@@ -35,11 +49,9 @@ class Pump:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop, in the middle of a batch if need be: what was not acknowledged is delivered again."""
+        """Stop, in the middle of a batch if need be: what was not acknowledged is delivered again. Idempotent."""
         if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended({self._task})
 
     async def _run(self) -> None:
         while True:
@@ -48,4 +60,32 @@ class Pump:
             if not self._arrived:
                 self._wake.clear()
             if batch:
-                await self._handle(batch)
+                await self._hand_over(batch)
+
+    async def _hand_over(self, batch: list[Delivery]) -> None:
+        try:
+            await self._handle(batch)
+        except (Exception, asyncio.CancelledError) as error:
+            failure = survived(error)
+            _log.error(Action.HANDLER_FAILED, deliveries=len(batch), **told(failure))
+            left = [delivery for delivery in batch if not delivery.settled]
+            if len(batch) > 1:
+                for delivery in left:
+                    await self._hand_over([delivery])
+            elif left:
+                await self._take_out(left[0], failure)
+
+    async def _take_out(self, delivery: Delivery, failure: Exception) -> None:
+        try:
+            await self._give_up(delivery, failure)
+        except (Exception, asyncio.CancelledError) as error:
+            lost = told(survived(error))
+            _log.error(Action.DELIVERY_LEFT, queue=delivery.queue, message_id=delivery.message_id, **lost)
+
+
+def survived(error: Exception | asyncio.CancelledError) -> Exception:
+    """Return what a handler raised as an error to go on after; a cancellation that is meant for us is raised again."""
+    raise_if_cancelled()
+    if isinstance(error, Exception):
+        return error
+    return RuntimeError("the handler was cancelled from inside").with_traceback(error.__traceback__)

@@ -16,7 +16,7 @@ from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
 from workers.inputs import Inputs, Routed
 from workers.retry import keep_trying
-from workers.session.parking import park
+from workers.session.parking import park, park_failed
 from workers.session.plan import Failure
 from workers.telemetry import WorkerMetrics
 
@@ -32,7 +32,7 @@ class IngressRouter:
         self._bus = bus
         self._inputs = Inputs(bus, scope=scope)
         self._metrics = metrics or WorkerMetrics()
-        self._pump = Pump(self._route, most=prefetch)
+        self._pump = Pump(self._route, partial(park_failed, bus), most=prefetch)
         queue = bus.topology.ingress
         self._consumer = KeptConsumer(
             queue, partial(bus.consume, queue, self._pump.push, prefetch=prefetch), on_lost=self._pump.forget

@@ -18,6 +18,7 @@ from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.rabbit.connections import DRIVER_ERRORS
 from workers.bus.rabbit.failures import masked
+from workers.faults import told
 from workers.outages import Trouble
 from workers.reactive.handling import Handler, react
 from workers.retry import keep_trying
@@ -127,9 +128,9 @@ class ReactiveApp:
             task.add_done_callback(self._handling.discard)
         try:
             await react(self._bus, self._handler, delivery)
-        except Exception:
+        except Exception as error:
             # Not acknowledged: it comes again with the next connection.
-            _log.exception(Action.HANDLER_FAILED, message_id=delivery.message_id)
+            _log.error(Action.HANDLER_FAILED, message_id=delivery.message_id, **told(error))
 
     async def _keep_queue(self) -> None:
         """Declare the queue again from time to time: consuming goes on by itself once it is there again."""
@@ -162,6 +163,10 @@ class _Taken(Delivery):
         self.attempts = 1 + int(self.headers.get(_DELIVERY_COUNT, bool(raw.redelivered)))
         self.reply_to = raw.reply_to
         self.correlation_id = raw.correlation_id
+
+    @property
+    def settled(self) -> bool:
+        return self._message.committed is not None
 
     async def ack(self) -> None:
         with suppress(*DRIVER_ERRORS):  # its channel is gone: it comes again

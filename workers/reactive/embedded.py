@@ -7,6 +7,7 @@ from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
 from workers.reactive.handling import Handler, react
+from workers.session.parking import park_failed
 
 
 class EmbeddedEvents:
@@ -17,7 +18,7 @@ class EmbeddedEvents:
     ) -> None:
         self._bus = bus
         self._handler = handler
-        self._pump = Pump(self._react, most=prefetch)
+        self._pump = Pump(self._react, partial(park_failed, bus), most=prefetch)
         self._consumer = KeptConsumer(
             name,
             partial(bus.subscribe, patterns, self._pump.push, durable=name, prefetch=prefetch),

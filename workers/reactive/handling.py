@@ -12,9 +12,11 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from contracts.envelope import EventEnvelope
-from contracts.errors import AgentBusError, InvalidInput, UnsupportedType
+from contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedType
 from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
+from workers.bus.pump import survived
+from workers.faults import told
 from workers.retry import keep_trying
 from workers.session.parking import park
 from workers.session.plan import Failure
@@ -35,10 +37,6 @@ class HandlerFailed(AgentBusError):
     """A subscriber's handler kept failing."""
 
 
-class GivenUp(AgentBusError):
-    """The handler knows that trying again does not help."""
-
-
 class Handler(ABC):
     """What a reactive worker does with events. They come at least once, in any order, several at a time."""
 
@@ -46,7 +44,7 @@ class Handler(ABC):
     async def handle(self, event: EventEnvelope) -> None:
         """Handle one event; it is acknowledged when this returns. The same event again must change nothing.
 
-        StoreError and BusError are waited out, GivenUp parks the event at once, anything else is tried
+        StoreError and BusError are waited out, Reject parks the event at once, anything else is tried
         `HANDLER_ATTEMPTS` times first.
         """
 
@@ -74,19 +72,21 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
         return
     try:
         await _try(handler, event)
-    except GivenUp as error:
-        _log.warning(Action.HANDLER_FAILED, event_id=event.id, error=str(error))
-        await give_up(delivery, Failure(error))
     except Exception as error:
-        _log.exception(Action.HANDLER_FAILED, event_id=event.id, attempts=HANDLER_ATTEMPTS)
-        await give_up(delivery, Failure(HandlerFailed(repr(error)), format_exc()))
+        attempts = 1 if isinstance(error, Reject) else HANDLER_ATTEMPTS
+        _log.error(Action.HANDLER_FAILED, event_id=event.id, attempts=attempts, **told(error))
+        await give_up(delivery, _failure(error))
     else:
         await delivery.ack()
 
 
+def _failure(error: Exception) -> Failure:
+    return Failure(error) if isinstance(error, Reject) else Failure(HandlerFailed(repr(error)), format_exc())
+
+
 async def _try(handler: EventHandler, event: EventEnvelope) -> None:
     try:
-        await handler(event)  # Almost always that is all, and setting up the policy costs more than most calls.
+        await _call(handler, event)  # Almost always that is all, and setting up the policy costs more than most calls.
     except Exception as error:
         if not _may_pass(error):
             raise
@@ -102,8 +102,15 @@ async def _try(handler: EventHandler, event: EventEnvelope) -> None:
     # Not `policy(handler)`: tenacity does not await what a callable object, or a plain function, returns.
     async for attempt in policy:
         with attempt:
-            await handler(event)
+            await _call(handler, event)
+
+
+async def _call(handler: EventHandler, event: EventEnvelope) -> None:
+    try:
+        await handler(event)
+    except asyncio.CancelledError as error:
+        raise survived(error) from error
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Exception) and not isinstance(error, GivenUp)
+    return isinstance(error, Exception) and not isinstance(error, Reject)

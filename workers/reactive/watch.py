@@ -17,6 +17,7 @@ from contracts.telemetry import Action
 from storage.port import Store
 from workers.domain.assignment import assign
 from workers.endings import ended, raise_if_cancelled
+from workers.faults import told
 from workers.outages import PartitionLog
 from workers.retry import keep_trying
 from workers.session.membership import Membership
@@ -125,9 +126,9 @@ class TimeLoop:
         while True:
             try:
                 more = await keep_trying(self._name, partial(self._turn))
-            except Exception:
+            except Exception as error:
                 raise_if_cancelled()
-                _log.exception(Action.WATCH_FAILED, watch=self._name)
+                _log.error(Action.WATCH_FAILED, watch=self._name, **told(error))
                 more = False
                 await asyncio.sleep(_LONGEST_PAUSE)
             if not more:

@@ -23,6 +23,7 @@ from workers.domain.announcing import announced
 from workers.domain.checks.target import about_earlier
 from workers.domain.endings import concerns_earlier
 from workers.domain.erasing import digest_input
+from workers.faults import told
 from workers.retry import keep_trying
 from workers.session.lanes import Turn, Waiting
 from workers.session.live import LiveStates, follow
@@ -94,8 +95,8 @@ class Committer:
     async def _carry_out_together(self, turns: Sequence[Turn], trials: Trials) -> None:
         try:
             await self._commit(turns)
-        except Exception:
-            _log.exception(Action.ROUND_FAILED, turns=len(turns))
+        except Exception as error:
+            _log.error(Action.ROUND_FAILED, turns=len(turns), **told(error))
             await self._carry_out_singly(turns, trials)
 
     async def _carry_out_singly(self, turns: Sequence[Turn], trials: Trials) -> None:

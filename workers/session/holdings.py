@@ -15,6 +15,7 @@ from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.supervise import KeptConsumer
 from workers.domain.assignment import Assignment
+from workers.faults import told
 from workers.outages import Trouble
 from workers.session.lease import Lease
 
@@ -173,7 +174,7 @@ class Holdings:
             case StoreError() | BusError() as error:
                 self._trouble.failed(error)
             case error:
-                _log.error(Action.PARTITION_CHANGE_FAILED, partition=partition, error=repr(error))
+                _log.error(Action.PARTITION_CHANGE_FAILED, partition=partition, **told(error))
 
     async def _take_up(self, partition: Partition, *, owner: bool) -> None:
         holding = Holding(partition, self._bus.topology.partition_queue(partition), owner=owner)

@@ -16,12 +16,13 @@ from contracts.errors import InvalidInput
 from contracts.ids import ConversationId
 from contracts.parked import ParkedInput, parked_id_for
 from contracts.telemetry import Action
+from contracts.text import first_bytes, last_bytes
 from storage.port import Store
 from workers.bus.port import Bus, Delivery, Message
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
 from workers.retry import keep_trying
-from workers.session.plan import Failure
+from workers.session.plan import Failure, unforeseen
 
 _QUEUE, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
     "x-agentbus-queue",
@@ -37,7 +38,7 @@ DEAD_LETTERED: Final = "dead_lettered"
 _PREFETCH: Final = 50
 _LONGEST_REASON: Final = 2_000
 _LONGEST_STACK: Final = 16_000
-"""Headers of one message have to fit into a frame of 131,072 bytes."""
+"""Bytes. Headers of one message have to fit into a frame of 131,072 bytes."""
 
 _log = structlog.get_logger(__name__)
 
@@ -51,8 +52,8 @@ async def park(bus: Bus, delivery: Delivery, failure: Failure) -> None:
         headers={
             _QUEUE: delivery.queue,
             _CODE: error.code,
-            _REASON: str(error)[:_LONGEST_REASON],
-            _STACK: failure.stack[-_LONGEST_STACK:],
+            _REASON: first_bytes(str(error), _LONGEST_REASON),
+            _STACK: last_bytes(failure.stack, _LONGEST_STACK),
             _ATTEMPTS: delivery.attempts,
             _POSITION: time_ns(),
         },
@@ -62,13 +63,18 @@ async def park(bus: Bus, delivery: Delivery, failure: Failure) -> None:
     _log.warning(Action.INPUT_PARKED, queue=delivery.queue, message_id=delivery.message_id, code=error.code)
 
 
+async def park_failed(bus: Bus, delivery: Delivery, error: Exception) -> None:
+    """Park a delivery that its handler failed with in a way nobody foresaw, as `park` does."""
+    await park(bus, delivery, unforeseen(error))
+
+
 class ParkingRecorder:
     """Moves parked inputs from the parking queue into the store; any number of workers share the queue."""
 
     def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._pump = Pump(self._record)
+        self._pump = Pump(self._record, self._leave)
         queue = bus.topology.parked
         self._consumer = KeptConsumer(
             queue, partial(bus.consume, queue, self._pump.push, prefetch=_PREFETCH), on_lost=self._pump.forget
@@ -90,6 +96,11 @@ class ParkingRecorder:
             await keep_trying("record parked input", partial(self._store.park, parked))
             await delivery.ack()
             _log.info(Action.PARKED_RECORDED, parked_id=parked.parked_id, code=parked.code)
+
+    @staticmethod
+    async def _leave(_: Delivery, error: Exception) -> None:
+        """Leave what can't be recorded in its queue: there is nowhere else to take it."""
+        raise error
 
 
 def read_parked(delivery: Delivery, clock: Clock) -> ParkedInput:

@@ -19,6 +19,7 @@ from contracts.session import FailurePolicy
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
+from workers.faults import told
 from workers.session.committer import Committer
 from workers.session.holdings import Holding
 from workers.session.lanes import Lanes, Turn, Waiting
@@ -154,7 +155,7 @@ class SessionWorker:
         if self._dispatcher:
             await asyncio.wait([self._dispatcher])
             if not self._dispatcher.cancelled() and (error := self._dispatcher.exception()):
-                _log.error(Action.WORKER_FAILED, error=repr(error))
+                _log.error(Action.WORKER_FAILED, **told(error))
                 raise error
 
     async def drain(self) -> None:

@@ -11,6 +11,7 @@ from contracts.errors import BusError, StoreError
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
 from storage.port import Store
+from workers.faults import told
 from workers.reactive.watch import Share, TimeLoop
 from workers.sync.tasks import SyncTasks
 
@@ -85,7 +86,7 @@ class SyncWorker:
             await self._tasks.carry_out(task)
         except (StoreError, BusError):
             raise
-        except Exception:
+        except Exception as error:
             # One that can't be carried out must not be in the way of the others.
-            _log.exception(Action.HANDLER_FAILED, task=task.key)
+            _log.error(Action.HANDLER_FAILED, task=task.key, **told(error))
             await self._store.put_records([task.model_copy(update={"due_at": self._clock.now() + _AGAIN})])

@@ -29,7 +29,7 @@ class Generator:
         self._partitioned = False
         self._bus: RabbitBus | None = None
         self._consumer: Consumer | None = None
-        self._pump = Pump(self._take, most=_PREFETCH)
+        self._pump = Pump(self._take, self._lose, most=_PREFETCH)
         self._arrivals = Arrivals()
 
     async def open(self, *, amqp_url: str, partitioned: bool) -> None:
@@ -42,7 +42,7 @@ class Generator:
         await declare(amqp_url)
         if partitioned:
             await bus.declare()
-        self._pump = Pump(self._take, most=_PREFETCH)
+        self._pump = Pump(self._take, self._lose, most=_PREFETCH)
         await self._pump.start()
         self._consumer = await bus.consume(EVENTS, self._pump.push, prefetch=_PREFETCH)
 
@@ -96,6 +96,10 @@ class Generator:
         await self._patiently(self._arrivals.until_all())
         arrived = self._arrivals.at
         return [(input_id, where, due, arrived[where, number]) for input_id, where, number, due in sent]
+
+    @staticmethod
+    async def _lose(_: Delivery, error: Exception) -> None:
+        raise error
 
     async def _take(self, batch: list[Delivery]) -> None:
         for delivery in batch:

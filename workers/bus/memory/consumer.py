@@ -110,6 +110,10 @@ class MemoryDelivery(Delivery):
         self._place = stored.place
         self._consumer: MemoryConsumer | None = consumer
 
+    @property
+    def settled(self) -> bool:
+        return self._consumer is None
+
     async def ack(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:

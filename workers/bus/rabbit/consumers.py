@@ -47,6 +47,10 @@ class RabbitDelivery(Delivery):
         self._tag = tag
         self._consumer: RabbitConsumer | None = consumer
 
+    @property
+    def settled(self) -> bool:
+        return self._consumer is None
+
     async def ack(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:

@@ -7,10 +7,12 @@ from typing import Final
 import structlog
 
 from contracts.envelope import EventEnvelope
+from contracts.errors import Reject
 from contracts.events import ExpiryStepTaken
 from contracts.telemetry import Action
 from workers.expiry.notify.notices import ExpiryNotice, NotificationCallback
-from workers.reactive.handling import GivenUp, Handler
+from workers.faults import told
+from workers.reactive.handling import Handler
 from workers.telemetry import WorkerMetrics
 
 TOPICS: Final = (f"session.{ExpiryStepTaken.topic}.*",)
@@ -33,9 +35,9 @@ class Notifier(Handler):
         if not isinstance(event.data, ExpiryStepTaken):
             return
         notice = ExpiryNotice.of(event.data)
-        told = await asyncio.gather(*(self._tell(callback, notice) for callback in self._callbacks))
-        if reasons := [reason for reason in told if reason]:
-            raise GivenUp("; ".join(reasons))
+        outcomes = await asyncio.gather(*(self._tell(callback, notice) for callback in self._callbacks))
+        if reasons := [reason for reason in outcomes if reason]:
+            raise Reject("; ".join(reasons))
 
     async def _tell(self, callback: NotificationCallback, notice: ExpiryNotice) -> str | None:
         """Tell one callback; return why that failed, if it did."""
@@ -43,7 +45,7 @@ class Notifier(Handler):
             await callback(notice)
         except Exception as error:
             self._metrics.notifications.labels("failed").inc()
-            _log.error(Action.NOTIFICATION_FAILED, notice_id=notice.notice_id, error=str(error) or repr(error))
+            _log.error(Action.NOTIFICATION_FAILED, notice_id=notice.notice_id, **told(error))
             return str(error) or repr(error)
         self._metrics.notifications.labels("sent").inc()
         return None

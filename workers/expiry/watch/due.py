@@ -12,7 +12,7 @@ import structlog
 
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.errors import AgentBusError, ConfigurationError
+from contracts.errors import ConfigurationError
 from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
@@ -24,6 +24,7 @@ from workers.expiry.rules import RuleBook
 from workers.expiry.watch.acting import Acting, Order
 from workers.expiry.watch.deadlines import UNCLEAR, Deadlines
 from workers.expiry.watch.phases import Archive, Discard, Phase, again_after, due_of, is_stripped, next_phase, tries_of
+from workers.faults import told
 from workers.reactive.watch import Share
 from workers.retry import keep_trying
 from workers.telemetry import WorkerMetrics
@@ -189,8 +190,5 @@ class DueWatch:
 
     async def _say_failed(self, head: SessionState, rule_id: str, error: Exception) -> None:
         self._metrics.expiry_failures.inc()
-        unexpected = None if isinstance(error, AgentBusError) else error
-        _log.error(
-            Action.EXPIRY_FAILED, session_id=head.session_id, rule_id=rule_id, error=str(error), exc_info=unexpected
-        )
+        _log.error(Action.EXPIRY_FAILED, session_id=head.session_id, rule_id=rule_id, **told(error))
         await keep_trying("count a failure", partial(self._figures.failure, head.session_id, head.version, rule_id))
