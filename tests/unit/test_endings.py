@@ -135,12 +135,12 @@ async def test_a_task_that_does_not_end_is_named_with_where_it_stands_and_left()
     await task
 
 
-async def test_what_a_task_failed_with_is_in_the_log() -> None:
+async def test_how_and_where_a_task_failed_is_in_the_log() -> None:
     task = asyncio.create_task(replaced())
     await asyncio.sleep(0)
     with capture_logs() as logs:
         assert await ended({task})
-    assert [(line["event"], "was closed" in line["error"]) for line in logs] == [(Action.ENDED_BADLY, True)]
+    assert [(line["event"], " in replaced" in line["at"]) for line in logs] == [(Action.ENDED_BADLY, True)]
 
 
 async def test_who_is_cancelled_while_ending_others_still_ends_them_and_hurries_them() -> None:

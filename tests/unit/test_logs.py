@@ -173,7 +173,7 @@ async def test_a_failing_handler_is_one_line_with_its_place_and_without_texts_an
     printed = "".join(capsys.readouterr())
     failed, parked = printed.splitlines()
     assert Action.HANDLER_FAILED in failed
-    assert re.search(rf"test_logs\.py:\d+ in {failing.__name__}\b", failed)  # type: ignore[attr-defined]
+    assert re.search(rf"test_logs\.py:\d+ in {failing.__name__}\b", failed)
     assert Action.INPUT_PARKED in parked
     assert "api_key" not in printed
     assert KEY not in printed
