@@ -63,10 +63,13 @@ class _Play:
         self.changed.set()
 
     async def until_announced(self, count: int) -> None:
-        """Wait until `count` messages were announced. Raises DemoStuck."""
-        async with patience(f"{count} messages are announced"):
-            while len(self.seen) < count:
-                self.changed.clear()
+        """Wait until `count` messages were announced. Raises DemoStuck if there comes none for a while.
+
+        How long all of them take together says how busy the machine is, not whether anything is stuck.
+        """
+        while len(self.seen) < count:
+            self.changed.clear()
+            async with patience(f"of {count} messages, more than {len(self.seen)} are announced"):
                 await self.changed.wait()
 
 
