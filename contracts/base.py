@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
@@ -15,11 +15,22 @@ MAX_TEXT_LENGTH: Final = 262_144
 MAX_DATA_BYTES: Final = 262_144
 """Largest JSON object of session data or metadata in one input, in bytes of compact JSON (about)."""
 
+MAX_INPUT_BYTES: Final = 4 * 1024 * 1024
+"""Largest body of one input, in bytes. What is larger is parked without being parsed: parsing takes its time, and
+nothing else goes on meanwhile."""
+
 MAX_INTEGER: Final = 2**63 - 1
 """The largest integer that every store keeps."""
 
 _MAX_JSON_DEPTH: Final = 32
 _INT64_MIN: Final = -(2**63)
+
+
+Element = TypeVar("Element")
+
+Many: TypeAlias = Annotated[tuple[Element, ...], Field(fail_fast=True)]
+"""Any number of elements. Checking ends at the first that is wrong: pydantic would keep an error for each of a
+million."""
 
 
 class Contract(BaseModel):
@@ -87,6 +98,8 @@ def json_size(value: JsonValue, depth: int = 0) -> int:
 
 
 def _bounded(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(value) > MAX_DATA_BYTES // 6:  # each takes that much at the least: there is no need to look at them all
+        raise ValueError(f"{len(value)} keys, more than fit into {MAX_DATA_BYTES} bytes of JSON")
     size = json_size(value, 0)
     if size > MAX_DATA_BYTES:
         raise ValueError(f"about {size} bytes of JSON, the limit is {MAX_DATA_BYTES}")

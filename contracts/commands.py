@@ -5,14 +5,14 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from contracts.address import Address, Platform
-from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, KeepableObject, Name, Text, Timestamp
+from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, KeepableObject, Many, Name, Text, Timestamp
 from contracts.expiry import ArchiveRef, CleanupAction
 from contracts.ids import InputId, SessionId, SessionIdField
 from contracts.messages import Attachments, OutboundMessage, SessionMessage
 from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
 from contracts.session import SessionStatus
 from contracts.stamps import StampField
-from contracts.sync import ConflictStrategy, Entry, FieldPointer, Resolution, SyncOperation
+from contracts.sync import ALL_OPERATIONS, ConflictStrategy, Entry, FieldPointer, Resolution, SyncOperation
 
 
 class _Command(Contract):
@@ -33,10 +33,10 @@ class FieldChanges(Contract):
     """Changes to top-level keys of a session's data or metadata."""
 
     values: JsonObject = Field(default_factory=dict, description="Keys to set.")
-    remove: tuple[str, ...] = Field(default=(), description="Keys to take out.")
+    remove: Many[str] = Field(default=(), description="Keys to take out.")
     replace: bool = Field(default=False, description="Take out all keys that are not in `values`.")
     expected: JsonObject = Field(default_factory=dict, description="Refused unless these keys have these values.")
-    absent: tuple[str, ...] = Field(default=(), description="Refused if one of these keys is set.")
+    absent: Many[str] = Field(default=(), description="Refused if one of these keys is set.")
 
 
 _UNCHANGED: Final = FieldChanges()
@@ -81,7 +81,7 @@ class SetData(_Command):
 
     kind: Literal["set_data"] = "set_data"
     values: JsonObject = Field(default_factory=dict)
-    remove: tuple[str, ...] = ()
+    remove: Many[str] = ()
 
 
 class SetMetadata(_Command):
@@ -89,7 +89,7 @@ class SetMetadata(_Command):
 
     kind: Literal["set_metadata"] = "set_metadata"
     values: JsonObject = Field(default_factory=dict)
-    remove: tuple[str, ...] = ()
+    remove: Many[str] = ()
 
 
 class UpdateSession(_Command):
@@ -100,7 +100,7 @@ class UpdateSession(_Command):
     metadata: FieldChanges = Field(default_factory=lambda: _UNCHANGED)
     profile: ProfileChanges = Field(default_factory=lambda: _SAME_PROFILE)
     status: SessionStatus | None = Field(default=None, description="Without it the status stays as it is.")
-    messages: Annotated[tuple[OutboundMessage, ...], Field(max_length=1000)] = ()
+    messages: Annotated[Many[OutboundMessage], Field(max_length=1000)] = ()
 
 
 class ShareSession(_Command):
@@ -194,19 +194,19 @@ class MergeContext(_Command):
     identity: Id
     source: SessionIdField
     strategy: ConflictStrategy = ConflictStrategy.LATEST_WINS
-    priority: tuple[Platform, ...] = ()
+    priority: Many[Platform] = ()
     operations: frozenset[SyncOperation] = Field(
-        default=frozenset(SyncOperation), description="What may be done to the session; `merge` stands for all of it."
+        default=ALL_OPERATIONS, fail_fast=True, description="What may be done; `merge` stands for all of it."
     )
-    entries: Annotated[tuple[Entry, ...], Field(max_length=10_000)] = ()
-    messages: Annotated[tuple[SessionMessage, ...], Field(max_length=1000)] = ()
+    entries: Annotated[Many[Entry], Field(max_length=10_000)] = ()
+    messages: Annotated[Many[SessionMessage], Field(max_length=1000)] = ()
 
 
 class ResolveConflict(_Command):
     """Choose between the values of open conflicts."""
 
     kind: Literal["resolve_conflict"] = "resolve_conflict"
-    fields: tuple[FieldPointer, ...] = Field(default=(), description="None given: all open ones.")
+    fields: Many[FieldPointer] = Field(default=(), description="None given: all open ones.")
     resolution: Resolution
 
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from contracts.address import Scope, conversation_id_for
-from contracts.base import Announced, Id, Timestamp
+from contracts.base import MAX_INPUT_BYTES, Announced, Id, Timestamp
 from contracts.commands import Command
-from contracts.errors import InvalidInput, SchemaViolation, Undecodable, UnsupportedType
+from contracts.errors import InvalidInput, SchemaViolation, TooLarge, Undecodable, UnsupportedType
 from contracts.events import AnyEvent, Event
 from contracts.ids import ConversationId, ConversationIdField, InputId, conversation_of
 from contracts.messages import InboundMessage
@@ -25,6 +25,8 @@ EVENT_TYPE: Final = "agentbus.event.v1"
 _TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 _SEQUENCE_DIGITS: Final = 20
 _SHOWN_ERRORS: Final = 5
+_MOST_ERRORS: Final = 1000
+"""Errors beyond which none is shown: pydantic can only list them all."""
 
 TraceParent = Annotated[str, StringConstraints(pattern=_TRACEPARENT)]
 Payload = Annotated[InboundMessage | Command, Field(discriminator="kind")]
@@ -74,7 +76,9 @@ class InputEnvelope(_CloudEvent):
 
     @classmethod
     def from_bytes(cls, body: bytes) -> "InputEnvelope":
-        """Read an envelope. Raises Undecodable, UnsupportedType or SchemaViolation, saying what is wrong."""
+        """Read an envelope. Raises TooLarge, Undecodable, UnsupportedType or SchemaViolation, saying what is wrong."""
+        if len(body) > MAX_INPUT_BYTES:
+            raise TooLarge(f"{len(body)} bytes, the limit is {MAX_INPUT_BYTES}: it was not read")
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
@@ -135,6 +139,8 @@ def _diagnose(body: bytes, error: ValidationError, expected: str) -> InvalidInpu
         return Undecodable('not a CloudEvents 1.0 envelope: specversion "1.0" is missing')
     if envelope.get("type") != expected:
         return UnsupportedType(f"type is {str(envelope.get('type'))[:100]!r}, this release reads {expected!r}")
+    if error.error_count() > _MOST_ERRORS:
+        return SchemaViolation(f"{error.error_count()} fields are wrong, or not known")
     if any(item["type"] == "union_tag_invalid" and item["loc"] == ("data",) for item in error.errors()):
         return UnsupportedType(f"this release does not know the kind of data: {_shown(error)[0]}")
     return SchemaViolation("; ".join(_shown(error)))

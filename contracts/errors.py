@@ -2,6 +2,7 @@
 
 AgentBusError
 ├── InvalidInput            what came in can't be understood; it is parked, retrying does not help
+│   ├── TooLarge            more bytes than an input may have; not read at all
 │   ├── Undecodable         not JSON, or not a CloudEvents 1.0 envelope
 │   ├── UnsupportedType     a type or schema version this release does not know
 │   ├── SchemaViolation     the right type, but a field is wrong
@@ -67,6 +68,10 @@ class AgentBusError(Exception):
 
 class InvalidInput(AgentBusError):
     """The input can't be understood."""
+
+
+class TooLarge(InvalidInput):
+    """The input has more bytes than one may have."""
 
 
 class Undecodable(InvalidInput):

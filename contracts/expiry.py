@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from contracts.address import Platform
-from contracts.base import Announced, Contract, Id, Name, Timestamp
+from contracts.base import Announced, Contract, Id, Many, Name, Timestamp
 from contracts.ids import SessionIdField
 from contracts.profile import Seconds, SessionType
 
@@ -68,11 +68,11 @@ class Conditions(Contract):
     max_messages: int | None = Field(default=None, ge=1)
     match: Literal["all", "any"] = Field(default="all", description="For hybrid: whether all of them must hold.")
     custom: Id | None = Field(default=None, description="For custom: the condition's registered name.")
-    platforms: tuple[Platform, ...] = Field(default=(), description="None given: sessions of every platform.")
-    session_types: tuple[SessionType, ...] = ()
-    agent_ids: tuple[Id, ...] = ()
-    owners: tuple[Id, ...] = ()
-    tags: tuple[Name, ...] = Field(default=(), description="Sessions that have all of these.")
+    platforms: Many[Platform] = Field(default=(), description="None given: sessions of every platform.")
+    session_types: Many[SessionType] = ()
+    agent_ids: Many[Id] = ()
+    owners: Many[Id] = ()
+    tags: Many[Name] = Field(default=(), description="Sessions that have all of these.")
 
 
 _NEEDED: dict[ExpiryStrategy, tuple[str, ...]] = {
@@ -107,7 +107,7 @@ class ExpiryRule(Contract):
     name: Name = Field(default_factory=_name_of, description="By default its id.")
     strategy: ExpiryStrategy
     conditions: Conditions
-    actions: tuple[Annotated[Step, BeforeValidator(_as_step)], ...] = Field(min_length=1, max_length=16)
+    actions: Many[Annotated[Step, BeforeValidator(_as_step)]] = Field(min_length=1, max_length=16)
     priority: int = 0
     enabled: bool = True
     warn_before: Seconds | None = Field(default=None, description="Seconds before the condition holds: a warning.")
@@ -172,9 +172,9 @@ class ResetPolicy(Contract):
         default=None, ge=0, le=23, description="Local hour in `time_zone`: sessions that began before it end."
     )
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
-    words: tuple[Name, ...] = Field(default=(), description="Texts that reset, such as /new; case does not matter.")
-    platforms: tuple[Platform, ...] = Field(default=(), description="None given: all.")
-    session_types: tuple[SessionType, ...] = ()
+    words: Many[Name] = Field(default=(), description="Texts that reset, such as /new; case does not matter.")
+    platforms: Many[Platform] = Field(default=(), description="None given: all.")
+    session_types: Many[SessionType] = ()
 
 
 class ErasureReceipt(Announced):
@@ -183,7 +183,7 @@ class ErasureReceipt(Announced):
     receipt_id: Id
     subject: Id
     at: Timestamp
-    sessions: tuple[SessionIdField, ...]
+    sessions: Many[SessionIdField]
     messages: int = Field(ge=0)
     archives: int = Field(ge=0)
     records: int = Field(ge=0)

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 from pydantic import Field
 
 from contracts.address import Platform
-from contracts.base import Announced, Id, Name, Timestamp
+from contracts.base import Announced, Id, Many, Name, Timestamp
 from contracts.ids import SessionIdField
 from contracts.messages import SessionMessage
 from contracts.session import SessionStatus
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 class Page(Announced, Generic[Item]):
     """A part of a list, and where the next part begins."""
 
-    items: tuple[Item, ...]
+    items: Many[Item]
     cursor: str | None = Field(default=None, description="Hand it back for the next page; none: this was the last.")
 
 
@@ -34,7 +34,7 @@ class HistoryMessage(Announced):
     message: SessionMessage = Field(description="A deleted message keeps its place, with empty text.")
     edited_at: Timestamp | None = None
     deleted_at: Timestamp | None = None
-    reactions: tuple[Reaction, ...] = ()
+    reactions: Many[Reaction] = ()
 
 
 class SessionFilter(Announced):
@@ -47,7 +47,7 @@ class SessionFilter(Announced):
     owner: Id | None = Field(default=None, description="Whose sessions.")
     agent_id: Id | None = None
     parent_id: SessionIdField | None = Field(default=None, description="The children of this session.")
-    tags: tuple[Name, ...] = Field(default=(), max_length=16, description="Sessions that have all of these.")
+    tags: Many[Name] = Field(default=(), max_length=16, description="Sessions that have all of these.")
     status: SessionStatus | None = Field(default=None, description="Without it: all but the deleted ones.")
     conversation_id: Id | None = None
     identity: Id | None = Field(default=None, description="The linked sessions of this person.")

@@ -6,7 +6,7 @@ from typing import Any, NewType
 
 from pydantic import Field, ValidationError
 
-from contracts.base import Announced, Timestamp
+from contracts.base import Announced, Many, Timestamp
 from contracts.ids import Partition
 
 WorkerId = NewType("WorkerId", str)
@@ -37,9 +37,9 @@ class Member(Announced):
     started_at: Timestamp
     seen_at: Timestamp | None = Field(default=None, description="Its last heartbeat, by the store's clock.")
     status: WorkerStatus = WorkerStatus.RUNNING
-    owns: tuple[Partition, ...] = Field(default=(), description="The partitions that it consumes as their owner.")
-    stands_by: tuple[Partition, ...] = Field(default=(), description="Those that it takes over when the owner goes.")
-    stopped: tuple[Partition, ...] = Field(default=(), description="Those it stopped after too many failures.")
+    owns: Many[Partition] = Field(default=(), description="The partitions that it consumes as their owner.")
+    stands_by: Many[Partition] = Field(default=(), description="Those that it takes over when the owner goes.")
+    stopped: Many[Partition] = Field(default=(), description="Those it stopped after too many failures.")
 
 
 def member_from(document: Mapping[str, Any]) -> Member:

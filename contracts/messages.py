@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.address import Address
-from contracts.base import Contract, Id, Name, Text, Timestamp
+from contracts.base import Contract, Id, Many, Name, Text, Timestamp
 from contracts.ids import InputId, MessageKey, digest_of
 
 
@@ -50,7 +50,7 @@ class Attachment(Contract):
     size: int | None = Field(default=None, ge=0, description="Bytes.")
 
 
-Attachments = Annotated[tuple[Attachment, ...], Field(max_length=64)]
+Attachments = Annotated[Many[Attachment], Field(max_length=64)]
 
 
 class TextContent(Contract):

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.base import Contract, Id, Name, Timestamp
+from contracts.base import Contract, Id, Many, Name, Timestamp
 from contracts.ids import SessionIdField
 
 
@@ -44,7 +44,7 @@ class Permission(StrEnum):
     """To see and to change it."""
 
 
-Tags = Annotated[tuple[Name, ...], Field(max_length=64)]
+Tags = Annotated[Many[Name], Field(max_length=64)]
 Seconds = Annotated[float, Field(gt=0, le=3_155_760_000, description="Seconds; at most 100 years.")]
 
 
@@ -89,6 +89,6 @@ class ProfileChanges(Contract):
     lifetime: Seconds | None = None
     idle_timeout: Seconds | None = None
     max_history: MaxHistory | None = None
-    clear: tuple[
-        Literal["agent_id", "parent_id", "ai_model", "template", "expires_at", "lifetime", "idle_timeout"], ...
-    ] = Field(default=(), description="What the session no longer has.")
+    clear: Many[Literal["agent_id", "parent_id", "ai_model", "template", "expires_at", "lifetime", "idle_timeout"]] = (
+        Field(default=(), description="What the session no longer has.")
+    )

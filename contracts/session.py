@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field, JsonValue
 
 from contracts.address import Address
-from contracts.base import Announced, Id, Timestamp
+from contracts.base import Announced, Id, Many, Timestamp
 from contracts.expiry import ArchiveRef, ExpiryProgress
 from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
 from contracts.profile import Profile, no_profile
@@ -85,15 +85,15 @@ class SessionState(Announced):
         default_factory=dict, description="By field of data and metadata, removed ones too: when it was written."
     )
     clock: Stamp | None = Field(default=None, description="The latest stamp seen; the next one is later.")
-    conflicts: tuple[Conflict, ...] = Field(default=(), description="Open ones, oldest first.")
-    turned_down: tuple[TurnedDown, ...] = Field(
+    conflicts: Many[Conflict] = Field(default=(), description="Open ones, oldest first.")
+    turned_down: Many[TurnedDown] = Field(
         default=(), description="Values of linked sessions that were not taken, by field and writer the latest."
     )
     expiry: ExpiryProgress | None = Field(default=None, description="The last step of a rule since the last activity.")
     archive: ArchiveRef | None = Field(default=None, description="Where it is, for an archived session.")
     erased: bool = Field(default=False, description="A user's data was erased from the conversation.")
     blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")
-    recent_inputs: tuple[InputId, ...] = Field(default=(), description="The last inputs applied, oldest first.")
+    recent_inputs: Many[InputId] = Field(default=(), description="The last inputs applied, oldest first.")
 
     @classmethod
     def empty(cls, conversation_id: ConversationId) -> "SessionState":

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from contracts.address import Platform
-from contracts.base import MAX_DATA_BYTES, Announced, Contract, Id, Name, Timestamp, json_size
+from contracts.base import MAX_DATA_BYTES, Announced, Contract, Id, Many, Name, Timestamp, json_size
 from contracts.ids import SessionIdField
 from contracts.profile import Seconds
 from contracts.stamps import StampField
@@ -54,18 +54,21 @@ class SyncOperation(StrEnum):
     """The whole contexts of two sessions are brought together: when they are linked, or begin anew."""
 
 
+ALL_OPERATIONS = frozenset(SyncOperation)
+
+
 class SyncPolicy(Contract):
     """What an identity's sessions share, when, and who wins."""
 
     mode: SyncMode = SyncMode.AUTOMATIC
     strategy: ConflictStrategy = ConflictStrategy.LATEST_WINS
-    data: tuple[Name, ...] = Field(default=("*",), description="Keys of data that are shared; `*` stands for any text.")
-    metadata: tuple[Name, ...] = Field(default=(), description="Keys of metadata that are shared, likewise.")
+    data: Many[Name] = Field(default=("*",), description="Keys of data that are shared; `*` stands for any text.")
+    metadata: Many[Name] = Field(default=(), description="Keys of metadata that are shared, likewise.")
     history: bool = Field(default=False, description="Whether messages are copied into the other histories.")
     operations: frozenset[SyncOperation] = Field(
-        default=frozenset(SyncOperation), description="What may be done to a session."
+        default=ALL_OPERATIONS, fail_fast=True, description="What may be done to a session."
     )
-    priority: tuple[Platform, ...] = Field(default=(), description="For source_priority: the first wins.")
+    priority: Many[Platform] = Field(default=(), description="For source_priority: the first wins.")
     delay: Seconds = Field(default=5.0, description="For delayed: seconds without a change.")
     interval: Seconds = Field(default=60.0, description="For batch: seconds from one sync to the next.")
 
@@ -113,7 +116,7 @@ class Resolution(Contract):
     """How a conflict is resolved: by a rule, or by one of the two values."""
 
     strategy: ConflictStrategy | None = None
-    priority: tuple[Platform, ...] = ()
+    priority: Many[Platform] = ()
     take_offered: bool | None = Field(default=None, description="True: the offered value; false: the held one.")
 
     @model_validator(mode="after")
@@ -128,4 +131,4 @@ class Identity(Announced):
 
     identity_key: Id
     display_name: Name | None = None
-    session_ids: tuple[SessionIdField, ...] = ()
+    session_ids: Many[SessionIdField] = ()

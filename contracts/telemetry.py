@@ -6,7 +6,7 @@ Labels are bounded sets: never an id, which would make one time series for each 
 from enum import StrEnum
 from typing import Final, Literal
 
-from contracts.base import Contract
+from contracts.base import Contract, Many
 
 
 class Metric(Contract):
@@ -15,7 +15,7 @@ class Metric(Contract):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     help: str
-    labels: tuple[str, ...] = ()
+    labels: Many[str] = ()
 
 
 INPUTS: Final = Metric(
@@ -101,6 +101,8 @@ class Action(StrEnum):
     """A batch failed unexpectedly; its inputs are tried one by one."""
     INPUT_PARKED = "input_parked"
     """An input was taken out of the flow, with its reason."""
+    DELIVERY_REFUSED = "delivery_refused"
+    """A delivery could not be taken at all: it was dead-lettered, and is parked from there."""
     PARKED_RECORDED = "parked_recorded"
     """A parked input reached the store."""
     COMMIT_CONFLICT = "commit_conflict"

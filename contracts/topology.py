@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from contracts.base import Contract
+from contracts.base import Contract, Many
 from contracts.ids import ConversationId, Partition, partition_for
 
 DEFAULT_PARTITIONS: Final = 64
@@ -38,7 +38,7 @@ class Queue(Contract):
 
     name: str
     arguments: Arguments
-    bindings: tuple[Binding, ...] = ()
+    bindings: Many[Binding] = ()
 
 
 class Topology(Contract):

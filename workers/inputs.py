@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from contracts.address import Scope
+from contracts.base import MAX_INPUT_BYTES
 from contracts.commands import CommandReply
 from contracts.envelope import InputEnvelope
-from contracts.errors import refusal
+from contracts.errors import TooLarge, refusal
 from contracts.ids import ConversationId, Partition
 from workers.bus.port import Bus, Message
 
@@ -34,10 +35,13 @@ class Inputs:
     def routed(
         self, envelope: InputEnvelope, *, reply_to: str | None = None, correlation_id: str | None = None
     ) -> Routed:
-        """Return where an input goes. Raises SchemaViolation if it names no conversation."""
+        """Return where an input goes. Raises SchemaViolation if it names no conversation, TooLarge."""
         conversation = envelope.conversation(self._scope)
+        body = envelope.model_copy(update={"partitionkey": conversation}).to_bytes()
+        if len(body) > MAX_INPUT_BYTES:
+            raise TooLarge(f"{len(body)} bytes, the limit is {MAX_INPUT_BYTES}: put what is large into an attachment")
         message = Message(
-            body=envelope.model_copy(update={"partitionkey": conversation}).to_bytes(),
+            body=body,
             message_id=envelope.id,
             reply_to=reply_to,
             correlation_id=correlation_id,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from contracts.base import Announced, Timestamp
+from contracts.base import Announced, Many, Timestamp
 from contracts.events.endings import (
     ConversationErased,
     ExpiryStepTaken,
@@ -89,8 +89,8 @@ class Commit(Announced):
     version: int = Field(ge=1, description="Counts the conversation's commits from 1, without gaps.")
     epoch: int = Field(default=0, ge=0, description="The partition epoch of the worker that wrote it.")
     at: Timestamp
-    inputs: tuple[InputId, ...] = Field(description="The inputs applied by it; never in two commits.")
-    events: tuple[Event, ...]
+    inputs: Many[InputId] = Field(description="The inputs applied by it; never in two commits.")
+    events: Many[Event]
 
     @property
     def targets(self) -> frozenset[MessageKey]:

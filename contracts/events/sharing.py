@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from contracts.base import Id
+from contracts.base import Id, Many
 from contracts.events.base import SessionEvent
 from contracts.ids import SessionId
 from contracts.stamps import StampField
@@ -17,7 +17,7 @@ class DataSet(SessionEvent):
     topic = "data"
     kind: Literal["data_set"] = "data_set"
     values: dict[str, JsonValue] = Field(default_factory=dict)
-    removed: tuple[str, ...] = ()
+    removed: Many[str] = ()
     stamp: StampField | None = None
     bases: dict[str, StampField] = Field(default_factory=dict, description="By field: when what it replaces was set.")
 
@@ -28,7 +28,7 @@ class MetadataSet(SessionEvent):
     topic = "metadata"
     kind: Literal["metadata_set"] = "metadata_set"
     values: dict[str, JsonValue] = Field(default_factory=dict)
-    removed: tuple[str, ...] = ()
+    removed: Many[str] = ()
     stamp: StampField | None = None
     bases: dict[str, StampField] = Field(default_factory=dict, description="By field: when what it replaces was set.")
 
@@ -56,8 +56,8 @@ class ContextMerged(SessionEvent):
     kind: Literal["context_merged"] = "context_merged"
     source: SessionId
     strategy: ConflictStrategy
-    applied: tuple[Entry, ...] = Field(default=(), description="What the session has now.")
-    kept: tuple[Entry, ...] = Field(default=(), description="What it kept against the source, which does not have it.")
+    applied: Many[Entry] = Field(default=(), description="What the session has now.")
+    kept: Many[Entry] = Field(default=(), description="What it kept against the source, which does not have it.")
 
 
 class ConflictOpened(SessionEvent):
@@ -65,7 +65,7 @@ class ConflictOpened(SessionEvent):
 
     topic = "conflict"
     kind: Literal["conflict_opened"] = "conflict_opened"
-    conflicts: tuple[Conflict, ...]
+    conflicts: Many[Conflict]
 
 
 class ConflictResolved(SessionEvent):
@@ -73,4 +73,4 @@ class ConflictResolved(SessionEvent):
 
     topic = "resolved"
     kind: Literal["conflict_resolved"] = "conflict_resolved"
-    entries: tuple[Entry, ...] = Field(description="What the session has now, written anew.")
+    entries: Many[Entry] = Field(description="What the session has now, written anew.")

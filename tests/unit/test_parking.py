@@ -141,10 +141,12 @@ async def test_what_cannot_be_parked_is_not_acknowledged(bus: Doubtful) -> None:
     assert delivery.acked == 0
 
 
-def test_the_conversation_is_told_if_it_can_be_read() -> None:
-    envelope = InputEnvelope(id="i1", partitionkey=CONVERSATION, data=message())
-    assert read_parked(Handed(envelope.to_bytes()), CLOCK).conversation_id == CONVERSATION
-    assert read_parked(Handed(b"{}"), CLOCK).conversation_id is None
+async def test_the_conversation_is_told_by_who_read_the_body_and_nobody_reads_it_again(bus: Doubtful) -> None:
+    body = InputEnvelope(id="i1", partitionkey=CONVERSATION, data=message()).to_bytes()
+    await park(bus, Handed(body), Failure(SchemaViolation()), CONVERSATION)
+    assert read_parked(await parked_in(bus), CLOCK).conversation_id == CONVERSATION
+    await park(bus, Handed(body), Failure(SchemaViolation()))
+    assert read_parked(await parked_in(bus), CLOCK).conversation_id is None
 
 
 def test_what_the_broker_dead_lettered_tells_where_it_was() -> None:
@@ -155,10 +157,20 @@ def test_what_the_broker_dead_lettered_tells_where_it_was() -> None:
     assert (parked.attempts, parked.position, parked.stack) == (1, 0, "")
 
 
-def test_our_headers_go_before_the_brokers() -> None:
-    headers = {"x-agentbus-queue": "ours", "x-agentbus-code": "undecodable", "x-first-death-queue": "agentbus.parked"}
-    parked = read_parked(Handed(BODY, headers=headers), CLOCK)
-    assert (parked.queue, parked.code) == ("ours", "undecodable")
+def test_headers_like_ours_on_what_is_dead_lettered_are_the_publishers_and_do_not_count() -> None:
+    """Whoever publishes with an expiration decides when their message is dead-lettered, and with which headers."""
+    forged = {
+        "x-agentbus-queue": "somebody.elses",
+        "x-agentbus-conversation": CONVERSATION,
+        "x-agentbus-code": "killed_worker",
+        "x-agentbus-reason": "pay to this account",
+        "x-agentbus-stack": "no trace",
+        "x-agentbus-attempts": 7,
+        "x-agentbus-position": 8,
+    }
+    deaths = {"x-first-death-queue": "agentbus.inbound.5", "x-first-death-reason": "expired"}
+    parked = read_parked(Handed(BODY, queue="agentbus.parked", headers=forged | deaths), CLOCK)
+    assert parked == read_parked(Handed(BODY, queue="agentbus.parked", headers=deaths), CLOCK)
 
 
 def test_without_any_header_the_parking_queue_is_named() -> None:

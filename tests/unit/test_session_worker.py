@@ -13,6 +13,7 @@ import workers.session.plan
 from agentbus.client import AgentBus
 from agentbus.parked import replay_conversation, replay_parked
 from contracts.address import Scope
+from contracts.base import MAX_INPUT_BYTES
 from contracts.commands import (
     AppendMessage,
     CloseSession,
@@ -268,14 +269,20 @@ async def test_another_writer_was_first_and_both_writes_stand(bench: Bench) -> N
             InputEnvelope(id="x", partitionkey=ConversationId("b" * 26), data=message(1)).to_bytes(),
             "wrong_partition",
         ),
+        (b'{"specversion": "1.0", "x": "' + MAX_INPUT_BYTES * b"x" + b'"}', "too_large"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_what_cannot_be_understood_is_parked_with_its_bytes(bench: Bench, body: bytes, code: str) -> None:
     topology = bench.bus.topology
     partition = (topology.partition_of(ConversationId("b" * 26)) + 1) % topology.partitions
     await bench.bus.publish(topology.inbound, str(partition), Message(body=body, message_id="bad"))
     (parked,) = await bench.parked()
-    assert (parked.code, parked.body, parked.message_id) == (code, body, "bad")
+    assert (parked.code, parked.size, parked.message_id) == (code, len(body), "bad")
+    assert body.startswith(parked.body)  # a list gives the beginning of a large one
+    whole = await bench.store.get_parked(parked.parked_id)
+    assert whole is not None
+    assert whole.body == body
     assert parked.queue == topology.inbound + f".{partition}"
     assert parked.reason
 
@@ -298,6 +305,24 @@ async def test_a_fault_of_ours_parks_one_input_with_its_traceback(
         return decide(state, given, now, *others)  # type: ignore[arg-type]  # what is passed through
 
     monkeypatch.setattr(workers.session.plan, "decide", decide_but)
+    await bench.client.publish_many([message(1, "one"), message("poison"), message(2, "two")])
+    assert await bench.until_texts(2) == ["one", "two"]
+    (parked,) = await bench.parked()
+    assert "ZeroDivisionError" in parked.stack
+
+
+async def test_a_fault_of_ours_while_taking_a_delivery_parks_it_and_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither handled nor parked it would stay in hand, and a few of its like would stop a partition."""
+    read = InputEnvelope.from_bytes
+
+    def read_but(body: bytes) -> InputEnvelope:
+        if b"poison" in body:
+            raise ZeroDivisionError("poisoned")
+        return read(body)
+
+    monkeypatch.setattr(InputEnvelope, "from_bytes", read_but)
     await bench.client.publish_many([message(1, "one"), message("poison"), message(2, "two")])
     assert await bench.until_texts(2) == ["one", "two"]
     (parked,) = await bench.parked()

@@ -9,7 +9,6 @@ import structlog
 
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
-from contracts.errors import InvalidInput
 from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
@@ -17,7 +16,7 @@ from workers.bus.supervise import KeptConsumer
 from workers.inputs import Inputs, Routed
 from workers.retry import keep_trying
 from workers.session.parking import park, park_failed
-from workers.session.plan import Failure
+from workers.session.plan import failure_of
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
@@ -55,8 +54,8 @@ class IngressRouter:
         for delivery in batch:
             try:
                 left.append((delivery, self._routed(delivery)))
-            except InvalidInput as error:
-                await park(self._bus, delivery, Failure(error))
+            except Exception as error:  # one input must not end the router, whatever is wrong with it
+                await park(self._bus, delivery, failure_of(error))
         await keep_trying("route", partial(self._pass_on, left))
 
     def _routed(self, delivery: Delivery) -> Routed:

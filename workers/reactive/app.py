@@ -17,6 +17,7 @@ from contracts.errors import BrokerUnavailable, BusError
 from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.rabbit.connections import DRIVER_ERRORS
+from workers.bus.rabbit.consumers import attempts_of, plain_headers
 from workers.bus.rabbit.failures import masked
 from workers.faults import told
 from workers.outages import Trouble
@@ -32,8 +33,6 @@ _RECONNECT: Final = 1.0
 """Seconds between two attempts to reach a broker that was lost."""
 _DECLARE_EVERY: Final = 10.0
 """Seconds after which the queue is declared again, should somebody have deleted it."""
-
-_DELIVERY_COUNT: Final = "x-delivery-count"
 
 _log = structlog.get_logger(__name__)
 
@@ -159,8 +158,8 @@ class _Taken(Delivery):
         self.body = message.body
         self.message_id = raw.message_id or ""
         self.queue = queue
-        self.headers = {name: value for name, value in raw.headers.items() if isinstance(value, str | int)}
-        self.attempts = 1 + int(self.headers.get(_DELIVERY_COUNT, bool(raw.redelivered)))
+        self.headers = plain_headers(raw.headers)
+        self.attempts = attempts_of(self.headers, redelivered=bool(raw.redelivered))
         self.reply_to = raw.reply_to
         self.correlation_id = raw.correlation_id
 

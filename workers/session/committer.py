@@ -270,7 +270,7 @@ class Committer:
 
     async def _give_up(self, turn: Turn, waiting: Waiting, failure: Failure) -> None:
         self._metrics.inputs.labels("parked").inc()
-        await park(self._bus, waiting.delivery, failure)
+        await park(self._bus, waiting.delivery, failure, turn.lane.conversation)
         self._ownership.settled(turn.lane.partition, parked=True)
 
     async def _reply(

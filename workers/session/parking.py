@@ -11,8 +11,6 @@ from typing import Final
 import structlog
 
 from contracts.clock import Clock
-from contracts.envelope import InputEnvelope
-from contracts.errors import InvalidInput
 from contracts.ids import ConversationId
 from contracts.parked import ParkedInput, parked_id_for
 from contracts.telemetry import Action
@@ -24,14 +22,16 @@ from workers.bus.supervise import KeptConsumer
 from workers.retry import keep_trying
 from workers.session.plan import Failure, unforeseen
 
-_QUEUE, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
+_QUEUE, _CONVERSATION, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
     "x-agentbus-queue",
+    "x-agentbus-conversation",
     "x-agentbus-code",
     "x-agentbus-reason",
     "x-agentbus-stack",
     "x-agentbus-attempts",
     "x-agentbus-position",
 )
+_DEATH, _DEATH_QUEUE = "x-first-death-reason", "x-first-death-queue"
 DEAD_LETTERED: Final = "dead_lettered"
 """The code of an input that the broker, not a worker, took out of the flow."""
 
@@ -43,14 +43,18 @@ _LONGEST_STACK: Final = 16_000
 _log = structlog.get_logger(__name__)
 
 
-async def park(bus: Bus, delivery: Delivery, failure: Failure) -> None:
-    """Publish the delivery to the parking queue and, once that is confirmed, acknowledge it."""
+async def park(bus: Bus, delivery: Delivery, failure: Failure, conversation: ConversationId | None = None) -> None:
+    """Publish the delivery to the parking queue and, once that is confirmed, acknowledge it.
+
+    The `conversation` is known to whoever has read the body: nobody reads it again.
+    """
     error = failure.error
     message = Message(
         body=delivery.body,
         message_id=delivery.message_id,
         headers={
             _QUEUE: delivery.queue,
+            _CONVERSATION: conversation or "",
             _CODE: error.code,
             _REASON: first_bytes(str(error), _LONGEST_REASON),
             _STACK: last_bytes(failure.stack, _LONGEST_STACK),
@@ -104,16 +108,20 @@ class ParkingRecorder:
 
 
 def read_parked(delivery: Delivery, clock: Clock) -> ParkedInput:
-    """Read what parked an input out of its headers: ours, or those with which the broker dead-letters."""
-    headers = delivery.headers
-    dead = str(headers.get("x-first-death-reason", "unknown"))
+    """Read what parked an input out of its headers: ours, or those with which the broker dead-letters.
+
+    What is dead-lettered has its publisher's headers, which may look like ours: there the broker's alone count. The
+    body is not read: it may be what killed the worker.
+    """
+    death = delivery.headers.get(_DEATH)
+    headers = {} if death is not None else delivery.headers
     return ParkedInput(
         parked_id=parked_id_for(delivery.message_id, delivery.body),
         message_id=delivery.message_id,
-        conversation_id=_conversation(delivery.body),
-        queue=str(headers.get(_QUEUE) or headers.get("x-first-death-queue") or delivery.queue),
+        conversation_id=_conversation(headers.get(_CONVERSATION)),
+        queue=str(headers.get(_QUEUE) or delivery.headers.get(_DEATH_QUEUE) or delivery.queue),
         code=str(headers.get(_CODE, DEAD_LETTERED)),
-        reason=str(headers.get(_REASON, f"dead-lettered by the broker: {dead}")),
+        reason=str(headers.get(_REASON, f"dead-lettered by the broker: {death or 'unknown'}")),
         stack=str(headers.get(_STACK, "")),
         attempts=_number(headers.get(_ATTEMPTS), least=1),
         parked_at=clock.now(),
@@ -124,12 +132,8 @@ def read_parked(delivery: Delivery, clock: Clock) -> ParkedInput:
 
 
 def _number(header: str | int | None, *, least: int) -> int:
-    """Return a header's number. What is dead-lettered has its publisher's headers, which may hold anything."""
     return max(least, header) if isinstance(header, int) else least
 
 
-def _conversation(body: bytes) -> ConversationId | None:
-    try:
-        return InputEnvelope.from_bytes(body).partitionkey
-    except InvalidInput:
-        return None
+def _conversation(header: str | int | None) -> ConversationId | None:
+    return ConversationId(str(header)) if header else None

@@ -125,11 +125,16 @@ def _decided(state: SessionState, waiting: Waiting, terms: Terms, earlier: Mappi
         return Answer(waiting, failure=Failure(error))
     except Exception as error:
         # A fault of ours must cost one input, not a worker: it is parked with its traceback.
-        failure = Failure(error) if isinstance(error, AgentBusError) else unforeseen(error)
+        failure = failure_of(error)
         if is_beside(waiting.given.data):
             return Answer(waiting, failure=failure)
         blocked = block(state, waiting.given.id, failure.error.code, terms.now, default=terms.on_failure)
         return Answer(waiting, blocked, failure=failure)
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return the reason of a parking: an error of ours as it is, a fault of ours with its traceback."""
+    return Failure(error) if isinstance(error, AgentBusError) else unforeseen(error)
 
 
 def unforeseen(error: Exception) -> Failure:

@@ -10,7 +10,7 @@ import structlog
 from contracts.address import Scope
 from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
-from contracts.errors import InvalidInput, WrongPartition
+from contracts.errors import WrongPartition
 from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId
 from contracts.members import Member, WorkerStatus
@@ -26,7 +26,7 @@ from workers.session.lanes import Lanes, Turn, Waiting
 from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
 from workers.session.parking import ParkingRecorder, park
-from workers.session.plan import Failure
+from workers.session.plan import Failure, failure_of
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
@@ -183,8 +183,8 @@ class SessionWorker:
         try:
             envelope = InputEnvelope.from_bytes(delivery.body)
             conversation = self._conversation(envelope, holding)
-        except InvalidInput as error:
-            self._spawn(self._parkings, self._park(holding, delivery, error))
+        except Exception as error:  # whatever it is: it must not stay in hand, neither handled nor parked
+            self._spawn(self._parkings, self._park(holding, delivery, failure_of(error)))
             return
         self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
         self._changed.set()
@@ -200,8 +200,8 @@ class SessionWorker:
             )
         return conversation
 
-    async def _park(self, holding: Holding, delivery: Delivery, error: InvalidInput) -> None:
-        await park(self._bus, delivery, Failure(error))
+    async def _park(self, holding: Holding, delivery: Delivery, failure: Failure) -> None:
+        await park(self._bus, delivery, failure)
         self._ownership.settled(holding.partition, parked=True)
 
     def _drop(self, holding: Holding) -> None:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from aiormq.channel import Channel
 
 from workers.bus.rabbit.connections import is_usable
-from workers.bus.rabbit.frames import ack_frame, requeue_frame, write
+from workers.bus.rabbit.frames import ack_frame, reject_frame, write
 
 
 class Acks:
@@ -19,7 +19,7 @@ class Acks:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._acked: list[int] = []
-        self._requeued: list[int] = []
+        self._rejected: dict[int, bool] = {}  # tag: whether it goes back to the queue
         self._beyond: set[int] = set()
         self._floor = 0
         self._writer: asyncio.Task[None] | None = None
@@ -31,7 +31,12 @@ class Acks:
 
     def requeue(self, tag: int) -> None:
         """Hand a delivery back soon."""
-        self._requeued.append(tag)
+        self._rejected[tag] = True
+        self._wake()
+
+    def dead_letter(self, tag: int) -> None:
+        """Have a delivery dead-lettered soon; a queue without a dead-letter exchange drops it."""
+        self._rejected[tag] = False
         self._wake()
 
     async def flush(self) -> None:
@@ -45,21 +50,21 @@ class Acks:
 
     async def _write_all(self) -> None:
         try:
-            while (self._acked or self._requeued) and is_usable(self._channel):
+            while (self._acked or self._rejected) and is_usable(self._channel):
                 await write(self._channel, self._take())
         finally:
             self._writer = None
 
     def _take(self) -> bytes:
-        acked, requeued = sorted(self._acked), sorted(self._requeued)
+        acked, rejected = sorted(self._acked), sorted(self._rejected.items())
         self._acked.clear()
-        self._requeued.clear()
-        self._beyond.update(acked, requeued)
+        self._rejected.clear()
+        self._beyond.update(acked, (tag for tag, _ in rejected))
         while self._floor + 1 in self._beyond:
             self._floor += 1
             self._beyond.remove(self._floor)
         # In order of the queue, so that what was handed back together returns in its order.
-        frames = [requeue_frame(self._channel, tag) for tag in requeued]
+        frames = [reject_frame(self._channel, tag, requeue=requeue) for tag, requeue in rejected]
         covered = bisect_right(acked, self._floor)
         if covered:
             frames.append(ack_frame(self._channel, acked[covered - 1], multiple=True))

@@ -20,9 +20,10 @@ _FRAMES_PER_DELIVERY: Final = 3
 
 
 class RabbitBus(Bus):
-    """RabbitMQ, on one connection for publishing and one for everything else.
+    """RabbitMQ, on one connection for publishing, one for the parking queue, and one for everything else.
 
-    A memory or disk alarm blocks the connection that publishes; consuming goes on, so that queues can drain.
+    A memory or disk alarm blocks the connection that publishes; consuming goes on, so that queues can drain. What goes
+    wrong on the connection that takes inputs does not keep parked ones from being recorded.
 
     `connect_timeout`: seconds that `start` waits for a broker. `publish_timeout`: seconds for one publish, and for
     reconnecting later on. `heartbeat`: seconds; a silent broker is noticed after about three of them.
@@ -44,6 +45,7 @@ class RabbitBus(Bus):
         self._connect_timeout = connect_timeout
         self._out = Link(url, name=f"{connection_name}.publish", heartbeat=heartbeat, wait=publish_timeout)
         self._in = Link(url, name=f"{connection_name}.consume", heartbeat=heartbeat, wait=publish_timeout)
+        self._parking = Link(url, name=f"{connection_name}.parking", heartbeat=heartbeat, wait=publish_timeout)
         # Events of one session go to several topics, and to queues that want all of them in order.
         self._publisher = Publisher(
             self._out, timeout=publish_timeout, window=publish_window, together={topology.events}
@@ -58,7 +60,7 @@ class RabbitBus(Bus):
     async def close(self) -> None:
         await asyncio.gather(*(consumer.close() for consumer in tuple(self._consumers)))
         await asyncio.gather(self._publisher.close(), self._requests.close(), self._replies.close())
-        await asyncio.gather(self._out.close(), self._in.close())
+        await asyncio.gather(self._out.close(), self._in.close(), self._parking.close())
 
     async def info(self) -> BusInfo:
         properties = (await self._out.connection()).server_properties
@@ -98,8 +100,10 @@ class RabbitBus(Bus):
         await self._replies.reply(delivery, body)
 
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0) -> Consumer:
-        channel = await self._in.channel(frame_buffer=prefetch * _FRAMES_PER_DELIVERY)
-        consumer = RabbitConsumer(channel, queue, on_delivery, self._consumers.discard)
+        is_last = queue == self.topology.parked
+        link = self._parking if is_last else self._in
+        channel = await link.channel(frame_buffer=prefetch * _FRAMES_PER_DELIVERY)
+        consumer = RabbitConsumer(channel, queue, on_delivery, self._consumers.discard, is_last=is_last)
         self._consumers.add(consumer)
         try:
             await consumer.start(prefetch, priority)

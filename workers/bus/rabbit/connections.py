@@ -22,6 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from contracts.errors import BrokerRejected, BrokerUnavailable
 from contracts.outages import Outage
 from contracts.telemetry import Action
+from workers.bus.rabbit.decoding import decode_leniently
 from workers.bus.rabbit.failures import channel_failure, connect_failure, masked
 from workers.outages import Trouble
 
@@ -55,6 +56,7 @@ class Link:
         self._was_open = False
         self._starting = Outage(monotonic)
         self._trouble = Trouble(f"connect to {name}")
+        decode_leniently()
 
     @property
     def is_open(self) -> bool:

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import structlog
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from pamqp.common import FieldValue
 
+from contracts.telemetry import Action
 from workers.bus.port import Consumer, Delivery, Headers, OnDelivery
 from workers.bus.rabbit.acks import Acks
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
@@ -16,8 +18,14 @@ from workers.bus.rabbit.failures import channel_failure
 
 _COUNT: Final = "x-delivery-count"
 """Set by a quorum queue from the second delivery on: how often it was delivered before."""
+_MOST_DELIVERIES: Final = 2**31
+"""More than any delivery limit of ours."""
+
+_LONGEST_ERROR: Final = 300
 
 _NO_HEADERS: Final[Headers] = {}
+
+_log = structlog.get_logger(__name__)
 
 
 class RabbitDelivery(Delivery):
@@ -40,8 +48,8 @@ class RabbitDelivery(Delivery):
         self.body = message.body
         self.message_id = properties.message_id or ""
         self.queue = consumer.queue
-        self.headers = _plain(properties.headers) if properties.headers else _NO_HEADERS
-        self.attempts = 1 + int(self.headers.get(_COUNT, bool(message.redelivered)))
+        self.headers = plain_headers(properties.headers) if properties.headers else _NO_HEADERS
+        self.attempts = attempts_of(self.headers, redelivered=bool(message.redelivered))
         self.reply_to = properties.reply_to
         self.correlation_id = properties.correlation_id
         self._tag = tag
@@ -66,12 +74,20 @@ class RabbitConsumer(Consumer):
     """A consumer on a channel of its own, which is closed, never cancelled.
 
     basic.cancel with unacknowledged messages lets the next consumer of a quorum queue have later ones at once.
+    A delivery whose callback fails is dead-lettered, or, where the queue `is_last`, handed back.
     """
 
     def __init__(
-        self, channel: Channel, queue: str, on_delivery: OnDelivery, on_end: Callable[[Consumer], None]
+        self,
+        channel: Channel,
+        queue: str,
+        on_delivery: OnDelivery,
+        on_end: Callable[[Consumer], None],
+        *,
+        is_last: bool = False,
     ) -> None:
         self.queue = queue
+        self._is_last = is_last
         self.lost = asyncio.Event()
         self._channel = channel
         self._on_delivery = on_delivery
@@ -113,8 +129,15 @@ class RabbitConsumer(Consumer):
     async def _on_message(self, message: DeliveredMessage) -> None:
         """Take a delivery. aiormq runs this as a task: no await here, or the order of deliveries is lost."""
         tag = message.delivery_tag
-        if self._running and tag is not None:
+        if not self._running or tag is None:
+            return
+        try:
             self._on_delivery(RabbitDelivery(message, tag, self))
+        except Exception as error:
+            # Neither handled nor settled it would hold a place among those in hand for ever.
+            _log.error(Action.DELIVERY_REFUSED, queue=self.queue, error=repr(error)[:_LONGEST_ERROR])
+            settle = self._acks.requeue if self._is_last else self._acks.dead_letter
+            settle(tag)
 
     def _on_cancel(self, _: spec.Basic.Cancel) -> None:
         """Note that the broker ended the consumer (its queue was deleted); the channel is still open."""
@@ -128,5 +151,18 @@ class RabbitConsumer(Consumer):
             self.lost.set()
 
 
-def _plain(headers: Mapping[str, object]) -> Headers:
+def attempts_of(headers: Mapping[str, object], *, redelivered: bool) -> int:
+    """Return how often a message was delivered, this time included.
+
+    The broker's word alone counts: before the second delivery, and on queues that don't count, the header is the
+    publisher's, who may have put anything there.
+    """
+    if not redelivered:
+        return 1
+    counted = headers.get(_COUNT)
+    return 1 + min(counted, _MOST_DELIVERIES) if isinstance(counted, int) and counted > 0 else 2
+
+
+def plain_headers(headers: Mapping[str, object]) -> Headers:
+    """Return the headers that are text or whole numbers: nothing of ours is anything else."""
     return {name: value for name, value in headers.items() if isinstance(value, str | int)}

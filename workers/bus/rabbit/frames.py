@@ -35,9 +35,9 @@ def ack_frame(channel: Channel, tag: int, *, multiple: bool) -> bytes:
     return marshal(spec.Basic.Ack(delivery_tag=tag, multiple=multiple), channel.number)
 
 
-def requeue_frame(channel: Channel, tag: int) -> bytes:
-    """Encode the return of one delivery to its queue."""
-    return marshal(spec.Basic.Reject(delivery_tag=tag, requeue=True), channel.number)
+def reject_frame(channel: Channel, tag: int, *, requeue: bool) -> bytes:
+    """Encode the return of one delivery to its queue, or its way out of it: to where it dead-letters."""
+    return marshal(spec.Basic.Reject(delivery_tag=tag, requeue=requeue), channel.number)
 
 
 async def write(channel: Channel, payload: bytes) -> None:
