@@ -280,7 +280,7 @@ async def test_what_cannot_be_understood_is_parked_with_its_bytes(bench: Bench, 
     (parked,) = await bench.parked()
     assert (parked.code, parked.size, parked.message_id) == (code, len(body), "bad")
     assert body.startswith(parked.body)  # a list gives the beginning of a large one
-    whole = await bench.store.get_parked(parked.parked_id)
+    whole = await bench.store.parked(parked.parked_id)
     assert whole is not None
     assert whole.body == body
     assert parked.queue == topology.inbound + f".{partition}"
