@@ -1,7 +1,7 @@
-"""What is too long to be understood at once is split.
+"""What is too long to be understood at once is looked at.
 
-Half of our files should be under 150 lines and half of our functions under 10; these limits are where a review would
-stop reading. A function of 50 lines fills a screen; a file of 300 has more than one job.
+Half of our files should be under 150 lines and half of our functions under 10. A file of 400 lines surely has more than
+one job; below that a number decides nothing.
 """
 
 import ast
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).resolve().parents[2]
-_LONGEST_FILE = 300
+_LONGEST_FILE = 400
 _LONGEST_FUNCTION = 50
 _FILES = [
     file

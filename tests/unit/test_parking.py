@@ -159,7 +159,7 @@ def test_what_the_broker_dead_lettered_tells_where_it_was() -> None:
 
 def test_headers_like_ours_on_what_is_dead_lettered_are_the_publishers_and_do_not_count() -> None:
     """Whoever publishes with an expiration decides when their message is dead-lettered, and with which headers."""
-    forged = {
+    forged: dict[str, str | int] = {
         "x-agentbus-queue": "somebody.elses",
         "x-agentbus-conversation": CONVERSATION,
         "x-agentbus-code": "killed_worker",
@@ -168,7 +168,10 @@ def test_headers_like_ours_on_what_is_dead_lettered_are_the_publishers_and_do_no
         "x-agentbus-attempts": 7,
         "x-agentbus-position": 8,
     }
-    deaths = {"x-first-death-queue": "agentbus.inbound.5", "x-first-death-reason": "expired"}
+    deaths: dict[str, str | int] = {
+        "x-first-death-queue": "agentbus.inbound.5",
+        "x-first-death-reason": "expired",
+    }
     parked = read_parked(Handed(BODY, queue="agentbus.parked", headers=forged | deaths), CLOCK)
     assert parked == read_parked(Handed(BODY, queue="agentbus.parked", headers=deaths), CLOCK)
 
