@@ -5,6 +5,7 @@ from functools import partial
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
+from workers.endings import in_turn
 from workers.reactive.handling import EventHandler, hand_over
 from workers.session.parking import park
 from workers.session.plan import Failure, unforeseen
@@ -42,8 +43,7 @@ class Subscription:
 
     async def close(self) -> None:
         """End it; an event whose handler is under way comes again if the subscription is durable. Idempotent."""
-        await self._consumer.close()
-        await self._pump.close()
+        await in_turn(self._consumer.close, self._pump.close)
         self._started = False
 
     async def _handle_batch(self, batch: list[Delivery]) -> None:

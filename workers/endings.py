@@ -6,8 +6,8 @@ had asked it to end. So whoever takes up an error of an await asks `raise_if_can
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -63,6 +63,16 @@ async def side_by_side(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Res
     return [task.result() for task in tasks]
 
 
+async def all_of(closes: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run closes at the same time, each to its end, though others fail or the caller is cancelled.
+
+    A cancellation is passed on to all of them, so that they hurry. What they failed with is in the log.
+    """
+    for outcome in await asyncio.gather(*closes, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            _log.warning(Action.ENDED_BADLY, error=repr(outcome))
+
+
 async def ended(tasks: Iterable[asyncio.Task[Any]], *, within: float = PROMPTLY) -> bool:
     """Cancel `tasks`, wait until they have ended, for `within` seconds, and return whether they all have.
 
@@ -84,6 +94,16 @@ async def ended(tasks: Iterable[asyncio.Task[Any]], *, within: float = PROMPTLY)
     if interrupted:
         raise asyncio.CancelledError
     return not left
+
+
+async def in_turn(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Take the steps of a close one after the other: each, though one before it failed or the caller was cancelled.
+
+    A cancellation ends the step that it meets, as its deadline would. What a step raised is raised in the end.
+    """
+    async with AsyncExitStack() as stack:
+        for step in reversed(steps):
+            stack.push_async_callback(step)
 
 
 async def afterwards(what: str, clean_up: Coroutine[Any, Any, object], *, within: float = PROMPTLY) -> None:

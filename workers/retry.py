@@ -27,9 +27,8 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
     that was taken is not given up because of an outage. `call` must be safe to repeat.
     """
     try:
-        return await still_wanted(
-            call()
-        )  # Almost always that is all, and setting up the policy costs more than most calls.
+        # Almost always that is all, and setting up the policy costs more than most calls.
+        return await still_wanted(call())
     except TRANSIENT as error:
         trouble = Trouble(what)
         trouble.failed(error)

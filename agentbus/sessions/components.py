@@ -8,9 +8,13 @@ from typing import Any, Final
 import structlog
 
 from contracts.telemetry import Action
+from workers.endings import ended, raise_if_cancelled
 
 _PAUSES: Final = (0.1, 30.0)
 """The shortest and the longest pause before a part that failed is started again, in seconds."""
+
+_STOP_SECONDS: Final = 15.0
+"""Seconds that a part may take to end: it finishes what is in hand, and closes what it has opened."""
 
 _log = structlog.get_logger(__name__)
 
@@ -40,11 +44,16 @@ class Component:
 
     async def start(self) -> None:
         """Start it and wait until it works. Raises what its first start fails with."""
-        first = asyncio.create_task(self._supervise())
+        first = asyncio.create_task(self._supervise(), name=self.name)
         self._task = first
         ready = asyncio.create_task(self._up.wait())
-        await asyncio.wait({first, ready}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        try:
+            await asyncio.wait({first, ready}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            await self.stop()
+            raise
+        finally:
+            ready.cancel()
         if first.done():
             self._task = None
             await first
@@ -52,11 +61,11 @@ class Component:
     async def stop(self) -> None:
         """Stop it. Idempotent."""
         task, self._task = self._task, None
-        if task:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        self.state = ComponentState.STOPPED
-        self._up.clear()
+        try:
+            await ended({task} if task else (), within=_STOP_SECONDS)
+        finally:
+            self.state = ComponentState.STOPPED
+            self._up.clear()
 
     def describe(self) -> dict[str, Any]:
         """Return how it is, for status reports."""
@@ -71,12 +80,11 @@ class Component:
             try:
                 await self._run(self._works)
             except Exception as error:
+                raise_if_cancelled()
                 if not self._up.is_set():
                     raise  # It never worked: whoever starts it has to know.
                 self.last_error = f"{type(error).__name__}: {error}"
                 _log.error(Action.COMPONENT_FAILED, component=self.name, error=self.last_error, pause=pause)
-                if self._task is None:
-                    return  # It is being stopped, and its end failed: that must not begin it anew.
             self.state = ComponentState.RESTARTING
             if loop.time() - begun > longest:
                 pause = shortest  # It had worked for a while.

@@ -1,6 +1,5 @@
 """The part of a session system that links the sessions of one person, and syncs them."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from agentbus.reacting import make_sync_worker
@@ -178,6 +177,6 @@ class Syncing(SessionManager):
         try:
             await worker.start()
             up()
-            await asyncio.Event().wait()
+            await worker.wait()
         finally:
             await worker.close()

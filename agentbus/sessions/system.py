@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -243,9 +243,7 @@ class SessionSystem(Syncing, Expiring):
             await worker.wait()
         finally:
             # Rounds wait out an outage of the store, however long: that must not keep the program from ending.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN_SECONDS):
-                    await worker.close()
+            await worker.close(within=_DRAIN_SECONDS)
 
     async def _clean_up(self, up: Callable[[], None]) -> None:
         up()

@@ -50,8 +50,7 @@ class Pump:
 
     async def close(self) -> None:
         """Stop, in the middle of a batch if need be: what was not acknowledged is delivered again. Idempotent."""
-        if self._task:
-            await ended({self._task})
+        await ended({self._task} if self._task else ())
 
     async def _run(self) -> None:
         while True:

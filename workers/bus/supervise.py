@@ -8,6 +8,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from contracts.errors import BrokerUnavailable, BusError
 from workers.bus.port import Consumer
+from workers.endings import ended, still_wanted
 from workers.outages import Trouble
 
 OnLost = Callable[[], None]
@@ -37,7 +38,7 @@ class KeptConsumer:
     async def start(self) -> None:
         """Consume. Raises what the first attempt raises; later ones are repeated until `close`."""
         self._consumer = await self._consume()
-        self._keeping = asyncio.create_task(self._keep(self._consumer))
+        self._keeping = asyncio.create_task(self._keep(self._consumer), name=f"consume {self._queue}")
 
     async def reopen(self) -> None:
         """Let go of the consumer as if it were lost: what it holds goes back, and the queue is consumed again."""
@@ -48,11 +49,11 @@ class KeptConsumer:
 
     async def close(self) -> None:
         """End it; what is unacknowledged goes back to the queue. Idempotent."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait({self._keeping})
-        if self._consumer is not None:
-            await self._consumer.close()
+        try:
+            await ended({self._keeping} if self._keeping else ())
+        finally:
+            if self._consumer is not None:
+                await self._consumer.close()
 
     async def _keep(self, consumer: Consumer) -> None:
         while True:
@@ -75,5 +76,5 @@ class KeptConsumer:
             reraise=True,
         ):
             with attempt:
-                return await self._consume()
+                return await still_wanted(self._consume())
         raise AssertionError("unreachable: the policy never stops by itself")

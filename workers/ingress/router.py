@@ -13,6 +13,7 @@ from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
+from workers.endings import in_turn
 from workers.inputs import Inputs, Routed
 from workers.retry import keep_trying
 from workers.session.parking import park, park_failed
@@ -45,8 +46,7 @@ class IngressRouter:
 
     async def close(self) -> None:
         """Stop: what was not passed on yet stays in the queue, or is passed on again with the same id."""
-        await self._consumer.close()
-        await self._pump.close()
+        await in_turn(self._consumer.close, self._pump.close)
         _log.info(Action.WORKER_CLOSED)
 
     async def _route(self, batch: list[Delivery]) -> None:

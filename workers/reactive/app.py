@@ -5,7 +5,6 @@ alone, and each event is handled in a task of its own, up to the prefetch at a t
 """
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -19,6 +18,7 @@ from workers.bus.port import Bus, Delivery
 from workers.bus.rabbit.connections import DRIVER_ERRORS
 from workers.bus.rabbit.consumers import attempts_of, plain_headers
 from workers.bus.rabbit.failures import masked
+from workers.endings import afterwards, ended, passing_over, raise_if_cancelled
 from workers.faults import told
 from workers.outages import Trouble
 from workers.reactive.handling import Handler, react
@@ -29,6 +29,8 @@ PREFETCH: Final = 100
 
 _GRACE: Final = 10.0
 """Seconds for which stopping waits for events that are being handled; the others come again."""
+_STOPPING: Final = _GRACE + 2.0
+"""Seconds after which stopping is given up."""
 _RECONNECT: Final = 1.0
 """Seconds between two attempts to reach a broker that was lost."""
 _DECLARE_EVERY: Final = 10.0
@@ -77,25 +79,25 @@ class ReactiveApp:
         """Take no more, finish what is being handled within some seconds; what is left comes again. Idempotent."""
         keeping, self._keeping = self._keeping, None
         app, self._app = self._app, None
-        if keeping:
-            keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
-        if app:
-            with suppress(*DRIVER_ERRORS):
-                await app.stop()
-        for task in self._handling:
-            task.cancel()
-        await asyncio.gather(*self._handling, return_exceptions=True)
+        try:
+            await ended({keeping} if keeping else ())
+        finally:
+            try:
+                if app:
+                    await afterwards("stop consuming events", app.stop(), within=_STOPPING)
+            finally:
+                await ended(self._handling)
 
     async def _started(self) -> FastStream:
         app = self._build()
         try:
             await app.start()
         except DRIVER_ERRORS as error:
-            with suppress(*DRIVER_ERRORS):
-                await app.stop()
+            await _stopped(app)
             raise BrokerUnavailable(f"no events from the broker at {masked(self._url)}: {error}") from error
+        except asyncio.CancelledError:
+            await _stopped(app)
+            raise
         return app
 
     def _build(self) -> FastStream:
@@ -128,6 +130,7 @@ class ReactiveApp:
         try:
             await react(self._bus, self._handler, delivery)
         except Exception as error:
+            raise_if_cancelled()
             # Not acknowledged: it comes again with the next connection.
             _log.error(Action.HANDLER_FAILED, message_id=delivery.message_id, **told(error))
 
@@ -140,11 +143,17 @@ class ReactiveApp:
                 try:
                     await self._bus.declare_subscription(self._name, self._patterns)
                 except BusError as error:
+                    raise_if_cancelled()
                     trouble.failed(error)
                 else:
                     trouble.over()
         finally:
             trouble.over()
+
+
+async def _stopped(app: FastStream) -> None:
+    """Let go of an application that has not started wholly."""
+    await afterwards("let go of a consumer", app.stop())
 
 
 class _Taken(Delivery):
@@ -168,9 +177,9 @@ class _Taken(Delivery):
         return self._message.committed is not None
 
     async def ack(self) -> None:
-        with suppress(*DRIVER_ERRORS):  # its channel is gone: it comes again
+        with passing_over(*DRIVER_ERRORS):  # its channel is gone: it comes again
             await self._message.ack()
 
     async def requeue(self) -> None:
-        with suppress(*DRIVER_ERRORS):
+        with passing_over(*DRIVER_ERRORS):
             await self._message.nack()

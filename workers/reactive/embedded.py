@@ -1,11 +1,11 @@
 """A reactive worker's events on the in-process bus, handled as they are over RabbitMQ."""
 
-import asyncio
 from functools import partial
 
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
+from workers.endings import in_turn, side_by_side
 from workers.reactive.handling import Handler, react
 from workers.session.parking import park_failed
 
@@ -32,8 +32,7 @@ class EmbeddedEvents:
 
     async def close(self) -> None:
         """End it; what is being handled comes again. Idempotent."""
-        await self._consumer.close()
-        await self._pump.close()
+        await in_turn(self._consumer.close, self._pump.close)
 
     async def _react(self, batch: list[Delivery]) -> None:
-        await asyncio.gather(*(react(self._bus, self._handler, delivery) for delivery in batch))
+        await side_by_side(react(self._bus, self._handler, delivery) for delivery in batch)

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
+
+from workers.endings import ended, still_wanted
 
 Item = TypeVar("Item")
 
@@ -28,20 +29,19 @@ class Together(Generic[Item]):
 
     async def close(self) -> None:
         """Stop: who waits is told that it was cancelled. Idempotent."""
-        if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        for done in self._asked.values():
-            done.cancel()
-        self._asked.clear()
+        try:
+            await ended({self._task} if self._task else ())
+        finally:
+            for done in self._asked.values():
+                done.cancel()
+            self._asked.clear()
 
     async def _run(self) -> None:
         await asyncio.sleep(0)  # let those who ask in the same moment come along
         while self._asked:
             batch = {item: self._asked.pop(item) for item in list(self._asked)[: self._most]}
             try:
-                await self._work(list(batch))
+                await still_wanted(self._work(list(batch)))
             except asyncio.CancelledError:
                 for done in batch.values():
                     done.cancel()

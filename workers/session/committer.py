@@ -1,6 +1,5 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
@@ -23,6 +22,7 @@ from workers.domain.announcing import announced
 from workers.domain.checks.target import about_earlier
 from workers.domain.endings import concerns_earlier
 from workers.domain.erasing import digest_input
+from workers.endings import raise_if_cancelled, side_by_side
 from workers.faults import told
 from workers.retry import keep_trying
 from workers.session.lanes import Turn, Waiting
@@ -96,6 +96,7 @@ class Committer:
         try:
             await self._commit(turns)
         except Exception as error:
+            raise_if_cancelled()
             _log.error(Action.ROUND_FAILED, turns=len(turns), **told(error))
             await self._carry_out_singly(turns, trials)
 
@@ -109,6 +110,7 @@ class Committer:
             except KilledWorker as error:
                 await self._give_up(single, waiting, Failure(error))
             except Exception as error:
+                raise_if_cancelled()
                 await self._give_up(single, waiting, unforeseen(error))
             await keep_trying("end trial", partial(trials.end_alone, turn, waiting))
 
@@ -176,11 +178,9 @@ class Committer:
                 if suspect or waiting.delivery.redelivered or state.erased or given in state.recent_inputs:
                     ids = asked.setdefault(turn.lane.conversation, {})
                     ids |= {given: given, digest_input(given): given} if state.erased else {given: given}
-        found = await asyncio.gather(
-            *(
-                keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, list(ids)))
-                for conversation, ids in asked.items()
-            )
+        found = await side_by_side(
+            keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, list(ids)))
+            for conversation, ids in asked.items()
         )
         return {
             conversation: {ids[one]: commit for one, commit in commits.items()}
@@ -286,5 +286,6 @@ class Committer:
         try:
             await self._bus.reply(waiting.delivery, reply.model_dump_json(exclude_none=True).encode())
         except BusError as failed:
+            raise_if_cancelled()
             # A caller that gets no reply asks again with the same id.
             _log.debug(Action.REPLY_FAILED, error=str(failed))

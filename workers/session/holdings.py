@@ -15,6 +15,7 @@ from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.supervise import KeptConsumer
 from workers.domain.assignment import Assignment
+from workers.endings import all_of, ended, in_turn
 from workers.faults import told
 from workers.outages import Trouble
 from workers.session.lease import Lease
@@ -128,14 +129,17 @@ class Holdings:
         for holding in self:
             holding.closing = True
             self._forget(holding)
-        await asyncio.gather(*(self._end(holding) for holding in self))
+        await all_of(self._end(holding) for holding in self)
 
-    async def hand_back_all(self) -> None:
-        """Hand every partition back, all at the same time."""
-        while self._changes:
-            await asyncio.wait(self._changes.values())
+    async def hand_back_all(self, *, within: float = HAND_BACK_SECONDS) -> None:
+        """Hand every partition back, all at the same time; turns under way may take `within` seconds."""
+        for holding in self:
+            self._stop_taking(holding)
+        await in_turn(partial(ended, self._changes.values()), partial(self._hand_back_each, within))
         self._trouble.over()
-        await asyncio.gather(*(self._hand_back(holding) for holding in self))
+
+    async def _hand_back_each(self, within: float) -> None:
+        await all_of(self._hand_back(holding, within) for holding in self)
 
     async def reopen(self, partition: Partition) -> None:
         """Let go of a partition's channel and subscribe again, at the end of the line."""
@@ -192,27 +196,34 @@ class Holdings:
         self._held[partition] = holding
         try:
             await holding.consumer.start()
-        except BusError:
+        except BaseException:
             del self._held[partition]
             raise
         holding.subscribed = True
 
-    async def _hand_back(self, holding: Holding) -> None:
+    def _stop_taking(self, holding: Holding) -> None:
         holding.closing = True
         holding.subscribed = False
         self._drop(holding)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HAND_BACK_SECONDS):
-                await holding.until_idle()
-        await self._end(holding)
+
+    async def _hand_back(self, holding: Holding, within: float = HAND_BACK_SECONDS) -> None:
+        self._stop_taking(holding)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await holding.until_idle()
+        finally:
+            await self._end(holding)
 
     async def _end(self, holding: Holding) -> None:
         holding.subscribed = False
-        if holding.consumer:
-            await holding.consumer.close()
-        self._forget(holding)
-        if self._held.get(holding.partition) is holding:
-            del self._held[holding.partition]
+        try:
+            if holding.consumer:
+                await holding.consumer.close()
+        finally:
+            self._forget(holding)
+            if self._held.get(holding.partition) is holding:
+                del self._held[holding.partition]
 
     def _is_held(self, partition: Partition) -> bool:
         holding = self._held.get(partition)

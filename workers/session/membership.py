@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Final
@@ -10,12 +9,15 @@ from typing import Final
 from contracts.errors import StoreError
 from contracts.members import Member
 from storage.port import Store
-from workers.endings import raise_if_cancelled
+from workers.endings import ended, passing_over, raise_if_cancelled
 from workers.outages import Trouble
 from workers.retry import keep_trying
 
 SILENCE: Final = 3
 """How many times the ttl a worker may be unable to beat before it lets go of its partitions."""
+
+_LAST_WORD: Final = 1.0
+"""Seconds that telling the others may take: who hears nothing finds out by the ttl."""
 
 
 class Membership:
@@ -56,23 +58,23 @@ class Membership:
         self._task = asyncio.create_task(self._run())
 
     async def announce(self) -> None:
-        """Beat once, out of turn: something about this worker has changed. Fails silently."""
-        with suppress(StoreError):
-            await self._beat()
+        """Beat once, out of turn: something about this worker has changed. Fails silently, within a second."""
+        with passing_over(StoreError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD):
+                await self._beat()
 
     async def stop(self) -> None:
         """Stop beating; the worker stays a member until it leaves or its time runs out. Idempotent."""
         if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended({self._task})
             self._task = None
         self._trouble.over()
 
     async def leave(self) -> None:
-        """Tell the others at once instead of letting them wait."""
-        with suppress(StoreError):
-            await self._store.leave(self._group, self._describe().worker_id)
+        """Tell the others at once instead of letting them wait. Fails silently, within a second."""
+        with passing_over(StoreError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD):
+                await self._store.leave(self._group, self._describe().worker_id)
 
     async def _beat(self) -> list[Member]:
         return await self._store.heartbeat(self._group, self._describe(), ttl=self._ttl)

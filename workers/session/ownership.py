@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -17,8 +18,9 @@ from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.domain.assignment import assign
+from workers.endings import ended, in_turn, side_by_side
 from workers.outages import PartitionLog
-from workers.session.holdings import Holding, Holdings
+from workers.session.holdings import HAND_BACK_SECONDS, Holding, Holdings
 from workers.session.lease import Lease
 from workers.session.membership import Membership
 from workers.session.watch import LoopWatch
@@ -84,15 +86,21 @@ class Ownership:
         await self.watch.start()
         await self._membership.start()
 
-    async def hand_back(self) -> None:
-        """Tell the others, hand every partition back, and leave the group."""
+    async def hand_back(self, *, within: float = HAND_BACK_SECONDS) -> None:
+        """Tell the others, hand every partition back, and leave the group.
+
+        Turns under way may take `within` seconds; then they are left in the middle.
+        """
         self._status = WorkerStatus.DRAINING
-        await self._membership.stop()
-        await self._membership.announce()
-        await self.holdings.hand_back_all()
+        await in_turn(
+            self._membership.stop,
+            self._membership.announce,
+            partial(self.holdings.hand_back_all, within=within),
+            partial(ended, self._reopenings),
+            self._membership.leave,
+            self.watch.close,
+        )
         self._log_partitions.now(())
-        await self._membership.leave()
-        await self.watch.close()
 
     def describe(self) -> Member:
         """Return this worker as its heartbeat tells it."""
@@ -114,7 +122,7 @@ class Ownership:
             return
         async with self._taking:  # of two rounds that need one, the second finds it taken
             missing = [lease for lease in leases if lease.epoch is None]
-            taken = await asyncio.gather(*(self._take_epoch(lease.partition) for lease in missing))
+            taken = await side_by_side(self._take_epoch(lease.partition) for lease in missing)
             for lease, epoch in zip(missing, taken, strict=True):
                 lease.epoch = epoch
 

@@ -19,6 +19,7 @@ from storage.port import Store
 from workers.bus.port import Bus, Delivery, Message
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
+from workers.endings import in_turn
 from workers.retry import keep_trying
 from workers.session.plan import Failure, unforeseen
 
@@ -91,8 +92,7 @@ class ParkingRecorder:
 
     async def close(self) -> None:
         """Stop: what is not recorded yet stays in the queue."""
-        await self._consumer.close()
-        await self._pump.close()
+        await in_turn(self._consumer.close, self._pump.close)
 
     async def _record(self, batch: list[Delivery]) -> None:
         for delivery in batch:

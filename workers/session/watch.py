@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import Final
+
+from workers.endings import ended
 
 TICK: Final = 0.25
 """Seconds between two ticks."""
@@ -40,14 +41,12 @@ class LoopWatch:
     async def start(self) -> None:
         """Begin to tick."""
         self._ticked = monotonic()
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name="watch the event loop")
 
     async def close(self) -> None:
         """Stop. Idempotent."""
         if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended({self._task})
 
     async def _run(self) -> None:
         while True:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -19,9 +19,10 @@ from contracts.session import FailurePolicy
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
+from workers.endings import ended, in_turn
 from workers.faults import told
 from workers.session.committer import Committer
-from workers.session.holdings import Holding
+from workers.session.holdings import HAND_BACK_SECONDS, Holding
 from workers.session.lanes import Lanes, Turn, Waiting
 from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
@@ -130,10 +131,17 @@ class SessionWorker:
         self._dispatcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Join the other workers and begin to consume this one's share. The topology must have been declared."""
-        self._dispatcher = asyncio.create_task(self._dispatch())
-        await self._recorder.start()
-        await self._ownership.start()
+        """Join the other workers and begin to consume this one's share. The topology must have been declared.
+
+        If it fails or is cancelled, nothing is left of it.
+        """
+        self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
+        try:
+            await self._recorder.start()
+            await self._ownership.start()
+        except BaseException:
+            await self.close(within=0)
+            raise
         _log.info(Action.WORKER_STARTED, worker=self._ownership.worker_id, owns=len(self.describe().owns))
 
     def describe(self) -> Member:
@@ -158,22 +166,22 @@ class SessionWorker:
                 _log.error(Action.WORKER_FAILED, **told(error))
                 raise error
 
-    async def drain(self) -> None:
-        """Take no more, finish what is being worked on, and hand the partitions back; what waits is handed back."""
-        _log.info(Action.WORKER_DRAINING, conversations=len(self._lanes))
-        await self._ownership.hand_back()
-        while self._rounds or self._parkings:
-            await asyncio.gather(*self._rounds, *self._parkings)
-        if self._dispatcher:
-            self._dispatcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._dispatcher
+    async def drain(self, *, within: float = HAND_BACK_SECONDS) -> None:
+        """Take no more, finish what is being worked on, and hand the partitions back; what waits is handed back.
 
-    async def close(self) -> None:
-        """Drain, then let go of everything. Idempotent."""
-        await self.drain()
-        await self._recorder.close()
+        What is not finished `within` seconds, because the store does not answer, say, is given up: it comes again.
+        """
+        _log.info(Action.WORKER_DRAINING, conversations=len(self._lanes))
+        await in_turn(partial(self._ownership.hand_back, within=within), self._end_tasks)
+
+    async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
+        """Drain, then let go of everything, some seconds after `within` at the latest. Idempotent."""
+        await in_turn(partial(self.drain, within=within), self._recorder.close)
         _log.info(Action.WORKER_CLOSED)
+
+    async def _end_tasks(self) -> None:
+        """End what is left: no partition is ours any more."""
+        await ended({*self._rounds, *self._parkings, *({self._dispatcher} if self._dispatcher else ())})
 
     def _receive(self, holding: Holding, delivery: Delivery) -> None:
         """Put a delivery into its conversation's lane, before anything else can happen: this is what keeps order."""
@@ -184,6 +192,7 @@ class SessionWorker:
             envelope = InputEnvelope.from_bytes(delivery.body)
             conversation = self._conversation(envelope, holding)
         except Exception as error:  # whatever it is: it must not stay in hand, neither handled nor parked
+            holding.begin_turn()
             self._spawn(self._parkings, self._park(holding, delivery, failure_of(error)))
             return
         self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
@@ -201,8 +210,11 @@ class SessionWorker:
         return conversation
 
     async def _park(self, holding: Holding, delivery: Delivery, failure: Failure) -> None:
-        await park(self._bus, delivery, failure)
-        self._ownership.settled(holding.partition, parked=True)
+        try:
+            await park(self._bus, delivery, failure)
+            self._ownership.settled(holding.partition, parked=True)
+        finally:
+            holding.end_turn()
 
     def _drop(self, holding: Holding) -> None:
         """Drop what waits of a partition: it is delivered again."""

@@ -1,6 +1,5 @@
 """Syncs that somebody asks for."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
@@ -9,6 +8,7 @@ from contracts.errors import Refused, ReplyTimeout, SessionNotFound
 from contracts.ids import SessionId, conversation_of
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
+from workers.endings import side_by_side
 from workers.reactive.commands import Commands, Given
 from workers.sync.exchange import merges
 from workers.sync.members import is_linked, live_members
@@ -65,7 +65,7 @@ class SyncOnDemand:
         members = await live_members(self._store, identity)
         targets = [one for one in members if one.conversation_id != conversation_of(source)]
         work = ([one for parcel in parcels for one in merges(parcel, policy, [target])] for target in targets)
-        errors = await asyncio.gather(*(self._carry_out(commands) for commands in work))
+        errors = await side_by_side(self._carry_out(commands) for commands in work)
         if not any(errors):
             await self._tasks.settle(session, policy)
         return SyncReport(

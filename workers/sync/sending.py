@@ -1,6 +1,5 @@
 """Sending what a session passes on to the linked sessions that there are, until none is left out."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +10,7 @@ from contracts.ids import ConversationId, conversation_of, digest_of
 from contracts.session import SessionState
 from contracts.sync import SyncOperation, SyncPolicy
 from storage.port import Store
+from workers.endings import side_by_side
 from workers.reactive.commands import Commands, Given
 from workers.sync.exchange import Parcel, merges
 from workers.sync.members import is_linked, live_members
@@ -67,7 +67,7 @@ class Sender:
             with suppress(Refused):
                 await self._commands.ask(Given(nothing, digest_of(("sync arrived", cause, other.session_id))))
 
-        await asyncio.gather(*(ask(other) for other in others))
+        await side_by_side(ask(other) for other in others)
 
 
 def _inherited(parcel: Parcel) -> Parcel:

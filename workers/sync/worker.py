@@ -11,6 +11,7 @@ from contracts.errors import BusError, StoreError
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
 from storage.port import Store
+from workers.endings import in_turn, raise_if_cancelled, side_by_side
 from workers.faults import told
 from workers.reactive.watch import Share, TimeLoop
 from workers.sync.tasks import SyncTasks
@@ -59,23 +60,30 @@ class SyncWorker:
         self._loop = TimeLoop("sync", self.turn, interval=interval)
 
     async def start(self) -> None:
-        """Join the other sync workers, and begin."""
-        await self._share.start()
-        await self._events.start()
-        await self._loop.start()
+        """Join the other sync workers, and begin. If it fails or is cancelled, nothing is left of it."""
+        try:
+            await self._share.start()
+            await self._events.start()
+            await self._loop.start()
+        except BaseException:
+            await self.close()
+            raise
         _log.info(Action.WORKER_STARTED, worker=SUBSCRIPTION)
 
     async def close(self) -> None:
         """Stop. What was begun and not finished is done again, here or elsewhere. Idempotent."""
-        await self._loop.close()
-        await self._events.close()
-        await self._share.close()
+        await in_turn(self._loop.close, self._events.close, self._share.close)
+        _log.info(Action.WORKER_CLOSED, worker=SUBSCRIPTION)
+
+    async def wait(self) -> None:
+        """Wait until cancelled."""
+        await asyncio.Event().wait()
 
     async def turn(self) -> bool:
         """Carry out what is due; return whether there may be more."""
         now = self._clock.now()
         due = await self._store.due_records(RecordKind.SYNC_TASK, now, groups=self._share.groups, limit=_BATCH)
-        await asyncio.gather(*(self._carry_out(task) for task in due))
+        await side_by_side(self._carry_out(task) for task in due)
         if self._share.leads:
             for kind in (RecordKind.CLAIM_CODE, RecordKind.CLAIM):
                 await self._store.drop_records(await self._store.due_records(kind, now, limit=_BATCH))
@@ -87,6 +95,7 @@ class SyncWorker:
         except (StoreError, BusError):
             raise
         except Exception as error:
+            raise_if_cancelled()
             # One that can't be carried out must not be in the way of the others.
             _log.error(Action.HANDLER_FAILED, task=task.key, **told(error))
             await self._store.put_records([task.model_copy(update={"due_at": self._clock.now() + _AGAIN})])

@@ -1,6 +1,5 @@
 """Which erased users are there again: after an old backup of the store or of the archive was restored."""
 
-import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -10,6 +9,7 @@ from storage.archive import ArchiveStore
 from storage.port import Store
 from storage.reading import iter_parked
 from workers.domain.erasing import people_of, tombstone
+from workers.endings import side_by_side
 from workers.expiry.erasure.receipts import Receipts
 from workers.expiry.erasure.records import texts_in
 from workers.expiry.erasure.search import all_conversations, all_sessions
@@ -36,7 +36,7 @@ async def erased_people(
     """Return the ids of erased users that are found again, with the moment of their erasure. Reads everything."""
     seen = _Seen(receipts)
     async for conversations in all_conversations(store, clock):
-        await asyncio.gather(*(_read(store, conversation, seen) for conversation in conversations))
+        await side_by_side(_read(store, conversation, seen) for conversation in conversations)
     if archive:
         await _read_archive(archive, seen)
     async for listed in iter_parked(store):

@@ -4,7 +4,6 @@ The cost: each head, commit, archive file and parked input is read once. A log l
 good.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from storage.archive import ArchiveStore
 from storage.chunks import chunks
 from storage.port import Loaded, Store
 from storage.reading import iter_sessions
+from workers.endings import side_by_side
 from workers.expiry.erasure.traces import Person, Traces
 from workers.expiry.rewriting import pages_of
 
@@ -95,7 +95,7 @@ async def find_traces(
     count = 0
     async for conversations in all_conversations(store, clock):
         loaded = await store.load(conversations)
-        read = await asyncio.gather(*(_read_conversation(store, one, loaded[one], person) for one in conversations))
+        read = await side_by_side(_read_conversation(store, one, loaded[one], person) for one in conversations)
         for conversation, traces in zip(conversations, read, strict=True):
             traces.merge(in_archive.get(conversation, Traces()))
             unknown.discard(conversation)

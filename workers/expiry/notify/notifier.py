@@ -1,6 +1,5 @@
 """The notifier: a subscription of its own, so that whoever is slow to be told never delays expiry."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +9,7 @@ from contracts.envelope import EventEnvelope
 from contracts.errors import Reject
 from contracts.events import ExpiryStepTaken
 from contracts.telemetry import Action
+from workers.endings import raise_if_cancelled, side_by_side
 from workers.expiry.notify.notices import ExpiryNotice, NotificationCallback
 from workers.faults import told
 from workers.reactive.handling import Handler
@@ -35,7 +35,7 @@ class Notifier(Handler):
         if not isinstance(event.data, ExpiryStepTaken):
             return
         notice = ExpiryNotice.of(event.data)
-        outcomes = await asyncio.gather(*(self._tell(callback, notice) for callback in self._callbacks))
+        outcomes = await side_by_side(self._tell(callback, notice) for callback in self._callbacks)
         if reasons := [reason for reason in outcomes if reason]:
             raise Reject("; ".join(reasons))
 
@@ -44,6 +44,7 @@ class Notifier(Handler):
         try:
             await callback(notice)
         except Exception as error:
+            raise_if_cancelled()
             self._metrics.notifications.labels("failed").inc()
             _log.error(Action.NOTIFICATION_FAILED, notice_id=notice.notice_id, **told(error))
             return str(error) or repr(error)

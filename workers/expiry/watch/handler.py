@@ -1,6 +1,5 @@
 """What an expiry worker does with events: it makes deadlines, and counts. It never decides by an event alone."""
 
-import asyncio
 from typing import Final
 
 from contracts.envelope import EventEnvelope
@@ -15,6 +14,7 @@ from contracts.events import (
     StateChanged,
 )
 from contracts.ids import SessionId
+from workers.endings import side_by_side
 from workers.expiry.figures import Figures
 from workers.expiry.rules import RuleBook
 from workers.expiry.watch.deadlines import Deadlines
@@ -66,7 +66,7 @@ class ExpiryHandler(Handler):
                 await self._looking.do(data.session_id)
             case ExpiryStepTaken():
                 session = data.earlier or data.session_id
-                await asyncio.gather(self._figures.step(data), self._looking.do(session))
+                await side_by_side((self._figures.step(data), self._looking.do(session)))
             case SessionDeleted():
                 await self._looking.do(data.deleted)
             case SessionRestored():
