@@ -6,7 +6,7 @@ had asked it to end. So whoever takes up an error of an await asks `raise_if_can
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +18,8 @@ from workers.faults import told
 
 PROMPTLY: Final = 2.0
 """Seconds within which a task has to end once it is cancelled, or a clean-up once it is begun."""
+CLOSING: Final = 10.0
+"""Seconds that several things may take to close together, each of which has a deadline of its own."""
 
 Result = TypeVar("Result")
 
@@ -55,22 +57,26 @@ async def side_by_side(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Res
     If one fails, or the caller is cancelled, the others are cancelled and have ended before this raises: the first
     failure, as it was raised.
     """
+    # Not a TaskGroup: up to Python 3.12 its caller counts as being cancelled for good after one of its tasks failed.
+    tasks = [asyncio.create_task(call) for call in calls]
+    done: set[asyncio.Task[Result]] = set()
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        if tasks:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await ended(task for task in tasks if task not in done)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()):
+            raise error
     return [task.result() for task in tasks]
 
 
-async def all_of(closes: Iterable[Coroutine[Any, Any, object]]) -> None:
+async def all_of(closes: Iterable[Coroutine[Any, Any, object]], *, within: float = CLOSING) -> None:
     """Run closes at the same time, each to its end, though others fail or the caller is cancelled.
 
-    A cancellation is passed on to all of them, so that they hurry. What they failed with is in the log.
+    What they fail with, or that they are not over `within` seconds, is in the log. A cancellation is raised in the end.
     """
-    for outcome in await asyncio.gather(*closes, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            _log.warning(Action.ENDED_BADLY, error=repr(outcome))
+    await _seen_through([asyncio.create_task(close) for close in closes], within)
 
 
 async def ended(tasks: Iterable[asyncio.Task[Any]], *, within: float = PROMPTLY) -> bool:
@@ -112,19 +118,26 @@ async def afterwards(what: str, clean_up: Coroutine[Any, Any, object], *, within
     It has `within` seconds. If it fails or takes longer the log says so, and no more: what the body raised or returned
     stays what it was. A cancellation of the caller is raised once the clean-up is over.
     """
+    await _seen_through([asyncio.create_task(clean_up, name=what)], within)
+
+
+async def _seen_through(tasks: Collection[asyncio.Task[Any]], within: float) -> None:
+    """Wait until `tasks` are over, though the caller is cancelled meanwhile; after `within` seconds end them."""
     loop = asyncio.get_running_loop()
-    task = loop.create_task(clean_up, name=what)
     deadline = loop.time() + within
+    left = set(tasks)
     interrupted = False
-    while not task.done() and (seconds := deadline - loop.time()) > 0:
+    while left and (seconds := deadline - loop.time()) > 0:
         try:
-            await asyncio.wait({task}, timeout=seconds)
+            _, left = await asyncio.wait(left, timeout=seconds)
         except asyncio.CancelledError:
+            # Not passed on: a task that is cancelled before its first step does not even begin to clean up.
             interrupted = True
-    if not task.done():
+            left = {task for task in left if not task.done()}
+    for task in left:
         _say_not_ended(task, within)
     try:
-        await ended({task})
+        await ended(tasks)
     finally:
         if interrupted:
             raise asyncio.CancelledError

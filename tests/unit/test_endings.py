@@ -190,6 +190,15 @@ async def test_the_first_failure_ends_those_beside_it_before_it_is_raised() -> N
     assert asyncio.all_tasks() == before
 
 
+async def test_after_a_failure_of_one_beside_it_nobody_is_taken_for_cancelled() -> None:
+    async def failing() -> None:
+        raise StoreUnavailable("down")
+
+    with pytest.raises(StoreUnavailable):
+        await side_by_side([failing(), asyncio.sleep(PATIENCE), failing()])
+    raise_if_cancelled()
+
+
 async def test_what_runs_side_by_side_returns_in_its_order() -> None:
     async def later(number: int) -> int:
         for _ in range(3 - number):

@@ -15,7 +15,7 @@ from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.supervise import KeptConsumer
 from workers.domain.assignment import Assignment
-from workers.endings import all_of, ended, in_turn
+from workers.endings import all_of, ended, in_turn, side_by_side
 from workers.faults import told
 from workers.outages import Trouble
 from workers.session.lease import Lease
@@ -129,17 +129,20 @@ class Holdings:
         for holding in self:
             holding.closing = True
             self._forget(holding)
-        await all_of(self._end(holding) for holding in self)
+        await self._end_all()
 
     async def hand_back_all(self, *, within: float = HAND_BACK_SECONDS) -> None:
         """Hand every partition back, all at the same time; turns under way may take `within` seconds."""
         for holding in self:
             self._stop_taking(holding)
-        await in_turn(partial(ended, self._changes.values()), partial(self._hand_back_each, within))
+        await in_turn(partial(ended, self._changes.values()), partial(self._hand_back_each, within), self._end_all)
         self._trouble.over()
 
     async def _hand_back_each(self, within: float) -> None:
-        await all_of(self._hand_back(holding, within) for holding in self)
+        await side_by_side(self._hand_back(holding, within) for holding in self)
+
+    async def _end_all(self) -> None:
+        await all_of(self._end(holding) for holding in self)
 
     async def reopen(self, partition: Partition) -> None:
         """Let go of a partition's channel and subscribe again, at the end of the line."""
