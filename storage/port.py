@@ -43,7 +43,8 @@ class StoreInfo:
 class Store(ABC):
     """Keeps conversations. Opened by `storage.factory.open_store(url)`; used as an async context manager.
 
-    Every call may raise StoreUnavailable (transient: the same call may be made again) or StoreRejected.
+    Every call may raise StoreUnavailable (transient: the same call may be made again) or StoreRejected. One that is
+    cancelled ends soon and leaves nothing behind; it may have been done, as after StoreUnavailable.
     Whatever a call reports as done survives a crash of the process, and of the server as far as the server promises.
     Any number of processes may use the same store.
     """
@@ -117,6 +118,7 @@ class Store(ABC):
 
         For taking out of a log what was archived or erased, and for putting back what is restored. A version that
         is not kept is left out: nothing is added to a log. Inputs may differ: repeats are found by the new ones.
+        Without commits, the store lets go of the bytes of all that was deleted or replaced before, or raises.
         Not atomic as a whole: after StoreUnavailable make the same call again. Raises StoreRejected for an input that
         another commit of the conversation holds, and for a commit that the store can't hold; the others may have been
         replaced then.
@@ -234,10 +236,7 @@ class Store(ABC):
 
     @abstractmethod
     async def put_record(self, record: Record, *, replace: bool = True) -> bool:
-        """Keep a record; return whether it was kept.
-
-        One of the same kind and key is replaced; unless `replace` is false: then nothing changes, and this is False.
-        """
+        """Keep a record, in place of one of its kind and key unless `replace` is false; return whether it was kept."""
 
     @abstractmethod
     async def record(self, kind: RecordKind, key: str) -> Record | None:
@@ -283,8 +282,8 @@ class Store(ABC):
     async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
         """Take a lock for `ttl` seconds by the store's clock; None while somebody holds it and its lease runs.
 
-        The token is higher than all given out for this name before, to anyone; releasing the lock does not change
-        that. After StoreUnavailable the lock may have been taken: nobody else gets it before that lease ends.
+        The token is higher than all given out for this name before, to anyone, also if they were released. After
+        StoreUnavailable the lock may have been taken, until that lease ends; if the call is cancelled, it is not.
         Raises ValueError for a ttl that is not above 0 or a name that is no id.
         """
 
@@ -298,4 +297,4 @@ class Store(ABC):
 
     @abstractmethod
     async def release_lock(self, name: str, token: int) -> bool:
-        """Give a lock back before its lease ends; return whether it was still this token's, as in `renew_lock`."""
+        """Give a lock back, even while being cancelled; return if it was still this token's, as in `renew_lock`."""

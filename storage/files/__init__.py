@@ -33,6 +33,8 @@ kind or the locks holds a lock (`flock`) on its folder, which the kernel takes b
 none.
 """
 
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.files.heads import FileHeads
 from storage.files.locks import FileLocks
 from storage.files.log import FileLog
@@ -43,5 +45,6 @@ from storage.files.records import FileRecords
 __all__ = ["FileStore"]
 
 
+@end_well(finished)
 class FileStore(FileLog, FileHeads, FileParked, FileMembers, FileRecords, FileLocks):
     """Keeps conversations in JSON files."""

@@ -15,6 +15,7 @@ from contracts.base import Announced
 from contracts.errors import ConfigurationError, StoreRejected
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
+from storage.cancelling import finished
 from storage.files.disk import Disk, locked
 from storage.files.errors import store_errors
 from storage.files.layout import LAYOUT_VERSION, Layout, make_folders
@@ -54,7 +55,7 @@ class FileBase(Store):
     async def start(self) -> None:
         if self._threads is None:
             with store_errors(self._target):
-                await asyncio.to_thread(self._open)
+                await finished(asyncio.to_thread(self._open))
             self._threads = ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="agentbus-files")
 
     def _open(self) -> None:

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import structlog
 from sqlalchemy import Column, ColumnElement, and_, literal_column, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from contracts.errors import ConfigurationError, StoreRejected
+from contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
+from contracts.telemetry import Action
+from storage.cancelling import finished, taken
 from storage.connecting import connect_patiently
 from storage.options import StoreOptions
 from storage.paging import Position, to_milliseconds
@@ -23,6 +26,11 @@ CHUNK = 200
 """How many conversations, keys or ids one statement asks for: far below every database's limits."""
 
 _POOL_TIMEOUT = 10.0
+
+_WIPES = 2
+"""How often to wait for those who read, for the busy timeout each, until the write-ahead log can be emptied."""
+
+_log = structlog.get_logger()
 
 
 class SqlBase(Store):
@@ -54,18 +62,18 @@ class SqlBase(Store):
             engine = create_async_engine(self._url, pool_timeout=_POOL_TIMEOUT)
             sqlite.prepare(engine)
             try:
-                await asyncio.to_thread(sqlite.probe, engine)
-                async with engine.execution_options(**sqlite.WRITES).begin() as connection:
+                await finished(asyncio.to_thread(sqlite.probe, engine))
+                async with _connected(engine.execution_options(**sqlite.WRITES)) as connection, connection.begin():
                     await connection.run_sync(metadata.create_all)
             except BaseException:
-                await engine.dispose()
+                await finished(engine.dispose())
                 raise
         self._engine = engine
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
-            await engine.dispose()
+            await finished(engine.dispose())
 
     async def info(self) -> StoreInfo:
         async with self._reading() as connection:
@@ -75,25 +83,50 @@ class SqlBase(Store):
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
         with store_errors(self._target):
-            async with self._opened().connect() as connection:
+            async with _connected(self._opened()) as connection:
                 yield connection
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
         with store_errors(self._target):
-            async with self._turn, self._opened().execution_options(**sqlite.WRITES).begin() as connection:
+            writing = self._opened().execution_options(**sqlite.WRITES)
+            async with self._turn, _connected(writing) as connection, connection.begin():
                 yield connection
 
     async def _wipe(self) -> None:
-        """Let bytes that were deleted or replaced leave the files, if no other process reads older ones just now."""
+        """Let bytes that were deleted or replaced leave the files. Raises StoreUnavailable if others read them on."""
+        for _ in range(_WIPES):
+            if await self._wiped():
+                return
+        raise StoreUnavailable(
+            f"{self._target}: what was deleted is still in its write-ahead log, as another program is reading it: "
+            "make the same call again once that one (a backup?) has ended"
+        )
+
+    async def _wiped(self) -> bool:
+        """Empty the write-ahead log; return False, and say so, if somebody reads older pages for too long."""
         with store_errors(self._target):
-            async with self._turn, self._opened().connect() as connection:
-                await connection.exec_driver_sql(sqlite.WIPE)
+            async with self._turn, _connected(self._opened()) as connection:
+                found = await connection.exec_driver_sql(sqlite.WIPE)
+                busy = bool(found.one().busy)
+        if busy:
+            _log.warning(Action.STORE_WIPING, url=self._target)
+        return not busy
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
             raise StoreRejected(f"{self._target} is not open: call start() first")
         return self._engine
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Take a connection and give it back, also while being cancelled."""
+    connection = await taken(engine.connect().start(), AsyncConnection.close)
+    try:
+        yield connection
+    finally:
+        await finished(connection.close())
 
 
 def later(moment: Column[int], identity: Column[str], after: Position) -> ColumnElement[bool]:

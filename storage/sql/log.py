@@ -94,7 +94,10 @@ class SqlLog(SqlBase):
             raise StoreRejected(
                 "nothing was replaced: another commit of the conversation holds an input of a new one"
             ) from None
-        await self._wipe()
+        if commits:
+            await self._wiped()  # If not now, with the next.
+        else:
+            await self._wipe()
 
 
 async def _insert(connection: AsyncConnection, batch: Sequence[Commit]) -> None:

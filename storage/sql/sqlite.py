@@ -1,11 +1,12 @@
 """What is particular to SQLite: its URL, its pragmas and how its transactions begin."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.errors import ConfigurationError, StoreRejected
@@ -53,9 +54,10 @@ def check_url(url: URL) -> None:
 
 
 def prepare(engine: AsyncEngine) -> None:
-    """Set the pragmas on each new connection, and let writers queue up for the write lock from the start."""
+    """Set the pragmas on each new connection, let writers queue up for the write lock, roll back what is cancelled."""
     event.listen(engine.sync_engine, "connect", _on_connect)
     event.listen(engine.sync_engine, "begin", _on_begin)
+    event.listen(engine.sync_engine, "handle_error", _on_error)
 
 
 def probe(engine: AsyncEngine) -> None:
@@ -85,18 +87,26 @@ def probe(engine: AsyncEngine) -> None:
 
 def _on_connect(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: it would begin them without the write lock.
-    connection.isolation_level = None
-    cursor = connection.cursor()
     try:
+        connection.isolation_level = None
+        cursor = connection.cursor()
         for pragma in PRAGMAS:
             cursor.execute(pragma)
+        cursor.close()
     except BaseException:
         connection.close()  # The pool does not know it yet.
         raise
-    cursor.close()
 
 
 def _on_begin(connection: Connection) -> None:
     # A transaction that reads first and writes later fails at once if another one wrote in between.
     if connection.get_execution_options().get("agentbus_writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _on_error(context: ExceptionContext) -> None:
+    # SQLAlchemy takes a cancelled statement for a lost connection, and closes that one without a rollback. SQLite's
+    # close then waits for the last cursor with unread rows, which a traceback may keep, and with it goes the write
+    # lock. But the driver's thread ends the statement and is there for the next: so the transaction is rolled back.
+    if isinstance(context.original_exception, asyncio.CancelledError):
+        context.is_disconnect = False

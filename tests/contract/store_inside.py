@@ -1,6 +1,11 @@
 """Looking inside the stores: what their public calls can't do, done by each backend's own means."""
 
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
@@ -59,3 +64,42 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
             return [str(document["_id"]) for document in [*parked, *pieces]]
         case _:
             raise AssertionError(f"no means to look into a {type(store).__name__}")
+
+
+def held_by(store: Store) -> list[str]:
+    """Return what an idle store holds on to: transactions, snapshots, connections, locks, files half written."""
+    match store:
+        case SqlStore():
+            return _held_in_sqlite(store)
+        case FileStore():
+            root = store._layout.root
+            locked = [str(folder) for folder in (root, *root.rglob("*/")) if _is_locked(folder)]
+            return locked + [str(path) for path in store._layout.temporary.iterdir()]
+        case _:
+            return []
+
+
+def _held_in_sqlite(store: SqlStore) -> list[str]:
+    engine = store._opened()
+    held = ["connections"] if engine.pool.checkedout() else []  # type: ignore[attr-defined]  # Pools that queue have it.
+    held += ["the turn"] if store._turn.locked() else []
+    assert engine.url.database
+    with closing(sqlite3.connect(engine.url.database, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE").close()
+            connection.execute("COMMIT").close()
+        except sqlite3.OperationalError:
+            return [*held, "the write lock"]
+        [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return [*held, "a snapshot"] if busy else held
+
+
+def _is_locked(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

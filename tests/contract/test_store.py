@@ -7,6 +7,7 @@ import pytest
 
 from storage.factory import open_store
 from storage.port import Store
+from tests.contract.store_cancelled_suite import StoreCancelledSuite
 from tests.contract.store_due_records_suite import DurableStoreDueRecordsSuite, StoreDueRecordsSuite
 from tests.contract.store_listing_suite import DurableStoreListingSuite, StoreListingSuite
 from tests.contract.store_locks_suite import DurableStoreLocksSuite, StoreLocksSuite
@@ -28,6 +29,7 @@ class _Durable(
     DurableStoreRecordsSuite,
     DurableStoreDueRecordsSuite,
     DurableStoreLocksSuite,
+    StoreCancelledSuite,
 ):
     """All that a store must do which outlives its process."""
 
@@ -42,6 +44,7 @@ class TestMemory(
     StoreRecordsSuite,
     StoreDueRecordsSuite,
     StoreLocksSuite,
+    StoreCancelledSuite,
 ):
     @pytest.fixture
     async def store(self) -> AsyncIterator[Store]:

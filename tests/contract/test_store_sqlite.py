@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import structlog
 from sqlalchemy import event
 
-from contracts.errors import StoreRejected
+from contracts.errors import StoreRejected, StoreUnavailable
 from contracts.history import SessionFilter
 from contracts.ids import InputId
 from contracts.records import RecordKind
@@ -133,6 +134,27 @@ async def test_nothing_of_what_was_erased_is_left_in_the_files(tmp_path: Path, u
     assert TRACE.encode() not in bytes_of(tmp_path)
 
 
+async def test_erasing_is_not_done_while_others_read_what_was_erased(
+    place: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL"))
+    parked = a_parked(body=TRACE.encode() * 100)
+    async with open_store(url) as store:
+        await store.park(parked)
+        with closing(sqlite3.connect(place, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM parked").fetchall()
+
+            with pytest.raises(StoreUnavailable, match="write-ahead log"):
+                await store.delete_parked(parked.parked_id)
+            with pytest.raises(StoreUnavailable, match="write-ahead log"):
+                await store.replace_commits(())
+            assert TRACE.encode() in bytes_of(place.parent)
+
+        assert not await store.delete_parked(parked.parked_id)
+        assert TRACE.encode() not in bytes_of(place.parent)
+
+
 async def test_readers_of_other_processes_do_not_make_erasing_fail(
     place: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,8 +166,10 @@ async def test_readers_of_other_processes_do_not_make_erasing_fail(
             other.execute("BEGIN")
             other.execute("SELECT * FROM commits").fetchall()
 
-            await store.replace_commits([a_commit(one, inputs=["new"])])
+            with structlog.testing.capture_logs() as logs:
+                await store.replace_commits([a_commit(one, inputs=["new"])])
 
+            assert [entry["event"] for entry in logs] == ["store_wiping"]
             assert await store.commits_of_inputs(one, [InputId("new")]) == {"new": a_commit(one, inputs=["new"])}
 
 

@@ -1,0 +1,55 @@
+"""How the calls of a store end that are cancelled: what every store with a disk or a server does alike."""
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Final, Protocol, TypeVar
+
+from contracts.records import Lock
+from storage.cancelling import cancelled_once, finished, taken
+from storage.port import Store
+
+_Store = TypeVar("_Store", bound=Store)
+_Call = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class How(Protocol):
+    """A way to await work while being cancelled, of `storage.cancelling`."""
+
+    async def __call__(self, work: Coroutine[Any, Any, Any], /) -> Any: ...
+
+
+_OF_EVERY_STORE: Final[dict[str, How]] = {"start": cancelled_once, "close": finished, "release_lock": finished}
+"""The calls that end alike in all of them: looking for a server stops at once, what gives back is finished."""
+
+
+def end_well(how: How) -> Callable[[type[_Store]], type[_Store]]:
+    """Let the calls of a store end as `how` says when they are cancelled; a lock that was taken then is given back."""
+
+    def decorate(kind: type[_Store]) -> type[_Store]:
+        for name in Store.__abstractmethods__:
+            call = getattr(kind, name)
+            ending = _taking(call) if name == "acquire_lock" else _ending(call, _OF_EVERY_STORE.get(name, how))
+            setattr(kind, name, ending)
+        return kind
+
+    return decorate
+
+
+def _ending(call: _Call, how: How) -> _Call:
+    @wraps(call)
+    async def ending(*args: Any, **kwargs: Any) -> Any:
+        return await how(call(*args, **kwargs))
+
+    return ending
+
+
+def _taking(acquire: _Call) -> _Call:
+    @wraps(acquire)
+    async def taking(store: Store, name: str, *, ttl: float) -> Lock | None:
+        async def give_back(lock: Lock | None) -> None:
+            if lock is not None:
+                await store.release_lock(lock.name, lock.token)
+
+        return await taken(acquire(store, name, ttl=ttl), give_back)
+
+    return taking

@@ -1,0 +1,306 @@
+"""The store contract of cancellations: each public call, cancelled at each of its awaits in turn."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
+from typing import Final
+
+import pytest
+
+from contracts.history import SessionFilter
+from contracts.ids import InputId, Partition, session_id_for
+from contracts.members import WorkerId
+from contracts.parked import ParkedStatus
+from contracts.records import Record, RecordKind
+from storage.port import Store
+from tests.builders import a_commit, a_conversation, a_head, a_key, a_member, a_moment, a_parked, appended, edited
+from tests.cancelling import DEADLINE, Call, When, cancel_everywhere
+from tests.contract.store_inside import held_by
+from tests.contract.store_locks_suite import HOUR, acquired
+
+_MOMENTS: Final = (When.THERE, When.INSISTING)
+_names = count(1)
+_KIND: Final = RecordKind.CHECKPOINT
+_ROWS: Final[dict[str, Callable[[Store], Awaitable[Call]]]] = {}
+
+
+def _row(prepare: Callable[[Store], Awaitable[Call]]) -> Callable[[Store], Awaitable[Call]]:
+    """Let a function prepare, and give, the call that it is named after."""
+    _ROWS[prepare.__name__] = prepare
+    return prepare
+
+
+def _new_name() -> str:
+    return f"name-{next(_names)}"
+
+
+def _a_record(key: str | None = None) -> Record:
+    return Record(kind=_KIND, key=key or _new_name(), created_at=a_moment(), due_at=a_moment(), data={"a": 1})
+
+
+async def _a_kept_record(store: Store) -> Record:
+    record = _a_record()
+    await store.put_record(record)
+    return record
+
+
+@_row
+async def start(store: Store) -> Call:
+    await store.close()
+    return store.start()
+
+
+@_row
+async def close(store: Store) -> Call:
+    await store.start()
+    return store.close()
+
+
+@_row
+async def info(store: Store) -> Call:
+    return store.info()
+
+
+@_row
+async def append(store: Store) -> Call:
+    one, two = a_conversation(), a_conversation()
+    first = a_commit(one, events=[appended(one, 1, "m")])
+    await store.append([first])
+    # One of them is refused, so that each is tried by itself.
+    return store.append([first, a_commit(one, 2, events=[edited(one, 2, "m", "n")]), a_commit(two)])
+
+
+@_row
+async def load(store: Store) -> Call:
+    conversation = a_conversation()
+    await store.append([a_commit(conversation)])
+    return store.load([conversation, a_conversation()])
+
+
+@_row
+async def read_log(store: Store) -> Call:
+    return store.read_log(a_conversation(), limit=10)
+
+
+@_row
+async def commits_of_inputs(store: Store) -> Call:
+    return store.commits_of_inputs(a_conversation(), [InputId("input-1")])
+
+
+@_row
+async def commits_amending(store: Store) -> Call:
+    return store.commits_amending(a_conversation(), [a_key("m")])
+
+
+@_row
+async def replace_commits(store: Store) -> Call:
+    conversation = a_conversation()
+    await store.append([a_commit(conversation, events=[appended(conversation, 1, "m")])])
+    return store.replace_commits([a_commit(conversation, events=[edited(conversation, 1, "m", "")])])
+
+
+@_row
+async def save_heads(store: Store) -> Call:
+    conversation = a_conversation()
+    await store.save_heads([a_head(conversation)])
+    return store.save_heads([a_head(conversation, version=2), a_head(a_conversation())])
+
+
+@_row
+async def head(store: Store) -> Call:
+    return store.head(session_id_for(a_conversation(), 1))
+
+
+@_row
+async def heads(store: Store) -> Call:
+    return store.heads([session_id_for(a_conversation(), 1)])
+
+
+@_row
+async def list_sessions(store: Store) -> Call:
+    return store.list_sessions(SessionFilter(), limit=10)
+
+
+@_row
+async def due(store: Store) -> Call:
+    return store.due(a_moment(), limit=10)
+
+
+@_row
+async def statistics(store: Store) -> Call:
+    return store.statistics(SessionFilter())
+
+
+@_row
+async def park(store: Store) -> Call:
+    return store.park(a_parked(_new_name()))
+
+
+@_row
+async def parked(store: Store) -> Call:
+    given = a_parked(_new_name())
+    await store.park(given)
+    return store.parked(given.parked_id)
+
+
+@_row
+async def list_parked(store: Store) -> Call:
+    return store.list_parked(limit=2)
+
+
+@_row
+async def set_parked_status(store: Store) -> Call:
+    given = a_parked(_new_name())
+    await store.park(given)
+    return store.set_parked_status(given.parked_id, ParkedStatus.DISCARDED)
+
+
+@_row
+async def delete_parked(store: Store) -> Call:
+    given = a_parked(_new_name())
+    await store.park(given)
+    return store.delete_parked(given.parked_id)
+
+
+@_row
+async def heartbeat(store: Store) -> Call:
+    return store.heartbeat("group", a_member(_new_name()), ttl=HOUR)
+
+
+@_row
+async def members(store: Store) -> Call:
+    return store.members("group", ttl=HOUR)
+
+
+@_row
+async def leave(store: Store) -> Call:
+    return store.leave("group", WorkerId("worker"))
+
+
+@_row
+async def take_epoch(store: Store) -> Call:
+    return store.take_epoch("group", Partition(1))
+
+
+@_row
+async def begin_trial(store: Store) -> Call:
+    return store.begin_trial(_new_name())
+
+
+@_row
+async def end_trial(store: Store) -> Call:
+    return store.end_trial("trial")
+
+
+@_row
+async def put_record(store: Store) -> Call:
+    return store.put_record(_a_record())
+
+
+@_row
+async def record(store: Store) -> Call:
+    kept = await _a_kept_record(store)
+    return store.record(kept.kind, kept.key)
+
+
+@_row
+async def list_records(store: Store) -> Call:
+    return store.list_records(_KIND, "default", limit=2)
+
+
+@_row
+async def delete_record(store: Store) -> Call:
+    kept = await _a_kept_record(store)
+    return store.delete_record(kept.kind, kept.key)
+
+
+@_row
+async def delete_records(store: Store) -> Call:
+    await _a_kept_record(store)
+    return store.delete_records(_KIND, "default")
+
+
+@_row
+async def put_records(store: Store) -> Call:
+    kept = await _a_kept_record(store)
+    return store.put_records([kept.model_copy(update={"revision": 1}), _a_record()])
+
+
+@_row
+async def due_records(store: Store) -> Call:
+    return store.due_records(_KIND, a_moment(), limit=2)
+
+
+@_row
+async def drop_records(store: Store) -> Call:
+    return store.drop_records([await _a_kept_record(store)])
+
+
+@_row
+async def acquire_lock(store: Store) -> Call:
+    return store.acquire_lock(_new_name(), ttl=HOUR)
+
+
+@_row
+async def renew_lock(store: Store) -> Call:
+    lock = await acquired(store, _new_name())
+    return store.renew_lock(lock.name, lock.token, ttl=HOUR)
+
+
+@_row
+async def release_lock(store: Store) -> Call:
+    lock = await acquired(store, _new_name())
+    return store.release_lock(lock.name, lock.token)
+
+
+async def _works(store: Store) -> None:
+    """Check that nothing is held, and that a write and a read succeed."""
+    async with asyncio.timeout(DEADLINE):
+        await store.start()
+        assert held_by(store) == []
+        kept = _a_record("works")
+        assert await store.put_record(kept)
+        assert await store.record(kept.kind, kept.key) == kept
+
+
+class StoreCancelledSuite:
+    """What every store must do when a call is cancelled. Subclasses define the fixture `store`."""
+
+    def test_every_public_call_is_cancelled_here(self) -> None:
+        calls = {name for name, _ in inspect.getmembers(Store, inspect.iscoroutinefunction) if name[0] != "_"}
+
+        assert set(_ROWS) == calls
+
+    @pytest.mark.parametrize("when", _MOMENTS)
+    @pytest.mark.parametrize("name", _ROWS)
+    async def test_call_cancelled_at_any_await_leaves_nothing_behind(self, store: Store, name: str, when: When) -> None:
+        await cancel_everywhere(partial(_ROWS[name], store), partial(_works, store), when=when)
+
+    @pytest.mark.parametrize("when", _MOMENTS)
+    async def test_lock_taken_while_being_cancelled_is_given_back(self, store: Store, when: When) -> None:
+        names = [_new_name()]
+
+        async def taking() -> Call:
+            names.append(_new_name())
+            return store.acquire_lock(names[-1], ttl=HOUR)
+
+        async def nobody_holds_it() -> None:
+            await acquired(store, names[-1])
+
+        await cancel_everywhere(taking, nobody_holds_it, when=when)
+
+    @pytest.mark.parametrize("when", _MOMENTS)
+    async def test_lock_is_given_back_while_being_cancelled(self, store: Store, when: When) -> None:
+        names = [_new_name()]
+
+        async def giving_back() -> Call:
+            names.append(_new_name())
+            lock = await acquired(store, names[-1])
+            return store.release_lock(names[-1], lock.token)
+
+        async def nobody_holds_it() -> None:
+            await acquired(store, names[-1])
+
+        await cancel_everywhere(giving_back, nobody_holds_it, when=when)
