@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from contracts.errors import ConfigurationError
 from workers.session.worker import Health
@@ -51,6 +52,13 @@ def _probe(health: Health, well: bool) -> JSONResponse:
     return JSONResponse(shown, status_code=200 if well else 503)
 
 
+LOOPBACK: Final = "127.0.0.1"
+CLOSING_SECONDS: Final = 2
+MOST_CONNECTIONS: Final = 100
+IDLE_SECONDS: Final = 30.0
+"""Seconds that a connection may take to its first response, and from one response to the end of the next."""
+
+
 class _Server(uvicorn.Server):
     """A server inside a process that handles signals itself."""
 
@@ -59,18 +67,82 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Connections:
+    """The connections of one server: no more than `most`, none of them idle for more than `seconds`.
+
+    One too many ends the oldest: whoever floods the port loses their own, and a probe that comes now is answered.
+    """
+
+    def __init__(self, *, most: int = MOST_CONNECTIONS, seconds: float = IDLE_SECONDS) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._open: dict[H11Protocol, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def protocol(self) -> type[H11Protocol]:
+        """Return the protocol of the connections that are kept here."""
+        kept = self
+
+        class Kept(H11Protocol):
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+                super().connection_made(transport)
+                kept.begin(self)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                kept.end(self)
+                super().connection_lost(exc)
+
+            def on_response_complete(self) -> None:
+                kept.begin(self)
+                super().on_response_complete()
+
+        return Kept
+
+    def begin(self, connection: H11Protocol) -> None:
+        """Give a connection its time until its next response is complete."""
+        self.end(connection)
+        if connection.transport.is_closing():
+            return
+        self._open[connection] = connection.loop.call_later(self._seconds, connection.transport.abort)
+        if len(self._open) > self._most:
+            oldest = next(iter(self._open))
+            self.end(oldest)
+            oldest.transport.abort()
+
+    def end(self, connection: H11Protocol) -> None:
+        """Forget a connection. Idempotent."""
+        if timer := self._open.pop(connection, None):
+            timer.cancel()
+
+
 @asynccontextmanager
-async def serving(app: Starlette, port: int, *, host: str = "0.0.0.0") -> AsyncIterator[int]:  # noqa: S104 - probes come from outside the container
+async def serving(
+    app: Starlette, port: int, *, host: str = LOOPBACK, connections: Connections | None = None
+) -> AsyncIterator[int]:
     """Serve `app` while the body runs; yield the port, which is a free one for port 0.
 
     Raises ConfigurationError if the port can't be had.
     """
-    server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
+    http = (Connections() if connections is None else connections).protocol()
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=http,
+        log_level="warning",
+        lifespan="off",
+        backlog=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=CLOSING_SECONDS,
+    )
+    server = _Server(config)
     try:
-        listening = socket.create_server((host, port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigurationError(
-            f"can't listen at port {port} ({error.strerror}): choose another --http-port"
+            f"can't listen at {host} port {port} ({error.strerror}): choose another --http-port or --http-host"
         ) from None
     with listening:  # uvicorn closes it too, unless it is cancelled
         task = asyncio.create_task(server.serve([listening]))

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from agentbus.bounds import FewRepeats, bounded
 from agentbus.settings import LogFormat, LogSettings
 from contracts.secrets import without_secrets
 from workers.faults import told
@@ -27,6 +28,7 @@ def configure_logs(settings: LogSettings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _in_a_line,
+            _bounded,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -34,8 +36,16 @@ def configure_logs(settings: LogSettings) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
-    # aiormq logs each failed and each lost connection with a traceback; we say it in a line of our own.
-    logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
+    for handler in logging.getLogger().handlers:
+        if not any(isinstance(one, FewRepeats) for one in handler.filters):
+            handler.addFilter(FewRepeats())
+    _quieten_drivers()
+
+
+def _quieten_drivers() -> None:
+    """Keep the drivers from logging each failed and each lost connection: we say it in lines of our own."""
+    for name in ("aiormq.connection", "aio_pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _without_secrets(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -49,12 +59,17 @@ def _in_a_line(_logger: object, _method: str, line: MutableMapping[str, Any]) ->
     return {**told(error), **line} if isinstance(error, BaseException) else line
 
 
+def _bounded(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return bounded(line)
+
+
 def configure_library_logs() -> None:
     """Hand log lines to the standard library's `logging`, unless the program has set up structlog itself.
 
     A library prints nothing of its own: under its loggers' names (`workers.session.worker`, ...) a program chooses what
     is shown, by default warnings and errors.
     """
+    _quieten_drivers()
     if structlog.is_configured():
         return
     structlog.configure(
@@ -64,6 +79,7 @@ def configure_library_logs() -> None:
             _without_secrets,
             structlog.stdlib.add_log_level,
             _in_a_line,
+            _bounded,
             structlog.processors.KeyValueRenderer(key_order=["event"]),
         ],
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -1,20 +1,29 @@
 """Settings: one model per concern, read once from the environment (`AGENTBUS_...`) and an optional `.env` file."""
 
 import json
+import os
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agentbus.variables import (
+    ENV_FILE,
+    ENV_PREFIX,
+    FILE_SUFFIX,
+    UnknownVariable,
+    read_files,
+    unknown_among,
+    variable_of,
+)
 from contracts.address import Scope
 from contracts.errors import ConfigurationError
 from contracts.expiry import ResetPolicy
 from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy
 from contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
-
-ENV_PREFIX = "AGENTBUS_"
 
 
 class LogFormat(StrEnum):
@@ -42,7 +51,7 @@ def _decoded(value: object) -> object:
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
 
 Concern = TypeVar("Concern", bound=_Settings)
@@ -218,10 +227,19 @@ CONCERNS: tuple[type[_Settings], ...] = (
 )
 
 
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[UnknownVariable]:
+    """Return the variables of the environment and of `.env` that begin as ours do and that no setting is read from."""
+    fields = {name: field for concern in CONCERNS for name, field in concern.model_fields.items()}
+    known = {variable_of(name) for name in fields}
+    known |= {variable_of(name) + FILE_SUFFIX for name, field in fields.items() if not field.repr}
+    return unknown_among(os.environ if environment is None else environment, known)
+
+
 def load_settings(**given: object) -> Settings:
     """Read the settings; what is given (and not None) goes before the environment.
 
-    Raises ConfigurationError naming each wrong setting by its environment variable.
+    What is secret may also be in a file that `AGENTBUS_..._FILE` names. Raises ConfigurationError naming each wrong
+    setting by its environment variable.
     """
     values = {name: value for name, value in given.items() if value is not None}
     unknown = values.keys() - {name for concern in CONCERNS for name in concern.model_fields}
@@ -258,7 +276,9 @@ def _shown(default: object) -> object:
 
 
 def _read(concern: type[Concern], values: dict[str, object]) -> Concern:
-    return concern.model_validate({name: values[name] for name in concern.model_fields.keys() & values.keys()})
+    given = {name: values[name] for name in concern.model_fields.keys() & values.keys()}
+    secret = (name for name, field in concern.model_fields.items() if not field.repr and name not in given)
+    return concern.model_validate(read_files(secret) | given)
 
 
 def _explain(error: ValidationError) -> str:

@@ -4,18 +4,35 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 SECRET_KEYS: Final = (
+    "access_key",
     "access_token",
     "api_key",
-    "apikey",
+    "api_secret",
+    "auth_token",
     "authorization",
+    "bearer_token",
+    "bot_token",
     "client_secret",
+    "cookie",
+    "credentials",
+    "id_token",
+    "passphrase",
+    "passwd",
     "password",
     "private_key",
+    "pwd",
     "refresh_token",
     "secret",
+    "secret_access_key",
+    "secret_key",
+    "set_cookie",
+    "signing_secret",
     "token",
+    "webhook_secret",
+    "x_api_key",
+    "x_auth_token",
 )
-"""Keys whose values are secrets, in any case; `-` and `_` are the same."""
+"""Keys whose values are secrets, in any case and spelling: `api_key`, `Api-Key`, `apikey` and `apiKey` are the same."""
 
 
 def without_secrets(values: Mapping[str, Any], keys: Collection[str] = SECRET_KEYS) -> dict[str, Any]:
@@ -31,4 +48,4 @@ def _cleaned(value: Any, keys: Collection[str]) -> Any:
 
 
 def _plain(key: object) -> str:
-    return str(key).lower().replace("-", "_")
+    return str(key).lower().replace("-", "").replace("_", "")

@@ -20,17 +20,6 @@ from contracts.telemetry import Action
 _log = structlog.get_logger()
 
 
-def mask_url(url: str) -> str:
-    """Return `url` without its password and without its options, which may hold secrets too.
-
-    Everything before the last `@` counts as credentials, so that an unescaped password does not show either.
-    """
-    scheme, _, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    user = credentials.partition(":")[0] if ":" in credentials else ""
-    return f"{scheme}://{f'{user}:***@' if at else ''}{place.partition('?')[0]}"
-
-
 async def connect_patiently(attempt: Callable[[], Awaitable[None]], *, target: str, timeout: float, hint: str) -> None:
     """Call `attempt` until it does not raise StoreUnavailable, for `timeout` seconds.
 

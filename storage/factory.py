@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Final, cast
 
 from contracts.errors import ConfigurationError
-from storage.connecting import mask_url
+from contracts.urls import masked
 from storage.files import FileStore
 from storage.memory import MemoryStore
 from storage.options import MongoDriver, StoreOptions
@@ -47,7 +47,7 @@ def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout
         return factory(url, StoreOptions(mongo_driver=mongo_driver, connect_timeout=connect_timeout))
     if scheme in _LATER:
         raise ConfigurationError(f"{scheme}:// stores come in a later release; now there are {_known()}")
-    raise ConfigurationError(f"no store is known for {mask_url(url)}: schemes are {_known()}")
+    raise ConfigurationError(f"no store is known for {masked(url)}: schemes are {_known()}")
 
 
 def register_store(scheme: str, factory: StoreFactory) -> None:

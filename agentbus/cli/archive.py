@@ -35,6 +35,7 @@ def list_(
     cursor: options.Cursor = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """List the sessions in the archive, the latest first, by the records that the store keeps of them.
 
@@ -44,7 +45,12 @@ def list_(
 
 
 @app.command("show")
-def show(session_id: SessionArgument, archive: options.ArchiveUrl = None, as_json: options.AsJson = False) -> None:
+def show(
+    session_id: SessionArgument,
+    archive: options.ArchiveUrl = None,
+    as_json: options.AsJson = False,
+    _output: options.Output = None,
+) -> None:
     """Show an archived session: read from its file, which is checked."""
     run(_show(settings_of(archive_url=archive), _checked(session_id), as_json=as_json))
 
@@ -58,6 +64,7 @@ def verify(
     store: options.StoreUrl = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Read archived sessions to their end and compare their digests. Exits with 1 if one is damaged.
 

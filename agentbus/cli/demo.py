@@ -18,6 +18,7 @@ def demo(
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="How often everyone says their lines.")] = 50,
     store: options.StoreUrl = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Run a whole AgentBus in this process, and check the result.
 
@@ -75,7 +76,7 @@ def _print(result: Result, seconds: float, *, as_json: bool) -> None:
         checks = {"lost": outcome.lost, "duplicated": outcome.duplicated, "reordered": outcome.reordered}
         print_json(counts | checks | {"seconds": round(seconds, 3), "sessions": rows})
     else:
-        print_rows(rows, ("platform", "chat", "user", "session", "status", "messages"), as_json=False, empty="")
+        print_rows(rows, ("session", "platform", "chat", "user", "status", "messages"), as_json=False, empty="")
         out.print(
             f"\npublished {result.published}, committed {outcome.committed}, parked {outcome.parked}, "
             f"events {outcome.events}, in {seconds:.1f} s"

@@ -21,6 +21,7 @@ def doctor(
     partitions: options.Partitions = None,
     wait: options.Wait = 5.0,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Check broker, store, versions, topology, consumers and clocks, and say what to do. Exits with 1 on a failure."""
     settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, wait=wait, quiet=True)

@@ -35,6 +35,7 @@ def erase(
     partitions: options.Partitions = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Erase a user: their conversations, what they wrote in others', records, parked inputs, archive. For good.
 

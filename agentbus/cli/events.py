@@ -7,7 +7,7 @@ import typer
 
 from agentbus.bootstrap import make_bus
 from agentbus.cli import options
-from agentbus.cli.output import err, out
+from agentbus.cli.output import as_line, err, iso, out, print_line
 from agentbus.cli.running import run, settings_of
 from agentbus.client import AgentBus
 from agentbus.settings import Settings
@@ -27,6 +27,7 @@ def tail(
     prefix: options.Prefix = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Print events as they are announced, from now on, until Ctrl-C."""
     settings = settings_of(amqp_url=amqp, prefix=prefix, wait=wait)
@@ -44,7 +45,10 @@ async def _tail(settings: Settings, patterns: tuple[str, ...], count: int | None
             nonlocal seen
             if enough.is_set():
                 return
-            out.print(event.to_bytes().decode() if as_json else _line(event), soft_wrap=True, markup=False)
+            if as_json:
+                out.print(event.to_bytes().decode(), markup=False, emoji=False)
+            else:
+                print_line(_cells(event))
             seen += 1
             if seen == count:
                 enough.set()
@@ -56,9 +60,8 @@ async def _tail(settings: Settings, patterns: tuple[str, ...], count: int | None
         await client.close()
 
 
-def _line(event: EventEnvelope) -> str:
+def _cells(event: EventEnvelope) -> tuple[str, ...]:
     shown = event.data.model_dump(
         mode="json", exclude={"session_id", "sequence", "at", "cause", "platform", "kind"}, exclude_defaults=True
     )
-    moment = f"{event.data.at:%H:%M:%S}"
-    return f"{moment}  {event.data.routing_key:<28} {event.id}  {shown}"
+    return iso(event.data.at), event.data.routing_key, event.id, as_line(shown)

@@ -32,7 +32,12 @@ RuleArgument = Annotated[str, typer.Argument(metavar="RULE_ID", help="As `agentb
 
 
 @rules_app.command("list")
-def list_(store: options.StoreUrl = None, wait: options.Wait = None, as_json: options.AsJson = False) -> None:
+def list_(
+    store: options.StoreUrl = None,
+    wait: options.Wait = None,
+    as_json: options.AsJson = False,
+    _output: options.Output = None,
+) -> None:
     """List the rules, the highest priority first."""
     run(_list(settings_of(store_url=store, wait=wait), as_json=as_json))
 
@@ -78,6 +83,7 @@ def run_(
     partitions: options.Partitions = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Look at all sessions once and do what is due; say what came of it for each. Exits with 1 if something failed.
 
@@ -90,7 +96,12 @@ def run_(
 
 
 @app.command("stats")
-def stats(store: options.StoreUrl = None, wait: options.Wait = None, as_json: options.AsJson = False) -> None:
+def stats(
+    store: options.StoreUrl = None,
+    wait: options.Wait = None,
+    as_json: options.AsJson = False,
+    _output: options.Output = None,
+) -> None:
     """Show how often each rule did what, since it was first there."""
     run(_stats(settings_of(store_url=store, wait=wait), as_json=as_json))
 
@@ -100,7 +111,13 @@ async def _list(settings: Settings, *, as_json: bool) -> None:
         rules = await ExpiryRules(store, make_clock()).list()
     rows = [rule.model_dump(mode="json") if as_json else _row(rule) for rule in rules]
     columns = ("rule_id", "name", "strategy", "conditions", "actions", "warn_before", "priority", "enabled")
-    print_rows(rows, columns, as_json=as_json, empty="No rules. Add some: agentbus expiry rules add FILE")
+    print_rows(
+        rows,
+        columns,
+        as_json=as_json,
+        empty="No rules. Add some: agentbus expiry rules add FILE",
+        shorten=("conditions", "actions"),
+    )
 
 
 async def _add(settings: Settings, text: str, form: str) -> None:
@@ -144,7 +161,7 @@ async def _run(settings: Settings, *, dry_run: bool, as_json: bool) -> None:
         for one in findings
     ]
     shown = ("session_id", "rule", "step", "action", "outcome", "reason")
-    print_rows(rows, shown, as_json=as_json, empty="Nothing is due.")
+    print_rows(rows, shown, as_json=as_json, empty="Nothing is due.", shorten=("reason",))
     if any(one.came is Came.FAILED for one in findings):
         raise typer.Exit(EXIT_FAILED)
 

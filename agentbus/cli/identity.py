@@ -42,6 +42,7 @@ def link(
     partitions: options.Partitions = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Say that sessions are one person's; those linked to the same key already stay linked.
 
@@ -72,6 +73,7 @@ def show(
     store: options.StoreUrl = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Show an identity and its sessions, by its key or by one of the sessions."""
     if (key is None) == (session is None):
@@ -87,6 +89,7 @@ def code(
     store: options.StoreUrl = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Make a claim code: whoever sends it from another channel links that one to this session.
 
@@ -97,7 +100,12 @@ def code(
 
 
 @app.command("suggestions")
-def suggestions(store: options.StoreUrl = None, wait: options.Wait = None, as_json: options.AsJson = False) -> None:
+def suggestions(
+    store: options.StoreUrl = None,
+    wait: options.Wait = None,
+    as_json: options.AsJson = False,
+    _output: options.Output = None,
+) -> None:
     """List sessions that may be one person's: same verified e-mail address, phone number or handle.
 
     They are found by the session's metadata: verified_email, verified_phone, handle. Nothing is linked until you
@@ -118,6 +126,7 @@ def confirm(
     partitions: options.Partitions = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Link two sessions that were suggested, or dismiss the suggestion."""
     settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, wait=wait)
@@ -179,7 +188,7 @@ async def _suggestions(settings: Settings, *, as_json: bool) -> None:
         {"id": one.suggestion_id, "sessions": " ".join(one.session_ids), "same": one.reason, "at": one.at}
         for one in found
     ]
-    print_rows(rows, ("id", "same", "sessions", "at"), as_json=as_json, empty="No suggestions.")
+    print_rows(rows, ("id", "sessions", "same", "at"), as_json=as_json, empty="No suggestions.")
 
 
 async def _confirm(settings: Settings, suggestion_id: str, *, as_json: bool) -> None:

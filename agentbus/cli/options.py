@@ -4,11 +4,26 @@ from typing import Annotated
 
 import typer
 
+from agentbus.cli.output import Format, asked_format
 from contracts.address import Scope
+
+_SAFER = "A password in it shows in the list of processes: set {0}, or {0}_FILE to a file that holds it."
+
+
+def _remember(asked: Format | None) -> Format | None:
+    asked_format.set(asked)
+    return asked
+
+
+def _as_json(asked: bool) -> bool:
+    return asked or asked_format.get() is Format.JSON
+
 
 Amqp = Annotated[
     str | None,
-    typer.Option("--amqp", metavar="URL", help="The broker, amqp://user:password@host/. [env: AGENTBUS_AMQP_URL]"),
+    typer.Option(
+        "--amqp", metavar="URL", help=f"The broker, amqp://user:password@host/. {_SAFER.format('AGENTBUS_AMQP_URL')}"
+    ),
 ]
 StoreUrl = Annotated[
     str | None,
@@ -16,7 +31,8 @@ StoreUrl = Annotated[
         "--store",
         "--mongo",
         metavar="URL",
-        help="The store: mongodb://host/database, sqlite:///file.db or file:///folder. [env: AGENTBUS_STORE_URL]",
+        help="The store: mongodb://host/database, sqlite:///file.db or file:///folder. "
+        + _SAFER.format("AGENTBUS_STORE_URL"),
     ),
 ]
 ArchiveUrl = Annotated[
@@ -24,7 +40,7 @@ ArchiveUrl = Annotated[
     typer.Option(
         "--archive",
         metavar="URL",
-        help="The archive: file:///folder or another fsspec URL. [env: AGENTBUS_ARCHIVE_URL]",
+        help=f"The archive: file:///folder or another fsspec URL. {_SAFER.format('AGENTBUS_ARCHIVE_URL')}",
     ),
 ]
 Prefix = Annotated[
@@ -39,7 +55,22 @@ ScopePolicy = Annotated[
     Scope | None,
     typer.Option("--scope", help="Which messages form one conversation. [env: AGENTBUS_SCOPE]"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=_as_json, help="Print JSON instead of a table: the same as -o json.")
+]
+Output = Annotated[
+    Format | None,
+    typer.Option(
+        "--output",
+        "-o",
+        is_eager=True,
+        expose_value=False,
+        callback=_remember,
+        help="wide: aligned, nothing shortened; json. [default: fits a terminal; tab-separated lines in a pipe]",
+    ),
+]
+"""Beside `AsJson`, which it answers for too: a command takes no notice of it."""
+
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Rows on a page.")]
 Cursor = Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where the page before ended.")]
 Wait = Annotated[

@@ -29,6 +29,7 @@ def list_(
     cursor: options.Cursor = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """List parked inputs, the latest first."""
     settings = settings_of(store_url=store, wait=wait)
@@ -41,6 +42,7 @@ def show(
     store: options.StoreUrl = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Show a parked input: why it failed, and what it says."""
     run(_show(settings_of(store_url=store, wait=wait), ParkedId(parked_id), as_json=as_json))
@@ -98,7 +100,8 @@ async def _list(
             raise typer.BadParameter(str(error), param_hint="--cursor") from None
     rows = [parked.model_dump(exclude={"body", "stack"}) for parked in page.items]
     columns = ("parked_id", "parked_at", "status", "code", "attempts", "queue", "reason")
-    print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty="Nothing is parked.")
+    empty = "Nothing is parked."
+    print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty=empty, shorten=("reason",))
 
 
 async def _show(settings: Settings, parked_id: ParkedId, *, as_json: bool) -> None:

@@ -32,6 +32,7 @@ def publish(
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Publish one chat message, confirmed by the broker.
 

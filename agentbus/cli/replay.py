@@ -36,6 +36,7 @@ def replay(
     wait: options.Wait = None,
     patience: Annotated[float, typer.Option(min=1, help="Seconds without progress after which to give up.")] = 30.0,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Replay a chat history: publish its messages in order, wait for them, check what became of them.
 

@@ -10,8 +10,9 @@ from rich.markup import escape
 
 from agentbus.cli.output import err
 from agentbus.logs import configure_logs
-from agentbus.settings import LogFormat, Settings, load_settings
+from agentbus.settings import LogFormat, Settings, load_settings, unknown_variables
 from contracts.errors import AgentBusError
+from contracts.urls import masked_in
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -23,6 +24,9 @@ def settings_of(*, wait: float | None = None, quiet: bool = False, **given: obje
         settings = load_settings(broker_timeout=wait, store_timeout=wait, **given)
     except AgentBusError as error:
         fail(error)
+    for unknown in unknown_variables():
+        advice = f": did you mean {unknown.nearest}?" if unknown.nearest else ""
+        err.print(f"[yellow]warning[/] nothing reads the variable {escape(unknown.name)}{advice}", soft_wrap=True)
     log = settings.log
     if quiet and log.log_format is LogFormat.CONSOLE:
         log = log.model_copy(update={"log_level": "error"})
@@ -42,7 +46,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def fail(error: AgentBusError) -> NoReturn:
     """Say what is wrong, and exit with 1."""
-    err.print(f"[bold red]error[/] [dim]({error.code})[/] {escape(str(error))}", soft_wrap=True, emoji=False)
+    err.print(f"[bold red]error[/] [dim]({error.code})[/] {escape(masked_in(str(error)))}", soft_wrap=True, emoji=False)
     raise typer.Exit(EXIT_FAILED)
 
 

@@ -40,6 +40,7 @@ def list_(
     cursor: options.Cursor = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """List sessions, latest activity first."""
     where = SessionFilter(
@@ -54,6 +55,7 @@ def show(
     store: options.StoreUrl = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Show one session."""
     run(_show(settings_of(store_url=store, wait=wait), session_id, as_json=as_json))
@@ -67,6 +69,7 @@ def history(
     cursor: options.Cursor = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Show a session's messages, the latest page first; a page reads from old to new."""
     run(_history(settings_of(store_url=store, wait=wait), session_id, limit, cursor, as_json=as_json))

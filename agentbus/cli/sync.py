@@ -50,6 +50,7 @@ def run_(
     partitions: options.Partitions = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Bring what a session has to those it is linked to, now, whatever the policy's mode."""
     settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, wait=wait)
@@ -65,6 +66,7 @@ def history(
     cursor: options.Cursor = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Show who linked, unlinked and changed what, and from where, the latest first.
 
@@ -83,6 +85,7 @@ def conflicts(
     cursor: options.Cursor = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """List open conflicts: they come up where the policy's strategy is manual. A page has so many sessions.
 
@@ -110,6 +113,7 @@ def resolve(
     partitions: options.Partitions = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Resolve open conflicts, by a rule or by choosing; what is chosen goes to the linked sessions too.
 
@@ -148,6 +152,7 @@ def policy(
     store: options.StoreUrl = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """Show a sync policy, or set what you give and leave the rest of it as it is.
 
@@ -188,7 +193,7 @@ def _print_report(report: SyncReport, *, as_json: bool) -> None:
         return
     out.print(f"{report.fields} fields and {report.messages} messages of {report.source} ({report.identity})")
     columns = ("session_id", "changed", "conflicts", "error")
-    print_rows(rows, columns, as_json=False, empty="No other session is live.")
+    print_rows(rows, columns, as_json=False, empty="No other session is live.", shorten=("error",))
 
 
 async def _history(
@@ -205,8 +210,8 @@ async def _history(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cursor") from None
     rows = [note.model_dump(mode="json") if as_json else _note_row(note) for note in page.items]
-    columns = ("at", "action", "session_id", "by", "from", "fields")
-    print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty="Nothing was synced.")
+    columns = ("session_id", "at", "action", "from", "by", "fields")
+    print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty="Nothing was synced.", shorten=("fields",))
 
 
 def _note_row(note: SyncNote) -> dict[str, Any]:
@@ -233,8 +238,10 @@ async def _conflicts(
         for session in page.items
         for conflict in session.conflicts
     ]
-    columns = ("session_id", "field", "held", "offered", "source", "opened_at")
-    print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty="No open conflicts.")
+    columns = ("session_id", "source", "field", "held", "offered", "opened_at")
+    print_rows(
+        rows, columns, as_json=as_json, cursor=page.cursor, empty="No open conflicts.", shorten=("held", "offered")
+    )
 
 
 def _conflict_row(conflict: Conflict, *, as_json: bool) -> dict[str, Any]:

@@ -15,7 +15,12 @@ app = typer.Typer(help="The exchanges and queues on the broker.", no_args_is_hel
 
 
 @app.command("show")
-def show(prefix: options.Prefix = None, partitions: options.Partitions = None, as_json: options.AsJson = False) -> None:
+def show(
+    prefix: options.Prefix = None,
+    partitions: options.Partitions = None,
+    as_json: options.AsJson = False,
+    _output: options.Output = None,
+) -> None:
     """Show what these settings declare; needs no broker."""
     topology = settings_of(prefix=prefix, partitions=partitions).bus.topology
     if as_json:
@@ -28,7 +33,7 @@ def show(prefix: options.Prefix = None, partitions: options.Partitions = None, a
     if topology.partitions > 1:
         rows.append({"kind": "...", "name": f"{topology.partitions} partitions in all"})
         rows.append({"kind": "queue", **_row(last)})
-    print_rows(rows, ("kind", "name", "bindings", "arguments"), as_json=False, empty="")
+    print_rows(rows, ("kind", "name", "bindings", "arguments"), as_json=False, empty="", shorten=("arguments",))
 
 
 @app.command("declare")

@@ -13,7 +13,7 @@ from agentbus.bootstrap import backends, make_bus, make_session_worker
 from agentbus.cli import options
 from agentbus.cli.running import run, settings_of, until_signal
 from agentbus.collector import calm_collector
-from agentbus.health import health_app, metrics_app, serving
+from agentbus.health import LOOPBACK, health_app, metrics_app, serving
 from agentbus.reacting import make_expiry_worker, make_sync_worker
 from agentbus.settings import Settings
 from workers.ingress.router import IngressRouter
@@ -30,6 +30,16 @@ HttpPort = Annotated[
 MetricsPort = Annotated[
     int | None, typer.Option("--http-port", min=0, max=65535, metavar="PORT", help="Serve /metrics at this port.")
 ]
+HttpHost = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="The address that --http-port listens at; in a container 0.0.0.0, for all that reach it.",
+    ),
+]
+
+Http = tuple[str, int | None]
+"""The address and the port to serve at; no port: nothing is served."""
 
 
 @app.command("session")
@@ -41,13 +51,14 @@ def session(
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
     http_port: HttpPort = None,
+    http_host: HttpHost = LOOPBACK,
 ) -> None:
     """Run a session worker: it consumes the partitions and keeps their sessions.
 
     It declares the topology, waits for a broker or store that is not there yet, and works until it is told to stop.
     """
     settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
-    run(_session(settings, http_port))
+    run(_session(settings, (http_host, http_port)))
 
 
 @app.command("expiry")
@@ -60,6 +71,7 @@ def expiry(
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
     http_port: MetricsPort = None,
+    http_host: HttpHost = LOOPBACK,
 ) -> None:
     """Run an expiry worker: it ends sessions by rules and by their own deadlines; several share the work.
 
@@ -74,7 +86,7 @@ def expiry(
         scope=scope,
         wait=wait,
     )
-    run(_expiry(settings, http_port))
+    run(_expiry(settings, (http_host, http_port)))
 
 
 @app.command("sync")
@@ -102,27 +114,28 @@ def ingress(
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
     http_port: MetricsPort = None,
+    http_host: HttpHost = LOOPBACK,
 ) -> None:
     """Run an ingress router: it finds the partition for publishers that don't; a second one stands by."""
     settings = settings_of(amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
-    run(_ingress(settings, http_port))
+    run(_ingress(settings, (http_host, http_port)))
 
 
-async def _session(settings: Settings, http_port: int | None) -> None:
+async def _session(settings: Settings, http: Http) -> None:
     registry = CollectorRegistry()
     async with backends(settings) as (bus, store):
         await bus.declare()
         worker = make_session_worker(settings, bus, store, WorkerMetrics(registry))
-        async with _running(worker, health_app(worker.health, registry), http_port):
+        async with _running(worker, health_app(worker.health, registry), http):
             await _either(until_signal(), worker.wait())
 
 
-async def _expiry(settings: Settings, http_port: int | None) -> None:
+async def _expiry(settings: Settings, http: Http) -> None:
     registry = CollectorRegistry()
     async with backends(settings) as (bus, store):
         await bus.declare()
         worker = make_expiry_worker(settings, bus, store, WorkerMetrics(registry))
-        async with _running(worker, metrics_app(registry), http_port):
+        async with _running(worker, metrics_app(registry), http):
             await until_signal()
 
 
@@ -133,12 +146,12 @@ async def _sync(settings: Settings) -> None:
             await until_signal()
 
 
-async def _ingress(settings: Settings, http_port: int | None) -> None:
+async def _ingress(settings: Settings, http: Http) -> None:
     registry = CollectorRegistry()
     async with make_bus(settings) as bus:
         await bus.declare()
         router = IngressRouter(bus, scope=settings.session.scope, metrics=WorkerMetrics(registry))
-        async with _running(router, metrics_app(registry), http_port):
+        async with _running(router, metrics_app(registry), http):
             await until_signal()
 
 
@@ -148,12 +161,13 @@ class _Worker(Protocol):
 
 
 @asynccontextmanager
-async def _running(worker: _Worker, app: Starlette | None = None, http_port: int | None = None) -> AsyncIterator[None]:
+async def _running(worker: _Worker, app: Starlette | None = None, http: Http = (LOOPBACK, None)) -> AsyncIterator[None]:
     """Have a worker at work, and its HTTP port, if there is to be one, from before its start to before its end."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.close)
-        if app is not None and http_port is not None:
-            await stack.enter_async_context(serving(app, http_port))
+        host, port = http
+        if app is not None and port is not None:
+            await stack.enter_async_context(serving(app, port, host=host))
         await worker.start()
         calm_collector()
         yield

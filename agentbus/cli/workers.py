@@ -23,6 +23,7 @@ def list_(
     prefix: options.Prefix = None,
     wait: options.Wait = None,
     as_json: options.AsJson = False,
+    _output: options.Output = None,
 ) -> None:
     """List the live session workers and the partitions that each owns and stands by for."""
     run(_list(settings_of(store_url=store, prefix=prefix, wait=wait), as_json=as_json))

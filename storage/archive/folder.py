@@ -15,8 +15,8 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 
 from contracts.base import to_utc_milliseconds
 from contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable, ConfigurationError
+from contracts.urls import masked
 from storage.archive.entries import TEMPORARY
-from storage.connecting import mask_url
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Folder:
     """Files below one folder. Paths given are relative to it; the caller makes them of checked names alone."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        self.shown = mask_url(url) if "://" in url else url
+        self.shown = masked(url) if "://" in url else url
         try:
             self._fs, root = fsspec.url_to_fs(url, **options)
         except (ValueError, ImportError, TypeError) as error:

@@ -9,7 +9,8 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from contracts.errors import StoreRejected
-from storage.connecting import connect_patiently, mask_url
+from contracts.urls import check_credentials, masked
+from storage.connecting import connect_patiently
 from storage.mongo.driver import Collection, Connection, Document, Update, connect
 from storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
 from storage.options import StoreOptions
@@ -102,8 +103,9 @@ class MongoBase(Store):
     """The connection of a MongoDB store."""
 
     def __init__(self, url: str, options: StoreOptions) -> None:
+        check_credentials(url)
         self._url = url
-        self._target = mask_url(url)
+        self._target = masked(url)
         self._options = options
         self._connection: Connection | None = None
 

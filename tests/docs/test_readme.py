@@ -7,7 +7,8 @@ import typer.main
 from structlog.testing import capture_logs
 
 from agentbus.cli import app
-from agentbus.settings import CONCERNS, ENV_PREFIX, settings_table
+from agentbus.settings import CONCERNS, settings_table
+from agentbus.variables import ENV_PREFIX
 from tests.docs.command_lines import CommandLine, check_agentbus, command_lines
 from tests.docs.markdown import README, ROOT, Block, blocks, links, section, spans
 from tests.docs.running import execute, imports_of, whole_agentbus

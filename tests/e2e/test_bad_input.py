@@ -117,7 +117,7 @@ async def test_a_parked_input_is_shown_corrected_replayed_and_discarded(
     replayed = agentbus("parked", "replay", rows["one"]["parked_id"], "--body", str(mended), env=env)
     assert replayed.returncode == 0, replayed.stderr
     assert agentbus("parked", "discard", rows["two"]["parked_id"], env=env).returncode == 0
-    assert "Nothing is parked" in agentbus("parked", "list", env=env).stdout
+    assert "Nothing is parked" in agentbus("parked", "list", env=env).stderr
     kept = json.loads(agentbus("parked", "list", "--all", "--json", env=env).stdout)["items"]
     assert {row["message_id"]: row["status"] for row in kept} == {"one": "replayed", "two": "discarded"}
     assert agentbus("parked", "replay", "no-such-id", env=env).returncode == 1

@@ -32,7 +32,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def run(*arguments: str, code: int = 0) -> str:
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == code, done.output
-        return done.stdout if code == 0 else done.stderr
+        return done.stderr if code else done.stdout if "--json" in arguments else done.output
 
     yield run
     structlog.reset_defaults()  # the commands' logs go to a stream that is closed by now

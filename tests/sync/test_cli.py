@@ -92,7 +92,7 @@ def test_suggestions_are_listed_and_dismissed(call: Call) -> None:
     assert suggestion["same"] == "handle"
     assert suggestion["id"] in call("identity", "suggestions").stdout
     call("identity", "confirm", suggestion["id"], "--dismiss")
-    assert "No suggestions" in call("identity", "suggestions").stdout
+    assert "No suggestions" in call("identity", "suggestions").output
     call("identity", "confirm", suggestion["id"], "--dismiss", fails=True)
 
 
@@ -108,7 +108,7 @@ def test_the_history_is_shown(sessions: list[str], call: Call) -> None:
 
 @pytest.mark.usefixtures("sessions")
 def test_there_may_be_no_conflicts(call: Call) -> None:
-    assert "No open conflicts" in call("sync", "conflicts").stdout
+    assert "No open conflicts" in call("sync", "conflicts").output
     call("sync", "conflicts", "--cursor", "nonsense", fails=True)
 
 

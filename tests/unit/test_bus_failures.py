@@ -12,7 +12,8 @@ from aiormq.exceptions import (
 )
 
 from contracts.errors import BrokerRejected, BrokerUnavailable, BusError, PublishUnconfirmed, Unroutable
-from workers.bus.rabbit.failures import channel_failure, connect_failure, masked, publish_failure
+from contracts.urls import masked
+from workers.bus.rabbit.failures import channel_failure, connect_failure, publish_failure
 
 URL = "amqps://user:hunter2@broker:5671/vhost?keyfile=/secret"
 

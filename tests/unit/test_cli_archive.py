@@ -108,7 +108,7 @@ def test_what_is_not_there_or_not_set_is_told_with_what_to_do(
 ) -> None:
     assert "agentbus archive list" in agentbus("archive", "show", "a" * 26 + ".1").stderr
     assert agentbus("archive", "show", "../../etc").exit_code == 2
-    assert "No session is archived" in agentbus("archive", "list").stdout
+    assert "No session is archived" in agentbus("archive", "list").output
     monkeypatch.delenv("AGENTBUS_ARCHIVE_URL")
     assert "AGENTBUS_ARCHIVE_URL" in agentbus("archive", "show", "a" * 26 + ".1").stderr
 
@@ -131,7 +131,7 @@ def test_a_user_is_erased(agentbus: Command, sessions: dict[str, str], tmp_path:
     assert found(tmp_path) == []
     again = agentbus("erase", ADA, "--yes")
     assert receipt["receipt_id"] in again.stdout, "who is not there any more has a receipt already"
-    assert "Nobody who was erased" in agentbus("erase", "--reapply").stdout
+    assert "Nobody who was erased" in agentbus("erase", "--reapply").output
 
 
 @pytest.mark.usefixtures("sessions")

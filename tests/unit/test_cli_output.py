@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import typer
 
-from agentbus.cli.output import err, out, print_fields, print_json, print_rows
+from agentbus.cli.output import Format, asked_format, err, print_fields, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED, fail
 from contracts.address import Platform
 from contracts.errors import SessionNotFound
@@ -18,9 +18,11 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(out, "width", 200)
+def wide(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(err, "width", 200)
+    token = asked_format.set(Format.WIDE)
+    yield
+    asked_format.reset(token)
 
 
 def rows_printed(rows: Sequence[Mapping[str, Any]], capsys: Captured, **options: Any) -> list[str]:
@@ -35,7 +37,7 @@ def test_a_list_is_a_table_of_its_columns(capsys: Captured) -> None:
     ]
     head, first, second = rows_printed(rows, capsys)
     assert head.split() == ["name", "last", "seen"]
-    assert first.split() == ["ann", "2026-01-02", "03:04:05"]
+    assert first.split() == ["ann", "2026-01-02T03:04:05.678Z"]
     assert second.split() == ["bob", "-"]
 
 
@@ -48,12 +50,32 @@ def test_a_cursor_is_shown_whole(capsys: Captured) -> None:
     assert rows_printed([{"name": "ann"}], capsys, cursor=cursor)[-1] == f"More: --cursor {cursor}"
 
 
+def test_in_a_pipe_a_list_is_lines_of_values_and_all_else_goes_beside(capsys: Captured) -> None:
+    asked_format.set(None)
+    print_rows([{"name": "a\tb\nc\u2028d", "at": None}], ("name", "at"), as_json=False, cursor="c", empty="None yet.")
+    print_rows([], ("name",), as_json=False, empty="None yet.")
+    printed = capsys.readouterr()
+    assert printed.out == "name\tat\na\\tb\\nc\\u2028d\t-\n"
+    assert printed.err == "\nMore: --cursor c\nNone yet.\n"
+
+
+def test_in_a_pipe_one_thing_is_a_line_a_field(capsys: Captured) -> None:
+    asked_format.set(None)
+    print_fields({"session_id": "abc.1", "stack": "line 1\nline 2"})
+    assert capsys.readouterr().out == "session_id\tabc.1\nstack\tline 1\\nline 2\n"
+
+
+def test_line_breaks_of_a_field_are_kept_for_people(capsys: Captured) -> None:
+    print_fields({"stack": "line 1\nline 2"})
+    assert capsys.readouterr().out == "stack  line 1\n       line 2\n"
+
+
 def test_a_list_as_json_holds_everything(capsys: Captured) -> None:
     row = {"name": "änn", "hidden": 1, "at": datetime(2026, 1, 2, tzinfo=UTC), "platform": Platform.SLACK}
     print_rows([row], ("name",), as_json=True, cursor="next", empty="")
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1, "one line for a pipe"
-    item = {"name": "änn", "hidden": 1, "at": "2026-01-02 00:00:00+00:00", "platform": "slack"}
+    item = {"name": "änn", "hidden": 1, "at": "2026-01-02T00:00:00Z", "platform": "slack"}
     assert json.loads(printed) == {"items": [item], "cursor": "next"}
     assert "änn" in printed
 

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from agentbus.cli.app import app
 from agentbus.health import metrics_app
-from agentbus.settings import CONCERNS, ENV_PREFIX, LogFormat, load_settings
+from agentbus.settings import CONCERNS, LogFormat, load_settings
+from agentbus.variables import ENV_PREFIX
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))
@@ -102,6 +103,7 @@ def test_a_command_that_does_not_exist_is_found() -> None:
 def test_the_probe_asks_where_the_worker_answers(worker: str) -> None:
     command = SERVICES[worker]["command"]
     assert command[command.index("--http-port") + 1] == PORT
+    assert command[command.index("--http-host") + 1] == "0.0.0.0"  # noqa: S104 - Prometheus is another container
     probe = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", SERVICES[worker]["healthcheck"]["test"][-1])
     assert probe is not None
     paths = {getattr(route, "path", None) for route in metrics_app(CollectorRegistry()).routes}

@@ -1,5 +1,7 @@
 """The HTTP port of a worker: probes, metrics, and a port that is taken."""
 
+import asyncio
+import inspect
 import socket
 from collections.abc import Callable
 
@@ -8,12 +10,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agentbus.health import health_app, metrics_app, serving
+from agentbus.health import LOOPBACK, Connections, health_app, metrics_app, serving
 from contracts.errors import ConfigurationError
 from contracts.members import WorkerStatus
 from tests.builders import a_member
 from workers.session.worker import Health
 from workers.telemetry import WorkerMetrics
+
+SECONDS = 10.0
 
 
 def health(*, live: bool = True, ready: bool = True, lag: float = 0.0123456) -> Health:
@@ -111,3 +115,44 @@ async def test_a_body_that_ends_at_once_lets_go_of_the_port() -> None:
         pass
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+async def read_to_end(reader: asyncio.StreamReader) -> bytes:
+    """Read until the server ends the connection, in whatever way."""
+    try:
+        return await asyncio.wait_for(reader.read(), SECONDS)
+    except ConnectionError:
+        return b""
+
+
+async def test_one_connection_too_many_ends_the_oldest_and_a_probe_is_answered() -> None:
+    connections = Connections(most=3)
+    async with serving(app_of(health), 0, connections=connections) as port:
+        idle = [await asyncio.open_connection(LOOPBACK, port) for _ in range(20)]
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"http://{LOOPBACK}:{port}/live")).status_code == 200
+        for reader, _ in idle[:17]:
+            assert await read_to_end(reader) == b""
+        assert len(connections) <= 3
+        for _, writer in idle:
+            writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /live HTTP/1.1\r\nHost: a\r\nSlow: "])
+async def test_a_connection_that_comes_to_nothing_is_ended(sent: bytes) -> None:
+    connections = Connections(seconds=0.05)
+    async with serving(app_of(health), 0, connections=connections) as port:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(sent)
+        assert await read_to_end(reader) == b""
+        assert len(connections) == 0
+        writer.close()
+
+
+async def test_it_listens_on_loopback_alone_unless_told_to() -> None:
+    assert inspect.signature(serving).parameters["host"].default == LOOPBACK == "127.0.0.1"
+    async with serving(app_of(health), 0) as port:
+        with pytest.raises(OSError, match="in use"), socket.create_server((LOOPBACK, port)):
+            pass
+        with socket.create_server(("127.0.0.2", port)):
+            """The port is free at other addresses."""

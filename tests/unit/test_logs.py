@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from tenacity import wait_none
 
 import workers.reactive.handling
+from agentbus.bounds import FewRepeats
 from agentbus.logs import configure_library_logs, configure_logs
 from agentbus.settings import LogFormat, LogSettings
 from contracts.address import Address
@@ -178,3 +179,29 @@ async def test_a_failing_handler_is_one_line_with_its_place_and_without_texts_an
     assert "api_key" not in printed
     assert KEY not in printed
     assert SAID not in printed
+
+
+def test_a_long_value_is_cut_and_passwords_in_urls_are_masked(capsys: Captured) -> None:
+    configure()
+    error = "no amqp://ann:p/w@host/ nor mongodb://bob:pw@host"
+    structlog.get_logger().warning(Action.STORE_WAITING, error=error, long="x" * 5000, many=list(range(5000)))
+    (line,) = lines(capsys)
+    assert line["error"] == "no amqp://ann:***@host/ nor mongodb://bob:***@host"
+    assert line["long"] == "x" * 2000 + "... (3000 characters more)"
+    assert len(line["many"]) < 2100
+
+
+def test_a_library_that_repeats_itself_is_heard_once_a_minute() -> None:
+    now = 0.0
+    few = FewRepeats(lambda: now)
+
+    def said(message: str, *args: object) -> str | None:
+        record = logging.LogRecord("asyncio", logging.ERROR, "file", 1, message, args, None)
+        return record.getMessage() if few.filter(record) else None
+
+    shown = [said("can't accept\nsocket: %s", number) for number in range(1000)]
+    assert shown[0] == "can't accept\nsocket: 0"
+    assert not any(shown[1:])
+    assert said("something else: amqp://a:b@c") == "something else: amqp://a:***@c"
+    now = 61.0
+    assert said("can't accept\nsocket: %s", 7) == "can't accept\nsocket: 7 (999 times more in between)"

@@ -41,6 +41,9 @@ def test_secrets_are_left_out_on_every_level_and_nothing_else_is() -> None:
     values = {
         "password": "x",
         "API-Key": "x",
+        "apiKey": "x",
+        "passwd": "x",
+        "X-Api-Key": "x",
         "passwords": "kept",
         "deep": {"Token": "x", "list": [{"secret": "x", "name": "kept"}], "number": 1},
     }

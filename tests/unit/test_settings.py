@@ -3,8 +3,17 @@
 from pathlib import Path
 
 import pytest
+import structlog
 
-from agentbus.settings import CONCERNS, ENV_PREFIX, LogFormat, load_settings, settings_table
+from agentbus.cli.running import settings_of
+from agentbus.settings import (
+    CONCERNS,
+    LogFormat,
+    load_settings,
+    settings_table,
+    unknown_variables,
+)
+from agentbus.variables import ENV_PREFIX, UnknownVariable
 from contracts.address import Scope
 from contracts.errors import ConfigurationError
 from contracts.expiry import ResetPolicy
@@ -136,3 +145,43 @@ def test_every_setting_has_a_name_of_its_own_and_a_description() -> None:
     assert len(set(NAMES)) == len(NAMES)
     for concern in CONCERNS:
         assert all(field.description for field in concern.model_fields.values())
+
+
+def test_a_variable_that_nothing_reads_is_named_with_the_nearest_known_one(folder: Path) -> None:
+    (folder / ".env").write_text("AGENTBUS_SCOPES=main\nOTHERS=1\n")
+    given = {
+        "AGENTBUS_AMPQ_URL": "x",
+        "AGENTBUS_PREFIX": "x",
+        "AGENTBUS_AMQP_URL_FILE": "x",
+        "agentbus_scope": "x",
+        "AGENTBUS_SESSIONS_IDLE_TIMEOUT": "1",
+        "AGENTBUS_QQQQQQQQ": "x",
+        "PATH": "x",
+    }
+    assert unknown_variables(given) == [
+        UnknownVariable("AGENTBUS_AMPQ_URL", "AGENTBUS_AMQP_URL"),
+        UnknownVariable("AGENTBUS_QQQQQQQQ", None),
+        UnknownVariable("AGENTBUS_SCOPES", "AGENTBUS_SCOPE"),
+    ]
+
+
+def test_a_command_names_it_and_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("AGENTBUS_PARTITION", "8")
+    settings_of()
+    structlog.reset_defaults()
+    assert "nothing reads the variable AGENTBUS_PARTITION: did you mean AGENTBUS_PARTITIONS?" in capsys.readouterr().err
+
+
+def test_what_is_secret_may_be_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "amqp").write_text("amqp://user:hunter2@file/\n")
+    monkeypatch.setenv("AGENTBUS_AMQP_URL_FILE", str(folder / "amqp"))
+    assert load_settings().bus.amqp_url == "amqp://user:hunter2@file/"
+    monkeypatch.setenv("AGENTBUS_AMQP_URL", "amqp://environment/")
+    assert load_settings().bus.amqp_url == "amqp://environment/"
+    assert load_settings(amqp_url="amqp://given/").bus.amqp_url == "amqp://given/"
+
+
+def test_a_file_that_is_missing_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTBUS_CLAIM_SECRET_FILE", "/nowhere")
+    with pytest.raises(ConfigurationError, match=r"AGENTBUS_CLAIM_SECRET_FILE: /nowhere can't be read"):
+        load_settings()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from contracts.urls import masked
 from storage import factory
-from storage.connecting import mask_url
 from storage.factory import open_store, register_store
 from storage.files import FileStore
 from storage.memory import MemoryStore
@@ -54,14 +54,17 @@ def test_own_store_may_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "masked"),
+    ("url", "shown"),
     [
         ("mongodb://host:1/db", "mongodb://host:1/db"),
         ("mongodb://ann:pw@host:1/db?x=secret", "mongodb://ann:***@host:1/db"),
         ("mongodb://ann:p@s/s?w@host/db", "mongodb://ann:***@host/db"),
         ("redis://:pw@host", "redis://:***@host"),
         ("mongodb://token@host", "mongodb://:***@host"),
+        ("amqp://ann:p/w@host/vhost", "amqp://ann:***@host/vhost"),
+        ("ann:pw@host/db", "ann:***@host/db"),
+        ("ann:p://w@host/db", "ann:***@host/db"),
     ],
 )
-def test_secrets_are_masked(url: str, masked: str) -> None:
-    assert mask_url(url) == masked
+def test_secrets_are_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown

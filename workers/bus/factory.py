@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from contracts.errors import ConfigurationError
 from contracts.topology import Topology
+from contracts.urls import check_credentials
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
 from workers.bus.rabbit import RabbitBus
@@ -15,6 +16,7 @@ def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
 
     Raises ConfigurationError for a URL that names no bus.
     """
+    check_credentials(url)
     try:
         parts = urlsplit(url)
         known = bool(parts.port or parts.hostname) or parts.scheme == "memory"

@@ -14,10 +14,10 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 
 from contracts.errors import BrokerUnavailable, BusError
 from contracts.telemetry import Action
+from contracts.urls import masked
 from workers.bus.port import Bus, Delivery
 from workers.bus.rabbit.connections import DRIVER_ERRORS
 from workers.bus.rabbit.consumers import attempts_of, plain_headers
-from workers.bus.rabbit.failures import masked
 from workers.endings import afterwards, ended, passing_over, raise_if_cancelled
 from workers.faults import told
 from workers.outages import Trouble

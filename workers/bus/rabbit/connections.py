@@ -22,8 +22,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from contracts.errors import BrokerRejected, BrokerUnavailable
 from contracts.outages import Outage
 from contracts.telemetry import Action
+from contracts.urls import masked
 from workers.bus.rabbit.decoding import decode_leniently
-from workers.bus.rabbit.failures import channel_failure, connect_failure, masked
+from workers.bus.rabbit.failures import channel_failure, connect_failure
 from workers.outages import Trouble
 
 ATTEMPT_SECONDS: Final = 10.0

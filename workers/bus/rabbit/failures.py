@@ -18,14 +18,9 @@ from aiormq.exceptions import (
 from yarl import URL
 
 from contracts.errors import BrokerRejected, BrokerUnavailable, BusError, PublishUnconfirmed, Unroutable
+from contracts.urls import masked
 
 _NO_EXCHANGE: Final = re.compile(r"no exchange '(?P<name>.*)' in vhost '")
-
-
-def masked(url: str) -> str:
-    """Return `url` for people: without its password and its query, which may name key files."""
-    parsed = URL(url).with_query(None)
-    return str(parsed.with_password("***") if parsed.password else parsed)
 
 
 def connect_failure(error: Exception, url: str) -> BrokerUnavailable | BrokerRejected:
