@@ -113,7 +113,8 @@ def notification_callbacks(settings: Settings) -> list[NotificationCallback]:
     told = settings.expiry
     callbacks: list[NotificationCallback] = [default_notification_callback]
     if told.expiry_webhook:
-        callbacks.append(create_webhook_notification_callback(told.expiry_webhook, told.expiry_webhook_secret or ""))
+        secret, private = told.expiry_webhook_secret or "", told.expiry_webhook_private
+        callbacks.append(create_webhook_notification_callback(told.expiry_webhook, secret, allow_private=private))
     if told.expiry_email_to:
         mail = create_email_notification_callback(
             told.smtp_host,

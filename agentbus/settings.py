@@ -180,6 +180,9 @@ class ExpirySettings(_Settings):
         validate_default=True,
         description="What these requests are signed with (HMAC-SHA256); at least 16 characters.",
     )
+    expiry_webhook_private: bool = Field(
+        default=False, description="Whether that address may lead to loopback or a private network."
+    )
     expiry_email_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
         default=(), description="Addresses, separated by commas, that get an e-mail about each step."
     )

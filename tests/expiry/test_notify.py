@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.message import Message as Mail
 from email.utils import format_datetime
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from tenacity import AsyncRetrying
 
@@ -37,6 +38,7 @@ from workers.expiry.notify import (
     signature_of,
     trying,
 )
+from workers.expiry.notify.reachable import is_public
 from workers.expiry.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from workers.telemetry import WorkerMetrics
 
@@ -71,6 +73,9 @@ def a_notice(step: int = 0) -> ExpiryNotice:
     )
 
 
+local = partial(create_webhook_notification_callback, allow_private=True)
+
+
 class Receiver:
     """A web server that notes what it was sent and answers as it is told, in the end with 204."""
 
@@ -94,7 +99,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def test_a_web_address_is_told_and_can_tell_that_it_is_us(receiver: Receiver) -> None:
-    notify = create_webhook_notification_callback(receiver.url, SECRET, clock=ManualClock(a_moment(5)))
+    notify = local(receiver.url, SECRET, clock=ManualClock(a_moment(5)))
     notice = a_notice()
     await notify(notice)
     ((headers, body),) = receiver.requests
@@ -120,7 +125,7 @@ async def test_a_server_that_is_busy_is_told_again_when_it_asks_for_it(receiver:
         Response(status_code=500, headers={"Retry-After": "99999"}),
         Response(status_code=502, headers={"Retry-After": "soon"}),
     ]
-    await create_webhook_notification_callback(receiver.url, SECRET, clock=clock)(a_notice())
+    await local(receiver.url, SECRET, clock=clock)(a_notice())
     assert len(receiver.requests) == 5
     assert {headers[ID_HEADER.lower()] for headers, _ in receiver.requests} == {a_notice().notice_id}
     assert waits[:3] == [7, 11, trying.LONGEST_WAIT]
@@ -130,19 +135,119 @@ async def test_a_server_that_is_busy_is_told_again_when_it_asks_for_it(receiver:
 async def test_a_server_that_stays_down_is_given_up(receiver: Receiver, waits: list[float]) -> None:
     receiver.answers = [Response(status_code=500) for _ in range(10)]
     with pytest.raises(NotificationFailed, match="500"):
-        await create_webhook_notification_callback(receiver.url, SECRET)(a_notice())
+        await local(receiver.url, SECRET)(a_notice())
     assert len(receiver.requests) == trying.ATTEMPTS
     with pytest.raises(NotificationFailed, match="does not answer"):
-        await create_webhook_notification_callback("http://127.0.0.1:1/", SECRET)(a_notice())
+        await local("http://127.0.0.1:1/", SECRET)(a_notice())
     assert len(waits) == 2 * (trying.ATTEMPTS - 1)
 
 
 async def test_a_server_that_refuses_is_not_asked_again(receiver: Receiver, waits: list[float]) -> None:
     receiver.answers = [Response(status_code=410)]
     with pytest.raises(NotificationFailed, match="410"):
-        await create_webhook_notification_callback(receiver.url, SECRET)(a_notice())
+        await local(receiver.url, SECRET)(a_notice())
     assert len(receiver.requests) == 1
     assert waits == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
+async def test_an_address_that_is_not_public_is_refused_unless_allowed(
+    receiver: Receiver, waits: list[float], host: str
+) -> None:
+    notify = create_webhook_notification_callback(receiver.url.replace("127.0.0.1", host), SECRET)
+    with pytest.raises(NotificationFailed, match="not of the public internet"):
+        await notify(a_notice())
+    assert (receiver.requests, waits) == ([], [])
+
+
+async def test_a_name_that_leads_to_a_private_address_is_refused_whatever_else_it_leads_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        return [(None, None, None, "", ("93.184.216.34", 443)), (None, None, None, "", ("10.0.0.1", 443))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with pytest.raises(NotificationFailed, match="not of the public internet"):
+        await create_webhook_notification_callback("https://hook.example.org/", SECRET)(a_notice())
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:4700::1111", True),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),  # noqa: S104 - an address to refuse
+        ("224.0.0.1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:a00:1::", False),
+    ],
+)
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert is_public(ip_address(address)) is public
+
+
+async def test_a_redirect_is_not_followed(receiver: Receiver, waits: list[float]) -> None:
+    receiver.answers = [Response(status_code=307, headers={"Location": receiver.url})]
+    with pytest.raises(NotificationFailed, match="307"):
+        await local(receiver.url, SECRET)(a_notice())
+    assert (len(receiver.requests), waits) == (1, [])
+
+
+async def test_what_the_answer_says_is_not_read(receiver: Receiver) -> None:
+    sent, ended = 0, asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        try:
+            while True:
+                yield b"x" * 65536
+                sent += 65536
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    receiver.answers = [StreamingResponse(endless())]
+    await local(receiver.url, SECRET)(a_notice())
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert sent < 50_000_000
+
+
+async def test_an_answer_that_drips_is_given_up(waits: list[float]) -> None:
+    ended, all_ended = 0, asyncio.Event()
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal ended
+        try:
+            while True:
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        ended += 1
+        if ended == trying.ATTEMPTS:
+            all_ended.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    notify = local(f"http://127.0.0.1:{port}/", SECRET, timeout=0.1)
+    with pytest.raises(NotificationFailed, match="does not answer"):
+        await notify(a_notice())
+    assert len(waits) == trying.ATTEMPTS - 1
+    async with asyncio.timeout(10):
+        await all_ended.wait()
+    server.close()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Notifications to a web address, signed."""
 
+import asyncio
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -13,6 +15,7 @@ import httpx
 from contracts.clock import Clock, SystemClock
 from contracts.errors import ConfigurationError
 from workers.expiry.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
+from workers.expiry.notify.reachable import resolved
 from workers.expiry.notify.trying import NotYet, trying
 
 ID_HEADER: Final = "X-AgentBus-Id"
@@ -32,20 +35,22 @@ def signature_of(secret: str, timestamp: str, body: bytes) -> str:
 
 
 def create_webhook_notification_callback(
-    url: str, secret: str, *, timeout: float = 10.0, clock: Clock | None = None
+    url: str, secret: str, *, timeout: float = 10.0, allow_private: bool = False, clock: Clock | None = None
 ) -> NotificationCallback:
     """Return a callback that posts the notice as JSON to `url`, signed with `secret`.
 
-    Any 2xx is success. A timeout, a lost connection, 429 and 5xx are tried again a few times, not before what
-    Retry-After asks for (a minute at most); every other answer is final. Raises ConfigurationError for a URL that is
-    not http or https, or without a secret.
+    Any 2xx is success; what else the answer says is not read. A timeout (`timeout` seconds for all of it), a lost
+    connection, 429 and 5xx are tried again a few times, not before what Retry-After asks for (a minute at most); every
+    other answer is final, a redirect too. An address that is not of the public internet is refused, unless
+    `allow_private`. Raises ConfigurationError for a URL that is not http or https, or without a secret.
     """
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
         raise ConfigurationError("the address for notifications has to be an http or https URL")
     if not secret:
         raise ConfigurationError("notifications to a web address need a secret to be signed with")
     now = (clock or SystemClock()).now
-    where = urlsplit(url).hostname
+    target = httpx.URL(url)
+    where = target.host
 
     async def post(notice: ExpiryNotice) -> None:
         body = json.dumps(notice.as_json(), separators=(",", ":")).encode()
@@ -57,9 +62,9 @@ def create_webhook_notification_callback(
             SIGNATURE_HEADER: signature_of(secret, timestamp, body),
         }
         try:
-            async with httpx.AsyncClient(timeout=timeout) as client:
-                response = await client.post(url, content=body, headers=headers)
-        except httpx.TransportError as error:
+            async with asyncio.timeout(timeout):
+                response = await _post(target, body, headers, timeout=timeout, allow_private=allow_private)
+        except (httpx.TransportError, TimeoutError) as error:
             raise NotYet(f"{where} does not answer: {error!r}") from error
         if response.status_code == _TOO_MANY or response.is_server_error:
             raise NotYet(f"{where} answered {response.status_code}", _asked_wait(response, now()))
@@ -73,6 +78,22 @@ def create_webhook_notification_callback(
             raise NotificationFailed(f"no notification: {error}") from error
 
     return notify
+
+
+async def _post(
+    url: httpx.URL, body: bytes, headers: Mapping[str, str], *, timeout: float, allow_private: bool
+) -> httpx.Response:
+    """Post to an address that was looked at, and return the answer's status and headers: its body is not read."""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    address = await resolved(url.host, port, allow_private=allow_private)
+    named = {"Host": url.netloc.decode("ascii"), **headers}
+    async with (
+        httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
+        client.stream(
+            "POST", url.copy_with(host=address), content=body, headers=named, extensions={"sni_hostname": url.host}
+        ) as response,
+    ):
+        return response
 
 
 def _asked_wait(response: httpx.Response, now: datetime) -> float | None:
