@@ -8,7 +8,7 @@ from contracts.address import Address
 from contracts.envelope import EventEnvelope
 from contracts.messages import InboundMessage, TextContent
 
-async with connect("amqp://guest:guest@localhost/") as bus:
+async with connect() as bus:
 
     @bus.on("session.message.*")
     async def on_message(event: EventEnvelope) -> None:

@@ -32,12 +32,12 @@ class Block:
 
 
 def blocks(text: str, *languages: str) -> list[Block]:
-    """Return the code blocks in one of `languages`."""
+    """Return the code blocks in one of `languages`, or in any if none is named."""
     found = [
         Block(match["language"], match["text"], text.count("\n", 0, match.start("text")) + 1, match["not_run"])
         for match in _FENCED.finditer(text)
     ]
-    return [block for block in found if block.language in languages]
+    return [block for block in found if not languages or block.language in languages]
 
 
 def spans(text: str) -> list[str]:
