@@ -1,4 +1,4 @@
-"""Following a document as its reader would: its commands typed in order, its scripts saved and run, on real services."""
+"""Following a document as its reader would, on real services: commands typed in order, scripts saved and run."""
 
 import os
 import re
@@ -148,8 +148,7 @@ class Reader:
         """
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "USER") if name in os.environ}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        wide = {"COLUMNS": "200"}  # until ids are whole in tables of any width
-        return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **wide, **self.variables}
+        return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **self.variables}
 
 
 @contextmanager
