@@ -24,6 +24,11 @@ INPUTS: Final = Metric(
     help="Inputs handled by session workers, by outcome: committed, repeated, refused, parked.",
     labels=("outcome",),
 )
+PARKED: Final = Metric(
+    name="agentbus_parked_total",
+    type="counter",
+    help="Inputs and events recorded as parked, whoever parked them: workers, routers, subscribers or the broker.",
+)
 COMMITS: Final = Metric(name="agentbus_commits_total", type="counter", help="Commits appended to the log.")
 EVENTS: Final = Metric(name="agentbus_events_total", type="counter", help="Events announced and confirmed.")
 CONFLICTS: Final = Metric(
@@ -70,6 +75,7 @@ NOTIFICATIONS: Final = Metric(
 
 METRICS: Final = (
     INPUTS,
+    PARKED,
     COMMITS,
     EVENTS,
     CONFLICTS,

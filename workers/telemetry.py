@@ -14,6 +14,7 @@ class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
         self.inputs = _counter(telemetry.INPUTS, registry)
+        self.parked = _counter(telemetry.PARKED, registry)
         self.commits = _counter(telemetry.COMMITS, registry)
         self.events = _counter(telemetry.EVENTS, registry)
         self.conflicts = _counter(telemetry.CONFLICTS, registry)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 from contracts.base import to_utc_milliseconds
 from contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable, ConfigurationError
 from contracts.urls import masked
+from storage import private
 from storage.archive.entries import TEMPORARY
 
 T = TypeVar("T")
@@ -35,6 +37,8 @@ class Folder:
             raise ConfigurationError(f"no archive can be opened at {self.shown}: {error}") from error
         self._root = root.rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
+        if self._local:
+            private.close_to_others(Path(self._root))
 
     def url(self, path: str) -> str:
         """Return the whole URL of a file, without credentials."""
@@ -99,10 +103,15 @@ class Folder:
 
     def make(self, path: str) -> None:
         """Make a folder and those above it. Blocks."""
-        self._fs.makedirs(self._whole(path), exist_ok=True)
+        if self._local:
+            private.make_folders(Path(self._whole(path)))
+        else:
+            self._fs.makedirs(self._whole(path), exist_ok=True)
 
     def open(self, path: str, mode: str) -> Any:
         """Open a file. Blocks."""
+        if self._local and "w" in mode:
+            private.make_file(Path(self._whole(path)))
         return self._fs.open(self._whole(path), mode)
 
     def settle(self, file: Any) -> None:

@@ -15,6 +15,7 @@ from contracts.base import Announced
 from contracts.errors import ConfigurationError, StoreRejected
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
+from storage import private
 from storage.cancelling import finished
 from storage.files.disk import Disk, locked
 from storage.files.errors import store_errors
@@ -61,6 +62,7 @@ class FileBase(Store):
     def _open(self) -> None:
         self._disk = Disk(self._layout.temporary)
         make_folders(self._layout.root)
+        private.close_to_others(self._layout.root)
         with locked([self._layout.root]):
             marker = read(self._layout.marker, _Marker)
             if marker is None:

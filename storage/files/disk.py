@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.errors import StoreUnavailable
+from storage import private
 
 LOCK_TIMEOUT: Final = 10.0
 """Seconds to wait for a lock. It is held for milliseconds, unless its process was stopped."""
@@ -95,7 +96,7 @@ class Temporaries:
     def write(self, data: bytes) -> Path:
         """Write a file of `data`, which is not synced yet."""
         path = self._new()
-        with path.open("xb") as file:
+        with open(path, "xb", opener=private.opener) as file:
             file.write(data)
         return path
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.ids import ConversationId, SessionId
+from storage import private
 
 LAYOUT_VERSION: Final = 1
 """The version of the layout, kept in `store.json`."""
@@ -77,7 +78,7 @@ def make_folders(*folders: Path) -> None:
     """Make those of `folders` that are missing. The folder above each must be there by then."""
     for folder in folders:
         with suppress(FileExistsError):
-            folder.mkdir()
+            folder.mkdir(private.FOLDER)
 
 
 def names_in(folder: Path) -> list[str]:

@@ -3,13 +3,15 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.errors import ConfigurationError, StoreRejected
+from storage import private
 
 WRITES: Final = {"agentbus_writes": True}
 """Execution options of a connection that is going to write."""
@@ -43,6 +45,10 @@ WIPE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 """Brings what was written into the file, and empties the write-ahead log, which holds the pages as they were before."""
 
 
+BESIDE: Final = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside its file, by the ends of their names."""
+
+
 def check_url(url: URL) -> None:
     """Raise ConfigurationError if `url` names no file, or a host."""
     if url.host:
@@ -66,6 +72,8 @@ def probe(engine: AsyncEngine) -> None:
     Tables of an earlier version are brought to this one, all or nothing. Blocks for up to the busy timeout. Raises
     sqlite3.Error, or StoreRejected for tables of a version that this release can't use.
     """
+    if engine.url.database:
+        _keep_private(Path(engine.url.database))
     arguments, settings = engine.dialect.create_connect_args(engine.url)
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect
     with closing(connect(*arguments, **settings)) as connection:
@@ -83,6 +91,14 @@ def probe(engine: AsyncEngine) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
+
+
+def _keep_private(file: Path) -> None:
+    """Make the file its owner's alone; what SQLite keeps beside it is made with the same rights."""
+    with suppress(OSError):  # SQLite says better what is wrong with the place.
+        private.make_file(file)
+    for one in (file, *(file.with_name(file.name + suffix) for suffix in BESIDE)):
+        private.close_to_others(one)
 
 
 def _on_connect(connection: Any, _record: object) -> None:

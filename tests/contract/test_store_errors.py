@@ -68,7 +68,6 @@ async def test_mongo_that_does_not_know_the_user(driver: MongoDriver, mongo_url:
     [
         "mongodb://",
         f"mongodb://ann:{HIDDEN}@host:nonsense/db",
-        f"mongodb://ann:{HIDDEN}/x@host/db",
         "mongodb://host/db?replicaSet=a&directConnection=perhaps",
         "mongodb://host/db?w=majority&journal=1&readPreference=nearby",
     ],
@@ -79,6 +78,14 @@ async def test_mongo_url_that_can_not_be_used(driver: MongoDriver, url: str) -> 
 
     assert HIDDEN not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_mongo_url_with_an_unescaped_password_is_told_how_to_write_it() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"mongodb://ann:\*\*\*@host/db holds an unescaped '/': write %2F"
+    ) as caught:
+        open_store(f"mongodb://ann:{HIDDEN}/x@host/db")
+    assert HIDDEN not in str(caught.value)
 
 
 @drivers

@@ -435,6 +435,8 @@ async def test_folder_that_may_only_be_read(shown_folder: Path) -> None:
     async with open_store(url) as store:
         await store.append([a_commit(SHARED)])
         folders = [shown_folder / "store", *(path for path in (shown_folder / "store").rglob("*") if path.is_dir())]
+        for file in (path for path in (shown_folder / "store").rglob("*") if path.is_file()):
+            file.chmod(0o644)
         for folder in folders:
             folder.chmod(0o555)
         was = os.geteuid()

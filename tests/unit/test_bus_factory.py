@@ -27,7 +27,12 @@ def test_what_is_no_bus(url: str) -> None:
         open_bus(url, TOPOLOGY)
 
 
-def test_the_password_is_not_told() -> None:
+PASSWORDS = ["hunter2", "hunter2/x", "x/hunter2", "1/hunter2", "hunter2?", "#hunter2", "@/hunter2"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_the_password_is_not_told(password: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        open_bus("amqp://user:hunter2@host:port/", TOPOLOGY)
+        open_bus(f"amqp://user:{password}@host:port/", TOPOLOGY)
     assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(caught.value.__cause__)

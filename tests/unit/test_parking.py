@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import workers.retry
 from contracts.clock import ManualClock
@@ -20,6 +21,7 @@ from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.session.parking import DEAD_LETTERED, ParkingRecorder, park, read_parked
 from workers.session.plan import Failure
+from workers.telemetry import WorkerMetrics
 
 PATIENCE = 10
 CLOCK = ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
@@ -191,7 +193,8 @@ def test_nonsense_numbers_are_brought_into_range(nonsense: str | int) -> None:
 
 async def test_the_recorder_moves_what_is_parked_into_the_store(bus: Doubtful) -> None:
     store = Recording(failures=2)
-    recorder = ParkingRecorder(bus, store, CLOCK)
+    metrics = WorkerMetrics(registry := CollectorRegistry())
+    recorder = ParkingRecorder(bus, store, CLOCK, metrics=metrics)
     await recorder.start()
     for number in range(3):
         await park(bus, Handed(BODY, message_id=str(number)), Failure(SchemaViolation()))
@@ -200,6 +203,7 @@ async def test_the_recorder_moves_what_is_parked_into_the_store(bus: Doubtful) -
     assert recorded == ["0", "1", "2"]
     await recorder.close()
     assert len([one async for one in iter_parked(store)]) == 3
+    assert registry.get_sample_value("agentbus_parked_total") == 3
     assert store.failures == 0
 
 

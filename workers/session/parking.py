@@ -22,6 +22,7 @@ from workers.bus.supervise import KeptConsumer
 from workers.endings import in_turn
 from workers.retry import keep_trying
 from workers.session.plan import Failure, unforeseen
+from workers.telemetry import WorkerMetrics
 
 _QUEUE, _CONVERSATION, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
     "x-agentbus-queue",
@@ -76,8 +77,9 @@ async def park_failed(bus: Bus, delivery: Delivery, error: Exception) -> None:
 class ParkingRecorder:
     """Moves parked inputs from the parking queue into the store; any number of workers share the queue."""
 
-    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
+    def __init__(self, bus: Bus, store: Store, clock: Clock, *, metrics: WorkerMetrics | None = None) -> None:
         self._store = store
+        self._metrics = metrics or WorkerMetrics()
         self._clock = clock
         self._pump = Pump(self._record, self._leave)
         queue = bus.topology.parked
@@ -99,6 +101,7 @@ class ParkingRecorder:
             parked = read_parked(delivery, self._clock)
             await keep_trying("record parked input", partial(self._store.park, parked))
             await delivery.ack()
+            self._metrics.parked.inc()
             _log.info(Action.PARKED_RECORDED, parked_id=parked.parked_id, code=parked.code)
 
     @staticmethod

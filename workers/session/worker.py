@@ -96,6 +96,7 @@ class SessionWorker:
         self._bus = bus
         self._config = config = config or SessionWorkerConfig()
         clock = clock or SystemClock()
+        self._metrics = metrics or WorkerMetrics()
         self._lanes = Lanes()
         self._live = LiveStates(store, capacity=0 if config.solo else config.max_live)
         self._ownership = Ownership(
@@ -118,13 +119,13 @@ class SessionWorker:
             self._live,
             self._ownership,
             clock=clock,
-            metrics=metrics or WorkerMetrics(),
+            metrics=self._metrics,
             on_failure=config.on_failure,
             solo=config.solo,
             secret_keys=config.secret_keys,
             resets=config.resets,
         )
-        self._recorder = ParkingRecorder(bus, store, clock)
+        self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics)
         self._rounds: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
         self._parkings: set[asyncio.Task[None]] = set()
@@ -211,6 +212,7 @@ class SessionWorker:
 
     async def _park(self, holding: Holding, delivery: Delivery, failure: Failure) -> None:
         try:
+            self._metrics.inputs.labels("parked").inc()
             await park(self._bus, delivery, failure)
             self._ownership.settled(holding.partition, parked=True)
         finally:
