@@ -34,8 +34,10 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from agentbus.bootstrap import make_bus
 from agentbus.logs import configure_library_logs
+from agentbus.registering import check_handler, check_patterns
 from agentbus.settings import load_settings
-from agentbus.subscription import Subscription
+from agentbus.signals import signalled
+from agentbus.subscription import CONCURRENCY, Subscription
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
 from contracts.envelope import InputEnvelope
@@ -48,6 +50,9 @@ from workers.reactive.handling import EventHandler
 
 PUBLISH_DEADLINE: Final = 30.0
 """Seconds for which an unconfirmed publish is made again, with the same id, before the error is raised."""
+
+GRACE: Final = 20.0
+"""Seconds for which handlers that are under way may finish after a signal to stop."""
 
 _UNCERTAIN: Final = (PublishUnconfirmed, BrokerUnavailable, BrokerBlocked)
 
@@ -124,9 +129,13 @@ class AgentBus:
             ) from error
 
     def on(
-        self, *patterns: str, durable: str | None = None, ordered: bool = False
+        self, *patterns: str, durable: str | None = None, ordered: bool = False, concurrency: int = CONCURRENCY
     ) -> Callable[[EventHandler], EventHandler]:
         """Subscribe the decorated async function to event topics, such as `session.message.*`, from `run` on.
+
+        Sessions are handled side by side, up to `concurrency` (1 to 1000) at a time; within a session one event comes
+        after the other. Each is acknowledged when its handler returned. A handler that takes long must await: while
+        it computes, all others stand still.
 
         `durable` names a queue that keeps the events while nobody listens; programs that use the same name share
         them, or, if it is `ordered`, take turns: one gets them all, so that the first time an event comes is always
@@ -134,11 +143,18 @@ class AgentBus:
         raises TopologyMismatch.
 
         An event comes at least once: drop repeats by `event.id`. A handler that keeps failing gets its event parked
-        (durable) or dropped with a log line (live).
+        (durable) or dropped with a log line (live); one that raises Reject at once.
+
+        Raises ConfigurationError, at registering, for a pattern that no event's topic can match, and for a handler
+        that is not async.
         """
+        check_patterns(patterns)
 
         def register(handler: EventHandler) -> EventHandler:
-            self._subscriptions.append(Subscription(self._bus, patterns, handler, durable=durable, ordered=ordered))
+            check_handler(handler)
+            self._subscriptions.append(
+                Subscription(self._bus, patterns, handler, durable=durable, ordered=ordered, concurrency=concurrency)
+            )
             return handler
 
         return register
@@ -148,10 +164,21 @@ class AgentBus:
         for subscription in self._subscriptions:
             await subscription.start()
 
-    async def run(self) -> None:
-        """Start the subscriptions and handle events until cancelled."""
+    async def run(self, *, grace: float = GRACE) -> None:
+        """Start the subscriptions and handle events until cancelled, or until SIGTERM or SIGINT.
+
+        After a signal nothing more is begun, handlers that are under way have `grace` seconds to finish, and this
+        returns; the log says what it waits for. A second signal means what it means without AgentBus. Signals are
+        left alone outside the main thread.
+        """
         await self.start()
-        await asyncio.Event().wait()
+        with signalled() as stop:
+            await stop.wait()
+        await self.drain(grace=grace)
+
+    async def drain(self, *, grace: float = GRACE) -> None:
+        """Begin no more events, and wait up to `grace` seconds for the handlers that are under way."""
+        await asyncio.gather(*(subscription.drain(within=grace) for subscription in self._subscriptions))
 
     async def close(self) -> None:
         """End the subscriptions. The bus stays open: it belongs to whoever opened it."""

@@ -1,18 +1,32 @@
-"""A subscription: events of some topics, handed one after the other to an async function."""
+"""A subscription: events of some topics, handed to an async function, sessions side by side."""
 
 from functools import partial
+from typing import Final
 
+from contracts.errors import ConfigurationError
 from workers.bus.port import Bus, Delivery
-from workers.bus.pump import Pump
+from workers.bus.side_by_side import SideBySide
 from workers.bus.supervise import KeptConsumer
 from workers.endings import in_turn
 from workers.reactive.handling import EventHandler, hand_over
 from workers.session.parking import park
 from workers.session.plan import Failure, unforeseen
 
+CONCURRENCY: Final = 32
+"""Sessions whose events are handled at a time, unless a subscription says otherwise."""
+
+MOST: Final = 1000
+
+_LEAST_PREFETCH: Final = 10
+_AHEAD: Final = 2
+"""Events taken for each that is handled. Few, as they are kept from others that share the subscription."""
+
 
 class Subscription:
-    """Events whose routing key matches one of `patterns`, acknowledged once the handler returned."""
+    """Events whose routing key matches one of `patterns`, each acknowledged once the handler returned.
+
+    Up to `concurrency` sessions at a time, and of each session one event after the other.
+    """
 
     def __init__(
         self,
@@ -22,15 +36,19 @@ class Subscription:
         *,
         durable: str | None = None,
         ordered: bool = False,
+        concurrency: int = CONCURRENCY,
     ) -> None:
+        if not 1 <= concurrency <= MOST:
+            raise ConfigurationError(f"concurrency is {concurrency}: it has to be 1 to {MOST}")
         self._bus = bus
         self._handler = handler
         self._durable = durable
-        self._pump = Pump(self._handle_batch, self._fail)
+        self._lanes = SideBySide(_conversation, self._handle, self._fail, most=concurrency)
+        prefetch = max(_LEAST_PREFETCH, _AHEAD * concurrency)
         self._consumer = KeptConsumer(
             durable or ", ".join(patterns),
-            partial(bus.subscribe, patterns, self._pump.push, durable=durable, ordered=ordered),
-            on_lost=self._pump.forget,
+            partial(bus.subscribe, patterns, self._lanes.push, durable=durable, ordered=ordered, prefetch=prefetch),
+            on_lost=self._lanes.forget,
         )
         self._started = False
 
@@ -38,17 +56,20 @@ class Subscription:
         """Begin to handle events. Idempotent."""
         if not self._started:
             await self._consumer.start()
-            await self._pump.start()
+            await self._lanes.start()
             self._started = True
+
+    async def drain(self, *, within: float) -> None:
+        """Begin no more, and wait up to `within` seconds for the handlers that are under way, saying so."""
+        await self._lanes.drain(within=within)
 
     async def close(self) -> None:
         """End it; an event whose handler is under way comes again if the subscription is durable. Idempotent."""
-        await in_turn(self._consumer.close, self._pump.close)
+        await in_turn(self._consumer.close, self._lanes.close)
         self._started = False
 
-    async def _handle_batch(self, batch: list[Delivery]) -> None:
-        for delivery in batch:
-            await hand_over(delivery, self._handler, self._give_up)
+    async def _handle(self, delivery: Delivery) -> None:
+        await hand_over(delivery, self._handler, self._give_up)
 
     async def _fail(self, delivery: Delivery, error: Exception) -> None:
         await self._give_up(delivery, unforeseen(error))
@@ -59,3 +80,8 @@ class Subscription:
             await park(self._bus, delivery, failure)
         else:
             await delivery.ack()
+
+
+def _conversation(delivery: Delivery) -> str:
+    """Name a delivery's lane: events go by their id, `<conversation>.<generation>/<sequence>`."""
+    return delivery.message_id.partition(".")[0]

@@ -1,16 +1,36 @@
 """Where a message came from, and which conversation that makes it part of."""
 
+import re
 from enum import StrEnum
+from typing import Any, Final
 from uuid import uuid4
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from contracts.base import Contract, Id
 from contracts.ids import ConversationId, digest_of
 
+_PLATFORM: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+"""One word of a routing key, fit for a label, a file name and a URL."""
+
+_WORD: Final = "a lower-case word of a-z, 0-9, _ and -, at most 32, a letter first, other than none"
+
+NO_PLATFORM: Final = "none"
+"""In the place of a platform in a routing key: the session has none."""
+
+
+def is_platform(word: str) -> bool:
+    """Whether a word may name a platform: 1 to 32 of a-z, 0-9, `_` and `-`, a letter first, and not `none`."""
+    return _PLATFORM.fullmatch(word) is not None and word != NO_PLATFORM
+
 
 class Platform(StrEnum):
-    """The chat system behind an address."""
+    """The chat system behind an address: one of these, or any other lower-case word (`Platform("teams")`).
+
+    `is_platform` says which words are platforms. Compare them with `==`: only those named here are single objects.
+    """
 
     TELEGRAM = "telegram"
     """Telegram bots and clients."""
@@ -35,7 +55,38 @@ class Platform(StrEnum):
     API = "api"
     """A program that speaks to AgentBus itself."""
     CUSTOM = "custom"
-    """Any system without a name of its own here."""
+    """Any system that does not say its name."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Platform | None":
+        """Return a platform that has no name here. None are kept: whoever publishes could fill the memory with them."""
+        if not isinstance(value, str) or not is_platform(value):
+            return None
+        platform = str.__new__(cls, value)
+        platform._name_, platform._value_ = value.upper(), value
+        return platform
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source),
+            custom_error_type="platform",
+            custom_error_message=f"Input should be {_WORD}",
+            ref=f"{cls.__module__}.{cls.__qualname__}",
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe any word, with those that have a name here as examples."""
+        reference = handler(schema)
+        described = handler.resolve_ref_schema(reference)
+        described.pop("enum", None)
+        described |= {
+            "description": f"The chat system behind an address, {_WORD}.",
+            "pattern": f"^(?!{NO_PLATFORM}$){_PLATFORM.pattern}$",
+            "examples": [known.value for known in cls],
+        }
+        return reference
 
 
 class Address(Contract):

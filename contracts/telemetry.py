@@ -145,6 +145,8 @@ class Action(StrEnum):
     """A subscriber passed over a kind of event that its release does not know."""
     HANDLER_FAILED = "handler_failed"
     """A subscriber's handler raised; the event is delivered again or parked."""
+    HANDLERS_DRAINING = "handlers_draining"
+    """A subscriber takes no more events and waits for the handlers that are under way."""
     DELIVERY_LEFT = "delivery_left"
     """A delivery could be neither handled nor parked; it is left unacknowledged and comes with the next consumer."""
     CLAIM_HEARD = "claim_heard"

@@ -5,7 +5,15 @@ from typing import Annotated
 import typer
 
 from agentbus.cli.output import Format, asked_format
-from contracts.address import Scope
+from contracts.address import Platform, Scope, is_platform
+
+
+def platform_of(word: str) -> Platform:
+    """Read a platform's name."""
+    if not is_platform(word):
+        raise typer.BadParameter(f"{word!r} names no platform: one of {', '.join(Platform)}, or another such word")
+    return Platform(word)
+
 
 _SAFER = "A password in it shows in the list of processes: set {0}, or {0}_FILE to a file that holds it."
 

@@ -22,7 +22,9 @@ def publish(
     text: Annotated[str, typer.Argument(help="What is said.")],
     chat: Annotated[str, typer.Option(help="The chat it is said in.")] = "first-chat",
     user: Annotated[str, typer.Option(help="Who says it.")] = "me",
-    platform: Annotated[Platform, typer.Option(help="The platform it comes from.")] = Platform.API,
+    platform: Annotated[
+        Platform, typer.Option(parser=options.platform_of, metavar="WORD", help="The platform it comes from.")
+    ] = Platform.API,
     message_id: Annotated[
         str | None, typer.Option(help="The platform's id: the same id again changes nothing. [default: a new one]")
     ] = None,

@@ -28,7 +28,9 @@ SessionArgument = Annotated[str, typer.Argument(metavar="SESSION_ID", help="As `
 
 @app.command("list")
 def list_(
-    platform: Annotated[Platform | None, typer.Option(help="Of this platform alone.")] = None,
+    platform: Annotated[
+        Platform | None, typer.Option(parser=options.platform_of, metavar="WORD", help="Of this platform alone.")
+    ] = None,
     chat: Annotated[str | None, typer.Option(help="Of this chat alone.")] = None,
     user: Annotated[str | None, typer.Option(help="Whose last message came from this user.")] = None,
     owner: Annotated[str | None, typer.Option(help="Owned by this user.")] = None,

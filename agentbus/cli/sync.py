@@ -105,7 +105,10 @@ def resolve(
         list[str] | None, typer.Option(metavar="POINTER", help="This one alone, such as /data/city; again for more.")
     ] = None,
     priority: Annotated[
-        list[Platform] | None, typer.Option(help="For source_priority: the first wins; again for more.")
+        list[Platform] | None,
+        typer.Option(
+            parser=options.platform_of, metavar="WORD", help="For source_priority: the first wins; again for more."
+        ),
     ] = None,
     amqp: options.Amqp = None,
     store: options.StoreUrl = None,
@@ -145,7 +148,10 @@ def policy(
     operation: Annotated[
         list[SyncOperation] | None, typer.Option(help="What may be done to a session; again for more.")
     ] = None,
-    priority: Annotated[list[Platform] | None, typer.Option(help="For source_priority: the first wins.")] = None,
+    priority: Annotated[
+        list[Platform] | None,
+        typer.Option(parser=options.platform_of, metavar="WORD", help="For source_priority: the first wins."),
+    ] = None,
     delay: Annotated[float | None, typer.Option(help="For delayed: seconds without a change.")] = None,
     interval: Annotated[float | None, typer.Option(help="For batch: seconds from one sync to the next.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the policy away.")] = False,

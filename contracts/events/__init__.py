@@ -1,6 +1,6 @@
 """Events: what happened to a session. Past tense; never changed once committed."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -43,7 +43,7 @@ from contracts.events.sharing import (
 from contracts.ids import ConversationIdField, InputId, MessageKey
 
 __all__ = [
-    "AnyEvent", "Commit", "Event",
+    "AnyEvent", "Commit", "Event", "topics",
     "StartReason", "CloseReason",
     "SessionStarted", "StateChanged", "SessionClosed", "ProfileChanged", "HistoryTrimmed",
     "SessionDeleted", "FenceRaised", "SessionBlocked", "SessionUnblocked",
@@ -80,6 +80,11 @@ AnyEvent = (
     | SessionUnblocked
 )
 Event = Annotated[AnyEvent, Field(discriminator="kind")]
+
+
+def topics() -> list[str]:
+    """Return every middle word of an event's routing key, `session.<what>.<platform>`."""
+    return sorted({event.topic for event in get_args(AnyEvent)} | {"reply", "copied"})
 
 
 class Commit(Announced):

@@ -5,11 +5,11 @@ what the described application, AgentBus, does; who talks to it does the opposit
 are one channel with a parameter.
 """
 
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from contracts.address import Platform
 from contracts.envelope import SCHEMA_VERSION
-from contracts.events import AnyEvent
+from contracts.events import topics
 from contracts.ids import partition_for
 from contracts.messages import Role
 from contracts.schema.components import messages, schemas
@@ -42,11 +42,6 @@ def asyncapi() -> dict[str, Any]:
         "operations": _operations(),
         "components": {"messages": messages(), "schemas": schemas()},
     }
-
-
-def topics() -> list[str]:
-    """Return every middle word of an event's routing key."""
-    return sorted({event.topic for event in get_args(AnyEvent)} | {"reply"})
 
 
 def _server() -> dict[str, Any]:
@@ -117,13 +112,17 @@ def _partition() -> dict[str, Any]:
 
 def _what() -> dict[str, Any]:
     return {
-        "description": f"What happened; `reply` is a message of the role {Role.ASSISTANT}, `message` any other.",
+        "description": f"What happened; `reply` is a message of the role {Role.ASSISTANT}, `copied` one from a linked "
+        "session, `message` any other.",
         "enum": topics(),
     }
 
 
 def _platform() -> dict[str, Any]:
-    return {"description": "The session's platform, `none` without one.", "enum": [*Platform, "none"]}
+    return {
+        "description": "The session's platform, `none` without one. A word that you do not know is one as well.",
+        "examples": [*Platform, "none"],
+    }
 
 
 def _operations() -> dict[str, Any]:

@@ -3,12 +3,14 @@
 The rules, seen from AgentBus. Of what we **read**, everything that was accepted must still be accepted: no property
 removed where others are not allowed, none newly required, no type, enum, const, limit or pattern narrowed, no union
 member removed. Of what we **write**, old readers must be able to go on: no property removed, none that was always
-there becoming optional, no type widened or changed. New properties, new members of tagged unions and new enum values
-are allowed, because readers must pass over what they do not know.
+there becoming optional, no type widened or changed. New properties, new members of tagged unions and new enum values,
+or an enum that is opened to all words of a pattern, are allowed, because readers must pass over what they do not know.
 
 What can't be judged (a keyword that is not known here, another pattern) counts as breaking.
 """
 
+import re
+from collections.abc import Collection
 from typing import Any, Final, Literal
 
 from contracts.schema.shape import ANY, JsonSchema, Shape, shapes
@@ -90,6 +92,8 @@ class _Comparison:
         if "items" in target.schema:
             found += self._both(source.schema.get("items", True), target.schema["items"], f"{path}[*]")
         for keyword in sorted({*source.schema, *target.schema} - _ANNOTATIONS - _COMPARED - {"items"}):
+            if keyword == "pattern" and _fits(source.allowed, target.schema.get(keyword)):
+                continue
             if _narrower(keyword, source.schema.get(keyword), target.schema.get(keyword)):
                 before, after = self._in_time(source.schema.get(keyword), target.schema.get(keyword))
                 found.append(f"{path}: {keyword} changed from {_shown(before)} to {_shown(after)}")
@@ -106,6 +110,8 @@ class _Comparison:
         given, taken = source.allowed, target.allowed
         if taken is None:
             return []
+        if given is None and self._written and "enum" in target.schema and _fits(taken, source.schema.get("pattern")):
+            return []  # opened: other words like those may come, as a new one might have before
         if given is None:
             return [f"{path}: {'no longer' if self._written else 'now'} limited to {_shown(taken)}"]
         if self._written and "enum" in target.schema:
@@ -153,6 +159,11 @@ def _same_kind(source: Shape, target: Shape) -> bool:
     if source.tag and target.tag:
         return source.tag == target.tag
     return target.type in {source.type, ANY} or (source.type, target.type) == ("integer", "number")
+
+
+def _fits(values: Collection[Any] | None, pattern: str | None) -> bool:
+    """Whether the only values that there are match a pattern."""
+    return bool(values) and pattern is not None and all(re.search(pattern, str(value)) for value in values or ())
 
 
 def _narrower(keyword: str, source: Any, target: Any) -> bool:

@@ -75,9 +75,9 @@ def whole_agentbus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
     seen = Seen()
 
     class SeenSubscription(Subscription):
-        async def _handle_batch(self, batch: list[Delivery]) -> None:
-            await super()._handle_batch(batch)
-            seen.handled += [delivery.message_id for delivery in batch]
+        async def _handle(self, delivery: Delivery) -> None:
+            await super()._handle(delivery)
+            seen.handled.append(delivery.message_id)
 
     async def run(client: AgentBus) -> None:
         await client.start()

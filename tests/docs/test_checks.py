@@ -83,7 +83,7 @@ def test_a_right_command_passes_without_being_run(line: str, tmp_path: Path, mon
         ("worker dance", "dance"),
         ("doctor --loud", "--loud"),
         ("sessions show", "session_id"),
-        ("sessions list --platform pigeon", "pigeon"),
+        ("sessions list --platform Pigeon", "Pigeon"),
         ("worker session --http-port many", "integer"),
         ("doctor now", "now"),
     ],

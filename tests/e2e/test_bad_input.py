@@ -41,8 +41,8 @@ BAD = {
     "no envelope": (b"[1, 2]", "undecodable", "CloudEvents"),
     "deeply nested": (b"[" * 100_000, "undecodable", "not"),
     "wrong schema version": (as_bytes(envelope(type="agentbus.input.v2")), "unsupported_type", "agentbus.input.v1"),
-    "unknown platform": (
-        as_bytes(envelope(data={"address": {**ADDRESS, "platform": "myspace"}})),
+    "no word for a platform": (
+        as_bytes(envelope(data={"address": {**ADDRESS, "platform": "My Space"}})),
         "schema_violation",
         "platform",
     ),
@@ -107,7 +107,9 @@ async def test_a_parked_input_is_shown_corrected_replayed_and_discarded(
 ) -> None:
     env = distributed.env
     workers = [session_worker, ingress_worker]
-    await publish(distributed.amqp_url, as_bytes(envelope(data={"address": {**ADDRESS, "platform": "myspace"}})), "one")
+    await publish(
+        distributed.amqp_url, as_bytes(envelope(data={"address": {**ADDRESS, "platform": "My Space"}})), "one"
+    )
     await publish(distributed.amqp_url, b"rubbish", "two")
     await parked_in(distributed.store_url, 2, workers)
     rows = {row["message_id"]: row for row in json.loads(agentbus("parked", "list", "--json", env=env).stdout)["items"]}

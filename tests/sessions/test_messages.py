@@ -159,7 +159,7 @@ async def test_messages_that_can_not_be(system: SessionSystem) -> None:
     with pytest.raises(SchemaViolation):
         await system.add_message(session.session_id, "ann", "narrator", "hi")
     with pytest.raises(ConfigurationError, match="platform"):
-        Message(content="hi", platform="pigeon")  # type: ignore[arg-type]
+        Message(content="hi", platform="carrier pigeon")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="poem"):
         Message(content="hi", message_type="poem")  # type: ignore[arg-type]
     assert (await system.get_session_messages(session.session_id)).items == []

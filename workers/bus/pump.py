@@ -72,14 +72,16 @@ class Pump:
                 for delivery in left:
                     await self._hand_over([delivery])
             elif left:
-                await self._take_out(left[0], failure)
+                await take_out(self._give_up, left[0], failure)
 
-    async def _take_out(self, delivery: Delivery, failure: Exception) -> None:
-        try:
-            await self._give_up(delivery, failure)
-        except (Exception, asyncio.CancelledError) as error:
-            lost = told(survived(error))
-            _log.error(Action.DELIVERY_LEFT, queue=delivery.queue, message_id=delivery.message_id, **lost)
+
+async def take_out(give_up: GiveUp, delivery: Delivery, failure: Exception) -> None:
+    """Let `give_up` have a delivery that its handler failed with; say that it is left if that fails as well."""
+    try:
+        await give_up(delivery, failure)
+    except (Exception, asyncio.CancelledError) as error:
+        lost = told(survived(error))
+        _log.error(Action.DELIVERY_LEFT, queue=delivery.queue, message_id=delivery.message_id, **lost)
 
 
 def survived(error: Exception | asyncio.CancelledError) -> Exception:

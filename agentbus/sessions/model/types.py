@@ -99,9 +99,11 @@ class LimitPolicy(StrEnum):
 
 
 def platform_of(value: Platform | str) -> Platform:
-    """Return the platform that `value` names, in any case. Raises ConfigurationError for an unknown one."""
+    """Return the platform that `value` names, in any case. Raises ConfigurationError for what is no platform's name."""
     try:
         return Platform(value.lower())
     except ValueError:
         known = ", ".join(Platform)
-        raise ConfigurationError(f"platform {value!r} is not known: use one of {known}") from None
+        raise ConfigurationError(
+            f"{value!r} names no platform: use one of {known}, or another word of a-z, 0-9, _ and -"
+        ) from None

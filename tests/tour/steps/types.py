@@ -40,7 +40,9 @@ async def show_platform(world: World) -> None:
     kept = await world.manager.get_user_sessions(user)
     assert {one.platform for one in kept} == set(Platform)
     with pytest.raises(ConfigurationError, match="pigeon"):
-        await world.manager.get_user_session(user, "1", "pigeon")
+        await world.manager.get_user_session(user, "1", "carrier pigeon")
+    teams = await world.manager.create_session(world.name("chat"), user, "teams")
+    assert teams.platform == "teams", "any other word is a platform too"
 
 
 @shows("Role")
