@@ -35,7 +35,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from agentbus.bootstrap import make_bus
 from agentbus.logs import configure_library_logs
 from agentbus.registering import check_handler, check_patterns
-from agentbus.settings import load_settings
+from agentbus.settings import in_a_hurry, load_settings
 from agentbus.signals import signalled
 from agentbus.subscription import CONCURRENCY, Subscription
 from contracts.address import Scope
@@ -81,7 +81,8 @@ class AgentBus:
         anywhere, changes nothing; `input_id` replaces it. An unconfirmed publish is made again for up to
         `PUBLISH_DEADLINE` seconds.
 
-        Raises Unroutable (declare the topology first), PublishUnconfirmed, BrokerUnavailable, BrokerBlocked.
+        Raises Unroutable (5 s have passed, and nobody has declared the topology), PublishUnconfirmed,
+        BrokerUnavailable, BrokerBlocked.
         """
         return (await self.publish_many([message], input_ids=[input_id]))[0]
 
@@ -200,11 +201,13 @@ class AgentBus:
 async def connect(amqp_url: str | None = None, **settings: object) -> AsyncIterator[AgentBus]:
     """Connect to the broker and yield a client; what is not given comes from the environment.
 
-    Log lines go to the standard library's `logging`, unless the program has set up structlog or our logs itself.
+    A broker that does not answer is given up after 2.5 s, unless `broker_timeout` (seconds) is given or in the
+    environment: a program that may start before its broker sets it. Log lines go to the standard library's `logging`,
+    unless the program has set up structlog, or our logs, itself.
     Raises BrokerUnavailable, BrokerRejected, ConfigurationError.
     """
     configure_library_logs()
-    chosen = load_settings(amqp_url=amqp_url, **settings)
+    chosen = in_a_hurry(load_settings(amqp_url=amqp_url, **settings))
     async with make_bus(chosen) as bus:
         client = AgentBus(bus, scope=chosen.session.scope)
         try:

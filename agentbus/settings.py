@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -24,6 +24,9 @@ from contracts.expiry import ResetPolicy
 from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy
 from contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
+
+HURRY: Final = 2.5
+"""Seconds that clients and commands wait for a broker or store, unless told otherwise; workers wait longer."""
 
 
 class LogFormat(StrEnum):
@@ -77,7 +80,10 @@ class BusSettings(_Settings):
         description="Partition queues; at least 4 x the most workers. The same for all publishers and workers.",
     )
     broker_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds to wait for a broker that does not answer at start."
+        default=30.0,
+        gt=0,
+        description="Seconds to wait for a broker that does not answer at start; clients and commands wait 2.5 unless "
+        "it is set.",
     )
     publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for a publisher confirm.")
     heartbeat: int = Field(default=10, ge=1, le=60, description="AMQP heartbeat in seconds.")
@@ -100,7 +106,9 @@ class StoreSettings(_Settings):
         default="motor", description="The MongoDB driver: motor, or its successor, PyMongo's async client."
     )
     store_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds to wait for a store that does not answer at start."
+        default=30.0,
+        gt=0,
+        description="Seconds to wait for a store that does not answer at start; commands wait 2.5 s unless it is set.",
     )
 
 
@@ -260,6 +268,19 @@ def load_settings(**given: object) -> Settings:
         )
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
+
+
+def in_a_hurry(settings: Settings) -> Settings:
+    """Return the settings for whom a person waits: a broker or store that is not there is said within seconds.
+
+    A time that was set, here or in the environment, stays as it is.
+    """
+    bus, store = settings.bus, settings.store
+    if "broker_timeout" not in bus.model_fields_set:
+        bus = bus.model_copy(update={"broker_timeout": HURRY})
+    if "store_timeout" not in store.model_fields_set:
+        store = store.model_copy(update={"store_timeout": HURRY})
+    return settings.model_copy(update={"bus": bus, "store": store})
 
 
 def settings_table() -> str:

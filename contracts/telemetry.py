@@ -135,6 +135,8 @@ class Action(StrEnum):
     """A command's reply did not get away; who asks again with the same id is told."""
     BROKER_WAITING = "broker_waiting"
     """The broker does not answer yet; said once a minute."""
+    TOPOLOGY_WAITING = "topology_waiting"
+    """The queues that something is sent to are not declared yet."""
     STORE_WAITING = "store_waiting"
     """The store does not answer yet; said once a minute."""
     STORE_WIPING = "store_wiping"

@@ -1,7 +1,8 @@
 """Publish to AgentBus without AgentBus: plain aio-pika and JSON by the published schema (`input.json`).
 
 Any AMQP client in any language can do the same. A publisher that doesn't compute partitions sends to the exchange
-`agentbus.ingress`; an ingress router (`agentbus worker ingress`) does the rest.
+`agentbus.ingress`; an ingress router (`agentbus worker ingress`) does the rest. The first worker, or
+`agentbus topology declare`, declares it.
 """
 
 import asyncio

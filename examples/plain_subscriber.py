@@ -14,7 +14,7 @@ async def main(count: int) -> None:
     url = os.environ.get("AGENTBUS_AMQP_URL", "amqp://guest:guest@localhost/")
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
-        events = await channel.get_exchange("agentbus.events")
+        events = await channel.declare_exchange("agentbus.events", "topic", durable=True)  # as the workers declare it
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(events, routing_key="session.message.*")
         print("listening", flush=True)

@@ -1,14 +1,28 @@
 """Inputs on their way to their conversations' partitions, for all who send some: clients, routers, reactive workers."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from contracts.address import Scope
 from contracts.base import MAX_INPUT_BYTES
 from contracts.commands import CommandReply
 from contracts.envelope import InputEnvelope
-from contracts.errors import TooLarge, refusal
+from contracts.errors import TooLarge, Unroutable, refusal
 from contracts.ids import ConversationId, Partition
+from contracts.telemetry import Action
 from workers.bus.port import Bus, Message
+
+DECLARE_PATIENCE: Final = 5.0
+"""Seconds for which somebody who sends waits for the queues to be declared: the first worker may just be starting."""
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +65,12 @@ class Inputs:
     async def publish(self, left: list[Routed]) -> None:
         """Publish inputs in their order; those that were confirmed leave the list.
 
-        Raises what the first one failed with while any is left, as `Bus.publish` does: call it again with the list.
+        Waits a moment for a topology that is not there yet. Raises what the first one failed with while any is left,
+        as `Bus.publish` does: call it again with the list.
         """
+        await once_declared(partial(self._publish, left))
+
+    async def _publish(self, left: list[Routed]) -> None:
         outcomes = await self._bus.publish_many(self._bus.topology.inbound, [one.outgoing for one in left])
         left[:] = [one for one, error in zip(left, outcomes, strict=True) if error]
         for error in outcomes:
@@ -62,11 +80,28 @@ class Inputs:
     async def ask(self, envelope: InputEnvelope, *, timeout: float) -> CommandReply:
         """Send one command and return its owner's reply.
 
-        Raises the Refused that it answered with, ReplyTimeout after `timeout` seconds, and as `Bus.publish` does.
+        Waits a moment for a topology that is not there yet. Raises the Refused that it answered with, ReplyTimeout
+        after `timeout` seconds, and as `Bus.publish` does.
         """
         key, message = self.routed(envelope).outgoing
-        body = await self._bus.request(self._bus.topology.inbound, key, message, timeout=timeout)
+        asking = partial(self._bus.request, self._bus.topology.inbound, key, message, timeout=timeout)
+        body = await once_declared(asking, patience=min(timeout, DECLARE_PATIENCE))
         reply = CommandReply.model_validate_json(body)
         if reply.error:
             raise refusal(reply.error.code, reply.error.message)
         return reply
+
+
+async def once_declared(call: Callable[[], Awaitable[Result]], *, patience: float | None = None) -> Result:
+    """Make `call`, again for `patience` seconds while no queue takes what it sends. Raises Unroutable in the end."""
+    try:
+        return await call()
+    except Unroutable as error:
+        _log.info(Action.TOPOLOGY_WAITING, reason=str(error))
+    policy = AsyncRetrying(
+        retry=retry_if_exception_type(Unroutable),
+        wait=wait_random_exponential(multiplier=0.05, max=0.5),
+        stop=stop_before_delay(DECLARE_PATIENCE if patience is None else patience),
+        reraise=True,
+    )
+    return await policy(call)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from agentbus.cli.output import err
 from agentbus.logs import configure_logs
-from agentbus.settings import LogFormat, Settings, load_settings, unknown_variables
+from agentbus.settings import LogFormat, Settings, in_a_hurry, load_settings, unknown_variables
 from contracts.errors import AgentBusError
 from contracts.urls import masked_in
 
@@ -18,12 +18,16 @@ EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
 
-def settings_of(*, wait: float | None = None, quiet: bool = False, **given: object) -> Settings:
-    """Read the settings for a command and set up its logs; `quiet` keeps all but errors out of the way."""
+def settings_of(*, wait: float | None = None, quiet: bool = False, patient: bool = False, **given: object) -> Settings:
+    """Read the settings for a command and set up its logs; `quiet` keeps all but errors out of the way.
+
+    Unless it is `patient`, as a worker is, it does not wait long for a broker or store that is not there.
+    """
     try:
         settings = load_settings(broker_timeout=wait, store_timeout=wait, **given)
     except AgentBusError as error:
         fail(error)
+    settings = settings if patient else in_a_hurry(settings)
     for unknown in unknown_variables():
         advice = f": did you mean {unknown.nearest}?" if unknown.nearest else ""
         err.print(f"[yellow]warning[/] nothing reads the variable {escape(unknown.name)}{advice}", soft_wrap=True)

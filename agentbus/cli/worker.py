@@ -57,7 +57,9 @@ def session(
 
     It declares the topology, waits for a broker or store that is not there yet, and works until it is told to stop.
     """
-    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    settings = settings_of(
+        patient=True, amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait
+    )
     run(_session(settings, (http_host, http_port)))
 
 
@@ -78,6 +80,7 @@ def expiry(
     The rules: agentbus expiry rules. Who is told: AGENTBUS_EXPIRY_WEBHOOK, AGENTBUS_EXPIRY_EMAIL_TO.
     """
     settings = settings_of(
+        patient=True,
         archive_url=archive,
         amqp_url=amqp,
         store_url=store,
@@ -102,7 +105,9 @@ def sync(
 
     Who is linked: agentbus identity. What is shared: agentbus sync policy.
     """
-    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    settings = settings_of(
+        patient=True, amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait
+    )
     run(_sync(settings))
 
 
@@ -117,7 +122,7 @@ def ingress(
     http_host: HttpHost = LOOPBACK,
 ) -> None:
     """Run an ingress router: it finds the partition for publishers that don't; a second one stands by."""
-    settings = settings_of(amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    settings = settings_of(patient=True, amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
     run(_ingress(settings, (http_host, http_port)))
 
 

@@ -117,6 +117,16 @@ class Publishing:
             with pytest.raises(Unroutable):
                 await undeclared.depth(FIRST)
 
+    @pytest.mark.parametrize("durable", ["early", None])
+    async def test_who_subscribes_need_not_wait_for_the_topology(self, connect: Connect, durable: str | None) -> None:
+        async with await connect() as first, await connect() as worker:
+            early = Inbox()
+            await first.subscribe(("session.#",), early, durable=durable)
+            await first.declare_subscription("kept", ("session.#",))
+            await worker.declare()
+            await worker.publish(TOPOLOGY.events, "session.message.web", message(1))
+            assert numbers(await early.first(1)) == [1]
+
     async def test_many_may_fail_one_by_one(self, bus: Bus) -> None:
         inbox = Inbox()
         await bus.consume(FIRST, inbox, prefetch=10)

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 from tenacity import wait_none
 
 import agentbus.client
+import workers.inputs
 from agentbus.client import AgentBus, connect, connect_sync
-from agentbus.settings import Settings
+from agentbus.settings import HURRY, Settings, in_a_hurry, load_settings
 from contracts.address import Scope, conversation_id_for
 from contracts.commands import CreateSession, SetData
 from contracts.envelope import EventEnvelope, InputEnvelope
@@ -26,10 +28,12 @@ from contracts.errors import (
     refusal,
 )
 from contracts.ids import ConversationId, conversation_of
+from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.builders import a_conversation
 from tests.conversations import address, message
+from tests.services.ports import free_port
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus, Delivery, Message
 from workers.session.worker import SessionWorker
@@ -78,6 +82,7 @@ class Inhabited(MemoryBus):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agentbus.client, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(workers.inputs, "DECLARE_PATIENCE", 0)
 
 
 @pytest.fixture
@@ -157,11 +162,49 @@ async def test_after_the_deadline_the_error_is_raised(bus: Doubtful, monkeypatch
     assert len(bus.asked) == 1
 
 
-async def test_what_cannot_be_routed_is_not_tried_again() -> None:
+async def test_what_cannot_be_routed_is_told() -> None:
     async with Doubtful() as bus:
         with pytest.raises(Unroutable, match="declare"):
             await AgentBus(bus).publish(message())
-        assert len(bus.asked) == 1
+
+
+async def test_who_sends_waits_for_a_worker_that_is_just_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.inputs, "DECLARE_PATIENCE", PATIENCE)
+    async with MemoryBus(Topology(partitions=2)) as bus:
+        client = AgentBus(bus)
+        with capture_logs() as logs:
+            publishing = asyncio.create_task(client.publish(message()))
+            asking = asyncio.create_task(client.send(CreateSession(address=address()), timeout=PATIENCE))
+            async with asyncio.timeout(PATIENCE):
+                while sum(log["event"] == Action.TOPOLOGY_WAITING for log in logs) < 2:
+                    await asyncio.sleep(0)
+        assert not publishing.done()
+        await bus.declare()
+        worker = SessionWorker(bus, MemoryStore())
+        await worker.start()
+        async with asyncio.timeout(PATIENCE):
+            assert (await publishing).input_id == message().input_id()
+            assert (await asking).session_id
+        await worker.close()
+
+
+async def test_a_broker_that_is_not_there_is_said_within_seconds() -> None:
+    with pytest.raises(BrokerUnavailable, match=r"gave up after 2\.5 s: start it, or check host, port"):
+        async with connect(f"amqp://localhost:{free_port()}/"):
+            pytest.fail("it must not begin")
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "waits"), [(None, None, HURRY), ("7", None, 7), (None, 0.5, 0.5), ("7", 0.5, 0.5)]
+)
+def test_who_says_how_long_to_wait_is_obeyed(
+    variable: str | None, given: float | None, waits: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AGENTBUS_BROKER_TIMEOUT", raising=False)
+    if variable:
+        monkeypatch.setenv("AGENTBUS_BROKER_TIMEOUT", variable)
+    assert in_a_hurry(load_settings(broker_timeout=given)).bus.broker_timeout == waits
+    assert in_a_hurry(load_settings()).store.store_timeout == HURRY
 
 
 async def test_a_command_is_answered(inhabited: Inhabited) -> None:

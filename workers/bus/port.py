@@ -149,7 +149,7 @@ class Bus(ABC):
     async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
         """Declare the queue of the durable subscription `name`, for those who consume it by other means; idempotent.
 
-        Raises Unroutable if the topology is not declared, TopologyMismatch as `declare` does.
+        The exchange of events is declared with it if it is missing. Raises TopologyMismatch as `declare` does.
         """
 
     @abstractmethod
@@ -206,7 +206,8 @@ class Bus(ABC):
         `durable` names a queue that keeps events while nobody consumes. Several consumers of one name share the
         events; if it is `ordered`, the oldest alone gets them. Without that even a single consumer may see them out of
         order after a lost connection, while the broker still counts the one that is gone. Without `durable` the
-        subscription is live: from now on, and gone when it is closed.
+        subscription is live: from now on, and gone when it is closed. The exchange of events is declared if it is
+        missing, so that whoever subscribes need not come after the first worker.
 
         Raises TopologyMismatch if there is a durable one of that name which is not `ordered` as this one is.
         """

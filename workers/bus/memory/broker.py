@@ -31,6 +31,11 @@ class MemoryBroker:
         for queue in topology.queues():
             self.declare_queue(queue)
 
+    def declare_events(self, topology: Topology) -> None:
+        """Declare the exchange of events alone; idempotent."""
+        self._types[topology.events] = "topic"
+        self._bindings.setdefault(topology.events, set())
+
     def declare_queue(self, queue: Queue) -> MemoryQueue:
         """Declare a queue and bind it; idempotent. Raises Unroutable for an unknown exchange, TopologyMismatch."""
         there = self._queues.get(queue.name)

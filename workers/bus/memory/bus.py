@@ -45,6 +45,7 @@ class MemoryBus(Bus):
 
     async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
         self._check_running()
+        self._broker.declare_events(self.topology)
         self._broker.declare_queue(self.topology.subscription(name, patterns))
 
     async def depth(self, queue: str) -> QueueDepth:
@@ -105,6 +106,7 @@ class MemoryBus(Bus):
         prefetch: int = 50,
     ) -> Consumer:
         self._check_running()
+        self._broker.declare_events(self.topology)
         if durable is not None:
             kept = self._broker.declare_queue(self.topology.subscription(durable, patterns, ordered=ordered))
             return kept.attach(MemoryConsumer(kept, on_delivery, prefetch))

@@ -1,8 +1,9 @@
 """The bus port on RabbitMQ."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 from aiormq.exceptions import ChannelNotFoundEntity
 
@@ -14,9 +15,11 @@ from workers.bus.rabbit.consumers import RabbitConsumer
 from workers.bus.rabbit.failures import channel_failure
 from workers.bus.rabbit.publisher import Publisher
 from workers.bus.rabbit.requests import Replies, Requests
-from workers.bus.rabbit.topology import declare_subscription, declare_topology
+from workers.bus.rabbit.topology import declare_events, declare_subscription, declare_topology
 
 _FRAMES_PER_DELIVERY: Final = 3
+
+Declared = TypeVar("Declared")
 
 
 class RabbitBus(Bus):
@@ -70,7 +73,7 @@ class RabbitBus(Bus):
         await declare_topology(self._in, self.topology)
 
     async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
-        await declare_subscription(self._in, self.topology.subscription(name, patterns))
+        await self._subscribing(partial(declare_subscription, self._in, self.topology.subscription(name, patterns)))
 
     async def depth(self, queue: str) -> QueueDepth:
         channel = await self._in.channel()
@@ -123,9 +126,21 @@ class RabbitBus(Bus):
     ) -> Consumer:
         if durable is not None:
             queue = self.topology.subscription(durable, patterns, ordered=ordered)
-            await declare_subscription(self._in, queue)
+            await self._subscribing(partial(declare_subscription, self._in, queue))
             return await self.consume(queue.name, on_delivery, prefetch=prefetch)
-        return await self.consume(await self._live_queue(patterns), on_delivery, prefetch=prefetch)
+        live = await self._subscribing(partial(self._live_queue, patterns))
+        return await self.consume(live, on_delivery, prefetch=prefetch)
+
+    async def _subscribing(self, call: Callable[[], Awaitable[Declared]]) -> Declared:
+        """Make a call that binds a queue to the exchange of events. Declare that if it is missing, and only then.
+
+        A user that may only read needs no right to declare exchanges where a worker has been before.
+        """
+        try:
+            return await call()
+        except Unroutable:
+            await declare_events(self._in, self.topology)
+            return await call()
 
     async def _live_queue(self, patterns: tuple[str, ...]) -> str:
         """Declare a queue that belongs to our connection and goes with its only consumer."""

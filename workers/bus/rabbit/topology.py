@@ -37,6 +37,11 @@ async def declare_subscription(link: Link, queue: Queue) -> None:
     await _declare_queues(link, (queue,))
 
 
+async def declare_events(link: Link, topology: Topology) -> None:
+    """Declare the exchange of events alone."""
+    await _declare_exchanges(link, [one for one in topology.exchanges() if one.name == topology.events])
+
+
 async def _declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
     channel = await link.channel()
     try:
