@@ -11,7 +11,7 @@ import workers.reactive.handling
 from agentbus.subscription import Subscription
 from contracts.clock import SystemClock
 from contracts.envelope import EventEnvelope
-from contracts.errors import Reject, TopologyMismatch, Unroutable
+from contracts.errors import BrokerUnavailable, Reject, TopologyMismatch
 from contracts.parked import ParkedInput
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
@@ -298,12 +298,12 @@ async def test_one_that_others_share_is_not_started_as_an_ordered_one(bus: Memor
 
 
 async def test_a_start_that_failed_can_be_made_again() -> None:
-    async with MemoryBus(Topology(partitions=1)) as bus:
-        handler = Handler()
-        subscription = Subscription(bus, ("session.message.*",), handler)
-        with pytest.raises(Unroutable):
-            await subscription.start()
-        await bus.declare()
+    bus = MemoryBus(Topology(partitions=1))
+    handler = Handler()
+    subscription = Subscription(bus, ("session.message.*",), handler)
+    with pytest.raises(BrokerUnavailable):
+        await subscription.start()
+    async with bus:
         await subscription.start()
         event_id = await announce(bus, 1)
         assert await handler.next() == event_id
