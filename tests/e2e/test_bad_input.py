@@ -52,10 +52,15 @@ BAD = {
         "at most 255 characters",
     ),
     "an envelope id of 300 characters": (as_bytes(envelope(id="x" * 300)), "schema_violation", "at most 255"),
-    "a text of 5 MB": (
-        as_bytes(envelope(data={"content": {"kind": "text", "text": "x" * 5_000_000}})),
+    "a text of 300 KB": (
+        as_bytes(envelope(data={"content": {"kind": "text", "text": "x" * 300_000}})),
         "schema_violation",
         "at most 262144 characters",
+    ),
+    "a text of 5 MB": (
+        as_bytes(envelope(data={"content": {"kind": "text", "text": "x" * 5_000_000}})),
+        "too_large",
+        "the limit is",
     ),
     "a timestamp without zone": (
         as_bytes(envelope(data={"sent_at": "2026-01-01T00:00:00"})),
