@@ -96,24 +96,32 @@ lint: $(READY) ## Check style and formatting
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 
+TYPES := $(BIN)/mypy --explicit-package-bases $(PACKAGES) tests examples
+
 .PHONY: types
 types: $(READY) ## Check types
 	@echo "types: mypy ..."
-	@$(BIN)/mypy --explicit-package-bases $(PACKAGES) tests examples
+	@$(TYPES)
 
 .PHONY: arch
 arch: $(READY) ## Check which package imports which
 	@echo "arch: import-linter ..."
 	@$(BIN)/lint-imports --no-logo
 
-# Tests that start processes under load and look at the time: nothing else runs beside them, coverage neither.
-TIMED := tests/benchmarks tests/chaos tests/reactive tests/soak tests/stress
+# What compares how fast things are: nothing else runs beside it, coverage neither.
+TIMED := tests/benchmarks
 
+# Types take a minute of a processor that has it to spare while tests wait for processes to start.
 .PHONY: test
-test: setup services lint types arch ## Run every check and every test, with coverage
-	@echo "test: pytest, three at a time ..."
+test: setup services lint arch ## Run every check and every test, with coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report= $(addprefix --ignore=,$(TIMED))
+	@echo "test: pytest, four at a time, and mypy beside it ..."
+	@types=$$(mktemp); trap 'rm -f "$$types"' EXIT; failed=0; \
+	$(TYPES) >"$$types" 2>&1 & checking=$$!; \
+	$(BIN)/python -m pytest -n 4 --dist worksteal --cov --cov-report= $(addprefix --ignore=,$(TIMED)) || failed=1; \
+	wait "$$checking" || failed=1; \
+	echo "types: mypy ..."; cat "$$types"; \
+	exit "$$failed"
 	@echo "test: pytest, what is timed, alone ..."
 	@$(BIN)/python -m pytest $(TIMED)
 	@$(BIN)/coverage report

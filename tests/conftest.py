@@ -9,16 +9,18 @@ from hypothesis import settings
 
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
 
+pytest_plugins = ["tests.harness.leaks.plugin", "tests.harness.order"]
+
 # Where this is set, as in many containers, each of the hundreds of programs that tests start would compile all that it
 # imports anew: 4 s of a processor's time in place of 1.5.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # In CI the examples of property tests are the same at each run: what fails there, fails again when it is looked at.
-# Everywhere else they are new ones each time.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# Everywhere else they are new ones each time. None has a deadline: how long one takes says how busy the machine is.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session")

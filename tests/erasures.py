@@ -104,11 +104,13 @@ async def town(store: Store, archive_url: str, clock: Clock | None = None) -> As
         await bus.declare()
         worker = SessionWorker(bus, store, config=SessionWorkerConfig(prefetch=100))
         client, groups = AgentBus(bus), AgentBus(bus, scope=Scope.PER_CHAT)
-        await worker.start()
         archive = open_archive(archive_url)
         erasing = Erasing(store=store, archive=archive, commands=Commands(bus), clock=clock or SystemClock())
-        yield Town(store, archive, bus, client, groups, erasing)
-        await worker.close()
+        try:
+            await worker.start()
+            yield Town(store, archive, bus, client, groups, erasing)
+        finally:
+            await worker.close()
 
 
 async def live_in(town: Town) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from shutil import rmtree
 from typing import Any, Final
 
 from tests.chaos.campaign import run_campaign
@@ -57,6 +58,8 @@ async def try_mutant(services: Services, mutant: Mutant, *, seed: int) -> Trial:
         env = {"CHAOS_MUTANT": mutant}
         result = await run_campaign(services, fault, repeats=repeats, seed=seed + attempt, env=env)
         seconds += result.seconds
+        if result.folder is not None:
+            rmtree(result.folder)  # the evidence of what was asked for
         if result.verdict.violated:
             example = next(one.examples[0] for one in result.verdict.findings if one.examples)
             return Trial(mutant, fault.name, result.verdict.violated, example, seconds)

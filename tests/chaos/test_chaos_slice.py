@@ -8,7 +8,7 @@ from tests.chaos.campaign import Result, run_campaign
 from tests.chaos.faults import fault_named
 from tests.chaos.inside.mutants import Mutant
 from tests.chaos.mutation import try_mutant
-from tests.chaos.system.backends import Services
+from tests.chaos.system.backends import Kind, Services
 
 _SEED = 20260101
 
@@ -16,6 +16,8 @@ _SEED = 20260101
 @pytest.fixture(scope="module")
 def services() -> Iterator[Services]:
     with Services() as started:
+        with started.fresh(Kind.SINGLE):
+            pass  # started now, they are the module's; later they would be what the first test left behind
         yield started
 
 

@@ -484,14 +484,14 @@ class Requesting:
     async def test_a_reply_to_a_caller_that_is_gone_is_dropped(self, bus: Bus, connect: Connect) -> None:
         inbox = Inbox()
         await bus.consume(FIRST, inbox, prefetch=10)
-        caller = await connect()
-        asking = asyncio.create_task(caller.request(TOPOLOGY.inbound, "0", message(1), timeout=SECONDS))
-        (delivery,) = await inbox.first(1)
-        asking.cancel()
-        await asyncio.wait({asking})
-        await bus.reply(delivery, b"hello?")
-        await bus.publish(TOPOLOGY.inbound, "0", message(2))
-        await inbox.first(2)
+        async with await connect() as caller:
+            asking = asyncio.create_task(caller.request(TOPOLOGY.inbound, "0", message(1), timeout=SECONDS))
+            (delivery,) = await inbox.first(1)
+            asking.cancel()
+            await asyncio.wait({asking})
+            await bus.reply(delivery, b"hello?")
+            await bus.publish(TOPOLOGY.inbound, "0", message(2))
+            await inbox.first(2)
 
     async def test_closing_ends_open_requests(self, bus: Bus, connect: Connect) -> None:
         inbox = Inbox()

@@ -194,8 +194,10 @@ def plans(store: Store, place: Path) -> Iterator[list[str]]:
     assert isinstance(store, SqlStore)
     engine = store._opened().sync_engine
     event.listen(engine, "before_cursor_execute", explain)
-    yield found
-    event.remove(engine, "before_cursor_execute", explain)
+    try:
+        yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
 
 
 async def test_lists_walk_along_an_index(place: Path, url: str) -> None:

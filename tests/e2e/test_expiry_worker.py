@@ -35,7 +35,6 @@ def counted(env: dict[str, str]) -> dict[str, int]:
     return total
 
 
-@pytest.mark.timeout(240)  # several processes one after the other, each of which takes seconds to start
 @pytest.mark.usefixtures("session_worker")
 def test_sessions_go_to_the_archive_whichever_worker_is_killed(distributed: Distributed, tmp_path: Path) -> None:
     env = distributed.env | {"AGENTBUS_ARCHIVE_URL": (tmp_path / "archive").as_uri()}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.system.backends import Services
+from tests.chaos.system.backends import Kind, Services
 from tests.reactive.run import run_trial
 from tests.reactive.trial import Result, Trial
 from tests.reactive.trials import converge, expire_once, lag, races, rate
@@ -26,6 +26,8 @@ SLICE: tuple[tuple[Trial[Any], Any], ...] = (
 @pytest.fixture(scope="module")
 def services() -> Iterator[Services]:
     with Services() as started:
+        with started.fresh(Kind.SINGLE):
+            pass  # started now, they are the module's; later they would be what the first test left behind
         yield started
 
 

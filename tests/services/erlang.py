@@ -72,6 +72,7 @@ def erlang_environment(home: Path, epmd: Epmd) -> dict[str, str]:
         "HOME": str(home),
         "ERL_EPMD_PORT": str(epmd.port),
         "ERL_EPMD_ADDRESS": LOOPBACK,
+        "ERL_CRASH_DUMP": str(home / "erl_crash.dump"),  # otherwise rabbitmqctl, killed, leaves it where we stand
         "LC_ALL": "C.UTF-8",  # otherwise rabbitmqctl warns about the encoding of names
     }
     return env | own

@@ -33,9 +33,11 @@ async def with_a_worker(settings: Settings) -> AsyncIterator[tuple[Bus, Store]]:
     async with make_store(settings) as store, MemoryBus(Topology(partitions=4)) as bus:
         await bus.declare()
         worker = SessionWorker(bus, store, config=SessionWorkerConfig())
-        await worker.start()
-        yield bus, store
-        await worker.close()
+        try:
+            await worker.start()
+            yield bus, store
+        finally:
+            await worker.close()
 
 
 @pytest.fixture

@@ -99,11 +99,13 @@ async def running(store: FaultyStore | None = None, *, partitions: int = 4) -> A
         client = AgentBus(bus)
         bench = Bench(bus, store, worker, client)
         client.on("session.#")(bench.keep)
-        await client.start()
-        await worker.start()
-        yield bench
-        await worker.close()
-        await client.close()
+        try:
+            await client.start()
+            await worker.start()
+            yield bench
+        finally:
+            await worker.close()
+            await client.close()
         for queue in (*map(bus.topology.partition_queue, bus.topology.all_partitions()), bus.topology.parked):
             assert (await bus.depth(queue)).ready == 0, f"something was left in {queue}"
 

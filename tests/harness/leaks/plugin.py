@@ -1,0 +1,124 @@
+"""The pytest plugin: it looks after each test, and fails the one that left something."""
+
+import gc
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.harness.leaks.loops import Loops
+from tests.harness.leaks.things import Thing, things, told
+
+GRACE: Final = 2.0
+"""Seconds for what is ending by itself, such as a driver's thread that was told to. Only a test that left
+something waits for it."""
+
+_POLL: Final = 0.01
+
+
+class Leaks:
+    """What there is, what may be there, and which test is to blame for the rest."""
+
+    def __init__(self) -> None:
+        self._loops = Loops()
+        self._before: set[Thing] = set()
+        self._of_wider_scopes: set[Thing] = set()
+        self._passed = True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionstart(self) -> Generator[None, None, None]:
+        self._loops.watch()
+        yield
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        yield
+        self._loops.unwatch()
+
+    def pytest_collection_finish(self) -> None:
+        _collected()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Generator[None, None, None]:
+        self._before, self._passed = things(), True
+        self._loops.taken()
+        yield
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._passed = self._passed and report.passed
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        if fixturedef.scope == "function":
+            return (yield)
+        before = things()
+        try:
+            return (yield)
+        finally:
+            self._of_wider_scopes |= things() - before
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, None, None]:
+        yield
+        left = [*self._loops.taken(), *_collected(), *self._left()]
+        if left and self._passed:
+            pytest.fail("the test left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+    def _left(self) -> list[str]:
+        deadline = time.monotonic() + GRACE
+        while new := things() - self._before - self._of_wider_scopes:
+            if time.monotonic() > deadline:
+                return sorted(map(told, new))
+            time.sleep(_POLL)
+        return []
+
+
+def _collected() -> list[str]:
+    """Collect what the test lost, and say what complains of it: later it would be taken for another test's.
+
+    What is still there is frozen: looking only at what the next test makes takes 2 ms, at everything 100.
+    """
+    complaints: list[str] = []
+    usual, sys.unraisablehook = sys.unraisablehook, lambda one: complaints.append(_complaint(one))
+    try:
+        gc.collect()
+        gc.freeze()
+    finally:
+        sys.unraisablehook = usual
+    return complaints
+
+
+def _complaint(one: "sys.UnraisableHookArgs") -> str:
+    return f"what only the collector found: {one.object!r}: {one.exc_value!r}"
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """Give this process a temporary folder of its own: in the machine's one, anybody may put things."""
+    usual = tempfile.gettempdir()
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", usual)  # the folders of `tmp_path` stay where they are looked for
+    folder = tempfile.mkdtemp(prefix="agentbus-tests-")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        os.environ["TMPDIR"] = tempfile.tempdir = usual
+        with suppress(OSError):  # not empty: it keeps the evidence of what failed
+            Path(folder).rmdir()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch from here on."""
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    stack.enter_context(_own_temporary_folder())
+    config.pluginmanager.register(Leaks(), "leaks")

@@ -1,0 +1,114 @@
+"""What a process holds at a moment: threads, open files, child processes and temporary folders."""
+
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+# Linux tells all of it in files. Elsewhere only threads, folders and tasks are looked for.
+_PROCESS: Final = Path("/proc/self")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One of them: the same at two moments if it is equal. `what` is for people to read."""
+
+    kind: str
+    key: str
+    what: str = field(compare=False, default="")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.what or self.key}"
+
+
+def things() -> set[Thing]:
+    """Return all that this process holds now."""
+    return {*_threads(), *_open_files(), *_children(), *_temporary()}
+
+
+def _threads() -> Iterator[Thing]:
+    for thread in set(threading.enumerate()) - _kept_by_motor():
+        yield Thing("thread", f"{thread.ident}", f"{thread.name} ({getattr(thread, '_target', None)})")
+
+
+def _kept_by_motor() -> set[threading.Thread]:
+    """Motor works in threads of one pool, which it keeps for the life of the process."""
+    module = sys.modules.get("motor.frameworks.asyncio")
+    return set() if module is None else module._EXECUTOR._threads
+
+
+def _open_files() -> Iterator[Thing]:
+    for number in _listed(_PROCESS / "fd"):
+        try:
+            target = os.readlink(_PROCESS / "fd" / number)
+        except OSError:
+            continue  # the folder that was being listed
+        yield Thing(_kind_of(target), f"{number} {target}")
+
+
+def _kind_of(target: str) -> str:
+    match target.partition(":")[0]:
+        case "socket" | "pipe" as kind:
+            return kind
+        case "anon_inode" if "eventpoll" in target:
+            return "event loop or selector"
+    return "open file"
+
+
+def _children() -> Iterator[Thing]:
+    for thread in _listed(_PROCESS / "task"):
+        try:
+            pids = (_PROCESS / "task" / thread / "children").read_text("ascii").split()
+        except OSError:
+            continue  # the thread has ended
+        for pid in pids:
+            yield Thing("child process", _command(pid))
+
+
+def _temporary() -> Iterator[Thing]:
+    for name in _listed(Path(tempfile.gettempdir())):
+        yield Thing("temporary file", name)
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def told(thing: Thing) -> str:
+    """Say what a thing is in more words than are worth finding for each of them."""
+    if thing.kind == "socket":
+        return f"{thing}: {_ends(int(thing.key.partition(' ')[0]))}"
+    return str(thing)
+
+
+def _ends(number: int) -> str:
+    """Return the two addresses of a socket."""
+    try:
+        with socket.socket(fileno=os.dup(number)) as same:
+            return f"{same.getsockname()} to {_peer(same)}"
+    except OSError as error:
+        return str(error)
+
+
+def _peer(same: socket.socket) -> object:
+    try:
+        return same.getpeername()
+    except OSError:
+        return "nobody"
+
+
+def _command(pid: str) -> str:
+    """Return the command line, which a service that was started again has in common with the one before."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        words = b""
+    return words.replace(b"\0", b" ").decode(errors="replace").strip() or f"{pid} ended, and nobody waited for it"
