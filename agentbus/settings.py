@@ -136,7 +136,9 @@ class SessionSettings(_Settings):
         description="Keys, separated by commas, whose values are left out of announced events and log lines.",
     )
     park_limit: int = Field(
-        default=100, ge=1, description="Inputs parked in a row after which a worker stops a partition."
+        default=100,
+        ge=1,
+        description="Inputs parked in a row, by no fault of theirs, that stop a partition for a while.",
     )
     reset_policies: Annotated[tuple[ResetPolicy, ...], NoDecode, BeforeValidator(_decoded)] = Field(
         default=(),

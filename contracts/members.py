@@ -39,7 +39,7 @@ class Member(Announced):
     status: WorkerStatus = WorkerStatus.RUNNING
     owns: Many[Partition] = Field(default=(), description="The partitions that it consumes as their owner.")
     stands_by: Many[Partition] = Field(default=(), description="Those that it takes over when the owner goes.")
-    stopped: Many[Partition] = Field(default=(), description="Those it stopped after too many failures.")
+    stopped: Many[Partition] = Field(default=(), description="Those it stopped for a while after too many failures.")
 
 
 def member_from(document: Mapping[str, Any]) -> Member:

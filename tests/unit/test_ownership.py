@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+import pytest
+
 from agentbus.client import AgentBus, Receipt
 from contracts.clock import ManualClock
 from contracts.commands import CreateSession
-from contracts.errors import StoreUnavailable
+from contracts.errors import StoreError, StoreRejected, StoreUnavailable
 from contracts.events import Commit
 from contracts.ids import InputId, Partition
 from contracts.members import Member, WorkerId
@@ -20,6 +22,7 @@ from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
 from workers.domain.decide import Input, decide
 from workers.domain.evolve import heads_after
+from workers.session import brake
 from workers.session.holdings import Holding
 from workers.session.lanes import Turn
 from workers.session.trials import MOST_ALONE, TRIED_FROM
@@ -276,38 +279,74 @@ def block_the_loop(seconds: float) -> None:
     time.sleep(seconds)
 
 
-async def test_too_many_failures_in_a_row_stop_the_partition_and_say_so() -> None:
-    store = MemoryStore()
+class Refusing(MemoryStore):
+    """Refuses every commit while told to: a faulty release, or rights that were taken away."""
+
+    refusing = True
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        if self.refusing:
+            return [StoreRejected("not authorized") for _ in commits]
+        return await super().append(commits)
+
+
+async def test_faults_of_ours_in_a_row_stop_the_partition_say_so_and_heal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brake, "FIRST_PAUSE", 0.5)
+    store = Refusing()
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
         worker = worker_on(bus, store, park_limit=5)
         await worker.start()
-        for number in range(20):
-            await bus.publish(bus.topology.inbound, "0", Message(body=b"bad", message_id=str(number)))
+        client = AgentBus(bus)
+        receipts = [await client.publish(message(number, user=f"user{number}")) for number in range(40)]
         await until(lambda: worker.describe().stopped == (Partition(0),))
-        parked = [one async for one in iter_parked(store)]
-        assert 5 <= len(parked) <= 15, "what was being parked when the limit was reached may still be"
-        members: list[Member] = await store.members(bus.topology.prefix, ttl=10)
-        await until(lambda: bool(members))
         assert worker.health().live
+        assert not worker.health().ready, "an operator sees it without reading the log"
+        members: list[Member] = []
+        while not any(member.stopped for member in members):
+            members = await store.members(bus.topology.prefix, ttl=10)
+            await asyncio.sleep(0.005)
+        store.refusing = False
+        await until(lambda: worker.health().ready)
+        left = set(receipts)
+        async with asyncio.timeout(PATIENCE):
+            while left:
+                parked = {one.message_id async for one in iter_parked(store)}
+                for receipt in list(left):
+                    found = await store.commits_of_inputs(receipt.conversation_id, [receipt.input_id])
+                    if found or receipt.input_id in parked:
+                        left.remove(receipt)
+                await asyncio.sleep(0.005)
+        assert 5 <= len(parked) <= 15, "what was being parked when the limit was reached may still be"
         await worker.close()
-        waiting = (await bus.depth(bus.topology.partition_queue(Partition(0)))).ready
-        parked = [one async for one in iter_parked(store)]
-        assert waiting + len(parked) == 20, "what was not parked waits in its queue"
 
 
-async def test_failures_with_successes_between_them_stop_nothing() -> None:
+async def test_nothing_that_a_publisher_sends_stops_a_partition() -> None:
     store = MemoryStore()
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
         worker = worker_on(bus, store, park_limit=3)
         await worker.start()
         client = AgentBus(bus)
-        for number in range(10):
+        for number in range(20):
             await bus.publish(bus.topology.inbound, "0", Message(body=b"bad", message_id=str(number)))
-            await until_committed(store, [await client.publish(message(number))])
+            await client.publish(message(f"late{number}", sent_at=NOW + timedelta(days=36500)))
+        await until_committed(store, [await client.publish(message(1))])
         assert worker.describe().stopped == ()
+        assert worker.health().ready
         await worker.close()
+
+
+async def test_closing_a_worker_does_not_wait_for_a_pause() -> None:
+    store = Refusing()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        worker = worker_on(bus, store, park_limit=1)
+        await worker.start()
+        await AgentBus(bus).publish(message(1))
+        await until(lambda: worker.describe().stopped == (Partition(0),))
+        async with asyncio.timeout(PATIENCE):
+            await worker.close()
 
 
 async def test_health_tells_whether_the_worker_does_its_share() -> None:

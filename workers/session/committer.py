@@ -253,7 +253,7 @@ class Committer:
         if waiting.delivery.reply_to:
             await self._reply(waiting, after, repeated=answer.repeated)
         await waiting.delivery.ack()
-        self._ownership.settled(turn.lane.partition, parked=False)
+        self._ownership.settled(turn.lane.partition)
 
     async def _fail(self, turn: Turn, waiting: Waiting, failure: Failure, after: SessionState) -> None:
         """Tell the caller, if there is one and it was refused; otherwise an operator has to see it."""
@@ -271,7 +271,7 @@ class Committer:
     async def _give_up(self, turn: Turn, waiting: Waiting, failure: Failure) -> None:
         self._metrics.inputs.labels("parked").inc()
         await park(self._bus, waiting.delivery, failure, turn.lane.conversation)
-        self._ownership.settled(turn.lane.partition, parked=True)
+        self._ownership.settled(turn.lane.partition, failure.error)
 
     async def _reply(
         self, waiting: Waiting, after: SessionState, *, repeated: bool = False, error: ReplyError | None = None

@@ -45,8 +45,7 @@ class Holding:
         """Deliveries have come since it was subscribed: the broker takes us for the one that consumes."""
         self.closing = False
         self.stopped = False
-        """Too many inputs failed in a row: nothing more is taken until the worker is started again."""
-        self.parked_in_row = 0
+        """Too many inputs failed in a row by no fault of theirs: nothing more is taken for a while."""
         self.consumer: KeptConsumer | None = None
         self._turns = 0
         self._idle = asyncio.Event()

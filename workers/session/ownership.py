@@ -3,7 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Coroutine
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -12,6 +13,7 @@ from uuid import uuid4
 import structlog
 
 from contracts.clock import Clock
+from contracts.errors import AgentBusError
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId, WorkerStatus
 from contracts.telemetry import Action
@@ -20,6 +22,7 @@ from workers.bus.port import Bus, Delivery
 from workers.domain.assignment import assign
 from workers.endings import ended, in_turn, side_by_side
 from workers.outages import PartitionLog
+from workers.session.brake import Brake
 from workers.session.holdings import HAND_BACK_SECONDS, Holding, Holdings
 from workers.session.lease import Lease
 from workers.session.membership import Membership
@@ -59,7 +62,7 @@ class Ownership:
         self._store = store
         self._group = bus.topology.prefix
         self._started_at = clock.now()
-        self._park_limit = park_limit
+        self._brakes: defaultdict[Partition, Brake] = defaultdict(lambda: Brake(park_limit))
         self._interval = interval
         self._forget_work = forget
         self._status = WorkerStatus.RUNNING
@@ -143,25 +146,35 @@ class Ownership:
         if holding:
             _log.warning(Action.FENCED, partition=partition, epoch=holding.lease.epoch)
             self._forget(holding)
-            task = asyncio.create_task(self.holdings.reopen(partition))
-            self._reopenings.add(task)
-            task.add_done_callback(self._reopenings.discard)
+            self._begin(self.holdings.reopen(partition))
 
-    def settled(self, partition: Partition, *, parked: bool) -> None:
-        """Count how many inputs in a row were parked; too many stop the partition."""
-        holding = self.holdings.get(partition)
-        if holding is None:
-            return
-        holding.parked_in_row = holding.parked_in_row + 1 if parked else 0
-        if holding.parked_in_row >= self._park_limit and not holding.stopped:
+    def settled(self, partition: Partition, error: AgentBusError | None = None) -> None:
+        """Note that an input was applied, or why it was parked: too many faults of ours stop the partition a while."""
+        brake, holding = self._brakes[partition], self.holdings.get(partition)
+        if error is None:
+            brake.succeeded()
+        elif (pause := brake.failed(error)) and holding and not holding.stopped:
             holding.stopped = True
             self._forget(holding)
             _log.error(
                 Action.PARTITION_STOPPED,
                 partition=partition,
-                parked_in_row=holding.parked_in_row,
-                advice="look at `agentbus parked list`; mend the cause, then start the worker again",
+                error=error.code,
+                seconds=pause,
+                advice="look at `agentbus parked list` and mend the cause; it is tried again by itself",
             )
+            self._begin(self._resume(holding, pause))
+
+    async def _resume(self, holding: Holding, pause: float) -> None:
+        await asyncio.sleep(pause)
+        holding.stopped = False
+        _log.info(Action.PARTITION_RESUMED, partition=holding.partition)
+        await self.holdings.reopen(holding.partition)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._reopenings.add(task)
+        task.add_done_callback(self._reopenings.discard)
 
     async def _on_members(self, members: list[Member]) -> None:
         running = [member.worker_id for member in members if member.status is WorkerStatus.RUNNING]

@@ -57,7 +57,7 @@ class SessionWorkerConfig:
     on_failure: FailurePolicy = FailurePolicy.SKIP
     """What an input that failed for good means for its conversation, unless the session's metadata says otherwise."""
     park_limit: int = 100
-    """Inputs parked in a row after which a partition is stopped."""
+    """Inputs parked in a row, by no fault of theirs, after which a partition is stopped for a while."""
     secret_keys: tuple[str, ...] = SECRET_KEYS
     """Keys of data and metadata whose values are left out of the announced events."""
     resets: tuple[ResetPolicy, ...] = ()
@@ -75,7 +75,7 @@ class Health:
     live: bool
     """It works; if not, restarting its process is all that helps."""
     ready: bool
-    """It does its share: it has joined the others, holds partitions, and is not draining."""
+    """It does its share: it has joined the others, holds partitions, has stopped none, and is not draining."""
     lag: float
     """Seconds by which its event loop is late."""
     member: Member
@@ -156,7 +156,10 @@ class SessionWorker:
         live = running and lag < self._config.stall_limit
         joined = bool(member.owns or member.stands_by)
         return Health(
-            live=live, ready=live and joined and member.status is WorkerStatus.RUNNING, lag=lag, member=member
+            live=live,
+            ready=live and joined and not member.stopped and member.status is WorkerStatus.RUNNING,
+            lag=lag,
+            member=member,
         )
 
     async def wait(self) -> None:
@@ -214,7 +217,7 @@ class SessionWorker:
         try:
             self._metrics.inputs.labels("parked").inc()
             await park(self._bus, delivery, failure)
-            self._ownership.settled(holding.partition, parked=True)
+            self._ownership.settled(holding.partition, failure.error)
         finally:
             holding.end_turn()
 
