@@ -40,6 +40,15 @@ class StoreInfo:
     server_time: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One attempt at an input that may have killed its worker before."""
+
+    key: str
+    attempt: str
+    """Tells the attempts apart; no control characters."""
+
+
 class Store(ABC):
     """Keeps conversations. Opened by `storage.factory.open_store(url)`; used as an async context manager.
 
@@ -225,8 +234,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def begin_trial(self, key: str) -> int:
-        """Count that an input is tried which may have killed its worker before; return how often by now."""
+    async def begin_trial(self, trial: Trial) -> int:
+        """Note that an input is tried which may have killed its worker before; return how many attempts by now.
+
+        The same attempt counts once: who gets no answer asks again.
+        """
 
     @abstractmethod
     async def end_trial(self, key: str) -> None:

@@ -17,6 +17,7 @@ from storage.files.layout import JSON, file_name, make_folders
 from storage.files.reading import pretty, read
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
+from storage.port import Trial
 
 
 class _Epoch(Announced):
@@ -27,11 +28,12 @@ class _Epoch(Announced):
     epoch: int = Field(default=0, ge=0)
 
 
-class _Trial(Announced):
+class _Attempts(Announced):
     """How often an input was tried."""
 
     key: str
-    count: int = Field(default=0, ge=0)
+    count: int = 0  # of an earlier release, which named no attempts
+    attempts: frozenset[str] = frozenset()
 
 
 class FileMembers(FileBase):
@@ -77,16 +79,16 @@ class FileMembers(FileBase):
                 self._disk.sync([self._layout.epochs])
         return taken.epoch
 
-    async def begin_trial(self, key: str) -> int:
-        return await self._call(partial(self._begin_trial, key))
+    async def begin_trial(self, trial: Trial) -> int:
+        return await self._call(partial(self._begin_trial, trial))
 
-    def _begin_trial(self, key: str) -> int:
-        path = _file(self._layout.trials, key)
+    def _begin_trial(self, trial: Trial) -> int:
+        path = _file(self._layout.trials, trial.key)
         with locked([self._layout.trials]):
-            last = read(path, _Trial) or _Trial(key=key)
-            begun = last.model_copy(update={"count": last.count + 1})
+            last = read(path, _Attempts) or _Attempts(key=trial.key)
+            begun = last.model_copy(update={"attempts": last.attempts | {trial.attempt}})
             self._disk.put(path, pretty(begun))
-        return begun.count
+        return begun.count + len(begun.attempts)
 
     async def end_trial(self, key: str) -> None:
         await self._call(partial(self._end_trial, key))

@@ -25,7 +25,7 @@ class MemoryBase(Store):
         self._parked: dict[ParkedId, ParkedInput] = {}
         self._members: dict[str, dict[WorkerId, Member]] = defaultdict(dict)
         self._epochs: dict[tuple[str, Partition], int] = defaultdict(int)
-        self._trials: dict[str, int] = defaultdict(int)
+        self._trials: dict[str, set[str]] = defaultdict(set)
         self._records: dict[tuple[RecordKind, str], Record] = {}
         self._locks: dict[str, Lock] = {}
         self._tokens: dict[str, int] = defaultdict(int)

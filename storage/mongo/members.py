@@ -1,7 +1,5 @@
 """The workers in MongoDB: the collections `members`, `epochs` and `trials`. The clock is the server's: `$$NOW`."""
 
-from typing import Final
-
 from bson import MaxKey
 
 from contracts.ids import Partition
@@ -10,8 +8,7 @@ from storage.liveness import forgotten_ms, ttl_ms
 from storage.mongo.base import MongoBase
 from storage.mongo.codec import epoch_id, member_fields, member_id, to_member
 from storage.mongo.driver import Document
-
-_COUNT_UP: Final = {"$inc": {"count": 1}}
+from storage.port import Trial
 
 
 class MongoMembers(MongoBase):
@@ -44,8 +41,10 @@ class MongoMembers(MongoBase):
         taken = await self._change("epochs", epoch_id(group, partition), [{"$set": {"count": following}}])
         return int(taken["count"])
 
-    async def begin_trial(self, key: str) -> int:
-        return int((await self._change("trials", key, _COUNT_UP))["count"])
+    async def begin_trial(self, trial: Trial) -> int:
+        found = await self._change("trials", trial.key, {"$addToSet": {"attempts": trial.attempt}})
+        # A release before this one counted, and named no attempts.
+        return len(found["attempts"]) + int(found.get("count", 0))
 
     async def end_trial(self, key: str) -> None:
         with self._errors():

@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, and_, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
+from storage.port import Trial
 from storage.sql.base import SqlBase
 from storage.sql.codec import member_row, to_member
 from storage.sql.schema import epochs, trials
@@ -61,23 +62,28 @@ class SqlMembers(SqlBase):
                 await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": above + 1}])
             return int((await connection.execute(select(epochs.c.epoch).where(same))).scalar_one())
 
-    async def begin_trial(self, key: str) -> int:
-        try:
-            return await self._begin_trial(key)
-        except IntegrityError:  # Another process began the first trial: now there is one.
-            return await self._begin_trial(key)
-
-    async def _begin_trial(self, key: str) -> int:
-        same = trials.c.key == key
+    async def begin_trial(self, trial: Trial) -> int:
         async with self._writing() as connection:
-            counted = await connection.execute(update(trials).where(same).values(count=trials.c["count"] + 1))
-            if not counted.rowcount:
-                await connection.execute(insert(trials), [{"key": key, "count": 1}])
-            return int((await connection.execute(select(trials.c["count"]).where(same))).scalar_one())
+            row = _attempt(trial)
+            known = await connection.execute(select(trials.c.key).where(trials.c.key == row))
+            if known.first() is None:
+                await connection.execute(insert(trials), [{"key": row, "count": 1}])
+            counted = await connection.execute(select(func.sum(trials.c["count"])).where(_attempts(trial.key)))
+            return int(counted.scalar_one())
 
     async def end_trial(self, key: str) -> None:
         async with self._writing() as connection:
-            await connection.execute(delete(trials).where(trials.c.key == key))
+            await connection.execute(delete(trials).where(_attempts(key)))
+
+
+def _attempt(trial: Trial) -> str:
+    """Return the row's key of one attempt: no id holds a control character."""
+    return f"{trial.key}\x1f{trial.attempt}"
+
+
+def _attempts(key: str) -> ColumnElement[bool]:
+    """Return which rows are attempts of `key`; one without an attempt's name is a count of an earlier release."""
+    return or_(trials.c.key == key, and_(trials.c.key > f"{key}\x1f", trials.c.key < f"{key}\x20"))
 
 
 def _now() -> int:

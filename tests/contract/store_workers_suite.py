@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId, WorkerStatus
-from storage.port import Store
+from storage.port import Store, Trial
 from tests.builders import NOON, a_member
 from tests.contract.store_inside import age_heartbeat
 
@@ -147,18 +147,21 @@ class StoreWorkersSuite:
     # Trials
 
     async def test_trials_are_counted_until_they_end(self, store: Store) -> None:
-        assert [await store.begin_trial("one") for _ in range(3)] == [1, 2, 3]
-        assert await store.begin_trial("$two.😀") == 1
+        assert [await store.begin_trial(Trial("one", attempt)) for attempt in "abc"] == [1, 2, 3]
+        assert [await store.begin_trial(Trial("one", attempt)) for attempt in "abc"] == [3, 3, 3], (
+            "asked again for the answer"
+        )
+        assert await store.begin_trial(Trial("$two.😀", "a")) == 1
 
         await store.end_trial("one")
         await store.end_trial("one")
         await store.end_trial("unknown")
 
-        assert await store.begin_trial("one") == 1
-        assert await store.begin_trial("$two.😀") == 2
+        assert await store.begin_trial(Trial("one", "a")) == 1
+        assert await store.begin_trial(Trial("$two.😀", "$b.😀")) == 2
 
     async def test_racing_trials_count_each(self, store: Store) -> None:
-        counts = await asyncio.gather(*(store.begin_trial("same") for _ in range(20)))
+        counts = await asyncio.gather(*(store.begin_trial(Trial("same", str(number))) for number in range(20)))
 
         assert sorted(counts) == list(range(1, 21))
 
@@ -179,8 +182,8 @@ class DurableStoreWorkersSuite(StoreWorkersSuite):
 
     async def test_counts_are_found_again(self, store: Store, reopened: Store) -> None:
         await store.take_epoch(GROUP, Partition(0))
-        await store.begin_trial("one")
+        await store.begin_trial(Trial("one", "a"))
         await store.close()
 
         assert await reopened.take_epoch(GROUP, Partition(0)) == 2
-        assert await reopened.begin_trial("one") == 2
+        assert await reopened.begin_trial(Trial("one", "b")) == 2

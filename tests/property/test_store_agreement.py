@@ -22,7 +22,7 @@ from contracts.records import Record, RecordKind
 from contracts.session import SessionStatus
 from contracts.sync import Conflict
 from storage.factory import open_store
-from storage.port import Store
+from storage.port import Store, Trial
 from tests.builders import (
     a_commit,
     a_conversation,
@@ -305,9 +305,9 @@ class StoresAgree(RuleBasedStateMachine):
     def take_epoch(self, name: str, partition: int, above: int) -> None:
         self.same(lambda store: store.take_epoch(self.ids[name], Partition(partition), above=above))
 
-    @rule(name=conversations)
-    def begin_trial(self, name: str) -> None:
-        self.same(lambda store: store.begin_trial(self.ids[name]))
+    @rule(name=conversations, attempt=st.sampled_from(["a", "b"]))
+    def begin_trial(self, name: str, attempt: str) -> None:
+        self.same(lambda store: store.begin_trial(Trial(self.ids[name], attempt)))
 
     @rule(name=conversations)
     def end_trial(self, name: str) -> None:

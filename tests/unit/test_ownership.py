@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -16,10 +17,11 @@ from contracts.ids import InputId, Partition
 from contracts.members import Member, WorkerId
 from contracts.topology import Topology
 from storage.memory import MemoryStore
+from storage.port import Trial
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, message
 from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
+from workers.bus.port import Delivery, Message
 from workers.domain.decide import Input, decide
 from workers.domain.evolve import heads_after
 from workers.session import brake
@@ -347,6 +349,40 @@ async def test_closing_a_worker_does_not_wait_for_a_pause() -> None:
         await until(lambda: worker.describe().stopped == (Partition(0),))
         async with asyncio.timeout(PATIENCE):
             await worker.close()
+
+
+class Answerless(MemoryStore):
+    """Counts a try, and the answer is lost: a write concern that was not met in time, a connection that was cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    async def begin_trial(self, trial: Trial) -> int:
+        count = await super().begin_trial(trial)
+        self.asked[trial.key] += 1
+        if self.asked[trial.key] <= MOST_ALONE + 2:
+            raise StoreUnavailable("no answer in time")
+        return count
+
+
+async def test_a_try_whose_answer_was_lost_is_counted_once() -> None:
+    """Counted each time that it was asked for, innocent inputs were parked as killers."""
+    store = Answerless()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        client = AgentBus(bus)
+        receipts = [await client.publish(message(number, user=f"user{number}")) for number in range(5)]
+        for _ in range(TRIED_FROM - 1):  # handed back: a deployment, a lost connection
+            arrived: list[Delivery] = []
+            consumer = await bus.consume(bus.topology.partition_queue(Partition(0)), arrived.append, prefetch=32)
+            await until(lambda: len(arrived) == len(receipts))  # noqa: B023 - called before the next round
+            await consumer.close()
+        worker = worker_on(bus, store)
+        await worker.start()
+        await until_committed(store, receipts)
+        assert [one async for one in iter_parked(store)] == []
+        await worker.close()
 
 
 async def test_health_tells_whether_the_worker_does_its_share() -> None:

@@ -9,9 +9,10 @@ count of its own. Whoever is tried alone and does not come back is the culprit.
 import asyncio
 from collections.abc import Collection, Sequence
 from typing import Final
+from uuid import uuid4
 
 from contracts.errors import KilledWorker
-from storage.port import Store
+from storage.port import Store, Trial
 from workers.session.lanes import Turn, Waiting
 
 TRIED_FROM: Final = 3
@@ -26,6 +27,7 @@ class Trials:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._attempt = uuid4().hex  # of this round: who gets no answer from the store asks again
         self._counts: dict[str, int] = {}
 
     async def begin(self, turns: Sequence[Turn]) -> None:
@@ -62,7 +64,7 @@ class Trials:
         await self._end(self._counts)
 
     async def _begin(self, keys: Collection[str]) -> list[int]:
-        return await asyncio.gather(*(self._store.begin_trial(key) for key in keys))
+        return await asyncio.gather(*(self._store.begin_trial(Trial(key, self._attempt)) for key in keys))
 
     async def _end(self, keys: Collection[str]) -> None:
         await asyncio.gather(*(self._store.end_trial(key) for key in keys))
