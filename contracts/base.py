@@ -76,15 +76,20 @@ Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
 """The text of a message; may be empty."""
 
 
+def key_size(key: str) -> int:
+    """Return how many bytes a key takes in the store that needs most: MongoDB has `%`, `$` and `.` percent-encoded."""
+    return len(key.encode()) + 2 * (key.count("%") + key.count("$") + key.count("."))
+
+
 def json_size(value: JsonValue, depth: int = 0) -> int:
-    """Return about how many bytes `value` is as compact JSON. Raises ValueError for what a store can't keep."""
+    """Return about how many bytes `value` takes as compact JSON. Raises ValueError for what no store can keep."""
     if depth > _MAX_JSON_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_JSON_DEPTH} levels")
     match value:
         case dict():
             if any("\x00" in key for key in value):
                 raise ValueError("a key holds a NUL character")
-            return 2 + sum(len(key.encode()) + 4 + json_size(item, depth + 1) for key, item in value.items())
+            return 2 + sum(key_size(key) + 4 + json_size(item, depth + 1) for key, item in value.items())
         case list():
             return 2 + sum(1 + json_size(item, depth + 1) for item in value)
         case str():

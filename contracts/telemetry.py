@@ -111,6 +111,8 @@ class Action(StrEnum):
     """A delivery could not be taken at all: it was dead-lettered, and is parked from there."""
     PARKED_RECORDED = "parked_recorded"
     """A parked input reached the store."""
+    HEAD_REFUSED = "head_refused"
+    """The store can't hold a session's head; the log has it, and each load reads it from there."""
     COMMIT_CONFLICT = "commit_conflict"
     """Another writer was first; the conversation is loaded and decided again."""
     FENCED = "fenced"

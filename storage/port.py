@@ -136,8 +136,12 @@ class Store(ABC):
     # The heads
 
     @abstractmethod
-    async def save_heads(self, heads: Sequence[SessionState]) -> None:
-        """Write heads. One that is older (by version) than the one kept for its session changes nothing."""
+    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        """Write heads. One that is older (by version) than the one kept for its session changes nothing.
+
+        Returns for each, in order, None, or the StoreRejected of a head that the store can't hold, now or ever: the
+        others are written all the same, and the log has what the head would say.
+        """
 
     @abstractmethod
     async def head(self, session: SessionId) -> SessionState | None:

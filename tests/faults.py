@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from contracts.errors import BusError, PublishUnconfirmed, StoreError, StoreUnavailable
 from contracts.events import Commit
+from contracts.ids import ConversationId
 from contracts.session import SessionState
 from storage.memory import MemoryStore
 from workers.bus.memory import MemoryBus
@@ -20,6 +21,7 @@ class FaultyStore(MemoryStore):
         self.fail_after: deque[Exception] = deque()
         self.fail_heads: deque[Exception] = deque()
         self.refuse: dict[str, StoreError] = {}
+        self.refuse_heads: dict[ConversationId, StoreError] = {}
         self.batches: list[int] = []
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
@@ -34,10 +36,12 @@ class FaultyStore(MemoryStore):
             raise self.fail_after.popleft()
         return outcomes
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> None:
+    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         if self.fail_heads:
             raise self.fail_heads.popleft()
-        await super().save_heads(heads)
+        kept = [head for head in heads if head.conversation_id not in self.refuse_heads]
+        await super().save_heads(kept)
+        return [self.refuse_heads.get(head.conversation_id) for head in heads]
 
 
 class FaultyBus(MemoryBus):

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from contracts.errors import StoreError
 from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
@@ -23,11 +24,12 @@ from storage.statistics import statistics_of
 class FileHeads(FileBase):
     """The section of the heads. What looks through all of them keeps them in memory, and reads those that changed."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> None:
+    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         newest: dict[SessionId, SessionState] = {}
         for head in sorted(heads, key=lambda head: head.version):
             newest[head.session_id] = head
         await self._call(partial(self._save, list(newest.values())))
+        return [None] * len(heads)
 
     def _save(self, heads: Sequence[SessionState]) -> None:
         for chunk in chunks(heads, AT_ONCE):

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from contracts.errors import StoreError
 from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
@@ -16,7 +17,7 @@ from storage.statistics import statistics_of
 class MemoryHeads(MemoryBase):
     """The section of the heads."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> None:
+    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         for head in heads:
             kept = self._heads.get(head.session_id)
             if kept is None or kept.version <= head.version:
@@ -24,6 +25,7 @@ class MemoryHeads(MemoryBase):
                 latest = self._latest.get(head.conversation_id)
                 if latest is None or latest.generation <= head.generation:
                     self._latest[head.conversation_id] = head
+        return [None] * len(heads)
 
     async def head(self, session: SessionId) -> SessionState | None:
         return self._heads.get(session)

@@ -4,14 +4,17 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
+import bson
+from bson.errors import BSONError
 from pymongo import ReplaceOne
 
+from contracts.errors import StoreError, StoreRejected
 from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState, SessionStatus
 from storage.mongo.base import FIRST_CONFLICT, MongoBase, later
-from storage.mongo.codec import head_document, to_head
+from storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
 from storage.mongo.driver import Document
 from storage.paging import check_limit, position_of, sessions_page
 from storage.statistics import Tally, to_statistics
@@ -29,7 +32,24 @@ _LASTED: Final = {"lasted": {"$sum": {"$max": [0, {"$subtract": ["$last_activity
 class MongoHeads(MongoBase):
     """The section of the heads."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> None:
+    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        try:
+            await self._save(heads)
+        except StoreRejected:  # perhaps for one of them alone
+            return [await self._save_alone(head) for head in heads]
+        return [None] * len(heads)
+
+    async def _save_alone(self, head: SessionState) -> StoreError | None:
+        try:
+            size = len(bson.encode(head_document(head)))
+        except (BSONError, OverflowError) as error:
+            return StoreRejected(f"MongoDB can't keep the head: {error}")
+        if size > MAX_DOCUMENT:
+            return StoreRejected(f"a head of {size} bytes, the limit is {MAX_DOCUMENT}")
+        await self._save([head])
+        return None
+
+    async def _save(self, heads: Sequence[SessionState]) -> None:
         # Refused means that a newer head is there. Or that another writer inserted an older one just now, when there
         # was none: so once more, which then replaces it.
         refused = await self._replace(heads)

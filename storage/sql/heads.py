@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, sel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contracts.errors import StoreError
 from contracts.history import Page, SessionFilter
 from contracts.ids import ConversationId, SessionId
 from contracts.records import SessionStatistics
@@ -26,7 +27,7 @@ _REPLACE: Final = update(table).where(table.c.session_id == bindparam("key"), ta
 class SqlHeads(SqlBase):
     """The section of the heads."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> None:
+    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         newest: dict[SessionId, SessionState] = {}
         for head in sorted(heads, key=lambda head: head.version):
             newest[head.session_id] = head
@@ -34,6 +35,7 @@ class SqlHeads(SqlBase):
             await self._save(list(newest.values()))
         except IntegrityError:  # Another process wrote the same session for the first time: now there is one.
             await self._save(list(newest.values()))
+        return [None] * len(heads)
 
     async def _save(self, heads: Sequence[SessionState]) -> None:
         async with self._writing() as connection:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 import workers.session.plan
 from agentbus.client import AgentBus
 from agentbus.parked import replay_conversation, replay_parked
-from contracts.address import Scope
+from contracts.address import Scope, conversation_id_for
 from contracts.base import MAX_INPUT_BYTES
 from contracts.commands import (
     AppendMessage,
@@ -35,6 +35,7 @@ from contracts.ids import ConversationId, InputId
 from contracts.messages import InboundMessage, OutboundMessage, TextContent
 from contracts.parked import ParkedInput, ParkedStatus
 from contracts.session import RECENT_INPUTS, SessionState
+from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, address, message
@@ -228,6 +229,19 @@ async def test_a_head_that_could_not_be_written_is_written_later(bench: Bench) -
 async def _events(bench: Bench, count: int) -> list[EventEnvelope]:
     await bench.until(lambda bench: len(bench.events) >= count)
     return bench.events
+
+
+async def test_a_head_that_the_store_can_never_hold_stops_nobody(bench: Bench) -> None:
+    large = message(1, "one")
+    bench.store.refuse_heads[conversation_id_for(large.address, Scope.PER_CHAT_USER)] = StoreRejected("a head of 17 MB")
+    others = [message(number, f"m{number}", user=f"user{number}") for number in range(5)]
+    with capture_logs() as said:
+        await bench.client.publish_many([large, *others])
+        await bench.until_texts(6)
+        await bench.client.publish(message(2, "two"))
+        await bench.until_texts(7)
+    refused = [line for line in said if line["event"] == Action.HEAD_REFUSED]
+    assert [line["error"] for line in refused] == ["a head of 17 MB"] * 2
 
 
 @pytest.mark.parametrize("routed", [False, True])

@@ -9,7 +9,7 @@ import structlog
 from contracts.clock import Clock
 from contracts.commands import CommandReply, ReplyError
 from contracts.envelope import EventEnvelope
-from contracts.errors import AccessDenied, BusError, DuplicateInput, KilledWorker, Refused, VersionConflict
+from contracts.errors import AccessDenied, BusError, DuplicateInput, KilledWorker, Refused, StoreError, VersionConflict
 from contracts.events import AnyEvent, Commit
 from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId, InputId, SessionId
@@ -122,7 +122,7 @@ class Committer:
             suspect = True
             heads = [head for _, plan in done for head in plan.heads]
             if heads:
-                await keep_trying("save heads", partial(self._store.save_heads, heads))
+                self._tell_unkept(heads, await keep_trying("save heads", partial(self._store.save_heads, heads)))
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
             if any(concerns_earlier(commit) for commit in commits):
                 await keep_trying("follow", partial(follow, self._store, commits))
@@ -130,6 +130,13 @@ class Committer:
             for turn, plan in done:
                 for answer in plan.answers:
                     await self._finish(turn, answer, plan.after)
+
+    @staticmethod
+    def _tell_unkept(heads: Sequence[SessionState], outcomes: Sequence[StoreError | None]) -> None:
+        """Say which heads the store can't hold: their commits stand, and are read from the log each time."""
+        for head, error in zip(heads, outcomes, strict=True):
+            if error:
+                _log.error(Action.HEAD_REFUSED, session=head.session_id, error=str(error))
 
     async def _decide(self, turns: Sequence[Turn], *, suspect: bool) -> list[Planned]:
         """Decide those turns that are still ours."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from contracts.base import json_size
+from contracts.base import json_size, key_size
 from contracts.errors import FutureTimestamp, LimitExceeded
 from contracts.messages import InboundMessage
 from contracts.profile import Permission
@@ -21,8 +21,9 @@ MAX_SESSION_BYTES: Final = 1_048_576
 MAX_FIELD_LENGTH: Final = 4096
 """The longest pointer to a field, in characters: its key with those of the objects around it."""
 
-MAX_STAMP_BYTES: Final = 4 * 1_048_576
-"""The most that the stamps of a session's fields may add up to, with the fields' pointers, in bytes (about)."""
+MAX_STAMP_BYTES: Final = 2 * 1_048_576
+"""The most that the stamps of a session's fields may add up to, with the fields' pointers, in bytes (about): a head is
+read and written whole."""
 
 MAX_CONFLICTS: Final = 1000
 """The most conflicts that may be open in a session."""
@@ -57,7 +58,7 @@ def check_fields(fields: Collection[str]) -> None:
     """Raise LimitExceeded if a session's data and metadata would have too many fields, or too deep a one."""
     if any(len(field) > MAX_FIELD_LENGTH for field in fields):
         raise LimitExceeded(f"a field's key with those around it would have more than {MAX_FIELD_LENGTH} characters")
-    size = sum(len(field.encode()) + _STAMP_BYTES for field in fields)
+    size = sum(key_size(field) + _STAMP_BYTES for field in fields)
     if size > MAX_STAMP_BYTES:
         raise LimitExceeded(f"the session would have {len(fields)} fields, more than can be told apart by their stamps")
 
