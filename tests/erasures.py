@@ -13,7 +13,7 @@ import pymongo
 from agentbus.client import AgentBus
 from contracts.address import Address, Platform, Scope
 from contracts.clock import Clock, SystemClock
-from contracts.commands import AppendMessage, CloseSession, LinkIdentity, SetData
+from contracts.commands import AppendMessage, CloseSession, LinkIdentity, SetData, SetMetadata, ShareSession
 from contracts.envelope import InputEnvelope
 from contracts.history import SessionFilter
 from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
@@ -27,6 +27,7 @@ from contracts.messages import (
     TextContent,
 )
 from contracts.parked import ParkedInput, parked_id_for
+from contracts.profile import Permission
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from contracts.topology import Topology
@@ -159,6 +160,12 @@ async def _together(town: Town, chat: str, *, archived: bool) -> None:
     await town.publish(town.groups, said(f"{chat}5", ADA, chat=chat, content=reaction))
     head = await town.settled(group)
     await town.client.send(SetData(session_id=head.session_id, values={"seller": ADA, "prices": {ADA: 3}}))
+    for user in (ADA, BOB):
+        share = ShareSession(session_id=head.session_id, user=user, permission=Permission.WRITE)
+        await town.client.send(share)
+    about, rule = {"about": f"the {WORD}", "rule": f"buy a {WORD}"}, {"rule": "be kind"}
+    await town.client.send(SetMetadata(session_id=head.session_id, actor=ADA, values=about))
+    await town.client.send(SetMetadata(session_id=head.session_id, actor=BOB, values=rule))
     await town.publish(town.groups, said(f"{chat}6", ADA, f"four, the {WORD} is old", chat=chat))
     head = await town.settled(group)
     town.sessions[chat] = head.session_id
@@ -177,9 +184,10 @@ async def _reply(town: Town, conversation: ConversationId, text: str) -> None:
 async def _beside(town: Town) -> None:
     """Keep records and parked inputs that belong to sessions."""
     ada, lobby = town.sessions["ada"], town.sessions["lobby"]
+    sold = {"seller": ADA, "kept": 1, "metadata": {"about": f"the {WORD}", "rule": "be kind"}}
     records = [
         Record(kind=RecordKind.CHECKPOINT, key="c1", group=ada, created_at=NOW, data={"wants": WORD}),
-        Record(kind=RecordKind.CHECKPOINT, key="c2", group=lobby, created_at=NOW, data={"seller": ADA, "kept": 1}),
+        Record(kind=RecordKind.CHECKPOINT, key="c2", group=lobby, created_at=NOW, data=sold),
         Record(kind=RecordKind.DEADLINE, key=ada, group="0", created_at=NOW, data={"owner": ADA}, due_at=NOW),
         Record(kind=RecordKind.IDENTITY, key=PERSON, group="identities", created_at=NOW, data={"display_name": NAME}),
         Record(
@@ -194,7 +202,12 @@ async def _beside(town: Town) -> None:
     for record in records:
         await town.store.put_record(record)
     envelope = InputEnvelope(id="x", data=said("p1", ADA, f"parked {WORD}", chat="lobby"))
-    for body in (envelope.to_bytes(), f"not json, {ADA} and the {WORD}".encode(), b'{"user": "bob-0815"}'):
+    for body in (
+        envelope.to_bytes(),
+        f"not json, {ADA} and the {WORD}".encode(),
+        f"x{ADA}x{WORD}".encode(),
+        b'{"user": "bob-0815"}',
+    ):
         await town.store.park(a_parked(body))
 
 

@@ -109,7 +109,7 @@ async def test_nothing_of_the_user_is_found_in_any_byte(place: Place) -> None:
         plan.records,
         plan.parked,
     )
-    assert (receipt.archives, receipt.parked) == (2, 2)
+    assert (receipt.archives, receipt.parked) == (2, 3)
     assert receipt.messages == 5 + 3 + 3, "hers and the answers to her, alone, and in each of two groups"
 
 
@@ -126,11 +126,12 @@ async def test_others_keep_what_they_wrote_and_the_place_of_what_they_read(memor
         pseudonym = str(lobby.data["seller"])
         assert pseudonym.startswith("erased-")
         assert lobby.data == {"seller": pseudonym, "prices": {pseudonym: 3}}
+        assert lobby.metadata == {"rule": "be kind"}, "what she set is gone, what Bob set after her is not"
         assert await it.store.head(it.sessions["bob"]) == bob
         assert [commit async for commit in iter_log(it.store, conversation_of(it.sessions["bob"]))] == bobs_log
         checkpoint = await it.store.record(RecordKind.CHECKPOINT, "c2")
         assert checkpoint is not None
-        assert checkpoint.data == {"seller": pseudonym, "kept": 1}
+        assert checkpoint.data == {"seller": pseudonym, "kept": 1, "metadata": {"rule": "be kind"}}
         assert await it.store.record(RecordKind.CHECKPOINT, "c3") is not None
         assert [parked.body async for parked in iter_parked(it.store)] == [b'{"user": "bob-0815"}']
 

@@ -25,7 +25,7 @@ from contracts.events import (
     SessionRestored,
     SessionStarted,
 )
-from contracts.ids import ConversationId, InputId, MessageKey, conversation_of, digest_of, generation_of
+from contracts.ids import ConversationId, InputId, MessageKey, SessionId, conversation_of, digest_of, generation_of
 from contracts.messages import Role, SessionMessage, TextContent
 from contracts.profile import Profile, no_profile
 from contracts.session import SessionState, SessionStatus
@@ -105,8 +105,40 @@ def emptied(commit: Commit, generation: int) -> Commit:
     return commit.model_copy(update={"inputs": inputs, "events": events})
 
 
-def scrub_head(head: SessionState, subject: Subject, *, digested: bool = False) -> SessionState:
+class Written:
+    """Which keys of a session's data and metadata the subject was the last to set, by the events in their order."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._keys: dict[SessionId, set[tuple[str, str]]] = {}
+
+    def add(self, commit: Commit) -> None:
+        """Take up the next commit."""
+        for event in commit.events:
+            if isinstance(event, DataSet | MetadataSet):
+                part = "data" if isinstance(event, DataSet) else "metadata"
+                keys = self._keys.setdefault(event.session_id, set())
+                keys -= {(part, key) for key in (*event.values, *event.removed)}
+                if event.actor in self._subject.known:
+                    keys |= {(part, key) for key in event.values}
+
+    def taken_out(self, session: SessionId, values: dict[str, Any]) -> dict[str, Any]:
+        """Return those of `values["data"]` and `values["metadata"]` that change, without these keys."""
+        found = self._keys.get(session, set())
+        changed: dict[str, Any] = {}
+        for part in ("data", "metadata"):
+            held = values.get(part)
+            if isinstance(held, dict) and any((part, key) in found for key in held):
+                changed[part] = {key: value for key, value in held.items() if (part, key) not in found}
+        return changed
+
+
+def scrub_head(
+    head: SessionState, subject: Subject, *, digested: bool = False, written: Written | None = None
+) -> SessionState:
     """Return a head without the subject's text and ids; the same one if it holds none. Idempotent.
+
+    What they set in the session goes too, as `written` tells it.
 
     Where an input's id became a digest, in the log (`digested`) or here, the conversation counts as one that something
     was erased from: its log is asked for every input, by both forms.
@@ -119,6 +151,8 @@ def scrub_head(head: SessionState, subject: Subject, *, digested: bool = False) 
         changes["blocked_by"] = blocker
     if (changes or digested) and not head.erased:
         changes["erased"] = True
+    if written is not None:
+        changes |= written.taken_out(head.session_id, {"data": head.data, "metadata": head.metadata})
     return renamed(head.model_copy(update=changes) if changes else head, subject.pseudonyms)
 
 
@@ -179,6 +213,9 @@ def _changes(event: AnyEvent, subject: Subject) -> dict[str, Any]:
             changes = {"text": "", "attachments": ()}
         case ReactionChanged(user=user) if user in subject.known:
             changes = {"reaction": REACTION}
+        case DataSet() | MetadataSet() if event.actor in subject.known and not subject.owns:
+            # As if they had taken the keys away: what stood there before must not come back.
+            changes = {"values": {}, "removed": tuple(dict.fromkeys((*event.removed, *event.values)))}
         case ContextMerged(source=source) if conversation_of(source) in subject.conversations:
             changes = {"applied": (), "kept": ()}
         case ConflictOpened(conflicts=conflicts) if not subject.owns:

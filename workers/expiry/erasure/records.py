@@ -57,7 +57,8 @@ async def records_of_identities(store: Store, identities: Iterable[str]) -> Asyn
 async def parked_of(store: Store, conversations: Collection[ConversationId], person: Person) -> AsyncIterator[ParkedId]:
     """Yield the parked inputs of conversations, and those whose body or reason names the person."""
     names = [re.escape(one) for one in person.subject.pseudonyms]
-    named = re.compile(rf"(?<!\w)(?:{'|'.join(names)})(?!\w)")
+    # Glued to other words too, but for the shortest ids: in a body that can't be read nothing says where a value ends.
+    named = re.compile("|".join(one if len(one) >= _DISTINCT else rf"(?<!\w){one}(?!\w)" for one in names) or r"(?!)")
     async for listed in iter_parked(store):
         if not person.covers(listed.parked_at):
             continue
@@ -68,10 +69,14 @@ async def parked_of(store: Store, conversations: Collection[ConversationId], per
             yield parked.parked_id
 
 
+_DISTINCT: Final = 4
+"""Characters from which on an id is hardly part of a word by chance."""
+
+
 def _names(
     parked: ParkedInput, person: Person, conversations: Collection[ConversationId], named: re.Pattern[str]
 ) -> bool:
-    """Whether an input is the person's: it says so in a value, or, where it can't be read, in a word."""
+    """Whether an input is the person's: it says so in a value, or, where it can't be read, anywhere."""
     if parked.message_id in person.subject.pseudonyms:
         return True
     texts = texts_in(parked.body)

@@ -10,8 +10,8 @@ from contracts.records import RecordKind
 from contracts.session import SessionState
 from storage.archive import ArchiveEntry, ArchiveStore
 from storage.port import Store
-from storage.reading import iter_records
-from workers.domain.erasing import scrub, scrub_head
+from storage.reading import iter_log, iter_records
+from workers.domain.erasing import Written, scrub, scrub_head
 from workers.domain.pseudonyms import renamed, renamed_json
 from workers.expiry.erasure.search import all_sessions
 from workers.expiry.erasure.traces import Person
@@ -32,6 +32,7 @@ class SharedConversation:
         self._person = person
         self._subject = person.subject
         self._digested = False
+        self._written = Written(person.subject)
 
     async def scrub(self, archived: Sequence[SessionId], *, digested: bool) -> None:
         """Take the person out of everything. `digested`: the id of an input in the log becomes a digest."""
@@ -39,6 +40,9 @@ class SharedConversation:
         for session in archived:
             await self._rewrite_files(session)
         async with rewriting(self._store, self._conversation) as log:
+            async for commit in iter_log(self._store, self._conversation):
+                if self._person.covers(commit.at):
+                    self._written.add(commit)
             # The heads first: once the latest says so, repeats are looked for by both forms of their ids.
             for head in await all_sessions(self._store, self._conversation):
                 await self._scrub_session(head)
@@ -49,7 +53,10 @@ class SharedConversation:
 
     def _scrubbed_head(self, head: SessionState) -> SessionState:
         covered = self._person.covers(head.created_at)
-        return scrub_head(head, self._subject, digested=self._digested) if covered else head
+        return self._without_person(head, self._written) if covered else head
+
+    def _without_person(self, head: SessionState, written: Written) -> SessionState:
+        return scrub_head(head, self._subject, digested=self._digested, written=written)
 
     async def _scrub_session(self, head: SessionState) -> None:
         latest = (await self._store.load([self._conversation]))[self._conversation].head
@@ -67,7 +74,8 @@ class SharedConversation:
             await self._store.delete_records(RecordKind.CHECKPOINT, session)
             return
         async for record in iter_records(self._store, RecordKind.CHECKPOINT, session):
-            data: dict[str, Any] = renamed_json(record.data, self._subject.pseudonyms)
+            kept = record.data | self._written.taken_out(session, record.data)
+            data: dict[str, Any] = renamed_json(kept, self._subject.pseudonyms)
             if data != record.data:
                 await self._store.put_record(record.model_copy(update={"data": data}))
 
@@ -76,7 +84,13 @@ class SharedConversation:
         if self._archive is None:
             return
         for entry in await self._archive.entries_of(session):
-            head = self._scrubbed_head(await self._archive.head(entry))
+            head = await self._archive.head(entry)
+            if self._person.covers(head.created_at):
+                written = Written(self._subject)
+                async for commit in self._archive.commits(entry):
+                    if self._person.covers(commit.at):
+                        written.add(commit)
+                head = self._without_person(head, written)
             ref = await self._archive.write(head, self._scrubbed_file(self._archive, entry))
             index = await get_index(self._store, session)
             if index is None or index.archive.digest == entry.digest:
