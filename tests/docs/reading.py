@@ -22,6 +22,9 @@ STAYS: Final = {
 }
 """What goes on until Ctrl-C, by how it begins, and what it says when it is ready."""
 
+HUNG: Final = 300.0
+"""Seconds after which a command is taken never to end, however busy the machine is."""
+
 PLACEHOLDERS: Final = {"SESSION_ID": r"\b[a-z2-7]{26}\.\d+\b"}
 """Words that stand for what an earlier command printed."""
 
@@ -120,7 +123,7 @@ class Reader:
             env=self._env(),
             capture_output=True,
             text=True,
-            timeout=2 * PATIENCE,
+            timeout=HUNG,
             check=False,
         )
         told = f"{command[-1]}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
@@ -132,8 +135,6 @@ class Reader:
         log = self.folder / f"shell-{len(self.running)}.log"
         program = self.shells.enter_context(_shell(command, log, self._place(command), self._env()))
         self.running.append(Running(line, program, ready))
-        if line.startswith("agentbus worker"):  # until `agentbus events tail` needs nobody before it
-            program.until_printed(ready)
         if line.startswith("make up"):
             program.until_printed(ready)
             self.variables |= dict(_EXPORT.findall(program.output()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.markdown import README, ROOT, blocks
-from tests.docs.reading import Reader, reader
+from tests.docs.reading import HUNG, Reader, reader
 from tests.processes import PATIENCE, Program
 
 NOT_TYPED = {"make test": "this is a part of it"}
@@ -34,7 +34,7 @@ def test_no_document_shows_what_nothing_runs() -> None:
     assert [block.not_run for block in blocks(README.read_text("utf-8")) if block.not_run] == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(4 * HUNG)
 def test_the_readme_can_be_followed(tmp_path: Path) -> None:
     document = blocks(README.read_text("utf-8"), "console", "python")
     with reader(tmp_path, NOT_TYPED) as somebody:
