@@ -3,6 +3,7 @@
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.record import machine
-from tests.processes import exit_on_sigterm
+from tests.processes import ROOT, exit_on_sigterm
 from tests.soak.run import LIMIT, Ending, Run, run_demo
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -69,6 +70,7 @@ def write_results(runs: Sequence[Run], wanted: int, folder: Path = RESULTS) -> P
     path = folder / f"demo-{wanted}.json"
     told = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "machine": machine(),
         "limit_s": LIMIT,
         "summary": {"all": summary(runs), **{name: summary(some) for name, some in _halves(runs)}},
@@ -76,6 +78,15 @@ def write_results(runs: Sequence[Run], wanted: int, folder: Path = RESULTS) -> P
     }
     path.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     return path
+
+
+def _commit() -> str | None:
+    """Return what is tried: the commit, marked if something differs from it; None where git doesn't know."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _halves(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
