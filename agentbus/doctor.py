@@ -12,6 +12,7 @@ from contracts.errors import AgentBusError, Unroutable
 from contracts.parked import ParkedStatus
 from storage.port import Store
 from workers.bus.port import Bus
+from workers.endings import raise_if_cancelled
 
 OLDEST_RABBITMQ: Final = (3, 10)
 OLDEST_MONGODB: Final = (5, 0)
@@ -46,12 +47,14 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             async for finding in _examine_bus(bus):
                 yield finding
     except AgentBusError as error:
+        raise_if_cancelled()
         yield Finding("broker", Health.FAILED, str(error), "Check AGENTBUS_AMQP_URL, and that RabbitMQ is running.")
     try:
         async with make_store(settings) as store:
             async for finding in _examine_store(store):
                 yield finding
     except AgentBusError as error:
+        raise_if_cancelled()
         yield Finding("store", Health.FAILED, str(error), "Check AGENTBUS_STORE_URL, and that the store is running.")
 
 

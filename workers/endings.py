@@ -16,8 +16,11 @@ import structlog
 from contracts.telemetry import Action
 from workers.faults import told
 
-PROMPTLY: Final = 2.0
-"""Seconds within which a task has to end once it is cancelled, or a clean-up once it is begun."""
+PROMPTLY: Final = 3.0
+"""Seconds within which a task has to end once it is cancelled, or a clean-up once it is begun.
+
+More than a cancelled call of a store stays for the end of what it began.
+"""
 CLOSING: Final = 10.0
 """Seconds that several things may take to close together, each of which has a deadline of its own."""
 

@@ -16,6 +16,7 @@ from agentbus.collector import calm_collector
 from agentbus.health import LOOPBACK, health_app, metrics_app, serving
 from agentbus.reacting import make_expiry_worker, make_sync_worker
 from agentbus.settings import Settings
+from workers.endings import ended
 from workers.ingress.router import IngressRouter
 from workers.telemetry import WorkerMetrics
 
@@ -181,8 +182,9 @@ async def _running(worker: _Worker, app: Starlette | None = None, http: Http = (
 async def _either(*waits: Coroutine[None, None, None]) -> None:
     """Wait until the first is over; raise what it raised."""
     tasks = [asyncio.create_task(wait) for wait in waits]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await ended(task for task in tasks if not task.done())
     for task in done:
         task.result()

@@ -20,6 +20,7 @@ from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrate
 from contracts.ids import SessionId, session_id_for
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import ConflictStrategy, Resolution, SyncPolicy
+from workers.endings import side_by_side
 from workers.expiry.restoring import restore_session
 from workers.expiry.rules import ExpiryRules
 from workers.reactive.commands import Commands
@@ -99,9 +100,9 @@ async def _link(stage: Stage) -> tuple[SessionId, SessionId]:
 
 async def _disagree(stage: Stage, home: SessionId, way: SessionId) -> None:
     services = make_sync(stage.settings, stage.system.bus, stage.system.store)
-    await asyncio.gather(
-        stage.client.send(SetData(session_id=home, values={"city": "Berlin"})),
-        stage.client.send(SetData(session_id=way, values={"city": "Porto"})),
+    cities = {home: "Berlin", way: "Porto"}
+    await side_by_side(
+        stage.client.send(SetData(session_id=session, values={"city": city})) for session, city in cities.items()
     )
     at_home = await stage.until(home, lambda head: bool(head.conflicts))
     stage.say(f"both change at once: {at_home.data['city']} or Porto? A conflict, and neither is overwritten")

@@ -14,6 +14,7 @@ from agentbus.sessions.model.checking import reasons
 from agentbus.sessions.model.context import SessionContext
 from contracts.base import JsonObject
 from contracts.errors import AgentBusError, SchemaViolation
+from workers.endings import raise_if_cancelled
 
 _OBJECT: Final = TypeAdapter[dict[str, Any]](JsonObject)
 _CONTEXT: Final = TypeAdapter(SessionContext)
@@ -98,6 +99,7 @@ class ContextManager:
                 await self.set(context)
                 outcomes[context.session_id] = None
             except AgentBusError as error:
+                raise_if_cancelled()
                 outcomes[context.session_id] = error
         return outcomes
 

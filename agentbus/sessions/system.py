@@ -27,6 +27,7 @@ from contracts.records import SessionStatistics
 from storage.port import MAX_PAGE
 from workers.bus.port import Bus
 from workers.domain.deadlines import has_expired
+from workers.endings import raise_if_cancelled
 from workers.expiry.sweep import Finding
 from workers.telemetry import WorkerMetrics
 
@@ -170,6 +171,7 @@ class SessionSystem(Syncing, Expiring):
         try:
             return await self._store.statistics(SessionFilter())
         except (StoreError, NotInitialized):
+            raise_if_cancelled()
             return None
 
     async def _store_check(self) -> dict[str, Any]:
@@ -177,6 +179,7 @@ class SessionSystem(Syncing, Expiring):
         try:
             info = await self._store.info()
         except AgentBusError as error:
+            raise_if_cancelled()
             return {"healthy": False, "last_error": f"{error.code}: {error}"}
         return {"healthy": True, "kind": info.kind, "milliseconds": round(1000 * (perf_counter() - begun), 3)}
 

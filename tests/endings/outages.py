@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from contracts.errors import AgentBusError, BrokerUnavailable, StoreUnavailable
 from storage.memory import MemoryStore
@@ -41,9 +41,16 @@ class _Switched:
         self._switch = switch
         self._error = error
 
+    async def __aenter__(self) -> Self:
+        """Whoever made the inner one opens it."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Whoever made the inner one closes it."""
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if not asyncio.iscoroutinefunction(found):
+        if name == "close" or not asyncio.iscoroutinefunction(found):
             return found
 
         async def call(*args: Any, **given: Any) -> Any:

@@ -1,5 +1,7 @@
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
@@ -7,10 +9,14 @@ from yarl import URL
 
 from contracts.errors import BrokerRejected, BrokerUnavailable
 from contracts.topology import Topology
+from tests.contract.bus_suite import SECONDS, message
+from tests.endings.cutting import cut_everywhere
 from tests.services import LOOPBACK, free_port
+from workers.bus.port import Consumer, Delivery
 from workers.bus.rabbit import RabbitBus
 
 TOPOLOGY = Topology(prefix="connecting", partitions=1)
+QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
 
 
 async def start(url: str, **settings: float) -> None:
@@ -89,9 +95,35 @@ async def test_closing_while_it_still_waits() -> None:
 async def test_channel_numbers_are_used_again(amqp_url: str) -> None:
     async with RabbitBus(amqp_url, TOPOLOGY) as bus:
         await bus.declare()
-        queue = TOPOLOGY.parked
+        queue = TOPOLOGY.ingress
         kept = [await bus.consume(queue, lambda _: None, prefetch=1) for _ in range(3)]
         for _ in range(30):
             await kept.pop(0).close()
             kept.append(await bus.consume(queue, lambda _: None, prefetch=1))
         assert max((await bus._in.connection()).channels) <= 4
+
+
+async def test_cancelled_at_any_await_the_close_of_a_consumer_lets_go_of_its_queue(amqp_url: str) -> None:
+    async with RabbitBus(amqp_url, TOPOLOGY) as bus:
+        await bus.declare()
+
+        @asynccontextmanager
+        async def make(at: int) -> AsyncIterator[Consumer]:
+            await bus.publish(TOPOLOGY.inbound, "0", message(at))
+            first = asyncio.Event()
+            taken: list[Delivery] = []
+
+            def take(delivery: Delivery) -> None:
+                taken.append(delivery)
+                first.set()
+
+            consumer = await bus.consume(QUEUE, take, prefetch=10)
+            async with asyncio.timeout(SECONDS):
+                await first.wait()
+            await taken[0].ack()  # so that there is something to write first
+            yield consumer
+
+        async def then(_: Consumer) -> None:
+            assert (await bus.depth(QUEUE)).consumers == 0
+
+        await cut_everywhere(make, lambda consumer: consumer.close(), then, least=1)

@@ -16,6 +16,7 @@ from contracts.ids import SessionId
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
 from workers.domain.expiry import Later
+from workers.endings import raise_if_cancelled
 from workers.expiry.watch.acting import DEADLINE, Acting, Order
 from workers.expiry.watch.phases import Archive, Discard, next_phase
 
@@ -143,6 +144,7 @@ class Sweep:
         try:
             await self._acting.archive(head)
         except AgentBusError as error:
+            raise_if_cancelled()
             return _finding(head, phase, Came.FAILED, str(error))
         return _finding(head, phase, Came.DONE)
 

@@ -93,10 +93,10 @@ class ReactiveApp:
         try:
             await app.start()
         except DRIVER_ERRORS as error:
-            await _stopped(app)
+            await afterwards("let go of a consumer", app.stop())
             raise BrokerUnavailable(f"no events from the broker at {masked(self._url)}: {error}") from error
         except asyncio.CancelledError:
-            await _stopped(app)
+            await afterwards("let go of a consumer", app.stop())
             raise
         return app
 
@@ -149,11 +149,6 @@ class ReactiveApp:
                     trouble.over()
         finally:
             trouble.over()
-
-
-async def _stopped(app: FastStream) -> None:
-    """Let go of an application that has not started wholly."""
-    await afterwards("let go of a consumer", app.stop())
 
 
 class _Taken(Delivery):

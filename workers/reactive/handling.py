@@ -16,6 +16,7 @@ from contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedTyp
 from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import survived
+from workers.endings import raise_if_cancelled
 from workers.faults import told
 from workers.retry import keep_trying
 from workers.session.parking import park
@@ -73,6 +74,7 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
     try:
         await _try(handler, event)
     except Exception as error:
+        raise_if_cancelled()
         attempts = 1 if isinstance(error, Reject) else HANDLER_ATTEMPTS
         _log.error(Action.HANDLER_FAILED, event_id=event.id, attempts=attempts, **told(error))
         await give_up(delivery, _failure(error))
@@ -88,6 +90,7 @@ async def _try(handler: EventHandler, event: EventEnvelope) -> None:
     try:
         await _call(handler, event)  # Almost always that is all, and setting up the policy costs more than most calls.
     except Exception as error:
+        raise_if_cancelled()
         if not _may_pass(error):
             raise
     else:

@@ -6,13 +6,13 @@ removed after it: first once for all that is tried together; what did not surviv
 count of its own. Whoever is tried alone and does not come back is the culprit.
 """
 
-import asyncio
 from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import uuid4
 
 from contracts.errors import KilledWorker
 from storage.port import Store, Trial
+from workers.endings import side_by_side
 from workers.session.lanes import Turn, Waiting
 
 TRIED_FROM: Final = 3
@@ -64,10 +64,10 @@ class Trials:
         await self._end(self._counts)
 
     async def _begin(self, keys: Collection[str]) -> list[int]:
-        return await asyncio.gather(*(self._store.begin_trial(Trial(key, self._attempt)) for key in keys))
+        return await side_by_side(self._store.begin_trial(Trial(key, self._attempt)) for key in keys)
 
     async def _end(self, keys: Collection[str]) -> None:
-        await asyncio.gather(*(self._store.end_trial(key) for key in keys))
+        await side_by_side(self._store.end_trial(key) for key in keys)
 
 
 def _key(turn: Turn, waiting: Waiting) -> str:

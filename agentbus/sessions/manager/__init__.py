@@ -8,6 +8,7 @@ from agentbus.sessions.manager.listing import Listing, SessionTree
 from agentbus.sessions.manager.messages import Messages
 from agentbus.sessions.manager.templates import Template, TemplateNotFound
 from contracts.errors import NotInitialized, StoreError
+from workers.endings import raise_if_cancelled
 
 __all__ = [
     "AuditEntry",
@@ -36,5 +37,6 @@ class SessionManager(Batch, Messages, Access, Listing):
         try:
             await self._store.info()
         except (StoreError, NotInitialized):
+            raise_if_cancelled()
             return False
         return True

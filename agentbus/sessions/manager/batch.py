@@ -13,6 +13,7 @@ from agentbus.sessions.model.types import ChildPolicy
 from contracts.errors import AgentBusError, SchemaViolation
 from contracts.history import SessionFilter
 from storage.reading import iter_sessions
+from workers.endings import raise_if_cancelled, side_by_side
 
 _AT_A_TIME = 100
 
@@ -83,6 +84,7 @@ async def _each(calls: Iterable[Awaitable[T]]) -> list[BatchResult[T]]:
             try:
                 return BatchResult(value=await call)
             except AgentBusError as error:
+                raise_if_cancelled()
                 return BatchResult(error=error)
 
-    return await asyncio.gather(*(one(call) for call in calls))
+    return await side_by_side(one(call) for call in calls)

@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 from agentbus.sessions.manager.base import ManagerBase
 from contracts.errors import LockLost, LockTimeout, StoreUnavailable
 from contracts.ids import SessionId, conversation_of
 from workers.domain.access import Right
+from workers.endings import passing_over
 
 LEASE_SECONDS: Final = 30.0
 """How long a lock is held without being renewed."""
@@ -128,7 +129,7 @@ class Locks(ManagerBase):
         """Renew a lock until it is lost; a store that does not answer for a moment is asked again."""
         while True:
             await asyncio.sleep(lease / 3)
-            with suppress(StoreUnavailable):
+            with passing_over(StoreUnavailable):
                 if await self._store.renew_lock(name, token, ttl=lease) is None:
                     return
 

@@ -13,6 +13,7 @@ from workers.bus.memory.broker import MemoryBroker
 from workers.bus.memory.consumer import MemoryConsumer
 from workers.bus.memory.queue import MemoryQueue
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+from workers.endings import raise_if_cancelled
 
 
 class MemoryBus(Bus):
@@ -67,6 +68,7 @@ class MemoryBus(Bus):
                 await self.publish(exchange, routing_key, message, mandatory=mandatory)
                 outcomes.append(None)
             except BusError as error:
+                raise_if_cancelled()
                 outcomes.append(error)
         return outcomes
 

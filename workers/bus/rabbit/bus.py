@@ -1,6 +1,5 @@
 """The bus port on RabbitMQ."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -16,6 +15,7 @@ from workers.bus.rabbit.failures import channel_failure
 from workers.bus.rabbit.publisher import Publisher
 from workers.bus.rabbit.requests import Replies, Requests
 from workers.bus.rabbit.topology import declare_events, declare_subscription, declare_topology
+from workers.endings import all_of, in_turn
 
 _FRAMES_PER_DELIVERY: Final = 3
 
@@ -61,9 +61,11 @@ class RabbitBus(Bus):
         await self._out.connection(self._connect_timeout)
 
     async def close(self) -> None:
-        await asyncio.gather(*(consumer.close() for consumer in tuple(self._consumers)))
-        await asyncio.gather(self._publisher.close(), self._requests.close(), self._replies.close())
-        await asyncio.gather(self._out.close(), self._in.close(), self._parking.close())
+        await in_turn(
+            lambda: all_of(consumer.close() for consumer in tuple(self._consumers)),
+            lambda: all_of((self._publisher.close(), self._requests.close(), self._replies.close())),
+            lambda: all_of((self._out.close(), self._in.close(), self._parking.close())),
+        )
 
     async def info(self) -> BusInfo:
         properties = (await self._out.connection()).server_properties

@@ -6,7 +6,6 @@ messages are written at once: a confirmed publish then takes 20 us of processor 
 """
 
 import asyncio
-from contextlib import suppress
 from time import monotonic
 from typing import Final, cast
 
@@ -25,6 +24,7 @@ from contracts.telemetry import Action
 from contracts.urls import masked
 from workers.bus.rabbit.decoding import decode_leniently
 from workers.bus.rabbit.failures import channel_failure, connect_failure
+from workers.endings import afterwards, ended, passing_over
 from workers.outages import Trouble
 
 ATTEMPT_SECONDS: Final = 10.0
@@ -36,6 +36,8 @@ has no leader may never be answered."""
 
 CANCEL_SECONDS: Final = 1.0
 """How long an attempt to connect that nobody waits for any more may take to finish before it is cut short."""
+
+_ABANDONING: Final = CANCEL_SECONDS + CALL_SECONDS
 
 DRIVER_ERRORS: Final = (AMQPError, PAMQPException, OSError, RuntimeError, EOFError, TimeoutError)
 """What aio-pika and aiormq raise for a connection or channel that fails (ConnectionError is an OSError)."""
@@ -93,12 +95,12 @@ class Link:
         """Close the connection for good. Idempotent."""
         self._closed = True
         self._trouble.over()
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await _close(connection)
+        try:
+            await ended({self._opening} if self._opening else (), within=CALL_SECONDS + CANCEL_SECONDS)
+        finally:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await close_connection(connection)
 
     def _current(self) -> AbstractConnection | None:
         if self._connection is None or self._connection.transport is None:
@@ -114,7 +116,7 @@ class Link:
     async def _open(self, wait: float) -> AbstractConnection:
         if self._connection is not None:
             lost, self._connection = self._connection, None
-            await _close(lost)
+            await close_connection(lost)
         deadline = asyncio.get_running_loop().time() + wait
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(BrokerUnavailable),
@@ -139,7 +141,7 @@ class Link:
             await connection.close()
             raise connect_failure(error, self._url) from error
         except asyncio.CancelledError:
-            await _abandon(connecting, connection)
+            await afterwards("let go of a connection", _abandon(connecting, connection), within=_ABANDONING)
             raise
         self._connection = connection
         if (current := self._current()) is None:
@@ -181,7 +183,7 @@ async def is_blocked(connection: AbstractConnection) -> bool:
 
 async def close_channel(channel: Channel) -> None:
     """Close a channel, within a bounded time, whatever state it is in."""
-    with suppress(*DRIVER_ERRORS):
+    with passing_over(*DRIVER_ERRORS):
         async with asyncio.timeout(CALL_SECONDS):
             await channel.close()
 
@@ -206,13 +208,12 @@ async def _abandon(connecting: asyncio.Task[None], connection: Connection) -> No
     finish first.
     """
     await asyncio.wait({connecting}, timeout=CANCEL_SECONDS)
-    connecting.cancel()
-    with suppress(asyncio.CancelledError, *DRIVER_ERRORS):
-        await connecting
-    await _close(connection)
+    await ended({connecting})
+    await close_connection(connection)
 
 
-async def _close(connection: Connection) -> None:
-    with suppress(*DRIVER_ERRORS):
+async def close_connection(connection: Connection) -> None:
+    """Close a connection, within a bounded time, whatever state it is in."""
+    with passing_over(*DRIVER_ERRORS):
         async with asyncio.timeout(CALL_SECONDS):
             await connection.close()

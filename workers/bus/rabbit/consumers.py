@@ -15,6 +15,10 @@ from workers.bus.port import Consumer, Delivery, Headers, OnDelivery
 from workers.bus.rabbit.acks import Acks
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
 from workers.bus.rabbit.failures import channel_failure
+from workers.endings import afterwards, passing_over
+
+_CLOSING: Final = 2 * CALL_SECONDS + 1.0
+"""Seconds after which closing a consumer is given up: its parts have their own limits."""
 
 _COUNT: Final = "x-delivery-count"
 """Set by a quorum queue from the second delivery on: how often it was delivered before."""
@@ -111,10 +115,16 @@ class RabbitConsumer(Consumer):
         if self._running:
             self._running = False
             self._on_end(self)
-            await self._acks.flush()
-            self._cleanup = asyncio.create_task(close_channel(self._channel))
+            self._cleanup = asyncio.create_task(self._let_go())
         if self._cleanup is not None:
-            await asyncio.shield(self._cleanup)
+            # To its end, though the caller is cancelled: a channel that stays open keeps its queue.
+            await afterwards(f"stop consuming {self.queue}", asyncio.wait({self._cleanup}), within=_CLOSING)
+
+    async def _let_go(self) -> None:
+        with passing_over(TimeoutError):
+            async with asyncio.timeout(CALL_SECONDS):
+                await self._acks.flush()
+        await close_channel(self._channel)
 
     def ack(self, tag: int) -> None:
         """Acknowledge a delivery, unless the consumer is gone."""

@@ -13,6 +13,7 @@ from contracts.errors import BrokerUnavailable, BusError
 from workers.bus.rabbit.connections import Link, close_channel, is_blocked, is_usable
 from workers.bus.rabbit.frames import publish_frames, write
 from workers.bus.rabbit.routes import Posted, Routes
+from workers.endings import ended, raise_if_cancelled
 
 NOT_SENT: Final = "not sent: what came before it failed"
 
@@ -71,13 +72,13 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop sending; what was not confirmed fails. Idempotent."""
-        if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.wait({self._sender})
-        self._fail_waiting(BrokerUnavailable("the bus is closed"))
-        channel, self._channel = self._channel, None
-        if channel is not None and is_usable(channel):
-            await close_channel(channel)
+        try:
+            await ended({self._sender} if self._sender else ())
+        finally:
+            self._fail_waiting(BrokerUnavailable("the bus is closed"))
+            channel, self._channel = self._channel, None
+            if channel is not None and is_usable(channel):
+                await close_channel(channel)
 
     async def _send_all(self) -> None:
         try:
@@ -86,6 +87,7 @@ class Outbox:
                     await self._send_some(await self._open_channel())
         except BusError as error:
             self._fail_waiting(error)
+            raise_if_cancelled()
         finally:
             self._sender = None
 

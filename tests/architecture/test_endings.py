@@ -1,0 +1,116 @@
+"""A cancellation passes at every await, a clean-up has a deadline, a wait has an end: read out of the source.
+
+Where something else is meant, it stands below with its reason.
+"""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.architecture.endings import findings
+
+_ROOT = Path(__file__).resolve().parents[2]
+_FILES = [file for package in ("workers", "agentbus") for file in sorted((_ROOT / package).rglob("*.py"))]
+
+_OWN_TASK = "the loop of a task of its own, which `close` ends"
+_WAITS_FOR_ITS_TASKS = "takes up the cancellation, passes it on to what it ends, and raises it when that is over"
+_UNTIL_CANCELLED = "whoever runs it cancels it"
+
+ALLOWED = {
+    "workers/bus/pump.py": {"Pump._run": _OWN_TASK},
+    "workers/bus/supervise.py": {"KeptConsumer._keep": _OWN_TASK},
+    "workers/bus/rabbit/outbox.py": {"Outbox._send_some": "until a confirm makes room; who posts gives up by itself"},
+    "workers/bus/rabbit/frames.py": {"write": "until there is room, or the channel closes"},
+    "workers/endings.py": {
+        "ended": _WAITS_FOR_ITS_TASKS,
+        "_seen_through": _WAITS_FOR_ITS_TASKS,
+        "side_by_side": "until the calls are over; a cancellation ends them",
+    },
+    "workers/expiry/worker.py": {"ExpiryWorker.wait": _UNTIL_CANCELLED},
+    "workers/sync/worker.py": {"SyncWorker.wait": _UNTIL_CANCELLED},
+    "workers/session/holdings.py": {
+        "Holding.until_idle": "its caller sets the time",
+        "Holdings._hand_back": "ends a consumer, which has its deadline",
+    },
+    "workers/session/worker.py": {
+        "SessionWorker._dispatch": _OWN_TASK,
+        "SessionWorker.wait": "until the worker is closed, or fails",
+    },
+    "agentbus/cli/events.py": {"_tail": "until Ctrl-C, or the number of events asked for"},
+    "agentbus/cli/running.py": {"until_signal": "this is what it is for"},
+    "agentbus/cli/worker.py": {"_either": "until one of them is over"},
+    "agentbus/client.py": {"AgentBus.run": _UNTIL_CANCELLED},
+    "agentbus/health.py": {"serving": "uvicorn ends within its own limit"},
+    "agentbus/sessions/components.py": {"Component.start": "until it works or fails; a cancellation stops it"},
+    "agentbus/sessions/expiring.py": {"Expiring._expire": _UNTIL_CANCELLED},
+    "agentbus/sessions/syncing.py": {"Syncing._synchronise": _UNTIL_CANCELLED},
+    "agentbus/sessions/manager/locks.py": {"Locks._held": "the lock is let go of: the store's own time limit ends it"},
+    "agentbus/sessions/system.py": {"SessionSystem._work": _UNTIL_CANCELLED},
+}
+
+
+@pytest.mark.parametrize("file", _FILES, ids=lambda file: str(file.relative_to(_ROOT)))
+def test_nothing_swallows_a_cancellation_or_waits_without_an_end(file: Path) -> None:
+    allowed = ALLOWED.get(str(file.relative_to(_ROOT)), {})
+    assert [one for one in findings(file.read_text("utf-8")) if one.place not in allowed] == []
+
+
+def test_what_is_allowed_is_still_there() -> None:
+    for file, places in ALLOWED.items():
+        assert places.keys() <= {one.place for one in findings((_ROOT / file).read_text("utf-8"))}, file
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ("try:\n    await call()\nexcept Exception:\n    log()", "takes Exception for an ordinary failure"),
+        ("try:\n    await call()\nexcept (KeyError, StoreError):\n    log()", "takes (KeyError, StoreError) for"),
+        ("try:\n    async with call():\n        pass\nexcept:\n    log()", "takes everything for"),
+        (
+            "try:\n    async for one in call():\n        pass\nexcept BusError as error:\n    if x:\n        raise",
+            "takes",
+        ),
+        ("with suppress(asyncio.CancelledError):\n    await task", "suppresses"),
+        ("with suppress(*DRIVER_ERRORS):\n    await task", "suppresses"),
+        ("try:\n    work()\nfinally:\n    await store.release_lock(1)", "awaits store.release_lock(1) on the way out"),
+        ("try:\n    work()\nexcept BaseException:\n    await undo()\n    raise", "awaits undo() on the way out"),
+        ("await asyncio.gather(one(), two())", "leaves the others running"),
+        ("async with asyncio.TaskGroup() as group:\n    pass", "counts as cancelled for good"),
+        ("await event.wait()", "waits without an end: event.wait()"),
+        ("await asyncio.wait({task})", "waits without an end"),
+    ],
+)
+def test_each_kind_is_found(body: str, what: str) -> None:
+    (found,) = findings(_in_a_method(body))
+    assert found.place == "Worker.run"
+    assert found.what.startswith(what)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "try:\n    await call()\nexcept Exception:\n    raise_if_cancelled()\n    log()",
+        "try:\n    await call()\nexcept StoreError as error:\n    raise Other from error",
+        "try:\n    await call()\nexcept KeyError:\n    log()",
+        "try:\n    call()\nexcept Exception:\n    log()",
+        "try:\n    await still_wanted(call())\nexcept Exception:\n    log()",
+        "try:\n    def inner():\n        pass\nexcept Exception:\n    log()",
+        "with suppress(KeyError):\n    await task",
+        "with passing_over(StoreError):\n    await task",
+        "try:\n    work()\nfinally:\n    await afterwards('let go', store.release_lock(1))",
+        "try:\n    work()\nfinally:\n    await worker.close()",
+        "await side_by_side((one(), two()))",
+        "async with asyncio.timeout(1):\n    await event.wait()",
+        "await asyncio.wait({task}, timeout=1)",
+        "await asyncio.wait_for(event.wait(), 1)",
+    ],
+)
+def test_what_is_right_is_not_found(body: str) -> None:
+    assert findings(_in_a_method(body)) == []
+
+
+def _in_a_method(body: str) -> str:
+    return "class Worker:\n    async def run(self):\n" + "".join(
+        f"        {line}\n" for line in dedent(body).splitlines()
+    )
