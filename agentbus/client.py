@@ -21,7 +21,6 @@ async with connect() as bus:
 ```
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from contracts.errors import BrokerBlocked, BrokerUnavailable, PublishUnconfirme
 from contracts.ids import ConversationId, InputId, Partition
 from contracts.messages import InboundMessage
 from workers.bus.port import Bus
+from workers.endings import in_turn, side_by_side
 from workers.inputs import Inputs, Routed
 from workers.reactive.handling import EventHandler
 
@@ -179,12 +179,11 @@ class AgentBus:
 
     async def drain(self, *, grace: float = GRACE) -> None:
         """Begin no more events, and wait up to `grace` seconds for the handlers that are under way."""
-        await asyncio.gather(*(subscription.drain(within=grace) for subscription in self._subscriptions))
+        await side_by_side(subscription.drain(within=grace) for subscription in self._subscriptions)
 
     async def close(self) -> None:
         """End the subscriptions. The bus stays open: it belongs to whoever opened it."""
-        for subscription in self._subscriptions:
-            await subscription.close()
+        await in_turn(*(subscription.close for subscription in self._subscriptions))
 
     async def _publish(self, left: list[Routed]) -> None:
         """Publish, again what was not confirmed; repeats are dropped by their id."""
