@@ -67,3 +67,20 @@ def test_a_new_lock_is_installed(project: Path) -> None:
     later = (project / ".venv/.ready").stat().st_mtime + 1
     os.utime(project / "requirements/dev.txt", (later, later))
     assert "pip install" in make("--dry-run", "setup", folder=project)
+
+
+CHECKS: Final = ("ruff check", "lint-imports", "mypy", "python -m pytest -n", "python -m pytest tests/benchmarks")
+
+
+@pytest.mark.parametrize("failing", ["nothing", *CHECKS])
+def test_one_check_that_fails_fails_make_test(project: Path, failing: str) -> None:
+    for name in ("python", "mypy", "ruff", "lint-imports"):
+        program = project / ".venv/bin" / name
+        program.unlink(missing_ok=True)
+        program.write_text(f'#!/bin/sh\necho "did {name} $*"\ncase "{name} $*" in "{failing}"*) exit 3;; esac\n')
+        program.chmod(0o755)
+    done = subprocess.run(["make", "test"], cwd=project, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode == 0) == (failing == "nothing"), done.stdout + done.stderr
+    said = [check for check in CHECKS if f"did {check}" in done.stdout]
+    beside = failing in {"mypy", "python -m pytest -n"}  # neither keeps the other from being told
+    assert said == list(CHECKS[: 4 if beside else None if failing == "nothing" else CHECKS.index(failing) + 1])
