@@ -1,5 +1,6 @@
 """What every contract shares: frozen models, UTC timestamps in milliseconds, bounded text and JSON."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Final, TypeAlias, TypeVar
@@ -102,10 +103,13 @@ def json_size(value: JsonValue, depth: int = 0) -> int:
             return 8
 
 
-def _bounded(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+_Object = TypeVar("_Object", bound=Mapping[str, JsonValue])
+
+
+def _bounded(value: _Object) -> _Object:
     if len(value) > MAX_DATA_BYTES // 6:  # each takes that much at the least: there is no need to look at them all
         raise ValueError(f"{len(value)} keys, more than fit into {MAX_DATA_BYTES} bytes of JSON")
-    size = json_size(value, 0)
+    size = json_size(dict(value), 0)
     if size > MAX_DATA_BYTES:
         raise ValueError(f"about {size} bytes of JSON, the limit is {MAX_DATA_BYTES}")
     return value
@@ -116,6 +120,10 @@ JsonObject = Annotated[
     AfterValidator(_bounded),
     Field(description="A JSON object that every store can keep: 64-bit integers, 32 levels, no NUL in keys."),
 ]
+
+
+Numbers = Annotated[dict[str, int | float], AfterValidator(_bounded)]
+"""Numbers by name, that every store can keep."""
 
 
 def _keepable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:

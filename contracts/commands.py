@@ -5,7 +5,19 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from contracts.address import Address, Platform
-from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, KeepableObject, Many, Name, Text, Timestamp
+from contracts.base import (
+    MAX_INTEGER,
+    Announced,
+    Contract,
+    Id,
+    JsonObject,
+    KeepableObject,
+    Many,
+    Name,
+    Numbers,
+    Text,
+    Timestamp,
+)
 from contracts.expiry import ArchiveRef, CleanupAction
 from contracts.ids import InputId, SessionId, SessionIdField
 from contracts.messages import Attachments, OutboundMessage, SessionMessage
@@ -37,6 +49,7 @@ class FieldChanges(Contract):
     replace: bool = Field(default=False, description="Take out all keys that are not in `values`.")
     expected: JsonObject = Field(default_factory=dict, description="Refused unless these keys have these values.")
     absent: Many[str] = Field(default=(), description="Refused if one of these keys is set.")
+    increments: Numbers | None = Field(default=None, description="What to add to numbers, 0 where there is none.")
 
 
 _UNCHANGED: Final = FieldChanges()

@@ -1,4 +1,4 @@
-"""Secrets: values that are not to be seen in checkpoints, events and log lines."""
+"""Secrets: values that are not to be seen in announced events and log lines."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final

@@ -101,6 +101,8 @@ class Action(StrEnum):
     """It let go of everything."""
     COMPONENT_FAILED = "component_failed"
     """A part of a session system failed; it is started again."""
+    CHECKPOINT_SKIPPED = "checkpoint_skipped"
+    """A session's data is too large for the checkpoint that was due; the call that came upon it went on."""
     WORKER_FAILED = "worker_failed"
     """It can't go on; its process should be restarted."""
     ROUND_FAILED = "round_failed"

@@ -17,7 +17,7 @@ async def main() -> None:
         session_id = session.session_id
         print("from the template:", session.data, session.metadata)
 
-        checkpoint_id = await manager.save_checkpoint(session_id, {"step": 1, "api_key": "not kept"})
+        checkpoint_id = await manager.save_checkpoint(session_id, {"step": 1})
         session.set_data("step", 7)
         await manager.update_session(session)
         restored = await manager.restore_checkpoint(session_id, checkpoint_id)

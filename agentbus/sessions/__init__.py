@@ -6,7 +6,7 @@ from agentbus.sessions import Message, initialize_sessions, session_context, shu
 system = await initialize_sessions("DATABASE", storage_config={"db_path": "sessions.db"})
 async with session_context(system, chat_id="42", user_id="ann", platform="telegram") as session:
     session.add_message(Message(content="hello", user_id="ann"))
-    session.set_data("step", 1)
+    session.increment("step")
 await shutdown_sessions()
 ```
 
@@ -42,6 +42,7 @@ from agentbus.sessions.manager import (
     TemplateNotFound,
 )
 from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.health import Health, HealthStatus
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.page import Page
 from agentbus.sessions.model.types import (
@@ -63,6 +64,8 @@ from agentbus.sessions.system import CleanupReport, SessionSystem
 from contracts.errors import (
     AccessDenied,
     AgentBusError,
+    BusError,
+    ConfigurationError,
     EditConflict,
     FeatureNotEnabled,
     IdentityConflict,
@@ -70,8 +73,14 @@ from contracts.errors import (
     LockLost,
     LockTimeout,
     NotInitialized,
+    Refused,
+    ReplyTimeout,
+    SchemaViolation,
     SessionNotCurrent,
     SessionNotFound,
+    StoreError,
+    StoreUnavailable,
+    TransitionForbidden,
 )
 from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
 from contracts.messages import Role
@@ -128,6 +137,7 @@ __all__ = [
     "AuditEntry",
     "BatchResult",
     "Checkpoint",
+    "Health",
     "SessionStatistics",
     "SessionTree",
     "Template",
@@ -158,6 +168,7 @@ __all__ = [
     # Small types
     "ChildPolicy",
     "ConflictPolicy",
+    "HealthStatus",
     "LimitPolicy",
     "MessageType",
     "Permission",
@@ -170,7 +181,9 @@ __all__ = [
     # Errors
     "AccessDenied",
     "AgentBusError",
+    "BusError",
     "CheckpointNotFound",
+    "ConfigurationError",
     "EditConflict",
     "FeatureNotEnabled",
     "IdentityConflict",
@@ -178,7 +191,13 @@ __all__ = [
     "LockLost",
     "LockTimeout",
     "NotInitialized",
+    "Refused",
+    "ReplyTimeout",
+    "SchemaViolation",
     "SessionNotCurrent",
     "SessionNotFound",
+    "StoreError",
+    "StoreUnavailable",
     "TemplateNotFound",
+    "TransitionForbidden",
 ]

@@ -53,9 +53,9 @@ class SessionSystemConfig:
     """Tracking of events and states; comes in a later release."""
     enable_expiry: bool = False
     """End sessions by expiry rules, eagerly."""
-    backup_dir: str | None = None
+    backup_dir: str | Path | None = None
     """Where backups go."""
-    archive_dir: str | None = None
+    archive_dir: str | Path | None = None
     """Where the archive is: a folder, or any fsspec URL."""
     max_history_per_session: MaxHistory = MAX_HISTORY
     """Messages that are read with a session."""
@@ -70,7 +70,7 @@ class SessionSystemConfig:
     checkpoint_every: AtLeastOne | None = None
     """Messages after which a checkpoint is saved by itself; None: never."""
     secret_keys: tuple[str, ...] = SECRET_KEYS
-    """Keys whose values are left out of checkpoints, announced events and log lines."""
+    """Keys whose values are left out of announced events and log lines."""
     call_timeout: Positive = 30.0
     """Seconds for which a call is tried again while its owner does not answer."""
 
@@ -90,14 +90,15 @@ class SessionSystemConfig:
             max_sessions_per_user=self.max_sessions_per_user,
             on_limit=self.on_limit,
             checkpoint_every=self.checkpoint_every,
-            secret_keys=self.secret_keys,
         )
 
 
 def archive_url_of(config: SessionSystemConfig) -> str | None:
     """Return the URL of a configuration's archive."""
     place = config.archive_dir
-    return place if place is None or "://" in place else Path(place).absolute().as_uri()
+    if place is None or (isinstance(place, str) and "://" in place):
+        return place
+    return Path(place).expanduser().absolute().as_uri()
 
 
 def make_config(**values: Any) -> SessionSystemConfig:
@@ -111,7 +112,7 @@ def get_development_config() -> SessionSystemConfig:
 
 
 def get_production_config(
-    storage_config: Mapping[str, Any], backup_dir: str | None = None, archive_dir: str | None = None
+    storage_config: Mapping[str, Any], backup_dir: str | Path | None = None, archive_dir: str | Path | None = None
 ) -> SessionSystemConfig:
     """Return a configuration for work: MongoDB, every feature that there is, one look a minute for expired sessions."""
     return make_config(

@@ -5,6 +5,7 @@ from typing import Any
 from agentbus.sessions.config import make_config
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.health import Health
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.types import StorageType
 from agentbus.sessions.system import SessionSystem
@@ -45,9 +46,9 @@ async def shutdown_sessions() -> None:
         await _systems.pop().stop()
 
 
-async def health_check() -> dict[str, Any]:
-    """Return the health of the session system, as `SessionSystem.get_health_check` does. Raises NotInitialized."""
-    return await _current().get_health_check()
+async def health_check() -> Health:
+    """Return the health of the session system, as `SessionSystem.health_check` does. Raises NotInitialized."""
+    return await _current().health_check()
 
 
 def get_session_manager() -> SessionManager:
@@ -65,9 +66,9 @@ async def get_session(session_id: str, *, user_id: str | None = None) -> Session
     return await _current().get_session(session_id, user_id=user_id)
 
 
-async def add_message(session_id: str, message: Message) -> Message:
+async def add_message(session_id: str, message: Message, *, user_id: str | None = None) -> Message:
     """Add a message, as `SessionManager.add_message_to_session` does. Raises NotInitialized."""
-    return await _current().add_message_to_session(session_id, message)
+    return await _current().add_message_to_session(session_id, message, user_id=user_id)
 
 
 def _current() -> SessionSystem:

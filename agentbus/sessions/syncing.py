@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 from agentbus.reacting import make_sync_worker
 from agentbus.sessions.manager import SessionManager
-from agentbus.sessions.manager.engine import checked_id
+from agentbus.sessions.manager.engine import checked_for
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.page import Page
 from agentbus.sessions.model.types import Platform
 from agentbus.settings import Settings
 from contracts.errors import FeatureNotEnabled
-from contracts.ids import SessionId, conversation_of
+from contracts.ids import SessionId
 from contracts.sync import Conflict, ConflictStrategy, Identity, Resolution, SyncPolicy
 from workers.bus.port import Bus
 from workers.domain.access import Right
@@ -30,12 +30,12 @@ class Syncing(SessionManager):
 
     _sync_services: SyncServices | None = None
 
-    async def sync_sessions(self, source_session_id: str) -> SyncReport:
+    async def sync_sessions(self, source_session_id: str, *, user_id: str | None = None) -> SyncReport:
         """Bring what a session has to those it is linked to, now, as their policy says; return what that did.
 
-        Raises SessionNotFound, StoreError, BusError.
+        Raises SessionNotFound, or AccessDenied unless `user_id` owns it; StoreError, BusError.
         """
-        return await self._synced.on_demand.sync(checked_id(source_session_id))
+        return await self._synced.on_demand.sync(checked_for(source_session_id, user_id), actor=user_id)
 
     async def link_identities(
         self,
@@ -47,12 +47,13 @@ class Syncing(SessionManager):
     ) -> Identity:
         """Say that these sessions, and those linked to the identity already, are one person's. Idempotent.
 
-        Raises IdentityConflict if one of them is linked to another identity, SessionNotFound or AccessDenied;
-        SchemaViolation for a key or name that can't be.
+        Raises IdentityConflict if one of them is linked to another identity, SessionNotFound; AccessDenied unless
+        `user_id` owns them all, those linked already too (across users a claim code links); SchemaViolation for a key
+        or name that can't be.
         """
         with checking("there can't be such an identity"):
             Identity(identity_key=identity_key, display_name=display_name)
-        named = [checked_id(session) for session in session_ids]
+        named = [checked_for(session, user_id) for session in session_ids]
         return await self._synced.identities.link(identity_key, named, display_name, actor=user_id)
 
     async def unlink_identity(self, session_id: str, *, user_id: str | None = None) -> str | None:
@@ -61,16 +62,22 @@ class Syncing(SessionManager):
         Nothing is shared with it from now on; what was shared until now stays, and so does the history of it. Raises
         SessionNotFound, AccessDenied.
         """
-        return await self._synced.identities.unlink(checked_id(session_id), actor=user_id)
+        return await self._synced.identities.unlink(checked_for(session_id, user_id), actor=user_id)
 
-    async def get_identity(self, identity_key: str) -> Identity | None:
-        """Return an identity with the latest session of each conversation that is linked to it, or None."""
-        found = await self._synced.identities.get(identity_key)
+    async def get_identity(self, identity_key: str, *, user_id: str | None = None) -> Identity | None:
+        """Return an identity with the latest session of each conversation that is linked to it, or None.
+
+        With `user_id` it raises AccessDenied unless there is one, and they may read all its sessions.
+        """
+        found = await self._synced.identities.get(identity_key, actor=user_id)
         return found if found.session_ids or found.display_name else None
 
-    async def get_session_identity(self, session_id: str) -> Identity | None:
-        """Return the identity that a session is linked to, or None. Raises SessionNotFound."""
-        return await self._synced.identities.of_session(checked_id(session_id))
+    async def get_session_identity(self, session_id: str, *, user_id: str | None = None) -> Identity | None:
+        """Return the identity that a session is linked to, or None.
+
+        Raises SessionNotFound, or AccessDenied unless `user_id` may read all that is linked.
+        """
+        return await self._synced.identities.of_session(checked_for(session_id, user_id), actor=user_id)
 
     async def create_claim_code(
         self, session_id: str, *, valid_for: float = VALID_FOR, user_id: str | None = None
@@ -84,29 +91,42 @@ class Syncing(SessionManager):
         with checking("a claim code can't be good for that long"):
             return await self._synced.claims.issue(state.session_id, valid_for=valid_for)
 
-    async def suggest_links(self) -> list[Suggestion]:
+    async def suggest_links(self, *, user_id: str | None = None) -> list[Suggestion]:
         """Return pairs of sessions that may be one person's, by what their metadata says of how to reach their users.
 
-        The keys are verified_email, verified_phone and handle. Nothing is linked until `confirm_link`.
+        The keys are verified_email, verified_phone and handle. Nothing is linked until `confirm_link`. With `user_id`
+        those pairs alone that they own.
         """
-        return await self._synced.suggestions.listed()
+        return await self._synced.suggestions.listed(actor=user_id)
 
     async def confirm_link(self, suggestion_id: str, *, user_id: str | None = None) -> Identity:
-        """Link two sessions that were suggested. Raises SuggestionNotFound, and as `link_identities` does."""
+        """Link two sessions that were suggested.
+
+        Raises SuggestionNotFound, or AccessDenied unless `user_id` owns both; and as `link_identities` does.
+        """
         return await self._synced.suggestions.confirm(suggestion_id, actor=user_id)
 
-    async def dismiss_link(self, suggestion_id: str) -> None:
-        """Say that two sessions are not one person's: they are not suggested again. Raises SuggestionNotFound."""
-        await self._synced.suggestions.dismiss(suggestion_id)
+    async def dismiss_link(self, suggestion_id: str, *, user_id: str | None = None) -> None:
+        """Say that two sessions are not one person's: they are not suggested again.
+
+        Raises SuggestionNotFound, or AccessDenied unless `user_id` owns both.
+        """
+        await self._synced.suggestions.dismiss(suggestion_id, actor=user_id)
 
     async def list_conflicts(
-        self, identity_key: str | None = None, *, limit: int = 50, cursor: str | None = None
+        self,
+        identity_key: str | None = None,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        user_id: str | None = None,
     ) -> Page[tuple[SessionId, tuple[Conflict, ...]]]:
         """Return the sessions that have open conflicts, all or an identity's, each with its conflicts.
 
-        Raises ValueError for a limit outside 1..1000 or a cursor that was not given out here.
+        With `user_id` those alone that they own. Raises ValueError for a limit outside 1..1000 or a cursor that was not
+        given out here.
         """
-        page = await self._synced.conflicts.sessions(identity_key, limit=limit, cursor=cursor)
+        page = await self._synced.conflicts.sessions(identity_key, owner=user_id, limit=limit, cursor=cursor)
         return Page([(session.session_id, session.conflicts) for session in page.items], page.cursor)
 
     async def resolve_session_conflicts(
@@ -129,7 +149,7 @@ class Syncing(SessionManager):
             resolution = Resolution.model_validate(
                 {"strategy": strategy, "take_offered": take_offered, "priority": tuple(priority)}
             )
-            named = [checked_id(session) for session in session_ids]
+            named = [checked_for(session, user_id) for session in session_ids]
             return await self._synced.conflicts.resolve(named, resolution, fields, actor=user_id)
 
     async def get_sync_history(
@@ -139,28 +159,42 @@ class Syncing(SessionManager):
         identity_key: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        user_id: str | None = None,
     ) -> Page[SyncNote]:
         """Return who linked, unlinked and changed what, and from where, the latest first.
 
         Of one session's conversation, or of all that are, or ever were, linked to an identity. A page may be short and
-        still have a cursor. Raises SessionNotFound; ValueError for both or neither, a wrong limit or cursor.
+        still have a cursor. Raises SessionNotFound, or AccessDenied unless `user_id` owns the session, or all that are
+        linked, and then of those alone; ValueError for both or neither, a wrong limit or cursor.
         """
         if (session_id is None) == (identity_key is None):
             raise ValueError("give a session, or an identity")
+        identities = self._synced.identities
         if session_id is not None:
-            conversations = [conversation_of((await self._engine.existing(session_id)).session_id)]
+            named = await self._engine.existing(session_id, user_id, Right.OWN)
+            conversations = [(await identities.latest(named.session_id, user_id, Right.OWN)).conversation_id]
         else:
-            conversations = await self._synced.identities.conversations(identity_key or "")
+            conversations = await identities.conversations(identity_key or "", actor=user_id)
         page = await sync_history(self._store, conversations, limit=limit, cursor=cursor)
         return Page(list(page.items), page.cursor)
 
-    async def get_sync_policy(self, identity_key: str | None = None) -> SyncPolicy:
-        """Return the policy that an identity's sessions are synced by; without one, that of all others."""
+    async def get_sync_policy(self, identity_key: str | None = None, *, user_id: str | None = None) -> SyncPolicy:
+        """Return the policy that an identity's sessions are synced by; without one, that of all others.
+
+        Raises AccessDenied unless `user_id` may read all that is linked to the identity.
+        """
+        await self._synced.identities.check(identity_key or DEFAULT, user_id, Right.READ)
         return await self._synced.policies.of(identity_key or DEFAULT)
 
-    async def set_sync_policy(self, policy: SyncPolicy | None, identity_key: str | None = None) -> None:
-        """Set the policy of an identity, or without one of all that have none; None takes it away again."""
+    async def set_sync_policy(
+        self, policy: SyncPolicy | None, identity_key: str | None = None, *, user_id: str | None = None
+    ) -> None:
+        """Set the policy of an identity, or without one of all that have none; None takes it away again.
+
+        Raises AccessDenied unless `user_id` owns all that is linked to the identity.
+        """
         key = identity_key or DEFAULT
+        await self._synced.identities.check(key, user_id, Right.OWN)
         if policy is None:
             await self._synced.policies.forget(key)
         else:

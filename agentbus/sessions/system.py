@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from time import perf_counter
 from typing import Any, Final, NoReturn, Self
 
 from agentbus.bootstrap import make_bus, make_clock, make_session_worker
@@ -16,11 +15,12 @@ from agentbus.sessions.components import Component, ComponentState
 from agentbus.sessions.config import SessionSystemConfig, archive_url_of
 from agentbus.sessions.expiring import Expiring
 from agentbus.sessions.manager import Engine
+from agentbus.sessions.model.health import Health
 from agentbus.sessions.model.types import SessionStatus
 from agentbus.sessions.storage import store_for
 from agentbus.sessions.syncing import Syncing
 from agentbus.settings import Settings, load_settings
-from contracts.errors import AgentBusError, FeatureNotEnabled, NotInitialized, StoreError
+from contracts.errors import FeatureNotEnabled, NotInitialized, StoreError
 from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
@@ -154,18 +154,17 @@ class SessionSystem(Syncing, Expiring):
             "features": {feature: self._is_on(feature) for feature in _FEATURES},
         }
 
-    async def get_health_check(self) -> dict[str, Any]:
-        """Return whether each part works: `healthy`, and `checks` with the reason where one does not."""
-        checks = {
+    async def get_health_check(self) -> Health:
+        """Return as `health_check` does."""
+        return await self.health_check()
+
+    async def health_check(self) -> Health:
+        """Return whether each part works, with the reason where one does not; true if all of them do."""
+        parts = {
             component.name: {"healthy": component.state is ComponentState.RUNNING, **component.describe()}
             for component in self._components
         }
-        checks["store"] = await self._store_check()
-        return {"healthy": all(check["healthy"] for check in checks.values()), "checks": checks}
-
-    async def health_check(self) -> bool:
-        """Whether every part of the system works."""
-        return bool((await self.get_health_check())["healthy"])
+        return Health({**parts, "store": await self._store_check()})
 
     async def _figures(self) -> SessionStatistics | None:
         try:
@@ -173,15 +172,6 @@ class SessionSystem(Syncing, Expiring):
         except (StoreError, NotInitialized):
             raise_if_cancelled()
             return None
-
-    async def _store_check(self) -> dict[str, Any]:
-        begun = perf_counter()
-        try:
-            info = await self._store.info()
-        except AgentBusError as error:
-            raise_if_cancelled()
-            return {"healthy": False, "last_error": f"{error.code}: {error}"}
-        return {"healthy": True, "kind": info.kind, "milliseconds": round(1000 * (perf_counter() - begun), 3)}
 
     async def _start(self) -> None:
         configure_library_logs()

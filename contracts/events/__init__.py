@@ -15,6 +15,7 @@ from contracts.events.lives import (
     CloseReason,
     FenceRaised,
     HistoryTrimmed,
+    ProfileAct,
     ProfileChanged,
     SessionBlocked,
     SessionClosed,
@@ -44,7 +45,7 @@ from contracts.ids import ConversationIdField, InputId, MessageKey
 
 __all__ = [
     "AnyEvent", "Commit", "Event", "topics",
-    "StartReason", "CloseReason",
+    "StartReason", "CloseReason", "ProfileAct",
     "SessionStarted", "StateChanged", "SessionClosed", "ProfileChanged", "HistoryTrimmed",
     "SessionDeleted", "FenceRaised", "SessionBlocked", "SessionUnblocked",
     "MessageAppended", "MessageEdited", "MessageDeleted", "ReactionChanged", "Amendment",

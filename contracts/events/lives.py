@@ -9,7 +9,7 @@ from contracts.address import Address
 from contracts.base import Id, Name
 from contracts.events.base import SessionEvent
 from contracts.ids import SessionId, SessionIdField
-from contracts.profile import Profile, no_profile
+from contracts.profile import Permission, Profile, no_profile
 from contracts.session import SessionStatus
 from contracts.stamps import StampField
 
@@ -69,12 +69,33 @@ class SessionClosed(SessionEvent):
     reason: Name | None = None
 
 
+class ProfileAct(StrEnum):
+    """What was done to a session's profile."""
+
+    SHARED = "shared"
+    """It was shared with a user, who may do what `permission` says."""
+    REVOKED = "revoked"
+    """What was shared with a user was taken back."""
+    VISIBILITY_SET = "visibility_set"
+    """It was said who else may see it."""
+    EXTENDED = "extended"
+    """Its end was moved."""
+    REFRESHED = "refreshed"
+    """Somebody was there: its lifetime began anew, if it has one."""
+    UPDATED = "updated"
+    """Some of its `fields` were set or cleared."""
+
+
 class ProfileChanged(SessionEvent):
     """The session's owner, access, lifetime or place among others changed."""
 
     topic = "profile"
     kind: Literal["profile_changed"] = "profile_changed"
     profile: Profile = Field(description="As it is now.")
+    act: ProfileAct | None = Field(default=None, description="What was done; none: by an earlier release.")
+    user: Id | None = Field(default=None, description="With whom it was shared, or no longer is.")
+    permission: Permission | None = Field(default=None, description="What they may do now.")
+    fields: tuple[str, ...] = Field(default=(), description="Which of the profile's fields an update changed.")
 
 
 class HistoryTrimmed(SessionEvent):

@@ -146,6 +146,11 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
             yield from _walk(child)
 
 
+def errors_named(one: Documented) -> set[str]:
+    """Return the AgentBusErrors that a docstring names."""
+    return set(re.findall(r"\b[A-Z]\w+\b", one.doc)) & _errors().keys()
+
+
 @cache
 def _errors() -> Mapping[str, type]:
     known = {**vars(contracts.errors), **vars(agentbus.sessions)}

@@ -113,3 +113,27 @@ def _a_message() -> InboundMessage:
         sent_at=datetime.now(UTC),
         content=TextContent(text="Hello!"),
     )
+
+
+def many_at_once(text: str, name: str, *, times: int) -> str:
+    """Return code whose block `async with name(...) as it` runs so often at once; `it` is the first's afterwards."""
+    tree = _AtOnce(name, times).visit(ast.parse(text))
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+class _AtOnce(ast.NodeTransformer):
+    def __init__(self, name: str, times: int) -> None:
+        self._name = name
+        self._times = times
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AST | list[ast.stmt]:
+        [item] = node.items
+        if not ast.unparse(item.context_expr).startswith(f"{self._name}(") or item.optional_vars is None:
+            return self.generic_visit(node)
+        it = ast.unparse(item.optional_vars)
+        body = "\n".join(f"    {line}" for line in ast.unparse(node).splitlines())
+        code = (
+            f"async def one():\n{body}\n    return {it}\n"
+            f"{it} = (await asyncio.gather(*(one() for _ in range({self._times}))))[0]"
+        )
+        return ast.parse(code).body

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+import agentbus.sessions
 from contracts.errors import LockTimeout
-from tests.docs.docstrings import Documented, documented, examples, faults
+from tests.docs.docstrings import Documented, documented, errors_named, examples, faults
 from tests.docs.markdown import Block
 from tests.docs.running import execute, whole_agentbus
 
@@ -35,6 +36,14 @@ def test_docstrings_are_complete() -> None:
     assert len(found) > 150
 
 
+def test_the_errors_that_calls_raise_are_exported_where_the_calls_are() -> None:
+    exported = set(agentbus.sessions.__all__)
+    calls = [one for one in documented() if one.name.startswith("agentbus.sessions.") and ".engine." not in one.name]
+    named = {name for one in calls for name in errors_named(one)}
+    assert named - exported == set()
+    assert len(named) > 15
+
+
 async def wait(timeout: float = 1.0) -> None:
     """Wait"""  # noqa: D400 - that is what is found
     raise LockTimeout(f"{timeout}")
@@ -54,6 +63,13 @@ class Manager:
 
 def _of(thing: object) -> Documented:
     return Documented("thing", thing, thing.__doc__ or "")
+
+
+def test_errors_are_found_by_their_names() -> None:
+    assert errors_named(Documented("thing", None, "It raises LockLost, `StoreError`; a Lock is no error.")) == {
+        "LockLost",
+        "StoreError",
+    }
 
 
 def test_what_is_missing_is_found() -> None:

@@ -1,5 +1,6 @@
 """The README says what is so: its code runs, its commands exist, its settings and links are right."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,13 @@ import typer.main
 from structlog.testing import capture_logs
 
 from agentbus.cli import app
+from agentbus.sessions import SessionContext, SessionSystem
+from agentbus.sessions.config import make_config
 from agentbus.settings import CONCERNS, settings_table
 from agentbus.variables import ENV_PREFIX
 from tests.docs.command_lines import CommandLine, check_agentbus, command_lines
 from tests.docs.markdown import README, ROOT, Block, blocks, links, section, spans
-from tests.docs.running import execute, imports_of, whole_agentbus
+from tests.docs.running import execute, imports_of, many_at_once, whole_agentbus
 
 TEXT = README.read_text("utf-8")
 PYTHON = blocks(TEXT, "python")
@@ -36,6 +39,23 @@ def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [line for line in logs if line["log_level"] in {"warning", "error"}] == []
     assert bool(seen.committed) == ("connect(" in block.text)
     assert bool(seen.handled) == (".on(" in block.text)
+
+
+def test_the_first_example_works_with_many_requests_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = next(block.text for block in PYTHON if "session_context(" in block.text)
+    execute(many_at_once(example, "session_context", times=20))
+    assert f"{['Hello!'] * 20}\n" in capsys.readouterr().out
+
+    async def kept() -> SessionContext | None:
+        async with SessionSystem(make_config(storage_type="DATABASE", storage_config={"db_path": "sessions.db"})) as s:
+            return await s.get_user_session("ann", "42", "telegram")
+
+    session = asyncio.run(kept())
+    assert session is not None
+    assert (session.message_count, session.data) == (20, {"step": 20})
 
 
 @pytest.mark.parametrize("command", AGENTBUS, ids=str)

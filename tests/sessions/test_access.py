@@ -125,6 +125,14 @@ async def test_the_audit_log_says_who_did_what(any_system: SessionSystem) -> Non
     shared.set_data("a", 1)
     await any_system.update_session(shared, user_id="bob")
     await any_system.set_session_state(session_id, "suspended")
+    await any_system.revoke_share(session_id, "ann", "bob")
+    await any_system.set_visibility(session_id, "ann", "public")
+    await any_system.extend_session_lifetime(session_id, 60, user_id="ann")
+    tagged = await any_system.get_session(session_id)
+    assert tagged is not None
+    tagged.tags = ["a"]
+    tagged.metadata["b"] = "not shown"
+    await any_system.update_session(tagged, user_id="ann")
 
     entries: list[AuditEntry] = []
     cursor: str | None = None
@@ -136,14 +144,22 @@ async def test_the_audit_log_says_who_did_what(any_system: SessionSystem) -> Non
         if cursor is None:
             break
 
-    assert [(one.action, one.actor) for one in entries] == [
-        ("state_changed", None),
-        ("data_set", "bob"),
-        ("message_appended", "bob"),
-        ("profile_changed", "ann"),
-        ("session_started", "ann"),
+    extended = next(one for one in entries if one.action == "extended")
+    ends = {"expires_at": tagged.expires_at.isoformat()} if tagged.expires_at else {}
+    assert [(one.action, one.actor, one.target, one.details) for one in entries] == [
+        ("updated", "ann", None, {"fields": ["tags"]}),
+        ("metadata_set", "ann", None, {"fields": ["b"]}),
+        ("extended", "ann", None, ends),
+        ("visibility_set", "ann", None, {"visibility": "public"}),
+        ("revoked", "ann", "bob", {}),
+        ("state_changed", None, None, {"status": "suspended", "previous": "active"}),
+        ("data_set", "bob", None, {"fields": ["a"]}),
+        ("message_appended", "bob", None, {}),
+        ("shared", "ann", "bob", {"permission": "write"}),
+        ("session_started", "ann", None, {}),
     ]
-    assert [one.sequence for one in entries] == [5, 4, 3, 2, 1]
+    assert extended.details
+    assert [one.sequence for one in entries] == list(range(10, 0, -1))
     assert entries[0].at >= entries[-1].at
 
 

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agentbus.sessions import (
     AccessDenied,
@@ -15,8 +17,10 @@ from agentbus.sessions import (
     SessionSystemConfig,
     session_context,
 )
+from agentbus.sessions.config import make_config
 from contracts.clock import ManualClock
 from contracts.errors import SchemaViolation
+from contracts.telemetry import Action
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ async def test_by_default_it_holds_the_sessions_data(system: SessionSystem) -> N
     checkpoint = await system.get_checkpoint(await system.save_checkpoint(session.session_id))
 
     assert checkpoint is not None
-    assert checkpoint.data == {"step": 1}
+    assert checkpoint.data == {"step": 1, "api_key": "xyz"}
 
 
 async def test_saving_again_under_its_id_changes_nothing(system: SessionSystem) -> None:
@@ -130,30 +134,64 @@ async def test_access_to_checkpoints_is_that_to_the_session(system: SessionSyste
     assert await system.delete_checkpoint(checkpoint_id, user_id="ann")
 
 
-async def test_secrets_are_left_out_on_every_level(system: SessionSystem) -> None:
-    session = await system.create_session("chat", "ann", "web")
-    data = {
-        "step": 1,
-        "API-Key": "x",
-        "password": {"nested": 1},
-        "user": {"name": "Ann", "Token": "x", "list": [{"secret": "x", "kept": 2}, [{"authorization": "x"}]]},
-    }
+async def test_restoring_loses_no_secret(any_system: SessionSystem) -> None:
+    data: dict[str, Any] = {"token": "t", "step": 1, "user": {"API-Key": "x", "list": [{"password": "p"}]}}
+    session = await any_system.create_session("chat", "ann", "web", custom_data=data)
+    checkpoint_id = await any_system.save_checkpoint(session.session_id)
+    session.set_data("step", 2)
+    await any_system.update_session(session)
 
-    checkpoint = await system.get_checkpoint(await system.save_checkpoint(session.session_id, data))
+    restored = await any_system.restore_checkpoint(session.session_id, checkpoint_id)
 
-    assert checkpoint is not None
-    assert checkpoint.data == {"step": 1, "user": {"name": "Ann", "list": [{"kept": 2}, [{}]]}}
-    assert "API-Key" in data
+    kept = await any_system.get_session(session.session_id)
+    assert kept is not None
+    assert kept.data == restored.data == data
 
 
-async def test_which_keys_are_secret_is_configured(automatic: SessionSystem) -> None:
+async def test_of_several_in_one_moment_the_last_is_the_latest(storage: dict[str, Any], clock: ManualClock) -> None:
+    async with SessionSystem(make_config(enable_cleanup=False, **storage)) as system:
+        session = await system.create_session(user_id="ann")
+        for step in range(4):
+            await system.save_checkpoint(session.session_id, {"step": step})
+        clock.advance(timedelta(hours=-1))  # another machine's clock, or this one's set back
+        await system.save_checkpoint(session.session_id, {"step": 4})
+
+        listed = await system.list_checkpoints(session.session_id)
+        latest = await system.get_latest_checkpoint(session.session_id)
+
+    assert [one.data["step"] for one in listed] == [4, 3, 2, 1, 0]
+    assert latest == listed[0]
+
+
+async def test_both_ids_are_taken_by_name(system: SessionSystem) -> None:
+    mine = await system.create_session("one", "ann", "web")
+    other = await system.create_session("two", "ann", "web")
+    session_id, checkpoint_id = mine.session_id, "first"
+    await system.save_checkpoint(session_id=session_id, data={"a": 1}, checkpoint_id=checkpoint_id)
+
+    found = await system.get_checkpoint(session_id=session_id, checkpoint_id=checkpoint_id)
+    assert found is not None
+    assert found.data == {"a": 1}
+    await system.restore_checkpoint(session_id=session_id, checkpoint_id=checkpoint_id)
+    assert await system.get_checkpoint(session_id=other.session_id, checkpoint_id=checkpoint_id) is None
+    with pytest.raises(AccessDenied):
+        await system.get_checkpoint(session_id=other.session_id, checkpoint_id=checkpoint_id, user_id="ann")
+    assert not await system.delete_checkpoint(session_id=other.session_id, checkpoint_id=checkpoint_id)
+    assert await system.delete_checkpoint(session_id=session_id, checkpoint_id=checkpoint_id)
+
+
+async def test_data_too_large_for_an_automatic_one_costs_no_message(automatic: SessionSystem) -> None:
     session = await automatic.create_session("chat", "ann", "web")
+    for part in range(3):
+        session.set_data(f"part-{part}", "x" * 100_000)
+        await automatic.update_session(session)
 
-    checkpoint_id = await automatic.save_checkpoint(session.session_id, {"api_key": 1, "PIN": 2, "token": 3})
+    with capture_logs() as lines:
+        for number in range(10):
+            await automatic.add_message(session.session_id, "ann", "user", str(number))
 
-    checkpoint = await automatic.get_checkpoint(checkpoint_id)
-    assert checkpoint is not None
-    assert checkpoint.data == {"token": 3}
+    assert [one["event"] for one in lines if one["log_level"] == "warning"] == [Action.CHECKPOINT_SKIPPED]
+    assert not await automatic.list_checkpoints(session.session_id)
 
 
 async def test_every_so_many_messages_one_is_saved_by_itself(automatic: SessionSystem, clock: ManualClock) -> None:
@@ -166,7 +204,7 @@ async def test_every_so_many_messages_one_is_saved_by_itself(automatic: SessionS
         await automatic.add_message(session.session_id, "ann", "user", str(number))
 
     kept = (await automatic.list_checkpoints(session.session_id)).items
-    assert [one.data for one in kept] == [{"count": 20}, {"count": 10}]
+    assert [one.data for one in kept] == [{"count": 20, "pin": 1234}, {"count": 10, "pin": 1234}]
 
 
 async def test_messages_added_in_a_block_count_too(automatic: SessionSystem) -> None:

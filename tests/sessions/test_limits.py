@@ -1,6 +1,7 @@
 """Limits: how many live sessions a user may have."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from agentbus.sessions import (
     session_context,
 )
 from agentbus.sessions.config import make_config
+from contracts.clock import ManualClock
 
 LIMIT = 5
 
@@ -85,3 +87,19 @@ async def test_a_session_that_ended_makes_room() -> None:
             await system.close_session(session.session_id)
         await system.create_session(user_id="ann" * 80)
         assert (await system.get_statistics("ann")).total == 3
+
+
+async def test_a_session_whose_time_is_over_is_in_nobodys_way(clock: ManualClock) -> None:
+    async with limited({}, LimitPolicy.REFUSE, 1) as system:
+        old = await system.create_session("chat", "ann", "web", agent_id="bot", expires_in=60)
+        clock.advance(timedelta(seconds=61))
+
+        assert await system.get_user_session("ann", "chat", "web") is None
+        assert await system.get_user_sessions("ann") == []
+        assert [one async for one in system.get_all_active_sessions()] == []
+        new = await system.restore_or_create_session("ann", "bot")
+        assert new.session_id != old.session_id
+        assert (await system.restore_or_create_session("ann", "bot")).session_id == new.session_id
+        await system.add_message(new.session_id, "ann", "user", "hi")
+        with pytest.raises(LimitExceeded):
+            await system.create_session(user_id="ann")

@@ -4,7 +4,16 @@ import asyncio
 
 import pytest
 
-from agentbus.sessions import AccessDenied, LockLost, LockTimeout, SessionNotFound, SessionSystem
+from agentbus.sessions import (
+    AccessDenied,
+    LimitExceeded,
+    LockLost,
+    LockTimeout,
+    Message,
+    SessionNotFound,
+    SessionSystem,
+)
+from agentbus.sessions.manager.tokens import LockTokens
 from contracts.errors import StoreRejected, StoreUnavailable
 
 
@@ -165,3 +174,62 @@ async def test_a_lock_needs_a_session_that_the_user_may_change(system: SessionSy
     with pytest.raises(ValueError, match="ttl"):
         await system.acquire_lock(session.session_id, lease=0)
     assert not await system.release_lock("missing\x00" + "a" * 300, 1)
+
+
+async def test_a_token_that_was_never_given_out_locks_nobody_out(any_system: SessionSystem) -> None:
+    created = await any_system.create_session("chat", "ann", "web")
+    session_id = created.session_id
+    other = await any_system.create_session("other", "ann", "web")
+    elsewhere = await any_system.acquire_lock(other.session_id)
+    await any_system.share_session(session_id, "ann", "bob", "write")
+    theirs = await any_system.get_session(session_id, user_id="bob")
+    assert theirs is not None
+    theirs.set_data("by", "bob")
+
+    for fence in (2**63 - 1, 2**62, 1, elsewhere):
+        with pytest.raises(LockLost, match="never given out"):
+            await any_system.update_session(theirs, user_id="bob", fence=fence)
+        with pytest.raises(LockLost, match="never given out"):
+            await any_system.add_message_to_session(session_id, Message(content="x"), user_id="bob", fence=fence)
+
+    async with any_system.lock(session_id, user_id="ann") as token:
+        created.set_data("by", "ann")
+        await any_system.update_session(created, user_id="ann", fence=token)
+    kept = await any_system.get_session(session_id)
+    assert kept is not None
+    assert kept.data == {"by": "ann"}
+
+
+async def test_nobody_comes_upon_anothers_token_by_counting(any_system: SessionSystem) -> None:
+    session_id = (await any_system.create_session("chat", "ann", "web")).session_id
+    first = await any_system.acquire_lock(session_id)
+    assert await any_system.release_lock(session_id, first)
+    second = await any_system.acquire_lock(session_id)
+
+    assert first < second < 2**63
+    for guess in (1, 2, 3, first, first + 1, second + 1, second - 1, 0, -1, 2**63):
+        assert not await any_system.release_lock(session_id, guess)
+        assert not await any_system.renew_lock(session_id, guess)
+    with pytest.raises(LockTimeout):
+        await any_system.acquire_lock(session_id, timeout=0)
+    assert await any_system.renew_lock(session_id, second)
+
+
+async def test_giving_back_and_renewing_are_checked(system: SessionSystem) -> None:
+    session_id = (await system.create_session("chat", "ann", "web")).session_id
+    token = await system.acquire_lock(session_id, user_id="ann")
+    for call in (system.release_lock, system.renew_lock):
+        with pytest.raises(AccessDenied):
+            await call(session_id, token, user_id="eve")
+    assert await system.renew_lock(session_id, token, user_id="ann")
+    assert await system.release_lock(session_id, token, user_id="ann")
+
+
+def test_tokens_are_those_of_one_lock_and_of_one_deployment() -> None:
+    tokens, others = LockTokens(b"ours"), LockTokens(b"theirs")
+    given = [tokens.given("a", number) for number in (1, 2, 1000, 2**33 - 1)]
+    assert given == sorted(given)
+    assert [tokens.number_of("a", one) for one in given] == [1, 2, 1000, 2**33 - 1]
+    assert {one.number_of(name, token) for token in given for one, name in ((tokens, "b"), (others, "a"))} == {None}
+    with pytest.raises(LimitExceeded):
+        tokens.given("a", 2**33)

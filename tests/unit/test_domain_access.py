@@ -1,5 +1,7 @@
 """Who may do what: rights by owner, shares and visibility; and refusals that do not tell what is there."""
 
+from datetime import timedelta
+
 import pytest
 
 from contracts.commands import (
@@ -27,7 +29,7 @@ from contracts.commands import (
 from contracts.errors import AccessDenied, ConversationBlocked, SessionNotFound
 from contracts.events import SessionBlocked, SessionStarted
 from contracts.ids import InputId, SessionId, session_id_for
-from contracts.profile import Permission, Profile, Visibility
+from contracts.profile import Permission, Profile, ProfileChanges, Visibility
 from contracts.session import FailurePolicy, SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, said
@@ -43,6 +45,7 @@ SHARED = Profile(
 )
 PUBLIC = SHARED.model_copy(update={"visibility": Visibility.PUBLIC})
 PRIVATE = Profile(owner="ada")
+LATER = NOW + timedelta(hours=1)
 
 FOR_WRITERS: list[AnyCommand] = [
     AppendMessage(message=said()),
@@ -51,12 +54,11 @@ FOR_WRITERS: list[AnyCommand] = [
     SetData(values={"a": 1}),
     SetMetadata(values={"a": 1}),
     UpdateSession(data=FieldChanges(values={"a": 1})),
-    ExtendSession(seconds=60),
     RefreshSession(),
     TrimHistory(before=2),
     ChangeState(status=SessionStatus.SUSPENDED),
+    UpdateSession(status=SessionStatus.SUSPENDED),
     ResetSession(),
-    CloseSession(),
 ]
 FOR_OWNERS: list[AnyCommand] = [
     CreateSession(),
@@ -66,6 +68,13 @@ FOR_OWNERS: list[AnyCommand] = [
     SetVisibility(visibility=Visibility.PUBLIC),
     UnblockSession(),
     ApplyDeadlines(),
+    CloseSession(),
+    *(ChangeState(status=status) for status in (SessionStatus.ARCHIVED, SessionStatus.EXPIRED, SessionStatus.CLOSED)),
+    UpdateSession(status=SessionStatus.ARCHIVED),
+    ExtendSession(seconds=60),  # it has no end
+    ExtendSession(until=LATER),
+    UpdateSession(profile=ProfileChanges(expires_at=LATER)),
+    UpdateSession(profile=ProfileChanges(lifetime=60)),
 ]
 COMMANDS = FOR_WRITERS + FOR_OWNERS
 
@@ -125,6 +134,23 @@ def test_the_owner_and_agentbus_itself_may_do_everything(command: AnyCommand, ac
 @pytest.mark.parametrize("command", FOR_WRITERS, ids=kind_of)
 def test_who_it_is_shared_with_for_writing_may_change_it(command: AnyCommand, profile: Profile) -> None:
     assert decide(of(profile), fresh(by(command, "writer")), NOW)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ExtendSession(seconds=60),
+        ExtendSession(until=LATER),
+        UpdateSession(profile=ProfileChanges(expires_at=LATER)),
+        UpdateSession(profile=ProfileChanges(clear=("expires_at",))),
+    ],
+)
+def test_a_writer_may_put_off_an_end_and_not_bring_it_nearer(command: AnyCommand) -> None:
+    ends_sooner = of(SHARED.model_copy(update={"expires_at": NOW + timedelta(minutes=30)}))
+    assert decide(ends_sooner, fresh(by(command, "writer")), NOW)
+    ends_later = of(SHARED.model_copy(update={"expires_at": NOW + timedelta(hours=2)}))
+    if LATER in (getattr(command, "until", None), getattr(getattr(command, "profile", None), "expires_at", None)):
+        refusal_of(ends_later, by(command, "writer"))
 
 
 @pytest.mark.parametrize("command", FOR_OWNERS, ids=kind_of)

@@ -1,8 +1,10 @@
 """What one turn plans when its inputs end a session and begin the next one."""
 
-from contracts.commands import AnyCommand, CloseSession
+from contracts.commands import AnyCommand, CloseSession, CreateSession, SetData, ShareSession
+from contracts.errors import AccessDenied
 from contracts.ids import InputId, Partition
 from contracts.messages import InboundMessage
+from contracts.profile import Permission, Profile
 from contracts.session import FailurePolicy, SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, message
 from tests.deliveries import Handed
@@ -32,3 +34,29 @@ def test_a_session_that_had_ended_before_is_not_saved_again() -> None:
     waiting = [Waiting(Handed(), Input(InputId("later"), message(2)), lease)]
     plan = plan_turn(ended, waiting, {}, Terms(now=NOW, epoch=1, on_failure=FailurePolicy.SKIP))
     assert [head.generation for head in plan.heads] == [2]
+
+
+def test_a_repeat_is_answered_to_whoever_gave_it_and_to_who_may_do_it_now() -> None:
+    owner = Profile(owner="ann", shares={"bob": Permission.WRITE})
+    state = planned(SessionState.empty(CONVERSATION), CreateSession(profile=owner)).after
+    lease = Lease(Partition(0))
+
+    def asked(actor: str | None) -> Waiting:
+        command = SetData(session_id=state.session_id, values={"a": 1}, actor=actor)
+        return Waiting(Handed(), Input(InputId("once"), command), lease)
+
+    terms = Terms(now=NOW, epoch=1, on_failure=FailurePolicy.SKIP)
+    first = plan_turn(state, [asked("bob"), asked("bob"), asked("eve"), asked("ann"), asked(None)], {}, terms)
+    assert first.commit is not None
+    revoked = planned(first.after, ShareSession(user="bob", actor="ann")).after
+    again = plan_turn(
+        revoked, [asked(who) for who in ("bob", "eve", "ann", None)], {InputId("once"): first.commit}, terms
+    )
+
+    assert [type(answer.failure.error) if answer.failure else answer.repeated for answer in first.answers] == [
+        False, True, AccessDenied, True, True,
+    ]  # fmt: skip
+    assert [type(answer.failure.error) if answer.failure else len(answer.events) for answer in again.answers] == [
+        1, AccessDenied, 1, 1,
+    ]  # fmt: skip
+    assert again.commit is None

@@ -1,16 +1,20 @@
 """Access: who may see a session, who may change it, who decides about it."""
 
+from datetime import datetime
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from contracts.commands import (
     AnyCommand,
     ApplyDeadlines,
     ArchiveSession,
+    ChangeState,
+    CloseSession,
     CreateSession,
     DeleteSession,
     EraseConversation,
     ExpireSession,
+    ExtendSession,
     LinkIdentity,
     MergeContext,
     ResolveConflict,
@@ -19,11 +23,14 @@ from contracts.commands import (
     ShareSession,
     UnblockSession,
     UnlinkIdentity,
+    UpdateSession,
 )
 from contracts.errors import AccessDenied
 from contracts.ids import SessionId
 from contracts.profile import Permission, Profile, Visibility
 from contracts.session import SessionState, SessionStatus
+
+Bound = TypeVar("Bound", datetime, float)
 
 DENIED: Final = "no such session, or no access to it"
 """The same words for both, so that a refusal does not tell whether the session exists."""
@@ -31,6 +38,7 @@ DENIED: Final = "no such session, or no access to it"
 _FOR_OWNERS: Final = (
     ApplyDeadlines,
     ArchiveSession,
+    CloseSession,
     CreateSession,
     DeleteSession,
     EraseConversation,
@@ -87,7 +95,7 @@ def check_access(state: SessionState, command: AnyCommand) -> None:
     # Whose an earlier session was is not known here: those who ask are checked against its head, and ask for nobody.
     earlier = isinstance(command, _ABOUT_ONE_SESSION) and command.session_id not in (None, _current(state))
     missing = earlier or not state.generation or state.status is SessionStatus.DELETED
-    if missing or not may(state, command.actor, _needed(command)):
+    if missing or not may(state, command.actor, _needed(state, command)):
         raise AccessDenied(DENIED)
 
 
@@ -95,5 +103,24 @@ def _current(state: SessionState) -> SessionId | None:
     return state.session_id if state.generation else None
 
 
-def _needed(command: AnyCommand) -> Right:
-    return Right.OWN if isinstance(command, _FOR_OWNERS) else Right.WRITE
+def _needed(state: SessionState, command: AnyCommand) -> Right:
+    return Right.OWN if isinstance(command, _FOR_OWNERS) or _ends(state.profile, command) else Right.WRITE
+
+
+def _ends(profile: Profile, command: AnyCommand) -> bool:
+    """Whether a command ends the session, or brings its end nearer: nothing leads back, so the owner has to say so."""
+    match command:
+        case ChangeState():
+            return not command.status.is_live
+        case ExtendSession():
+            return profile.expires_at is None or _is_less(command.until, profile.expires_at)
+        case UpdateSession(profile=changes):
+            ended = command.status is not None and not command.status.is_live
+            sooner = _is_less(changes.expires_at, profile.expires_at)
+            return ended or sooner or _is_less(changes.lifetime, profile.lifetime)
+    return False
+
+
+def _is_less(wanted: Bound | None, held: Bound | None) -> bool:
+    """Whether a bound is set that is tighter than the one there is, if there is one."""
+    return wanted is not None and (held is None or wanted < held)

@@ -16,6 +16,11 @@ def has_expired(state: SessionState, now: datetime) -> bool:
     return state.is_live and end is not None and end <= now
 
 
+def goes_on(state: SessionState, now: datetime) -> bool:
+    """Whether a session is live, and its end has not come: it may be over before anybody has expired it."""
+    return state.is_live and not has_expired(state, now)
+
+
 def make_idle(draft: Draft, state: SessionState, now: datetime) -> None:
     """Make the session idle if it was silent for long enough."""
     if state.idle_at is not None and state.idle_at <= now:

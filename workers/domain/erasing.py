@@ -300,8 +300,8 @@ def _of_event(event: AnyEvent) -> set[str]:
             found.add(user)
         case SessionStarted(address=address, profile=profile):
             found |= _of_profile(profile) | ({address.user} if address else set())
-        case ProfileChanged(profile=profile):
-            found |= _of_profile(profile)
+        case ProfileChanged(profile=profile, user=user):
+            found |= _of_profile(profile) | ({user} if user else set())
         case _:
             pass
     return found

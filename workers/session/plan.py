@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from contracts.errors import AgentBusError, Refused
+from contracts.errors import AccessDenied, AgentBusError, Refused
 from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
 from contracts.ids import InputId, SessionId
+from contracts.messages import InboundMessage
 from contracts.session import FailurePolicy, SessionState
+from workers.domain.access import check_access
 from workers.domain.checks.blocking import block, is_beside
 from workers.domain.decide import decide
 from workers.domain.endings import earlier_sessions, followed
@@ -76,16 +78,16 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     decided as if it were not there.
     """
     plan = Plan(before=state)
-    applied: dict[InputId, None] = {}
+    applied: dict[InputId, tuple[AnyEvent, ...]] = {}
     events: list[AnyEvent] = []
     ended: list[SessionState] = []
     earlier = dict(terms.earlier)
     for waiting in inputs:
         input_id = waiting.given.id
         if input_id in applied:
-            plan.answers.append(Answer(waiting, repeated=True))
+            plan.answers.append(_repeated(state, waiting, applied[input_id], announce=False))
         elif input_id in known:
-            plan.answers.append(Answer(waiting, _caused_by(input_id, known[input_id]), repeated=True))
+            plan.answers.append(_repeated(state, waiting, _caused_by(input_id, known[input_id])))
             plan.repeated.append(known[input_id])
         else:
             answer = _decided(state, waiting, terms, earlier)
@@ -98,7 +100,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             ended += more
             events += answer.events
             if answer.events and not answer.failure:
-                applied[input_id] = None
+                applied[input_id] = answer.events
     if events:
         plan.commit = Commit(
             conversation_id=state.conversation_id,
@@ -130,6 +132,18 @@ def _decided(state: SessionState, waiting: Waiting, terms: Terms, earlier: Mappi
             return Answer(waiting, failure=failure)
         blocked = block(state, waiting.given.id, failure.error.code, terms.now, default=terms.on_failure)
         return Answer(waiting, blocked, failure=failure)
+
+
+def _repeated(state: SessionState, waiting: Waiting, caused: tuple[AnyEvent, ...], *, announce: bool = True) -> Answer:
+    """Answer an input that was applied before: to whoever gave it then, and to who may do now what it asks for."""
+    data = waiting.given.data
+    actor = None if isinstance(data, InboundMessage) else data.actor
+    if not isinstance(data, InboundMessage) and actor is not None and all(event.actor != actor for event in caused):
+        try:
+            check_access(state, data)
+        except AccessDenied as error:
+            return Answer(waiting, failure=Failure(error))
+    return Answer(waiting, caused if announce else (), repeated=True)
 
 
 def failure_of(error: Exception) -> Failure:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from contracts.commands import ResolveConflict
-from contracts.errors import SessionNotFound
+from contracts.errors import AccessDenied, SessionNotFound
 from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import Conflict, Resolution
 from storage.port import Store
+from workers.domain.access import DENIED, Right, may
 from workers.reactive.commands import Commands, Given
 
 
@@ -21,10 +22,10 @@ class Conflicts:
         self._commands = commands
 
     async def sessions(
-        self, identity: str | None = None, *, limit: int = 50, cursor: str | None = None
+        self, identity: str | None = None, *, owner: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[SessionState]:
-        """Return sessions with open conflicts: all, or an identity's. Raises ValueError as `Store.list_sessions`."""
-        where = SessionFilter(identity=identity, conflicts=True)
+        """Return sessions with open conflicts: all, an identity's, an owner's. Raises ValueError as the store does."""
+        where = SessionFilter(identity=identity, owner=owner, conflicts=True)
         return await self._store.list_sessions(where, limit=limit, cursor=cursor)
 
     async def resolve(
@@ -41,16 +42,19 @@ class Conflicts:
         AccessDenied, ReplyTimeout, BusError.
         """
         resolved: list[Conflict] = []
-        for session_id in session_ids:
-            before = await self._head(session_id)
+        heads = {session_id: await self._head(session_id, actor) for session_id in session_ids}
+        for session_id, before in heads.items():
             command = ResolveConflict(session_id=session_id, fields=tuple(fields), resolution=resolution, actor=actor)
             await self._commands.ask(Given(command, uuid4().hex))
-            left = {conflict.field for conflict in (await self._head(session_id)).conflicts}
+            left = {conflict.field for conflict in (await self._head(session_id, actor)).conflicts}
             resolved += [conflict for conflict in before.conflicts if conflict.field not in left]
         return resolved
 
-    async def _head(self, session_id: SessionId) -> SessionState:
+    async def _head(self, session_id: SessionId, actor: str | None) -> SessionState:
         head = await self._store.head(session_id)
-        if head is None or head.status is SessionStatus.DELETED:
+        there = head is not None and head.status is not SessionStatus.DELETED
+        if actor is not None and not (head and there and may(head, actor, Right.OWN)):
+            raise AccessDenied(DENIED)
+        if head is None or not there:
             raise SessionNotFound(f"there is no session {session_id}")
         return head

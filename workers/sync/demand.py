@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from contracts.errors import Refused, ReplyTimeout, SessionNotFound
+from contracts.errors import AccessDenied, Refused, ReplyTimeout, SessionNotFound
 from contracts.ids import SessionId, conversation_of
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
+from workers.domain.access import DENIED, Right, may
 from workers.endings import side_by_side
 from workers.reactive.commands import Commands, Given
 from workers.sync.exchange import merges
@@ -49,12 +50,15 @@ class SyncOnDemand:
         self._policies = policies
         self._tasks = tasks
 
-    async def sync(self, source: SessionId) -> SyncReport:
+    async def sync(self, source: SessionId, *, actor: str | None = None) -> SyncReport:
         """Sync the sessions that `source` is linked to with it, as their policy says, whatever its mode.
 
-        Raises SessionNotFound, StoreError, BusError.
+        Raises SessionNotFound, or AccessDenied unless `actor`, if there is one, owns it; StoreError, BusError.
         """
         session = await self._store.head(source)
+        gone = session is None or session.status is SessionStatus.DELETED
+        if actor is not None and (session is None or gone or not may(session, actor, Right.OWN)):
+            raise AccessDenied(DENIED)
         if session is None or session.status is SessionStatus.DELETED:
             raise SessionNotFound(f"there is no session {source}")
         identity = session.identity

@@ -1,5 +1,8 @@
 """The session manager: its sections, put together."""
 
+from time import perf_counter
+from typing import Any
+
 from agentbus.sessions.manager.access import Access, AuditEntry
 from agentbus.sessions.manager.batch import Batch, BatchResult
 from agentbus.sessions.manager.checkpoints import Checkpoint, CheckpointNotFound
@@ -7,7 +10,8 @@ from agentbus.sessions.manager.engine import Engine
 from agentbus.sessions.manager.listing import Listing, SessionTree
 from agentbus.sessions.manager.messages import Messages
 from agentbus.sessions.manager.templates import Template, TemplateNotFound
-from contracts.errors import NotInitialized, StoreError
+from agentbus.sessions.model.health import Health
+from contracts.errors import AgentBusError
 from workers.endings import raise_if_cancelled
 
 __all__ = [
@@ -32,11 +36,15 @@ class SessionManager(Batch, Messages, Access, Listing):
     refusal (AccessDenied) says nothing about whether the session exists.
     """
 
-    async def health_check(self) -> bool:
-        """Whether the store answers."""
+    async def health_check(self) -> Health:
+        """Return whether sessions can be read and changed, and what does not work; true if everything does."""
+        return Health({"store": await self._store_check()})
+
+    async def _store_check(self) -> dict[str, Any]:
+        begun = perf_counter()
         try:
-            await self._store.info()
-        except (StoreError, NotInitialized):
+            info = await self._store.info()
+        except AgentBusError as error:
             raise_if_cancelled()
-            return False
-        return True
+            return {"healthy": False, "last_error": f"{error.code}: {error}"}
+        return {"healthy": True, "kind": info.kind, "milliseconds": round(1000 * (perf_counter() - begun), 3)}

@@ -1,14 +1,30 @@
 """Access: sharing sessions, and who did what."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+
+from pydantic import JsonValue
 
 from agentbus.sessions.manager.base import ManagerBase
 from agentbus.sessions.model.page import Page
 from agentbus.sessions.model.types import Permission, Visibility
 from contracts.commands import SetVisibility, ShareSession
-from contracts.events import AnyEvent, MessageAppended, SessionStarted
+from contracts.events import (
+    AnyEvent,
+    DataSet,
+    IdentityLinked,
+    IdentityUnlinked,
+    MessageAppended,
+    MetadataSet,
+    ProfileAct,
+    ProfileChanged,
+    SessionClosed,
+    SessionDeleted,
+    SessionStarted,
+    StateChanged,
+)
 from contracts.messages import Role
 from storage.paging import decode_cursor, encode_cursor
 from workers.domain.access import Right
@@ -23,11 +39,17 @@ class AuditEntry:
 
     at: datetime
     action: str
-    """The event's kind, such as `data_set`."""
+    """What was done: `shared`, `revoked`, `visibility_set`, `extended`, `refreshed`, `updated`; else the event's kind,
+    such as `data_set`."""
     actor: str | None
     """The user who did it, or wrote the message; None: the application itself."""
     sequence: int
     """The event's number in the session, from 1."""
+    target: str | None = None
+    """The user to whom it was done: with whom it was shared, or no longer is."""
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What more there is to it: the `permission` that was given, the `visibility`, the end (`expires_at`), the
+    `status`, the `fields` that were set. Values of data and metadata are not in it."""
 
 
 class Access(ManagerBase):
@@ -103,4 +125,41 @@ def _entry(event: AnyEvent) -> AuditEntry:
     if actor is None and isinstance(event, MessageAppended) and event.message.role is Role.USER:
         address = event.message.address
         actor = address.user if address else event.message.author
-    return AuditEntry(at=event.at, action=event.kind, actor=actor, sequence=event.sequence)
+    if isinstance(event, ProfileChanged) and event.act:
+        return AuditEntry(
+            event.at, event.act.value, actor, event.sequence, event.user, _about_profile(event.act, event)
+        )
+    return AuditEntry(event.at, event.kind, actor, event.sequence, None, _details(event))
+
+
+def _details(event: AnyEvent) -> dict[str, JsonValue]:
+    details: dict[str, JsonValue] = {}
+    match event:
+        case StateChanged():
+            details = {"status": event.status.value, "previous": event.previous.value}
+        case SessionClosed():
+            details = {"why": event.why.value}
+        case DataSet() | MetadataSet():
+            details = {"fields": [*event.values, *event.removed]}
+        case IdentityLinked():
+            details = {"identity": event.linked}
+        case IdentityUnlinked():
+            details = {"identity": event.unlinked}
+        case SessionDeleted():
+            details = {"deleted": event.deleted}
+    return details
+
+
+def _about_profile(act: ProfileAct, event: ProfileChanged) -> dict[str, JsonValue]:
+    ends = event.profile.expires_at
+    match act:
+        case ProfileAct.SHARED:
+            return {"permission": event.permission.value if event.permission else None}
+        case ProfileAct.VISIBILITY_SET:
+            return {"visibility": event.profile.visibility.value}
+        case ProfileAct.EXTENDED | ProfileAct.REFRESHED:
+            return {"expires_at": ends.isoformat() if ends else None}
+        case ProfileAct.UPDATED:
+            return {"fields": list(event.fields)}
+        case ProfileAct.REVOKED:
+            return {}

@@ -5,19 +5,20 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agentbus.sessions.manager.engine import Engine, checked_id
+from agentbus.sessions.manager.engine import Engine, checked_for
+from agentbus.sessions.manager.tokens import LockTokens
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.options import ManagerOptions
 from contracts.clock import Clock, SystemClock
 from contracts.commands import AnyCommand, CommandReply
-from contracts.errors import AccessDenied, NotInitialized, SchemaViolation, SessionNotFound
+from contracts.errors import LockLost, NotInitialized, SchemaViolation
 from contracts.history import SessionFilter
+from contracts.ids import SessionId, conversation_of
 from contracts.session import SessionState
 from storage.history import history_page
 from storage.port import Store
-from workers.domain.access import DENIED
 
 
 class ManagerBase:
@@ -30,6 +31,7 @@ class ManagerBase:
         self._options = options or ManagerOptions()
         self._clock = clock or SystemClock()
         self._queues = WeakValueDictionary[str, asyncio.Lock]()
+        self._tokens: tuple[Store, LockTokens] | None = None
 
     @property
     def _engine(self) -> Engine:
@@ -47,6 +49,17 @@ class ManagerBase:
         page = await history_page(self._store, state, limit=limit)
         return SessionContext.of(state, [Message.of(shown) for shown in page.items])
 
+    async def _lock_tokens(self) -> LockTokens:
+        store = self._store
+        if self._tokens is None or self._tokens[0] is not store:
+            self._tokens = store, await LockTokens.of(store, self._clock)
+        return self._tokens[1]
+
+    async def _check_fence(self, session_id: str, fence: int | None) -> None:
+        """Raise LockLost for a token that was never given out for the session's lock."""
+        if fence is not None and (await self._lock_tokens()).number_of(lock_name(session_id), fence) is None:
+            raise LockLost(f"lock token {fence} was never given out for session {session_id}")
+
     async def _command(
         self, session_id: str, kind: Callable[..., AnyCommand], request_id: str | None = None, **fields: Any
     ) -> CommandReply:
@@ -55,15 +68,15 @@ class ManagerBase:
         Raises at once SchemaViolation for a field that can't be, and SessionNotFound (AccessDenied with `actor`) for
         what can't be a session's id.
         """
-        try:
-            named = checked_id(session_id)
-        except SessionNotFound:
-            if fields.get("actor") is None:
-                raise
-            raise AccessDenied(DENIED) from None
+        named = checked_for(session_id, fields.get("actor"))
         with checking("the session can't be changed like that"):
             command = kind(session_id=named, **fields)
         return await self._engine.send(command, request_id=request_id)
+
+
+def lock_name(session_id: str) -> str:
+    """Return the lock's name: the same for all sessions of a conversation, as its fence outlives each of them."""
+    return f"session/{conversation_of(SessionId(session_id))}"
 
 
 def sessions_of(*required: str, **fields: Any) -> SessionFilter:

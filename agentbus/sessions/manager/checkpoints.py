@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import uuid4
+
+import structlog
 
 from agentbus.sessions.manager.base import ManagerBase
 from agentbus.sessions.manager.engine import is_id
@@ -12,10 +14,16 @@ from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.page import Page
 from contracts.commands import FieldChanges, UpdateSession
 from contracts.errors import AccessDenied, Refused, SchemaViolation
+from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
-from contracts.secrets import without_secrets
 from contracts.session import SessionState
+from contracts.telemetry import Action
 from workers.domain.access import DENIED, Right, may
+
+_log = structlog.get_logger(__name__)
+
+_TICK: Final = timedelta(milliseconds=1)
+"""What every store tells moments apart by."""
 
 
 class CheckpointNotFound(Refused):
@@ -29,6 +37,7 @@ class Checkpoint:
     checkpoint_id: str
     session_id: str
     created_at: datetime
+    """When it was saved; always after those of the session that were saved before, whatever clocks say."""
     data: Mapping[str, Any]
 
     def __getitem__(self, name: str) -> Any:
@@ -50,18 +59,23 @@ class Checkpoints(ManagerBase):
     ) -> str:
         """Save `data` (the session's own data by default) as a checkpoint, and return its id.
 
-        Keys that hold secrets (`api_key`, `password`, ...) are left out. With a `checkpoint_id` the call may be
-        repeated: there is one checkpoint of that id. Raises SessionNotFound, AccessDenied; SchemaViolation for data
-        that can't be kept.
+        All of it is kept, secrets too: they are left out of what is announced and logged alone. With a `checkpoint_id`
+        the call may be repeated: there is one checkpoint of that id. Raises SessionNotFound, AccessDenied;
+        SchemaViolation for data that can't be kept.
         """
         state = await self._engine.existing(session_id, user_id, Right.WRITE)
         chosen = uuid4().hex if checkpoint_id is None else checkpoint_id
         await self._save(state, chosen, state.data if data is None else data)
         return chosen
 
-    async def get_checkpoint(self, checkpoint_id: str, *, user_id: str | None = None) -> Checkpoint | None:
-        """Return a checkpoint, or None. With `user_id` it raises AccessDenied instead of telling."""
-        record = await self._checkpoint_record(checkpoint_id)
+    async def get_checkpoint(
+        self, checkpoint_id: str, *, session_id: str | None = None, user_id: str | None = None
+    ) -> Checkpoint | None:
+        """Return a checkpoint, or None; with `session_id` None too if it is another session's.
+
+        With `user_id` it raises AccessDenied instead of telling.
+        """
+        record = await self._checkpoint_record(checkpoint_id, session_id)
         if user_id is not None:
             state = await self._engine.state(record.group) if record else None
             if state is None or not may(state, user_id, Right.READ):
@@ -81,9 +95,14 @@ class Checkpoints(ManagerBase):
         page = await self._store.list_records(RecordKind.CHECKPOINT, session_id, limit=limit, cursor=cursor)
         return Page(items=[_checkpoint(record) for record in page.items], cursor=page.cursor)
 
-    async def delete_checkpoint(self, checkpoint_id: str, *, user_id: str | None = None) -> bool:
-        """Delete a checkpoint; return whether there was one. Raises AccessDenied as `get_checkpoint` does."""
-        found = await self.get_checkpoint(checkpoint_id, user_id=user_id)
+    async def delete_checkpoint(
+        self, checkpoint_id: str, *, session_id: str | None = None, user_id: str | None = None
+    ) -> bool:
+        """Delete a checkpoint (of that session); return whether there was one.
+
+        Raises AccessDenied as `get_checkpoint` does.
+        """
+        found = await self.get_checkpoint(checkpoint_id, session_id=session_id, user_id=user_id)
         if found is not None and user_id is not None:
             await self._engine.existing(found.session_id, user_id, Right.WRITE)
         return found is not None and await self._store.delete_record(RecordKind.CHECKPOINT, checkpoint_id)
@@ -101,24 +120,33 @@ class Checkpoints(ManagerBase):
         Raises CheckpointNotFound (also for one of another session), SessionNotFound, AccessDenied.
         """
         await self._engine.existing(session_id, user_id, Right.WRITE)
-        record = await self._checkpoint_record(checkpoint_id)
-        if record is None or record.group != session_id:
+        record = await self._checkpoint_record(checkpoint_id, session_id)
+        if record is None:
             raise CheckpointNotFound(f"session {session_id} has no checkpoint {checkpoint_id}")
         changes = FieldChanges(values=record.data, replace=True)
         await self._command(session_id, UpdateSession, request_id, actor=user_id, data=changes)
         return _checkpoint(record)
 
     async def _checkpoint_by_itself(self, session_id: str) -> None:
-        """Save the checkpoint that is due by the number of messages, once, whoever gets there first."""
+        """Save the checkpoint that is due by the number of messages, once, whoever gets there first.
+
+        Data too large for one is none to fail the call for that comes by: it is logged.
+        """
         every = self._options.checkpoint_every
         state = await self._engine.state(session_id) if every else None
         if every and state and (turns := state.message_count // every):
             key = f"{session_id}/auto/{turns}"
             if await self._store.record(RecordKind.CHECKPOINT, key) is None:
-                await self._save(state, key, state.data)
+                try:
+                    await self._save(state, key, state.data)
+                except SchemaViolation as error:
+                    _log.warning(Action.CHECKPOINT_SKIPPED, session_id=session_id, error=str(error))
 
-    async def _checkpoint_record(self, checkpoint_id: str) -> Record | None:
-        return await self._store.record(RecordKind.CHECKPOINT, checkpoint_id) if is_id(checkpoint_id) else None
+    async def _checkpoint_record(self, checkpoint_id: str, session_id: str | None = None) -> Record | None:
+        if not is_id(checkpoint_id):
+            return None
+        found = await self._store.record(RecordKind.CHECKPOINT, checkpoint_id)
+        return found if found and session_id in (None, found.group) else None
 
     async def _save(self, state: SessionState, key: str, data: Mapping[str, Any]) -> None:
         with checking("the checkpoint can't be kept"):
@@ -126,13 +154,23 @@ class Checkpoints(ManagerBase):
                 kind=RecordKind.CHECKPOINT,
                 key=key,
                 group=state.session_id,
-                created_at=self._clock.now(),
-                data=without_secrets(data, self._options.secret_keys),
+                created_at=await self._next_moment(state.session_id),
+                data=dict(data),
             )
         if not await self._store.put_record(record, replace=False):
             there = await self._store.record(RecordKind.CHECKPOINT, key)
             if there and there.group != state.session_id:
                 raise SchemaViolation(f"checkpoint id {key} is taken: choose another one")
+
+    async def _next_moment(self, session_id: SessionId) -> datetime:
+        """Return now, or just after the session's latest checkpoint if our clock is not past that one's moment.
+
+        Checkpoints are listed by their moments: of two saved one after the other, by any processes, the second is
+        the later one, even within a millisecond.
+        """
+        latest = (await self._store.list_records(RecordKind.CHECKPOINT, session_id, limit=1)).items
+        now = self._clock.now()
+        return max(now, latest[0].created_at + _TICK) if latest else now
 
 
 def _checkpoint(record: Record) -> Checkpoint:

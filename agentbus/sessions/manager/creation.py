@@ -16,7 +16,7 @@ from agentbus.sessions.model.message import to_utc
 from agentbus.sessions.model.types import LimitPolicy, Platform, SessionType, platform_of
 from contracts.address import Address, conversation_id_for
 from contracts.commands import CloseSession, CreateSession
-from contracts.errors import LimitExceeded, SessionNotCurrent, SessionNotFound
+from contracts.errors import AccessDenied, LimitExceeded, SessionNotCurrent, SessionNotFound
 from contracts.events import SessionStarted
 from contracts.history import SessionFilter
 from contracts.ids import InputId, SessionId, conversation_of, digest_of
@@ -24,8 +24,8 @@ from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
 from storage.paging import listed_at
 from storage.reading import iter_sessions
-from workers.domain.access import Right
-from workers.domain.deadlines import has_expired
+from workers.domain.access import DENIED, Right, may
+from workers.domain.deadlines import goes_on
 
 LIMIT_SECONDS: Final = 30.0
 """How long creating a session may wait for others that create one for the same user."""
@@ -110,7 +110,7 @@ class Creation(Templates, Locks):
 
     async def _last_live(self, where: SessionFilter) -> SessionContext | None:
         async for state in iter_sessions(self._store, where):
-            if state.is_live:
+            if goes_on(state, self._clock.now()):
                 return await self._context(state)
         return None
 
@@ -118,7 +118,7 @@ class Creation(Templates, Locks):
         if command.keep_live and command.address:
             # Almost always there is one: reading it takes neither a command nor the lock of the limit.
             found = await self._engine.current(command.address)
-            if found and found.is_live and not has_expired(found, self._clock.now()):
+            if found and goes_on(found, self._clock.now()):
                 return await self._context(found)
         limit, owner = self._options.max_sessions_per_user, command.profile.owner
         if limit is None or owner is None:
@@ -129,7 +129,8 @@ class Creation(Templates, Locks):
             return await self._create(command, request_id)
 
     async def _create(self, command: CreateSession, request_id: str) -> SessionContext:
-        to = None if command.address else made_up_conversation(request_id)
+        owner = command.profile.owner
+        to = None if command.address else made_up_conversation(request_id, owner)
         reply = await self._engine.send(command, to=to, request_id=request_id)
         session_id = reply.session_id or ""
         if reply.repeated:
@@ -137,6 +138,8 @@ class Creation(Templates, Locks):
         state = await self._engine.state(session_id)
         if state is None:
             raise SessionNotFound(f"session {session_id} was deleted just after it was created")
+        if reply.repeated and not command.keep_live and not may(state, owner, Right.READ):
+            raise AccessDenied(DENIED)  # It was somebody else's request.
         return await self._context(state) if state.message_count else SessionContext.of(state)
 
     async def _created_by(self, request_id: str, latest: str) -> str:
@@ -152,7 +155,7 @@ class Creation(Templates, Locks):
         """Close the user's oldest sessions until there is room for one more, or raise LimitExceeded."""
         # What the new session takes the place of does not count, nor does the session itself if this is a repeat.
         same = conversation_id_for(command.address, self._engine.scope) if command.address else None
-        same = same or made_up_conversation(request_id)
+        same = same or made_up_conversation(request_id, owner)
         live = [state for state in await self._live_of(owner) if state.conversation_id != same]
         too_many = len(live) - limit + 1
         if too_many <= 0:
@@ -163,10 +166,12 @@ class Creation(Templates, Locks):
             await self._close_oldest(state)
 
     async def _live_of(self, owner: str) -> list[SessionState]:
-        """Return the live sessions of a user."""
+        """Return the live sessions of a user; those whose time is over are none, expired or not yet."""
+        now = self._clock.now()
         found: list[SessionState] = []
         for status in (status for status in SessionStatus if status.is_live):
-            found += [state async for state in iter_sessions(self._store, SessionFilter(owner=owner, status=status))]
+            live = iter_sessions(self._store, SessionFilter(owner=owner, status=status))
+            found += [state async for state in live if goes_on(state, now)]
         return found
 
     async def _close_oldest(self, state: SessionState) -> None:

@@ -114,6 +114,16 @@ def checked_id(session_id: str) -> SessionId:
         raise SessionNotFound(f"there is no session {session_id!r}: that is not a session's id") from None
 
 
+def checked_for(session_id: str, user: str | None) -> SessionId:
+    """Return `session_id` if it is one. Raises SessionNotFound, or AccessDenied if `user` is given."""
+    try:
+        return checked_id(session_id)
+    except SessionNotFound:
+        if user is None:
+            raise
+        raise AccessDenied(DENIED) from None
+
+
 def checked_request(request_id: str | None) -> str:
     """Return `request_id`, or a new one for None. Raises SchemaViolation if it is no id."""
     with checking("request_id can't be used"):
@@ -129,6 +139,6 @@ def is_id(text: str) -> bool:
     return True
 
 
-def made_up_conversation(request_id: str) -> ConversationId:
-    """Return the conversation of a session without a chat: the same again when its creation is repeated."""
-    return ConversationId(digest_of(("unaddressed", request_id)))
+def made_up_conversation(request_id: str, owner: str | None) -> ConversationId:
+    """Return the conversation of a session without a chat: the same again when its owner repeats its creation."""
+    return ConversationId(digest_of(("unaddressed", owner, request_id)))

@@ -32,6 +32,7 @@ from storage.paging import listed_at
 from storage.port import MAX_PAGE
 from storage.reading import iter_sessions
 from workers.domain.access import DENIED, Right, may
+from workers.domain.deadlines import goes_on
 
 _ENDED = (SessionStatus.CLOSED, SessionStatus.EXPIRED, SessionStatus.ARCHIVED)
 
@@ -63,7 +64,7 @@ class Lifecycle(Creation, Checkpoints):
         except ValidationError:
             return None  # There can't be one.
         state = await self._engine.current(address)
-        return await self._context(state) if state and state.is_live else None
+        return await self._context(state) if state and goes_on(state, self._clock.now()) else None
 
     async def session_exists(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Whether there is such a session (and, with `user_id`, whether they may see it)."""
@@ -94,8 +95,9 @@ class Lifecycle(Creation, Checkpoints):
         if command is None:
             await self._engine.existing(context.session_id, user_id, Right.WRITE)
             return False
+        await self._check_fence(context.session_id, fence)
         await self._engine.send(command, request_id=request_id)
-        if saved := await self._engine.state(context.session_id):  # unless it was deleted just now
+        if saved := await self._engine.readable(context.session_id, user_id):  # unless it was deleted just now
             context.take_over(await self._context(saved))
         if command.messages:
             await self._checkpoint_by_itself(context.session_id)
@@ -112,7 +114,7 @@ class Lifecycle(Creation, Checkpoints):
         """Set keys of a session's metadata; the others stay. Returns the session. Raises as `update_session` does."""
         changes = {"values": dict(metadata)}
         await self._command(session_id, UpdateSession, request_id, actor=user_id, metadata=changes)
-        return await self._context(await self._engine.existing(session_id))
+        return await self._context(await self._engine.existing(session_id, user_id))
 
     async def delete_session(
         self,
@@ -166,14 +168,14 @@ class Lifecycle(Creation, Checkpoints):
         at most 100 years.
         """
         await self._command(session_id, ExtendSession, request_id, actor=user_id, seconds=seconds)
-        return await self._context(await self._engine.existing(session_id))
+        return await self._context(await self._engine.existing(session_id, user_id))
 
     async def refresh_session(
         self, session_id: str, *, user_id: str | None = None, request_id: str | None = None
     ) -> SessionContext:
         """Count as activity, and begin the session's lifetime anew if it has one. Raises as extending does."""
         await self._command(session_id, RefreshSession, request_id, actor=user_id)
-        return await self._context(await self._engine.existing(session_id))
+        return await self._context(await self._engine.existing(session_id, user_id))
 
     async def set_session_state(
         self,

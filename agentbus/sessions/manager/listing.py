@@ -13,6 +13,7 @@ from contracts.records import SessionStatistics
 from contracts.session import SessionState
 from storage.reading import iter_sessions
 from workers.domain.access import Right, may
+from workers.domain.deadlines import goes_on
 
 _LIVE = tuple(status for status in SessionStatus if status.is_live)
 
@@ -61,12 +62,13 @@ class Listing(ManagerBase):
         return [SessionContext.of(state) async for state in iter_sessions(self._store, where)]
 
     async def get_all_active_sessions(self) -> AsyncIterator[SessionContext]:
-        """Yield every session that is active."""
+        """Yield every session that is active, and whose time is not over."""
         async for state in iter_sessions(self._store, SessionFilter(status=SessionStatus.ACTIVE)):
-            yield SessionContext.of(state)
+            if goes_on(state, self._clock.now()):
+                yield SessionContext.of(state)
 
     async def get_active_session_count(self, user_id: str | None = None) -> int:
-        """Return how many sessions (of a user) are active."""
+        """Return how many sessions (of a user) are active: also if their time is over, until somebody comes by."""
         figures = await self._store.statistics(sessions_of(owner=user_id, status=SessionStatus.ACTIVE))
         return figures.total
 
@@ -102,4 +104,5 @@ class Listing(ManagerBase):
     async def _live(self, where: SessionFilter) -> AsyncIterator[SessionContext]:
         for status in _LIVE:
             async for state in iter_sessions(self._store, where.model_copy(update={"status": status})):
-                yield SessionContext.of(state)
+                if goes_on(state, self._clock.now()):
+                    yield SessionContext.of(state)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from agentbus.sessions.manager.base import ManagerBase
+from agentbus.sessions.manager.base import ManagerBase, lock_name
+from agentbus.sessions.manager.tokens import LockTokens
 from contracts.errors import LockLost, LockTimeout, StoreUnavailable
-from contracts.ids import SessionId, conversation_of
 from workers.domain.access import Right
 from workers.endings import passing_over
 
@@ -27,7 +27,8 @@ class Locks(ManagerBase):
 
     Whoever was stopped for longer than the lease may believe to hold a lock that somebody else has by now. Writes
     that name the token (`update_session(..., fence=token)`) are refused with LockLost once a later token was seen:
-    that is what keeps the session right (Kleppmann, "How to do distributed locking").
+    that is what keeps the session right (Kleppmann, "How to do distributed locking"). A token that was never given out
+    is refused likewise.
     """
 
     async def acquire_lock(
@@ -43,16 +44,24 @@ class Locks(ManagerBase):
         It ends by itself after `lease` seconds unless it is renewed. Raises LockTimeout, SessionNotFound; AccessDenied
         if `user_id` may not change the session.
         """
-        await self._engine.existing(session_id, user_id, Right.WRITE)
-        return await self._acquire(_name(session_id), timeout=timeout, lease=lease)
+        tokens = await self._tokens_for(session_id, user_id)
+        name = lock_name(session_id)
+        return tokens.given(name, await self._acquire(name, timeout=timeout, lease=lease))
 
-    async def renew_lock(self, session_id: str, token: int, *, lease: float = LEASE_SECONDS) -> bool:
-        """Hold the lock for another `lease` seconds from now; return False if it was lost."""
-        return await self._store.renew_lock(_name(session_id), token, ttl=lease) is not None
+    async def renew_lock(
+        self, session_id: str, token: int, *, lease: float = LEASE_SECONDS, user_id: str | None = None
+    ) -> bool:
+        """Hold the lock for another `lease` seconds from now; return False if it was lost.
 
-    async def release_lock(self, session_id: str, token: int) -> bool:
-        """Let go of the lock; return False if it was lost before."""
-        return await self._store.release_lock(_name(session_id), token)
+        Raises AccessDenied if `user_id` is given and may not change the session.
+        """
+        number = await self._number_of(session_id, token, user_id)
+        return number is not None and await self._store.renew_lock(lock_name(session_id), number, ttl=lease) is not None
+
+    async def release_lock(self, session_id: str, token: int, *, user_id: str | None = None) -> bool:
+        """Let go of the lock; return False if it was lost before. Raises AccessDenied as `renew_lock` does."""
+        number = await self._number_of(session_id, token, user_id)
+        return number is not None and await self._store.release_lock(lock_name(session_id), number)
 
     @asynccontextmanager
     async def lock(
@@ -69,9 +78,22 @@ class Locks(ManagerBase):
 
         Raises as `acquire_lock` does, and LockLost after the body if the lock was lost while it ran.
         """
-        token = await self.acquire_lock(session_id, timeout=timeout, lease=lease, user_id=user_id)
-        async with self._held(_name(session_id), token, lease):
-            yield token
+        tokens = await self._tokens_for(session_id, user_id)
+        name = lock_name(session_id)
+        number = await self._acquire(name, timeout=timeout, lease=lease)
+        async with self._held(name, number, lease):
+            yield tokens.given(name, number)
+
+    async def _number_of(self, session_id: str, token: int, user_id: str | None) -> int | None:
+        """Return what the store knows a token by, None if it was never given out; a session may be gone meanwhile."""
+        if user_id is not None:
+            await self._engine.existing(session_id, user_id, Right.WRITE)
+        return (await self._lock_tokens()).number_of(lock_name(session_id), token)
+
+    async def _tokens_for(self, session_id: str, user_id: str | None) -> LockTokens:
+        """Return what makes tokens, for a session that `user_id` may change. Raises SessionNotFound, AccessDenied."""
+        await self._engine.existing(session_id, user_id, Right.WRITE)
+        return await self._lock_tokens()
 
     @asynccontextmanager
     async def _locked(self, name: str, *, timeout: float, lease: float) -> AsyncIterator[None]:
@@ -136,8 +158,3 @@ class Locks(ManagerBase):
 
 def _timed_out(name: str, timeout: float) -> LockTimeout:
     return LockTimeout(f"somebody else held the lock {name} for {timeout:g} s: try again later")
-
-
-def _name(session_id: str) -> str:
-    """Return the lock's name: the same for all sessions of a conversation, as its fence outlives each of them."""
-    return f"session/{conversation_of(SessionId(session_id))}"

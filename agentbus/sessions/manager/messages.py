@@ -27,6 +27,7 @@ class Messages(Checkpoints, ManagerBase):
         with checking(f"message {message.id} can't be kept"):
             outbound = message.outbound(state.address if state else None)
             key = digest_of(("append", session_id, message.id))
+        await self._check_fence(session_id, fence)
         await self._command(session_id, AppendMessage, key, actor=user_id, fence=fence, message=outbound)
         await self._checkpoint_by_itself(session_id)
         return message

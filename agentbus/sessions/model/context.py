@@ -3,7 +3,7 @@
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from pydantic import JsonValue
 
@@ -11,6 +11,7 @@ from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.message import Message, to_utc
 from agentbus.sessions.model.types import Platform, SessionStatus, SessionType, Visibility
 from contracts.commands import FieldChanges, UpdateSession
+from contracts.errors import SchemaViolation
 from contracts.ids import SessionId
 from contracts.profile import ProfileChanges
 from contracts.session import SessionState
@@ -27,7 +28,16 @@ _NOTHING_READ: Final[dict[str, Any]] = {
     "tags": [],
 }
 _UNSETTABLE: Final = ("agent_id", "parent_id", "ai_model", "expires_at")
+_SETTABLE: Final = ("agent_id", "session_type", "ai_model", "expires_at", "tags", "status")
 _FIXED: Final = ("chat_id", "user_id", "platform", "template", "visibility")
+
+
+class _Raised(NamedTuple):
+    """A number that was added to."""
+
+    by: int | float
+    now: Any
+    """What it came to here; until something was added, what was read."""
 
 
 @dataclass(kw_only=True)
@@ -61,6 +71,7 @@ class SessionContext:
     version: int = 0
     _read: SessionState | None = field(default=None, repr=False, compare=False)
     _added: list[Message] = field(default_factory=list, repr=False, compare=False)
+    _raised: dict[str, _Raised] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, state: SessionState, history: list[Message] | None = None) -> "SessionContext":
@@ -82,6 +93,22 @@ class SessionContext:
     def get_data(self, key: str, default: Any = None) -> Any:
         """Return a key of the session's data, or `default`."""
         return self.data.get(key, default)
+
+    def increment(self, key: str, by: float = 1) -> int | float:
+        """Add to a number of the session's data, 0 if it is not there, and return what it comes to in this copy.
+
+        It is saved as an addition: of many at once every one counts, and none is a conflict. Raises SchemaViolation
+        for what is no number.
+        """
+        held = self.data.get(key, 0)
+        if not (_is_number(held) and _is_number(by)):
+            raise SchemaViolation(f"the session's data has no number to add to: {key}")
+        was_read = self._read.data if self._read else {}
+        raised = self._raised.pop(key, _Raised(0, was_read.get(key, 0)))
+        self.data[key] = comes_to = held + by
+        if _same(held, raised.now):  # What was set here before is no addition to what others have.
+            self._raised[key] = _Raised(raised.by + by, comes_to)
+        return comes_to
 
     def is_expired(self, now: datetime | None = None) -> bool:
         """Whether the session's time is over."""
@@ -109,7 +136,7 @@ class SessionContext:
             session_id=self.session_id,
             actor=actor,
             fence=fence,
-            data=_field_changes("data", read["data"], self.data, overwrite=overwrite),
+            data=_field_changes("data", read["data"], self.data, overwrite=overwrite, added=self._additions()),
             metadata=_field_changes("metadata", read["metadata"], self.metadata, overwrite=overwrite),
             profile=self._profile_changes(read),
             status=self.status if self.status is not read["status"] else None,
@@ -121,6 +148,35 @@ class SessionContext:
         """Become what was saved."""
         for name in saved.__dataclass_fields__:
             setattr(self, name, getattr(saved, name))
+
+    def repeat_on(self, latest: "SessionContext") -> None:
+        """Make the changes that were made to this copy once more, on what the session has become; then be that."""
+        read = _fields_of(self._read) if self._read else _NOTHING_READ
+        added = self._additions()
+        for key, by in added.items():
+            latest.increment(key, by)
+        for area in ("data", "metadata"):
+            now, before = getattr(self, area), read[area]
+            latest_area = getattr(latest, area)
+            for key in before.keys() - now.keys():
+                latest_area.pop(key, None)
+            latest_area |= {key: now[key] for key in _differing(before, now) if area != "data" or key not in added}
+        for name in _SETTABLE:
+            if getattr(self, name) != read[name]:
+                setattr(latest, name, getattr(self, name))
+        for message in self._added:
+            latest.add_message(message)
+        self.take_over(latest)
+
+    def only_messages_on(self, latest: "SessionContext") -> "SessionContext":
+        """Return the session as it has become, with the messages that were added to this copy and nothing else."""
+        for message in self._added:
+            latest.add_message(message)
+        return latest
+
+    def _additions(self) -> dict[str, int | float]:
+        """Return what was added to numbers since they were read, and to nothing that was set besides."""
+        return {key: one.by for key, one in self._raised.items() if one.by and _same(self.data.get(key), one.now)}
 
     def _check_fixed(self, read: dict[str, Any]) -> None:
         """Raise ValueError if something was set that saving does not change, rather than lose it."""
@@ -170,15 +226,31 @@ def _fields_of(state: SessionState) -> dict[str, Any]:
     }
 
 
-def _field_changes(what: str, read: dict[str, Any], now: dict[str, Any], *, overwrite: bool) -> FieldChanges:
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(one: object, other: object) -> bool:
     # Python takes 1, 1.0 and True for the same, JSON does not: they differ in how they are written.
-    values = {
-        key: value
-        for key, value in now.items()
-        if key not in read or read[key] != value or repr(read[key]) != repr(value)
-    }
+    return one == other and repr(one) == repr(other)
+
+
+def _differing(read: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [key for key, value in now.items() if key not in read or not _same(read[key], value)]
+
+
+def _field_changes(
+    what: str,
+    read: dict[str, Any],
+    now: dict[str, Any],
+    *,
+    overwrite: bool,
+    added: dict[str, int | float] | None = None,
+) -> FieldChanges:
+    added = added or {}
+    values = {key: now[key] for key in _differing(read, now) if key not in added}
     removed = tuple(sorted(read.keys() - now.keys()))
-    if not values and not removed:
+    if not (values or removed or added):
         return FieldChanges()
     touched = [*values, *removed]
     with checking(f"the session's {what} can't be saved"):
@@ -187,4 +259,5 @@ def _field_changes(what: str, read: dict[str, Any], now: dict[str, Any], *, over
             remove=removed,
             expected={} if overwrite else {key: read[key] for key in touched if key in read},
             absent=() if overwrite else tuple(key for key in touched if key not in read),
+            increments=added or None,
         )

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentbus.sessions.model.types import LimitPolicy
-from contracts.secrets import SECRET_KEYS
 
 MAX_HISTORY: Final = 50
 IDLE_TIMEOUT: Final = 3600.0
@@ -26,5 +25,3 @@ class ManagerOptions:
     """What happens when a user has that many."""
     checkpoint_every: int | None = None
     """Messages after which a checkpoint is saved by itself; None: never."""
-    secret_keys: tuple[str, ...] = SECRET_KEYS
-    """Keys whose values are left out of checkpoints."""

@@ -1,6 +1,7 @@
 """Configuration: in code, from files, from the environment."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from agentbus.sessions import (
     initialize_sessions,
     shutdown_sessions,
 )
+from agentbus.sessions.config import archive_url_of, make_config
 from contracts.errors import ConfigurationError
 
 
@@ -133,6 +135,26 @@ def test_ready_made_configurations() -> None:
     assert (development.storage_type, development.enable_cleanup) == (StorageType.MEMORY, True)
     assert (production.storage_type, production.storage_config) == (StorageType.MONGODB, {"url": "mongodb://x/y"})
     assert (production.backup_dir, production.archive_dir) == ("b", "a")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+async def test_paths_are_texts_or_paths(
+    tmp_path: Path, kind: type[str | Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    places = {"archive_dir": kind("~/archive"), "backup_dir": kind(tmp_path / "backups")}
+    for storage in (
+        {"storage_type": "FILE", "storage_config": {"storage_dir": kind(tmp_path / "files")}},
+        {"storage_type": "DATABASE", "storage_config": {"db_path": kind(tmp_path / "a.db")}},
+    ):
+        async with SessionSystem(make_config(**storage, **places, enable_expiry=True)) as system:
+            assert await system.health_check()
+            assert (await system.create_session(user_id="ann")).is_active()
+    production = get_production_config({"url": "mongodb://x/y"}, **places)
+    assert archive_url_of(production) == (tmp_path / "archive").as_uri()
+    assert ConfigManager(kind(tmp_path / "a.toml"), environment={}) is not None
+    assert archive_url_of(make_config(archive_dir="s3://bucket/folder")) == "s3://bucket/folder"
+    assert {"a.db", "files"} <= set(os.listdir(tmp_path))
 
 
 async def test_a_configuration_is_the_arguments_of_initializing(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def test_the_functions_act_on_the_system_that_was_initialized_last() -> No
     assert found is not None
     assert [one.content for one in found.conversation_history] == ["hi"]
     assert await first.get_session(created.session_id) is None
-    assert (await sessions.health_check())["healthy"]
+    assert (await sessions.health_check())["status"] == "healthy"
 
     await sessions.shutdown_sessions()
     for system in (first, second):

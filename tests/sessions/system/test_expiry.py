@@ -34,7 +34,7 @@ def old_at_once(name: str, *actions: CleanupAction) -> ExpiryRule:
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[SessionSystem]:
-    config = make_config(enable_expiry=True, enable_cleanup=False, archive_dir=str(tmp_path / "archive"))
+    config = make_config(enable_expiry=True, enable_cleanup=False, archive_dir=tmp_path / "archive")
     async with SessionSystem(config) as system:
         yield system
 
@@ -72,7 +72,7 @@ async def test_a_rule_is_applied_and_said_so(system: SessionSystem, tmp_path: Pa
 
 
 async def test_cleaning_up_says_what_is_due_and_what_came_of_it(tmp_path: Path) -> None:
-    config = make_config(enable_expiry=True, enable_cleanup=False, archive_dir=str(tmp_path / "archive"))
+    config = make_config(enable_expiry=True, enable_cleanup=False, archive_dir=tmp_path / "archive")
     async with SessionSystem(config) as system:
         await system._components[-1].stop()  # the worker would be faster
         await system.add_expiry_rule(old_at_once("gone", CleanupAction.ARCHIVE))

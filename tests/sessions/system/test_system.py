@@ -1,6 +1,7 @@
 """Starting, stopping and looking after a system."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from agentbus.sessions import (
     FeatureNotEnabled,
+    HealthStatus,
     NotInitialized,
     SessionSystem,
     SessionSystemConfig,
@@ -66,9 +68,11 @@ async def test_the_status_of_a_system(any_system: SessionSystem) -> None:
     assert status["components"]["session_worker"]["state"] == "running"
     assert not any(status["features"].values())
     health = await any_system.get_health_check()
-    assert health["healthy"]
+    assert health["status"] == "healthy"
     assert health["checks"]["store"]["milliseconds"] >= 0
-    assert await any_system.health_check()
+    assert health
+    assert json.loads(json.dumps(health)) == health
+    assert (await any_system.health_check())["checks"].keys() == health["checks"].keys()
 
 
 async def test_starting_and_stopping_again_changes_nothing(storage: dict[str, Any]) -> None:
@@ -94,7 +98,9 @@ async def test_starting_and_stopping_again_changes_nothing(storage: dict[str, An
         "started_at": None,
     }
     assert (await system.get_system_status())["metrics"]["active_sessions"] is None
-    assert not await system.health_check()
+    stopped = await system.health_check()
+    assert (stopped["status"], bool(stopped)) == ("unhealthy", False)
+    assert stopped["checks"]["store"]["last_error"].startswith("not_initialized")
     with pytest.raises(NotInitialized, match="start"):
         await system.create_session(user_id="ann")
 
@@ -144,7 +150,7 @@ async def test_while_the_store_is_down_the_system_says_so_and_then_goes_on(
     status, health = await unsteady.get_system_status(), await unsteady.get_health_check()
     assert status["system"]["status"] == "degraded"
     assert status["metrics"] == {"total_sessions": None, "active_sessions": None, "messages": None}
-    assert not health["healthy"]
+    assert health["status"] is HealthStatus.UNHEALTHY
     assert health["checks"]["store"]["last_error"] == "store_unavailable: the store is down"
     assert health["checks"]["session_worker"]["healthy"]
     assert not await unsteady.health_check()
@@ -161,7 +167,7 @@ async def test_while_the_store_is_down_the_system_says_so_and_then_goes_on(
                 refreshed = await unsteady.refresh_session(session.session_id, request_id="r")
     assert refreshed.is_active()
     actions = [one.action for one in (await unsteady.get_audit_log(session.session_id)).items]
-    assert actions == ["profile_changed", "session_started"]
+    assert actions == ["refreshed", "session_started"]
     assert await unsteady.health_check()
     assert (await unsteady.get_system_status())["system"]["status"] == "running"
 

@@ -1,6 +1,7 @@
 """Sessions and messages as they are held in hand."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ async def show_take_over(world: World) -> None:
 
 @shows("session_context")
 async def show_session_context(world: World) -> None:
-    where = {"chat_id": world.name("chat"), "user_id": world.name(), "platform": "telegram"}
+    where: dict[str, Any] = {"chat_id": world.name("chat"), "user_id": world.name(), "platform": "telegram"}
     async with session_context(world.manager, **where) as session:
         session.set_data("step", 1)
         session.add_message(Message(content="hello", user_id="ann"))
@@ -180,3 +181,36 @@ async def show_conflict_policy(world: World) -> None:
     assert (await world.read(first.session_id)).data == {"a": "first"}
     await world.manager.update_session(second, on_conflict=ConflictPolicy.OVERWRITE)
     assert (await world.read(first.session_id)).data == {"a": "second"}
+
+
+@shows("SessionContext.increment")
+async def show_increment(world: World) -> None:
+    mine = await world.session()
+    theirs = await world.read(mine.session_id)
+    assert (mine.increment("count"), theirs.increment("count", 2)) == (1, 2)
+    await world.manager.update_session(mine)
+    await world.manager.update_session(theirs)
+    assert (await world.read(mine.session_id)).data == {"count": 3}
+
+
+@shows("SessionContext.repeat_on")
+async def show_repeat_on(world: World) -> None:
+    mine = await world.session()
+    theirs = await world.read(mine.session_id)
+    theirs.set_data("a", "theirs")
+    theirs.set_data("b", 1)
+    await world.manager.update_session(theirs)
+    mine.set_data("a", "mine")
+    mine.repeat_on(await world.read(mine.session_id))
+    await world.manager.update_session(mine)
+    assert (await world.read(mine.session_id)).data == {"a": "mine", "b": 1}
+
+
+@shows("SessionContext.only_messages_on")
+async def show_only_messages_on(world: World) -> None:
+    mine = await world.session()
+    mine.set_data("a", 1)
+    mine.add_message(Message(content="hello", user_id=mine.user_id))
+    await world.manager.update_session(mine.only_messages_on(await world.read(mine.session_id)))
+    read = await world.read(mine.session_id)
+    assert (read.data, [one.content for one in read.conversation_history]) == ({}, ["hello"])

@@ -1,23 +1,68 @@
 """The errors: each is raised where it is promised, and is an AgentBusError."""
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import pytest
 
 from agentbus.sessions import (
     AccessDenied,
     AgentBusError,
+    BusError,
     CheckpointNotFound,
+    ConfigurationError,
     EditConflict,
     FeatureNotEnabled,
     LimitExceeded,
     NotInitialized,
+    Refused,
+    ReplyTimeout,
+    SchemaViolation,
     SessionNotCurrent,
     SessionNotFound,
     SessionSystem,
+    StoreError,
+    StoreUnavailable,
     TemplateNotFound,
+    TransitionForbidden,
+    register_provider,
 )
 from agentbus.sessions.config import make_config
+from contracts.events import Commit
+from contracts.ids import SessionId
+from contracts.session import SessionState
+from storage.memory import MemoryStore
 from tests.tour.registry import shows
 from tests.tour.world import World
+
+
+class Outage(MemoryStore):
+    """A store that does not answer while it is `down`."""
+
+    down = False
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        self._answer()
+        return await super().append(commits)
+
+    async def head(self, session: SessionId) -> SessionState | None:
+        self._answer()
+        return await super().head(session)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise StoreUnavailable("the store is down")
+
+
+async def while_down(call: Callable[[SessionSystem, str], Awaitable[object]], expected: type[AgentBusError]) -> None:
+    """Make a call while the store of its system does not answer."""
+    store = Outage()
+    register_provider("outage", lambda _: store)
+    async with SessionSystem(make_config(storage_type="outage", enable_cleanup=False, call_timeout=0.2)) as system:
+        made = await system.create_session(user_id="ann")
+        store.down = True
+        with pytest.raises(expected):
+            await call(system, made.session_id)
+        store.down = False
 
 
 @shows("AgentBusError")
@@ -109,3 +154,46 @@ async def show_template_not_found(world: World) -> None:
     with pytest.raises(TemplateNotFound, match="no-such-template"):
         await world.manager.apply_template(made.session_id, "no-such-template")
     assert (await world.read(made.session_id)).template is None
+
+
+@shows("Refused")
+async def show_refused(world: World) -> None:
+    made = await world.session()
+    with pytest.raises(Refused):
+        await world.manager.share_session(made.session_id, "somebody else", "eve")
+
+
+@shows("SchemaViolation")
+async def show_schema_violation(world: World) -> None:
+    made = await world.session()
+    with pytest.raises(SchemaViolation, match="not finite"):
+        await world.manager.update_session_metadata(made.session_id, {"a": float("nan")})
+    assert (await world.read(made.session_id)).metadata == {}
+
+
+@shows("TransitionForbidden")
+async def show_transition_forbidden(world: World) -> None:
+    made = await world.session()
+    await world.manager.close_session(made.session_id)
+    with pytest.raises(TransitionForbidden, match="from closed to active"):
+        await world.manager.set_session_state(made.session_id, "active")
+
+
+@shows("ConfigurationError")
+async def show_configuration_error(world: World) -> None:
+    with pytest.raises(ConfigurationError, match="colour"):
+        make_config(**world.place.settings, colour="red")
+
+
+@shows("BusError")
+@shows("ReplyTimeout")
+async def show_reply_timeout(_: World) -> None:
+    assert issubclass(ReplyTimeout, BusError)
+    await while_down(lambda system, made: system.refresh_session(made), ReplyTimeout)
+
+
+@shows("StoreError")
+@shows("StoreUnavailable")
+async def show_store_unavailable(_: World) -> None:
+    assert issubclass(StoreUnavailable, StoreError)
+    await while_down(lambda system, made: system.get_session(made), StoreUnavailable)

@@ -6,6 +6,8 @@ import pytest
 
 from agentbus.sessions import (
     FeatureNotEnabled,
+    Health,
+    HealthStatus,
     Message,
     NotInitialized,
     SessionManager,
@@ -81,12 +83,15 @@ async def show_get_session_manager(world: World) -> None:
         await shutdown_sessions()
 
 
+@shows("Health")
+@shows("HealthStatus")
 @shows("health_check")
 async def show_health_check(world: World) -> None:
     await initialize_sessions(**world.place.settings)
     try:
         health = await health_check()
-        assert health["healthy"]
+        assert health
+        assert health["status"] is HealthStatus.HEALTHY
         assert health["checks"]["store"]["kind"]
     finally:
         await shutdown_sessions()
@@ -231,13 +236,13 @@ async def show_get_system_status(world: World) -> None:
 @shows("SessionSystem.get_health_check")
 async def show_get_health_check(world: World) -> None:
     health = await world.manager.get_health_check()
-    assert health["healthy"]
+    assert health["status"] == "healthy"
     assert health["checks"]["store"]["milliseconds"] >= 0
     assert ("session_worker" in health["checks"]) == (world.place.mode != "distributed")
 
 
 @shows("SessionManager.health_check")
 async def show_manager_health_check(world: World) -> None:
-    assert await world.manager.health_check() is True
-    assert await SessionManager.health_check(world.manager) is True
-    assert await SessionManager(None).health_check() is False
+    assert isinstance(await world.manager.health_check(), Health)
+    assert await SessionManager.health_check(world.manager)
+    assert not await SessionManager(None).health_check()

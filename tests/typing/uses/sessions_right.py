@@ -14,6 +14,7 @@ from agentbus.sessions import (
     ConfigManager,
     ContextManager,
     FileSessionStore,
+    Health,
     LimitPolicy,
     MemorySessionStore,
     Message,
@@ -59,7 +60,7 @@ async def start_and_stop() -> None:
     assert_type(await create_session("chat", "user", "web"), SessionContext)
     assert_type(await get_session("id"), SessionContext | None)
     assert_type(await add_message("id", Message(content="hello")), Message)
-    assert_type(await health_check(), dict[str, Any])
+    assert_type(await health_check(), Health)
     assert_type(await shutdown_sessions(), None)
 
 
@@ -68,7 +69,7 @@ async def system(config: SessionSystemConfig) -> None:
         assert_type(running, SessionSystem)
         assert_type(await running.cleanup_expired_sessions(dry_run=True), CleanupReport)
         assert_type(await running.get_system_status(), dict[str, Any])
-        assert_type(await running.health_check(), bool)
+        assert_type(await running.health_check(), Health)
 
 
 async def not_yet(running: SessionSystem) -> NoReturn:

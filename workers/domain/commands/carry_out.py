@@ -43,6 +43,7 @@ from contracts.events import (
     MessageDeleted,
     MessageEdited,
     MetadataSet,
+    ProfileAct,
     ProfileChanged,
     SessionDeleted,
     SessionUnblocked,
@@ -55,7 +56,7 @@ from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
 from workers.domain.checks.limits import check_fields
 from workers.domain.checks.states import check_transition
-from workers.domain.commands.editing import changed_fields, changed_profile, shared_profile
+from workers.domain.commands.editing import changed_fields, changed_profile, differing, shared_profile
 from workers.domain.commands.ending import Earlier, put_away
 from workers.domain.deadlines import extended, lasting, make_idle, refreshed
 from workers.domain.draft import Draft
@@ -83,7 +84,7 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
         case UpdateSession():
             _update(draft, state, command, command_id, now)
         case ShareSession() | SetVisibility() | ExtendSession() | RefreshSession():
-            draft.add(ProfileChanged, profile=_profile_after(state.profile, command, now))
+            draft.add(ProfileChanged, profile=_profile_after(state.profile, command, now), **_told(command))
         case TrimHistory():
             before = min(command.before, state.sequence + 1)  # what is still to come stays to be seen
             if before > state.shown_from:
@@ -163,8 +164,8 @@ def _update(draft: Draft, state: SessionState, command: UpdateSession, command_i
     if command.metadata != FieldChanges():
         _set_metadata(draft, state, command.metadata)
     profile = changed_profile(state.profile, command.profile)
-    if profile != state.profile:
-        draft.add(ProfileChanged, profile=profile)
+    if fields := differing(state.profile, profile):
+        draft.add(ProfileChanged, profile=profile, act=ProfileAct.UPDATED, fields=fields)
     for number, message in enumerate(command.messages):
         message_id = InputId(digest_of((command_id, str(number))))
         draft.add(MessageAppended, message=_outgoing(state, message, message_id, now))
@@ -190,6 +191,21 @@ def _profile_after(
             return extended(profile, command, now)
         case RefreshSession():
             return refreshed(profile, now)
+
+
+def _told(command: ShareSession | SetVisibility | ExtendSession | RefreshSession) -> dict[str, Any]:
+    """Return what an event says of what was done, besides what came of it."""
+    match command:
+        case ShareSession(permission=None):
+            return {"act": ProfileAct.REVOKED, "user": command.user}
+        case ShareSession():
+            return {"act": ProfileAct.SHARED, "user": command.user, "permission": command.permission}
+        case SetVisibility():
+            return {"act": ProfileAct.VISIBILITY_SET}
+        case ExtendSession():
+            return {"act": ProfileAct.EXTENDED}
+        case RefreshSession():
+            return {"act": ProfileAct.REFRESHED}
 
 
 def _outgoing(state: SessionState, message: OutboundMessage, otherwise: InputId, now: datetime) -> SessionMessage:

@@ -6,14 +6,15 @@ from uuid import uuid4
 
 from contracts.clock import Clock
 from contracts.commands import LinkIdentity, UnlinkIdentity
-from contracts.errors import IdentityConflict, SessionNotFound
+from contracts.errors import AccessDenied, IdentityConflict, SessionNotFound
 from contracts.history import SessionFilter
-from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
+from contracts.ids import ConversationId, SessionId, digest_of
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import Identity
 from storage.port import Store
 from storage.reading import iter_records, iter_sessions
+from workers.domain.access import DENIED, Right, may
 from workers.reactive.commands import Commands, Given
 from workers.sync.members import latest_session
 
@@ -39,17 +40,29 @@ class Identities:
     ) -> Identity:
         """Say that these sessions, and those that are linked already, are one person's. Idempotent.
 
-        Raises IdentityConflict if one of them is linked to another identity, SessionNotFound (both before anything is
-        linked, unless others change the sessions meanwhile), AccessDenied if `actor` may not change one of them,
-        ReplyTimeout, BusError.
+        An `actor` must own them all, those that are linked already too: what is linked shares its data. Whoever does
+        not proves that both are theirs by a claim code.
+
+        Raises IdentityConflict if one of them is linked to another identity, SessionNotFound or AccessDenied (all
+        before anything is written, unless others change the sessions meanwhile), ReplyTimeout, BusError.
         """
-        for session in session_ids:
-            latest = await self._latest(session)
-            if latest.identity not in {None, identity_key}:
-                raise IdentityConflict(f"session {session} is linked to {latest.identity!r}: unlink it first")
+        latest = [await self.latest(session, actor, Right.OWN) for session in session_ids]
+        await self._check_linked(identity_key, actor)
+        for session in latest:
+            if session.identity not in {None, identity_key}:
+                linked = f"session {session.session_id} is linked to {session.identity!r}"
+                raise IdentityConflict(f"{linked}: unlink it first")
         await self.describe(identity_key, display_name)
-        for session in session_ids:
-            await self.link_conversation(identity_key, conversation_of(session), uuid4().hex, actor=actor)
+        for session in latest:
+            await self.link_conversation(identity_key, session.conversation_id, uuid4().hex, actor=actor)
+        try:
+            await self._check_linked(identity_key, actor)
+        except AccessDenied:
+            # Somebody else's session was linked in the same moment: neither is to have what is the other's.
+            for session in latest:
+                if session.identity is None:
+                    await self.unlink(session.session_id, actor=actor)
+            raise
         return await self.get(identity_key)
 
     async def link_conversation(
@@ -69,14 +82,18 @@ class Identities:
 
         What was shared until now stays where it is. Raises SessionNotFound, AccessDenied, ReplyTimeout, BusError.
         """
-        latest = await self._latest(session_id)
+        latest = await self.latest(session_id, actor, Right.OWN)
         if latest.identity is not None:
             command = UnlinkIdentity(session_id=latest.session_id, identity=latest.identity, actor=actor)
             await self._commands.ask(Given(command, uuid4().hex))
         return latest.identity
 
-    async def get(self, identity_key: str) -> Identity:
-        """Return an identity with the latest session of each conversation that is linked; none: nobody knows it."""
+    async def get(self, identity_key: str, *, actor: str | None = None) -> Identity:
+        """Return an identity with the latest session of each conversation that is linked; none: nobody knows it.
+
+        Raises AccessDenied unless `actor`, if there is one, may read all of them and there is one.
+        """
+        await self.check(identity_key, actor, Right.READ)
         record = await self._store.record(RecordKind.IDENTITY, identity_key)
         sessions = await self._linked(identity_key)
         name = record.data.get("display_name") if record else None
@@ -86,19 +103,47 @@ class Identities:
             session_ids=tuple(session.session_id for session in sessions),
         )
 
-    async def of_session(self, session_id: SessionId) -> Identity | None:
-        """Return the identity that a session's conversation is linked to, or None. Raises SessionNotFound."""
-        identity = (await self._latest(session_id)).identity
-        return await self.get(identity) if identity else None
+    async def of_session(self, session_id: SessionId, *, actor: str | None = None) -> Identity | None:
+        """Return the identity that a session's conversation is linked to, or None.
 
-    async def conversations(self, identity_key: str) -> list[ConversationId]:
-        """Return the conversations that are linked to an identity, or ever were."""
+        Raises SessionNotFound, or AccessDenied as `get` does.
+        """
+        identity = (await self.latest(session_id, actor, Right.READ)).identity
+        return await self.get(identity, actor=actor) if identity else None
+
+    async def check(self, identity_key: str, actor: str | None, right: Right) -> None:
+        """Raise AccessDenied unless `actor`, if there is one, has a right on all that is linked, and something is."""
+        if actor is not None and not await self._check_linked(identity_key, actor, right):
+            raise AccessDenied(DENIED)
+
+    async def latest(self, session_id: SessionId, actor: str | None, right: Right) -> SessionState:
+        """Return the latest session of a session's conversation.
+
+        Raises SessionNotFound if there is no such session; AccessDenied instead, and unless they have the right, if
+        there is an `actor`.
+        """
+        head = await self._store.head(session_id)
+        if head is not None and head.status is not SessionStatus.DELETED:
+            latest = await latest_session(self._store, head.conversation_id)
+            if may(latest, actor, right):
+                return latest
+        if actor is not None:
+            raise AccessDenied(DENIED)
+        raise SessionNotFound(f"there is no session {session_id}")
+
+    async def conversations(self, identity_key: str, *, actor: str | None = None) -> list[ConversationId]:
+        """Return the conversations that are linked to an identity, or ever were; with an `actor`, theirs alone.
+
+        Raises AccessDenied unless `actor`, if there is one, owns all that are linked now.
+        """
+        await self.check(identity_key, actor, Right.OWN)
         known = {
             ConversationId(str(record.data["conversation"]))
             async for record in iter_records(self._store, RecordKind.IDENTITY, _group(identity_key))
         }
         linked = {session.conversation_id for session in await self._linked(identity_key)}
-        return sorted(known | linked)
+        found = sorted(known | linked)
+        return [one for one in found if may(await latest_session(self._store, one), actor, Right.OWN)]
 
     async def describe(self, identity_key: str, display_name: str | None) -> None:
         """Keep an identity's name; without one, what is kept stays."""
@@ -122,12 +167,12 @@ class Identities:
         )
         await self._store.put_record(record, replace=False)
 
-    async def _latest(self, session_id: SessionId) -> SessionState:
-        """Return the latest session of a session's conversation. Raises SessionNotFound if that one is not there."""
-        head = await self._store.head(session_id)
-        if head is None or head.status is SessionStatus.DELETED:
-            raise SessionNotFound(f"there is no session {session_id}")
-        return await latest_session(self._store, head.conversation_id)
+    async def _check_linked(self, identity_key: str, actor: str | None, right: Right = Right.OWN) -> bool:
+        """Raise AccessDenied if `actor` lacks a right on a session that is linked; return whether any is."""
+        linked = await self._linked(identity_key)
+        if not all(may(session, actor, right) for session in linked):
+            raise AccessDenied(DENIED)
+        return bool(linked)
 
     async def _linked(self, identity_key: str) -> list[SessionState]:
         """Return the latest session of each linked conversation, whatever its status.

@@ -13,13 +13,14 @@ from typing import Final, Literal
 from pydantic import JsonValue, TypeAdapter
 
 from contracts.clock import Clock
-from contracts.errors import Refused
+from contracts.errors import AccessDenied, Refused
 from contracts.events import MetadataSet, SessionStarted
 from contracts.ids import SessionId, conversation_of, digest_of, generation_of
 from contracts.records import Record, RecordKind
 from contracts.sync import Identity
 from storage.port import Store
 from storage.reading import iter_records
+from workers.domain.access import DENIED, Right, may
 from workers.sync.members import latest_session
 from workers.sync.people.identities import Identities
 from workers.sync.people.secret import Secret
@@ -69,18 +70,18 @@ class Suggestions:
             elif key in removed:
                 await self._note(event, key, None)
 
-    async def listed(self) -> list[Suggestion]:
-        """Return the open suggestions, the latest first."""
+    async def listed(self, *, actor: str | None = None) -> list[Suggestion]:
+        """Return the open suggestions, the latest first; those alone whose sessions `actor` owns, if there is one."""
         records = iter_records(self._store, RecordKind.SUGGESTION, _OPEN)
-        return [_suggestion(record) async for record in records]
+        return [_suggestion(record) async for record in records if await self._may(record, actor)]
 
     async def confirm(self, suggestion_id: str, *, actor: str | None = None) -> Identity:
         """Link the two sessions of a suggestion: to the identity that one of them has, else to a new one.
 
-        Raises SuggestionNotFound; IdentityConflict if they are linked to different identities, and what else
-        `Identities.link` raises.
+        Raises SuggestionNotFound, or AccessDenied if there is an `actor`; IdentityConflict if they are linked to
+        different identities, and what else `Identities.link` raises.
         """
-        record = await self._open(suggestion_id)
+        record = await self._open(suggestion_id, actor)
         latest = [await latest_session(self._store, conversation_of(one)) for one in _suggestion(record).session_ids]
         known = next((session.identity for session in latest if session.identity), None)
         identity = known or digest_of(("suggestion", suggestion_id))
@@ -88,9 +89,12 @@ class Suggestions:
         await self._settle(record, "confirmed")
         return linked
 
-    async def dismiss(self, suggestion_id: str) -> None:
-        """Say that the two are not one person's; they are not suggested again. Raises SuggestionNotFound."""
-        await self._settle(await self._open(suggestion_id), "dismissed")
+    async def dismiss(self, suggestion_id: str, *, actor: str | None = None) -> None:
+        """Say that the two are not one person's; they are not suggested again.
+
+        Raises SuggestionNotFound; AccessDenied instead, and unless both sessions are theirs, if there is an `actor`.
+        """
+        await self._settle(await self._open(suggestion_id, actor), "dismissed")
 
     async def _note(self, event: SessionStarted | MetadataSet, key: str, value: JsonValue) -> None:
         contact = _normal(key, value)
@@ -127,11 +131,20 @@ class Suggestions:
         pair = digest_of(("suggestion", conversation_of(first), conversation_of(second)))
         return Record(kind=RecordKind.SUGGESTION, key=pair, group=_OPEN, created_at=self._clock.now(), data=data)
 
-    async def _open(self, suggestion_id: str) -> Record:
+    async def _open(self, suggestion_id: str, actor: str | None) -> Record:
         record = await self._store.record(RecordKind.SUGGESTION, suggestion_id)
-        if record is None or record.group != _OPEN:
-            raise SuggestionNotFound(f"there is no open suggestion {suggestion_id}")
-        return record
+        if record is not None and record.group == _OPEN and await self._may(record, actor):
+            return record
+        if actor is not None:
+            raise AccessDenied(DENIED)
+        raise SuggestionNotFound(f"there is no open suggestion {suggestion_id}")
+
+    async def _may(self, record: Record, actor: str | None) -> bool:
+        """Whether `actor` may settle a suggestion: both sessions are theirs."""
+        if actor is None:
+            return True
+        conversations = [conversation_of(session) for session in _suggestion(record).session_ids]
+        return all([may(await latest_session(self._store, one), actor, Right.OWN) for one in conversations])
 
     async def _settle(self, record: Record, how: Literal["confirmed", "dismissed"]) -> None:
         data = {**record.data, "settled": how}

@@ -1,0 +1,47 @@
+"""Tokens of locks: fencing numbers that only whoever was given one knows.
+
+A token is the number that the store gave out, which only grows, with 30 bits of an HMAC-SHA256 behind it that binds it
+to the lock. So tokens grow as the numbers do, nobody comes upon another holder's by counting, and one that was never
+given out is known for that: a huge one would lock out everybody after it.
+"""
+
+import hashlib
+import hmac
+from typing import Final
+
+from contracts.clock import Clock
+from contracts.errors import LimitExceeded
+from contracts.ids import digest_of
+from storage.port import Store
+from workers.sync.people.secret import Secret
+
+_PROOF_BITS: Final = 30
+_NUMBERS: Final = 1 << (63 - _PROOF_BITS)
+
+
+class LockTokens:
+    """Makes and reads the tokens of a deployment's locks, by a secret that it keeps in its store."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    @classmethod
+    async def of(cls, store: Store, clock: Clock) -> "LockTokens":
+        """Return those of the deployment that uses a store."""
+        return cls(await Secret(store, clock).value())
+
+    def given(self, name: str, number: int) -> int:
+        """Return the token for a number that was given out for a lock. Raises LimitExceeded when there are no more."""
+        if number >= _NUMBERS:
+            raise LimitExceeded(f"the lock {name} was taken {number} times: there are no more tokens for it")
+        return number << _PROOF_BITS | self._proof(name, number)
+
+    def number_of(self, name: str, token: int) -> int | None:
+        """Return the number that a lock's token was given out for; None if it never was."""
+        number, proof = token >> _PROOF_BITS, token & (1 << _PROOF_BITS) - 1
+        return number if 0 < number < _NUMBERS and proof == self._proof(name, number) else None
+
+    def _proof(self, name: str, number: int) -> int:
+        signed = digest_of(("lock", name, str(number))).encode()
+        digest = hmac.new(self._secret, signed, hashlib.sha256).digest()
+        return int.from_bytes(digest[:4], "big") >> (32 - _PROOF_BITS)
