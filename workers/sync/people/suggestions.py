@@ -17,6 +17,7 @@ from contracts.errors import AccessDenied, Refused
 from contracts.events import MetadataSet, SessionStarted
 from contracts.ids import SessionId, conversation_of, digest_of, generation_of
 from contracts.records import Record, RecordKind
+from contracts.session import SessionStatus
 from contracts.sync import Identity
 from storage.port import Store
 from storage.reading import iter_records
@@ -140,11 +141,12 @@ class Suggestions:
         raise SuggestionNotFound(f"there is no open suggestion {suggestion_id}")
 
     async def _may(self, record: Record, actor: str | None) -> bool:
-        """Whether `actor` may settle a suggestion: both sessions are theirs."""
+        """Whether `actor` may settle a suggestion: both sessions are there, and theirs."""
         if actor is None:
             return True
         conversations = [conversation_of(session) for session in _suggestion(record).session_ids]
-        return all([may(await latest_session(self._store, one), actor, Right.OWN) for one in conversations])
+        latest = [await latest_session(self._store, one) for one in conversations]
+        return all(one.status is not SessionStatus.DELETED and may(one, actor, Right.OWN) for one in latest)
 
     async def _settle(self, record: Record, how: Literal["confirmed", "dismissed"]) -> None:
         data = {**record.data, "settled": how}
