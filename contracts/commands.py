@@ -5,19 +5,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from contracts.address import Address, Platform
-from contracts.base import (
-    MAX_INTEGER,
-    Announced,
-    Contract,
-    Id,
-    JsonObject,
-    KeepableObject,
-    Many,
-    Name,
-    Numbers,
-    Text,
-    Timestamp,
-)
+from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, KeepableObject, Many, Name, Text, Timestamp
+from contracts.changes import FieldChanges
 from contracts.expiry import ArchiveRef, CleanupAction
 from contracts.ids import InputId, SessionId, SessionIdField
 from contracts.messages import Attachments, OutboundMessage, SessionMessage
@@ -39,17 +28,6 @@ class _Command(Contract):
     fence: int | None = Field(
         default=None, ge=1, le=MAX_INTEGER, description="Token of the lock held: refused if a later one was seen."
     )
-
-
-class FieldChanges(Contract):
-    """Changes to top-level keys of a session's data or metadata."""
-
-    values: JsonObject = Field(default_factory=dict, description="Keys to set.")
-    remove: Many[str] = Field(default=(), description="Keys to take out.")
-    replace: bool = Field(default=False, description="Take out all keys that are not in `values`.")
-    expected: JsonObject = Field(default_factory=dict, description="Refused unless these keys have these values.")
-    absent: Many[str] = Field(default=(), description="Refused if one of these keys is set.")
-    increments: Numbers | None = Field(default=None, description="What to add to numbers, 0 where there is none.")
 
 
 _UNCHANGED: Final = FieldChanges()

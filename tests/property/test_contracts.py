@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from contracts.address import Address, Platform
 from contracts.base import MAX_ID_LENGTH, Timestamp, to_utc_milliseconds
+from contracts.changes import FieldChanges
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
@@ -27,7 +28,6 @@ from contracts.commands import (
     EraseConversation,
     ExpireSession,
     ExtendSession,
-    FieldChanges,
     LinkIdentity,
     MergeContext,
     RefreshSession,

@@ -7,6 +7,7 @@ from hypothesis import given as over
 from hypothesis import strategies as st
 
 from contracts.address import Platform
+from contracts.changes import FieldChanges
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
@@ -21,7 +22,6 @@ from contracts.commands import (
     EraseConversation,
     ExpireSession,
     ExtendSession,
-    FieldChanges,
     LinkIdentity,
     MergeContext,
     RefreshSession,

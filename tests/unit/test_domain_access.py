@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from contracts.changes import FieldChanges
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
@@ -15,7 +16,6 @@ from contracts.commands import (
     DeleteSession,
     EditMessage,
     ExtendSession,
-    FieldChanges,
     RefreshSession,
     ResetSession,
     SetData,

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from pydantic import JsonValue
 
-from contracts.commands import AnyCommand, CreateSession, FieldChanges, SetVisibility, ShareSession, UpdateSession
+from contracts.changes import FieldChanges
+from contracts.commands import AnyCommand, CreateSession, SetVisibility, ShareSession, UpdateSession
 from contracts.errors import AccessDenied, EditConflict, LimitExceeded
 from contracts.events import DataSet, MetadataSet, ProfileChanged
 from contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility

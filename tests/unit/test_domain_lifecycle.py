@@ -2,6 +2,7 @@
 
 import pytest
 
+from contracts.changes import FieldChanges
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
@@ -12,7 +13,6 @@ from contracts.commands import (
     DeleteMessage,
     DeleteSession,
     EditMessage,
-    FieldChanges,
     RefreshSession,
     ResetSession,
     SetData,

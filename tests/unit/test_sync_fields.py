@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from contracts.address import Platform
-from contracts.commands import (
-    CreateSession,
-    FieldChanges,
-    ResetSession,
-    SetData,
-    SetMetadata,
-    UnlinkIdentity,
-    UpdateSession,
-)
+from contracts.changes import FieldChanges
+from contracts.commands import CreateSession, ResetSession, SetData, SetMetadata, UnlinkIdentity, UpdateSession
 from contracts.errors import FutureTimestamp, LimitExceeded
 from contracts.events import DataSet, MetadataSet, SessionStarted
 from contracts.session import SessionState

@@ -12,7 +12,8 @@ from agentbus.sessions.manager.base import ManagerBase
 from agentbus.sessions.manager.engine import is_id
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.page import Page
-from contracts.commands import FieldChanges, UpdateSession
+from contracts.changes import FieldChanges
+from contracts.commands import UpdateSession
 from contracts.errors import AccessDenied, Refused, SchemaViolation
 from contracts.ids import SessionId
 from contracts.records import Record, RecordKind

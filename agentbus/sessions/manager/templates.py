@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from agentbus.sessions.manager.base import ManagerBase
 from agentbus.sessions.manager.engine import is_id
 from agentbus.sessions.model.checking import checking
-from contracts.commands import FieldChanges, UpdateSession
+from contracts.changes import FieldChanges
+from contracts.commands import UpdateSession
 from contracts.errors import Refused
 from contracts.profile import ProfileChanges
 from contracts.records import Record, RecordKind

@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.message import Message, to_utc
 from agentbus.sessions.model.types import Platform, SessionStatus, SessionType, Visibility
-from contracts.commands import FieldChanges, UpdateSession
+from contracts.changes import FieldChanges
+from contracts.commands import UpdateSession
 from contracts.errors import SchemaViolation
 from contracts.ids import SessionId
 from contracts.profile import ProfileChanges

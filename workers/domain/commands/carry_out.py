@@ -5,6 +5,7 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
+from contracts.changes import FieldChanges
 from contracts.commands import (
     AnyCommand,
     AppendMessage,
@@ -19,7 +20,6 @@ from contracts.commands import (
     EraseConversation,
     ExpireSession,
     ExtendSession,
-    FieldChanges,
     LinkIdentity,
     MergeContext,
     RefreshSession,

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from contracts.commands import FieldChanges
+from contracts.changes import FieldChanges
 from contracts.errors import EditConflict
 from contracts.profile import Permission, Profile, ProfileChanges, Visibility
 from workers.domain.checks.limits import check_shares, check_size
