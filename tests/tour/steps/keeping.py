@@ -29,7 +29,7 @@ async def show_save_checkpoint(world: World) -> None:
     await world.manager.save_checkpoint(made.session_id, {"a": 2}, checkpoint_id=key)
     kept = await world.manager.get_checkpoint(key)
     assert kept is not None
-    assert kept.data == {"a": 1}
+    assert kept.data == {"a": 1, "password": "x"}
 
 
 @shows("SessionManager.get_checkpoint")

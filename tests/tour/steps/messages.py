@@ -126,5 +126,6 @@ async def show_audit_entry(world: World) -> None:
     assert made.user_id
     await world.manager.set_visibility(made.session_id, made.user_id, Visibility.PUBLIC)
     (entry,) = (await world.manager.get_audit_log(made.session_id, limit=1)).items
-    assert (entry.action, entry.actor, entry.sequence) == ("profile_changed", made.user_id, 2)
+    assert (entry.action, entry.actor, entry.sequence) == ("visibility_set", made.user_id, 2)
+    assert (entry.target, entry.details) == (None, {"visibility": "public"})
     assert abs(datetime.now(UTC) - entry.at) < timedelta(minutes=1)
