@@ -132,11 +132,11 @@ async def _repeat(play: _Play) -> None:
 
 
 async def _mistake(play: _Play, settings: Settings) -> None:
-    """Publish a message with a misspelled platform through the ingress; find it parked, mend it, replay it."""
+    """Publish a message whose platform is in capitals through the ingress; find it parked, mend it, replay it."""
     speaker = SPEAKERS[5]
     message = speaker.says("Can you hear me?", "misspelled", OPENING)
     right = InputEnvelope(id=message.input_id(), source="/demo", data=message).to_bytes()
-    wrong = right.replace(b'"whatsapp"', b'"watsapp"')
+    wrong = right.replace(b'"whatsapp"', b'"WhatsApp"')
     bus, store = play.system.bus, play.system.store
     await bus.publish(bus.topology.ingress, "", Message(body=wrong, message_id=message.input_id()))
     parked = await _find_parked(play)

@@ -1,0 +1,119 @@
+"""The ends of the expiry worker, the sync worker and the ingress router."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from contracts.clock import SystemClock
+from contracts.topology import Topology
+from storage.memory import MemoryStore
+from storage.port import Store
+from tests.endings.cutting import cut_everywhere
+from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Bus
+from workers.expiry.worker import Events, ExpiryConfig, ExpiryWorker
+from workers.ingress.router import IngressRouter
+from workers.reactive.commands import Commands
+from workers.reactive.embedded import EmbeddedEvents
+from workers.reactive.handling import Handler
+from workers.sync.services import make_sync_services
+from workers.sync.worker import SUBSCRIPTION, SyncWorker
+from workers.telemetry import WorkerMetrics
+
+CONFIG = ExpiryConfig(interval=0.01, refresh=0.01, beat=0.05, ttl=1.0)
+BEATS = 3 * CONFIG.beat
+
+
+def expiry(bus: Bus, store: Store) -> Any:
+    def listen(name: str, patterns: tuple[str, ...], handler: Handler) -> Events:
+        return EmbeddedEvents(bus, name, patterns, handler)
+
+    return ExpiryWorker(
+        bus,
+        store,
+        listen,
+        Commands(bus),
+        archive=None,
+        callbacks=(),
+        clock=SystemClock(),
+        metrics=WorkerMetrics(),
+        config=CONFIG,
+    )
+
+
+def sync(bus: Bus, store: Store) -> Any:
+    services = make_sync_services(store, bus, Commands(bus), clock=SystemClock(), claim_secret=None)
+    events = EmbeddedEvents(bus, SUBSCRIPTION, ("session.#",), services.handler)
+    return SyncWorker(
+        store, events, services.tasks, clock=SystemClock(), partitions=4, interval=0.01, beat=CONFIG.beat, ttl=1.0
+    )
+
+
+def ingress(bus: Bus, _: Store) -> Any:
+    return IngressRouter(bus)
+
+
+Make = Callable[[Bus, Store], Any]
+KINDS = pytest.mark.parametrize("kind", [expiry, sync, ingress])
+
+
+@dataclass
+class Bench:
+    worker: Any
+    store: Switch
+    bus: Switch
+
+
+@asynccontextmanager
+async def bench(kind: Make) -> AsyncIterator[Bench]:
+    """Give a worker, not started, on a store and a bus that can be switched off; nothing may be left of it."""
+    async with MemoryStore() as store, MemoryBus(Topology(partitions=4)) as bus:
+        await bus.declare()
+        switches = (Switch(), Switch())
+        with nothing_left():
+            yield Bench(kind(switched_bus(bus, switches[1]), switched_store(store, switches[0])), *switches)
+
+
+@KINDS
+@pytest.mark.parametrize("mode", [Mode.UP, Mode.DOWN, Mode.FROZEN])
+@pytest.mark.parametrize("what", ["store", "bus"])
+async def test_with_nothing_in_hand_it_ends_at_once_whatever_does_not_answer(kind: Make, what: str, mode: Mode) -> None:
+    async with bench(kind) as one:
+        await one.worker.start()
+        switch: Switch = getattr(one, what)
+        switch.mode = mode
+        await asyncio.sleep(BEATS)  # so that heartbeat and watch hang
+        async with quickly():
+            await one.worker.close()
+        await one.worker.close()
+
+
+@KINDS
+async def test_cancelled_at_any_await_a_start_leaves_nothing(kind: Make) -> None:
+    async def then(one: Bench) -> None:
+        await one.worker.close()
+
+    await cut_everywhere(lambda _: bench(kind), lambda one: one.worker.start(), then, least=1)
+
+
+@KINDS
+@pytest.mark.parametrize("mode", [Mode.UP, Mode.FROZEN])
+async def test_cancelled_at_any_await_a_close_leaves_nothing(kind: Make, mode: Mode) -> None:
+    @asynccontextmanager
+    async def make(_: int) -> AsyncIterator[Bench]:
+        async with bench(kind) as one:
+            await one.worker.start()
+            one.store.mode = mode
+            await asyncio.sleep(BEATS)
+            yield one
+
+    async def then(one: Bench) -> None:
+        one.store.mode = Mode.UP
+        await one.worker.close()
+
+    await cut_everywhere(make, lambda one: one.worker.close(), then, least=1)
