@@ -82,8 +82,8 @@ class BusSettings(_Settings):
     broker_timeout: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds to wait for a broker that does not answer at start; clients and commands wait 2.5 unless "
-        "it is set.",
+        description="Seconds to wait for a broker that does not answer at start; clients and commands wait 2.5 s "
+        "unless it is set.",
     )
     publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for a publisher confirm.")
     heartbeat: int = Field(default=10, ge=1, le=60, description="AMQP heartbeat in seconds.")

@@ -31,9 +31,9 @@ class SessionSystemConfig:
 
     storage_type: StorageType | str = StorageType.MEMORY
     """Where sessions are kept: a storage type, or the name of a registered provider."""
-    storage_config: dict[str, Any] = field(default_factory=dict)
+    storage_config: dict[str, Any] = field(default_factory=dict, repr=False)
     """What the storage needs: `storage_dir`, `db_path` or `url`."""
-    amqp_url: str | None = None
+    amqp_url: str | None = field(default=None, repr=False)
     """The broker whose session workers decide; None: this process does, over a bus of its own."""
     prefix: str = "agentbus"
     """First word of every exchange and queue name."""
@@ -55,7 +55,7 @@ class SessionSystemConfig:
     """End sessions by expiry rules, eagerly."""
     backup_dir: str | Path | None = None
     """Where backups go."""
-    archive_dir: str | Path | None = None
+    archive_dir: str | Path | None = field(default=None, repr=False)
     """Where the archive is: a folder, or any fsspec URL."""
     max_history_per_session: MaxHistory = MAX_HISTORY
     """Messages that are read with a session."""

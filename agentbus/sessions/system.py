@@ -143,7 +143,7 @@ class SessionSystem(Syncing, Expiring):
                 "status": ("running" if working else "degraded") if running else "stopped",
                 "mode": "distributed" if self.config.amqp_url else "embedded",
                 "storage": str(self.config.storage_type),
-                "started_at": self._started_at.isoformat() if self._started_at and running else None,
+                "started_at": f"{self._started_at:%Y-%m-%dT%H:%M:%SZ}" if self._started_at and running else None,
             },
             "metrics": {
                 "total_sessions": figures.total if figures else None,

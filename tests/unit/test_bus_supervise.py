@@ -2,10 +2,13 @@ import asyncio
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.errors import BrokerUnavailable, Unroutable
+from contracts.outages import Cause, Outage
 from contracts.topology import Topology
 from tests.contract.bus_suite import SECONDS, Inbox, message, numbers
+from workers import outages
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Consumer
 from workers.bus.supervise import KeptConsumer
@@ -120,3 +123,39 @@ async def test_with_the_bus_in_the_process() -> None:
         assert lost == [1]
         await kept.close()
         assert (await bus.depth(QUEUE)).ready == 3
+
+
+async def test_many_lost_consumers_and_attempts_are_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "_OUTAGES", {cause: Outage(lambda: 0.0) for cause in Cause})
+    brokers = [_Broker() for _ in range(20)]
+    kept = [KeptConsumer(f"q{n}", one.consume, lambda: None, first_wait=0.001) for n, one in enumerate(brokers)]
+    for one in kept:
+        await one.start()
+    with capture_logs() as lines:
+        for broker in brokers:
+            broker.failures = 5
+            broker.gave.clear()
+            broker.given[0].lost.set()
+        async with asyncio.timeout(SECONDS):
+            for broker in brokers:
+                await broker.gave.wait()
+        for one in kept:
+            await one.close()
+    assert [(line["event"], line["cause"]) for line in lines] == [
+        ("outage_began", Cause.BROKER),
+        ("outage_over", Cause.BROKER),
+    ]
+
+
+async def test_a_consumer_that_is_reopened_on_purpose_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "_OUTAGES", {cause: Outage(lambda: 0.0) for cause in Cause})
+    broker = _Broker()
+    kept = KeptConsumer(QUEUE, broker.consume, lambda: None, first_wait=0.001)
+    await kept.start()
+    with capture_logs() as lines:
+        broker.gave.clear()
+        await kept.reopen()
+        async with asyncio.timeout(SECONDS):
+            await broker.gave.wait()
+        await kept.close()
+    assert lines == []

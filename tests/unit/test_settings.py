@@ -6,6 +6,7 @@ import pytest
 import structlog
 
 from agentbus.cli.running import settings_of
+from agentbus.sessions.config import make_config
 from agentbus.settings import (
     CONCERNS,
     LogFormat,
@@ -185,3 +186,9 @@ def test_a_file_that_is_missing_is_told_by_its_variable(monkeypatch: pytest.Monk
     monkeypatch.setenv("AGENTBUS_CLAIM_SECRET_FILE", "/nowhere")
     with pytest.raises(ConfigurationError, match=r"AGENTBUS_CLAIM_SECRET_FILE: /nowhere can't be read"):
         load_settings()
+
+
+def test_a_session_systems_configuration_does_not_show_passwords() -> None:
+    url = "mongodb://user:hunter2@host/db"
+    config = make_config(storage_config={"url": url}, amqp_url="amqp://user:hunter2@host/", archive_dir=url)
+    assert "hunter2" not in repr(config)
