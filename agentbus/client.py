@@ -3,16 +3,13 @@
 ```python
 from datetime import UTC, datetime
 
-from agentbus.client import connect
-from contracts.address import Address
-from contracts.envelope import EventEnvelope
-from contracts.messages import InboundMessage, TextContent
+from agentbus import Address, InboundMessage, ReceivedEvent, TextContent, connect
 
 async with connect() as bus:
 
-    @bus.on("session.message.*")
-    async def on_message(event: EventEnvelope) -> None:
-        print(event.subject, event.data.kind)
+    @bus.on("session.message.*", durable="my-bot")
+    async def on_message(event: ReceivedEvent) -> None:
+        await event.reply("I heard you.")
 
     where = Address(platform="web", chat="lobby", user="ada")
     said = TextContent(text="Hello!")
@@ -21,7 +18,7 @@ async with connect() as bus:
 ```
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,24 +26,34 @@ from typing import Final
 from uuid import uuid4
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from agentbus.bootstrap import make_bus
 from agentbus.logs import configure_library_logs
+from agentbus.received import Handled, ReceivedEvent
 from agentbus.registering import check_handler, check_patterns
 from agentbus.settings import in_a_hurry, load_settings
 from agentbus.signals import signalled
 from agentbus.subscription import CONCURRENCY, Subscription
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
-from contracts.envelope import InputEnvelope
-from contracts.errors import BrokerBlocked, BrokerUnavailable, PublishUnconfirmed, ReplyTimeout
+from contracts.envelope import EventEnvelope, InputEnvelope
+from contracts.errors import (
+    BrokerBlocked,
+    BrokerUnavailable,
+    PublishUnconfirmed,
+    Refused,
+    ReplyTimeout,
+    SchemaViolation,
+)
+from contracts.history import HistoryMessage, Page
 from contracts.ids import ConversationId, InputId, Partition
 from contracts.messages import InboundMessage
+from contracts.session import SessionState
 from workers.bus.port import Bus
 from workers.endings import in_turn, side_by_side
 from workers.inputs import Inputs, Routed
-from workers.reactive.handling import EventHandler
 
 PUBLISH_DEADLINE: Final = 30.0
 """Seconds for which an unconfirmed publish is made again, with the same id, before the error is raised."""
@@ -129,9 +136,49 @@ class AgentBus:
                 command_id=envelope.id,
             ) from error
 
+    async def session(self, session_id: str, *, user_id: str | None = None, timeout: float = 10.0) -> SessionState:
+        """Return a session's state as it is committed; the workers read it, so that a bot needs the broker alone.
+
+        With `user_id` that user's right to read it is checked, as everywhere. Raises SessionNotFound, or AccessDenied
+        if a user was named; SchemaViolation for what is no session id; ReplyTimeout and others as `send` does.
+        """
+        reply = await self._query({"kind": "read_session", "session_id": session_id, "actor": user_id}, timeout)
+        if reply.session is None:
+            raise Refused("the worker that answered is of an earlier release")
+        return reply.session
+
+    async def history(
+        self,
+        session_id: str,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        user_id: str | None = None,
+        timeout: float = 10.0,
+    ) -> Page[HistoryMessage]:
+        """Return a page of a session's messages: the newest page first, its items oldest first, as a chat shows them.
+
+        `limit` is 1 to 200; `cursor` that of the page before. Raises as `session` does, and Refused for a cursor of
+        another session.
+        """
+        asked = {"kind": "read_history", "session_id": session_id, "actor": user_id, "limit": limit, "cursor": cursor}
+        reply = await self._query(asked, timeout)
+        return Page[HistoryMessage](items=reply.history or (), cursor=reply.cursor)
+
+    async def _query(self, asked: Mapping[str, object], timeout: float) -> CommandReply:
+        try:
+            envelope = InputEnvelope.model_validate({"id": uuid4().hex, "source": "/agentbus/client", "data": asked})
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False, include_context=False)
+            raise SchemaViolation("; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in wrong)) from None
+        try:
+            return await self._inputs.ask(envelope, timeout=timeout)
+        except ReplyTimeout as error:
+            raise ReplyTimeout(f"no answer in {timeout:g} s: is a session worker running?") from error
+
     def on(
         self, *patterns: str, durable: str | None = None, ordered: bool = False, concurrency: int = CONCURRENCY
-    ) -> Callable[[EventHandler], EventHandler]:
+    ) -> Callable[[Handled], Handled]:
         """Subscribe the decorated async function to event topics, such as `session.message.*`, from `run` on.
 
         Sessions are handled side by side, up to `concurrency` (1 to 1000) at a time; within a session one event comes
@@ -143,6 +190,8 @@ class AgentBus:
         after those before it in its session, whoever dies. A name keeps that for good; starting it with the other one
         raises TopologyMismatch.
 
+        The handler gets a ReceivedEvent: `await event.reply("...")` answers it, once however often it comes.
+
         An event comes at least once: drop repeats by `event.id`. A handler that keeps failing gets its event parked
         (durable) or dropped with a log line (live); one that raises Reject at once.
 
@@ -151,10 +200,14 @@ class AgentBus:
         """
         check_patterns(patterns)
 
-        def register(handler: EventHandler) -> EventHandler:
+        def register(handler: Handled) -> Handled:
             check_handler(handler)
+
+            async def handle(event: EventEnvelope) -> None:
+                await handler(ReceivedEvent.by(self, event))
+
             self._subscriptions.append(
-                Subscription(self._bus, patterns, handler, durable=durable, ordered=ordered, concurrency=concurrency)
+                Subscription(self._bus, patterns, handle, durable=durable, ordered=ordered, concurrency=concurrency)
             )
             return handler
 
@@ -233,6 +286,17 @@ class SyncAgentBus:
     def send(self, command: AnyCommand, *, command_id: str | None = None, timeout: float = 10.0) -> CommandReply:
         """As `AgentBus.send`."""
         return self._portal.call(partial(self._client.send, command, command_id=command_id, timeout=timeout))
+
+    def session(self, session_id: str, *, user_id: str | None = None) -> SessionState:
+        """As `AgentBus.session`."""
+        return self._portal.call(partial(self._client.session, session_id, user_id=user_id))
+
+    def history(
+        self, session_id: str, *, limit: int = 50, cursor: str | None = None, user_id: str | None = None
+    ) -> Page[HistoryMessage]:
+        """As `AgentBus.history`."""
+        call = partial(self._client.history, session_id, limit=limit, cursor=cursor, user_id=user_id)
+        return self._portal.call(call)
 
 
 @contextmanager

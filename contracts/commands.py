@@ -8,10 +8,11 @@ from contracts.address import Address, Platform
 from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, KeepableObject, Many, Name, Text, Timestamp
 from contracts.changes import FieldChanges
 from contracts.expiry import ArchiveRef, CleanupAction
+from contracts.history import HistoryMessage
 from contracts.ids import InputId, SessionId, SessionIdField
 from contracts.messages import Attachments, OutboundMessage, SessionMessage
 from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
-from contracts.session import SessionStatus
+from contracts.session import SessionState, SessionStatus
 from contracts.stamps import StampField
 from contracts.sync import ALL_OPERATIONS, ConflictStrategy, Entry, FieldPointer, Resolution, SyncOperation
 
@@ -281,10 +282,13 @@ class ReplyError(Announced):
 
 
 class CommandReply(Announced):
-    """The answer to a command: the session it left behind, or why it was not carried out."""
+    """The answer to a command or query: the session it left behind, what was asked for, or why not."""
 
     command_id: InputId
     session_id: SessionId | None = None
     version: int = Field(default=0, ge=0, description="The conversation's commits after the command.")
     repeated: bool = Field(default=False, description="The command had been carried out before; nothing changed now.")
     error: ReplyError | None = None
+    session: SessionState | None = Field(default=None, description="What read_session asked for.")
+    history: tuple[HistoryMessage, ...] | None = Field(default=None, description="What read_history asked for.")
+    cursor: str | None = Field(default=None, description="For the next page of a history; none: this was the last.")

@@ -16,6 +16,7 @@ from contracts.errors import InvalidInput, SchemaViolation, TooLarge, Undecodabl
 from contracts.events import AnyEvent, Event
 from contracts.ids import ConversationId, ConversationIdField, InputId, conversation_of
 from contracts.messages import InboundMessage
+from contracts.queries import AnyQuery, Query
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 SCHEMA_VERSION: Final = "v1"
@@ -29,7 +30,7 @@ _MOST_ERRORS: Final = 1000
 """Errors beyond which none is shown: pydantic can only list them all."""
 
 TraceParent = Annotated[str, StringConstraints(pattern=_TRACEPARENT)]
-Payload = Annotated[InboundMessage | Command, Field(discriminator="kind")]
+Payload = Annotated[InboundMessage | Command | Query, Field(discriminator="kind")]
 
 
 class _CloudEvent(Announced):
@@ -64,6 +65,8 @@ class InputEnvelope(_CloudEvent):
         if self.partitionkey:
             return self.partitionkey
         data = self.data
+        if isinstance(data, AnyQuery):
+            return conversation_of(data.session_id)
         if not isinstance(data, InboundMessage) and data.session_id:
             return conversation_of(data.session_id)
         if data.address:

@@ -141,6 +141,8 @@ class Action(StrEnum):
     """A command's reply did not get away; who asks again with the same id is told."""
     BROKER_WAITING = "broker_waiting"
     """The broker does not answer yet; said once a minute."""
+    QUERY_FAILED = "query_failed"
+    """A query could not be answered in a way that nobody foresaw; who asked is told so."""
     TOPOLOGY_WAITING = "topology_waiting"
     """The queues that something is sent to are not declared yet."""
     STORE_WAITING = "store_waiting"

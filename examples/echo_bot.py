@@ -1,32 +1,22 @@
-"""A bot that says everything back: `python examples/echo_bot.py`. Ctrl-C ends it.
+"""A bot that says everything back: `python examples/echo_bot.py`. Ctrl-C or SIGTERM ends it.
 
-Its subscription is durable, so it answers what was said while it was down; its replies carry an id made from the
-event's, so that an event that comes twice is answered once.
+Its subscription is durable, so it answers what was said while it was down; an event that comes twice is answered once.
 """
 
 import asyncio
 from contextlib import suppress
 
-from agentbus.client import connect
-from contracts.commands import AppendMessage
-from contracts.envelope import EventEnvelope
-from contracts.events import MessageAppended
-from contracts.messages import OutboundMessage, TextContent
+from agentbus import MessageAppended, ReceivedEvent, TextContent, connect
 
 
 async def main() -> None:
-    async with connect() as bus:
+    async with connect() as bus:  # AGENTBUS_AMQP_URL, or amqp://guest:guest@localhost/
 
         @bus.on("session.message.*", durable="echo-bot")
-        async def echo(event: EventEnvelope) -> None:
+        async def echo(event: ReceivedEvent) -> None:
             said = event.data
-            if not isinstance(said, MessageAppended) or not isinstance(said.message.content, TextContent):
-                return
-            answer = OutboundMessage(
-                address=said.message.address,  # where it came from, wherever the session goes on meanwhile
-                content=TextContent(text=f"You said: {said.message.content.text}"),
-            )
-            await bus.send(AppendMessage(message=answer), to=event.partitionkey, command_id=f"echo-{event.id}")
+            if isinstance(said, MessageAppended) and isinstance(said.message.content, TextContent):
+                await event.reply(f"You said: {said.message.content.text}")
 
         await bus.start()
         print("listening", flush=True)

@@ -5,9 +5,7 @@ import sys
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from agentbus.client import connect
-from contracts.address import Address, Platform
-from contracts.messages import InboundMessage, TextContent
+from agentbus import Address, InboundMessage, Platform, TextContent, connect
 
 
 async def main(text: str) -> None:

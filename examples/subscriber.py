@@ -3,8 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from agentbus.client import connect
-from contracts.envelope import EventEnvelope
+from agentbus import EventEnvelope, connect
 
 
 async def main() -> None:

@@ -16,7 +16,9 @@ def test_the_public_api_is_what_was_agreed(name: str) -> None:
 
 def test_a_change_is_told_with_the_way_to_agree_to_it() -> None:
     agreed = (AGREED / "agentbus.client.txt").read_text("utf-8")
-    now = agreed.replace("timeout: float=10.0", "timeout: int").replace("class Receipt", "class Slip")
+    now = agreed.replace(
+        "command_id: str | None=None, timeout: float=10.0", "command_id: str | None=None, timeout: int"
+    ).replace("class Receipt", "class Slip")
     told = difference("agentbus.client", agreed, now).splitlines()
     assert told[:2] == ["--- agentbus.client as agreed", "+++ agentbus.client now"]
     assert sum(line.startswith("-") for line in told) == sum(line.startswith("+") for line in told) == 4

@@ -80,7 +80,7 @@ def test_topics_have_to_be_named(client: AgentBus) -> None:
 
 @pytest.mark.parametrize("right", [handler, Bot(), Bot().handle, partial(handler), AsyncMock()])
 def test_async_handlers_of_any_shape_are_taken(client: AgentBus, right: object) -> None:
-    client.on("session.#")(right)  # type: ignore[arg-type]
+    client.on("session.#")(right)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_async_handlers_of_any_shape_are_taken(client: AgentBus, right: object) 
 )
 def test_a_handler_that_is_not_async_is_refused(client: AgentBus, wrong: object, name: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"the handler {name} is not async: write `async def"):
-        client.on("session.#")(wrong)  # type: ignore[arg-type]
+        client.on("session.#")(wrong)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("concurrency", [0, -1, 1001])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from contracts.envelope import InputEnvelope
 from contracts.ids import ConversationId, Partition
+from contracts.queries import AnyQuery
 from workers.bus.port import Delivery
 from workers.domain.decide import Input
 from workers.session.lease import Lease
@@ -24,6 +25,8 @@ class Waiting:
     @classmethod
     def of(cls, delivery: Delivery, envelope: InputEnvelope, lease: Lease) -> "Waiting":
         """Pair what was delivered with what it says."""
+        if isinstance(envelope.data, AnyQuery):
+            raise TypeError("a query waits for no turn: it is answered beside the lanes")
         return cls(delivery, Input(envelope.input_id, envelope.data), lease, envelope.traceparent)
 
     @property

@@ -12,8 +12,9 @@ from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
 from contracts.errors import WrongPartition
 from contracts.expiry import ResetPolicy
-from contracts.ids import ConversationId
+from contracts.ids import ConversationId, InputId
 from contracts.members import Member, WorkerStatus
+from contracts.queries import AnyQuery
 from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy
 from contracts.telemetry import Action
@@ -28,6 +29,7 @@ from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
 from workers.session.parking import ParkingRecorder, park
 from workers.session.plan import Failure, failure_of
+from workers.session.queries import Queries
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
@@ -125,10 +127,11 @@ class SessionWorker:
             secret_keys=config.secret_keys,
             resets=config.resets,
         )
+        self._queries = Queries(bus, store)
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics)
         self._rounds: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
-        self._parkings: set[asyncio.Task[None]] = set()
+        self._parkings: set[asyncio.Task[None]] = set()  # and answers: what is beside the rounds
         self._dispatcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -199,6 +202,10 @@ class SessionWorker:
             holding.begin_turn()
             self._spawn(self._parkings, self._park(holding, delivery, failure_of(error)))
             return
+        if isinstance(envelope.data, AnyQuery):
+            holding.begin_turn()
+            self._spawn(self._parkings, self._answer(holding, delivery, envelope.input_id, envelope.data))
+            return
         self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
         self._changed.set()
 
@@ -212,6 +219,13 @@ class SessionWorker:
                 f"{holding.queue}: was it published with another number of partitions, or to a partition by hand?"
             )
         return conversation
+
+    async def _answer(self, holding: Holding, delivery: Delivery, query_id: InputId, query: AnyQuery) -> None:
+        try:
+            await self._queries.answer(delivery, query_id, query)
+            self._ownership.settled(holding.partition, parked=False)
+        finally:
+            holding.end_turn()
 
     async def _park(self, holding: Holding, delivery: Delivery, failure: Failure) -> None:
         try:

@@ -14,7 +14,7 @@ async def use(bus: AgentBus, message: InboundMessage, receipt: Receipt) -> None:
     receipt.partition = 3  # type: ignore[misc, assignment]  # pyright: ignore[reportAttributeAccessIssue]
     connect(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    @bus.on("session.#")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    @bus.on("session.#")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportUntypedFunctionDecorator]
     def not_async(event: object) -> None:
         del event
 

@@ -1,0 +1,80 @@
+"""Answers to queries: read from the store, beside the lanes; nothing is decided, nothing is changed."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from contracts.commands import CommandReply, ReplyError
+from contracts.errors import AccessDenied, AgentBusError, BusError, Refused, SessionNotFound, StoreUnavailable
+from contracts.ids import InputId
+from contracts.queries import AnyQuery, ReadSession
+from contracts.session import SessionState, SessionStatus
+from contracts.telemetry import Action
+from storage.history import history_page
+from storage.port import Store
+from workers.bus.port import Bus, Delivery
+from workers.domain.access import DENIED, Right, may
+from workers.endings import raise_if_cancelled
+from workers.faults import told
+
+_SECONDS: Final = 10.0
+"""Seconds for which a query is answered. Who asked does not wait longer, and asks again."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Queries:
+    """Answers queries. What an event announced is in the answer: heads are written before events are announced."""
+
+    def __init__(self, bus: Bus, store: Store) -> None:
+        self._bus = bus
+        self._store = store
+
+    async def answer(self, delivery: Delivery, query_id: InputId, query: AnyQuery) -> None:
+        """Reply, with what was asked or with why not, and acknowledge. A query whose answer is lost is asked again."""
+        if delivery.reply_to:
+            reply = await self._reply(query_id, query)
+            try:
+                await self._bus.reply(delivery, reply.model_dump_json(exclude_none=True).encode())
+            except BusError as failed:
+                raise_if_cancelled()
+                _log.debug(Action.REPLY_FAILED, error=str(failed))
+        await delivery.ack()
+
+    async def _reply(self, query_id: InputId, query: AnyQuery) -> CommandReply:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await self._read(query_id, query)
+        except Exception as error:
+            raise_if_cancelled()
+            return CommandReply(command_id=query_id, error=_said(error))
+
+    async def _read(self, query_id: InputId, query: AnyQuery) -> CommandReply:
+        head = _readable(await self._store.head(query.session_id), query)
+        reply = CommandReply(command_id=query_id, session_id=head.session_id, version=head.version)
+        if isinstance(query, ReadSession):
+            return reply.model_copy(update={"session": head})
+        try:
+            page = await history_page(self._store, head, limit=query.limit, cursor=query.cursor)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        return reply.model_copy(update={"history": page.items, "cursor": page.cursor})
+
+
+def _readable(head: SessionState | None, query: AnyQuery) -> SessionState:
+    """Return the head if it may be read. Who asks for a user is not told whether there is such a session."""
+    if head is not None and head.status is not SessionStatus.DELETED and may(head, query.actor, Right.READ):
+        return head
+    if query.actor is not None:
+        raise AccessDenied(DENIED)
+    raise SessionNotFound(f"there is no session {query.session_id}")
+
+
+def _said(error: Exception) -> ReplyError:
+    if isinstance(error, TimeoutError):
+        error = StoreUnavailable(f"the store did not answer within {_SECONDS:g} s")
+    if isinstance(error, AgentBusError):
+        return ReplyError(code=error.code, message=str(error))
+    _log.error(Action.QUERY_FAILED, **told(error))
+    return ReplyError(code=AgentBusError.code, message="the query failed: the worker's log says where")
