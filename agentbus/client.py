@@ -140,7 +140,8 @@ class AgentBus:
         """Return a session's state as it is committed; the workers read it, so that a bot needs the broker alone.
 
         With `user_id` that user's right to read it is checked, as everywhere. Raises SessionNotFound, or AccessDenied
-        if a user was named; SchemaViolation for what is no session id; ReplyTimeout and others as `send` does.
+        if a user was named; SchemaViolation for what is no session id; ReplyTimeout after `timeout` seconds, and others
+        as `send` does.
         """
         reply = await self._query({"kind": "read_session", "session_id": session_id, "actor": user_id}, timeout)
         if reply.session is None:
@@ -158,8 +159,8 @@ class AgentBus:
     ) -> Page[HistoryMessage]:
         """Return a page of a session's messages: the newest page first, its items oldest first, as a chat shows them.
 
-        `limit` is 1 to 200; `cursor` that of the page before. Raises as `session` does, and Refused for a cursor of
-        another session.
+        `limit` is 1 to 200; `cursor` that of the page before; `timeout` in seconds. Raises as `session` does, and
+        Refused for a cursor of another session.
         """
         asked = {"kind": "read_history", "session_id": session_id, "actor": user_id, "limit": limit, "cursor": cursor}
         reply = await self._query(asked, timeout)
