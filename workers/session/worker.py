@@ -223,7 +223,6 @@ class SessionWorker:
     async def _answer(self, holding: Holding, delivery: Delivery, query_id: InputId, query: AnyQuery) -> None:
         try:
             await self._queries.answer(delivery, query_id, query)
-            self._ownership.settled(holding.partition, parked=False)
         finally:
             holding.end_turn()
 
