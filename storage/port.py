@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Self
 
 from contracts.errors import StoreError
@@ -15,6 +14,7 @@ from contracts.members import Member, WorkerId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from contracts.records import Lock, Record, RecordKind, SessionStatistics
 from contracts.session import SessionState
+from storage.cancelling import finished
 
 MAX_PAGE = 1000
 """The most items a page may ask for."""
@@ -59,12 +59,14 @@ class Store(ABC):
     """
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await finished(self.close())  # Nobody else will: the body is not entered.
+            raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @abstractmethod
@@ -232,10 +234,7 @@ class Store(ABC):
 
     @abstractmethod
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
-        """Return the partition's next epoch: higher than every one given out before, to anyone, and than `above`.
-
-        It is the lowest such; the first is 1.
-        """
+        """Return the partition's next epoch: the lowest above `above`, 0, and all given out before."""
 
     @abstractmethod
     async def begin_trial(self, trial: Trial) -> int:

@@ -90,20 +90,19 @@ async def cancel_everywhere(
 ) -> int:
     """Make the call that `prepare` gives again and again, cancelled at its first await, its second, ..., until it ends.
 
-    Each time it ends with the cancellation, no task is left that was not there before, and `check` says that all still
-    works. Returns how many awaits there are.
+    Each time it ends with the cancellation, `check` says that all still works, and no task is left that was not there
+    before it was prepared. Returns how many awaits there are.
     """
     for at in range(1, MOST_AWAITS):
-        call = await prepare()
         before = asyncio.all_tasks()
-        cancelled = Cancelled(call, at, when, deadline)
+        cancelled = Cancelled(await prepare(), at, when, deadline)
         was_cancelled = await cancelled.happens()
+        await check()
         if begun := asyncio.all_tasks() - before:
             _, left = await asyncio.wait(begun, timeout=deadline)
             assert not left, f"cancelled at await {at} ({when}), it left behind {left}"
         if not was_cancelled:
             return at - 1
-        await check()
     raise AssertionError(f"more than {MOST_AWAITS} awaits")
 
 
@@ -127,7 +126,11 @@ def _counted_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: A
         return await _Counted(coroutine, reached)
 
     reached = _counter.get()
-    return asyncio.Task(coroutine if reached is None else counted(reached), loop=loop, **settings)
+    if reached is None:
+        return asyncio.Task(coroutine, loop=loop, **settings)
+    task = asyncio.Task(counted(reached), loop=loop, **settings)
+    task.add_done_callback(lambda _: coroutine.close())  # It may have been cancelled before its first step.
+    return task
 
 
 class _Counted:

@@ -19,6 +19,7 @@ from contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable,
 from contracts.urls import masked
 from storage import private
 from storage.archive.entries import TEMPORARY
+from storage.cancelling import finished
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class Folder:
     async def call(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread. Raises ArchiveNotFound for a missing file, else ArchiveUnavailable."""
         try:
-            return await asyncio.to_thread(work)
+            return await finished(asyncio.to_thread(work))
         except AgentBusError:
             raise
         except FileNotFoundError as error:

@@ -10,6 +10,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from contracts.errors import StoreRejected
 from contracts.urls import check_credentials, masked
+from storage.cancelling import taken
 from storage.connecting import connect_patiently
 from storage.mongo.driver import Collection, Connection, Document, Update, connect
 from storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
@@ -119,6 +120,10 @@ class MongoBase(Store):
             )
 
     async def _open(self) -> None:
+        # Cancelled while it connects, PyMongo would leave sockets open.
+        self._connection = await taken(self._connect(), lambda connection: connection.close())
+
+    async def _connect(self) -> Connection:
         with url_errors(self._target):
             connection = connect(self._options.mongo_driver, self._url, self._settings())
         try:
@@ -129,7 +134,7 @@ class MongoBase(Store):
         except BaseException:
             await connection.close()
             raise
-        self._connection = connection
+        return connection
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

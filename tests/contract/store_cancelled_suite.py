@@ -265,6 +265,11 @@ async def _works(store: Store) -> None:
         assert await store.record(kept.kind, kept.key) == kept
 
 
+async def _works_and_is_closed(store: Store) -> None:
+    await _works(store)
+    await store.close()
+
+
 class StoreCancelledSuite:
     """What every store must do when a call is cancelled. Subclasses define the fixture `store`."""
 
@@ -276,7 +281,8 @@ class StoreCancelledSuite:
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)
     async def test_call_cancelled_at_any_await_leaves_nothing_behind(self, store: Store, name: str, when: When) -> None:
-        await cancel_everywhere(partial(_ROWS[name], store), partial(_works, store), when=when)
+        check = _works_and_is_closed if name in {"start", "close"} else _works
+        await cancel_everywhere(partial(_ROWS[name], store), partial(check, store), when=when)
 
     @pytest.mark.parametrize("when", _MOMENTS)
     async def test_lock_taken_while_being_cancelled_is_given_back(self, store: Store, when: When) -> None:
@@ -284,7 +290,11 @@ class StoreCancelledSuite:
 
         async def taking() -> Call:
             names.append(_new_name())
-            return store.acquire_lock(names[-1], ttl=HOUR)
+            return take_and_give_back()
+
+        async def take_and_give_back() -> None:
+            lock = await acquired(store, names[-1])
+            await store.release_lock(lock.name, lock.token)
 
         async def nobody_holds_it() -> None:
             await acquired(store, names[-1])

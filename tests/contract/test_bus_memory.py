@@ -1,5 +1,8 @@
+from collections.abc import Callable
+
 import pytest
 
+from tests.contract.bus_cancelled_suite import BusCancelledSuite
 from tests.contract.bus_suite import TOPOLOGY, BusContract, Connect, bus
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
@@ -18,5 +21,10 @@ async def connect() -> Connect:
     return open_one
 
 
-class TestMemoryBus(BusContract):
+@pytest.fixture
+def make(bus: Bus) -> Callable[[], Bus]:
+    return lambda: bus  # There is nothing outside the process that another one could share.
+
+
+class TestMemoryBus(BusContract, BusCancelledSuite):
     pass

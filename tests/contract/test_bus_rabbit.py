@@ -1,5 +1,8 @@
+from collections.abc import Callable
+
 import pytest
 
+from tests.contract.bus_cancelled_suite import BusCancelledSuite
 from tests.contract.bus_suite import TOPOLOGY, BusContract, Connect, bus
 from workers.bus.port import Bus
 from workers.bus.rabbit import RabbitBus
@@ -17,5 +20,10 @@ async def connect(amqp_url: str) -> Connect:
     return open_one
 
 
-class TestRabbitBus(BusContract):
+@pytest.fixture
+def make(amqp_url: str) -> Callable[[], Bus]:
+    return lambda: RabbitBus(amqp_url, TOPOLOGY)
+
+
+class TestRabbitBus(BusContract, BusCancelledSuite):
     pass

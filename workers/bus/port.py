@@ -11,6 +11,7 @@ from contracts.envelope import CONTENT_TYPE
 from contracts.errors import BusError
 from contracts.ids import digest_of
 from contracts.topology import Topology
+from storage.cancelling import finished
 
 Headers = Mapping[str, str | int]
 
@@ -112,13 +113,18 @@ class Bus(ABC):
     again by whoever needs them.
 
     A publish that returns was confirmed by the broker and is on disk. Every call may raise BrokerUnavailable
-    (transient) or BrokerRejected.
+    (transient) or BrokerRejected. One that is cancelled ends soon and leaves no consumer or channel behind; a publish
+    may have been done. A `start` that was cancelled goes on until `close`.
     """
 
     topology: Topology
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await finished(self.close())  # Nobody else will: the body is not entered.
+            raise
         return self
 
     async def __aexit__(

@@ -8,7 +8,8 @@ from typing import Final
 
 from agentbus.sessions.manager.base import ManagerBase, lock_name
 from agentbus.sessions.manager.tokens import LockTokens
-from contracts.errors import LockLost, LockTimeout, StoreUnavailable
+from contracts.errors import LockLost, LockTimeout, StoreError, StoreUnavailable
+from storage.cancelling import finished
 from workers.domain.access import Right
 from workers.endings import passing_over
 
@@ -109,12 +110,18 @@ class Locks(ManagerBase):
         renewing = asyncio.create_task(self._keep(name, token, lease))
         try:
             yield
-        finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
-            held = await self._store.release_lock(name, token)
-        if not held:
+        except BaseException:
+            with passing_over(StoreError):  # The lease ends by itself; what went wrong in the body matters more.
+                await finished(self._let_go(renewing, name, token))
+            raise
+        if not await finished(self._let_go(renewing, name, token)):
             raise LockLost(f"the lock {name} was lost while it was used: its lease of {lease:g} s ended")
+
+    async def _let_go(self, renewing: asyncio.Task[None], name: str, token: int) -> bool:
+        """Release a lock that is renewed; return whether it was still held."""
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        return await self._store.release_lock(name, token)
 
     async def _acquire(self, name: str, *, timeout: float, lease: float) -> int:
         deadline = asyncio.get_running_loop().time() + timeout

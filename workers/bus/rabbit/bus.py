@@ -8,6 +8,7 @@ from aiormq.exceptions import ChannelNotFoundEntity
 
 from contracts.errors import BusError, Unroutable
 from contracts.topology import Topology
+from storage.cancelling import finished
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
 from workers.bus.rabbit.consumers import RabbitConsumer
@@ -87,7 +88,7 @@ class RabbitBus(Bus):
             raise channel_failure(error, f"asking for the depth of {queue}") from error
         finally:
             if is_usable(channel):
-                await close_channel(channel)
+                await finished(close_channel(channel))
         return QueueDepth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
 
     async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool = True) -> None:
@@ -156,5 +157,5 @@ class RabbitBus(Bus):
             raise channel_failure(error, "subscribing") from error
         finally:
             if is_usable(channel):
-                await close_channel(channel)
+                await finished(close_channel(channel))
         return name

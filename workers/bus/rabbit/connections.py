@@ -22,6 +22,7 @@ from contracts.errors import BrokerRejected, BrokerUnavailable
 from contracts.outages import Outage
 from contracts.telemetry import Action
 from contracts.urls import masked
+from storage.cancelling import taken
 from workers.bus.rabbit.decoding import decode_leniently
 from workers.bus.rabbit.failures import channel_failure, connect_failure
 from workers.endings import afterwards, ended, passing_over
@@ -83,13 +84,8 @@ class Link:
     async def channel(self, *, confirms: bool = False, frame_buffer: int = 10) -> Channel:
         """Open a channel. `frame_buffer` is how many frames may wait in it; three make a delivery."""
         connection = await self.connection()
-        number = _free_number(connection)
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                opened = await connection.channel(number, publisher_confirms=confirms, frame_buffer_size=frame_buffer)
-        except DRIVER_ERRORS as error:
-            raise channel_failure(error, "opening a channel") from error
-        return cast("Channel", opened)
+        # Cancelled while it is being opened, aiormq would keep it, and its number, for as long as the connection lives.
+        return await taken(_open_channel(connection, confirms=confirms, frame_buffer=frame_buffer), close_channel)
 
     async def close(self) -> None:
         """Close the connection for good. Idempotent."""
@@ -186,6 +182,16 @@ async def close_channel(channel: Channel) -> None:
     with passing_over(*DRIVER_ERRORS):
         async with asyncio.timeout(CALL_SECONDS):
             await channel.close()
+
+
+async def _open_channel(connection: AbstractConnection, *, confirms: bool, frame_buffer: int) -> Channel:
+    number = _free_number(connection)
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            opened = await connection.channel(number, publisher_confirms=confirms, frame_buffer_size=frame_buffer)
+    except DRIVER_ERRORS as error:
+        raise channel_failure(error, "opening a channel") from error
+    return cast("Channel", opened)
 
 
 def _free_number(connection: AbstractConnection) -> int:

@@ -8,6 +8,7 @@ from aiormq.exceptions import ChannelPreconditionFailed
 
 from contracts.errors import BusError, TopologyMismatch
 from contracts.topology import Exchange, Queue, Topology
+from storage.cancelling import finished
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
 from workers.bus.rabbit.failures import channel_failure
 from workers.endings import side_by_side
@@ -64,7 +65,7 @@ async def _declare_queues(link: Link, queues: Sequence[Queue]) -> None:
         raise _failure(error, "declaring queues") from error
     finally:
         if is_usable(channel):
-            await close_channel(channel)
+            await finished(close_channel(channel))
 
 
 def _failure(error: BaseException, doing: str) -> BusError:
