@@ -51,7 +51,7 @@ async def _declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
         raise _failure(error, "declaring exchanges") from error
     finally:
         if is_usable(channel):
-            await close_channel(channel)
+            await finished(close_channel(channel))
 
 
 async def _declare_queues(link: Link, queues: Sequence[Queue]) -> None:
