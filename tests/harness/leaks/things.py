@@ -13,6 +13,9 @@ from typing import Final
 # Linux tells all of it in files. Elsewhere only threads, folders and tasks are looked for.
 _PROCESS: Final = Path("/proc/self")
 
+_KEPT_OPEN: Final = "/mpl-data/fonts/"
+"""Matplotlib opens the fonts that it draws with once, for the life of the process."""
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -48,7 +51,8 @@ def _open_files() -> Iterator[Thing]:
             target = os.readlink(_PROCESS / "fd" / number)
         except OSError:
             continue  # the folder that was being listed
-        yield Thing(_kind_of(target), f"{number} {target}")
+        if _KEPT_OPEN not in target:
+            yield Thing(_kind_of(target), f"{number} {target}")
 
 
 def _kind_of(target: str) -> str:
