@@ -120,7 +120,7 @@ async def test_a_parked_input_is_shown_corrected_replayed_and_discarded(
     rows = {row["message_id"]: row for row in json.loads(agentbus("parked", "list", "--json", env=env).stdout)["items"]}
     shown = json.loads(agentbus("parked", "show", rows["one"]["parked_id"], "--json", env=env).stdout)
     mended = tmp_path / "mended.json"
-    mended.write_text(shown["body"].replace("myspace", "web"))
+    mended.write_text(shown["body"].replace("My Space", "web"))
     replayed = agentbus("parked", "replay", rows["one"]["parked_id"], "--body", str(mended), env=env)
     assert replayed.returncode == 0, replayed.stderr
     assert agentbus("parked", "discard", rows["two"]["parked_id"], env=env).returncode == 0
