@@ -11,7 +11,7 @@ from contracts.envelope import CONTENT_TYPE
 from contracts.errors import BusError
 from contracts.ids import digest_of
 from contracts.topology import Topology
-from storage.cancelling import finished
+from workers.endings import afterwards
 
 Headers = Mapping[str, str | int]
 
@@ -123,7 +123,7 @@ class Bus(ABC):
         try:
             await self.start()
         except BaseException:
-            await finished(self.close())  # Nobody else will: the body is not entered.
+            await afterwards("close the bus", self.close())  # Nobody else will: the body is not entered.
             raise
         return self
 

@@ -8,7 +8,6 @@ from aiormq.exceptions import ChannelNotFoundEntity
 
 from contracts.errors import BusError, Unroutable
 from contracts.topology import Topology
-from storage.cancelling import finished
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
 from workers.bus.rabbit.consumers import RabbitConsumer
@@ -16,7 +15,7 @@ from workers.bus.rabbit.failures import channel_failure
 from workers.bus.rabbit.publisher import Publisher
 from workers.bus.rabbit.requests import Replies, Requests
 from workers.bus.rabbit.topology import declare_events, declare_subscription, declare_topology
-from workers.endings import all_of, in_turn
+from workers.endings import afterwards, all_of, in_turn
 
 _FRAMES_PER_DELIVERY: Final = 3
 
@@ -88,7 +87,7 @@ class RabbitBus(Bus):
             raise channel_failure(error, f"asking for the depth of {queue}") from error
         finally:
             if is_usable(channel):
-                await finished(close_channel(channel))
+                await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
         return QueueDepth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
 
     async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool = True) -> None:
@@ -157,5 +156,5 @@ class RabbitBus(Bus):
             raise channel_failure(error, "subscribing") from error
         finally:
             if is_usable(channel):
-                await finished(close_channel(channel))
+                await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
         return name

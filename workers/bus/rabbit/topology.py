@@ -8,10 +8,9 @@ from aiormq.exceptions import ChannelPreconditionFailed
 
 from contracts.errors import BusError, TopologyMismatch
 from contracts.topology import Exchange, Queue, Topology
-from storage.cancelling import finished
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
 from workers.bus.rabbit.failures import channel_failure
-from workers.endings import side_by_side
+from workers.endings import afterwards, side_by_side
 
 _CHANNELS: Final = 4
 """Channels to declare queues on side by side. More were not faster: 64 new queues in 0.2 s, known ones in 10 ms."""
@@ -51,7 +50,7 @@ async def _declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
         raise _failure(error, "declaring exchanges") from error
     finally:
         if is_usable(channel):
-            await finished(close_channel(channel))
+            await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
 
 
 async def _declare_queues(link: Link, queues: Sequence[Queue]) -> None:
@@ -65,7 +64,7 @@ async def _declare_queues(link: Link, queues: Sequence[Queue]) -> None:
         raise _failure(error, "declaring queues") from error
     finally:
         if is_usable(channel):
-            await finished(close_channel(channel))
+            await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
 
 
 def _failure(error: BaseException, doing: str) -> BusError:
