@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from agentbus.settings import Settings
 from contracts.clock import Clock, SystemClock
 from contracts.errors import ConfigurationError
+from contracts.members import WorkerKind
+from contracts.topology import Topology
 from storage.archive import ArchiveStore, open_archive
 from storage.factory import open_store
 from storage.port import Store
@@ -14,16 +16,21 @@ from workers.bus.factory import open_bus
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
 from workers.ingress.router import IngressRouter
+from workers.installation.record import check_installation, join_installation
+from workers.presence import Presence
 from workers.session.worker import SessionWorker, SessionWorkerConfig
 from workers.telemetry import WorkerMetrics
 
 
-def make_bus(settings: Settings) -> Bus:
-    """Return the bus that the settings name, not connected yet. Raises ConfigurationError."""
+def make_bus(settings: Settings, topology: Topology | None = None) -> Bus:
+    """Return the bus that the settings name, with their topology or another. Not connected yet.
+
+    Raises ConfigurationError.
+    """
     bus = settings.bus
     return open_bus(
         bus.amqp_url,
-        bus.topology,
+        topology or settings.topology,
         connect_timeout=bus.broker_timeout,
         publish_timeout=bus.publish_timeout,
         heartbeat=bus.heartbeat,
@@ -70,6 +77,18 @@ def make_session_worker(
     return SessionWorker(bus, store, config=config, clock=make_clock(), metrics=metrics)
 
 
+def make_router(settings: Settings, bus: Bus, store: Store, metrics: WorkerMetrics) -> IngressRouter:
+    """Return an ingress router that the others know of, not started yet."""
+    presence = Presence(
+        store,
+        WorkerKind.INGRESS.group(bus.topology.prefix),
+        clock=make_clock(),
+        interval=settings.session.worker_beat,
+        ttl=settings.session.worker_ttl,
+    )
+    return IngressRouter(bus, scope=settings.session.scope, metrics=metrics, presence=presence)
+
+
 def make_clock() -> Clock:
     """Return the clock that everything runs by."""
     return SystemClock()
@@ -93,8 +112,8 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
     metrics = WorkerMetrics()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(make_store(settings))
-        bus = await stack.enter_async_context(MemoryBus(settings.bus.topology))
-        await bus.declare()
+        bus = await stack.enter_async_context(MemoryBus(settings.topology))
+        await join_installation(store, bus, make_clock())
         worker = make_session_worker(settings, bus, store, metrics, solo=True)
         stack.push_async_callback(worker.close)
         await worker.start()
@@ -105,7 +124,31 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
 
 
 @asynccontextmanager
+async def sending(settings: Settings) -> AsyncIterator[Bus]:
+    """Connect to the settings' broker, for commands that send inputs. Raises InstallationMismatch as `backends`."""
+    async with make_bus(settings) as bus:
+        await bus.check()
+        yield bus
+
+
+@asynccontextmanager
 async def backends(settings: Settings) -> AsyncIterator[tuple[Bus, Store]]:
-    """Connect to the settings' broker and store, for commands that look and for workers."""
+    """Connect to the settings' broker and store, for commands that look and for workers.
+
+    Raises InstallationMismatch if one of them belongs to an installation with other partitions or another scope.
+    """
     async with make_store(settings) as store, make_bus(settings) as bus:
+        await check_installation(store, bus.topology)
+        await bus.check()
+        yield bus, store
+
+
+@asynccontextmanager
+async def installed(settings: Settings) -> AsyncIterator[tuple[Bus, Store]]:
+    """Connect as `backends` does, for a worker: what is not there yet is made, and who is first decides which it is.
+
+    Raises InstallationMismatch, TopologyMismatch.
+    """
+    async with make_store(settings) as store, make_bus(settings) as bus:
+        await join_installation(store, bus, make_clock())
         yield bus, store

@@ -29,7 +29,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from agentbus.bootstrap import make_bus
+from agentbus.bootstrap import make_bus, make_clock
 from agentbus.logs import configure_library_logs
 from agentbus.received import Handled, ReceivedEvent
 from agentbus.registering import check_handler, check_patterns
@@ -46,6 +46,7 @@ from contracts.errors import (
     Refused,
     ReplyTimeout,
     SchemaViolation,
+    Unroutable,
 )
 from contracts.history import HistoryMessage, Page
 from contracts.ids import ConversationId, InputId, Partition
@@ -89,7 +90,8 @@ class AgentBus:
         `PUBLISH_DEADLINE` seconds.
 
         Raises Unroutable (5 s have passed, and nobody has declared the topology), PublishUnconfirmed,
-        BrokerUnavailable, BrokerBlocked.
+        BrokerUnavailable, BrokerBlocked; InstallationMismatch once the number of partitions has been changed: connect
+        again, with the new one.
         """
         return (await self.publish_many([message], input_ids=[input_id]))[0]
 
@@ -98,8 +100,9 @@ class AgentBus:
     ) -> list[Receipt]:
         """Publish messages in their order, many confirms under way at a time. Raises as `publish` does."""
         ids = input_ids or [None] * len(messages)
+        now = make_clock().now()
         envelopes = [
-            InputEnvelope(id=given or message.input_id(), source="/agentbus/client", data=message)
+            InputEnvelope(id=given or message.input_id(), source="/agentbus/client", time=now, data=message)
             for message, given in zip(messages, ids, strict=True)
         ]
         outgoing = [self._inputs.routed(envelope) for envelope in envelopes]
@@ -129,6 +132,9 @@ class AgentBus:
         envelope = InputEnvelope(id=command_id or uuid4().hex, source="/agentbus/client", partitionkey=to, data=command)
         try:
             return await self._inputs.ask(envelope, timeout=timeout)
+        except Unroutable:
+            await self._bus.check()
+            raise
         except ReplyTimeout as error:
             raise ReplyTimeout(
                 f"no reply to {command.kind} in {timeout:g} s: is a session worker running? "
@@ -247,7 +253,11 @@ class AgentBus:
             stop=stop_after_delay(PUBLISH_DEADLINE),
             reraise=True,
         )
-        await policy(partial(self._inputs.publish, left))
+        try:
+            await policy(partial(self._inputs.publish, left))
+        except Unroutable:
+            await self._bus.check()
+            raise
 
 
 @asynccontextmanager
@@ -257,11 +267,13 @@ async def connect(amqp_url: str | None = None, **settings: object) -> AsyncItera
     A broker that does not answer is given up after 2.5 s, unless `broker_timeout` (seconds) is given or in the
     environment: a program that may start before its broker sets it. Log lines go to the standard library's `logging`,
     unless the program has set up structlog, or our logs, itself.
-    Raises BrokerUnavailable, BrokerRejected, ConfigurationError.
+    Raises BrokerUnavailable, BrokerRejected, ConfigurationError; InstallationMismatch if the installation has another
+    number of partitions, or another scope.
     """
     configure_library_logs()
     chosen = in_a_hurry(load_settings(amqp_url=amqp_url, **settings))
     async with make_bus(chosen) as bus:
+        await bus.check()
         client = AgentBus(bus, scope=chosen.session.scope)
         try:
             yield client

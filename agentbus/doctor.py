@@ -1,6 +1,6 @@
 """Checks of what AgentBus needs: broker, store, topology, clocks; each with what to do when it is not well."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -8,15 +8,30 @@ from typing import Final
 
 from agentbus.bootstrap import make_bus, make_clock, make_store
 from agentbus.settings import Settings
-from contracts.errors import AgentBusError, Unroutable
+from agentbus.workers import live_workers
+from contracts.errors import AgentBusError, BrokerRejected, InstallationMismatch, StoreRejected, Unroutable
+from contracts.members import WorkerKind
 from contracts.parked import ParkedStatus
+from contracts.records import RecordKind
+from contracts.topology import Topology
 from storage.port import Store
-from workers.bus.port import Bus
+from workers.bus.port import Bus, QueueDepth
 from workers.endings import raise_if_cancelled
+from workers.installation.record import check_installation, read_installation
 
 OLDEST_RABBITMQ: Final = (3, 10)
 OLDEST_MONGODB: Final = (5, 0)
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+
+_BROKER_ADVICE: Final = (
+    "Start RabbitMQ, or check host and port in AGENTBUS_AMQP_URL.",
+    "Check user, password and virtual host in AGENTBUS_AMQP_URL, and what the user may do there.",
+)
+_STORE_ADVICE: Final = (
+    "Start the store, or check host and port in AGENTBUS_STORE_URL.",
+    "Check user, password and database in AGENTBUS_STORE_URL, and what the user may do there.",
+)
+_MISMATCH_ADVICE: Final = "Set AGENTBUS_PARTITIONS and AGENTBUS_SCOPE as the installation has them."
 
 
 class Health(StrEnum):
@@ -48,54 +63,70 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
     except AgentBusError as error:
         raise_if_cancelled()
-        yield Finding("broker", Health.FAILED, str(error), "Check AGENTBUS_AMQP_URL, and that RabbitMQ is running.")
+        yield Finding("broker", Health.FAILED, str(error), _BROKER_ADVICE[isinstance(error, BrokerRejected)])
     try:
         async with make_store(settings) as store:
-            async for finding in _examine_store(store):
+            async for finding in _examine_store(store, settings):
                 yield finding
     except AgentBusError as error:
         raise_if_cancelled()
-        yield Finding("store", Health.FAILED, str(error), "Check AGENTBUS_STORE_URL, and that the store is running.")
+        yield Finding("store", Health.FAILED, str(error), _STORE_ADVICE[isinstance(error, StoreRejected)])
 
 
 async def _examine_bus(bus: Bus) -> AsyncIterator[Finding]:
     info = await bus.info()
     yield _version("broker", info.kind, info.version, OLDEST_RABBITMQ if info.kind.lower() == "rabbitmq" else ())
+    yield await _agreed("declared", bus.check(), f"as these settings say: {_words(bus.topology)}")
     topology = bus.topology
-    queues = [topology.ingress, topology.parked, *map(topology.partition_queue, topology.all_partitions())]
-    missing, unattended, ready = [], [], 0
-    for queue in queues:
-        try:
-            depth = await bus.depth(queue)
-        except Unroutable:
-            missing.append(queue)
-            continue
-        ready += depth.ready
-        if not depth.consumers:
-            unattended.append(queue)
+    partitions = [topology.parked, *map(topology.partition_queue, topology.all_partitions())]
+    depths = {queue: await _depth(bus, queue) for queue in (topology.ingress, *partitions)}
+    missing = [queue for queue, depth in depths.items() if depth is None]
     if missing:
         advice = "Run: agentbus topology declare (or start a worker, which declares it)."
-        yield Finding("topology", Health.FAILED, f"{len(missing)} of {len(queues)} queues are missing", advice)
+        yield Finding("topology", Health.FAILED, f"{len(missing)} of {len(depths)} queues are missing", advice)
         return
-    yield Finding("topology", Health.OK, f"{len(queues)} queues")
-    if unattended:
-        advice = "Run: agentbus worker session, and agentbus worker ingress if anyone publishes to the ingress."
-        shown = ", ".join(unattended[:3]) + (", ..." if len(unattended) > 3 else "")
-        yield Finding("consumers", Health.WARNING, f"nobody consumes {len(unattended)} queues: {shown}", advice)
-    else:
-        yield Finding("consumers", Health.OK, "every queue has a consumer")
-    yield Finding("backlog", Health.OK, f"{ready} messages wait")
+    yield Finding("topology", Health.OK, f"{len(depths)} queues")
+    there = {queue: depth for queue, depth in depths.items() if depth is not None}
+    yield _consumers([queue for queue in partitions if not there[queue].consumers])
+    yield _routed(there[topology.ingress])
+    yield Finding("backlog", Health.OK, f"{sum(depth.ready for depth in there.values())} messages wait")
 
 
-async def _examine_store(store: Store) -> AsyncIterator[Finding]:
+async def _depth(bus: Bus, queue: str) -> QueueDepth | None:
+    try:
+        return await bus.depth(queue)
+    except Unroutable:
+        return None
+
+
+def _consumers(unattended: list[str]) -> Finding:
+    if not unattended:
+        return Finding("consumers", Health.OK, "every partition has a consumer")
+    shown = ", ".join(unattended[:3]) + (", ..." if len(unattended) > 3 else "")
+    advice = "Run: agentbus worker session. If one is running, it uses another broker, virtual host or AGENTBUS_PREFIX."
+    return Finding("consumers", Health.WARNING, f"nobody consumes {len(unattended)} queues: {shown}", advice)
+
+
+def _routed(ingress: QueueDepth) -> Finding:
+    if ingress.consumers:
+        return Finding("ingress", Health.OK, f"somebody routes it, {ingress.ready} wait")
+    if not ingress.ready:
+        return Finding("ingress", Health.OK, "nobody routes it, and nobody publishes to it")
+    found = f"{ingress.ready} messages wait in the ingress, and nobody routes them"
+    return Finding("ingress", Health.FAILED, found, "Run: agentbus worker ingress")
+
+
+async def _examine_store(store: Store, settings: Settings) -> AsyncIterator[Finding]:
     info = await store.info()
-    yield _version("store", info.kind, info.version, OLDEST_MONGODB if info.kind == "mongodb" else ())
+    yield _version("store", info.kind, info.version, OLDEST_MONGODB if info.kind == "mongodb" else (), info.name)
+    yield await _installed(store, settings.topology, info.name)
     apart = abs(info.server_time - make_clock().now())
     if apart > CLOCK_TOLERANCE:
         advice = "Synchronize the clocks (NTP): expiry and message times rely on them."
         yield Finding("clock", Health.WARNING, f"store and this machine are {apart} apart", advice)
     else:
         yield Finding("clock", Health.OK, f"store and this machine agree within {CLOCK_TOLERANCE.seconds} s")
+    yield await _at_work(store, settings)
     waiting = await store.list_parked(ParkedStatus.PARKED, limit=1)
     if waiting.items:
         yield Finding("parked", Health.WARNING, "there are parked inputs", "Run: agentbus parked list")
@@ -103,9 +134,61 @@ async def _examine_store(store: Store) -> AsyncIterator[Finding]:
         yield Finding("parked", Health.OK, "nothing is parked")
 
 
-def _version(check: str, kind: str, version: str, oldest: tuple[int, ...]) -> Finding:
+async def _installed(store: Store, topology: Topology, name: str) -> Finding:
+    if await read_installation(store) is None:
+        found = f"no worker has ever started on this store{f' ({name})' if name else ''}"
+        advice = "Start one. If one is running, it uses another: check AGENTBUS_STORE_URL, the database's name too."
+        return Finding("installation", Health.WARNING, found, advice)
+    return await _agreed("installation", check_installation(store, topology), _words(topology))
+
+
+async def _agreed(check: str, checking: Awaitable[None], well: str) -> Finding:
+    try:
+        await checking
+    except InstallationMismatch as error:
+        found, advice = str(error.details.get("found", error)), str(error.details.get("advice", _MISMATCH_ADVICE))
+        return Finding(check, Health.FAILED, found, advice)
+    return Finding(check, Health.OK, well)
+
+
+async def _at_work(store: Store, settings: Settings) -> Finding:
+    """Say who is there, and which kind of worker is needed and is not."""
+    members = await live_workers(store, settings)
+    shown = ", ".join(f"{len(there)} {kind}" for kind, there in members.items() if there) or "no worker is alive"
+    needed = {
+        WorkerKind.SESSION: "nothing is committed",
+        WorkerKind.EXPIRY: await _why_expiry(store),
+        WorkerKind.SYNC: await _why_sync(store),
+    }
+    missing = {kind: why for kind, why in needed.items() if why and not members[kind]}
+    if not missing:
+        return Finding("workers", Health.OK, shown)
+    found = "; ".join(f"no {kind} worker, and {why}" for kind, why in missing.items())
+    return Finding("workers", Health.WARNING, f"{shown}: {found}", f"Run: {_commands(missing)}")
+
+
+async def _why_expiry(store: Store) -> str:
+    rules = await store.list_records(RecordKind.EXPIRY_RULE, "default", limit=1)
+    due = await store.due(make_clock().now(), limit=1)
+    return "there are expiry rules" if rules.items else "sessions are past their deadline" if due else ""
+
+
+async def _why_sync(store: Store) -> str:
+    due = await store.due_records(RecordKind.SYNC_TASK, make_clock().now(), limit=1)
+    return "syncs are due" if due else ""
+
+
+def _commands(kinds: Iterable[WorkerKind]) -> str:
+    return ", ".join(f"agentbus worker {kind}" for kind in kinds)
+
+
+def _words(topology: Topology) -> str:
+    return f"{topology.partitions} partitions, scope {topology.scope}"
+
+
+def _version(check: str, kind: str, version: str, oldest: tuple[int, ...], name: str = "") -> Finding:
     numbers = tuple(int(part) for part in version.split(".")[: len(oldest)] if part.isdigit())
     if numbers < oldest:
         wanted = ".".join(map(str, oldest))
         return Finding(check, Health.FAILED, f"{kind} {version} is too old", f"Upgrade to {wanted} or later.")
-    return Finding(check, Health.OK, f"{kind} {version}")
+    return Finding(check, Health.OK, f"{kind} {version}{f', database {name}' if name else ''}")

@@ -1,14 +1,16 @@
 """What operators do with parked inputs."""
 
+from dataclasses import dataclass
+
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
-from contracts.errors import AgentBusError
+from contracts.errors import AgentBusError, InvalidInput
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from storage.port import Store
 from storage.reading import iter_parked
 from workers.bus.port import Bus, Message
-from workers.inputs import Inputs
+from workers.inputs import Inputs, Routed
 
 
 class ParkedNotFound(AgentBusError):
@@ -18,27 +20,34 @@ class ParkedNotFound(AgentBusError):
         super().__init__(f"no parked input {parked_id} in this store; see: agentbus parked list --all")
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where a message is published, and the queue that it gets to."""
+
+    exchange: str
+    routing_key: str
+    queue: str
+    message: Message
+
+
 async def replay_parked(
     bus: Bus, store: Store, parked_id: ParkedId, *, scope: Scope, corrected: bytes | None = None
 ) -> str:
     """Publish a parked input again and return the queue it went to.
 
-    Its own bytes go back to the queue that they came from, under the same message id, so that an input that was
-    applied after all changes nothing. `corrected` bytes take the original's place; they go to the partition of the
-    conversation that they name.
+    Its own bytes go to the partition of the conversation that they name, by today's rules, under the same message id,
+    so that an input that was applied after all changes nothing; what names none goes back to the queue that it came
+    from. `corrected` bytes take the original's place.
 
     Raises ParkedNotFound, Unroutable, PublishUnconfirmed; InvalidInput if the corrected bytes can't be read either.
     """
     parked = await _whole(store, parked_id)
-    if corrected is None:
-        queue, message = parked.queue, _original(parked)
-    else:
-        queue, message = _corrected(bus, corrected, scope)
-    await _publish_again(bus, store, parked_id, queue, message)
-    return queue
+    way = _way_back(bus, parked, scope) if corrected is None else _corrected(bus, corrected, scope)
+    await _publish_again(bus, store, parked_id, way)
+    return way.queue
 
 
-async def replay_conversation(bus: Bus, store: Store, conversation: ConversationId) -> int:
+async def replay_conversation(bus: Bus, store: Store, conversation: ConversationId, *, scope: Scope) -> int:
     """Publish all that waits of a conversation again, in the order in which it was parked; return how much.
 
     For a blocked conversation: what blocks it is first, and once it is applied the others follow.
@@ -46,7 +55,7 @@ async def replay_conversation(bus: Bus, store: Store, conversation: Conversation
     waiting = [one async for one in iter_parked(store, ParkedStatus.PARKED, conversation=conversation)]
     for listed in sorted(waiting, key=lambda one: one.position):
         parked = await _whole(store, listed.parked_id)
-        await _publish_again(bus, store, parked.parked_id, parked.queue, _original(parked))
+        await _publish_again(bus, store, parked.parked_id, _way_back(bus, parked, scope))
     return len(waiting)
 
 
@@ -63,20 +72,30 @@ async def _whole(store: Store, parked_id: ParkedId) -> ParkedInput:
     return parked
 
 
-async def _publish_again(bus: Bus, store: Store, parked_id: ParkedId, queue: str, message: Message) -> None:
+async def _publish_again(bus: Bus, store: Store, parked_id: ParkedId, way: _Way) -> None:
     # The status first: should the input fail once more, its parking sets it back to `parked` after this.
     await store.set_parked_status(parked_id, ParkedStatus.REPLAYED)
     try:
-        await bus.publish("", queue, message)
+        await bus.publish(way.exchange, way.routing_key, way.message)
     except AgentBusError:
         await store.set_parked_status(parked_id, ParkedStatus.PARKED)
         raise
 
 
-def _original(parked: ParkedInput) -> Message:
-    return Message(body=parked.body, message_id=parked.message_id)
+def _way_back(bus: Bus, parked: ParkedInput, scope: Scope) -> _Way:
+    """Return the way of a parked input's own bytes: home if they can be read, otherwise where they came from."""
+    message = Message(body=parked.body, message_id=parked.message_id)
+    try:
+        routed = Inputs(bus, scope=scope).routed(InputEnvelope.from_bytes(parked.body))
+    except InvalidInput:
+        return _Way("", parked.queue, parked.queue, message)
+    return _home(bus, routed, message)
 
 
-def _corrected(bus: Bus, body: bytes, scope: Scope) -> tuple[str, Message]:
+def _corrected(bus: Bus, body: bytes, scope: Scope) -> _Way:
     routed = Inputs(bus, scope=scope).routed(InputEnvelope.from_bytes(body))
-    return bus.topology.partition_queue(routed.partition), routed.message
+    return _home(bus, routed, routed.message)
+
+
+def _home(bus: Bus, routed: Routed, message: Message) -> _Way:
+    return _Way(bus.topology.inbound, routed.key, bus.topology.partition_queue(routed.partition), message)

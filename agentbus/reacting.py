@@ -26,17 +26,18 @@ from workers.sync.worker import SUBSCRIPTION, SyncWorker
 from workers.telemetry import WorkerMetrics
 
 
-def listener(settings: Settings, bus: Bus) -> Listen:
+def listener(settings: Settings, bus: Bus, metrics: WorkerMetrics) -> Listen:
     """Return what gives a reactive worker its events: FastStream over RabbitMQ, or the in-process bus."""
+    failed = metrics.handler_failures.inc
 
     def listen(name: str, patterns: tuple[str, ...], handler: Handler) -> Events:
         if isinstance(bus, MemoryBus):
-            return EmbeddedEvents(bus, name, patterns, handler)
+            return EmbeddedEvents(bus, name, patterns, handler, on_failure=failed)
         heartbeat = settings.bus.heartbeat
         # FastStream takes a quarter of a second to import; most commands do without.
         from workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
 
-        return ReactiveApp(settings.bus.amqp_url, bus, name, patterns, handler, heartbeat=heartbeat)
+        return ReactiveApp(settings.bus.amqp_url, bus, name, patterns, handler, heartbeat=heartbeat, on_failure=failed)
 
     return listen
 
@@ -53,7 +54,7 @@ def make_expiry_worker(
     return ExpiryWorker(
         bus,
         store,
-        listener(settings, bus),
+        listener(settings, bus, metrics),
         Commands(bus, scope=settings.session.scope),
         archive=find_archive(settings),
         callbacks=[*notification_callbacks(settings), *callbacks],
@@ -79,18 +80,20 @@ def make_sync(settings: Settings, bus: Bus, store: Store) -> SyncServices:
     )
 
 
-def make_sync_worker(settings: Settings, bus: Bus, store: Store) -> SyncWorker:
+def make_sync_worker(settings: Settings, bus: Bus, store: Store, metrics: WorkerMetrics) -> SyncWorker:
     """Return a sync worker, not started yet."""
+    bus.on_reconnect = metrics.reconnections.inc
     services = make_sync(settings, bus, store)
-    events = listener(settings, bus)(SUBSCRIPTION, TOPICS, services.handler)
+    events = listener(settings, bus, metrics)(SUBSCRIPTION, TOPICS, services.handler)
     return SyncWorker(
         store,
         events,
         services.tasks,
         clock=make_clock(),
-        partitions=settings.bus.partitions,
+        topology=bus.topology,
         beat=settings.session.worker_beat,
         ttl=settings.session.worker_ttl,
+        metrics=metrics,
     )
 
 

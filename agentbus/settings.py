@@ -228,6 +228,11 @@ class Settings(BaseModel):
     expiry: ExpirySettings
     log: LogSettings
 
+    @property
+    def topology(self) -> Topology:
+        """The topology that these settings describe, of one installation: its partitions, its scope."""
+        return self.bus.topology.model_copy(update={"scope": self.session.scope})
+
 
 CONCERNS: tuple[type[_Settings], ...] = (
     BusSettings,

@@ -44,6 +44,7 @@ AgentBusError
 ├── FeatureNotEnabled       this part is not switched on, or not there yet
 ├── NotInitialized          initialize_sessions() was not called
 └── ConfigurationError      a setting is missing or wrong; says which
+    └── InstallationMismatch  the number of partitions or the scope is not the installation's
 """
 
 from typing import Any, ClassVar
@@ -236,6 +237,10 @@ class NotInitialized(AgentBusError):
 
 class ConfigurationError(AgentBusError):
     """A setting is missing or wrong."""
+
+
+class InstallationMismatch(ConfigurationError):
+    """The number of partitions or the scope policy is not the installation's."""
 
 
 def refusal(code: str, message: str) -> Refused:

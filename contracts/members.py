@@ -28,6 +28,23 @@ class WorkerStatus(StrEnum):
         return cls.UNKNOWN if isinstance(value, str) else None
 
 
+class WorkerKind(StrEnum):
+    """What a worker is there for; those of a kind form a group."""
+
+    SESSION = "session"
+    """It consumes partitions and keeps their sessions."""
+    INGRESS = "ingress"
+    """It finds the partition for publishers that don't."""
+    EXPIRY = "expiry"
+    """It ends sessions by rules and by their own deadlines."""
+    SYNC = "sync"
+    """It shares context between linked sessions."""
+
+    def group(self, prefix: str) -> str:
+        """Return the group that workers of this kind beat in."""
+        return prefix if self is WorkerKind.SESSION else f"{prefix}/{self}"
+
+
 class Member(Announced):
     """A worker, as it describes itself with each heartbeat."""
 

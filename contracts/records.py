@@ -40,6 +40,8 @@ class RecordKind(StrEnum):
     """A user who was erased; its key is a keyed digest of the user's id."""
     FIGURE = "figure"
     """Counts of what a worker did; its key names them."""
+    INSTALLATION = "installation"
+    """What all processes on this store have to agree on; there is one."""
 
 
 class Record(Announced):

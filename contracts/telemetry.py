@@ -16,6 +16,8 @@ class Metric(Contract):
     type: Literal["counter", "gauge", "histogram"]
     help: str
     labels: Many[str] = ()
+    series: Many[Many[str]] = ()
+    """The values that its labels may have, one tuple for each series: each is there, at 0, from the start."""
 
 
 INPUTS: Final = Metric(
@@ -23,6 +25,7 @@ INPUTS: Final = Metric(
     type="counter",
     help="Inputs handled by session workers, by outcome: committed, repeated, refused, parked.",
     labels=("outcome",),
+    series=(("committed",), ("repeated",), ("refused",), ("parked",)),
 )
 PARKED: Final = Metric(
     name="agentbus_parked_total",
@@ -47,6 +50,35 @@ ROUND_TURNS: Final = Metric(
 LIVE_ACTORS: Final = Metric(
     name="agentbus_live_actors", type="gauge", help="Conversations whose state this worker holds in memory."
 )
+BUILD: Final = Metric(
+    name="agentbus_build_info",
+    type="gauge",
+    help="1, with the release of AgentBus and of Python as labels.",
+    labels=("version", "python"),
+)
+OWNED: Final = Metric(
+    name="agentbus_owned_partitions", type="gauge", help="Partitions that this worker owns, or watches."
+)
+OLDEST: Final = Metric(
+    name="agentbus_oldest_unacknowledged_seconds",
+    type="gauge",
+    help="Seconds for which the oldest input in this session worker's hands has been there; 0 if there is none.",
+)
+PUBLISH_TO_COMMIT: Final = Metric(
+    name="agentbus_publish_to_commit_seconds",
+    type="histogram",
+    help="Seconds from when an input says it was published to its commit; those that don't say so are not counted.",
+)
+RECONNECTIONS: Final = Metric(
+    name="agentbus_reconnections_total",
+    type="counter",
+    help="Connections to the broker that were opened again after they were lost.",
+)
+HANDLER_FAILURES: Final = Metric(
+    name="agentbus_handler_failures_total",
+    type="counter",
+    help="Events that a reactive worker's handler failed for, for good: they are parked.",
+)
 ROUTED: Final = Metric(name="agentbus_ingress_routed_total", type="counter", help="Inputs routed from the ingress.")
 
 EXPIRY_COMMANDS: Final = Metric(
@@ -55,6 +87,7 @@ EXPIRY_COMMANDS: Final = Metric(
     help="Commands that expiry workers gave, repeats included, by action: notify, suspend, expire, archive, merge, "
     "delete, deadline (a session's own).",
     labels=("action",),
+    series=(("notify",), ("suspend",), ("expire",), ("archive",), ("merge",), ("delete",), ("deadline",)),
 )
 EXPIRY_LATENESS: Final = Metric(
     name="agentbus_expiry_lateness_seconds",
@@ -71,7 +104,18 @@ NOTIFICATIONS: Final = Metric(
     type="counter",
     help="Notifications of expiry steps, by outcome: sent, failed.",
     labels=("outcome",),
+    series=(("sent",), ("failed",)),
 )
+
+PROCESS: Final = (
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_open_fds",
+    "process_max_fds",
+    "process_start_time_seconds",
+)
+"""What is told of the process besides, under the names that Prometheus's own clients use."""
 
 METRICS: Final = (
     INPUTS,
@@ -82,6 +126,12 @@ METRICS: Final = (
     ROUND_SECONDS,
     ROUND_TURNS,
     LIVE_ACTORS,
+    BUILD,
+    OWNED,
+    OLDEST,
+    PUBLISH_TO_COMMIT,
+    RECONNECTIONS,
+    HANDLER_FAILURES,
     ROUTED,
     EXPIRY_COMMANDS,
     EXPIRY_LATENESS,
@@ -117,6 +167,8 @@ class Action(StrEnum):
     """The store can't hold a session's head; the log has it, and each load reads it from there."""
     COMMIT_CONFLICT = "commit_conflict"
     """Another writer was first; the conversation is loaded and decided again."""
+    INSTALLATION_CHANGED = "installation_changed"
+    """The number of partitions or the scope is another than this worker was started with: it has to be restarted."""
     FENCED = "fenced"
     """A partition has a later owner: this worker dropped what came by it and got in line again."""
     LOOP_STALLED = "loop_stalled"

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from contracts.address import Scope
 from contracts.base import Contract, Many
 from contracts.ids import ConversationId, Partition, partition_for
 
@@ -24,6 +25,8 @@ class Exchange(Contract):
 
     name: str
     type: Literal["direct", "topic", "fanout"]
+    alternate: str | None = None
+    """The exchange that gets what this one can't route. The broker compares it when the exchange is declared again."""
 
 
 class Binding(Contract):
@@ -47,6 +50,20 @@ class Topology(Contract):
     prefix: str = Field(default="agentbus", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1, le=MAX_PARTITIONS)
     delivery_limit: int = Field(default=DELIVERY_LIMIT, ge=1)
+    scope: Scope = Scope.PER_CHAT_USER
+
+    @property
+    def installation(self) -> str:
+        """The exchange that says which installation this is: its alternate is named after it, see `declaration`."""
+        return f"{self.prefix}.installation"
+
+    @property
+    def declaration(self) -> str:
+        """The exchange that is there if and only if the installation has these partitions and this scope.
+
+        Nothing is published to it. Whoever may not declare can still ask whether it is there.
+        """
+        return f"{self.installation}.{self.partitions}.{self.scope}"
 
     @property
     def inbound(self) -> str:
@@ -76,6 +93,24 @@ class Topology(Contract):
         """Return the name of a partition's queue."""
         return f"{self.prefix}.inbound.{partition}"
 
+    def routing_key(self, partition: Partition) -> str:
+        """Return the routing key of a partition for those who know the number: no queue takes it once that changed."""
+        return f"{partition}/{self.partitions}"
+
+    def partition_bindings(self, partition: Partition) -> tuple[Binding, ...]:
+        """Return what leads to a partition's queue: its routing key, and its bare number, for publishers elsewhere."""
+        keys = (self.routing_key(partition), str(partition))
+        return tuple(Binding(exchange=self.inbound, routing_key=key) for key in keys)
+
+    @property
+    def moving(self) -> str:
+        """The queue that keeps what waits in the partitions while their number is changed."""
+        return f"{self.prefix}.moving"
+
+    def moving_queue(self) -> Queue:
+        """Return the queue `moving`; it is there for as long as the change takes."""
+        return Queue(name=self.moving, arguments=self._ordered())
+
     def subscription_queue(self, name: str) -> str:
         """Return the name of a durable subscription's queue."""
         return f"{self.prefix}.subscription.{name}"
@@ -84,8 +119,15 @@ class Topology(Contract):
         """Return every partition, in order."""
         return tuple(Partition(number) for number in range(self.partitions))
 
+    def marks(self) -> tuple[Exchange, Exchange]:
+        """Return the exchanges that say which installation this is: `installation`, then `declaration`."""
+        return (
+            Exchange(name=self.installation, type="fanout", alternate=self.declaration),
+            Exchange(name=self.declaration, type="fanout"),
+        )
+
     def exchanges(self) -> tuple[Exchange, ...]:
-        """Return the exchanges to declare."""
+        """Return the exchanges to declare, besides the `marks`."""
         return (
             Exchange(name=self.inbound, type="direct"),
             Exchange(name=self.ingress, type="fanout"),
@@ -110,7 +152,7 @@ class Topology(Contract):
                 Queue(
                     name=self.partition_queue(partition),
                     arguments=self._ordered(),
-                    bindings=(Binding(exchange=self.inbound, routing_key=str(partition)),),
+                    bindings=self.partition_bindings(partition),
                 )
                 for partition in self.all_partitions()
             ),

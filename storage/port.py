@@ -38,6 +38,8 @@ class StoreInfo:
     kind: str
     version: str
     server_time: datetime
+    name: str = ""
+    """Of the database; empty for a store without one."""
 
 
 @dataclass(frozen=True, slots=True)

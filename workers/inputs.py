@@ -31,12 +31,13 @@ class Routed:
 
     conversation: ConversationId
     partition: Partition
+    key: str
     message: Message
 
     @property
     def outgoing(self) -> tuple[str, Message]:
         """The routing key and the message, as `Bus.publish_many` takes them."""
-        return str(self.partition), self.message
+        return self.key, self.message
 
 
 class Inputs:
@@ -60,7 +61,8 @@ class Inputs:
             reply_to=reply_to,
             correlation_id=correlation_id,
         )
-        return Routed(conversation, self._bus.topology.partition_of(conversation), message)
+        partition = self._bus.topology.partition_of(conversation)
+        return Routed(conversation, partition, self._bus.topology.routing_key(partition), message)
 
     async def publish(self, left: list[Routed]) -> None:
         """Publish inputs in their order; those that were confirmed leave the list.

@@ -1,10 +1,14 @@
 """The metrics of `contracts.telemetry`, counted with prometheus-client."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from importlib.metadata import version
+from platform import python_version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from contracts import telemetry
 
 _LATENESS_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
+_COMMIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _TURN_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
@@ -32,8 +36,34 @@ class WorkerMetrics:
             buckets=_LATENESS_BUCKETS,
         )
         self.notifications = _counter(telemetry.NOTIFICATIONS, registry)
-        self.live_actors = Gauge(telemetry.LIVE_ACTORS.name, telemetry.LIVE_ACTORS.help, registry=registry)
+        self.publish_to_commit = Histogram(
+            telemetry.PUBLISH_TO_COMMIT.name,
+            telemetry.PUBLISH_TO_COMMIT.help,
+            registry=registry,
+            buckets=_COMMIT_BUCKETS,
+        )
+        self.reconnections = _counter(telemetry.RECONNECTIONS, registry)
+        self.handler_failures = _counter(telemetry.HANDLER_FAILURES, registry)
+        self.live_actors = _gauge(telemetry.LIVE_ACTORS, registry)
+        self.owned = _gauge(telemetry.OWNED, registry)
+        self.oldest = _gauge(telemetry.OLDEST, registry)
+        self.build = _gauge(telemetry.BUILD, registry)
+        self.build.labels(version("agentbus"), python_version()).set(1)
+
+
+def process_registry() -> CollectorRegistry:
+    """Return a registry for the metrics of a process of its own: those of the process are in it already."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
 
 
 def _counter(metric: telemetry.Metric, registry: CollectorRegistry) -> Counter:
-    return Counter(metric.name, metric.help, metric.labels, registry=registry)
+    counter = Counter(metric.name, metric.help, metric.labels, registry=registry)
+    for values in metric.series:
+        counter.labels(*values)
+    return counter
+
+
+def _gauge(metric: telemetry.Metric, registry: CollectorRegistry) -> Gauge:
+    return Gauge(metric.name, metric.help, metric.labels, registry=registry)

@@ -19,12 +19,15 @@ def doctor(
     store: options.StoreUrl = None,
     prefix: options.Prefix = None,
     partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
     wait: options.Wait = 5.0,
     as_json: options.AsJson = False,
     _output: options.Output = None,
 ) -> None:
-    """Check broker, store, versions, topology, consumers and clocks, and say what to do. Exits with 1 on a failure."""
-    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, wait=wait, quiet=True)
+    """Check broker, store, installation, workers and clocks, and say what to do. Exits with 1 on a failure."""
+    settings = settings_of(
+        amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait, quiet=True
+    )
     run(_doctor(settings, as_json=as_json))
 
 
@@ -42,6 +45,6 @@ async def _doctor(settings: Settings, *, as_json: bool) -> None:
 
 
 def _show(finding: Finding) -> None:
-    out.print(f"{_MARKS[finding.health]} [bold]{finding.check:<10}[/] {escape(finding.found)}", soft_wrap=True)
+    out.print(f"{_MARKS[finding.health]} [bold]{finding.check:<12}[/] {escape(finding.found)}", soft_wrap=True)
     if finding.advice:
-        out.print(f"{'':8}{'':10} [dim]{escape(finding.advice)}[/]", soft_wrap=True)
+        out.print(f"{'':8}{'':12} [dim]{escape(finding.advice)}[/]", soft_wrap=True)

@@ -61,7 +61,7 @@ def replay(
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
 ) -> None:
-    """Publish a parked input again, with the same id and by the same partition.
+    """Publish a parked input again, with the same id, to the partition that its conversation has today.
 
     To correct it: `agentbus parked show ID --json`, save the body, mend it, then `--body FILE`.
     """
@@ -77,10 +77,11 @@ def replay_all(
     store: options.StoreUrl = None,
     prefix: options.Prefix = None,
     partitions: options.Partitions = None,
+    scope: options.ScopePolicy = None,
     wait: options.Wait = None,
 ) -> None:
     """Publish all that waits of one conversation again, in its order: how a blocked conversation is set going."""
-    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, wait=wait)
+    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
     run(_replay_conversation(settings, ConversationId(conversation_id)))
 
 
@@ -128,7 +129,7 @@ async def _replay(settings: Settings, parked_id: ParkedId, corrected: bytes | No
 
 async def _replay_conversation(settings: Settings, conversation: ConversationId) -> None:
     async with backends(settings) as (bus, store):
-        count = await replay_conversation(bus, store, conversation)
+        count = await replay_conversation(bus, store, conversation, scope=settings.session.scope)
     out.print(f"published {count} inputs of {conversation} again")
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import typer
 from pydantic import ValidationError
 
-from agentbus.bootstrap import make_bus
+from agentbus.bootstrap import sending
 from agentbus.cli import options
 from agentbus.cli.output import print_fields, print_json
 from agentbus.cli.running import fail, run, settings_of
@@ -54,7 +54,7 @@ def publish(
 
 
 async def _publish(settings: Settings, message: InboundMessage, *, as_json: bool) -> None:
-    async with make_bus(settings) as bus:
+    async with sending(settings) as bus:
         receipt = await AgentBus(bus, scope=settings.session.scope).publish(message)
     fields = {
         "confirmed": True,

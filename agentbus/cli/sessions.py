@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from agentbus.bootstrap import make_bus, make_store
+from agentbus.bootstrap import make_store, sending
 from agentbus.cli import options
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.running import run, settings_of
@@ -91,7 +91,7 @@ def unblock(
 
 
 async def _unblock(settings: Settings, session_id: SessionId) -> None:
-    async with make_bus(settings) as bus:
+    async with sending(settings) as bus:
         await AgentBus(bus, scope=settings.session.scope).send(UnblockSession(session_id=session_id))
     out.print(f"{session_id} goes on")
 

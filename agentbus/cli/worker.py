@@ -6,10 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Protocol
 
 import typer
-from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agentbus.bootstrap import backends, make_bus, make_session_worker
+from agentbus.bootstrap import installed, make_router, make_session_worker
 from agentbus.cli import options
 from agentbus.cli.running import run, settings_of, until_signal
 from agentbus.collector import calm_collector
@@ -17,8 +16,8 @@ from agentbus.health import LOOPBACK, health_app, metrics_app, serving
 from agentbus.reacting import make_expiry_worker, make_sync_worker
 from agentbus.settings import Settings
 from workers.endings import ended
-from workers.ingress.router import IngressRouter
-from workers.telemetry import WorkerMetrics
+from workers.installation.watch import until_it_changes
+from workers.telemetry import WorkerMetrics, process_registry
 
 app = typer.Typer(
     help="Run a worker until SIGTERM or Ctrl-C; it then finishes what it has begun.", no_args_is_help=True
@@ -101,6 +100,8 @@ def sync(
     partitions: options.Partitions = None,
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
+    http_port: MetricsPort = None,
+    http_host: HttpHost = LOOPBACK,
 ) -> None:
     """Run a sync worker: it shares context between linked sessions, and hears claim codes; several share the work.
 
@@ -109,12 +110,13 @@ def sync(
     settings = settings_of(
         patient=True, amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait
     )
-    run(_sync(settings))
+    run(_sync(settings, (http_host, http_port)))
 
 
 @app.command("ingress")
 def ingress(
     amqp: options.Amqp = None,
+    store: options.StoreUrl = None,
     prefix: options.Prefix = None,
     partitions: options.Partitions = None,
     scope: options.ScopePolicy = None,
@@ -123,42 +125,42 @@ def ingress(
     http_host: HttpHost = LOOPBACK,
 ) -> None:
     """Run an ingress router: it finds the partition for publishers that don't; a second one stands by."""
-    settings = settings_of(patient=True, amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
+    settings = settings_of(
+        patient=True, amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait
+    )
     run(_ingress(settings, (http_host, http_port)))
 
 
 async def _session(settings: Settings, http: Http) -> None:
-    registry = CollectorRegistry()
-    async with backends(settings) as (bus, store):
-        await bus.declare()
+    registry = process_registry()
+    async with installed(settings) as (bus, store):
         worker = make_session_worker(settings, bus, store, WorkerMetrics(registry))
         async with _running(worker, health_app(worker.health, registry), http):
-            await _either(until_signal(), worker.wait())
+            await _either(until_signal(), worker.wait(), until_it_changes(store, bus.topology))
 
 
 async def _expiry(settings: Settings, http: Http) -> None:
-    registry = CollectorRegistry()
-    async with backends(settings) as (bus, store):
-        await bus.declare()
+    registry = process_registry()
+    async with installed(settings) as (bus, store):
         worker = make_expiry_worker(settings, bus, store, WorkerMetrics(registry))
         async with _running(worker, metrics_app(registry), http):
-            await until_signal()
+            await _either(until_signal(), until_it_changes(store, bus.topology))
 
 
-async def _sync(settings: Settings) -> None:
-    async with backends(settings) as (bus, store):
-        await bus.declare()
-        async with _running(make_sync_worker(settings, bus, store)):
-            await until_signal()
+async def _sync(settings: Settings, http: Http) -> None:
+    registry = process_registry()
+    async with installed(settings) as (bus, store):
+        worker = make_sync_worker(settings, bus, store, WorkerMetrics(registry))
+        async with _running(worker, metrics_app(registry), http):
+            await _either(until_signal(), until_it_changes(store, bus.topology))
 
 
 async def _ingress(settings: Settings, http: Http) -> None:
-    registry = CollectorRegistry()
-    async with make_bus(settings) as bus:
-        await bus.declare()
-        router = IngressRouter(bus, scope=settings.session.scope, metrics=WorkerMetrics(registry))
+    registry = process_registry()
+    async with installed(settings) as (bus, store):
+        router = make_router(settings, bus, store, WorkerMetrics(registry))
         async with _running(router, metrics_app(registry), http):
-            await until_signal()
+            await _either(until_signal(), until_it_changes(store, bus.topology))
 
 
 class _Worker(Protocol):

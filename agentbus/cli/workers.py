@@ -1,4 +1,4 @@
-"""`agentbus workers`: who is there, and who owns what."""
+"""`agentbus workers`: who is there, of every kind, and who owns what."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,12 @@ from agentbus.cli import options
 from agentbus.cli.output import print_rows
 from agentbus.cli.running import run, settings_of
 from agentbus.settings import Settings
+from agentbus.workers import live_workers
 from contracts.ids import Partition
 from contracts.members import Member
 from workers.domain.assignment import ranges
 
-app = typer.Typer(help="The session workers: who is there, and who owns what.", no_args_is_help=True)
+app = typer.Typer(help="The workers: who is there, and who owns what.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -25,16 +26,20 @@ def list_(
     as_json: options.AsJson = False,
     _output: options.Output = None,
 ) -> None:
-    """List the live session workers and the partitions that each owns and stands by for."""
+    """List the live workers of every kind, and the partitions that each owns and stands by for."""
     run(_list(settings_of(store_url=store, prefix=prefix, wait=wait), as_json=as_json))
 
 
 async def _list(settings: Settings, *, as_json: bool) -> None:
     async with make_store(settings) as store:
-        members = await store.members(settings.bus.prefix, ttl=settings.session.worker_ttl)
-    rows = [member.model_dump(mode="json") if as_json else _row(member) for member in members]
-    columns = ("worker", "host", "pid", "status", "seen_at", "owns", "stands_by", "stopped")
-    print_rows(rows, columns, as_json=as_json, empty="No session worker is alive. Start one: agentbus worker session")
+        found = await live_workers(store, settings)
+    rows = [
+        {"kind": str(kind)} | (member.model_dump(mode="json") if as_json else _row(member))
+        for kind, members in found.items()
+        for member in members
+    ]
+    columns = ("worker", "kind", "host", "pid", "status", "seen_at", "owns", "stands_by", "stopped")
+    print_rows(rows, columns, as_json=as_json, empty="No worker is alive. Start one: agentbus worker session")
 
 
 def _row(member: Member) -> dict[str, Any]:

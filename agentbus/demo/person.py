@@ -78,7 +78,7 @@ async def one_person(stage: Stage) -> None:
 
 @asynccontextmanager
 async def _sync_worker(stage: Stage) -> AsyncIterator[None]:
-    worker = make_sync_worker(stage.settings, stage.system.bus, stage.system.store)
+    worker = make_sync_worker(stage.settings, stage.system.bus, stage.system.store, WorkerMetrics())
     await worker.start()
     try:
         yield

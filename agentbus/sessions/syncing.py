@@ -20,6 +20,7 @@ from workers.sync.people.suggestions import Suggestion
 from workers.sync.people.trail import SyncNote, sync_history
 from workers.sync.policies import DEFAULT
 from workers.sync.services import SyncServices
+from workers.telemetry import WorkerMetrics
 
 
 class Syncing(SessionManager):
@@ -207,7 +208,7 @@ class Syncing(SessionManager):
         return self._sync_services
 
     async def _synchronise(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:
-        worker = make_sync_worker(settings, bus, self._store)
+        worker = make_sync_worker(settings, bus, self._store, WorkerMetrics())
         try:
             await worker.start()
             up()

@@ -29,6 +29,7 @@ from workers.bus.port import Bus
 from workers.domain.deadlines import has_expired
 from workers.endings import raise_if_cancelled
 from workers.expiry.sweep import Finding
+from workers.installation.record import check_installation, join_installation
 from workers.telemetry import WorkerMetrics
 
 _FEATURES: Final = ("sync", "persistence", "tracking", "expiry")
@@ -189,7 +190,10 @@ class SessionSystem(Syncing, Expiring):
         store = await stack.enter_async_context(store_for(self.config.storage_type, self.config.storage_config))
         bus = await stack.enter_async_context(make_bus(settings))
         if self.config.amqp_url is None:
-            await bus.declare()
+            await join_installation(store, bus, self._clock)
+        else:
+            await check_installation(store, bus.topology)
+            await bus.check()
         scope = settings.session.scope
         engine = Engine(AgentBus(bus, scope=scope), store, scope, self.config.call_timeout)
         self._attached = engine

@@ -149,6 +149,7 @@ class MongoBase(Store):
             kind="mongodb",
             version=build["version"],
             server_time=hello["localTime"].replace(tzinfo=UTC),
+            name=self._opened().database,
         )
 
     def _settings(self) -> dict[str, Any]:

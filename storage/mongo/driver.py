@@ -74,6 +74,11 @@ class Connection(ABC):
         collection: Collection = self._database[name]
         return collection
 
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return str(self._database.name)
+
     async def command(self, name: str) -> Document:
         """Run a command that takes no arguments."""
         answer: Document = await self._database.command(name)

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from contracts.errors import BrokerUnavailable, ReplyTimeout, TopologyMismatch, Unroutable
+from contracts.address import Scope
+from contracts.errors import BrokerUnavailable, InstallationMismatch, ReplyTimeout, TopologyMismatch, Unroutable
+from contracts.ids import Partition
 from contracts.topology import Topology
 from workers.bus.port import SHORT_STRING, Bus, Delivery, Message
 
@@ -402,6 +404,60 @@ class Subscribing:
         await bus.subscribe(("#",), Inbox(), durable="crm", ordered=True)
         with pytest.raises(TopologyMismatch, match=r"subscription\.crm"):
             await bus.subscribe(("#",), Inbox(), durable="crm")
+
+    # The installation
+
+    async def test_another_number_or_scope_is_refused_with_both(self, bus: Bus) -> None:
+        await bus.declare()
+        await bus.check()
+        bus.topology = TOPOLOGY.model_copy(update={"partitions": 3, "scope": Scope.PER_CHAT})
+        for refused in (bus.declare, bus.check):
+            with pytest.raises(InstallationMismatch, match="has 2 partitions and scope per_chat_user") as caught:
+                await refused()
+            assert (caught.value.details["there"], caught.value.details["here"]) == ("2.per_chat_user", "3.per_chat")
+            assert "has 3 and per_chat: set AGENTBUS_PARTITIONS=2 and AGENTBUS_SCOPE=per_chat_user" in str(caught.value)
+        bus.topology = TOPOLOGY.model_copy(update={"scope": Scope.PER_CHAT})
+        with pytest.raises(InstallationMismatch, match=r"set AGENTBUS_PARTITIONS=2 and AGENTBUS_SCOPE=per_chat_user$"):
+            await bus.check()
+
+    async def test_what_a_stale_sender_publishes_reaches_no_partition(self, bus: Bus) -> None:
+        await bus.declare()
+        other = TOPOLOGY.model_copy(update={"partitions": 4})
+        for partition in other.all_partitions():
+            with pytest.raises(Unroutable):
+                await bus.publish(TOPOLOGY.inbound, other.routing_key(partition), message(1))
+        for key in (TOPOLOGY.routing_key(Partition(1)), "1"):  # publishers in other languages give the number alone
+            await bus.publish(TOPOLOGY.inbound, key, message(2))
+        assert (await bus.depth(TOPOLOGY.partition_queue(Partition(1)))).ready == 2
+
+    async def test_a_closed_intake_takes_nothing_until_it_is_opened_with_another_number(self, bus: Bus) -> None:
+        await fill(bus, 1)
+        for _ in range(2):
+            await bus.close_intake(3)
+            for key in ("0", TOPOLOGY.routing_key(Partition(0))):
+                with pytest.raises(Unroutable):
+                    await bus.publish(TOPOLOGY.inbound, key, message(1))
+            for refused in (bus.declare, bus.check):
+                with pytest.raises(InstallationMismatch, match=r"2 partitions, being changed to 3, .* repartition 3`"):
+                    await refused()
+        assert (await bus.depth(FIRST)).ready == 1
+        bus.topology = TOPOLOGY.model_copy(update={"partitions": 3})
+        for _ in range(2):
+            await bus.open_intake()
+            await bus.check()
+        for partition in bus.topology.all_partitions():
+            await bus.publish(TOPOLOGY.inbound, bus.topology.routing_key(partition), message(2))
+        bus.topology = TOPOLOGY
+        with pytest.raises(InstallationMismatch, match="has 3 partitions and scope"):
+            await bus.check()
+
+    async def test_a_deleted_queue_is_gone(self, bus: Bus) -> None:
+        await bus.declare_queue(TOPOLOGY.moving_queue())
+        await bus.publish("", TOPOLOGY.moving, message(1))
+        for _ in range(2):
+            await bus.delete_queue(TOPOLOGY.moving)
+        with pytest.raises(Unroutable):
+            await bus.depth(TOPOLOGY.moving)
 
     async def test_a_declared_subscription_keeps_for_whoever_comes(self, bus: Bus) -> None:
         await bus.declare_subscription("crm", ("session.message.*",))

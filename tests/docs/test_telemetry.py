@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from contracts.telemetry import METRICS, Action, Metric
+from contracts.expiry import CleanupAction
+from contracts.telemetry import BUILD, METRICS, PROCESS, Action, Metric
 from tests.docs.markdown import ROOT
-from workers.telemetry import WorkerMetrics
+from workers.expiry.watch.acting import DEADLINE
+from workers.telemetry import WorkerMetrics, process_registry
 
 SOURCES = [
     file for package in ("contracts", "storage", "workers", "agentbus") for file in (ROOT / package).rglob("*.py")
@@ -53,6 +55,41 @@ def test_a_metric_is_counted_as_it_is_listed(metric: Metric) -> None:
     assert (family.type, family.documentation) == (metric.type, metric.help)
     (counted,) = [one for one in vars(metrics).values() if one._name == family_name]
     assert counted._labelnames == metric.labels
+
+
+def test_every_series_is_there_from_the_start() -> None:
+    """One that comes with its first event is missing from graphs and alerts until then."""
+    registry = CollectorRegistry()
+    WorkerMetrics(registry)
+    found = {(sample.name, *sample.labels.values()) for family in registry.collect() for sample in family.samples}
+    for metric in METRICS:
+        assert all(len(values) == len(metric.labels) for values in metric.series)
+        if metric.labels and metric is not BUILD:
+            assert metric.series
+        for values in metric.series or () if metric.labels else ((),):
+            name = f"{metric.name}_count" if metric.type == "histogram" else metric.name
+            assert (name, *values) in found
+
+
+def test_labels_have_the_values_that_are_listed() -> None:
+    listed = {value for metric in METRICS for values in metric.series for value in values}
+    used = {value for file in SOURCES for value in label_values(ast.parse(file.read_text("utf-8")))}
+    assert used
+    assert used <= listed
+    assert {str(action) for action in CleanupAction} | {DEADLINE} <= listed
+
+
+def label_values(tree: ast.Module) -> Iterator[str]:
+    """Yield the texts that metrics get as labels."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "labels":
+            constants = [one for given in node.args for one in ast.walk(given) if isinstance(one, ast.Constant)]
+            yield from (one.value for one in constants if isinstance(one.value, str) and one.value != "agentbus")
+
+
+def test_a_process_tells_of_itself() -> None:
+    found = {sample.name for family in process_registry().collect() for sample in family.samples}
+    assert found == set(PROCESS)
 
 
 def test_nothing_else_is_counted() -> None:

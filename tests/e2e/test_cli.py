@@ -34,11 +34,15 @@ def test_doctor_is_content_with_a_running_system(distributed: Distributed) -> No
     assert done.returncode == 0, done.stderr
     assert {finding["check"]: finding["health"] for finding in json.loads(done.stdout)} == {
         "broker": "ok",
+        "declared": "ok",
         "topology": "ok",
         "consumers": "ok",
+        "ingress": "ok",
         "backlog": "ok",
         "store": "ok",
+        "installation": "ok",
         "clock": "ok",
+        "workers": "ok",
         "parked": "ok",
     }
 

@@ -50,7 +50,14 @@ def sync(bus: Bus, store: Store) -> Any:
     services = make_sync_services(store, bus, Commands(bus), clock=SystemClock(), claim_secret=None)
     events = EmbeddedEvents(bus, SUBSCRIPTION, ("session.#",), services.handler)
     return SyncWorker(
-        store, events, services.tasks, clock=SystemClock(), partitions=4, interval=0.01, beat=CONFIG.beat, ttl=1.0
+        store,
+        events,
+        services.tasks,
+        clock=SystemClock(),
+        topology=Topology(partitions=4),
+        interval=0.01,
+        beat=CONFIG.beat,
+        ttl=1.0,
     )
 
 

@@ -35,7 +35,7 @@ async def system() -> AsyncIterator[SessionSystem]:
 def worker_of(world: World) -> SyncWorker:
     events = EmbeddedEvents(world.bus, SUBSCRIPTION, TOPICS, world.sync.handler)
     tasks = world.sync.tasks
-    return SyncWorker(world.store, events, tasks, clock=world.clock, partitions=4, interval=0.01)
+    return SyncWorker(world.store, events, tasks, clock=world.clock, topology=Topology(partitions=4), interval=0.01)
 
 
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:

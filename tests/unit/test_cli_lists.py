@@ -72,6 +72,7 @@ NOTHING_TO_LIST: Final = {
     "sync resolve",
     "sync run",
     "topology declare",
+    "topology repartition",
     "worker expiry",
     "worker ingress",
     "worker session",
@@ -151,7 +152,6 @@ async def _people(it: World) -> None:
         storage_config={"db_path": str(it.folder / "sessions.db")},
         enable_sync=True,
         enable_cleanup=False,
-        partitions=4,
     )
     async with SessionSystem(config) as system:
         await system.set_sync_policy(SyncPolicy(mode=SyncMode.MANUAL))

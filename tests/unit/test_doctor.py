@@ -8,15 +8,19 @@ import pytest
 import agentbus.doctor
 from agentbus.doctor import CLOCK_TOLERANCE, Finding, Health, _examine_bus, _examine_store, examine
 from agentbus.settings import Settings, load_settings
+from contracts.address import Scope
 from contracts.clock import ManualClock
-from contracts.errors import BrokerUnavailable, StoreRejected
+from contracts.errors import AgentBusError, BrokerRejected, BrokerUnavailable, StoreRejected
+from contracts.members import Member, WorkerId, WorkerKind
 from contracts.parked import ParkedStatus
+from contracts.records import Record, RecordKind
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from storage.port import Store, StoreInfo
 from tests.builders import a_parked
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus, BusInfo, Message
+from workers.installation.record import join_installation
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SETTINGS = load_settings(amqp_url="memory://", store_url="memory://", partitions=2)
@@ -72,7 +76,7 @@ async def of_bus(bus: Bus) -> dict[str, Finding]:
 
 
 async def of_store(store: Store) -> dict[str, Finding]:
-    return await by_check(_examine_store(store))
+    return await by_check(_examine_store(store, SETTINGS))
 
 
 def healths(findings: dict[str, Finding]) -> dict[str, Health]:
@@ -113,7 +117,7 @@ async def test_an_old_mongodb_is_found(version: str, health: Health) -> None:
 async def test_missing_queues_are_found_and_nothing_is_said_of_their_consumers() -> None:
     async with OtherBus() as bus:
         findings = await of_bus(bus)
-    assert healths(findings) == {"broker": Health.OK, "topology": Health.FAILED}
+    assert healths(findings) == {"broker": Health.OK, "declared": Health.OK, "topology": Health.FAILED}
     assert findings["topology"].found == "4 of 4 queues are missing"
     assert "agentbus topology declare" in findings["topology"].advice
 
@@ -131,15 +135,15 @@ async def test_queues_that_nobody_consumes_are_named() -> None:
         await bus.consume("agentbus.inbound.0", lambda _: None, prefetch=1)
         finding = (await of_bus(bus))["consumers"]
     assert finding.health is Health.WARNING
-    assert finding.found == "nobody consumes 3 queues: agentbus.ingress, agentbus.parked, agentbus.inbound.1"
+    assert finding.found == "nobody consumes 2 queues: agentbus.parked, agentbus.inbound.1"
     assert "agentbus worker session" in finding.advice
 
 
 async def test_of_many_queues_some_are_named() -> None:
-    async with OtherBus() as bus:
+    async with MemoryBus(Topology(partitions=4)) as bus:
         await bus.declare()
         found = (await of_bus(bus))["consumers"].found
-    assert found == "nobody consumes 4 queues: agentbus.ingress, agentbus.parked, agentbus.inbound.0, ..."
+    assert found == "nobody consumes 5 queues: agentbus.parked, agentbus.inbound.0, agentbus.inbound.1, ..."
 
 
 async def test_with_a_consumer_for_each_queue_all_is_well() -> None:
@@ -198,7 +202,9 @@ async def test_a_broken_broker_does_not_hide_the_store(monkeypatch: pytest.Monke
     assert healths(findings) == {
         "broker": Health.FAILED,
         "store": Health.OK,
+        "installation": Health.WARNING,
         "clock": Health.OK,
+        "workers": Health.WARNING,
         "parked": Health.OK,
     }
     assert findings["broker"].found == "no broker at host:5672"
@@ -208,7 +214,7 @@ async def test_a_broken_broker_does_not_hide_the_store(monkeypatch: pytest.Monke
 async def test_a_broken_store_is_found_after_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, OtherBus(), BrokenStore())
     findings = [finding async for finding in examine(SETTINGS)]
-    assert [finding.check for finding in findings] == ["broker", "topology", "store"]
+    assert [finding.check for finding in findings] == ["broker", "declared", "topology", "store"]
     assert (findings[-1].health, findings[-1].found) == (Health.FAILED, "wrong password")
     assert "AGENTBUS_STORE_URL" in findings[-1].advice
 
@@ -217,3 +223,77 @@ async def test_what_failed_comes_with_advice(monkeypatch: pytest.MonkeyPatch) ->
     use(monkeypatch, BrokenBus(Topology()), OtherStore("4.0", late=timedelta(hours=1)))
     async for finding in examine(SETTINGS):
         assert bool(finding.advice) == (finding.health is not Health.OK)
+
+
+@pytest.mark.parametrize(
+    ("broken", "advice"),
+    [(BrokerUnavailable("gone"), "Start RabbitMQ"), (BrokerRejected("no"), "user, password and virtual host")],
+)
+async def test_the_advice_fits_what_is_wrong_with_the_broker(
+    monkeypatch: pytest.MonkeyPatch, broken: AgentBusError, advice: str
+) -> None:
+    class Broken(MemoryBus):
+        async def start(self) -> None:
+            raise broken
+
+    use(monkeypatch, Broken(Topology()), OtherStore())
+    assert advice in (await by_check(examine(SETTINGS)))["broker"].advice
+
+
+async def test_what_waits_in_an_ingress_that_nobody_routes_is_a_failure() -> None:
+    async with OtherBus() as bus:
+        await bus.declare()
+        assert (await of_bus(bus))["ingress"].health is Health.OK
+        await bus.publish(bus.topology.ingress, "", Message(body=b"x", message_id="1"))
+        finding = (await of_bus(bus))["ingress"]
+        assert (finding.health, finding.advice) == (Health.FAILED, "Run: agentbus worker ingress")
+        assert finding.found == "1 messages wait in the ingress, and nobody routes them"
+        await bus.consume(bus.topology.ingress, lambda _: None, prefetch=1)
+        assert (await of_bus(bus))["ingress"].health is Health.OK
+
+
+async def test_another_number_of_partitions_on_broker_and_store_is_a_failure() -> None:
+    store = OtherStore()
+    async with OtherBus() as bus:
+        await join_installation(store, bus, ManualClock(NOW))
+        assert (await of_bus(bus))["declared"].found == "as these settings say: 2 partitions, scope per_chat_user"
+        assert (await of_store(store))["installation"].health is Health.OK
+        bus.topology = bus.topology.model_copy(update={"partitions": 3})
+        findings = [(await of_bus(bus))["declared"]]
+    other = load_settings(amqp_url="memory://", store_url="memory://", partitions=2, scope=Scope.MAIN)
+    findings.append((await by_check(_examine_store(store, other)))["installation"])
+    for finding in findings:
+        assert finding.health is Health.FAILED
+        assert finding.found.startswith("the installation has 2 partitions and scope per_chat_user; this process has")
+        assert "AGENTBUS_PARTITIONS=2" in finding.advice
+
+
+async def test_a_database_that_nobody_has_started_on_is_named() -> None:
+    class Misspelt(MemoryStore):
+        async def info(self) -> StoreInfo:
+            return StoreInfo("mongodb", "8.0.3", NOW, "agentbsu")
+
+    findings = await of_store(Misspelt())
+    assert findings["store"].found == "mongodb 8.0.3, database agentbsu"
+    assert findings["installation"].found == "no worker has ever started on this store (agentbsu)"
+    assert "the database's name" in findings["installation"].advice
+
+
+async def test_every_kind_of_worker_that_is_needed_is_missed() -> None:
+    store = OtherStore()
+    finding = (await of_store(store))["workers"]
+    assert (finding.health, finding.advice) == (Health.WARNING, "Run: agentbus worker session")
+    due = Record(kind=RecordKind.SYNC_TASK, key="s", created_at=NOW, due_at=NOW, data={})
+    await store.put_records([due])
+    await store.put_record(Record(kind=RecordKind.EXPIRY_RULE, key="r", created_at=NOW, data={}))
+    finding = (await of_store(store))["workers"]
+    assert finding.found == (
+        "no worker is alive: no session worker, and nothing is committed; no expiry worker, and there are expiry "
+        "rules; no sync worker, and syncs are due"
+    )
+    assert finding.advice == "Run: agentbus worker session, agentbus worker expiry, agentbus worker sync"
+    for kind in WorkerKind:
+        member = Member(worker_id=WorkerId(f"the {kind}"), host="h", pid=1, started_at=NOW)
+        await store.heartbeat(kind.group(SETTINGS.bus.prefix), member, ttl=60)
+    finding = (await of_store(store))["workers"]
+    assert (finding.health, finding.found) == (Health.OK, "1 session, 1 ingress, 1 expiry, 1 sync")

@@ -1,6 +1,8 @@
 """A connection that is still being opened when nobody wants it any more."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ class Opening:
 
     def __init__(self, *_: object) -> None:
         self.made.append(self)
-        self.transport: object = None
+        self.transport: Any = None
         self.opened = self.cancelled = self.closed = False
 
     async def connect(self, **_: object) -> None:
@@ -27,6 +29,7 @@ class Opening:
             self.cancelled = True
             raise
         self.opened = True
+        self.transport = SimpleNamespace(connection=SimpleNamespace(is_opened=True, close=self.close))
 
     async def close(self) -> None:
         self.closed = True
@@ -66,3 +69,14 @@ async def test_one_that_does_not_open_is_cut_short(opening: type[Opening]) -> No
         await closing
     (made,) = opening.made
     assert (made.opened, made.cancelled, made.closed) == (False, True, True)
+
+
+async def test_a_lost_connection_is_counted_once_it_is_there_again(opening: type[Opening]) -> None:
+    counted: list[None] = []
+    opening.let.set()
+    link = Link("amqp://localhost/", name="test", heartbeat=10, wait=5, on_reconnect=lambda: counted.append(None))
+    for expected in (0, 1, 2):
+        await link.connection()
+        assert len(counted) == expected
+        opening.made[-1].transport.connection.is_opened = False
+    await link.close()

@@ -22,6 +22,7 @@ from workers.reactive.handling import HANDLER_ATTEMPTS, Handler
 from workers.reactive.together import Together
 from workers.reactive.watch import Share, TimeLoop
 from workers.session.parking import read_parked
+from workers.telemetry import WorkerMetrics
 
 PATIENCE = 30
 
@@ -96,7 +97,9 @@ async def test_store_and_broker_are_waited_out_however_long(bus: MemoryBus) -> N
 
 async def test_what_keeps_failing_is_parked_and_the_others_go_on(bus: MemoryBus) -> None:
     handler = Failing(*(RuntimeError("a bug") for _ in range(HANDLER_ATTEMPTS)))
-    events = EmbeddedEvents(bus, "reactive", ("session.#",), handler)
+    metrics = WorkerMetrics()
+    failed = metrics.handler_failures.inc
+    events = EmbeddedEvents(bus, "reactive", ("session.#",), handler, on_failure=failed)
     await events.start()
     bad = await announce(bus, 1)
     (parked,) = await parked_in(bus)
@@ -105,6 +108,7 @@ async def test_what_keeps_failing_is_parked_and_the_others_go_on(bus: MemoryBus)
     good = await announce(bus, 2)
     await until_handled(handler, 1)
     assert handler.handled == [good]
+    assert metrics.handler_failures._value.get() == 1
     await events.close()
 
 

@@ -1,12 +1,13 @@
 """The session worker on the in-process bus: order, repeats, failures, parking."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 import workers.session.plan
@@ -14,6 +15,7 @@ from agentbus.client import AgentBus
 from agentbus.parked import replay_conversation, replay_parked
 from contracts.address import Scope, conversation_id_for
 from contracts.base import MAX_INPUT_BYTES
+from contracts.clock import SystemClock
 from contracts.commands import (
     AppendMessage,
     CloseSession,
@@ -37,12 +39,18 @@ from contracts.parked import ParkedInput, ParkedStatus
 from contracts.session import RECENT_INPUTS, SessionState
 from contracts.telemetry import Action
 from contracts.topology import Topology
+from storage.memory import MemoryStore
+from storage.port import Loaded
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, address, message
 from tests.faults import FaultyBus, FaultyStore, outage
+from workers.bus.memory import MemoryBus
+from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Message
 from workers.domain.decide import Input, decide
+from workers.installation.record import join_installation
 from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.telemetry import WorkerMetrics
 
 PATIENCE = 10
 SCOPE = Scope.PER_CHAT_USER
@@ -431,7 +439,7 @@ async def test_a_blocking_conversation_waits_for_its_failed_input_and_goes_on_in
         await bench.client.send(SetData(address=address(), values={"a": 1}))
     mended = InputEnvelope(id=late.input_id(), data=message("late", "late"), partitionkey=receipts[0].conversation_id)
     await replay_parked(bench.bus, bench.store, parked[0].parked_id, scope=SCOPE, corrected=mended.to_bytes())
-    assert await replay_conversation(bench.bus, bench.store, receipts[0].conversation_id) == 2
+    assert await replay_conversation(bench.bus, bench.store, receipts[0].conversation_id, scope=SCOPE) == 2
     texts = [text for text in await bench.until_texts(5) if text != "another conversation"]
     assert texts == ["one", "late", "two", "three"]
     kinds = [event.data.kind for event in bench.events]
@@ -496,3 +504,76 @@ async def test_discarded_stays_on_record(bench: Bench) -> None:
     kept = await bench.store.parked(parked.parked_id)
     assert kept is not None
     assert kept.status is ParkedStatus.DISCARDED
+
+
+async def test_metrics_say_what_it_owns_how_old_its_oldest_input_is_and_how_long_commits_take() -> None:
+    loading = asyncio.Event()
+
+    class Slow(MemoryStore):
+        async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+            await loading.wait()
+            return await super().load(conversations)
+
+    registry = CollectorRegistry()
+    async with MemoryBus(Topology(partitions=4)) as bus:
+        await bus.declare()
+        worker = SessionWorker(bus, Slow(), metrics=WorkerMetrics(registry))
+        await worker.start()
+        assert registry.get_sample_value("agentbus_owned_partitions") == 4
+        assert registry.get_sample_value("agentbus_oldest_unacknowledged_seconds") == 0
+        await AgentBus(bus).publish(message(1))
+        async with asyncio.timeout(PATIENCE):
+            while not registry.get_sample_value("agentbus_oldest_unacknowledged_seconds"):
+                await asyncio.sleep(0)
+            loading.set()
+            while not registry.get_sample_value("agentbus_publish_to_commit_seconds_count"):
+                await asyncio.sleep(0)
+            while registry.get_sample_value("agentbus_oldest_unacknowledged_seconds"):
+                await asyncio.sleep(0)
+        await worker.close()
+        assert registry.get_sample_value("agentbus_owned_partitions") == 0
+
+
+async def test_a_worker_with_another_number_parks_nothing_of_the_installation() -> None:
+    """Its number is wrong, not the inputs' partition: they wait for a worker that has the right one."""
+    store, broker, stale = MemoryStore(), MemoryBroker(), Topology(partitions=2)
+    async with MemoryBus(Topology(partitions=4), broker) as bus, MemoryBus(stale, broker) as other:
+        await join_installation(store, bus, SystemClock())
+        worker = SessionWorker(other, store, config=SessionWorkerConfig(prefetch=100))
+        await worker.start()
+        sent = await AgentBus(bus).publish_many([message(number, user=f"user{number}") for number in range(40)])
+        belongs = {one: stale.partition_of(one.conversation_id) == one.partition for one in sent}
+        async with asyncio.timeout(PATIENCE):
+            for one in (one for one, right in belongs.items() if right):
+                while not await store.commits_of_inputs(one.conversation_id, [one.input_id]):
+                    await asyncio.sleep(0)
+        await worker.close()
+        assert len(set(belongs.values())) == 2
+        assert [one async for one in iter_parked(store)] == []
+        depths = [(await bus.depth(queue.name)).ready for queue in bus.topology.queues()]
+        assert sum(depths) == list(belongs.values()).count(False)
+
+
+async def test_what_was_parked_for_its_partition_gets_home_by_todays_number() -> None:
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=4)) as bus:
+        await bus.declare()
+        worker = SessionWorker(bus, store)
+        await worker.start()
+        envelopes = [InputEnvelope(id=f"i{n}", source="/test", data=message(n, user=f"user{n}")) for n in range(20)]
+        for envelope in envelopes:
+            partition = bus.topology.partition_of(envelope.conversation(SCOPE))
+            sent = Message(body=envelope.to_bytes(), message_id=envelope.id)
+            await bus.publish(bus.topology.inbound, str((partition + 1) % 4), sent)
+        async with asyncio.timeout(PATIENCE):
+            while len(parked := [one async for one in iter_parked(store)]) < len(envelopes):
+                await asyncio.sleep(0)
+        assert {one.code for one in parked} == {"wrong_partition"}
+        queues = [await replay_parked(bus, store, one.parked_id, scope=SCOPE) for one in parked]
+        assert all(queue != one.queue for queue, one in zip(queues, parked, strict=True))
+        async with asyncio.timeout(PATIENCE):
+            for envelope in envelopes:
+                while not await store.commits_of_inputs(envelope.conversation(SCOPE), [envelope.input_id]):
+                    await asyncio.sleep(0)
+        await worker.close()
+        assert [one async for one in iter_parked(store, ParkedStatus.PARKED)] == []

@@ -10,7 +10,7 @@ from typing import Final, Self
 from contracts.envelope import CONTENT_TYPE
 from contracts.errors import BusError
 from contracts.ids import digest_of
-from contracts.topology import Topology
+from contracts.topology import Queue, Topology
 from workers.endings import afterwards
 
 Headers = Mapping[str, str | int]
@@ -118,6 +118,8 @@ class Bus(ABC):
     """
 
     topology: Topology
+    on_reconnect: Callable[[], None] = staticmethod(lambda: None)
+    """Called for each connection that was lost and is there again."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -146,10 +148,38 @@ class Bus(ABC):
 
     @abstractmethod
     async def declare(self) -> None:
-        """Declare the topology's exchanges, queues and bindings; idempotent.
+        """Declare the topology's exchanges, queues and bindings, and which installation they are; idempotent.
 
-        Raises TopologyMismatch if one exists with other arguments: which one, which argument, what to do.
+        Raises InstallationMismatch if they are another's, with other partitions or another scope; TopologyMismatch if
+        one exists with other arguments: which one, which argument, what to do.
         """
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raise InstallationMismatch if the installation declared on the broker has other partitions or another scope.
+
+        Needs no rights on the broker. Nothing declared, or by a release that did not say which, is no mismatch.
+        """
+
+    @abstractmethod
+    async def close_intake(self, moving_to: int) -> None:
+        """Take no inputs for the partitions any more, as their number is going to be `moving_to`. Idempotent.
+
+        Publishing one raises Unroutable from now on, and `declare` and `check` raise InstallationMismatch, until
+        `open_intake`. What was published before stays in its queue.
+        """
+
+    @abstractmethod
+    async def open_intake(self) -> None:
+        """Declare the topology in the place of the one that was closed. Idempotent."""
+
+    @abstractmethod
+    async def declare_queue(self, queue: Queue) -> None:
+        """Declare one queue with its bindings; idempotent. Raises as `declare` does."""
+
+    @abstractmethod
+    async def delete_queue(self, queue: str) -> None:
+        """Delete a queue with what is in it. Idempotent."""
 
     @abstractmethod
     async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:

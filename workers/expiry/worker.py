@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from contracts.clock import Clock
+from contracts.members import WorkerKind
 from contracts.secrets import SECRET_KEYS
 from contracts.telemetry import Action
 from storage.archive import ArchiveStore
@@ -92,10 +93,11 @@ class ExpiryWorker:
         self.figures = Figures(store, clock)
         self.notifier = Notifier(callbacks, metrics)
         self._book = RuleBook(self.rules)
-        self._share = Share(
-            store, f"{topology.prefix}/expiry", topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl
-        )
+        group = WorkerKind.EXPIRY.group(topology.prefix)
+        self._share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
         deadlines = Deadlines(store, topology, self._book, clock)
+        metrics.owned.set_function(lambda: len(self._share.partitions))
+        bus.on_reconnect = metrics.reconnections.inc
         self._handler = ExpiryHandler(self._book, deadlines, self.figures)
         acting = Acting(store, commands, archive, metrics=metrics, clock=clock, secret_keys=config.secret_keys)
         self._due = DueWatch(

@@ -15,6 +15,7 @@ from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
 from workers.endings import in_turn
 from workers.inputs import Inputs, Routed
+from workers.presence import Presence
 from workers.retry import keep_trying
 from workers.session.parking import park, park_failed
 from workers.session.plan import failure_of
@@ -27,11 +28,19 @@ class IngressRouter:
     """Moves inputs from the ingress to their partitions: published with confirm, then acknowledged."""
 
     def __init__(
-        self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER, prefetch: int = 200, metrics: WorkerMetrics | None = None
+        self,
+        bus: Bus,
+        *,
+        scope: Scope = Scope.PER_CHAT_USER,
+        prefetch: int = 200,
+        metrics: WorkerMetrics | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self._bus = bus
         self._inputs = Inputs(bus, scope=scope)
         self._metrics = metrics or WorkerMetrics()
+        bus.on_reconnect = self._metrics.reconnections.inc
+        self._presence = presence
         self._pump = Pump(self._route, partial(park_failed, bus), most=prefetch)
         queue = bus.topology.ingress
         self._consumer = KeptConsumer(
@@ -42,11 +51,16 @@ class IngressRouter:
         """Begin to route, or to stand by. The topology must have been declared."""
         await self._pump.start()
         await self._consumer.start()
+        if self._presence:
+            await self._presence.start()
         _log.info(Action.WORKER_STARTED, queue=self._bus.topology.ingress)
 
     async def close(self) -> None:
         """Stop: what was not passed on yet stays in the queue, or is passed on again with the same id."""
-        await in_turn(self._consumer.close, self._pump.close)
+        if self._presence:
+            await in_turn(self._presence.close, self._consumer.close, self._pump.close)
+        else:
+            await in_turn(self._consumer.close, self._pump.close)
         _log.info(Action.WORKER_CLOSED)
 
     async def _route(self, batch: list[Delivery]) -> None:

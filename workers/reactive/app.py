@@ -5,6 +5,7 @@ alone, and each event is handled in a task of its own, up to the prefetch at a t
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -55,12 +56,14 @@ class ReactiveApp:
         *,
         prefetch: int = PREFETCH,
         heartbeat: int = 10,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._url = url
         self._bus = bus
         self._name = name
         self._patterns = patterns
         self._handler = handler
+        self._on_failure = on_failure
         self._prefetch = prefetch
         self._heartbeat = heartbeat
         self._queue = bus.topology.subscription_queue(name)
@@ -128,7 +131,7 @@ class ReactiveApp:
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
         try:
-            await react(self._bus, self._handler, delivery)
+            await react(self._bus, self._handler, delivery, self._on_failure)
         except Exception as error:
             raise_if_cancelled()
             # Not acknowledged: it comes again with the next connection.

@@ -1,5 +1,6 @@
 """A reactive worker's events on the in-process bus, handled as they are over RabbitMQ."""
 
+from collections.abc import Callable
 from functools import partial
 
 from workers.bus.port import Bus, Delivery
@@ -14,10 +15,18 @@ class EmbeddedEvents:
     """Hands the events of `patterns` to `handler`, through the durable subscription `name`, several at a time."""
 
     def __init__(
-        self, bus: Bus, name: str, patterns: tuple[str, ...], handler: Handler, *, prefetch: int = 100
+        self,
+        bus: Bus,
+        name: str,
+        patterns: tuple[str, ...],
+        handler: Handler,
+        *,
+        prefetch: int = 100,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._bus = bus
         self._handler = handler
+        self._on_failure = on_failure
         self._pump = Pump(self._react, partial(park_failed, bus), most=prefetch)
         self._consumer = KeptConsumer(
             name,
@@ -35,4 +44,4 @@ class EmbeddedEvents:
         await in_turn(self._consumer.close, self._pump.close)
 
     async def _react(self, batch: list[Delivery]) -> None:
-        await side_by_side(react(self._bus, self._handler, delivery) for delivery in batch)
+        await side_by_side(react(self._bus, self._handler, delivery, self._on_failure) for delivery in batch)

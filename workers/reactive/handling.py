@@ -50,13 +50,20 @@ class Handler(ABC):
         """
 
 
-async def react(bus: Bus, handler: Handler, delivery: Delivery) -> None:
-    """Hand a delivery to a reactive worker's handler, waiting out store and broker; what fails for good is parked."""
+async def react(bus: Bus, handler: Handler, delivery: Delivery, on_failure: Callable[[], None] = lambda: None) -> None:
+    """Hand a delivery to a reactive worker's handler, waiting out store and broker.
+
+    What fails for good is parked, and `on_failure` called.
+    """
 
     async def handle(event: EventEnvelope) -> None:
         await keep_trying("handle an event", partial(handler.handle, event))
 
-    await hand_over(delivery, handle, partial(park, bus))
+    async def give_up(delivery: Delivery, failure: Failure) -> None:
+        on_failure()
+        await park(bus, delivery, failure)
+
+    await hand_over(delivery, handle, give_up)
 
 
 async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) -> None:

@@ -1,26 +1,23 @@
 """What a reactive worker watches by time: its share of the partitions, and what comes due in them."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
-from uuid import uuid4
 
 import structlog
 
 from contracts.clock import Clock
 from contracts.ids import Partition
-from contracts.members import Member, WorkerId
+from contracts.members import Member
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.domain.assignment import assign
 from workers.endings import ended, raise_if_cancelled
 from workers.faults import told
 from workers.outages import PartitionLog
+from workers.presence import Presence
 from workers.retry import keep_trying
-from workers.session.membership import Membership
 
 _LONGEST_PAUSE: Final = 5.0
 """Seconds before a turn that failed unexpectedly is tried again."""
@@ -38,21 +35,19 @@ class Share:
     def __init__(
         self, store: Store, group: str, partitions: int, *, clock: Clock, interval: float = 1.0, ttl: float = 4.0
     ) -> None:
-        self._worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
         self._partitions = partitions
-        self._started_at = clock.now()
         self._watched: frozenset[Partition] = frozenset()
         self._alone = False
-        self._log_partitions = PartitionLog(self._worker_id)
-        self._membership = Membership(
+        self._presence = Presence(
             store,
             group,
-            describe=self._describe,
-            on_members=self._on_members,
-            on_silence=self._on_silence,
+            clock=clock,
             interval=interval,
             ttl=ttl,
+            owns=lambda: self._watched,
+            on_members=self._on_members,
         )
+        self._log_partitions = PartitionLog(self._presence.worker_id)
 
     @property
     def partitions(self) -> frozenset[Partition]:
@@ -71,32 +66,20 @@ class Share:
 
     async def start(self) -> None:
         """Join the others."""
-        await self._membership.start()
+        await self._presence.start()
 
     async def close(self) -> None:
         """Leave the others. Idempotent."""
-        await self._membership.stop()
-        await self._membership.leave()
+        await self._presence.close()
         self._watched, self._alone = frozenset(), False
 
-    def _describe(self) -> Member:
-        return Member(
-            worker_id=self._worker_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started_at=self._started_at,
-            owns=tuple(sorted(self._watched)),
-        )
-
     async def _on_members(self, members: list[Member]) -> None:
+        me = self._presence.worker_id
         workers = {member.worker_id for member in members}
-        self._alone = workers == {self._worker_id}
+        self._alone = workers == {me}
         assigned = assign(self._partitions, workers)
-        self._watched = frozenset(one for one, workers in assigned.items() if workers.owner == self._worker_id)
+        self._watched = frozenset(one for one, workers in assigned.items() if workers.owner == me)
         self._log_partitions.now(self._watched)
-
-    async def _on_silence(self) -> None:
-        """Go on: without the store nothing is done anyway, and doing it twice is harmless."""
 
 
 class TimeLoop:

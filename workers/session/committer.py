@@ -257,6 +257,9 @@ class Committer:
             await self._fail(turn, waiting, answer.failure, after)
             return
         self._metrics.inputs.labels("repeated" if answer.repeated else "committed").inc()
+        if waiting.published and not answer.repeated:
+            taken = (self._clock.now() - waiting.published).total_seconds()
+            self._metrics.publish_to_commit.observe(max(0.0, taken))
         if waiting.delivery.reply_to:
             await self._reply(waiting, after, repeated=answer.repeated)
         await waiting.delivery.ack()

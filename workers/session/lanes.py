@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
 
 from contracts.envelope import InputEnvelope
 from contracts.ids import ConversationId, Partition
@@ -21,13 +23,17 @@ class Waiting:
     given: Input
     lease: Lease
     traceparent: str | None = None
+    published: datetime | None = None
+    """When its publisher says that it was."""
+    arrived: float = field(default_factory=monotonic)
 
     @classmethod
     def of(cls, delivery: Delivery, envelope: InputEnvelope, lease: Lease) -> "Waiting":
         """Pair what was delivered with what it says."""
         if isinstance(envelope.data, AnyQuery):
             raise TypeError("a query waits for no turn: it is answered beside the lanes")
-        return cls(delivery, Input(envelope.input_id, envelope.data), lease, envelope.traceparent)
+        given = Input(envelope.input_id, envelope.data)
+        return cls(delivery, given, lease, envelope.traceparent, envelope.time)
 
     @property
     def size(self) -> int:
@@ -43,6 +49,15 @@ class Lane:
     partition: Partition
     waiting: deque[Waiting] = field(default_factory=deque)
     busy: bool = False
+    since: float | None = None
+    """When the first input of the turn under way arrived."""
+
+    @property
+    def oldest(self) -> float:
+        """When its oldest input arrived, be it under way or waiting."""
+        if self.since is not None:
+            return self.since
+        return self.waiting[0].arrived if self.waiting else monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,12 @@ class Lanes:
         return len(self._lanes)
 
     @property
+    def oldest_seconds(self) -> float:
+        """For how long the oldest input has been here; 0 if there is none."""
+        now = monotonic()
+        return max((now - lane.oldest for lane in self._lanes.values()), default=0.0)
+
+    @property
     def ready(self) -> int:
         """Lanes that are ready."""
         return len(self._ready)
@@ -96,6 +117,7 @@ class Lanes:
         for lane in lanes:
             del self._ready[lane.conversation]
             lane.busy = True
+            lane.since = lane.waiting[0].arrived
         if not self._ready:
             self.readiness.clear()
         return [Turn(lane, tuple(self._next_inputs(lane))) for lane in lanes]
@@ -103,6 +125,7 @@ class Lanes:
     def done(self, lane: Lane) -> None:
         """Say that the lane's turn is over: it is ready again, or gone if nothing waits in it."""
         lane.busy = False
+        lane.since = None
         if lane.waiting:
             self._make_ready(lane)
             return

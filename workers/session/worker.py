@@ -10,7 +10,7 @@ import structlog
 from contracts.address import Scope
 from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
-from contracts.errors import WrongPartition
+from contracts.errors import InstallationMismatch, WrongPartition
 from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId, InputId
 from contracts.members import Member, WorkerStatus
@@ -22,6 +22,8 @@ from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.endings import ended, in_turn
 from workers.faults import told
+from workers.installation.record import check_installation
+from workers.retry import keep_trying
 from workers.session.committer import Committer
 from workers.session.holdings import HAND_BACK_SECONDS, Holding
 from workers.session.lanes import Lanes, Turn, Waiting
@@ -96,6 +98,7 @@ class SessionWorker:
         metrics: WorkerMetrics | None = None,
     ) -> None:
         self._bus = bus
+        self._store = store
         self._config = config = config or SessionWorkerConfig()
         clock = clock or SystemClock()
         self._metrics = metrics or WorkerMetrics()
@@ -128,6 +131,9 @@ class SessionWorker:
             resets=config.resets,
         )
         self._queries = Queries(bus, store)
+        self._metrics.owned.set_function(lambda: len(self.describe().owns))
+        self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
+        bus.on_reconnect = self._metrics.reconnections.inc
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics)
         self._rounds: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
@@ -228,11 +234,23 @@ class SessionWorker:
 
     async def _park(self, holding: Holding, delivery: Delivery, failure: Failure) -> None:
         try:
+            if isinstance(failure.error, WrongPartition) and not await self._belongs():
+                return  # Its partition may well be right, and ours the wrong number: it comes again, to somebody else.
             self._metrics.inputs.labels("parked").inc()
             await park(self._bus, delivery, failure)
             self._ownership.settled(holding.partition, failure.error)
         finally:
             holding.end_turn()
+
+    async def _belongs(self) -> bool:
+        """Whether the installation is the one that this worker was started for."""
+        try:
+            check = partial(check_installation, self._store, self._bus.topology)
+            await keep_trying("check the installation", check)
+        except InstallationMismatch as error:
+            _log.error(Action.INSTALLATION_CHANGED, worker=self._ownership.worker_id, error=str(error))
+            return False
+        return True
 
     def _drop(self, holding: Holding) -> None:
         """Drop what waits of a partition: it is delivered again."""

@@ -8,16 +8,19 @@ import structlog
 
 from contracts.clock import Clock
 from contracts.errors import BusError, StoreError
+from contracts.members import WorkerKind
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
+from contracts.topology import Topology
 from storage.port import Store
 from workers.endings import in_turn, raise_if_cancelled, side_by_side
 from workers.faults import told
 from workers.reactive.watch import Share, TimeLoop
 from workers.sync.tasks import SyncTasks
+from workers.telemetry import WorkerMetrics
 
 SUBSCRIPTION: Final = "sync"
-"""The durable subscription that all sync workers share, and the group that they share the partitions in."""
+"""The durable subscription that all sync workers share."""
 
 _BATCH: Final = 100
 """Tasks that are carried out together."""
@@ -47,16 +50,20 @@ class SyncWorker:
         tasks: SyncTasks,
         *,
         clock: Clock,
-        partitions: int,
+        topology: Topology,
         interval: float = 1.0,
         beat: float = 1.0,
         ttl: float = 4.0,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._store = store
         self._events = events
         self._tasks = tasks
         self._clock = clock
-        self._share = Share(store, SUBSCRIPTION, partitions, clock=clock, interval=beat, ttl=ttl)
+        group = WorkerKind.SYNC.group(topology.prefix)
+        self._share = Share(store, group, topology.partitions, clock=clock, interval=beat, ttl=ttl)
+        metrics = metrics or WorkerMetrics()
+        metrics.owned.set_function(lambda: len(self._share.partitions))
         self._loop = TimeLoop("sync", self.turn, interval=interval)
 
     async def start(self) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from contracts.errors import TopologyMismatch, Unroutable
+from contracts.installation import Installation
 from contracts.topology import Binding, Queue, Topology
 from workers.bus.memory.queue import MemoryQueue
 from workers.bus.memory.stored import Stored
@@ -17,6 +18,7 @@ class MemoryBroker:
         self._types: dict[str, str] = {}
         self._bindings: dict[str, set[tuple[str, str]]] = {}
         self._queues: dict[str, MemoryQueue] = {}
+        self._installation: Installation | None = None
 
     @property
     def queues(self) -> tuple[MemoryQueue, ...]:
@@ -24,7 +26,9 @@ class MemoryBroker:
         return tuple(self._queues.values())
 
     def declare(self, topology: Topology) -> None:
-        """Declare what a topology holds; idempotent."""
+        """Declare what a topology holds; idempotent. Raises InstallationMismatch."""
+        self.check(topology)
+        self._installation = Installation.of(topology)
         for exchange in topology.exchanges():
             self._types[exchange.name] = exchange.type
             self._bindings.setdefault(exchange.name, set())
@@ -35,6 +39,21 @@ class MemoryBroker:
         """Declare the exchange of events alone; idempotent."""
         self._types[topology.events] = "topic"
         self._bindings.setdefault(topology.events, set())
+
+    def check(self, topology: Topology) -> None:
+        """Raise InstallationMismatch if another installation was declared."""
+        if self._installation:
+            self._installation.check(topology)
+
+    def close_intake(self, topology: Topology, moving_to: int) -> None:
+        """Let no queue take inputs for its partition any more."""
+        self._installation = Installation.of(topology).model_copy(update={"moving_to": moving_to})
+        self._bindings[topology.inbound] = set()
+
+    def open_intake(self, topology: Topology) -> None:
+        """Declare a topology, whatever was declared before."""
+        self._installation = None
+        self.declare(topology)
 
     def declare_queue(self, queue: Queue) -> MemoryQueue:
         """Declare a queue and bind it; idempotent. Raises Unroutable for an unknown exchange, TopologyMismatch."""
@@ -51,7 +70,7 @@ class MemoryBroker:
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue with what is in it."""
-        del self._queues[name]
+        self._queues.pop(name, None)
         for bindings in self._bindings.values():
             bindings.difference_update([(key, queue) for key, queue in bindings if queue == name])
 

@@ -17,11 +17,11 @@ from workers.endings import raise_if_cancelled
 
 
 class MemoryBus(Bus):
-    """Queues in this process; what is in them is gone when it ends."""
+    """Queues in this process; what is in them is gone when it ends. Several may share a `broker`."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, broker: MemoryBroker | None = None) -> None:
         self.topology = topology
-        self._broker = MemoryBroker()
+        self._broker = broker or MemoryBroker()
         self._replies: dict[str, asyncio.Future[bytes]] = {}
         self._live = count(1)
         self._running = False
@@ -43,6 +43,26 @@ class MemoryBus(Bus):
     async def declare(self) -> None:
         self._check_running()
         self._broker.declare(self.topology)
+
+    async def check(self) -> None:
+        self._check_running()
+        self._broker.check(self.topology)
+
+    async def close_intake(self, moving_to: int) -> None:
+        self._check_running()
+        self._broker.close_intake(self.topology, moving_to)
+
+    async def open_intake(self) -> None:
+        self._check_running()
+        self._broker.open_intake(self.topology)
+
+    async def declare_queue(self, queue: Queue) -> None:
+        self._check_running()
+        self._broker.declare_queue(queue)
+
+    async def delete_queue(self, queue: str) -> None:
+        self._check_running()
+        self._broker.delete_queue(queue)
 
     async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
         self._check_running()

@@ -7,14 +7,20 @@ from typing import Final, TypeVar
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from contracts.errors import BusError, Unroutable
-from contracts.topology import Topology
+from contracts.topology import Queue, Topology
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
 from workers.bus.rabbit.consumers import RabbitConsumer
 from workers.bus.rabbit.failures import channel_failure
+from workers.bus.rabbit.installation import (
+    check_installation,
+    close_intake,
+    declare_installation,
+    withdraw_installation,
+)
 from workers.bus.rabbit.publisher import Publisher
 from workers.bus.rabbit.requests import Replies, Requests
-from workers.bus.rabbit.topology import declare_events, declare_subscription, declare_topology
+from workers.bus.rabbit.topology import declare_events, declare_queues, declare_topology, delete_queue
 from workers.endings import afterwards, all_of, in_turn
 
 _FRAMES_PER_DELIVERY: Final = 3
@@ -46,9 +52,9 @@ class RabbitBus(Bus):
     ) -> None:
         self.topology = topology
         self._connect_timeout = connect_timeout
-        self._out = Link(url, name=f"{connection_name}.publish", heartbeat=heartbeat, wait=publish_timeout)
-        self._in = Link(url, name=f"{connection_name}.consume", heartbeat=heartbeat, wait=publish_timeout)
-        self._parking = Link(url, name=f"{connection_name}.parking", heartbeat=heartbeat, wait=publish_timeout)
+        link = partial(Link, url, heartbeat=heartbeat, wait=publish_timeout, on_reconnect=self._reconnected)
+        purposes = ("publish", "consume", "parking")
+        self._out, self._in, self._parking = (link(name=f"{connection_name}.{purpose}") for purpose in purposes)
         # Events of one session go to several topics, and to queues that want all of them in order.
         self._publisher = Publisher(
             self._out, timeout=publish_timeout, window=publish_window, together={topology.events}
@@ -56,6 +62,9 @@ class RabbitBus(Bus):
         self._requests = Requests(self._out, timeout=publish_timeout, window=publish_window)
         self._replies = Replies(self._out, timeout=publish_timeout)
         self._consumers: set[Consumer] = set()
+
+    def _reconnected(self) -> None:
+        self.on_reconnect()
 
     async def start(self) -> None:
         await self._out.connection(self._connect_timeout)
@@ -72,10 +81,28 @@ class RabbitBus(Bus):
         return BusInfo(kind=str(properties.get("product", "AMQP")), version=str(properties.get("version", "")))
 
     async def declare(self) -> None:
+        await declare_installation(self._in, self.topology)
         await declare_topology(self._in, self.topology)
 
+    async def check(self) -> None:
+        await check_installation(self._out, self.topology)
+
+    async def close_intake(self, moving_to: int) -> None:
+        await close_intake(self._in, self.topology, moving_to)
+
+    async def open_intake(self) -> None:
+        await withdraw_installation(self._in, self.topology)
+        await self.declare()
+
+    async def declare_queue(self, queue: Queue) -> None:
+        await declare_queues(self._in, (queue,))
+
+    async def delete_queue(self, queue: str) -> None:
+        await delete_queue(self._in, queue)
+
     async def declare_subscription(self, name: str, patterns: tuple[str, ...]) -> None:
-        await self._subscribing(partial(declare_subscription, self._in, self.topology.subscription(name, patterns)))
+        subscription = self.topology.subscription(name, patterns)
+        await self._subscribing(partial(declare_queues, self._in, (subscription,)))
 
     async def depth(self, queue: str) -> QueueDepth:
         channel = await self._in.channel()
@@ -128,7 +155,7 @@ class RabbitBus(Bus):
     ) -> Consumer:
         if durable is not None:
             queue = self.topology.subscription(durable, patterns, ordered=ordered)
-            await self._subscribing(partial(declare_subscription, self._in, queue))
+            await self._subscribing(partial(declare_queues, self._in, (queue,)))
             return await self.consume(queue.name, on_delivery, prefetch=prefetch)
         live = await self._subscribing(partial(self._live_queue, patterns))
         return await self.consume(live, on_delivery, prefetch=prefetch)

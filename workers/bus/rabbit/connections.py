@@ -6,6 +6,7 @@ messages are written at once: a confirmed publish then takes 20 us of processor 
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Final, cast
 
@@ -49,8 +50,11 @@ _log = structlog.get_logger(__name__)
 class Link:
     """One connection for one purpose, opened when it is first needed and again after it was lost."""
 
-    def __init__(self, url: str, *, name: str, heartbeat: int, wait: float) -> None:
+    def __init__(
+        self, url: str, *, name: str, heartbeat: int, wait: float, on_reconnect: Callable[[], None] = lambda: None
+    ) -> None:
         self._url = url
+        self._on_reconnect = on_reconnect
         self._name = name
         self._heartbeat = heartbeat
         self._wait = wait
@@ -142,6 +146,8 @@ class Link:
         self._connection = connection
         if (current := self._current()) is None:
             raise BrokerUnavailable(f"the broker at {masked(self._url)} closed the connection at once")
+        if self._was_open:
+            self._on_reconnect()
         self._was_open = True
         self._trouble.over()
         return current

@@ -1,9 +1,10 @@
 """Declaring exchanges, queues and bindings."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from aiormq.channel import Channel
 from aiormq.exceptions import ChannelPreconditionFailed
 
 from contracts.errors import BusError, TopologyMismatch
@@ -23,45 +24,54 @@ _INEQUIVALENT: Final = re.compile(
 
 async def declare_topology(link: Link, topology: Topology) -> None:
     """Declare all of `topology`, as `Bus.declare` promises."""
-    await _declare_exchanges(link, topology.exchanges())
+    await declare_exchanges(link, topology.exchanges())
     queues = topology.queues()
     shares = [queues[start::_CHANNELS] for start in range(min(_CHANNELS, len(queues)))]
-    await side_by_side(_declare_queues(link, share) for share in shares)
+    await side_by_side(declare_queues(link, share) for share in shares)
 
 
-async def declare_subscription(link: Link, queue: Queue) -> None:
-    """Declare the queue of a durable subscription with its bindings."""
-    await _declare_queues(link, (queue,))
+async def declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
+    """Declare exchanges. Raises TopologyMismatch: its details say what is there."""
+
+    async def declare(channel: Channel) -> None:
+        for exchange in exchanges:
+            arguments = {"alternate-exchange": exchange.alternate} if exchange.alternate else None
+            await channel.exchange_declare(
+                exchange.name, exchange_type=exchange.type, durable=True, arguments=arguments, timeout=CALL_SECONDS
+            )
+
+    await on_channel(link, "declaring exchanges", declare)
 
 
 async def declare_events(link: Link, topology: Topology) -> None:
     """Declare the exchange of events alone."""
-    await _declare_exchanges(link, [one for one in topology.exchanges() if one.name == topology.events])
+    await declare_exchanges(link, [one for one in topology.exchanges() if one.name == topology.events])
 
 
-async def _declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
-    channel = await link.channel()
-    try:
-        for exchange in exchanges:
-            await channel.exchange_declare(
-                exchange.name, exchange_type=exchange.type, durable=True, timeout=CALL_SECONDS
-            )
-    except DRIVER_ERRORS as error:
-        raise _failure(error, "declaring exchanges") from error
-    finally:
-        if is_usable(channel):
-            await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
+async def declare_queues(link: Link, queues: Sequence[Queue]) -> None:
+    """Declare queues with their bindings, one after the other, on one channel."""
 
-
-async def _declare_queues(link: Link, queues: Sequence[Queue]) -> None:
-    channel = await link.channel()
-    try:
+    async def declare(channel: Channel) -> None:
         for queue in queues:
             await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_SECONDS)
             for binding in queue.bindings:
                 await channel.queue_bind(queue.name, binding.exchange, binding.routing_key, timeout=CALL_SECONDS)
+
+    await on_channel(link, "declaring queues", declare)
+
+
+async def delete_queue(link: Link, queue: str) -> None:
+    """Delete a queue with what is in it; one that is not there is no error."""
+    await on_channel(link, f"deleting {queue}", lambda channel: channel.queue_delete(queue, timeout=CALL_SECONDS))
+
+
+async def on_channel(link: Link, doing: str, work: Callable[[Channel], Awaitable[object]]) -> None:
+    """Do some work on a channel of its own. `doing` completes the sentence "while ..." of what it raises."""
+    channel = await link.channel()
+    try:
+        await work(channel)
     except DRIVER_ERRORS as error:
-        raise _failure(error, "declaring queues") from error
+        raise _failure(error, doing) from error
     finally:
         if is_usable(channel):
             await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
@@ -81,4 +91,5 @@ def _failure(error: BaseException, doing: str) -> BusError:
         kind=kind,
         name=name,
         argument=argument,
+        there=found["theirs"],
     )

@@ -1,0 +1,11 @@
+"""Who is at work, of every kind."""
+
+from agentbus.settings import Settings
+from contracts.members import Member, WorkerKind
+from storage.port import Store
+
+
+async def live_workers(store: Store, settings: Settings) -> dict[WorkerKind, list[Member]]:
+    """Return the live workers of each kind; an empty list for a kind of which nobody is there. Raises StoreError."""
+    prefix, ttl = settings.bus.prefix, settings.session.worker_ttl
+    return {kind: await store.members(kind.group(prefix), ttl=ttl) for kind in WorkerKind}

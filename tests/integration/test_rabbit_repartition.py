@@ -1,0 +1,42 @@
+"""What waits in RabbitMQ's partitions when their number is changed, and what becomes of it."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from agentbus.client import AgentBus
+from agentbus.testing import Published, check, read_evidence
+from contracts.clock import SystemClock
+from contracts.topology import Topology
+from storage.memory import MemoryStore
+from tests.conversations import message
+from workers.bus.rabbit import RabbitBus
+from workers.installation.record import join_installation
+from workers.repartition.change import Repartition
+from workers.session.worker import SessionWorker, SessionWorkerConfig
+
+OLD, NEW = Topology(partitions=6), Topology(partitions=10)
+USERS, EACH = 40, 25
+SECONDS = 60
+
+
+async def test_a_backlog_is_moved_and_committed_in_order_once(amqp_url: str) -> None:
+    store, clock = MemoryStore(), SystemClock()
+    published: list[Published] = []
+    async with RabbitBus(amqp_url, OLD) as old, RabbitBus(amqp_url, NEW) as new:
+        await join_installation(store, old, clock)
+        client = AgentBus(old)
+        for number in range(EACH):
+            said = [message(number, user=f"user{user}", sent_at=datetime.now(UTC)) for user in range(USERS)]
+            published += [Published(one.conversation_id, one.input_id) for one in await client.publish_many(said)]
+        moved = await Repartition(old, new, store, clock).run()
+        assert moved == USERS * EACH
+        depths = [await new.depth(NEW.partition_queue(one)) for one in NEW.all_partitions()]
+        assert sum(depth.ready for depth in depths) == moved
+        worker = SessionWorker(new, store, config=SessionWorkerConfig(beat=0.2))
+        await worker.start()
+        async with asyncio.timeout(SECONDS):
+            while (verdict := check(await read_evidence(store, published))).committed < moved:
+                await asyncio.sleep(0.1)
+        await worker.close()
+    assert verdict.held, verdict.as_dict()
+    assert (verdict.lost, verdict.duplicated, verdict.reordered, verdict.parked) == (0, 0, 0, 0)

@@ -1,0 +1,1 @@
+"""The installation: what all processes have to agree on, checked by each."""

@@ -1,0 +1,42 @@
+"""The installation as the store keeps it: made by the first that starts, checked by all others."""
+
+from typing import Final
+
+from contracts.clock import Clock
+from contracts.installation import Installation
+from contracts.records import Record, RecordKind
+from contracts.topology import Topology
+from storage.port import Store
+from workers.bus.port import Bus
+
+KEY: Final = "installation"
+
+
+async def read_installation(store: Store) -> Installation | None:
+    """Return which installation the store belongs to; None if nobody has started on it since there is such a record."""
+    record = await store.record(RecordKind.INSTALLATION, KEY)
+    return Installation.model_validate(record.data) if record else None
+
+
+async def keep_installation(store: Store, installation: Installation, clock: Clock, *, replace: bool = True) -> bool:
+    """Keep which installation this is; return whether it was kept. Without `replace` it never is if there is one."""
+    data = installation.model_dump(mode="json")
+    record = Record(kind=RecordKind.INSTALLATION, key=KEY, created_at=clock.now(), data=data)
+    return await store.put_record(record, replace=replace)
+
+
+async def check_installation(store: Store, topology: Topology) -> None:
+    """Raise InstallationMismatch if the store belongs to an installation with other partitions or another scope."""
+    if installation := await read_installation(store):
+        installation.check(topology)
+
+
+async def join_installation(store: Store, bus: Bus, clock: Clock) -> None:
+    """Check store and broker, declare the topology, and be the one who decides if nobody has before.
+
+    Raises InstallationMismatch, TopologyMismatch, StoreError, BusError.
+    """
+    await bus.check()  # first: whoever the broker refuses decides nothing
+    await keep_installation(store, Installation.of(bus.topology), clock, replace=False)
+    await check_installation(store, bus.topology)
+    await bus.declare()
