@@ -42,15 +42,6 @@ class StoreInfo:
     """Of the database; empty for a store without one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One attempt at an input that may have killed its worker before."""
-
-    key: str
-    attempt: str
-    """Tells the attempts apart; no control characters."""
-
-
 class Store(ABC):
     """Keeps conversations. Opened by `storage.factory.open_store(url)`; used as an async context manager.
 
@@ -239,10 +230,11 @@ class Store(ABC):
         """Return the partition's next epoch: the lowest above `above`, 0, and all given out before."""
 
     @abstractmethod
-    async def begin_trial(self, trial: Trial) -> int:
+    async def begin_trial(self, key: str) -> int:
         """Note that an input is tried which may have killed its worker before; return how many attempts by now.
 
-        The same attempt counts once: who gets no answer asks again.
+        A key made by `storage.trials.attempt_at` counts once: who gets no answer asks again. Any other is an attempt
+        each time.
         """
 
     @abstractmethod

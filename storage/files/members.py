@@ -17,7 +17,7 @@ from storage.files.layout import JSON, file_name, make_folders
 from storage.files.reading import pretty, read
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
-from storage.port import Trial
+from storage.trials import attempt_of
 
 
 class _Epoch(Announced):
@@ -79,14 +79,14 @@ class FileMembers(FileBase):
                 self._disk.sync([self._layout.epochs])
         return taken.epoch
 
-    async def begin_trial(self, trial: Trial) -> int:
-        return await self._call(partial(self._begin_trial, trial))
+    async def begin_trial(self, key: str) -> int:
+        return await self._call(partial(self._begin_trial, *attempt_of(key)))
 
-    def _begin_trial(self, trial: Trial) -> int:
-        path = _file(self._layout.trials, trial.key)
+    def _begin_trial(self, key: str, attempt: str) -> int:
+        path = _file(self._layout.trials, key)
         with locked([self._layout.trials]):
-            last = read(path, _Attempts) or _Attempts(key=trial.key)
-            begun = last.model_copy(update={"attempts": last.attempts | {trial.attempt}})
+            last = read(path, _Attempts) or _Attempts(key=key)
+            begun = last.model_copy(update={"attempts": last.attempts | {attempt}})
             self._disk.put(path, pretty(begun))
         return begun.count + len(begun.attempts)
 

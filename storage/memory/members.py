@@ -7,7 +7,7 @@ from contracts.members import Member, WorkerId
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.memory.base import MemoryBase
 from storage.paging import to_milliseconds
-from storage.port import Trial
+from storage.trials import attempt_of
 
 
 class MemoryMembers(MemoryBase):
@@ -36,9 +36,10 @@ class MemoryMembers(MemoryBase):
         self._epochs[group, partition] = max(self._epochs[group, partition], above) + 1
         return self._epochs[group, partition]
 
-    async def begin_trial(self, trial: Trial) -> int:
-        self._trials[trial.key].add(trial.attempt)
-        return len(self._trials[trial.key])
+    async def begin_trial(self, key: str) -> int:
+        tried, attempt = attempt_of(key)
+        self._trials[tried].add(attempt)
+        return len(self._trials[tried])
 
     async def end_trial(self, key: str) -> None:
         self._trials.pop(key, None)

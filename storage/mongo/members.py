@@ -8,7 +8,7 @@ from storage.liveness import forgotten_ms, ttl_ms
 from storage.mongo.base import MongoBase
 from storage.mongo.codec import epoch_id, member_fields, member_id, to_member
 from storage.mongo.driver import Document
-from storage.port import Trial
+from storage.trials import attempt_of
 
 
 class MongoMembers(MongoBase):
@@ -41,8 +41,9 @@ class MongoMembers(MongoBase):
         taken = await self._change("epochs", epoch_id(group, partition), [{"$set": {"count": following}}])
         return int(taken["count"])
 
-    async def begin_trial(self, trial: Trial) -> int:
-        found = await self._change("trials", trial.key, {"$addToSet": {"attempts": trial.attempt}})
+    async def begin_trial(self, key: str) -> int:
+        tried, attempt = attempt_of(key)
+        found = await self._change("trials", tried, {"$addToSet": {"attempts": attempt}})
         # A release before this one counted, and named no attempts.
         return len(found["attempts"]) + int(found.get("count", 0))
 

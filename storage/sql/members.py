@@ -9,11 +9,11 @@ from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
-from storage.port import Trial
 from storage.sql.base import SqlBase
 from storage.sql.codec import member_row, to_member
 from storage.sql.schema import epochs, trials
 from storage.sql.schema import members as table
+from storage.trials import attempt_at, attempt_of, attempts_between
 
 
 class SqlMembers(SqlBase):
@@ -62,13 +62,14 @@ class SqlMembers(SqlBase):
                 await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": above + 1}])
             return int((await connection.execute(select(epochs.c.epoch).where(same))).scalar_one())
 
-    async def begin_trial(self, trial: Trial) -> int:
+    async def begin_trial(self, key: str) -> int:
+        tried, attempt = attempt_of(key)
+        row = attempt_at(tried, attempt)
         async with self._writing() as connection:
-            row = _attempt(trial)
             known = await connection.execute(select(trials.c.key).where(trials.c.key == row))
             if known.first() is None:
                 await connection.execute(insert(trials), [{"key": row, "count": 1}])
-            counted = await connection.execute(select(func.sum(trials.c["count"])).where(_attempts(trial.key)))
+            counted = await connection.execute(select(func.sum(trials.c["count"])).where(_attempts(tried)))
             return int(counted.scalar_one())
 
     async def end_trial(self, key: str) -> None:
@@ -76,14 +77,10 @@ class SqlMembers(SqlBase):
             await connection.execute(delete(trials).where(_attempts(key)))
 
 
-def _attempt(trial: Trial) -> str:
-    """Return the row's key of one attempt: no id holds a control character."""
-    return f"{trial.key}\x1f{trial.attempt}"
-
-
 def _attempts(key: str) -> ColumnElement[bool]:
     """Return which rows are attempts of `key`; one without an attempt's name is a count of an earlier release."""
-    return or_(trials.c.key == key, and_(trials.c.key > f"{key}\x1f", trials.c.key < f"{key}\x20"))
+    first, last = attempts_between(key)
+    return or_(trials.c.key == key, and_(trials.c.key > first, trials.c.key < last))
 
 
 def _now() -> int:

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId, WorkerStatus
-from storage.port import Store, Trial
+from storage.port import Store
+from storage.trials import attempt_at
 from tests.builders import NOON, a_member
 from tests.contract.store_inside import age_heartbeat
 
@@ -147,21 +148,29 @@ class StoreWorkersSuite:
     # Trials
 
     async def test_trials_are_counted_until_they_end(self, store: Store) -> None:
-        assert [await store.begin_trial(Trial("one", attempt)) for attempt in "abc"] == [1, 2, 3]
-        assert [await store.begin_trial(Trial("one", attempt)) for attempt in "abc"] == [3, 3, 3], (
+        assert [await store.begin_trial(attempt_at("one", attempt)) for attempt in "abc"] == [1, 2, 3]
+        assert [await store.begin_trial(attempt_at("one", attempt)) for attempt in "abc"] == [3, 3, 3], (
             "asked again for the answer"
         )
-        assert await store.begin_trial(Trial("$two.😀", "a")) == 1
+        assert await store.begin_trial(attempt_at("$two.😀", "a")) == 1
 
         await store.end_trial("one")
         await store.end_trial("one")
         await store.end_trial("unknown")
 
-        assert await store.begin_trial(Trial("one", "a")) == 1
-        assert await store.begin_trial(Trial("$two.😀", "$b.😀")) == 2
+        assert await store.begin_trial(attempt_at("one", "a")) == 1
+        assert await store.begin_trial(attempt_at("$two.😀", "$b.😀")) == 2
+
+    async def test_a_trial_that_names_no_attempt_is_one_each_time(self, store: Store) -> None:
+        assert [await store.begin_trial("one") for _ in range(3)] == [1, 2, 3]
+        assert await store.begin_trial(attempt_at("one", "a")) == 4
+        assert await store.begin_trial("on") == 1
+        await store.end_trial("one")
+        assert await store.begin_trial("one") == 1
+        assert await store.begin_trial("on") == 2
 
     async def test_racing_trials_count_each(self, store: Store) -> None:
-        counts = await asyncio.gather(*(store.begin_trial(Trial("same", str(number))) for number in range(20)))
+        counts = await asyncio.gather(*(store.begin_trial(attempt_at("same", str(number))) for number in range(20)))
 
         assert sorted(counts) == list(range(1, 21))
 
@@ -182,8 +191,8 @@ class DurableStoreWorkersSuite(StoreWorkersSuite):
 
     async def test_counts_are_found_again(self, store: Store, reopened: Store) -> None:
         await store.take_epoch(GROUP, Partition(0))
-        await store.begin_trial(Trial("one", "a"))
+        await store.begin_trial(attempt_at("one", "a"))
         await store.close()
 
         assert await reopened.take_epoch(GROUP, Partition(0)) == 2
-        assert await reopened.begin_trial(Trial("one", "b")) == 2
+        assert await reopened.begin_trial(attempt_at("one", "b")) == 2

@@ -19,7 +19,8 @@ from contracts.records import Record, RecordKind
 from storage.factory import open_store
 from storage.files import FileStore, disk, reading
 from storage.files.layout import file_name
-from storage.port import Store, Trial
+from storage.port import Store
+from storage.trials import attempt_at
 from tests.builders import (
     NOON,
     a_commit,
@@ -108,7 +109,7 @@ async def test_everything_is_readable_json(store: FileStore) -> None:
     await store.park(a_parked(body=b"the body"))
     await store.heartbeat("group", a_member("W"), ttl=HOUR)
     await store.take_epoch("group", Partition(3))
-    await store.begin_trial(Trial("key", "first"))
+    await store.begin_trial(attempt_at("key", "first"))
     record = Record(kind=RecordKind.TEMPLATE, key="key", group="../x", created_at=NOON, data={"a": 1})
     await store.put_record(record)
     await store.acquire_lock("lock", ttl=HOUR)

@@ -22,7 +22,8 @@ from contracts.records import Record, RecordKind
 from contracts.session import SessionStatus
 from contracts.sync import Conflict
 from storage.factory import open_store
-from storage.port import Store, Trial
+from storage.port import Store
+from storage.trials import attempt_at
 from tests.builders import (
     a_commit,
     a_conversation,
@@ -307,7 +308,7 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule(name=conversations, attempt=st.sampled_from(["a", "b"]))
     def begin_trial(self, name: str, attempt: str) -> None:
-        self.same(lambda store: store.begin_trial(Trial(self.ids[name], attempt)))
+        self.same(lambda store: store.begin_trial(attempt_at(self.ids[name], attempt)))
 
     @rule(name=conversations)
     def end_trial(self, name: str) -> None:

@@ -17,7 +17,6 @@ from contracts.ids import InputId, Partition
 from contracts.members import Member, WorkerId
 from contracts.topology import Topology
 from storage.memory import MemoryStore
-from storage.port import Trial
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, message
 from workers.bus.memory import MemoryBus
@@ -358,10 +357,10 @@ class Answerless(MemoryStore):
         super().__init__()
         self.asked: Counter[str] = Counter()
 
-    async def begin_trial(self, trial: Trial) -> int:
-        count = await super().begin_trial(trial)
-        self.asked[trial.key] += 1
-        if self.asked[trial.key] <= MOST_ALONE + 2:
+    async def begin_trial(self, key: str) -> int:
+        count = await super().begin_trial(key)
+        self.asked[key] += 1
+        if self.asked[key] <= MOST_ALONE + 2:
             raise StoreUnavailable("no answer in time")
         return count
 

@@ -11,7 +11,8 @@ from typing import Final
 from uuid import uuid4
 
 from contracts.errors import KilledWorker
-from storage.port import Store, Trial
+from storage.port import Store
+from storage.trials import attempt_at
 from workers.endings import side_by_side
 from workers.session.lanes import Turn, Waiting
 
@@ -64,7 +65,7 @@ class Trials:
         await self._end(self._counts)
 
     async def _begin(self, keys: Collection[str]) -> list[int]:
-        return await side_by_side(self._store.begin_trial(Trial(key, self._attempt)) for key in keys)
+        return await side_by_side(self._store.begin_trial(attempt_at(key, self._attempt)) for key in keys)
 
     async def _end(self, keys: Collection[str]) -> None:
         await side_by_side(self._store.end_trial(key) for key in keys)
