@@ -68,9 +68,10 @@ async def side_by_side(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Res
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         await ended(task for task in tasks if task not in done)
-    for task in done:
-        if not task.cancelled() and (error := task.exception()):
-            raise error
+    # All are asked, in their order: asyncio complains of an error that nobody has asked for.
+    errors = [error for task in tasks if task in done and not task.cancelled() and (error := task.exception())]
+    if errors:
+        raise errors[0]
     return [task.result() for task in tasks]
 
 

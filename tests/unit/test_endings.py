@@ -1,6 +1,7 @@
 """Endings: a cancellation passes whatever takes its place, and what does not end is named and left."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -269,3 +270,15 @@ async def test_where_a_task_stands_is_told_down_to_what_it_waits_for() -> None:
     assert [place.split()[-1] for place in standing(task).split(" > ")] == ["outer", "inner", "sleep"]
     await ended({task})
     assert standing(task) == ""
+
+
+async def test_of_several_failures_the_first_is_raised_and_none_is_left_unread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(number: int) -> None:
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match=r"^0$"):
+        await side_by_side(fail(number) for number in range(3))
+    gc.collect()
+    assert "never retrieved" not in caplog.text
