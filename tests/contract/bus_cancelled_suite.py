@@ -71,6 +71,38 @@ async def declare(stage: Stage) -> Call:
 
 
 @_row
+async def check(stage: Stage) -> Call:
+    await stage.bus.start()
+    return stage.bus.check()
+
+
+@_row
+async def close_intake(stage: Stage) -> Call:
+    await stage.bus.start()
+    return stage.bus.close_intake(TOPOLOGY.partitions + 1)
+
+
+@_row
+async def open_intake(stage: Stage) -> Call:
+    await stage.bus.start()
+    await stage.bus.close_intake(TOPOLOGY.partitions + 1)
+    return stage.bus.open_intake()
+
+
+@_row
+async def declare_queue(stage: Stage) -> Call:
+    await stage.bus.start()
+    return stage.bus.declare_queue(TOPOLOGY.moving_queue())
+
+
+@_row
+async def delete_queue(stage: Stage) -> Call:
+    await stage.bus.start()
+    await stage.bus.declare_queue(TOPOLOGY.moving_queue())
+    return stage.bus.delete_queue(TOPOLOGY.moving)
+
+
+@_row
 async def declare_subscription(stage: Stage) -> Call:
     await stage.bus.start()
     return stage.bus.declare_subscription("cancelled", ("#",))
@@ -168,6 +200,8 @@ class BusCancelledSuite:
             await stages[-1].bus.close()
             await bus.start()
             await eventually(nobody_consumes)
+            if name in {"close_intake", "open_intake"}:
+                await bus.open_intake()  # done again, it ends what was cut short
             await _delivers(bus)
 
         async def nobody_consumes() -> bool:

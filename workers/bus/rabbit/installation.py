@@ -17,6 +17,7 @@ from contracts.installation import Installation
 from contracts.topology import MAX_PARTITIONS, Exchange, Topology
 from workers.bus.rabbit.connections import CALL_SECONDS, Link
 from workers.bus.rabbit.topology import declare_exchanges, on_channel
+from workers.endings import raise_if_cancelled
 
 _ATTEMPTS: Final = 5
 """Times that somebody else may declare what was just withdrawn before we could."""
@@ -28,6 +29,7 @@ async def declare_installation(link: Link, topology: Topology) -> None:
     try:
         await declare_exchanges(link, (installation,))
     except TopologyMismatch as error:
+        raise_if_cancelled()
         raise _mismatch(topology, str(error.details.get("there", ""))) from error
     await declare_exchanges(link, (declaration,))
 
@@ -39,6 +41,7 @@ async def check_installation(link: Link, topology: Topology) -> None:
     try:
         await declare_installation(link, topology)
     except BrokerRejected:
+        raise_if_cancelled()
         raise await _found(link, topology) from None
 
 
@@ -51,6 +54,7 @@ async def close_intake(link: Link, topology: Topology, moving_to: int) -> None:
             await declare_exchanges(link, (mark,))
             break
         except TopologyMismatch:
+            raise_if_cancelled()
             if attempt == _ATTEMPTS - 1:
                 raise
             await _delete_exchange(link, topology.installation)
@@ -59,9 +63,8 @@ async def close_intake(link: Link, topology: Topology, moving_to: int) -> None:
 
 
 async def withdraw_installation(link: Link, topology: Topology) -> None:
-    """Delete what says which installation this is, unless it is `topology`'s own."""
-    if not await _exists(link, topology.declaration):
-        await _delete_exchange(link, topology.installation)
+    """Delete what says which installation this is: whoever declares the next one decides."""
+    await _delete_exchange(link, topology.installation)
 
 
 def _mismatch(topology: Topology, there: str) -> InstallationMismatch:
@@ -129,5 +132,6 @@ async def _is_there(link: Link, name: str, ask: Callable[[Channel], Awaitable[ob
     try:
         await on_channel(link, f"looking for {name}", ask)
     except Unroutable:
+        raise_if_cancelled()
         return False
     return True

@@ -11,7 +11,7 @@ from contracts.errors import BusError, TopologyMismatch
 from contracts.topology import Exchange, Queue, Topology
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
 from workers.bus.rabbit.failures import channel_failure
-from workers.endings import afterwards, side_by_side
+from workers.endings import afterwards, raise_if_cancelled, side_by_side
 
 _CHANNELS: Final = 4
 """Channels to declare queues on side by side. More were not faster: 64 new queues in 0.2 s, known ones in 10 ms."""
@@ -75,6 +75,7 @@ async def on_channel(link: Link, doing: str, work: Callable[[Channel], Awaitable
     finally:
         if is_usable(channel):
             await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
+    raise_if_cancelled()  # aiormq ends a call that was cancelled while its channel closed as if nothing had been
 
 
 def _failure(error: BaseException, doing: str) -> BusError:
