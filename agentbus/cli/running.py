@@ -1,7 +1,6 @@
 """Running a command's coroutine: logs set up, errors told in one line, Ctrl-C taken as a wish to stop."""
 
 import asyncio
-import signal
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
@@ -52,12 +51,3 @@ def fail(error: AgentBusError) -> NoReturn:
     """Say what is wrong, and exit with 1."""
     err.print(f"[bold red]error[/] [dim]({error.code})[/] {escape(masked_in(str(error)))}", soft_wrap=True, emoji=False)
     raise typer.Exit(EXIT_FAILED)
-
-
-async def until_signal() -> None:
-    """Wait for SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()

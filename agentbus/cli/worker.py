@@ -1,8 +1,9 @@
 """`agentbus worker`: start one; start more when load grows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated, Protocol
 
 import typer
@@ -10,11 +11,12 @@ from starlette.applications import Starlette
 
 from agentbus.bootstrap import installed, make_router, make_session_worker
 from agentbus.cli import options
-from agentbus.cli.running import run, settings_of, until_signal
+from agentbus.cli.running import run, settings_of
 from agentbus.collector import calm_collector
 from agentbus.health import LOOPBACK, health_app, metrics_app, serving
 from agentbus.reacting import make_expiry_worker, make_sync_worker
 from agentbus.settings import Settings
+from agentbus.signals import signalled
 from workers.endings import ended
 from workers.installation.watch import until_it_changes
 from workers.telemetry import WorkerMetrics, process_registry
@@ -135,32 +137,29 @@ async def _session(settings: Settings, http: Http) -> None:
     registry = process_registry()
     async with installed(settings) as (bus, store):
         worker = make_session_worker(settings, bus, store, WorkerMetrics(registry))
-        async with _running(worker, health_app(worker.health, registry), http):
-            await _either(until_signal(), worker.wait(), until_it_changes(store, bus.topology))
+        others = (worker.wait, partial(until_it_changes, store, bus.topology))
+        await _work(worker, health_app(worker.health, registry), http, *others)
 
 
 async def _expiry(settings: Settings, http: Http) -> None:
     registry = process_registry()
     async with installed(settings) as (bus, store):
         worker = make_expiry_worker(settings, bus, store, WorkerMetrics(registry))
-        async with _running(worker, metrics_app(registry), http):
-            await _either(until_signal(), until_it_changes(store, bus.topology))
+        await _work(worker, metrics_app(registry), http, partial(until_it_changes, store, bus.topology))
 
 
 async def _sync(settings: Settings, http: Http) -> None:
     registry = process_registry()
     async with installed(settings) as (bus, store):
         worker = make_sync_worker(settings, bus, store, WorkerMetrics(registry))
-        async with _running(worker, metrics_app(registry), http):
-            await _either(until_signal(), until_it_changes(store, bus.topology))
+        await _work(worker, metrics_app(registry), http, partial(until_it_changes, store, bus.topology))
 
 
 async def _ingress(settings: Settings, http: Http) -> None:
     registry = process_registry()
     async with installed(settings) as (bus, store):
         router = make_router(settings, bus, store, WorkerMetrics(registry))
-        async with _running(router, metrics_app(registry), http):
-            await _either(until_signal(), until_it_changes(store, bus.topology))
+        await _work(router, metrics_app(registry), http, partial(until_it_changes, store, bus.topology))
 
 
 class _Worker(Protocol):
@@ -168,20 +167,27 @@ class _Worker(Protocol):
     async def close(self) -> None: ...
 
 
-@asynccontextmanager
-async def _running(worker: _Worker, app: Starlette | None = None, http: Http = (LOOPBACK, None)) -> AsyncIterator[None]:
-    """Have a worker at work, and its HTTP port, if there is to be one, from before its start to before its end."""
+async def _work(
+    worker: _Worker, app: Starlette, http: Http, *others: Callable[[], Coroutine[None, None, None]]
+) -> None:
+    """Have a worker at work until a signal comes or one of `others` is over, and close it.
+
+    A signal that comes while it starts ends it too. Its HTTP port, if there is to be one, is there from before its
+    start to before its end.
+    """
     async with AsyncExitStack() as stack:
+        stop = stack.enter_context(signalled())
         stack.push_async_callback(worker.close)
         host, port = http
-        if app is not None and port is not None:
+        if port is not None:
             await stack.enter_async_context(serving(app, port, host=host))
-        await worker.start()
-        calm_collector()
-        yield
+        await _either(stop.wait(), worker.start())
+        if not stop.is_set():
+            calm_collector()
+            await _either(stop.wait(), *(other() for other in others))
 
 
-async def _either(*waits: Coroutine[None, None, None]) -> None:
+async def _either(*waits: Coroutine[None, None, object]) -> None:
     """Wait until the first is over; raise what it raised."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
