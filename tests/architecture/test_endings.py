@@ -39,7 +39,6 @@ ALLOWED = {
     },
     "workers/repartition/change.py": {"_while_held": "until the work is over, or the lock is somebody else's"},
     "agentbus/cli/events.py": {"_tail": "until Ctrl-C, or the number of events asked for"},
-    "agentbus/cli/running.py": {"until_signal": "this is what it is for"},
     "agentbus/cli/worker.py": {"_either": "until one of them is over"},
     "agentbus/client.py": {"AgentBus.run": _UNTIL_CANCELLED},
     "agentbus/health.py": {"serving": "uvicorn ends within its own limit"},
