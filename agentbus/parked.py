@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
 from contracts.errors import AgentBusError, InvalidInput
-from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from storage.port import Store
-from storage.reading import iter_parked
 from workers.bus.port import Bus, Message
 from workers.inputs import Inputs, Routed
 
@@ -41,22 +39,16 @@ async def replay_parked(
 
     Raises ParkedNotFound, Unroutable, PublishUnconfirmed; InvalidInput if the corrected bytes can't be read either.
     """
-    parked = await _whole(store, parked_id)
+    parked = await whole(store, parked_id)
     way = _way_back(bus, parked, scope) if corrected is None else _corrected(bus, corrected, scope)
     await _publish_again(bus, store, parked_id, way)
     return way.queue
 
 
-async def replay_conversation(bus: Bus, store: Store, conversation: ConversationId, *, scope: Scope) -> int:
-    """Publish all that waits of a conversation again, in the order in which it was parked; return how much.
-
-    For a blocked conversation: what blocks it is first, and once it is applied the others follow.
-    """
-    waiting = [one async for one in iter_parked(store, ParkedStatus.PARKED, conversation=conversation)]
-    for listed in sorted(waiting, key=lambda one: one.position):
-        parked = await _whole(store, listed.parked_id)
-        await _publish_again(bus, store, parked.parked_id, _way_back(bus, parked, scope))
-    return len(waiting)
+async def publish_again(bus: Bus, store: Store, listed: ParkedInput, *, scope: Scope) -> None:
+    """Publish a parked input again that a list has given, its body perhaps cut. Raises as `replay_parked` does."""
+    parked = await whole(store, listed.parked_id) if listed.size > len(listed.body) else listed
+    await _publish_again(bus, store, parked.parked_id, _way_back(bus, parked, scope))
 
 
 async def discard_parked(store: Store, parked_id: ParkedId) -> None:
@@ -65,7 +57,8 @@ async def discard_parked(store: Store, parked_id: ParkedId) -> None:
         raise ParkedNotFound(parked_id)
 
 
-async def _whole(store: Store, parked_id: ParkedId) -> ParkedInput:
+async def whole(store: Store, parked_id: ParkedId) -> ParkedInput:
+    """Return a parked input with its whole body. Raises ParkedNotFound."""
     parked = await store.parked(parked_id)
     if parked is None:
         raise ParkedNotFound(parked_id)

@@ -241,6 +241,11 @@ class UnblockSession(_Command):
     """Let a blocked conversation go on without the input that it waits for."""
 
     kind: Literal["unblock_session"] = "unblock_session"
+    input: Id | None = Field(
+        default=None,
+        description="Go on without this one alone, if it is the next: those behind it are waited for in their order. "
+        "Without it, nothing is waited for any more.",
+    )
 
 
 AnyCommand = (

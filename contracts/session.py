@@ -18,6 +18,11 @@ RECENT_INPUTS: Final = 64
 """How many applied input ids a head carries. The log knows all of them; these spare it the question."""
 
 
+MOST_WAITING: Final = 2_000
+"""How many inputs of a blocked conversation a head remembers the order of. What is parked beyond them has no place in
+line: once these are through, it comes whenever it is replayed."""
+
+
 class SessionStatus(StrEnum):
     """Where a session is in its life."""
 
@@ -48,7 +53,7 @@ class FailurePolicy(StrEnum):
     SKIP = "skip"
     """It is parked, the conversation goes on."""
     BLOCK = "block"
-    """It is parked, and so is all that follows it, until it was replayed with success or the session unblocked."""
+    """It is parked, and so is all that follows, until these were replayed in their order or the session unblocked."""
 
 
 FAILURE_POLICY_KEY: Final = "on_failure"
@@ -93,6 +98,9 @@ class SessionState(Announced):
     archive: ArchiveRef | None = Field(default=None, description="Where it is, for an archived session.")
     erased: bool = Field(default=False, description="A user's data was erased from the conversation.")
     blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")
+    waiting: Many[InputId] = Field(
+        default=(), description="Inputs parked behind that one, in the order in which the conversation takes them."
+    )
     recent_inputs: Many[InputId] = Field(default=(), description="The last inputs applied, oldest first.")
 
     @classmethod

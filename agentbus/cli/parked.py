@@ -10,8 +10,9 @@ from agentbus.bootstrap import backends, make_store
 from agentbus.cli import options
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.running import run, settings_of
-from agentbus.parked import ParkedNotFound, discard_parked, replay_conversation, replay_parked
+from agentbus.parked import ParkedNotFound, discard_parked, replay_parked
 from agentbus.settings import Settings
+from agentbus.unblocking import replay_conversation
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 
@@ -80,7 +81,10 @@ def replay_all(
     scope: options.ScopePolicy = None,
     wait: options.Wait = None,
 ) -> None:
-    """Publish all that waits of one conversation again, in its order: how a blocked conversation is set going."""
+    """Publish all that waits of one conversation again, in its order: how a blocked conversation is set going.
+
+    What comes meanwhile waits behind it and follows; a discarded input is passed over.
+    """
     settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
     run(_replay_conversation(settings, ConversationId(conversation_id)))
 
@@ -129,8 +133,15 @@ async def _replay(settings: Settings, parked_id: ParkedId, corrected: bytes | No
 
 async def _replay_conversation(settings: Settings, conversation: ConversationId) -> None:
     async with backends(settings) as (bus, store):
-        count = await replay_conversation(bus, store, conversation, scope=settings.session.scope)
-    out.print(f"published {count} inputs of {conversation} again")
+        replayed = await replay_conversation(
+            bus, store, conversation, scope=settings.session.scope, progress=_tell_progress
+        )
+    out.print(f"published {replayed.published} inputs of {conversation} again")
+    replayed.check()
+
+
+def _tell_progress(published: int, waiting: int) -> None:
+    out.print(f"{published} published so far, {waiting} were waiting")
 
 
 async def _discard(settings: Settings, parked_id: ParkedId) -> None:

@@ -123,7 +123,7 @@ class FenceRaised(SessionEvent):
 
 
 class SessionBlocked(SessionEvent):
-    """An input failed for good, and the conversation waits for it."""
+    """An input failed for good, or came behind one that did, was parked, and the conversation waits for it."""
 
     topic = "blocked"
     kind: Literal["session_blocked"] = "session_blocked"
@@ -131,7 +131,8 @@ class SessionBlocked(SessionEvent):
 
 
 class SessionUnblocked(SessionEvent):
-    """The conversation goes on."""
+    """The conversation does not wait for this input any more; it goes on, if that was the last one."""
 
     topic = "unblocked"
     kind: Literal["session_unblocked"] = "session_unblocked"
+    waiting: int = Field(default=0, ge=0, description="How many inputs it still waits for; of those the next is due.")

@@ -39,7 +39,7 @@ from contracts.messages import (
 from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
 from workers.domain.access import check_access
-from workers.domain.checks.blocking import blocks, check_unblocked
+from workers.domain.checks.blocking import check_unblocked
 from workers.domain.checks.limits import check_sent_at
 from workers.domain.checks.target import check_fence, check_target
 from workers.domain.commands.carry_out import carry_out
@@ -48,6 +48,7 @@ from workers.domain.deadlines import expire, has_expired, lasting
 from workers.domain.draft import Draft
 from workers.domain.erasing import digest_input
 from workers.domain.evolve import evolve
+from workers.domain.line import is_next
 from workers.domain.resets import resets_now
 
 _NONE_EARLIER: Final[Earlier] = MappingProxyType({})
@@ -85,8 +86,8 @@ def decide(
     if not isinstance(data, InboundMessage):
         check_access(state, data)
     check_unblocked(state, given.id, data)
-    if state.blocked_by is not None and blocks(state, given.id):
-        draft.add(SessionUnblocked)
+    if is_next(state, given.id):
+        draft.add(SessionUnblocked, waiting=len(state.waiting))
     if isinstance(data, InboundMessage):
         check_sent_at(data, now)
         _receive(draft, state, data, resets)

@@ -149,6 +149,8 @@ def scrub_head(
         changes["recent_inputs"] = recent
     if head.blocked_by and (blocker := subject.input(head.blocked_by)) != head.blocked_by:
         changes["blocked_by"] = blocker
+    if (waiting := _each(subject, head.waiting)) != head.waiting:
+        changes["waiting"] = waiting
     if (changes or digested) and not head.erased:
         changes["erased"] = True
     if written is not None:
@@ -172,6 +174,7 @@ def tombstone(head: SessionState) -> SessionState:
         "archive": None,
         "erased": True,
         "blocked_by": digest_input(head.blocked_by) if head.blocked_by else None,
+        "waiting": tuple(digest_input(one) for one in head.waiting),
         "recent_inputs": tuple(digest_input(one) for one in head.recent_inputs),
     }
     return head.model_copy(update=changes)

@@ -38,6 +38,7 @@ from contracts.messages import Role
 from contracts.session import RECENT_INPUTS, SessionState, SessionStatus
 from workers.domain.endings import after_the_end
 from workers.domain.erasing import digest_input
+from workers.domain.line import lined_up, next_in_line
 from workers.domain.sync.fields import DATA, METADATA
 from workers.domain.sync.stamped import after_sharing, after_start, after_write
 
@@ -72,9 +73,9 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
         case FenceRaised():
             changes = {"fence": event.fence}
         case SessionBlocked():
-            changes = {"blocked_by": event.cause}
+            changes = lined_up(state, event.cause)
         case SessionUnblocked():
-            changes = {"blocked_by": None}
+            changes = next_in_line(state, event.waiting)
         case IdentityLinked() | IdentityUnlinked() | ContextMerged() | ConflictOpened() | ConflictResolved():
             changes = after_sharing(state, event)
         case SessionDeleted() | ExpiryStepTaken() | SessionArchived() | SessionRestored() | ConversationErased():
@@ -154,6 +155,8 @@ def _begin(state: SessionState, event: SessionStarted) -> SessionState:
         last_activity=event.at,
         identity=state.identity,
         erased=state.erased,
+        blocked_by=state.blocked_by,
+        waiting=state.waiting,
         recent_inputs=state.recent_inputs,
         **after_start(event, state.clock),
     )

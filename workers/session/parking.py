@@ -45,6 +45,21 @@ _LONGEST_STACK: Final = 16_000
 _log = structlog.get_logger(__name__)
 
 
+class _Positions:
+    """Numbers what this process parks: by the time, and upwards though the clock is set back."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> int:
+        """Return nanoseconds since 1970, more than were returned before."""
+        self._last = max(time_ns(), self._last + 1)
+        return self._last
+
+
+_positions = _Positions()
+
+
 async def park(bus: Bus, delivery: Delivery, failure: Failure, conversation: ConversationId | None = None) -> None:
     """Publish the delivery to the parking queue and, once that is confirmed, acknowledge it.
 
@@ -61,7 +76,7 @@ async def park(bus: Bus, delivery: Delivery, failure: Failure, conversation: Con
             _REASON: first_bytes(str(error), _LONGEST_REASON),
             _STACK: last_bytes(failure.stack, _LONGEST_STACK),
             _ATTEMPTS: delivery.attempts,
-            _POSITION: time_ns(),
+            _POSITION: _positions.next(),
         },
     )
     await keep_trying("park", lambda: bus.publish(bus.topology.parked, "", message))

@@ -5,17 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from contracts.errors import AccessDenied, AgentBusError, Refused
+from contracts.commands import UnblockSession
+from contracts.errors import AccessDenied, AgentBusError, ConversationBlocked, Refused
 from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
 from contracts.ids import InputId, SessionId
 from contracts.messages import InboundMessage
 from contracts.session import FailurePolicy, SessionState
 from workers.domain.access import check_access
-from workers.domain.checks.blocking import block, is_beside
+from workers.domain.checks.blocking import block, hold, is_beside
 from workers.domain.decide import decide
 from workers.domain.endings import earlier_sessions, followed
 from workers.domain.evolve import fold, sealed
+from workers.domain.line import places_of
 from workers.session.lanes import Waiting
 
 
@@ -82,7 +84,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     events: list[AnyEvent] = []
     ended: list[SessionState] = []
     earlier = dict(terms.earlier)
-    for waiting in inputs:
+    for waiting in _in_line_first(state, inputs):
         input_id = waiting.given.id
         if input_id in applied:
             plan.answers.append(_repeated(state, waiting, applied[input_id], announce=False))
@@ -114,6 +116,20 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     return plan
 
 
+def _in_line_first(state: SessionState, inputs: Sequence[Waiting]) -> Sequence[Waiting]:
+    """Return inputs as a blocked conversation takes them: what it waits for, then what came in between."""
+    if state.blocked_by is None:
+        return inputs
+    places = places_of(state, map(_about, inputs))
+    return sorted(inputs, key=lambda one: places.get(_about(one), len(inputs) + len(state.waiting)))
+
+
+def _about(waiting: Waiting) -> InputId:
+    """Return the input that this one is about: itself, or the one that it lets the conversation pass over."""
+    data = waiting.given.data
+    return InputId(data.input) if isinstance(data, UnblockSession) and data.input else waiting.given.id
+
+
 def _follow(earlier: dict[SessionId, SessionState], events: Sequence[AnyEvent]) -> None:
     for event in events:
         for session in earlier.keys() & set(earlier_sessions(event)):
@@ -123,6 +139,10 @@ def _follow(earlier: dict[SessionId, SessionState], events: Sequence[AnyEvent]) 
 def _decided(state: SessionState, waiting: Waiting, terms: Terms, earlier: Mapping[SessionId, SessionState]) -> Answer:
     try:
         return Answer(waiting, decide(state, waiting.given, terms.now, terms.resets, earlier))
+    except ConversationBlocked as error:
+        # A caller who waits for the answer is told; what is parked gets its place in line.
+        held = () if waiting.delivery.reply_to else hold(state, waiting.given.id, terms.now)
+        return Answer(waiting, held, failure=Failure(error))
     except Refused as error:
         return Answer(waiting, failure=Failure(error))
     except Exception as error:

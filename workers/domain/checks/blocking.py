@@ -18,7 +18,7 @@ from contracts.ids import InputId
 from contracts.messages import InboundMessage
 from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
 from workers.domain.draft import Draft
-from workers.domain.erasing import digest_input
+from workers.domain.line import has_place, is_next
 
 _BESIDE: Final = (ArchiveSession, EraseConversation, ExpireSession, MergeContext, RestoreSession, UnblockSession)
 """What AgentBus does with a conversation comes from nobody in it: it is not out of order behind what waits."""
@@ -26,17 +26,11 @@ _BESIDE: Final = (ArchiveSession, EraseConversation, ExpireSession, MergeContext
 
 def check_unblocked(state: SessionState, input_id: InputId, data: InboundMessage | AnyCommand) -> None:
     """Raise ConversationBlocked if the conversation waits for another input than this one."""
-    if state.blocked_by is not None and not blocks(state, input_id) and not is_beside(data):
+    if state.blocked_by is not None and not is_next(state, input_id) and not is_beside(data):
         raise ConversationBlocked(
             f"conversation {state.conversation_id} waits for input {state.blocked_by}, which was parked; "
-            "replay that one first, or unblock the session"
+            "replay the conversation, or unblock the session"
         )
-
-
-def blocks(state: SessionState, input_id: InputId) -> bool:
-    """Whether it is this input that the conversation waits for."""
-    blocker = state.blocked_by
-    return blocker is not None and blocker in (input_id, digest_input(input_id))
 
 
 def is_beside(data: InboundMessage | AnyCommand) -> bool:
@@ -56,6 +50,15 @@ def block(
         return ()
     draft = Draft(state, input_id, now, None)
     draft.add(SessionBlocked, code=code)
+    return tuple(draft.events)
+
+
+def hold(state: SessionState, input_id: InputId, now: datetime) -> tuple[AnyEvent, ...]:
+    """Return what the parking of an input behind a block causes: its place at the end of the line, if it has none."""
+    if has_place(state, input_id):
+        return ()
+    draft = Draft(state, input_id, now, None)
+    draft.add(SessionBlocked, code=ConversationBlocked.code)
     return tuple(draft.events)
 
 

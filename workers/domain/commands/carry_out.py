@@ -60,6 +60,7 @@ from workers.domain.commands.editing import changed_fields, changed_profile, dif
 from workers.domain.commands.ending import Earlier, put_away
 from workers.domain.deadlines import extended, lasting, make_idle, refreshed
 from workers.domain.draft import Draft
+from workers.domain.line import is_next
 from workers.domain.sync.fields import DATA, METADATA, bases_of, leaves
 from workers.domain.sync.linking import share
 
@@ -100,8 +101,7 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
         case ExpireSession() | ArchiveSession() | RestoreSession() | EraseConversation():
             put_away(draft, state, command, earlier)
         case UnblockSession():
-            if state.blocked_by:
-                draft.add(SessionUnblocked)
+            _unblock(draft, state, command)
         case _:
             assert_never(command)
 
@@ -136,6 +136,14 @@ def _end(
             draft.close(CloseReason.CLOSED, command.reason)
         case DeleteSession():
             draft.add(SessionDeleted, deleted=command.session_id or state.session_id)
+
+
+def _unblock(draft: Draft, state: SessionState, command: UnblockSession) -> None:
+    if command.input is None:
+        if state.blocked_by:
+            draft.add(SessionUnblocked)
+    elif is_next(state, InputId(command.input)):
+        draft.add(SessionUnblocked, waiting=len(state.waiting))
 
 
 def _set_data(draft: Draft, state: SessionState, changes: FieldChanges) -> None:
