@@ -55,6 +55,7 @@ from contracts.session import SessionState
 from workers.bus.port import Bus
 from workers.endings import in_turn, side_by_side
 from workers.inputs import Inputs, Routed
+from workers.outages import trouble_now
 
 PUBLISH_DEADLINE: Final = 30.0
 """Seconds for which an unconfirmed publish is made again, with the same id, before the error is raised."""
@@ -137,7 +138,7 @@ class AgentBus:
             raise
         except ReplyTimeout as error:
             raise ReplyTimeout(
-                f"no reply to {command.kind} in {timeout:g} s: is a session worker running? "
+                f"no reply to {command.kind} in {timeout:g} s: {_why_silent()} "
                 f"Ask again with command_id={envelope.id!r}.",
                 command_id=envelope.id,
             ) from error
@@ -181,7 +182,7 @@ class AgentBus:
         try:
             return await self._inputs.ask(envelope, timeout=timeout)
         except ReplyTimeout as error:
-            raise ReplyTimeout(f"no answer in {timeout:g} s: is a session worker running?") from error
+            raise ReplyTimeout(f"no answer in {timeout:g} s: {_why_silent()}") from error
 
     def on(
         self, *patterns: str, durable: str | None = None, ordered: bool = False, concurrency: int = CONCURRENCY
@@ -258,6 +259,12 @@ class AgentBus:
         except Unroutable:
             await self._bus.check()
             raise
+
+
+def _why_silent() -> str:
+    """Return what may keep a worker from answering: what this process knows itself, as it may be that worker."""
+    trouble = trouble_now()
+    return f"{trouble}." if trouble else "is a session worker running?"
 
 
 @asynccontextmanager

@@ -58,6 +58,11 @@ class Outage:
         self._announced = False
         self._said_at: float | None = None
 
+    @property
+    def lasts(self) -> bool:
+        """Whether a caller fails now."""
+        return bool(self._failing)
+
     def failed(self, caller: Hashable) -> Notice | None:
         """Count a call that failed. `caller` stands for it until `ended`; returns what is to be said, if anything."""
         now = self._clock()

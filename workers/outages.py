@@ -16,6 +16,7 @@ from workers.domain.assignment import ranges
 from workers.faults import told
 
 _OUTAGES: Final = {cause: Outage(monotonic) for cause in Cause}
+_last_words: Final[dict[Cause, str]] = {}
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ class Trouble:
         """Count a failed call; it is logged unless something was said of its cause a moment ago."""
         cause = _cause(error)
         self._causes.add(cause)
+        _last_words[cause] = str(error)
         words = told(error) if cause is Cause.FAULT else {"error": str(error)}
         _say(cause, _OUTAGES[cause].failed(self._caller), call=self._call, **words)
 
@@ -46,6 +48,11 @@ class Trouble:
         while self._causes:
             cause = self._causes.pop()
             _say(cause, _OUTAGES[cause].ended(self._caller))
+
+
+def trouble_now() -> str | None:
+    """Return what this process' store or broker failed with last, if a call to one of them fails now."""
+    return next((_last_words[cause] for cause in (Cause.STORE, Cause.BROKER) if _OUTAGES[cause].lasts), None)
 
 
 class PartitionLog:

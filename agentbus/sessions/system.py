@@ -195,7 +195,8 @@ class SessionSystem(Syncing, Expiring):
             await check_installation(store, bus.topology)
             await bus.check()
         scope = settings.session.scope
-        engine = Engine(AgentBus(bus, scope=scope), store, scope, self.config.call_timeout)
+        client = AgentBus(bus, scope=scope)
+        engine = Engine(client, store, scope, self.config.call_timeout, stopped=lambda: self._attached is not engine)
         self._attached = engine
         if self.config.amqp_url is None:
             await self._run(stack, Component("session_worker", lambda up: self._work(settings, bus, up)))

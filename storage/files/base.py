@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from contracts.base import Announced
-from contracts.errors import ConfigurationError, StoreRejected
+from contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from storage import private
@@ -28,6 +29,11 @@ AT_ONCE: Final = 64
 """How many conversations one thread locks at once: an open file each, of which a process may often have 1024."""
 
 _CALLS_AT_ONCE: Final = 8
+
+TURN_TIMEOUT: Final = 10.0
+"""Seconds that a call waits for a thread. Then it waits for the locks of other programs: so that one that can't go on
+ends after 20 s, however many wait."""
+
 _NOBODYS: Final = frozenset({"lost+found", ".DS_Store"})
 _Answer = TypeVar("_Answer")
 
@@ -103,9 +109,16 @@ class FileBase(Store):
         if self._threads is None:
             raise StoreRejected(f"{self._target} is not open: call start() first")
         with store_errors(self._target):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work)
+            latest = time.monotonic() + TURN_TIMEOUT
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work, latest)
 
-    def _work(self, work: Callable[[], _Answer]) -> _Answer:
+    def _work(self, work: Callable[[], _Answer], latest: float) -> _Answer:
+        """Do `work`, unless a thread was free for it too late."""
+        if time.monotonic() > latest:
+            raise StoreUnavailable(
+                f"{self._target} does not answer: the calls before this one have not ended in {TURN_TIMEOUT:g} s: "
+                "does a program that is stopped hold its locks?"
+            )
         if not self._layout.marker.exists():  # Without it, all conversations would seem to be new.
             raise StoreRejected(f"{self._target} is a store no more: is its disk mounted?")
         return work()

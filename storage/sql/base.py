@@ -27,6 +27,10 @@ CHUNK = 200
 
 _POOL_TIMEOUT = 10.0
 
+TURN_TIMEOUT = 10.0
+"""Seconds that a transaction waits for those before it in this process. Then it waits for other programs, for the busy
+timeout: so that a call which can't write ends after 15 s, however many wait."""
+
 _WIPES = 2
 """How often to wait for those who read, for the busy timeout each, until the write-ahead log can be emptied."""
 
@@ -90,8 +94,23 @@ class SqlBase(Store):
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
         with store_errors(self._target):
             writing = self._opened().execution_options(**sqlite.WRITES)
-            async with self._turn, _connected(writing) as connection, connection.begin():
+            async with self._in_turn(), _connected(writing) as connection, connection.begin():
                 yield connection
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_TIMEOUT):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"{self._target} does not answer: those who write before this one have not ended in "
+                f"{TURN_TIMEOUT:g} s: does another program hold a lock on it?"
+            ) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _wipe(self) -> None:
         """Let bytes that were deleted or replaced leave the files. Raises StoreUnavailable if others read them on."""
@@ -106,7 +125,7 @@ class SqlBase(Store):
     async def _wiped(self) -> bool:
         """Empty the write-ahead log; return False, and say so, if somebody reads older pages for too long."""
         with store_errors(self._target):
-            async with self._turn, _connected(self._opened()) as connection:
+            async with self._in_turn(), _connected(self._opened()) as connection:
                 found = await connection.exec_driver_sql(sqlite.WIPE)
                 busy = bool(found.one().busy)
         if busy:

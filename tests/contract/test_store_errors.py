@@ -1,5 +1,6 @@
 """What the stores say when their server is away, refuses, or was named wrongly."""
 
+import asyncio
 import gc
 import socket
 import sqlite3
@@ -195,6 +196,22 @@ async def test_sqlite_locked_by_another_program(tmp_path: Path, monkeypatch: pyt
         other.close()
 
         assert await store.append([a_commit(one)]) == [None]
+
+
+async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 200",))
+    monkeypatch.setattr("storage.sql.base.TURN_TIMEOUT", 0.1)
+    async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            calls = [store.append([a_commit(a_conversation())]) for _ in range(5)]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+        assert any("those who write before this one" in str(answer) for answer in answers)
+        assert await store.append([a_commit(a_conversation())]) == [None]
 
 
 async def test_sqlite_that_stays_locked_is_not_waited_for_forever(

@@ -1,5 +1,6 @@
 """What is particular to the file store: its layout, and what several processes, crashes and damage do to it."""
 
+import asyncio
 import errno
 import fcntl
 import json
@@ -249,6 +250,22 @@ async def test_lock_of_a_stopped_process_is_not_waited_for_forever(
     os.close(held)
 
     assert await store.append([a_commit(one, 2)]) == [None]
+
+
+async def test_lock_of_a_stopped_process_is_not_waited_for_by_one_call_after_the_other(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "LOCK_TIMEOUT", 0.3)
+    monkeypatch.setattr("storage.files.base.TURN_TIMEOUT", 0.1)
+    held = os.open(root_of(store) / "locks", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    calls = [store.acquire_lock(f"lock{number}", ttl=1.0) for number in range(20)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    os.close(held)
+
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    assert sum("the calls before this one" in str(answer) for answer in answers) >= 12  # All but one a thread.
+    assert await store.acquire_lock("lock", ttl=1.0)
 
 
 # Crashes

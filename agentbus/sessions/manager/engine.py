@@ -1,12 +1,13 @@
 """What all calls of the session API go through: commands to the session's owner, reads from the store."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from agentbus.client import AgentBus
 from agentbus.sessions.model.checking import checking
@@ -44,6 +45,8 @@ class Engine:
     scope: Scope
     call_timeout: float
     """Seconds for which a command is sent again, with the same id, while there is no reply."""
+    stopped: Callable[[], bool] = lambda: False
+    """Whether what it speaks to was closed for good: then a command is given up at its next failure."""
 
     async def send(
         self, command: AnyCommand, *, to: ConversationId | None = None, request_id: str | None = None
@@ -62,12 +65,12 @@ class Engine:
         try:
             return await attempt()  # Almost always that is all; the policy costs more than the call.
         except _UNCERTAIN:
-            if asyncio.get_running_loop().time() >= deadline:
+            if self.stopped() or asyncio.get_running_loop().time() >= deadline:
                 raise
         policy = AsyncRetrying(
-            retry=retry_if_exception_type(_UNCERTAIN),
+            retry=retry_if_exception(lambda error: isinstance(error, _UNCERTAIN) and not self.stopped()),
             wait=wait_random_exponential(multiplier=0.05, max=1),
-            stop=stop_before_delay(self.call_timeout),
+            stop=stop_before_delay(max(0.0, deadline - asyncio.get_running_loop().time())),
             reraise=True,
         )
         return await policy(attempt)

@@ -4,10 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from agentbus.client import AgentBus
 from agentbus.sessions import (
     FeatureNotEnabled,
     HealthStatus,
@@ -20,8 +21,14 @@ from agentbus.sessions import (
 from agentbus.sessions import storage as storage_module
 from agentbus.sessions import system as system_module
 from agentbus.sessions.config import make_config
-from contracts.errors import ReplyTimeout, StoreUnavailable
+from agentbus.sessions.manager import Engine
+from agentbus.sessions.manager import engine as engine_module
+from contracts.address import Scope
+from contracts.commands import CreateSession
+from contracts.errors import BusError, ReplyTimeout, StoreUnavailable
+from contracts.topology import Topology
 from storage.memory import MemoryStore
+from workers.bus.memory import MemoryBus
 
 
 class Outage(MemoryStore):
@@ -156,7 +163,7 @@ async def test_while_the_store_is_down_the_system_says_so_and_then_goes_on(
     assert not await unsteady.health_check()
     with pytest.raises(StoreUnavailable):
         await unsteady.get_session(session.session_id)
-    with pytest.raises(ReplyTimeout, match="command_id='r'"):
+    with pytest.raises(ReplyTimeout, match=r"the store is down\. Ask again with command_id='r'"):
         await unsteady.refresh_session(session.session_id, request_id="r")
 
     outage.down = False
@@ -170,6 +177,41 @@ async def test_while_the_store_is_down_the_system_says_so_and_then_goes_on(
     assert actions == ["refreshed", "session_started"]
     assert await unsteady.health_check()
     assert (await unsteady.get_system_status())["system"]["status"] == "running"
+
+
+async def test_a_call_under_way_ends_when_its_system_is_stopped(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_DRAIN_SECONDS", 0.1)
+    system = SessionSystem(SessionSystemConfig(storage_type="outage", enable_cleanup=False, call_timeout=300.0))
+    await system.start()
+    session = await system.create_session("chat", "ann", "web")
+    outage.down = True
+    call = asyncio.create_task(system.refresh_session(session.session_id))
+    await asyncio.sleep(0)  # It is under way.
+
+    await system.stop()
+
+    with pytest.raises(BusError):
+        async with asyncio.timeout(30):
+            await call
+
+
+async def test_a_call_without_an_answer_is_over_when_its_time_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    class Silent(AgentBus):
+        async def send(self, *_: object, timeout: float = 10.0, **__: object) -> NoReturn:
+            waited.append(timeout)
+            await asyncio.sleep(timeout)
+            raise ReplyTimeout
+
+    monkeypatch.setattr(engine_module, "ATTEMPT_SECONDS", 0.2)
+    engine = Engine(Silent(MemoryBus(Topology())), MemoryStore(), Scope.PER_CHAT_USER, call_timeout=0.4)
+    with pytest.raises(ReplyTimeout):
+        await engine.send(CreateSession())
+    assert len(waited) > 1
+    assert sum(waited) <= 0.4 + 0.1  # The last attempt has some time, however little is left.
 
 
 async def test_a_system_stops_even_while_its_store_is_down(
