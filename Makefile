@@ -147,11 +147,13 @@ format: $(READY) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-# `QUICK=1` takes a selection, `FAULT=name,name` these faults alone, `SEED=n` another load.
-CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED))
+# `QUICK=1` takes a selection, `MODE=embedded` or `MODE=distributed` one way to run AgentBus, `FAULT=name,name` these
+# faults alone, `SEED=n` another load.
+CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode $(MODE)) \
+  $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: chaos
-chaos: setup services ## Break brokers, stores, networks and workers under load, and check what held
+chaos: setup services ## Break brokers, stores, networks, disks and workers under load, and check what held
 	@$(CHAOS)
 
 .PHONY: mutants

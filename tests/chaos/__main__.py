@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,10 @@ from rich.console import Console
 from agentbus.logs import configure_logs
 from agentbus.settings import LogSettings
 from tests.chaos.campaign import Result, run_campaign
-from tests.chaos.faults import FAULTS, Fault, fault_named
+from tests.chaos.embedded.campaign import run_embedded, try_embedded_mutant
+from tests.chaos.embedded.faults import EMBEDDED_FAULTS, EmbeddedFault
+from tests.chaos.embedded.mutants import EmbeddedMutant
+from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.inside.mutants import Mutant
 from tests.chaos.mutation import Trial, try_mutant
 from tests.chaos.record import write_results
@@ -23,7 +26,12 @@ from tests.chaos.report import fault_table, mutant_table, summary, tell_trouble
 from tests.chaos.system.backends import Services
 from tests.processes import exit_on_sigterm
 
-_QUICK_MUTANTS: Final = (Mutant.LANE_ORDER, Mutant.ACK_LAST)
+AnyFault = Fault | EmbeddedFault
+AnyMutant = Mutant | EmbeddedMutant
+
+_FAULTS: Final[Mapping[str, Sequence[AnyFault]]] = {"distributed": FAULTS, "embedded": EMBEDDED_FAULTS}
+_MUTANTS: Final[Mapping[str, Sequence[AnyMutant]]] = {"distributed": list(Mutant), "embedded": list(EmbeddedMutant)}
+_QUICK_MUTANTS: Final = (Mutant.LANE_ORDER, Mutant.ACK_LAST, EmbeddedMutant.APPEND_FIRST)
 _SETTLE: Final = 10.0
 
 _console = Console(width=150)
@@ -71,61 +79,75 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-async def _run_fault(services: Services, fault: Fault, chosen: argparse.Namespace) -> Result:
+async def _run_fault(services: Services, fault: AnyFault, chosen: argparse.Namespace) -> Result:
     repeats = chosen.repeats or (1 if chosen.quick else fault.repeats)
-    settle = None if chosen.quick else _SETTLE
-    result = await run_campaign(services, fault, repeats=repeats, seed=chosen.seed, settle=settle, keep=chosen.keep)
+    if isinstance(fault, EmbeddedFault):
+        result = await run_embedded(fault, repeats=repeats, seed=chosen.seed, keep=chosen.keep)
+    else:
+        settle = None if chosen.quick else _SETTLE
+        result = await run_campaign(services, fault, repeats=repeats, seed=chosen.seed, settle=settle, keep=chosen.keep)
     _console.print(f"{fault.name}: {'held' if result.good else 'VIOLATED'} ({result.seconds:.0f} s)")
     for words in result.words()[:3]:
         _console.print(f"  {words}")
     return result
 
 
-async def _run_mutant(services: Services, mutant: Mutant, seed: int) -> Trial:
-    trial = await try_mutant(services, mutant, seed=seed)
+async def _run_mutant(services: Services, mutant: AnyMutant, seed: int) -> Trial:
+    if isinstance(mutant, EmbeddedMutant):
+        trial = await try_embedded_mutant(mutant, seed=seed)
+    else:
+        trial = await try_mutant(services, mutant, seed=seed)
     _console.print(f"without {mutant}: {'caught' if trial.caught else 'NOT CAUGHT'} ({trial.seconds:.0f} s)")
     return trial
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a selection, in under 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="a selection, each once")
+    parser.add_argument("--mode", choices=list(_FAULTS), help="those of one way to run AgentBus alone")
     parser.add_argument("--fault", type=_named, help="these faults alone (commas between them), and no mutant")
     parser.add_argument("--mutants", action="store_true", help="the mutation check alone")
-    parser.add_argument("--mutant", choices=list(Mutant), help="this mutant alone")
+    parser.add_argument(
+        "--mutant", choices=[one for all_of_them in _MUTANTS.values() for one in all_of_them], help="this mutant alone"
+    )
     parser.add_argument("--repeats", type=int, help="how often each fault is brought about")
     parser.add_argument("--seed", type=int, default=1, help="another seed gives another load")
     parser.add_argument("--keep", action="store_true", help="keep the evidence even if all is well")
     return parser.parse_args()
 
 
-def _named(names: str) -> Sequence[Fault]:
+def _named(names: str) -> Sequence[AnyFault]:
+    known = {fault.name: fault for family in _FAULTS.values() for fault in family}
     try:
-        return [fault_named(name) for name in names.split(",")]
+        return [known[name] for name in names.split(",")]
     except KeyError as error:
-        known = ", ".join(fault.name for fault in FAULTS)
-        raise argparse.ArgumentTypeError(f"no fault is called {error}; there are {known}") from None
+        raise argparse.ArgumentTypeError(f"no fault is called {error}; there are {', '.join(known)}") from None
 
 
-def _faults(chosen: argparse.Namespace) -> Sequence[Fault]:
+def _faults(chosen: argparse.Namespace) -> Sequence[AnyFault]:
     if chosen.mutants or chosen.mutant:
         return ()
     if chosen.fault:
         return list(chosen.fault)
-    return [fault for fault in FAULTS if fault.quick or not chosen.quick]
+    return [fault for mode in _modes(chosen) for fault in _FAULTS[mode] if fault.quick or not chosen.quick]
 
 
-def _mutants(chosen: argparse.Namespace) -> Sequence[Mutant]:
+def _mutants(chosen: argparse.Namespace) -> Sequence[AnyMutant]:
+    known = [mutant for mode in _modes(chosen) for mutant in _MUTANTS[mode]]
     if chosen.mutant:
-        return (Mutant(chosen.mutant),)
+        return [mutant for mutant in known if mutant == chosen.mutant]
     if chosen.fault:
         return ()
-    return _QUICK_MUTANTS if chosen.quick else list(Mutant)
+    return [mutant for mutant in known if mutant in _QUICK_MUTANTS or not chosen.quick]
+
+
+def _modes(chosen: argparse.Namespace) -> Sequence[str]:
+    return [chosen.mode] if chosen.mode else list(_FAULTS)
 
 
 def _name(chosen: argparse.Namespace) -> str:
     named = "-".join(fault.name for fault in chosen.fault or ())
-    part = named or chosen.mutant or ("mutants" if chosen.mutants else "all")
+    part = named or chosen.mutant or ("mutants" if chosen.mutants else chosen.mode or "all")
     return f"{part[:100]}-quick" if chosen.quick else part[:100]
 
 

@@ -84,9 +84,9 @@ async def run_campaign(
     layout = replace(fault.layout, env={**fault.layout.env, **(env or {})})
     folder = Path(mkdtemp(prefix=f"agentbus-chaos-{fault.name}-"))
     begun = time.monotonic()
-    with _noting(result):
+    with noting(result):
         async with arena(services, layout, folder, f"{seed}/{fault.name}") as built:
-            with _noting(result):
+            with noting(result):
                 await built.balanced()
                 await built.fleet.revive(on=fault.revived)
                 await _repeat(built, fault, repeats, result)
@@ -116,7 +116,7 @@ async def _repeat(built: Arena, fault: Fault, repeats: int, result: Result) -> N
 
 
 @contextmanager
-def _noting(result: Result) -> Iterator[None]:
+def noting(result: Result) -> Iterator[None]:
     """Turn what ends a campaign early into a problem: the other faults are still to be tried."""
     try:
         yield

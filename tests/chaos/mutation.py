@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from shutil import rmtree
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ _REPEATS: Final = (1, 2, 3, 4)
 class Trial:
     """Whether a mutant was caught."""
 
-    mutant: Mutant
+    mutant: StrEnum
     fault: str
     violated: tuple[str, ...]
     example: str = ""

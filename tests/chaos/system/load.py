@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
-from agentbus.client import AgentBus
 from agentbus.testing import Published
 from contracts.address import Address, Platform, Scope, conversation_id_for
 from contracts.errors import BusError
@@ -49,11 +48,30 @@ class Attempt:
     confirmed: bool = False
 
 
-class Load:
-    """Publishes until it is told to stop; what is not confirmed is published again, in its order."""
+class Publisher(Protocol):
+    """Where the load goes: a client, or whatever takes its messages."""
 
-    def __init__(self, client: AgentBus, topology: Topology, shape: Shape, random: Random) -> None:
+    async def publish_many(self, messages: Sequence[InboundMessage], /) -> object:
+        """Publish messages in their order; return once all are confirmed. Raises BusError: again, then."""
+
+
+class Load:
+    """Publishes until it is told to stop; what is not confirmed is published again, in its order.
+
+    `sent_as` tells under which id an input arrives.
+    """
+
+    def __init__(
+        self,
+        client: Publisher,
+        topology: Topology,
+        shape: Shape,
+        random: Random,
+        *,
+        sent_as: Callable[[InboundMessage], InputId] = InboundMessage.input_id,
+    ) -> None:
         self._client = client
+        self._sent_as = sent_as
         self._topology = topology
         self._shape = shape
         self._random = random
@@ -72,6 +90,11 @@ class Load:
         return [Published(one.conversation, one.input_id, one.confirmed) for one in self.attempts]
 
     @property
+    def users(self) -> Sequence[str]:
+        """Everybody who writes."""
+        return self._users
+
+    @property
     def paused(self) -> asyncio.Lock:
         """While this is held, nothing is published but by whoever holds it."""
         return self._turn
@@ -88,6 +111,12 @@ class Load:
             await asyncio.wait({self._task})
             if not self._task.cancelled():
                 self._task.result()
+
+    async def cancel(self) -> None:
+        """End it in the middle of whatever it does. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
     async def say(self, text: str, *, partition: Partition | None = None) -> InboundMessage:
         """Publish one message out of turn, by a user whose conversation is in `partition`."""
@@ -120,7 +149,7 @@ class Load:
 
     def _begin(self, message: InboundMessage) -> Attempt:
         now = time.monotonic()
-        attempt = Attempt(conversation_id_for(message.address, Scope.PER_CHAT_USER), message.input_id(), now)
+        attempt = Attempt(conversation_id_for(message.address, Scope.PER_CHAT_USER), self._sent_as(message), now)
         assert attempt.conversation
         self.attempts.append(attempt)
         self.first_at.setdefault((attempt.conversation, attempt.input_id), now)

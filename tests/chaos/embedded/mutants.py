@@ -1,0 +1,38 @@
+"""Mutants: programs in which what keeps the promises of the embedded mode is turned off."""
+
+import asyncio
+from collections.abc import Sequence
+from enum import StrEnum
+
+from contracts.errors import StoreError
+from contracts.events import Commit
+from storage.port import Store
+from tests.chaos.inside.instruments import patch
+
+_LATE = 0.5
+
+
+class EmbeddedMutant(StrEnum):
+    """What is turned off."""
+
+    APPEND_FIRST = "append_before_return"
+    """Commits are said to be kept at once, and written half a second later."""
+
+
+def mutate(store: Store, mutant: EmbeddedMutant) -> None:
+    """Turn a mechanism off."""
+    assert mutant is EmbeddedMutant.APPEND_FIRST
+    append = store.append
+    writing: set[asyncio.Task[None]] = set()
+
+    async def late(commits: Sequence[Commit]) -> None:
+        await asyncio.sleep(_LATE)
+        await append(commits)
+
+    async def at_once(commits: Sequence[Commit]) -> list[StoreError | None]:
+        task = asyncio.create_task(late(commits))
+        writing.add(task)
+        task.add_done_callback(writing.discard)
+        return [None] * len(commits)
+
+    patch(store, append=at_once)
