@@ -295,5 +295,5 @@ class CommandReply(Announced):
     repeated: bool = Field(default=False, description="The command had been carried out before; nothing changed now.")
     error: ReplyError | None = None
     session: SessionState | None = Field(default=None, description="What read_session asked for.")
-    history: tuple[HistoryMessage, ...] | None = Field(default=None, description="What read_history asked for.")
+    history: Many[HistoryMessage] | None = Field(default=None, description="What read_history asked for.")
     cursor: str | None = Field(default=None, description="For the next page of a history; none: this was the last.")

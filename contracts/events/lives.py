@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from contracts.address import Address
-from contracts.base import Id, Name
+from contracts.base import Id, Many, Name
 from contracts.events.base import SessionEvent
 from contracts.ids import SessionId, SessionIdField
 from contracts.profile import Permission, Profile, no_profile
@@ -95,7 +95,7 @@ class ProfileChanged(SessionEvent):
     act: ProfileAct | None = Field(default=None, description="What was done; none: by an earlier release.")
     user: Id | None = Field(default=None, description="With whom it was shared, or no longer is.")
     permission: Permission | None = Field(default=None, description="What they may do now.")
-    fields: tuple[str, ...] = Field(default=(), description="Which of the profile's fields an update changed.")
+    fields: Many[str] = Field(default=(), description="Which of the profile's fields an update changed.")
 
 
 class HistoryTrimmed(SessionEvent):

@@ -14,6 +14,7 @@ from contracts.errors import ArchiveDamaged, TransitionForbidden
 from contracts.events import Commit, MessageAppended
 from contracts.ids import SessionId
 from contracts.session import SessionState
+from storage.closing import closing
 
 FORMAT: Final = "agentbus.archive"
 VERSION: Final = 1
@@ -67,13 +68,14 @@ async def lines_of(head: SessionState, commits: AsyncIterator[Commit]) -> AsyncI
     session, tally = head.session_id, Tally(head)
     yield _line(format=FORMAT, version=VERSION, session_id=session, events=head.sequence, messages=head.message_count)
     yield b'{"head":' + head.model_dump_json().encode() + b"}\n"
-    async for commit in commits:
-        own = own_part(commit, session)
-        if not own.events:
-            continue
-        if not tally.add(own):
-            break
-        yield b'{"commit":' + own.model_dump_json().encode() + b"}\n"
+    async with closing(commits):
+        async for commit in commits:
+            own = own_part(commit, session)
+            if not own.events:
+                continue
+            if not tally.add(own):
+                break
+            yield b'{"commit":' + own.model_dump_json().encode() + b"}\n"
     if tally.events != head.sequence:
         raise TransitionForbidden(
             f"the log does not hold all {head.sequence} events of session {session} (gap at {tally.events}): "
@@ -85,8 +87,9 @@ async def lines_of(head: SessionState, commits: AsyncIterator[Commit]) -> AsyncI
 async def digest_of_session(head: SessionState, commits: AsyncIterator[Commit]) -> str:
     """Return the digest that a session's file would have. Raises TransitionForbidden as `lines_of` does."""
     digest = hashlib.sha256()
-    async for line in lines_of(head, commits):
-        digest.update(line)
+    async with closing(lines_of(head, commits)) as lines:
+        async for line in lines:
+            digest.update(line)
     return digest.hexdigest()
 
 

@@ -26,6 +26,7 @@ from storage.archive.entries import (
 )
 from storage.archive.folder import Folder, Writing, moment_of
 from storage.archive.format import Contents, Reader, lines_of
+from storage.closing import closing
 
 _BUFFER: Final = 1 << 20
 """Bytes of lines that are handed to the compressing thread at once."""
@@ -67,7 +68,8 @@ class ArchiveStore:
         parent = session_folder(session)
         writing = await self._folder.call(partial(Writing, self._folder, parent))
         try:
-            digest = await self._write_lines(writing, lines_of(head, commits))
+            async with closing(lines_of(head, commits)) as lines:
+                digest = await self._write_lines(writing, lines)
             name = file_name(head.sequence, digest)
             await self._folder.call(partial(writing.finish, name))
         except BaseException:
@@ -139,16 +141,18 @@ class ArchiveStore:
 
     async def head(self, entry: ArchiveEntry) -> SessionState:
         """Return the head in a file, without checking the rest. Raises ArchiveNotFound, ArchiveDamaged."""
-        async for item in self._items(entry, Reader(entry.session_id, entry.url)):
-            if isinstance(item, SessionState):
-                return item
+        async with closing(self._items(entry, Reader(entry.session_id, entry.url))) as items:
+            async for item in items:
+                if isinstance(item, SessionState):
+                    return item
         raise ArchiveDamaged(f"{entry.url} is damaged: it holds no head")
 
     async def verify(self, entry: ArchiveEntry) -> Contents:
         """Read a file to its end and return what it holds. Raises ArchiveNotFound, ArchiveDamaged."""
         reader = Reader(entry.session_id, entry.url)
-        async for _ in self._items(entry, reader):
-            pass
+        async with closing(self._items(entry, reader)) as items:
+            async for _ in items:
+                pass
         return _checked(entry, reader)
 
     async def commits(self, entry: ArchiveEntry) -> AsyncIterator[Commit]:
@@ -157,9 +161,10 @@ class ArchiveStore:
         For what must not begin before the file was seen to be whole: `verify` it first.
         """
         reader = Reader(entry.session_id, entry.url)
-        async for item in self._items(entry, reader):
-            if isinstance(item, Commit):
-                yield item
+        async with closing(self._items(entry, reader)) as items:
+            async for item in items:
+                if isinstance(item, Commit):
+                    yield item
         _checked(entry, reader)
 
     async def _items(self, entry: ArchiveEntry, reader: Reader) -> AsyncIterator[SessionState | Commit]:

@@ -442,10 +442,14 @@ async def test_parked_body_that_is_not_whole_is_not_given(store: FileStore) -> N
 
 @pytest.fixture
 def shown_folder() -> Iterator[Path]:
-    """Give a folder that other users may look into, which pytest's own are not."""
+    """Give a folder that other users may look into, which pytest's own, and those of its processes, are not."""
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
+        closed = [folder for folder in (Path(name), *Path(name).parents) if not folder.stat().st_mode & 0o001]
+        for folder in closed:
+            folder.chmod(0o711)
         yield Path(name)
+        for folder in closed:
+            folder.chmod(0o700)
 
 
 async def test_folder_that_may_only_be_read(shown_folder: Path) -> None:

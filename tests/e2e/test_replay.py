@@ -21,7 +21,12 @@ OWN = [
         "jsonl/messages.jsonl",
     )
 ]
-SHARED = sorted(path for path in SHARED_DATA.rglob("*.*") if path.suffix in {".txt", ".json"})
+SHARED = sorted(
+    path
+    for kind in ("irc", "telegram", "whatsapp")
+    for path in (SHARED_DATA / kind).glob("*.*")
+    if path.suffix in {".txt", ".json"}
+)
 HISTORIES = [*OWN, *SHARED]
 
 

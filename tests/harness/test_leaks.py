@@ -96,7 +96,8 @@ def test_who_left_something_is_blamed_and_nobody_else(tmp_path: Path) -> None:
     (tmp_path / "test_leaky.py").write_text(LEAKY)
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["tests.harness.leaks.plugin"]\n')
     (tmp_path / "pytest.ini").write_text(INI)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (folder := tmp_path / "tmp").mkdir()  # it keeps the evidence of what failed, and here that is meant to
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
     env.pop("PYTEST_XDIST_WORKER", None)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)],
