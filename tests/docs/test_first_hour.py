@@ -14,11 +14,11 @@ NOT_TYPED = {"make test": "this is a part of it"}
 PUBLISH = 'agentbus publish "hello" --chat lobby --user ada'
 
 
-def until_it_handles_something(somebody: Reader, script: Program) -> None:
-    """Publish until the script prints an event: it does not say when it listens."""
+def until_it_replies(somebody: Reader, script: Program) -> None:
+    """Publish until the script's reply is among the events: it does not say when it listens."""
     deadline = time.monotonic() + PATIENCE
-    while "hello" not in script.output():
-        assert time.monotonic() < deadline, script.output()
+    while "Message 0000" not in somebody.output_of("agentbus events tail"):
+        assert time.monotonic() < deadline, script.output() + somebody.output_of("agentbus events tail")
         somebody.type(PUBLISH)
 
 
@@ -45,6 +45,6 @@ def test_the_readme_can_be_followed(tmp_path: Path) -> None:
         assert "hello" in somebody.shown, "what is in the session's history"
         assert "Hello!" in somebody.output_of("agentbus events tail"), "what the script published"
         (script,) = [one.program for one in somebody.running if one.line.endswith(".py")]
-        until_it_handles_something(somebody, script)
+        until_it_replies(somebody, script)
     for one in somebody.running:
         assert one.program.process.returncode in {0, 130, -signal.SIGINT}, f"{one.line}: {one.program.output()}"
