@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -42,6 +43,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIGABYTE, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
         **{name: version(name) for name in ("aio-pika", "aiormq", "motor", "pymongo")},
     }
 
