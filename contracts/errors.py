@@ -24,6 +24,7 @@ AgentBusError
 ├── StoreError              something about the store
 │   ├── StoreUnavailable    it does not answer; may be retried
 │   ├── StoreRejected       it refuses us: wrong password, missing rights, wrong URL
+│   ├── StoreDamaged        what it keeps of something can't be read; trying again does not help
 │   ├── Fenced              a later owner of the partition has written: this one has lost it
 │   ├── VersionConflict     somebody else wrote this version of the conversation first
 │   └── DuplicateInput      an earlier commit of the conversation holds one of these inputs
@@ -157,6 +158,10 @@ class StoreUnavailable(StoreError):
 
 class StoreRejected(StoreError):
     """The store refuses the connection."""
+
+
+class StoreDamaged(StoreError):
+    """What the store keeps of this can't be read."""
 
 
 class Fenced(StoreError):

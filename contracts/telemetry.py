@@ -165,6 +165,8 @@ class Action(StrEnum):
     """A parked input reached the store."""
     HEAD_REFUSED = "head_refused"
     """The store can't hold a session's head; the log has it, and each load reads it from there."""
+    STORE_DAMAGED = "store_damaged"
+    """Something in the store can't be read: it is passed over, or rebuilt from the log where that is possible."""
     COMMIT_CONFLICT = "commit_conflict"
     """Another writer was first; the conversation is loaded and decided again."""
     INSTALLATION_CHANGED = "installation_changed"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from contracts.errors import StoreError
+from contracts.errors import StoreDamaged, StoreError
 from contracts.events import Commit
 from contracts.history import Page, SessionFilter
 from contracts.ids import ConversationId, InputId, MessageKey, Partition, SessionId
@@ -23,12 +23,38 @@ LISTED_BODY = 64 * 1024
 """Bytes that a list shows at most of a parked input's body."""
 
 
-@dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is kept of a conversation: its latest session's head, and the commits after it, oldest first."""
+    """What is kept of a conversation: its latest session's head, and the commits after it, oldest first.
 
-    head: SessionState | None = None
-    commits: tuple[Commit, ...] = ()
+    Of one whose damage leaves it unknown what it is, neither can be had: asking for them raises `damage`.
+    """
+
+    __slots__ = ("_commits", "_head", "damage")
+
+    def __init__(
+        self,
+        head: SessionState | None = None,
+        commits: tuple[Commit, ...] = (),
+        *,
+        damage: StoreDamaged | None = None,
+    ) -> None:
+        self._head = head
+        self._commits = commits
+        self.damage = damage
+
+    @property
+    def head(self) -> SessionState | None:
+        """The head; None if there is none, or if it is damaged and `commits` is the whole log, which tells as much."""
+        if self.damage:
+            raise self.damage
+        return self._head
+
+    @property
+    def commits(self) -> tuple[Commit, ...]:
+        """The commits after the head."""
+        if self.damage:
+            raise self.damage
+        return self._commits
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +71,10 @@ class StoreInfo:
 class Store(ABC):
     """Keeps conversations. Opened by `storage.factory.open_store(url)`; used as an async context manager.
 
-    Every call may raise StoreUnavailable (transient: the same call may be made again) or StoreRejected. One that is
-    cancelled ends soon and leaves nothing behind; it may have been done, as after StoreUnavailable.
+    Every call may raise StoreUnavailable (transient: the same call may be made again) or StoreRejected. What asks for
+    one thing that can't be read raises StoreDamaged; lists, and what looks through many, pass over what is damaged and
+    say so in the log, once. A call that is cancelled ends soon and leaves nothing behind; it may have been done, as
+    after StoreUnavailable.
     Whatever a call reports as done survives a crash of the process, and of the server as far as the server promises.
     Any number of processes may use the same store.
     """
@@ -89,7 +117,18 @@ class Store(ABC):
 
     @abstractmethod
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
-        """Return what is kept of each conversation; an unknown one gives an empty `Loaded`."""
+        """Return what is kept of each conversation; an unknown one gives an empty `Loaded`.
+
+        One that is damaged does not fail the others: its own `Loaded` says so. A damaged head alone does no harm as
+        long as the whole log is there, which is then loaded from its beginning.
+        """
+
+    @abstractmethod
+    async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
+        """Return up to `limit` conversations of which there is a commit or a head, damaged or not, in order of id.
+
+        Those alone whose ids come after `after`. Raises ValueError for a limit outside 1..MAX_PAGE.
+        """
 
     @abstractmethod
     async def read_log(
@@ -103,7 +142,8 @@ class Store(ABC):
     ) -> list[Commit]:
         """Return up to `limit` commits with `first <= version <= last`, oldest first, or newest first if asked.
 
-        Raises ValueError for a limit outside 1..MAX_PAGE.
+        StoreDamaged tells in its details the `version` of the first that can't be read. Raises ValueError for a limit
+        outside 1..MAX_PAGE.
         """
 
     @abstractmethod
@@ -144,7 +184,7 @@ class Store(ABC):
 
     @abstractmethod
     async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
-        """Return the heads of those of `sessions` that there are, as `head` does."""
+        """Return the heads of those of `sessions` that there are; damaged ones are passed over."""
 
     @abstractmethod
     async def list_sessions(

@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from contracts.records import SessionStatistics
 from contracts.session import SessionState, SessionStatus
 from storage.paging import to_milliseconds
 
+_KNOWN: Final = frozenset(SessionStatus)
+
 
 class Tally(NamedTuple):
     """What some sessions of one status add up to."""
 
-    status: SessionStatus
+    status: str
     sessions: int
     messages: int
     lasted_ms: int
@@ -33,11 +35,13 @@ def statistics_of(heads: Iterable[SessionState]) -> SessionStatistics:
 
 
 def to_statistics(tallies: Iterable[Tally]) -> SessionStatistics:
-    """Add up what some sessions were counted to be; a status may come more than once."""
+    """Add up what some sessions were counted to be; a status may come more than once, and one not known not at all."""
     by_status: Counter[SessionStatus] = Counter()
     messages = lasted = 0
     for tally in tallies:
-        by_status[tally.status] += tally.sessions
+        if tally.status not in _KNOWN:
+            continue
+        by_status[SessionStatus(tally.status)] += tally.sessions
         messages += tally.messages
         lasted += tally.lasted_ms
     total = by_status.total()

@@ -15,6 +15,8 @@ from contracts.events import (
     MessageDeleted,
     MessageEdited,
     ReactionChanged,
+    SessionStarted,
+    StartReason,
 )
 from contracts.ids import ConversationId, InputId, MessageKey, Partition, digest_of, session_id_for
 from contracts.members import Member, WorkerId, WorkerStatus
@@ -88,6 +90,18 @@ def a_head(
 
 def a_key(name: str) -> MessageKey:
     return MessageKey(f"key-{name}")
+
+
+def begun(conversation: ConversationId, *, generation: int = 1) -> SessionStarted:
+    """Return the event that a session began."""
+    return SessionStarted(
+        session_id=session_id_for(conversation, generation),
+        sequence=1,
+        at=NOON,
+        cause=InputId(f"begin-{generation}"),
+        reason=StartReason.MESSAGE,
+        address=an_address(),
+    )
 
 
 def appended(conversation: ConversationId, sequence: int, name: str, *, generation: int = 1) -> MessageAppended:

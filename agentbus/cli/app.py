@@ -18,6 +18,7 @@ from agentbus.cli import (
     publish,
     replay,
     sessions,
+    store,
     sync,
     topology,
     worker,
@@ -46,6 +47,7 @@ app.add_typer(sync.app, name="sync")
 app.add_typer(expiry.app, name="expiry")
 app.add_typer(archive.app, name="archive")
 app.command("erase")(erase.erase)
+app.add_typer(store.app, name="store")
 app.add_typer(topology.app, name="topology")
 app.add_typer(contracts.app, name="contracts")
 app.command("doctor")(doctor.doctor)

@@ -15,7 +15,7 @@ from storage.chunks import chunks
 from storage.files.base import AT_ONCE, FileBase
 from storage.files.disk import locked
 from storage.files.layout import JSON, ConversationFolder
-from storage.files.reading import pretty, read
+from storage.files.reading import pretty, read, read_if_sound
 from storage.memory.listing import earliest_due, listed, matches
 from storage.paging import Position, check_limit, listed_at, position_of, sessions_page
 from storage.statistics import statistics_of
@@ -43,7 +43,7 @@ class FileHeads(FileBase):
                 self._disk.sync({path for paths in changed for path in paths})
 
     def _is_old(self, head: SessionState) -> bool:
-        kept = read(self._layout.head(head.session_id), SessionState)
+        kept = read_if_sound(self._layout.head(head.session_id), SessionState)
         return kept is not None and kept.version > head.version
 
     def _write(self, heads: Sequence[SessionState]) -> None:
@@ -68,7 +68,7 @@ class FileHeads(FileBase):
 
     async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         def read_all() -> dict[SessionId, SessionState]:
-            found = (read(self._layout.head(session), SessionState) for session in sessions)
+            found = (read_if_sound(self._layout.head(session), SessionState) for session in sessions)
             return {head.session_id: head for head in found if head}
 
         return await self._call(read_all)
@@ -98,8 +98,8 @@ class FileHeads(FileBase):
 
 
 def _generation(link: Path) -> int:
-    """Return the generation of the session that `latest` leads to; 0 if there is none."""
+    """Return the generation of the session that `latest` leads to; 0 if there is none, or it leads nowhere."""
     try:
         return int(os.readlink(link).removesuffix(JSON).rpartition(".")[2])
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return 0

@@ -17,7 +17,7 @@ JSON: Final = ".json"
 _SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-.")
 _LONGEST_NAME: Final = 200
 _SHOWN: Final = 120
-_COMMITS_PER_FOLDER: Final = 1000
+COMMITS_PER_FOLDER: Final = 1000
 
 
 def file_name(text: str) -> str:
@@ -122,4 +122,4 @@ class ConversationFolder:
 
 def folder_of(version: int) -> int:
     """Return the number of the folder that holds a commit."""
-    return version // _COMMITS_PER_FOLDER
+    return version // COMMITS_PER_FOLDER

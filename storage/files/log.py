@@ -1,22 +1,23 @@
 """The log in files: commits, and the links to them from their inputs and from the messages that they amend."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from contracts.errors import DuplicateInput, StoreDamaged, StoreError, StoreRejected, VersionConflict
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from contracts.session import SessionState
 from storage.files.base import AT_ONCE, FileBase
 from storage.files.disk import Temporaries, locked
-from storage.files.layout import JSON, ConversationFolder, folder_of, make_folders, names_in
-from storage.files.reading import pretty, read
+from storage.files.layout import COMMITS_PER_FOLDER, JSON, ConversationFolder, folder_of, make_folders, names_in
+from storage.files.reading import pretty, read, read_if_sound
 from storage.paging import check_limit
 from storage.port import Loaded
+from storage.wholeness import loaded, reloaded
 
 
 class FileLog(FileBase):
@@ -89,7 +90,7 @@ class FileLog(FileBase):
         """Replace commits of one conversation, under its lock."""
         kept = [commit for commit in wanted if folder.commit(commit.version).exists()]
         for commit in kept:
-            if any((other := _commit_of(folder, one)) and other.version != commit.version for one in commit.inputs):
+            if any(_is_others(folder, one, commit) for one in commit.inputs):
                 raise StoreRejected(f"another commit of {commit.conversation_id} holds an input of {commit.version}")
         changed = set().union(*(self._prepare(folder, commit) for commit in kept))
         written = [files.write(pretty(commit)) for commit in kept]
@@ -105,8 +106,23 @@ class FileLog(FileBase):
 
     def _load(self, conversation: ConversationId) -> Loaded:
         folder = self._layout.conversation(conversation)
-        head = read(folder.latest, SessionState)
-        return Loaded(head=head, commits=tuple(_commits(folder, head.version + 1 if head else 1, None)))
+        head = read_if_sound(folder.latest, SessionState)
+        if head is None and folder.latest.is_symlink():  # It was there.
+            return reloaded(conversation, _commits(folder, 1, None))
+        return loaded(head, _commits(folder, head.version + 1 if head else 1, None))
+
+    async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
+        return await self._call(partial(self._conversations, after or "", check_limit(limit)))
+
+    def _conversations(self, after: str, limit: int) -> list[ConversationId]:
+        """Look into the folders that names with the same beginning share, until there are enough."""
+        headed = [name.removesuffix(JSON).rpartition(".")[0] for name in os.listdir(self._layout.heads)]
+        found = {name for name in headed if name > after}
+        logged: set[str] = set()
+        for shard in sorted(names_in(self._layout.conversations)):
+            if len(logged) < limit and shard >= after[: len(shard)]:
+                logged |= {name for name in names_in(self._layout.conversations / shard) if name > after}
+        return [ConversationId(name) for name in sorted(found | logged)[:limit]]
 
     async def read_log(
         self,
@@ -162,7 +178,7 @@ def _refusal(folder: ConversationFolder, commit: Commit) -> StoreError | None:
     try:
         if any(_commit_of(folder, input_id) for input_id in commit.inputs):
             return DuplicateInput()
-    except StoreRejected as damaged:
+    except StoreDamaged as damaged:
         return damaged
     return None
 
@@ -174,6 +190,14 @@ def _commit_of(folder: ConversationFolder, input_id: InputId) -> Commit | None:
     """
     commit = read(folder.input(input_id), Commit)
     return commit if commit and input_id in commit.inputs else None
+
+
+def _is_others(folder: ConversationFolder, input_id: InputId, commit: Commit) -> bool:
+    """Return whether another commit holds an input; what is in `commit`'s own place, damaged perhaps, is not read."""
+    link = folder.input(input_id)
+    if link.is_symlink() and os.path.basename(os.readlink(link)) == folder.commit(commit.version).name:
+        return False
+    return _commit_of(folder, input_id) is not None
 
 
 def _unlink_others(folder: ConversationFolder, commits: Sequence[Commit]) -> set[Path]:
@@ -197,14 +221,40 @@ def _unlink_others(folder: ConversationFolder, commits: Sequence[Commit]) -> set
 
 def _commits(folder: ConversationFolder, first: int, last: int | None, *, newest: bool = False) -> Iterator[Commit]:
     """Read the commits of a range of versions."""
+    for version in _versions(folder, first, last, newest=newest):
+        try:
+            commit = read(folder.commit(version), Commit)
+        except StoreDamaged as damage:
+            damage.details["version"] = version
+            raise
+        if commit:
+            yield commit
+
+
+def _versions(folder: ConversationFolder, first: int, last: int | None, *, newest: bool) -> Iterator[int]:
+    """Yield the versions of a range that may be there.
+
+    A folder that others write to is not listed as it is at one moment: a list can hold a file that was made just now,
+    and lack one that was made before it. So what lies between two listed versions is looked for as well.
+    """
+    before: int | None = None if newest else first - 1
     for number in sorted(_numbers(folder.log), reverse=newest):
         if number < folder_of(first) or (last is not None and number > folder_of(last)):
             continue
-        versions = _numbers(folder.log / f"{number:06}")
-        for version in sorted(versions, reverse=newest):
-            wanted = first <= version and (last is None or version <= last)
-            if wanted and (commit := read(folder.commit(version), Commit)):
-                yield commit
+        for version in sorted(_numbers(folder.log / f"{number:06}"), reverse=newest):
+            if first <= version and (last is None or version <= last):
+                yield from _between(before, version)
+                yield version
+                before = version
+    if newest:
+        yield from _between(before, first - 1)
+
+
+def _between(before: int | None, version: int) -> Iterable[int]:
+    """Return the versions between two that follow on each other in a list; of very many none, as nobody appends so."""
+    if before is None or abs(version - before) > COMMITS_PER_FOLDER:
+        return ()
+    return range(before + 1, version) if before < version else range(before - 1, version, -1)
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -8,13 +8,12 @@ from pathlib import Path
 from pydantic import Field
 
 from contracts.base import Announced
-from contracts.errors import StoreRejected
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.files.base import FileBase
 from storage.files.disk import locked
 from storage.files.layout import JSON, file_name, make_folders
-from storage.files.reading import pretty, read
+from storage.files.reading import pretty, read_if_sound
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
 from storage.trials import attempt_of
@@ -72,7 +71,7 @@ class FileMembers(FileBase):
         make_folders(folder)
         with locked([folder]):
             path = _file(folder, str(partition))
-            last = read(path, _Epoch)
+            last = read_if_sound(path, _Epoch)  # After a lower one the fences lead above those of the heads.
             taken = _Epoch(group=group, partition=partition, epoch=max(last.epoch if last else 0, above) + 1)
             self._disk.put(path, pretty(taken))
             if last is None:
@@ -85,7 +84,7 @@ class FileMembers(FileBase):
     def _begin_trial(self, key: str, attempt: str) -> int:
         path = _file(self._layout.trials, key)
         with locked([self._layout.trials]):
-            last = read(path, _Attempts) or _Attempts(key=key)
+            last = read_if_sound(path, _Attempts) or _Attempts(key=key)
             begun = last.model_copy(update={"attempts": last.attempts | {attempt}})
             self._disk.put(path, pretty(begun))
         return begun.count + len(begun.attempts)
@@ -110,7 +109,7 @@ def _members(folder: Path) -> list[Member]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    found = (_readable(folder / name) for name in names if name.endswith(JSON))
+    found = (read_if_sound(folder / name, Member) for name in names if name.endswith(JSON))
     return [member for member in found if member]
 
 
@@ -121,11 +120,3 @@ def _live(members: list[Member], now: datetime, ttl: float) -> list[Member]:
 
 def _age_ms(member: Member, now: datetime) -> int:
     return to_milliseconds(now) - to_milliseconds(member.seen_at or now)
-
-
-def _readable(path: Path) -> Member | None:
-    """Read a member, or nothing if this release can't: it must not hide the others."""
-    try:
-        return read(path, Member)
-    except StoreRejected:
-        return None

@@ -2,17 +2,19 @@
 
 import os
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from contracts.errors import StoreRejected
+from contracts.errors import StoreDamaged
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.damage import RESTORE, readable
 from storage.files.base import FileBase
 from storage.files.disk import locked
 from storage.files.layout import file_name, make_folders
-from storage.files.reading import KeptParked, pretty, read
+from storage.files.reading import KeptParked, pretty, read, read_if_sound
 from storage.memory.listing import listed
 from storage.paging import Position, check_limit, parked_page, position_of
 from storage.port import LISTED_BODY
@@ -37,7 +39,7 @@ class FileParked(FileBase):
         folder = self._folder(parked.parked_id)
         make_folders(folder)
         with locked([folder]):
-            kept = read(folder / _DETAILS, KeptParked)
+            kept = read_if_sound(folder / _DETAILS, KeptParked)
             if kept is None:
                 self._disk.put(folder / _BODY, parked.body)
                 self._disk.sync([self._layout.parked])
@@ -78,7 +80,8 @@ class FileParked(FileBase):
             if status in {None, item.status} and conversation in {None, item.conversation_id}
         )
         found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
-        return parked_page([self._with_body(item, LISTED_BODY) for item in found[: limit + 1]], limit)
+        shown = islice(readable(found, lambda item: self._with_body(item, LISTED_BODY)), limit + 1)
+        return parked_page(list(shown), limit)
 
     async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         return await self._call(partial(self._set_status, self._folder(parked_id), status))
@@ -114,9 +117,7 @@ class FileParked(FileBase):
         except FileNotFoundError:
             body = b""
         if len(body) < (expected := min(size, kept.body_bytes)):
-            raise StoreRejected(
-                f"{path} is damaged: {len(body)} of {expected} bytes are left: restore it from a backup"
-            )
+            raise StoreDamaged(f"{path} is damaged: {len(body)} of {expected} bytes are left: {RESTORE}")
         return ParkedInput.model_validate(kept.model_dump() | {"body": body})
 
     def _folder(self, parked_id: ParkedId) -> Path:

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from contracts.errors import StoreRejected
+from contracts.errors import StoreDamaged
 from contracts.parked import ParkedInput
+from contracts.session import SessionState
+from storage.damage import REBUILD, RESTORE, read_as, tell
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Stamp = tuple[int, int, int]
@@ -25,9 +27,18 @@ def pretty(model: BaseModel) -> bytes:
 
 
 def read(path: Path | str, kind: type[_Model]) -> _Model | None:
-    """Read a JSON file, without the fields of a later release; None if there is none. Raises StoreRejected."""
+    """Read a JSON file, without the fields of a later release; None if there is none. Raises StoreDamaged."""
     found = _read(path, kind)
     return None if found is None else found[1]
+
+
+def read_if_sound(path: Path | str, kind: type[_Model]) -> _Model | None:
+    """Read a JSON file, or nothing if it is damaged, which is told: for what can do without."""
+    try:
+        return read(path, kind)
+    except StoreDamaged as damage:
+        tell(damage)
+        return None
 
 
 class KeptParked(ParkedInput):
@@ -46,12 +57,19 @@ class Remembered(Generic[_Model]):
         self._turn = threading.Lock()
 
     def read_all(self, paths: Iterable[str]) -> list[_Model]:
-        """Read the files at all of `paths`, passing over those that are not there. Raises StoreRejected."""
+        """Read the files at all of `paths`, passing over those that are not there or are damaged."""
         with self._turn:
-            found = {path: model for path in paths if (model := self._read_again(path)) is not None}
+            found = {path: model for path in paths if (model := self._read_if_sound(path)) is not None}
             for gone in self._known.keys() - found.keys():
                 del self._known[gone]
         return list(found.values())
+
+    def _read_if_sound(self, path: str) -> _Model | None:
+        try:
+            return self._read_again(path)
+        except StoreDamaged as damage:
+            tell(damage)
+            return None
 
     def _read_again(self, path: str) -> _Model | None:
         try:
@@ -74,13 +92,11 @@ def _read(path: Path | str, kind: type[_Model]) -> tuple[_Stamp, _Model] | None:
             stamp, text = _stamp(os.fstat(file.fileno())), file.read()
     except FileNotFoundError:
         return None
-    try:
-        return stamp, kind.model_validate_json(text, extra="ignore")
-    except ValidationError as error:
-        what = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, what["loc"])) or "all of it"
-        place = os.path.realpath(path)  # Not a link to it.
-        raise StoreRejected(f"{place} is damaged: {where}: {what['msg']}: restore it from a backup") from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise StoreDamaged(f"{os.path.realpath(path)} is damaged: {error.strerror}: {RESTORE}") from None
+    place = os.path.realpath(path)  # Not a link to it.
+    advice = REBUILD if kind is SessionState else RESTORE
+    return stamp, read_as(place, lambda kept: kind.model_validate_json(kept, extra="ignore"), text, advice)
 
 
 def _stamp(status: os.stat_result) -> _Stamp:

@@ -13,7 +13,7 @@ from storage.chunks import newest_by_kind
 from storage.files.base import FileBase
 from storage.files.disk import locked
 from storage.files.layout import JSON, file_name, make_folders, names_in
-from storage.files.reading import pretty, read
+from storage.files.reading import pretty, read, read_if_sound
 from storage.memory.listing import earliest_due_records, listed
 from storage.paging import Position, check_limit, position_of, records_page
 
@@ -28,9 +28,9 @@ class FileRecords(FileBase):
         path = self._record(record.kind, record.key)
         make_folders(path.parent)
         with locked([path.parent]):
-            kept = read(path, Record)
-            if kept is not None and not replace:
+            if not replace and path.exists():
                 return False
+            kept = read_if_sound(path, Record)
             self._write_records([(record, kept)])
         return True
 
@@ -79,8 +79,14 @@ class FileRecords(FileBase):
         if not path.exists():
             return False
         with locked([path.parent]):
-            kept = read(path, Record)
-            return kept is not None and self._delete([kept]) == 1
+            if not path.exists():
+                return False
+            if kept := read_if_sound(path, Record):
+                self._delete([kept])
+            else:
+                path.unlink()
+                self._disk.sync([path.parent])
+            return True
 
     async def delete_records(self, kind: RecordKind, group: str) -> int:
         return await self._call(partial(self._delete_group, kind, group))
@@ -126,7 +132,7 @@ class FileRecords(FileBase):
                 self._delete([kept for kept in found if kept])
 
     def _with_kept(self, records: Sequence[Record]) -> list[tuple[Record, Record | None]]:
-        return [(record, read(self._record(record.kind, record.key), Record)) for record in records]
+        return [(record, read_if_sound(self._record(record.kind, record.key), Record)) for record in records]
 
     def _delete(self, records: Sequence[Record]) -> int:
         """Delete records of one kind under its lock; return how many."""
@@ -147,7 +153,7 @@ class FileRecords(FileBase):
 
     def _in_group(self, kind: RecordKind, group: str) -> list[Record]:
         folder = self._group_of(kind, group)
-        found = (read(folder / name, Record) for name in names_in(folder) if name.endswith(JSON))
+        found = (read_if_sound(folder / name, Record) for name in names_in(folder) if name.endswith(JSON))
         return [record for record in found if record and record.group == group]
 
     def _record(self, kind: RecordKind, key: str) -> Path:

@@ -35,6 +35,11 @@ class MemoryLog(MemoryBase):
         after = sorted(version for version in log if version > (head.version if head else 0))
         return Loaded(head=head, commits=tuple(log[version] for version in after))
 
+    async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
+        check_limit(limit)
+        known = {conversation for conversation, log in self._log.items() if log} | self._latest.keys()
+        return sorted(one for one in known if after is None or one > after)[:limit]
+
     async def read_log(
         self,
         conversation: ConversationId,

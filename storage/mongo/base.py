@@ -1,9 +1,9 @@
 """Connecting to MongoDB: settings, indexes, and the collections that the sections of the store use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -12,6 +12,7 @@ from contracts.errors import StoreRejected
 from contracts.urls import check_credentials, masked
 from storage.cancelling import taken
 from storage.connecting import connect_patiently
+from storage.damage import enough
 from storage.mongo.driver import Collection, Connection, Document, Update, connect
 from storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
 from storage.options import StoreOptions
@@ -28,6 +29,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "journal": True,
 }
 """What the client is told unless the URL says otherwise. Times in milliseconds."""
+
+Item = TypeVar("Item")
 
 BY_INPUT: Final = "by_input"
 FIRST_CONFLICT: Final = "conflicts.0"
@@ -182,6 +185,19 @@ class MongoBase(Store):
             {"_id": identity}, update, upsert=True, return_document=True
         )
         return changed
+
+    async def _first(
+        self, name: str, query: Document, order: Sequence[tuple[str, int]], read: Callable[[Document], Item], count: int
+    ) -> list[Item]:
+        """Return the first `count` documents that `query` finds and that can be read."""
+
+        async def fetch(asked: int) -> list[Document]:
+            found = self._collection(name).find(query).sort(order).limit(asked)
+            documents: list[Document] = await found.to_list(None)
+            return documents
+
+        with self._errors():
+            return await enough(fetch, read, count)
 
     async def _write_all(self, name: str, writes: Sequence[Any]) -> list[int]:
         """Make many writes to the collection `name` at once; return the places of those refused for a key taken."""

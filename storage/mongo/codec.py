@@ -22,6 +22,7 @@ from contracts.members import Member, WorkerId, member_from
 from contracts.parked import ParkedId, ParkedInput
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
+from storage.damage import REBUILD, read_as
 from storage.mongo.driver import Document
 from storage.paging import listed_at
 from storage.port import LISTED_BODY
@@ -63,7 +64,11 @@ def commit_document(commit: Commit) -> RawBSONDocument:
 
 
 def to_commit(document: Document) -> Commit:
-    """Read the document of a commit."""
+    """Read the document of a commit. Raises StoreDamaged, as all that read do."""
+    return read_as(f"commit {_named(document)}", _commit, document, version=document["_id"]["v"])
+
+
+def _commit(document: Document) -> Commit:
     identity = document["_id"]
     fields = {
         "conversation_id": identity["c"],
@@ -82,6 +87,10 @@ def head_document(head: SessionState) -> Document:
 
 def to_head(document: Document) -> SessionState:
     """Read the document of a head."""
+    return read_as(f"the head of session {_named(document)}", _head, document, REBUILD)
+
+
+def _head(document: Document) -> SessionState:
     return SessionState.model_validate(_unescaped(document), extra="ignore")
 
 
@@ -102,6 +111,10 @@ def piece_id(parked_id: ParkedId, number: int) -> Document:
 
 def to_parked(document: Document) -> ParkedInput:
     """Read the document of a parked input."""
+    return read_as(f"parked input {_named(document)}", _parked, document)
+
+
+def _parked(document: Document) -> ParkedInput:
     return ParkedInput.model_validate(document | {"parked_id": document["_id"]}, extra="ignore")
 
 
@@ -139,8 +152,18 @@ def record_document(record: Record) -> Document:
 
 def to_record(document: Document) -> Record:
     """Read the document of a record."""
+    return read_as(f"record {_named(document)}", _record, document)
+
+
+def _record(document: Document) -> Record:
     identity = document["_id"]
     return Record.model_validate(_unescaped(document) | {"kind": identity["k"], "key": identity["n"]}, extra="ignore")
+
+
+def _named(document: Document) -> str:
+    """Return the `_id` of a document, as people read it."""
+    identity = document["_id"]
+    return " ".join(map(str, identity.values())) if isinstance(identity, dict) else str(identity)
 
 
 def _escaped(document: Document) -> Document:

@@ -13,6 +13,7 @@ from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState, SessionStatus
+from storage.damage import readable
 from storage.mongo.base import FIRST_CONFLICT, MongoBase, later
 from storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
 from storage.mongo.driver import Document
@@ -68,7 +69,7 @@ class MongoHeads(MongoBase):
     async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         with self._errors():
             found = await self._collection("heads").find({"_id": {"$in": list(sessions)}}).to_list(None)
-        return {document["_id"]: to_head(document) for document in found}
+        return {head.session_id: head for head in readable(found, to_head)}
 
     async def list_sessions(
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
@@ -79,15 +80,12 @@ class MongoHeads(MongoBase):
             query |= _NOT_DELETED
         if after := position_of("sessions", cursor):
             query |= later("listed_at", "_id", after)
-        found = self._collection("heads").find(query).sort([("listed_at", -1), ("_id", 1)]).limit(limit + 1)
-        with self._errors():
-            return sessions_page([to_head(document) for document in await found.to_list(None)], limit)
+        order = [("listed_at", -1), ("_id", 1)]
+        return sessions_page(await self._first("heads", query, order, to_head, limit + 1), limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
-        found = self._collection("heads").find({"due_at": {"$lte": before}})
-        with self._errors():
-            heads = await found.sort([("due_at", 1), ("_id", 1)]).limit(check_limit(limit)).to_list(None)
-        return [to_head(document) for document in heads]
+        order = [("due_at", 1), ("_id", 1)]
+        return await self._first("heads", {"due_at": {"$lte": before}}, order, to_head, check_limit(limit))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         pipeline: list[Document] = [
@@ -96,9 +94,7 @@ class MongoHeads(MongoBase):
         ]
         with self._errors():
             found = await self._opened().aggregate("heads", pipeline)
-        return to_statistics(
-            Tally(SessionStatus(one["_id"]), one["count"], one["messages"], one["lasted"]) for one in found
-        )
+        return to_statistics(Tally(str(one["_id"]), one["count"], one["messages"], one["lasted"]) for one in found)
 
 
 def _selected(where: SessionFilter) -> Document:
@@ -112,4 +108,5 @@ def _selected(where: SessionFilter) -> Document:
 
 
 def _unless_newer(head: SessionState) -> Document:
-    return {"_id": head.session_id, "version": {"$lte": head.version}}
+    # One that is damaged, without a version, is not newer than any.
+    return {"_id": head.session_id, "version": {"$not": {"$gt": head.version}}}

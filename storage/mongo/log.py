@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from bson import MaxKey
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
@@ -13,12 +14,14 @@ from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from contracts.session import SessionState
 from storage.chunks import chunks
+from storage.damage import unless_damaged
 from storage.mongo.base import MongoBase
 from storage.mongo.codec import MAX_VERSION, commit_document, commit_id, to_commit, to_head
 from storage.mongo.driver import Document
 from storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
 from storage.paging import check_limit
 from storage.port import Loaded
+from storage.wholeness import loaded, reloaded
 
 CHUNK = 200
 """How many conversations one query asks for."""
@@ -56,12 +59,37 @@ class MongoLog(MongoBase):
         return DuplicateInput() if "inputs" in failed["keyPattern"] else VersionConflict()
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
-        loaded: dict[ConversationId, Loaded] = {}
+        found: dict[ConversationId, Loaded] = {}
         for chunk in chunks(list(conversations), CHUNK):
             heads = await self._latest_heads(chunk)
             after = await self._commits_after(chunk, heads)
-            loaded |= {key: Loaded(head=heads.get(key), commits=tuple(after.get(key, ()))) for key in chunk}
-        return loaded
+            for key in chunk:
+                head, documents = heads.get(key), after.get(key, ())
+                damaged = key in heads and head is None
+                commits = map(to_commit, documents)
+                found[key] = reloaded(key, commits) if damaged else loaded(head, commits)
+        return found
+
+    async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
+        check_limit(limit)
+        found: list[ConversationId] = []
+        last: str = after or ""
+        with self._errors():
+            while len(found) < limit and (following := await self._conversation_after(last)):
+                found.append(following)
+                last = following
+        return found
+
+    async def _conversation_after(self, last: str) -> ConversationId | None:
+        """Return the next conversation: a look into an index, while a `distinct` would read it to its end."""
+        log = self._collection("log").find(
+            {"_id": {"$gt": {"c": last, "v": MaxKey()}, "$lt": {"c": MaxKey()}}}, {"_id": 1}
+        )
+        heads = self._collection("heads").find({"conversation_id": {"$gt": last}}, {"conversation_id": 1})
+        commit = await log.sort([("_id", 1)]).limit(1).to_list(None)
+        head = await heads.sort([("conversation_id", 1), ("generation", -1)]).limit(1).to_list(None)
+        found = [one["_id"]["c"] for one in commit] + [one["conversation_id"] for one in head]
+        return min(found, default=None)
 
     async def read_log(
         self,
@@ -97,7 +125,8 @@ class MongoLog(MongoBase):
             refused = commits[place]
             raise StoreRejected(f"another commit of {refused.conversation_id} holds an input of {refused.version}")
 
-    async def _latest_heads(self, conversations: Sequence[ConversationId]) -> dict[ConversationId, SessionState]:
+    async def _latest_heads(self, conversations: Sequence[ConversationId]) -> dict[ConversationId, SessionState | None]:
+        """Return the head of each conversation's latest session, or None in the place of one that is damaged."""
         pipeline: list[Document] = [
             {"$match": {"conversation_id": {"$in": list(conversations)}}},
             {"$sort": {"conversation_id": 1, "generation": -1}},
@@ -105,21 +134,26 @@ class MongoLog(MongoBase):
         ]
         with self._errors():
             found = await self._opened().aggregate("heads", pipeline)
-        return {group["_id"]: to_head(group["head"]) for group in found}
+        return {group["_id"]: unless_damaged(group["head"], to_head) for group in found}
 
     async def _commits_after(
-        self, conversations: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState]
-    ) -> dict[ConversationId, list[Commit]]:
-        known = {key: heads[key].version if key in heads else 0 for key in conversations}
-        found: dict[ConversationId, list[Commit]] = {}
-        for commit in await self._commits({"$or": [_versions(key, known[key] + 1, MAX_VERSION) for key in known]}):
-            found.setdefault(commit.conversation_id, []).append(commit)
+        self, conversations: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
+    ) -> dict[ConversationId, list[Document]]:
+        known = {key: head.version if (head := heads.get(key)) else 0 for key in conversations}
+        found: dict[ConversationId, list[Document]] = {}
+        for document in await self._found({"$or": [_versions(key, known[key] + 1, MAX_VERSION) for key in known]}):
+            found.setdefault(document["_id"]["c"], []).append(document)
         return found
 
     async def _commits(self, query: Document) -> list[Commit]:
+        return [to_commit(document) for document in await self._found(query)]
+
+    async def _found(self, query: Document) -> list[Document]:
         with self._errors():
-            found = await self._collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
-        return [to_commit(document) for document in found]
+            found: list[Document] = (
+                await self._collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
+            )
+        return found
 
 
 def _id_of(commit: Commit) -> Document:

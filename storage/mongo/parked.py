@@ -5,7 +5,7 @@ from typing import Final
 from bson import MaxKey
 from pymongo.errors import DuplicateKeyError
 
-from contracts.errors import StoreRejected
+from contracts.errors import StoreDamaged
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
@@ -65,7 +65,7 @@ class MongoParked(MongoBase):
             found = await pieces.sort([("_id", 1)]).to_list(None)
             body += b"".join(piece["body"] for piece in found)
         if len(body) != document["body_size"]:
-            raise StoreRejected(
+            raise StoreDamaged(
                 f"{self._target}: of parked input {document['_id']} {len(body)} of {document['body_size']} bytes "
                 "are left: restore the collection parked_bodies from a backup"
             )
@@ -85,9 +85,8 @@ class MongoParked(MongoBase):
             query["conversation_id"] = conversation
         if after := position_of("parked", cursor):
             query |= later("parked_at", "_id", after)
-        found = self._collection("parked").find(query).sort([("parked_at", -1), ("_id", 1)]).limit(limit + 1)
-        with self._errors():
-            return parked_page([to_parked(document) for document in await found.to_list(None)], limit)
+        order = [("parked_at", -1), ("_id", 1)]
+        return parked_page(await self._first("parked", query, order, to_parked, limit + 1), limit)
 
     async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         with self._errors():

@@ -48,9 +48,8 @@ class MongoRecords(MongoBase):
         query = _of_group(kind, group)
         if after := position_of("records", cursor):
             query |= later("created_at", "_id.n", after)
-        found = self._collection("records").find(query).sort([("created_at", -1), ("_id.n", 1)]).limit(limit + 1)
-        with self._errors():
-            return records_page([to_record(document) for document in await found.to_list(None)], limit)
+        order = [("created_at", -1), ("_id.n", 1)]
+        return records_page(await self._first("records", query, order, to_record, limit + 1), limit)
 
     async def delete_record(self, kind: RecordKind, key: str) -> bool:
         with self._errors():
@@ -78,9 +77,8 @@ class MongoRecords(MongoBase):
         query: Document = {"_id.k": kind, "due_at": {"$lte": before}}
         if groups is not None:
             query["group"] = {"$in": list(groups)}
-        found = self._collection("records").find(query).sort([("due_at", 1), ("_id.n", 1)]).limit(check_limit(limit))
-        with self._errors():
-            return [to_record(document) for document in await found.to_list(None)]
+        order = [("due_at", 1), ("_id.n", 1)]
+        return await self._first("records", query, order, to_record, check_limit(limit))
 
     async def drop_records(self, records: Sequence[Record]) -> None:
         await self._write_all("records", [DeleteOne(_unless_newer(record)) for record in records])

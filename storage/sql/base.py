@@ -1,12 +1,13 @@
 """Connecting to a SQL database, and the transactions that the sections of the store run in."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Column, ColumnElement, and_, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Row, Select, and_, literal_column, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -15,6 +16,7 @@ from contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
 from contracts.telemetry import Action
 from storage.cancelling import finished, taken
 from storage.connecting import connect_patiently
+from storage.damage import enough
 from storage.options import StoreOptions
 from storage.paging import Position, to_milliseconds
 from storage.port import Store, StoreInfo
@@ -35,6 +37,8 @@ _WIPES = 2
 """How often to wait for those who read, for the busy timeout each, until the write-ahead log can be emptied."""
 
 _log = structlog.get_logger()
+
+Item = TypeVar("Item")
 
 
 class SqlBase(Store):
@@ -111,6 +115,16 @@ class SqlBase(Store):
             yield
         finally:
             self._turn.release()
+
+    async def _first(self, query: Select[Any], read: Callable[[Row[Any]], Item], count: int) -> list[Item]:
+        """Return the first `count` rows of `query` that can be read."""
+        async with self._reading() as connection:
+
+            async def fetch(asked: int) -> Sequence[Row[Any]]:
+                rows: Sequence[Row[Any]] = (await connection.execute(query.limit(asked))).all()
+                return rows
+
+            return await enough(fetch, read, count)
 
     async def _wipe(self) -> None:
         """Let bytes that were deleted or replaced leave the files. Raises StoreUnavailable if others read them on."""

@@ -1,8 +1,9 @@
 """Between contracts and rows. What a later release wrote is read without the fields that this one does not know."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
+from sqlalchemy import Row as Found
 from sqlalchemy import RowMapping
 
 from contracts.events import Commit
@@ -10,10 +11,17 @@ from contracts.members import Member, member_from
 from contracts.parked import ParkedInput
 from contracts.records import Record
 from contracts.session import SessionState
+from storage.damage import REBUILD, read_as
 from storage.paging import from_milliseconds, listed_at, to_milliseconds
+from storage.sql import schema
 from storage.statistics import lasted_ms
 
 Row = dict[str, Any]
+COMMIT: Final[tuple[Any, ...]] = (schema.commits.c.conversation_id, schema.commits.c.version, schema.commits.c.body)
+HEAD: Final[tuple[Any, ...]] = (schema.heads.c.conversation_id, schema.heads.c.session_id, schema.heads.c.body)
+RECORD: Final[tuple[Any, ...]] = (schema.records.c.kind, schema.records.c.key, schema.records.c.body)
+"""The columns that say what a row is and what is in it."""
+
 _PARKED_COLUMNS = frozenset({"parked_id", "conversation_id", "status", "attempts", "body"})
 
 
@@ -108,28 +116,54 @@ def record_row(record: Record) -> Row:
     }
 
 
-def to_commit(body: str) -> Commit:
-    """Read the body of a row of `commits`."""
-    return Commit.model_validate_json(body, extra="ignore")
+def to_commit(row: Found[Any]) -> Commit:
+    """Read a row of `COMMIT`. Raises StoreDamaged, as all that read do."""
+    what = f"commit {row.version} of conversation {row.conversation_id}"
+    return read_as(what, _commit, row.body, version=row.version)
 
 
-def to_head(body: str) -> SessionState:
-    """Read the body of a row of `heads`."""
-    return SessionState.model_validate_json(body, extra="ignore")
+def to_head(row: Found[Any]) -> SessionState:
+    """Read a row of `HEAD`."""
+    return read_as(f"the head of session {row.session_id}", _head, row.body, REBUILD)
 
 
-def to_parked(row: RowMapping) -> ParkedInput:
+def to_parked(row: Found[Any]) -> ParkedInput:
     """Read a row of `parked`."""
-    columns = {name: row[name] for name in _PARKED_COLUMNS}
-    return ParkedInput.model_validate(json.loads(row["details"]) | columns, extra="ignore")
+    return read_as(f"parked input {row.parked_id}", _parked, row._mapping)  # noqa: SLF001 - SQLAlchemy documents it
 
 
 def to_member(row: RowMapping) -> Member:
     """Read a row of `members`."""
     columns = {"worker_id": row["worker_id"], "seen_at": from_milliseconds(row["seen_at"])}
-    return member_from(json.loads(row["body"]) | columns)
+    return member_from(_object(row["body"]) | columns)
 
 
-def to_record(body: str) -> Record:
-    """Read the body of a row of `records`."""
+def to_record(row: Found[Any]) -> Record:
+    """Read a row of `RECORD`."""
+    return read_as(f"{row.kind} record {row.key}", _record, row.body)
+
+
+def _commit(body: str) -> Commit:
+    return Commit.model_validate_json(body, extra="ignore")
+
+
+def _head(body: str) -> SessionState:
+    return SessionState.model_validate_json(body, extra="ignore")
+
+
+def _record(body: str) -> Record:
     return Record.model_validate_json(body, extra="ignore")
+
+
+def _parked(row: RowMapping) -> ParkedInput:
+    columns = {name: row[name] for name in _PARKED_COLUMNS}
+    return ParkedInput.model_validate(json.loads(row["details"]) | columns, extra="ignore")
+
+
+def _object(text: str) -> Row:
+    """Return a JSON object, or an empty one in the place of what is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

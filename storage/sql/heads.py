@@ -14,9 +14,10 @@ from contracts.ids import ConversationId, SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState, SessionStatus
 from storage.chunks import chunks
+from storage.damage import readable, unless_damaged
 from storage.paging import check_limit, position_of, sessions_page, to_milliseconds
 from storage.sql.base import CHUNK, SqlBase, later
-from storage.sql.codec import head_row, tag_item, to_head
+from storage.sql.codec import HEAD, head_row, tag_item, to_head
 from storage.sql.schema import heads as table
 from storage.statistics import Tally, to_statistics
 
@@ -44,53 +45,46 @@ class SqlHeads(SqlBase):
 
     async def head(self, session: SessionId) -> SessionState | None:
         async with self._reading() as connection:
-            body = await connection.scalar(select(table.c.body).where(table.c.session_id == session))
-        return None if body is None else to_head(body)
+            found = await connection.execute(select(*HEAD).where(table.c.session_id == session))
+            row = found.one_or_none()
+        return None if row is None else to_head(row)
 
     async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         found: list[SessionState] = []
         async with self._reading() as connection:
             for chunk in chunks(list(sessions), CHUNK):
-                query = select(table.c.body).where(table.c.session_id.in_(chunk))
-                found += [to_head(body) for body in await connection.scalars(query)]
+                query = select(*HEAD).where(table.c.session_id.in_(chunk))
+                found += readable(await connection.execute(query), to_head)
         return {head.session_id: head for head in found}
 
     async def list_sessions(
         self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
     ) -> Page[SessionState]:
         check_limit(limit)
-        query = select(table.c.body).order_by(table.c.listed_at.desc(), table.c.session_id).limit(limit + 1)
+        query = select(*HEAD).order_by(table.c.listed_at.desc(), table.c.session_id)
         query = query.where(*_conditions(where))
         if where.status is None:
             query = query.where(_NOT_DELETED)
         if after := position_of("sessions", cursor):
             query = query.where(later(table.c.listed_at, table.c.session_id, after))
-        async with self._reading() as connection:
-            found = [to_head(body) for body in await connection.scalars(query)]
-        return sessions_page(found, limit)
+        return sessions_page(await self._first(query, to_head, limit + 1), limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
-        query = (
-            select(table.c.body)
-            .where(table.c.due_at <= to_milliseconds(before))
-            .order_by(table.c.due_at, table.c.session_id)
-            .limit(check_limit(limit))
-        )
-        async with self._reading() as connection:
-            return [to_head(body) for body in await connection.scalars(query)]
+        query = select(*HEAD).where(table.c.due_at <= to_milliseconds(before))
+        return await self._first(query.order_by(table.c.due_at, table.c.session_id), to_head, check_limit(limit))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         sums = (func.count(), func.sum(table.c.message_count), func.sum(table.c.lasted_ms))
         query = select(table.c.status, *sums).where(*_conditions(where), _NOT_DELETED).group_by(table.c.status)
         async with self._reading() as connection:
             found = await connection.execute(query)
-            return to_statistics(Tally(SessionStatus(status), *counted) for status, *counted in found)
+            return to_statistics(Tally(*row) for row in found)
 
 
 async def latest_heads(
     connection: AsyncConnection, conversations: Sequence[ConversationId]
-) -> dict[ConversationId, SessionState]:
-    """Return the head of each conversation's latest session."""
+) -> dict[ConversationId, SessionState | None]:
+    """Return the head of each conversation's latest session, or None in the place of one that is damaged."""
     chosen = table.c.conversation_id.in_(conversations)
     latest = (
         select(table.c.conversation_id, func.max(table.c.generation).label("generation"))
@@ -99,8 +93,8 @@ async def latest_heads(
         .subquery()
     )
     same = and_(table.c.conversation_id == latest.c.conversation_id, table.c.generation == latest.c.generation)
-    bodies = await connection.scalars(select(table.c.body).join_from(table, latest, same))
-    return {head.conversation_id: head for head in map(to_head, bodies)}
+    found = await connection.execute(select(*HEAD).join_from(table, latest, same))
+    return {row.conversation_id: unless_damaged(row, to_head) for row in found}
 
 
 async def _write(connection: AsyncConnection, heads: Sequence[SessionState]) -> None:

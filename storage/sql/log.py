@@ -1,8 +1,9 @@
 """The log in SQL: commits, the inputs in them, and the messages that they amend."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Select, Table, and_, bindparam, delete, exists, insert, or_, select
+from sqlalchemy import Row, Select, Table, and_, bindparam, delete, exists, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,8 +16,9 @@ from storage.paging import check_limit
 from storage.port import Loaded
 from storage.sql import schema
 from storage.sql.base import CHUNK, SqlBase
-from storage.sql.codec import Row, amendment_rows, commit_row, input_rows, to_commit
+from storage.sql.codec import COMMIT, amendment_rows, commit_row, input_rows, to_commit
 from storage.sql.heads import latest_heads
+from storage.wholeness import loaded, reloaded
 
 
 class SqlLog(SqlBase):
@@ -34,13 +36,25 @@ class SqlLog(SqlBase):
         return [None] * len(commits)
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
-        loaded: dict[ConversationId, Loaded] = {}
+        found: dict[ConversationId, Loaded] = {}
         async with self._reading() as connection:
             for chunk in chunks(list(conversations), CHUNK):
                 heads = await latest_heads(connection, chunk)
                 after = await _commits_after(connection, chunk, heads)
-                loaded |= {key: Loaded(head=heads.get(key), commits=tuple(after.get(key, ()))) for key in chunk}
-        return loaded
+                for key in chunk:
+                    head, rows = heads.get(key), after.get(key, ())
+                    damaged = key in heads and head is None
+                    found[key] = reloaded(key, map(to_commit, rows)) if damaged else loaded(head, map(to_commit, rows))
+        return found
+
+    async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
+        check_limit(limit)
+        found: set[ConversationId] = set()
+        async with self._reading() as connection:
+            for column in (schema.commits.c.conversation_id, schema.heads.c.conversation_id):
+                query = select(column).where(column > (after or "")).distinct().order_by(column).limit(limit)
+                found.update(await connection.scalars(query))
+        return sorted(found)[:limit]
 
     async def read_log(
         self,
@@ -51,16 +65,15 @@ class SqlLog(SqlBase):
         limit: int,
         newest: bool = False,
     ) -> list[Commit]:
-        query = select(schema.commits.c.body).where(
+        query = select(*COMMIT).where(
             schema.commits.c.conversation_id == conversation, schema.commits.c.version >= first
         )
         if last is not None:
             query = query.where(schema.commits.c.version <= last)
         order = schema.commits.c.version.desc() if newest else schema.commits.c.version
         async with self._reading() as connection:
-            return [
-                to_commit(body) for body in await connection.scalars(query.order_by(order).limit(check_limit(limit)))
-            ]
+            rows = await connection.execute(query.order_by(order).limit(check_limit(limit)))
+            return [to_commit(row) for row in rows]
 
     async def commits_of_inputs(
         self, conversation: ConversationId, inputs: Collection[InputId]
@@ -69,7 +82,7 @@ class SqlLog(SqlBase):
         async with self._reading() as connection:
             for chunk in chunks(list(inputs), CHUNK):
                 for row in await connection.execute(_by_inputs(conversation, chunk)):
-                    found[InputId(row.input_id)] = to_commit(row.body)
+                    found[InputId(row.input_id)] = to_commit(row)
         return found
 
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
@@ -79,10 +92,10 @@ class SqlLog(SqlBase):
                 wanted = select(schema.amendments.c.version).where(
                     schema.amendments.c.conversation_id == conversation, schema.amendments.c.target.in_(chunk)
                 )
-                query = select(schema.commits.c.version, schema.commits.c.body).where(
+                query = select(*COMMIT).where(
                     schema.commits.c.conversation_id == conversation, schema.commits.c.version.in_(wanted)
                 )
-                found |= {row.version: to_commit(row.body) for row in await connection.execute(query)}
+                found |= {row.version: to_commit(row) for row in await connection.execute(query)}
         return [found[version] for version in sorted(found)]
 
     async def replace_commits(self, commits: Sequence[Commit]) -> None:
@@ -132,7 +145,7 @@ async def _replace(connection: AsyncConnection, batch: Sequence[Commit]) -> None
             for conversation, of_conversation in versions.items()
         )
     )
-    kept = [to_commit(body) for body in await connection.scalars(select(schema.commits.c.body).where(chosen))]
+    kept = [to_commit(row) for row in await connection.execute(select(*COMMIT).where(chosen))]
     await _delete(connection, schema.commits, [commit_row(commit) for commit in kept])
     await _delete(connection, schema.inputs, [row for commit in kept for row in input_rows(commit)])
     await _delete(connection, schema.amendments, [row for commit in kept for row in amendment_rows(commit)])
@@ -140,7 +153,7 @@ async def _replace(connection: AsyncConnection, batch: Sequence[Commit]) -> None
         await _insert(connection, [wanted[commit.conversation_id, commit.version] for commit in kept])
 
 
-async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Delete rows by their primary keys."""
     if rows:
         same = and_(*(column == bindparam(column.name) for column in table.primary_key))
@@ -149,31 +162,24 @@ async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[Row]
 
 
 async def _commits_after(
-    connection: AsyncConnection, chunk: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState]
-) -> dict[ConversationId, list[Commit]]:
+    connection: AsyncConnection, chunk: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
+) -> dict[ConversationId, list[Row[Any]]]:
     """Return for each conversation the commits that its head does not contain yet, oldest first."""
-    known = {key: heads[key].version if key in heads else 0 for key in chunk}
+    known = {key: head.version if (head := heads.get(key)) else 0 for key in chunk}
     later = or_(
         *(and_(schema.commits.c.conversation_id == key, schema.commits.c.version > known[key]) for key in known)
     )
-    query = (
-        select(schema.commits.c.body).where(later).order_by(schema.commits.c.conversation_id, schema.commits.c.version)
-    )
-    found: dict[ConversationId, list[Commit]] = {}
-    for body in await connection.scalars(query):
-        commit = to_commit(body)
-        found.setdefault(commit.conversation_id, []).append(commit)
+    query = select(*COMMIT).where(later).order_by(schema.commits.c.conversation_id, schema.commits.c.version)
+    found: dict[ConversationId, list[Row[Any]]] = {}
+    for row in await connection.execute(query):
+        found.setdefault(row.conversation_id, []).append(row)
     return found
 
 
-def _by_inputs(conversation: ConversationId, inputs: Sequence[InputId]) -> Select[tuple[str, str]]:
+def _by_inputs(conversation: ConversationId, inputs: Sequence[InputId]) -> Select[Any]:
     same = and_(
         schema.commits.c.conversation_id == schema.inputs.c.conversation_id,
         schema.commits.c.version == schema.inputs.c.version,
     )
     wanted = and_(schema.inputs.c.conversation_id == conversation, schema.inputs.c.input_id.in_(inputs))
-    return (
-        select(schema.inputs.c.input_id, schema.commits.c.body)
-        .join_from(schema.inputs, schema.commits, same)
-        .where(wanted)
-    )
+    return select(schema.inputs.c.input_id, *COMMIT).join_from(schema.inputs, schema.commits, same).where(wanted)

@@ -41,7 +41,7 @@ class SqlParked(SqlBase):
     async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
         async with self._reading() as connection:
             found = await connection.execute(select(table).where(table.c.parked_id == parked_id))
-            row = found.mappings().first()
+            row = found.first()
         return None if row is None else to_parked(row)
 
     async def list_parked(
@@ -53,16 +53,14 @@ class SqlParked(SqlBase):
         cursor: str | None = None,
     ) -> Page[ParkedInput]:
         check_limit(limit)
-        query = select(*_LISTED).order_by(table.c.parked_at.desc(), table.c.parked_id).limit(limit + 1)
+        query = select(*_LISTED).order_by(table.c.parked_at.desc(), table.c.parked_id)
         if status is not None:
             query = query.where(table.c.status == status.value)
         if conversation is not None:
             query = query.where(table.c.conversation_id == conversation)
         if after := position_of("parked", cursor):
             query = query.where(later(table.c.parked_at, table.c.parked_id, after))
-        async with self._reading() as connection:
-            found = [to_parked(row) for row in (await connection.execute(query)).mappings()]
-        return parked_page(found, limit)
+        return parked_page(await self._first(query, to_parked, limit + 1), limit)
 
     async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         change = update(table).where(table.c.parked_id == parked_id).values(status=status.value)

@@ -13,7 +13,7 @@ from contracts.records import Record, RecordKind
 from storage.chunks import chunks, newest_by_kind
 from storage.paging import check_limit, position_of, records_page, to_milliseconds
 from storage.sql.base import CHUNK, SqlBase, later
-from storage.sql.codec import Row, record_row, to_record
+from storage.sql.codec import RECORD, Row, record_row, to_record
 from storage.sql.schema import records as table
 
 _UNLESS_NEWER: Final = and_(
@@ -46,20 +46,18 @@ class SqlRecords(SqlBase):
 
     async def record(self, kind: RecordKind, key: str) -> Record | None:
         async with self._reading() as connection:
-            body = await connection.scalar(select(table.c.body).where(_is(kind, key)))
-        return None if body is None else to_record(body)
+            row = (await connection.execute(select(*RECORD).where(_is(kind, key)))).one_or_none()
+        return None if row is None else to_record(row)
 
     async def list_records(
         self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
     ) -> Page[Record]:
         check_limit(limit)
-        query = select(table.c.body).where(_of_group(kind, group))
+        query = select(*RECORD).where(_of_group(kind, group))
         if after := position_of("records", cursor):
             query = query.where(later(table.c.created_at, table.c.key, after))
-        query = query.order_by(table.c.created_at.desc(), table.c.key).limit(limit + 1)
-        async with self._reading() as connection:
-            found = [to_record(body) for body in await connection.scalars(query)]
-        return records_page(found, limit)
+        query = query.order_by(table.c.created_at.desc(), table.c.key)
+        return records_page(await self._first(query, to_record, limit + 1), limit)
 
     async def delete_record(self, kind: RecordKind, key: str) -> bool:
         async with self._writing() as connection:
@@ -84,12 +82,10 @@ class SqlRecords(SqlBase):
     async def due_records(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
-        query = select(table.c.body).where(table.c.kind == kind.value, table.c.due_at <= to_milliseconds(before))
+        query = select(*RECORD).where(table.c.kind == kind.value, table.c.due_at <= to_milliseconds(before))
         if groups is not None:
             query = query.where(table.c.group.in_(list(groups)))
-        query = query.order_by(table.c.due_at, table.c.key).limit(check_limit(limit))
-        async with self._reading() as connection:
-            return [to_record(body) for body in await connection.scalars(query)]
+        return await self._first(query.order_by(table.c.due_at, table.c.key), to_record, check_limit(limit))
 
     async def drop_records(self, records: Sequence[Record]) -> None:
         if records:

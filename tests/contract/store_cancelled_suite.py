@@ -81,6 +81,12 @@ async def load(store: Store) -> Call:
 
 
 @_row
+async def conversations(store: Store) -> Call:
+    await store.append([a_commit(a_conversation())])
+    return store.conversations(limit=10)
+
+
+@_row
 async def read_log(store: Store) -> Call:
     return store.read_log(a_conversation(), limit=10)
 

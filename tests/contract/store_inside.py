@@ -10,8 +10,11 @@ from typing import Any
 
 from sqlalchemy import text
 
+from contracts.events import Commit
 from contracts.members import Member
-from contracts.parked import ParkedId
+from contracts.parked import ParkedId, ParkedInput
+from contracts.records import Record
+from contracts.session import SessionState
 from storage.files import FileStore
 from storage.files.layout import file_name
 from storage.memory import MemoryStore
@@ -64,6 +67,65 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
             return [str(document["_id"]) for document in [*parked, *pieces]]
         case _:
             raise AssertionError(f"no means to look into a {type(store).__name__}")
+
+
+Spoiled = SessionState | Commit | ParkedInput | Record
+
+
+async def spoil(store: Store, kept: Spoiled) -> None:
+    """Damage what a store keeps of something, in a way that leaves it where it is."""
+    match store:
+        case FileStore():
+            _file_of(store, kept).write_bytes(b'{"half a file')
+        case SqlStore():
+            table, column, keys = _row_of(kept)
+            where = " AND ".join(f'"{name}" = :{name}' for name in keys)
+            damage = text(f"UPDATE {table} SET {column} = :damage WHERE {where}")  # noqa: S608 - constants
+            async with store._writing() as connection:
+                assert (await connection.execute(damage, keys | {"damage": '{"half a row'})).rowcount == 1
+        case MongoStore():
+            collection, identity, field = _document_of(kept)
+            done = await store._collection(collection).update_one({"_id": identity}, {"$set": {field: 1.5}})
+            assert done.matched_count == 1
+        case _:
+            raise AssertionError(f"no means to damage a {type(store).__name__}")
+
+
+def _file_of(store: FileStore, kept: Spoiled) -> Path:
+    layout = store._layout
+    match kept:
+        case SessionState():
+            return layout.head(kept.session_id)
+        case Commit():
+            return layout.conversation(kept.conversation_id).commit(kept.version)
+        case ParkedInput():
+            return layout.parked / file_name(kept.parked_id) / "details.json"
+        case Record():
+            return layout.records / kept.kind / f"{file_name(kept.key)}.json"
+
+
+def _row_of(kept: Spoiled) -> tuple[str, str, dict[str, Any]]:
+    match kept:
+        case SessionState():
+            return "heads", "body", {"session_id": kept.session_id}
+        case Commit():
+            return "commits", "body", {"conversation_id": kept.conversation_id, "version": kept.version}
+        case ParkedInput():
+            return "parked", "details", {"parked_id": kept.parked_id}
+        case Record():
+            return "records", "body", {"kind": kept.kind.value, "key": kept.key}
+
+
+def _document_of(kept: Spoiled) -> tuple[str, Any, str]:
+    match kept:
+        case SessionState():
+            return "heads", kept.session_id, "metadata"
+        case Commit():
+            return "log", {"c": kept.conversation_id, "v": kept.version}, "events"
+        case ParkedInput():
+            return "parked", kept.parked_id, "reason"
+        case Record():
+            return "records", {"k": kept.kind.value, "n": kept.key}, "data"
 
 
 def held_by(store: Store) -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from contracts.address import Platform
 from contracts.errors import DuplicateInput, StoreRejected, VersionConflict
 from contracts.history import SessionFilter
-from contracts.ids import InputId, SessionId
+from contracts.ids import ConversationId, InputId, SessionId
 from contracts.session import SessionState, SessionStatus
 from storage.port import MAX_PAGE, Store
 from tests.builders import (
@@ -272,6 +272,23 @@ class StoreSuite:
         assert (await store.load([one]))[one].head == head
         listed = await store.list_sessions(SessionFilter(chat=address.chat, user=address.user))
         assert listed.items == (head,)
+
+    async def test_all_conversations_are_listed_once_by_id(self, store: Store) -> None:
+        logged, headed, both = ([a_conversation() for _ in range(3)] for _ in range(3))
+        await store.append([a_commit(one) for one in (*logged, *both)])
+        await store.append([a_commit(one, 2) for one in both])
+        await store.save_heads([a_head(one, generation=number) for one in (*headed, *both) for number in (1, 2)])
+        everything = sorted([*logged, *headed, *both])
+
+        assert await store.conversations(limit=100) == everything
+        pages: list[ConversationId] = []
+        while page := await store.conversations(after=pages[-1] if pages else None, limit=2):
+            assert len(page) <= 2
+            pages += page
+        assert pages == everything
+        for limit in (0, MAX_PAGE + 1):
+            with pytest.raises(ValueError, match="limit is"):
+                await store.conversations(limit=limit)
 
     # The heads
 

@@ -8,6 +8,7 @@ import pytest
 from storage.factory import open_store
 from storage.port import Store
 from tests.contract.store_cancelled_suite import StoreCancelledSuite
+from tests.contract.store_damage_suite import StoreDamageSuite
 from tests.contract.store_due_records_suite import DurableStoreDueRecordsSuite, StoreDueRecordsSuite
 from tests.contract.store_listing_suite import DurableStoreListingSuite, StoreListingSuite
 from tests.contract.store_locks_suite import DurableStoreLocksSuite, StoreLocksSuite
@@ -29,6 +30,7 @@ class _Durable(
     DurableStoreRecordsSuite,
     DurableStoreDueRecordsSuite,
     DurableStoreLocksSuite,
+    StoreDamageSuite,
     StoreCancelledSuite,
 ):
     """All that a store must do which outlives its process."""

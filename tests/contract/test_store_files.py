@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from contracts.errors import DuplicateInput, StoreRejected, StoreUnavailable, VersionConflict
+from contracts.errors import DuplicateInput, StoreDamaged, StoreRejected, StoreUnavailable, VersionConflict
 from contracts.history import SessionFilter
 from contracts.ids import InputId, Partition
 from contracts.records import Record, RecordKind
@@ -408,11 +408,12 @@ async def test_damaged_commit_is_named(store: FileStore) -> None:
     path = root_of(store) / "conversations" / one[:2] / one / "log/000000/000000001.json"
     path.write_bytes(path.read_bytes()[:40])
 
-    for reads in (store.load([one]), store.read_log(one, limit=1), store.commits_of_inputs(one, [InputId("a")])):
-        with pytest.raises(StoreRejected, match=rf"{path} is damaged: .*: restore it from a backup"):
+    for reads in (store.read_log(one, limit=1), store.commits_of_inputs(one, [InputId("a")])):
+        with pytest.raises(StoreDamaged, match=rf"{path} is damaged: .*: restore it from a backup"):
             await reads
+    assert str(path) in str((await store.load([one]))[one].damage)
     outcome = await store.append([a_commit(one, 2, inputs=["a"]), a_commit(fine)])
-    assert [type(error) for error in outcome] == [StoreRejected, type(None)]
+    assert [type(error) for error in outcome] == [StoreDamaged, type(None)]
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"\xff\xfe", b'{"conversation_id": "x"}', b"\0" * 400])
@@ -422,9 +423,72 @@ async def test_damaged_head_is_named(store: FileStore, text: bytes) -> None:
     path = root_of(store) / "heads" / f"{head.session_id}.json"
     path.write_bytes(text)
 
-    for reads in (store.head(head.session_id), store.list_sessions(SessionFilter()), store.save_heads([head])):
-        with pytest.raises(StoreRejected, match=f"{path} is damaged"):
-            await reads
+    with pytest.raises(StoreDamaged, match=rf"{path} is damaged: .*: `agentbus store check --repair` rebuilds it"):
+        await store.head(head.session_id)
+
+
+async def test_link_to_the_latest_head_that_leads_nowhere_is_damage(store: FileStore) -> None:
+    one = a_conversation()
+    await store.save_heads([head := a_head(one)])
+    (root_of(store) / "heads" / f"{head.session_id}.json").unlink()
+
+    assert (await store.load([one]))[one].damage
+
+    latest = root_of(store) / "conversations" / one[:2] / one / "latest"
+    latest.unlink()
+    latest.symlink_to("elsewhere")
+    assert await store.save_heads([head]) == [None]
+    assert (await store.load([one]))[one].head == head
+
+
+async def test_damaged_epoch_and_trial_begin_anew(store: FileStore) -> None:
+    trial = attempt_at("key", "one")
+    await store.begin_trial(trial)
+    assert await store.take_epoch("group", Partition(3), above=8) == 9
+    for path in [*(root_of(store) / "epochs").rglob("*.json"), *(root_of(store) / "trials").rglob("*.json")]:
+        path.write_bytes(b"")
+
+    assert await store.take_epoch("group", Partition(3)) == 1
+    assert await store.take_epoch("group", Partition(3), above=9) == 10
+    assert await store.begin_trial(trial) == 1
+
+
+async def test_damaged_lock_is_given_to_nobody(store: FileStore) -> None:
+    await store.acquire_lock("a", ttl=60)
+    (root_of(store) / "locks" / "a.json").write_bytes(b"")
+
+    with pytest.raises(StoreDamaged, match="restore it from a backup"):
+        await store.acquire_lock("a", ttl=60)
+    assert await store.acquire_lock("b", ttl=60)
+
+
+@pytest.mark.parametrize("unlisted", [[1], [2], [2, 3], [1, 2, 3]])
+@pytest.mark.parametrize("newest", [False, True])
+async def test_commits_that_a_folders_list_lacks_are_read(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, unlisted: list[int], newest: bool
+) -> None:
+    """A list made while others write can lack what was there before something that it holds."""
+    one = a_conversation()
+    commits = [a_commit(one, version) for version in range(1, 5)]
+    for commit in commits:
+        await store.append([commit])
+    listed = os.listdir
+    lacking = {f"{version:09}.json" for version in unlisted}
+    monkeypatch.setattr(os, "listdir", lambda path: [name for name in listed(path) if name not in lacking])
+
+    assert (await store.load([one]))[one].commits == tuple(commits)
+    expected = commits[::-1] if newest else commits
+    assert await store.read_log(one, limit=10, newest=newest) == expected
+
+
+async def test_versions_far_from_each_other_are_not_looked_for_one_by_one(store: FileStore) -> None:
+    one = a_conversation()
+    commits = [a_commit(one, version) for version in (1, 900_000_000)]
+    for commit in commits:
+        await store.append([commit])
+
+    async with asyncio.timeout(5):
+        assert await store.read_log(one, limit=10) == commits
 
 
 async def test_parked_body_that_is_not_whole_is_not_given(store: FileStore) -> None:
@@ -432,9 +496,9 @@ async def test_parked_body_that_is_not_whole_is_not_given(store: FileStore) -> N
     await store.park(parked)
     (root_of(store) / "parked" / parked.parked_id / "body").write_bytes(b"x" * 40)
 
-    for reads in (store.parked(parked.parked_id), store.list_parked()):
-        with pytest.raises(StoreRejected, match="40 of 100 bytes are left: restore"):
-            await reads
+    with pytest.raises(StoreDamaged, match="40 of 100 bytes are left: restore"):
+        await store.parked(parked.parked_id)
+    assert (await store.list_parked()).items == ()
 
 
 # Folders that can't be used

@@ -2,7 +2,15 @@
 
 import pytest
 
-from contracts.errors import AccessDenied, AgentBusError, FutureTimestamp, KilledWorker, SchemaViolation, StoreRejected
+from contracts.errors import (
+    AccessDenied,
+    AgentBusError,
+    FutureTimestamp,
+    KilledWorker,
+    SchemaViolation,
+    StoreDamaged,
+    StoreRejected,
+)
 from workers.session.brake import FIRST_PAUSE, LONGEST_PAUSE, WINDOW, Brake
 
 
@@ -24,7 +32,9 @@ def test_faults_of_ours_in_a_row_stop(error: AgentBusError) -> None:
     assert fail(brake, 1, error) == [FIRST_PAUSE]
 
 
-@pytest.mark.parametrize("error", [SchemaViolation(), FutureTimestamp(), KilledWorker(), AccessDenied()])
+@pytest.mark.parametrize(
+    "error", [SchemaViolation(), FutureTimestamp(), KilledWorker(), AccessDenied(), StoreDamaged()]
+)
 def test_what_any_publisher_can_send_stops_nothing(error: AgentBusError) -> None:
     assert fail(Brake(3, Time()), 1000, error) == []
 

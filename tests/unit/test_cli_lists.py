@@ -122,6 +122,7 @@ CASES: Final[Mapping[str, Case]] = {
     "sessions history": Case(lambda _: ["hello"], lambda it: [it.sessions[0]]),
     "sessions list": Case(lambda it: it.sessions),
     "sessions show": Case(lambda it: [it.sessions[0]], lambda it: [it.sessions[0]]),
+    "store check": Case(lambda it: [it.conflicting]),  # of which there is a head alone
     "sync conflicts": Case(lambda it: [it.conflicting, a_conflict().source]),
     "sync history": Case(lambda it: [it.sessions[0]], lambda it: ["--session", it.sessions[0]]),
     "topology show": Case(lambda _: ["agentbus.inbound.63"]),

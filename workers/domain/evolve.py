@@ -5,6 +5,7 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
+from contracts.errors import StoreDamaged
 from contracts.events import (
     AnyEvent,
     Commit,
@@ -125,12 +126,13 @@ def replay(state: SessionState, commits: Iterable[Commit]) -> SessionState:
 def heads_along(state: SessionState, commits: Iterable[Commit]) -> Iterator[SessionState]:
     """Yield the heads that `commits` leave behind one after the other; they follow on `state` without a gap.
 
-    Raises ValueError on a gap: the log or the head is damaged, and guessing would lose something.
+    Raises StoreDamaged on a gap: the log or the head is damaged, and guessing would lose something.
     """
     for commit in commits:
         if commit.version != state.version + 1:
-            raise ValueError(
-                f"log of conversation {state.conversation_id} has version {commit.version} after {state.version}"
+            raise StoreDamaged(
+                f"the log of conversation {state.conversation_id} has version {commit.version} after {state.version}: "
+                "restore it from a backup"
             )
         heads = heads_after(state, commit)
         yield from heads

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from contracts.errors import AgentBusError, InvalidInput, Refused
+from contracts.errors import AgentBusError, InvalidInput, Refused, StoreDamaged
 
 WINDOW: Final = 60.0
 """Seconds within which the failures of a row must come: what fails now and then is no row."""
@@ -16,8 +16,9 @@ LONGEST_PAUSE: Final = 300.0
 class Brake:
     """Counts what fails in a row on one partition, and says when to stop and for how long.
 
-    What an input fails by because of what is in it, or because the rules refuse it, says nothing about the worker: any
-    publisher could stop a partition by sending enough of that. Counted is what is left: faults of ours, and what the
+    What an input fails by because of what is in it, because the rules refuse it, or because its own conversation is
+    damaged in the store, says nothing about the worker: any publisher could stop a partition by sending enough of that.
+    Counted is what is left: faults of ours, and what the
     store refuses. One success, and the row is over; the pauses grow from `FIRST_PAUSE` to `LONGEST_PAUSE` seconds
     until there is one.
     """
@@ -35,7 +36,7 @@ class Brake:
 
     def failed(self, error: AgentBusError) -> float | None:
         """Note that an input was parked; return for how many seconds to stop, if there were too many."""
-        if isinstance(error, InvalidInput | Refused):
+        if isinstance(error, InvalidInput | Refused | StoreDamaged):
             return None
         now = self._clock()
         self._failed_at = [at for at in self._failed_at if at > now - WINDOW] + [now]

@@ -9,7 +9,16 @@ import structlog
 from contracts.clock import Clock
 from contracts.commands import CommandReply, ReplyError
 from contracts.envelope import EventEnvelope
-from contracts.errors import AccessDenied, BusError, DuplicateInput, KilledWorker, Refused, StoreError, VersionConflict
+from contracts.errors import (
+    AccessDenied,
+    BusError,
+    DuplicateInput,
+    KilledWorker,
+    Refused,
+    StoreDamaged,
+    StoreError,
+    VersionConflict,
+)
 from contracts.events import AnyEvent, Commit
 from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId, InputId, SessionId
@@ -29,7 +38,7 @@ from workers.session.lanes import Turn, Waiting
 from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
 from workers.session.parking import park
-from workers.session.plan import Answer, Failure, Plan, Terms, plan_turn, unforeseen
+from workers.session.plan import Answer, Failure, Plan, Terms, failed_turn, failure_of, plan_turn
 from workers.session.trials import Trials
 from workers.telemetry import WorkerMetrics
 
@@ -78,7 +87,8 @@ class Committer:
         Those of a partition that was lost meanwhile are dropped instead: they are delivered again, to its owner.
         Waits out store and broker. If the batch fails in a way nobody foresaw, its inputs are tried one by one and
         the culprit is parked, so that one conversation never fails its neighbours. An input that may have killed its
-        worker before is tried alone, and parked when it did so too often.
+        worker before is tried alone, and parked when it did so too often. So are those whose conversation is damaged in
+        the store: replayed, they are applied once that was repaired.
         """
         begun = perf_counter()
         if not self._ownership.watch.stalled():
@@ -111,7 +121,7 @@ class Committer:
                 await self._give_up(single, waiting, Failure(error))
             except Exception as error:
                 raise_if_cancelled()
-                await self._give_up(single, waiting, unforeseen(error))
+                await self._give_up(single, waiting, failure_of(error))
             await keep_trying("end trial", partial(trials.end_alone, turn, waiting))
 
     async def _commit(self, turns: Sequence[Turn], *, suspect: bool = False) -> None:
@@ -141,9 +151,14 @@ class Committer:
     async def _decide(self, turns: Sequence[Turn], *, suspect: bool) -> list[Planned]:
         """Decide those turns that are still ours."""
         await keep_trying("take epochs", partial(self._ownership.take_epochs, {turn.lease for turn in turns}))
-        states = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
+        loaded = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
+        states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
         ours: list[Turn] = []
+        damaged: list[Planned] = []
         for turn in turns:
+            if isinstance(damage := loaded[turn.lane.conversation], StoreDamaged):
+                damaged.append((turn, failed_turn(turn.lane.conversation, turn.inputs, damage)))
+                continue
             epoch = states[turn.lane.conversation].epoch
             if epoch > (turn.lease.epoch or 0) and not self._solo:
                 self._ownership.note_epoch(turn.lane.partition, epoch)
@@ -164,11 +179,11 @@ class Committer:
 
         planned = [plan(turn) for turn in ours]
         if suspect or not (refused := [turn for turn, one in planned if one.has_refused]):
-            return planned
+            return planned + damaged
         # A command that was carried out long ago, and is sent again by a caller who never heard of it, may be against
         # the rules by now: what it caused then is the answer.
         known.update(await self._known(refused, states, suspect=True))
-        return [plan(turn) if turn in refused else (turn, one) for turn, one in planned]
+        return [plan(turn) if turn in refused else (turn, one) for turn, one in planned] + damaged
 
     async def _known(
         self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool
@@ -218,7 +233,8 @@ class Committer:
             refusal = next(outcomes) if plan.commit else None
             if refusal is None:
                 done.append((turn, plan))
-                self._live.put(plan.after)
+                if not plan.damaged:
+                    self._live.put(plan.after)
                 self._metrics.commits.inc(bool(plan.commit))
             elif isinstance(refusal, VersionConflict | DuplicateInput):
                 conflicted.append(turn)

@@ -1,11 +1,12 @@
 """The live actors' states, in memory and bounded: no read on the hot path."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
+from contracts.errors import StoreDamaged
 from contracts.events import Commit
-from contracts.ids import ConversationId
+from contracts.ids import ConversationId, SessionId
 from contracts.session import SessionState
 from storage.chunks import chunks
 from storage.port import Loaded, Store
@@ -27,24 +28,34 @@ class LiveStates:
     def __len__(self) -> int:
         return len(self._states)
 
-    async def get(self, conversations: Collection[ConversationId]) -> dict[ConversationId, SessionState]:
-        """Return the states of `conversations`; those not in memory are loaded together.
+    async def get(
+        self, conversations: Collection[ConversationId]
+    ) -> Mapping[ConversationId, SessionState | StoreDamaged]:
+        """Return the states of `conversations`, or the damage of one that can't be read; what is missing is loaded.
 
-        A head that a crash left behind its log is brought up to it in the store too: readers see heads alone.
-        Raises StoreError; ValueError on a gap in the log.
+        A head that a crash left behind its log, or that is damaged, is brought up to it in the store too: readers see
+        heads alone. Raises StoreUnavailable, StoreRejected.
         """
-        found = {conversation: self._states[conversation] for conversation in conversations & self._states.keys()}
+        found: dict[ConversationId, SessionState | StoreDamaged] = {
+            conversation: self._states[conversation] for conversation in conversations & self._states.keys()
+        }
         missing = [conversation for conversation in conversations if conversation not in found]
         if missing:
             loaded = await self._store.load(missing)
-            behind: list[SessionState] = []
+            behind: dict[SessionId, SessionState] = {}
+            commits: list[Commit] = []
             for conversation in missing:
-                heads = _heads_of(conversation, loaded[conversation])
+                try:
+                    heads = _heads_of(conversation, loaded[conversation])
+                except StoreDamaged as damage:
+                    found[conversation] = damage
+                    continue
                 found[conversation] = heads[-1]
-                behind += heads[1:]
+                behind |= {head.session_id: head for head in heads[1:]}
+                commits += loaded[conversation].commits
             if behind:
-                await self._store.save_heads(behind)
-                await follow(self._store, [commit for one in missing for commit in loaded[one].commits])
+                await self._store.save_heads(list(behind.values()))
+                await follow(self._store, commits)
         return found
 
     def put(self, state: SessionState) -> None:

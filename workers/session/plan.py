@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.commands import UnblockSession
-from contracts.errors import AccessDenied, AgentBusError, ConversationBlocked, Refused
+from contracts.errors import AccessDenied, AgentBusError, ConversationBlocked, Refused, StoreDamaged
 from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
-from contracts.ids import InputId, SessionId
+from contracts.ids import ConversationId, InputId, SessionId
 from contracts.messages import InboundMessage
 from contracts.session import FailurePolicy, SessionState
 from workers.domain.access import check_access
@@ -49,6 +49,8 @@ class Plan:
     answers: list[Answer] = field(default_factory=list)
     repeated: list[Commit] = field(default_factory=list)
     """Commits that hold inputs of the turn already."""
+    damaged: bool = False
+    """Whether the conversation can't be read, and so nothing was decided."""
 
     @property
     def has_refused(self) -> bool:
@@ -114,6 +116,12 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
         )
         plan.heads = sealed(plan.before, ended, state, plan.commit)
     return plan
+
+
+def failed_turn(conversation: ConversationId, inputs: Sequence[Waiting], damage: StoreDamaged) -> Plan:
+    """Give up all inputs of a conversation that can't be read."""
+    answers = [Answer(waiting, failure=Failure(damage)) for waiting in inputs]
+    return Plan(before=SessionState.empty(conversation), answers=answers, damaged=True)
 
 
 def _in_line_first(state: SessionState, inputs: Sequence[Waiting]) -> Sequence[Waiting]:

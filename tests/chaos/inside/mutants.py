@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Any
 
+from contracts.errors import StoreDamaged
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId
 from contracts.session import SessionState
@@ -60,9 +61,12 @@ def _without_fencing() -> None:
 
     async def without_epochs(
         self: LiveStates, conversations: Collection[ConversationId]
-    ) -> dict[ConversationId, SessionState]:
+    ) -> dict[ConversationId, SessionState | StoreDamaged]:
         states = await get(self, conversations)
-        return {key: state.model_copy(update={"epoch": 0}) for key, state in states.items()}
+        return {
+            key: state.model_copy(update={"epoch": 0}) if isinstance(state, SessionState) else state
+            for key, state in states.items()
+        }
 
     patch(LiveStates, get=without_epochs)
     patch(LoopWatch, stalled=lambda _: False)

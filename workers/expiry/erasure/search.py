@@ -87,6 +87,8 @@ async def find_traces(
 ) -> Found:
     """Read everything, and return what holds something of a person. Raises ArchiveError, StoreError.
 
+    What is damaged in the store might hold something too: it fails with StoreDamaged.
+
     `also`: shared conversations that are returned whether anything was found in them or not.
     """
     found = Found()
@@ -112,12 +114,13 @@ async def find_traces(
 async def all_conversations(store: Store, clock: Clock) -> AsyncIterator[Sequence[ConversationId]]:
     """Yield every conversation, in pieces; some more than once.
 
-    What is written to while the list is read moves to its beginning: the beginning is read again, until nothing moved.
+    What is new or written to meanwhile is read once more. Damaged ones are among them: to read one of these fails.
     """
     begun = clock.now()
-    for where in EVERYTHING:
-        async for conversations in _pieces(iter_sessions(store, where)):
-            yield conversations
+    after: ConversationId | None = None
+    while page := await store.conversations(after=after, limit=_AT_ONCE):
+        yield page
+        after = page[-1]
     for _ in range(2):
         since, begun = begun - _SKEW, clock.now()
         moved = [head for where in EVERYTHING async for head in _recent(store, where, since)]
@@ -131,19 +134,6 @@ async def all_sessions(store: Store, conversation: ConversationId) -> list[Sessi
     return await _heads_to(store, conversation, latest)
 
 
-async def _pieces(heads: AsyncIterator[SessionState]) -> AsyncIterator[Sequence[ConversationId]]:
-    """Yield the conversations of heads, by their first sessions: each has one."""
-    waiting: list[ConversationId] = []
-    async for head in heads:
-        if head.generation == 1:
-            waiting.append(head.conversation_id)
-        if len(waiting) == _AT_ONCE:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting
-
-
 async def _recent(store: Store, where: SessionFilter, since: datetime) -> AsyncIterator[SessionState]:
     async for head in iter_sessions(store, where):
         if head.last_activity and head.last_activity < since:
@@ -155,6 +145,8 @@ async def _read_conversation(store: Store, conversation: ConversationId, loaded:
     traces = Traces()
     for head in await _heads_to(store, conversation, loaded.head):
         traces.read_head(head, person)
+    if loaded.head is None:
+        await _check_sound(store, {event.session_id for commit in loaded.commits for event in commit.events})
     async for page in pages_of(store, conversation):
         for commit in page:
             traces.read_commit(commit, person)
@@ -166,9 +158,17 @@ async def _heads_to(store: Store, conversation: ConversationId, latest: SessionS
         return []
     found: list[SessionState] = []
     for numbers in chunks(range(1, latest.generation), _HEADS):
-        heads = await store.heads([session_id_for(conversation, number) for number in numbers])
+        sessions = [session_id_for(conversation, number) for number in numbers]
+        heads = await store.heads(sessions)
+        await _check_sound(store, set(sessions) - heads.keys())
         found += sorted(heads.values(), key=lambda head: head.generation)
     return [*found, latest]
+
+
+async def _check_sound(store: Store, sessions: Collection[SessionId]) -> None:
+    """Raise StoreDamaged if a session was passed over for its damage: nobody could say that all was found."""
+    for session in sessions:
+        await store.head(session)
 
 
 async def _read_archive(
