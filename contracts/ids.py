@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import zlib
 from collections.abc import Iterable
 from typing import Annotated, Final, NewType
@@ -45,6 +46,11 @@ def digest_of(parts: Iterable[str | None]) -> str:
             encoded += len(raw).to_bytes(4, "big") + raw
     digest = hashlib.blake2b(encoded, digest_size=16).digest()
     return base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+def is_conversation(text: str) -> bool:
+    """Whether a text has the form of a conversation's id."""
+    return re.fullmatch(_CONVERSATION, text) is not None
 
 
 def session_id_for(conversation_id: ConversationId, generation: int) -> SessionId:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from inspect import getmembers, iscoroutinefunction
 from typing import Any, Final, Protocol, TypeVar
 
 from contracts.records import Lock
@@ -26,7 +27,9 @@ def end_well(how: How) -> Callable[[type[_Store]], type[_Store]]:
     """Let the calls of a store end as `how` says when they are cancelled; a lock that was taken then is given back."""
 
     def decorate(kind: type[_Store]) -> type[_Store]:
-        for name in Store.__abstractmethods__:
+        for name, _ in getmembers(Store, iscoroutinefunction):
+            if name.startswith("_"):
+                continue
             call = getattr(kind, name)
             ending = _taking(call) if name == "acquire_lock" else _ending(call, _OF_EVERY_STORE.get(name, how))
             setattr(kind, name, ending)

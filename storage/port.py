@@ -220,6 +220,11 @@ class Store(ABC):
         same, is then the latest.
         """
 
+    async def park_many(self, parked: Sequence[ParkedInput]) -> None:
+        """Record parked inputs in their order, as `park` does each. If it raises, some of them may be recorded."""
+        for one in parked:
+            await self.park(one)
+
     @abstractmethod
     async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
         """Return a parked input with its whole body, or None."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
+from workers import outages
 
 pytest_plugins = ["tests.harness.leaks.plugin", "tests.harness.order"]
 
@@ -21,6 +22,12 @@ sys.dont_write_bytecode = False
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet() -> None:
+    """Let each test see the lines that are said of the first few times something happens."""
+    outages._SPARING.forget()
 
 
 @pytest.fixture(scope="session")

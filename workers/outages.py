@@ -1,6 +1,7 @@
 """What the log says of outages and of partitions: few lines, whatever fails and however often."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
@@ -10,10 +11,13 @@ from tenacity import RetryCallState
 from contracts.errors import BusError, StoreError
 from contracts.ids import Partition
 from contracts.members import WorkerId
-from contracts.outages import Cause, Notice, Outage, Stage
+from contracts.outages import REMIND_SECONDS, Cause, Notice, Outage, Stage
 from contracts.telemetry import Action
 from workers.domain.assignment import ranges
 from workers.faults import told
+
+SAID_AT_ONCE: Final = 5
+"""Lines of a kind that are written within `REMIND_SECONDS` before the rest of them is only counted."""
 
 _OUTAGES: Final = {cause: Outage(monotonic) for cause in Cause}
 _last_words: Final[dict[Cause, str]] = {}
@@ -68,6 +72,49 @@ class PartitionLog:
         if had != self._had:
             got, lost = ranges(self._had - had), ranges(had - self._had)
             _log.info(Action.PARTITIONS_CHANGED, worker=self._worker, got=got, lost=lost, owns=len(self._had))
+
+
+@dataclass(slots=True)
+class _Said:
+    since: float
+    lines: int = 0
+    unsaid: int = 0
+
+
+class Sparing:
+    """Few lines of a kind, however much of it there is: the first of each minute, and then how many more there were.
+
+    What strangers send must not fill a disk. `kind` is one of few, never what they may choose.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._kinds: dict[Hashable, _Said] = {}
+
+    def due(self, kind: Hashable) -> dict[str, int] | None:
+        """Return what a line of this kind says beside its own, if it is to be written: how many were not before it."""
+        now = self._clock()
+        said = self._kinds.setdefault(kind, _Said(now))
+        if now - said.since >= REMIND_SECONDS:
+            said.since, said.lines = now, 0
+        if said.lines >= SAID_AT_ONCE:
+            said.unsaid += 1
+            return None
+        said.lines += 1
+        unsaid, said.unsaid = said.unsaid, 0
+        return {"unsaid": unsaid} if unsaid else {}
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._kinds.clear()
+
+
+_SPARING: Final = Sparing()
+
+
+def sparingly(*kind: Hashable) -> dict[str, int] | None:
+    """Ask `Sparing.due` of this process about a line of this kind."""
+    return _SPARING.due(kind)
 
 
 def _cause(error: Exception) -> Cause:

@@ -1,8 +1,10 @@
 """The parked inputs in MongoDB: the collection `parked`, and `parked_bodies` for what a list does not show of them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from bson import MaxKey
+from pymongo import InsertOne
 from pymongo.errors import DuplicateKeyError
 
 from contracts.errors import StoreDamaged
@@ -32,6 +34,14 @@ class MongoParked(MongoBase):
                 await self._collection("parked").insert_one(document)
             except DuplicateKeyError:  # Another process parked the same for the first time: now there is one.
                 await self._park_again(document)
+
+    async def park_many(self, parked: Sequence[ParkedInput]) -> None:
+        documents = [parked_document(one) | {"status": ParkedStatus.PARKED} for one in parked]
+        with self._errors():
+            for one in parked:
+                await self._keep_rest(one)
+        for known in await self._write_all("parked", [InsertOne(document) for document in documents]):
+            await self.park(parked[known])
 
     async def _park_again(self, document: Document) -> bool:
         changed = {

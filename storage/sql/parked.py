@@ -1,5 +1,6 @@
 """The parked inputs in SQL."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select, update
@@ -24,19 +25,23 @@ class SqlParked(SqlBase):
     """The section of the parked inputs."""
 
     async def park(self, parked: ParkedInput) -> None:
+        await self.park_many([parked])
+
+    async def park_many(self, parked: Sequence[ParkedInput]) -> None:
         try:
             await self._park(parked)
-        except IntegrityError:  # Another process parked the same for the first time: now there is one.
+        except IntegrityError:  # Another process parked one of them for the first time: now there is one.
             await self._park(parked)
 
-    async def _park(self, parked: ParkedInput) -> None:
-        row = parked_row(parked) | {"status": ParkedStatus.PARKED.value}
-        again = update(table).where(table.c.parked_id == parked.parked_id)
+    async def _park(self, parked: Sequence[ParkedInput]) -> None:
         async with self._writing() as connection:
-            changed = {name: value for name, value in row.items() if name != "body"}
-            counted = await connection.execute(again.values(changed | {"attempts": table.c.attempts + 1}))
-            if not counted.rowcount:
-                await connection.execute(insert(table), [row])
+            for one in parked:
+                row = parked_row(one) | {"status": ParkedStatus.PARKED.value}
+                changed = {name: value for name, value in row.items() if name != "body"}
+                again = update(table).where(table.c.parked_id == one.parked_id)
+                counted = await connection.execute(again.values(changed | {"attempts": table.c.attempts + 1}))
+                if not counted.rowcount:
+                    await connection.execute(insert(table), [row])
 
     async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
         async with self._reading() as connection:

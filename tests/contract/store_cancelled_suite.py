@@ -146,6 +146,13 @@ async def park(store: Store) -> Call:
 
 
 @_row
+async def park_many(store: Store) -> Call:
+    given = a_parked(_new_name())
+    await store.park(given)
+    return store.park_many([given, a_parked(_new_name())])
+
+
+@_row
 async def parked(store: Store) -> Call:
     given = a_parked(_new_name())
     await store.park(given)

@@ -57,6 +57,32 @@ class StoreParkedSuite:
         assert kept is not None
         assert kept.attempts == 10
 
+    async def test_many_are_parked_as_each_would_be(self, store: Store) -> None:
+        known, new, large = (
+            a_parked("known", attempts=3),
+            a_parked("new"),
+            a_parked("large", body=a_body(3 * LISTED_BODY)),
+        )
+        await store.park(known)
+        await store.set_parked_status(known.parked_id, ParkedStatus.DISCARDED)
+
+        await store.park_many([new, known, large, new])
+        await store.park_many([])
+
+        assert await store.parked(large.parked_id) == large
+        kept = [await store.parked(one.parked_id) for one in (known, new)]
+        assert [(one.status, one.attempts) for one in kept if one] == [
+            (ParkedStatus.PARKED, 4),
+            (ParkedStatus.PARKED, new.attempts + 1),
+        ]
+
+    async def test_racing_parkings_of_many_count_each(self, store: Store) -> None:
+        given = [a_parked(f"p{number}", attempts=1) for number in range(5)]
+        await asyncio.gather(*(store.park_many(given) for _ in range(5)))
+
+        kept = [await store.parked(one.parked_id) for one in given]
+        assert [one.attempts for one in kept if one] == [5] * 5
+
     async def test_parked_inputs_are_listed_latest_first(self, store: Store) -> None:
         parked = [a_parked(f"p{second}", at=second) for second in range(5)]
         for item in parked:

@@ -120,7 +120,7 @@ async def test_a_parking_under_way_is_finished_before_its_partition_is_handed_ba
     queue = there.bus.topology.partition_queue(there.bus.topology.all_partitions()[0])
     await there.bus.publish("", queue, Message(body=b"{", message_id="bad"))
     async with asyncio.timeout(PATIENCE):
-        while not there.worker._parkings:
+        while not there.worker._unreadable._task:
             await asyncio.sleep(0)
     closing = asyncio.create_task(there.worker.close())
     await asyncio.sleep(0.05)

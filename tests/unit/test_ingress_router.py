@@ -121,7 +121,7 @@ async def test_an_input_that_cannot_be_sent_is_parked_and_the_others_go_on(
     publish_many = bus.publish_many
 
     async def refuse(exchange: str, messages: Sequence[tuple[str, Message]], **given: bool) -> list[BusError | None]:
-        if any(sent.message_id == "2" for _, sent in messages):
+        if exchange == bus.topology.inbound and any(sent.message_id == "2" for _, sent in messages):
             raise TypeError("a frame has no room for it")
         return await publish_many(exchange, messages, **given)
 

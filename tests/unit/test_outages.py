@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from contracts.errors import BrokerUnavailable, StoreUnavailable
 from contracts.ids import Partition
 from contracts.members import WorkerId
-from contracts.outages import Cause, Outage, Stage
+from contracts.outages import REMIND_SECONDS, Cause, Outage, Stage
 from workers import outages
 from workers.outages import PartitionLog, Trouble
 from workers.retry import keep_trying
@@ -126,3 +126,14 @@ def test_who_gets_and_loses_partitions_is_said_when_it_changes() -> None:
         ("3", "0, 7", 3),
         ("", "1-3", 0),
     ]
+
+
+def test_of_what_comes_by_the_thousand_the_first_lines_of_each_minute_are_said_and_the_rest_is_counted() -> None:
+    clock = Seconds()
+    sparing = outages.Sparing(clock)
+    said = [(number, more) for number in range(1000) if (more := sparing.due("parked")) is not None]
+    assert said == [(number, {}) for number in range(outages.SAID_AT_ONCE)]
+    assert sparing.due("something else") == {}
+    clock.now += REMIND_SECONDS
+    assert sparing.due("parked") == {"unsaid": 1000 - outages.SAID_AT_ONCE}
+    assert sparing.due("parked") == {}

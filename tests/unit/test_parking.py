@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 import workers.retry
 from contracts.clock import ManualClock
 from contracts.envelope import InputEnvelope
 from contracts.errors import PublishUnconfirmed, SchemaViolation, StoreUnavailable
 from contracts.parked import ParkedInput, parked_id_for
+from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from storage.reading import iter_parked
@@ -19,7 +21,8 @@ from tests.conversations import CONVERSATION, message
 from tests.deliveries import Handed
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
-from workers.session.parking import DEAD_LETTERED, ParkingRecorder, park, read_parked
+from workers.outages import SAID_AT_ONCE
+from workers.session.parking import DEAD_LETTERED, Failed, ParkingRecorder, park, park_all, read_parked
 from workers.session.plan import Failure
 from workers.telemetry import WorkerMetrics
 
@@ -130,6 +133,17 @@ async def test_an_unconfirmed_parking_is_made_again_before_the_acknowledgement(b
     assert (await parked_in(bus)).body == BODY
 
 
+async def test_of_many_those_alone_are_published_again_that_were_not_confirmed(bus: Doubtful) -> None:
+    many = [Handed(b"%d" % number, message_id=str(number)) for number in range(20)]
+    bus.doubts = 5
+    with capture_logs() as said:
+        await park_all(bus, [Failed(one, Failure(SchemaViolation())) for one in many])
+    assert [one.acked for one in many] == [1] * 20
+    assert (await bus.depth(bus.topology.parked)).ready == 20
+    parked = [line for line in said if line["event"] == Action.INPUT_PARKED]
+    assert len(parked) == SAID_AT_ONCE, "a flood of bad inputs is no flood of lines"
+
+
 async def test_what_cannot_be_parked_is_not_acknowledged(bus: Doubtful) -> None:
     delivery = Handed(BODY)
     bus.doubts = 1_000_000
@@ -189,6 +203,27 @@ def test_nonsense_numbers_are_brought_into_range(nonsense: str | int) -> None:
         Handed(BODY, headers={"x-agentbus-attempts": nonsense, "x-agentbus-position": nonsense}), CLOCK
     )
     assert (parked.attempts, parked.position) == (1, 0)
+
+
+def test_numbers_beyond_what_is_counted_are_brought_into_range() -> None:
+    """One more is added when the same is parked again: no store may run over at that."""
+    parked = read_parked(Handed(BODY, headers={"x-agentbus-attempts": 2**63 - 1}), CLOCK)
+    assert parked.attempts == 2**31
+
+
+@pytest.mark.parametrize("forged", ["nobody's", "A" * 26, "a" * 27, "a" * 26 + "\n", 7])
+async def test_forged_headers_do_not_stop_the_recorder(bus: Doubtful, forged: str | int) -> None:
+    """Raised at in the recorder, such a message would hold its place among those in hand for ever."""
+    store = Recording()
+    recorder = ParkingRecorder(bus, store, CLOCK)
+    await recorder.start()
+    headers: dict[str, str | int] = {"x-agentbus-conversation": forged, "x-agentbus-attempts": 2**63 - 1}
+    for _ in range(2):
+        await bus.publish(bus.topology.parked, "", Message(body=BODY, message_id="m", headers=headers))
+    async with asyncio.timeout(PATIENCE):
+        recorded = [await store.recorded.get() for _ in range(2)]
+    await recorder.close()
+    assert [one.conversation_id for one in recorded] == [None, None]
 
 
 async def test_the_recorder_moves_what_is_parked_into_the_store(bus: Doubtful) -> None:

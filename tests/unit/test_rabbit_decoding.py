@@ -121,8 +121,18 @@ def test_a_mode_that_amqp_does_not_have_is_read_as_transient() -> None:
 def test_the_largest_header_takes_no_time() -> None:
     many = header(table(b"\x00V" * 65_000), "headers")
     begun = process_time()
-    properties(many)
-    assert process_time() - begun < 0.5, "pamqp needs 0.7 s: it copies what is left of a table at each field"
+    for _ in range(20):
+        properties(many)
+    assert process_time() - begun < 0.5, "pamqp needs 0.7 s for each: it copies what is left of a table at each field"
+
+
+def test_of_a_table_of_too_many_fields_none_counts_and_what_stands_behind_it_is_read() -> None:
+    """Else whoever fills one up would choose which of the broker's fields and of ours are seen."""
+    field = text(b"x-agentbus-code") + b"S" + table(b"forged")
+    whole = table(field + (text(b"f") + b"V") * 2000)
+    read = properties(header(whole + text(b"m"), "headers", "message_id"))
+    assert read.headers == {"x-delivery-count": 2}, "what comes again with it is looked at on its own"
+    assert read.message_id == "m"
 
 
 @pytest.mark.parametrize("size", [10, 20_000])

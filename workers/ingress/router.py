@@ -17,7 +17,7 @@ from workers.endings import in_turn
 from workers.inputs import Inputs, Routed
 from workers.presence import Presence
 from workers.retry import keep_trying
-from workers.session.parking import park, park_failed
+from workers.session.parking import Failed, park_all, park_failed
 from workers.session.plan import failure_of
 from workers.telemetry import WorkerMetrics
 
@@ -65,12 +65,14 @@ class IngressRouter:
 
     async def _route(self, batch: list[Delivery]) -> None:
         left: list[tuple[Delivery, Routed]] = []
+        bad: list[Failed] = []
         for delivery in batch:
             try:
                 left.append((delivery, self._routed(delivery)))
             except Exception as error:  # one input must not end the router, whatever is wrong with it
-                await park(self._bus, delivery, failure_of(error))
+                bad.append(Failed(delivery, failure_of(error)))
         await keep_trying("route", partial(self._pass_on, left))
+        await park_all(self._bus, bad)
 
     def _routed(self, delivery: Delivery) -> Routed:
         envelope = InputEnvelope.from_bytes(delivery.body)

@@ -18,6 +18,7 @@ from workers.bus.port import Bus, Delivery
 from workers.bus.pump import survived
 from workers.endings import raise_if_cancelled
 from workers.faults import told
+from workers.outages import sparingly
 from workers.retry import keep_trying
 from workers.session.parking import park
 from workers.session.plan import Failure
@@ -72,7 +73,8 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
         event = EventEnvelope.from_bytes(delivery.body)
     except UnsupportedType as error:
         # Announced by a later release: subscribers pass over what they do not know.
-        _log.info(Action.EVENT_UNKNOWN, message_id=delivery.message_id, error=str(error))
+        if (more := sparingly(Action.EVENT_UNKNOWN)) is not None:
+            _log.info(Action.EVENT_UNKNOWN, message_id=delivery.message_id, error=str(error), **more)
         await delivery.ack()
         return
     except InvalidInput as error:
@@ -83,7 +85,8 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
     except Exception as error:
         raise_if_cancelled()
         attempts = 1 if isinstance(error, Reject) else HANDLER_ATTEMPTS
-        _log.error(Action.HANDLER_FAILED, event_id=event.id, attempts=attempts, **told(error))
+        if (more := sparingly(Action.HANDLER_FAILED, type(error).__name__)) is not None:
+            _log.error(Action.HANDLER_FAILED, event_id=event.id, attempts=attempts, **told(error), **more)
         await give_up(delivery, _failure(error))
     else:
         await delivery.ack()

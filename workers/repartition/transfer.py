@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from contracts.errors import BusError
 from workers.bus.port import Bus, Delivery, Message
-from workers.session.parking import park
+from workers.session.parking import Failed, park_all
 from workers.session.plan import failure_of
 
 _PREFETCH: Final = 200
@@ -82,11 +82,12 @@ class Transfer:
 
     async def _pass_on(self, batch: list[Delivery]) -> int:
         left: list[_Moving] = []
+        bad: list[Failed] = []
         for delivery in batch:
             try:
                 left.append(_Moving(delivery, *self._route(delivery)))
             except Exception as error:  # whatever it is: one that can't be read must not be in the way of the others
-                await park(self._bus, delivery, failure_of(error))
+                bad.append(Failed(delivery, failure_of(error)))
         policy = AsyncRetrying(
             retry=retry_if_exception_type(BusError),
             wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -94,6 +95,7 @@ class Transfer:
             reraise=True,
         )
         await policy(partial(self._publish, left))
+        await park_all(self._bus, bad)
         return len(batch)
 
     async def _publish(self, left: list[_Moving]) -> None:

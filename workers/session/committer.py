@@ -33,11 +33,12 @@ from workers.domain.endings import concerns_earlier
 from workers.domain.erasing import digest_input
 from workers.endings import raise_if_cancelled, side_by_side
 from workers.faults import told
+from workers.outages import sparingly
 from workers.retry import keep_trying
 from workers.session.lanes import Turn, Waiting
 from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
-from workers.session.parking import park
+from workers.session.parking import Failed, park_all
 from workers.session.plan import Answer, Failure, Plan, Terms, failed_turn, failure_of, plan_turn
 from workers.session.trials import Trials
 from workers.telemetry import WorkerMetrics
@@ -107,7 +108,8 @@ class Committer:
             await self._commit(turns)
         except Exception as error:
             raise_if_cancelled()
-            _log.error(Action.ROUND_FAILED, turns=len(turns), **told(error))
+            if (more := sparingly(Action.ROUND_FAILED, type(error).__name__)) is not None:
+                _log.error(Action.ROUND_FAILED, turns=len(turns), **told(error), **more)
             await self._carry_out_singly(turns, trials)
 
     async def _carry_out_singly(self, turns: Sequence[Turn], trials: Trials) -> None:
@@ -118,10 +120,10 @@ class Committer:
                 await keep_trying("begin trial", partial(trials.begin_alone, turn, waiting))
                 await self._commit([single], suspect=True)
             except KilledWorker as error:
-                await self._give_up(single, waiting, Failure(error))
+                await self._give_up([_failed(single, waiting, Failure(error))])
             except Exception as error:
                 raise_if_cancelled()
-                await self._give_up(single, waiting, failure_of(error))
+                await self._give_up([_failed(single, waiting, failure_of(error))])
             await keep_trying("end trial", partial(trials.end_alone, turn, waiting))
 
     async def _commit(self, turns: Sequence[Turn], *, suspect: bool = False) -> None:
@@ -137,9 +139,8 @@ class Committer:
             if any(concerns_earlier(commit) for commit in commits):
                 await keep_trying("follow", partial(follow, self._store, commits))
             await self._announce(plan for _, plan in done)
-            for turn, plan in done:
-                for answer in plan.answers:
-                    await self._finish(turn, answer, plan.after)
+            failed = [await self._finish(turn, answer, plan.after) for turn, plan in done for answer in plan.answers]
+            await self._give_up([one for one in failed if one])
 
     @staticmethod
     def _tell_unkept(heads: Sequence[SessionState], outcomes: Sequence[StoreError | None]) -> None:
@@ -267,11 +268,11 @@ class Committer:
         body = EventEnvelope.of(shown, answer.waiting.traceparent).to_bytes()
         return event.routing_key, Message(body=body, message_id=event.event_id)
 
-    async def _finish(self, turn: Turn, answer: Answer, after: SessionState) -> None:
+    async def _finish(self, turn: Turn, answer: Answer, after: SessionState) -> Failed | None:
+        """Answer and acknowledge an input; return what is to be parked instead."""
         waiting = answer.waiting
         if answer.failure:
-            await self._fail(turn, waiting, answer.failure, after)
-            return
+            return await self._fail(turn, waiting, answer.failure, after)
         self._metrics.inputs.labels("repeated" if answer.repeated else "committed").inc()
         if waiting.published and not answer.repeated:
             taken = (self._clock.now() - waiting.published).total_seconds()
@@ -280,8 +281,9 @@ class Committer:
             await self._reply(waiting, after, repeated=answer.repeated)
         await waiting.delivery.ack()
         self._ownership.settled(turn.lane.partition)
+        return None
 
-    async def _fail(self, turn: Turn, waiting: Waiting, failure: Failure, after: SessionState) -> None:
+    async def _fail(self, turn: Turn, waiting: Waiting, failure: Failure, after: SessionState) -> Failed | None:
         """Tell the caller, if there is one and it was refused; otherwise an operator has to see it."""
         error = failure.error
         if waiting.delivery.reply_to:
@@ -291,13 +293,15 @@ class Committer:
             if isinstance(error, Refused):
                 self._metrics.inputs.labels("refused").inc()
                 await waiting.delivery.ack()
-                return
-        await self._give_up(turn, waiting, failure)
+                return None
+        return _failed(turn, waiting, failure)
 
-    async def _give_up(self, turn: Turn, waiting: Waiting, failure: Failure) -> None:
-        self._metrics.inputs.labels("parked").inc()
-        await park(self._bus, waiting.delivery, failure, turn.lane.conversation)
-        self._ownership.settled(turn.lane.partition, failure.error)
+    async def _give_up(self, failed: Sequence[Failed]) -> None:
+        self._metrics.inputs.labels("parked").inc(len(failed))
+        await park_all(self._bus, failed)
+        for one in failed:
+            if one.conversation:
+                self._ownership.settled(self._bus.topology.partition_of(one.conversation), one.failure.error)
 
     async def _reply(
         self, waiting: Waiting, after: SessionState, *, repeated: bool = False, error: ReplyError | None = None
@@ -315,3 +319,7 @@ class Committer:
             raise_if_cancelled()
             # A caller that gets no reply asks again with the same id.
             _log.debug(Action.REPLY_FAILED, error=str(failed))
+
+
+def _failed(turn: Turn, waiting: Waiting, failure: Failure) -> Failed:
+    return Failed(waiting.delivery, failure, turn.lane.conversation)

@@ -4,14 +4,17 @@ The worker publishes it, confirmed, to the parking queue and acknowledges it; th
 the store, where operators find it. What the broker dead-letters takes the same way.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from time import time_ns
 from typing import Final
 
 import structlog
 
+from contracts.base import MAX_INTEGER
 from contracts.clock import Clock
-from contracts.ids import ConversationId
+from contracts.ids import ConversationId, is_conversation
 from contracts.parked import ParkedInput, parked_id_for
 from contracts.telemetry import Action
 from contracts.text import first_bytes, last_bytes
@@ -20,6 +23,7 @@ from workers.bus.port import Bus, Delivery, Message
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
 from workers.endings import in_turn
+from workers.outages import sparingly
 from workers.retry import keep_trying
 from workers.session.plan import Failure, unforeseen
 from workers.telemetry import WorkerMetrics
@@ -42,6 +46,9 @@ _LONGEST_REASON: Final = 2_000
 _LONGEST_STACK: Final = 16_000
 """Bytes. Headers of one message have to fit into a frame of 131,072 bytes."""
 
+_MOST_ATTEMPTS: Final = 2**31
+"""More than anything is delivered; one more for each time that it is parked again has to fit beside it."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -60,28 +67,65 @@ class _Positions:
 _positions = _Positions()
 
 
-async def park(bus: Bus, delivery: Delivery, failure: Failure, conversation: ConversationId | None = None) -> None:
-    """Publish the delivery to the parking queue and, once that is confirmed, acknowledge it.
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A delivery that is to be parked, and why.
 
     The `conversation` is known to whoever has read the body: nobody reads it again.
     """
-    error = failure.error
-    message = Message(
+
+    delivery: Delivery
+    failure: Failure
+    conversation: ConversationId | None = None
+
+
+async def park(bus: Bus, delivery: Delivery, failure: Failure, conversation: ConversationId | None = None) -> None:
+    """Publish the delivery to the parking queue and, once that is confirmed, acknowledge it."""
+    await park_all(bus, [Failed(delivery, failure, conversation)])
+
+
+async def park_all(bus: Bus, failed: Sequence[Failed]) -> None:
+    """Park deliveries in their order, as `park` does each, published together: one wait for all of their confirms."""
+    left = [(one, ("", _parking(one))) for one in failed]
+
+    async def publish_left() -> None:
+        nonlocal left
+        outcomes = await bus.publish_many(bus.topology.parked, [message for _, message in left])
+        for (one, _), error in zip(left, outcomes, strict=True):
+            if error is None:
+                await one.delivery.ack()
+        left = [pair for pair, error in zip(left, outcomes, strict=True) if error]
+        if left:
+            raise next(error for error in outcomes if error)
+
+    if left:
+        await keep_trying("park", publish_left)
+    for one in failed:
+        _tell(one)
+
+
+def _parking(one: Failed) -> Message:
+    delivery, error = one.delivery, one.failure.error
+    return Message(
         body=delivery.body,
         message_id=delivery.message_id,
         headers={
             _QUEUE: delivery.queue,
-            _CONVERSATION: conversation or "",
+            _CONVERSATION: one.conversation or "",
             _CODE: error.code,
             _REASON: first_bytes(str(error), _LONGEST_REASON),
-            _STACK: last_bytes(failure.stack, _LONGEST_STACK),
+            _STACK: last_bytes(one.failure.stack, _LONGEST_STACK),
             _ATTEMPTS: delivery.attempts,
             _POSITION: _positions.next(),
         },
     )
-    await keep_trying("park", lambda: bus.publish(bus.topology.parked, "", message))
-    await delivery.ack()
-    _log.warning(Action.INPUT_PARKED, queue=delivery.queue, message_id=delivery.message_id, code=error.code)
+
+
+def _tell(one: Failed) -> None:
+    delivery, code = one.delivery, one.failure.error.code
+    more = sparingly(Action.INPUT_PARKED, code)
+    if more is not None:
+        _log.warning(Action.INPUT_PARKED, queue=delivery.queue, message_id=delivery.message_id, code=code, **more)
 
 
 async def park_failed(bus: Bus, delivery: Delivery, error: Exception) -> None:
@@ -112,12 +156,14 @@ class ParkingRecorder:
         await in_turn(self._consumer.close, self._pump.close)
 
     async def _record(self, batch: list[Delivery]) -> None:
-        for delivery in batch:
-            parked = read_parked(delivery, self._clock)
-            await keep_trying("record parked input", partial(self._store.park, parked))
+        records = [read_parked(delivery, self._clock) for delivery in batch]
+        await keep_trying("record parked inputs", partial(self._store.park_many, records))
+        for delivery, parked in zip(batch, records, strict=True):
             await delivery.ack()
             self._metrics.parked.inc()
-            _log.info(Action.PARKED_RECORDED, parked_id=parked.parked_id, code=parked.code)
+            more = sparingly(Action.PARKED_RECORDED)
+            if more is not None:
+                _log.info(Action.PARKED_RECORDED, parked_id=parked.parked_id, code=parked.code, **more)
 
     @staticmethod
     async def _leave(_: Delivery, error: Exception) -> None:
@@ -141,17 +187,18 @@ def read_parked(delivery: Delivery, clock: Clock) -> ParkedInput:
         code=str(headers.get(_CODE, DEAD_LETTERED)),
         reason=str(headers.get(_REASON, f"dead-lettered by the broker: {death or 'unknown'}")),
         stack=str(headers.get(_STACK, "")),
-        attempts=_number(headers.get(_ATTEMPTS), least=1),
+        attempts=_number(headers.get(_ATTEMPTS), least=1, most=_MOST_ATTEMPTS),
         parked_at=clock.now(),
-        position=_number(headers.get(_POSITION), least=0),
+        position=_number(headers.get(_POSITION), least=0, most=MAX_INTEGER),
         size=len(delivery.body),
         body=delivery.body,
     )
 
 
-def _number(header: str | int | None, *, least: int) -> int:
-    return max(least, header) if isinstance(header, int) else least
+def _number(header: str | int | None, *, least: int, most: int) -> int:
+    return min(max(least, header), most) if isinstance(header, int) else least
 
 
 def _conversation(header: str | int | None) -> ConversationId | None:
-    return ConversationId(str(header)) if header else None
+    """Return the conversation that a header names; None for anything else: whoever may publish here may write there."""
+    return ConversationId(header) if isinstance(header, str) and is_conversation(header) else None

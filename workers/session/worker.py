@@ -10,7 +10,7 @@ import structlog
 from contracts.address import Scope
 from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
-from contracts.errors import InstallationMismatch, WrongPartition
+from contracts.errors import WrongPartition
 from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId, InputId
 from contracts.members import Member, WorkerStatus
@@ -22,16 +22,14 @@ from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.endings import ended, in_turn
 from workers.faults import told
-from workers.installation.record import check_installation
-from workers.retry import keep_trying
 from workers.session.committer import Committer
 from workers.session.holdings import HAND_BACK_SECONDS, Holding
 from workers.session.lanes import Lanes, Turn, Waiting
 from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
-from workers.session.parking import ParkingRecorder, park
-from workers.session.plan import Failure, failure_of
+from workers.session.parking import ParkingRecorder
 from workers.session.queries import Queries
+from workers.session.unreadable import Unreadable
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
@@ -131,13 +129,12 @@ class SessionWorker:
             resets=config.resets,
         )
         self._queries = Queries(bus, store)
-        self._metrics.owned.set_function(lambda: len(self.describe().owns))
-        self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
         bus.on_reconnect = self._metrics.reconnections.inc
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics)
+        self._unreadable = Unreadable(bus, store, self._ownership, metrics=self._metrics)
         self._rounds: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
-        self._parkings: set[asyncio.Task[None]] = set()  # and answers: what is beside the rounds
+        self._answers: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -145,6 +142,8 @@ class SessionWorker:
 
         If it fails or is cancelled, nothing is left of it.
         """
+        self._metrics.owned.set_function(lambda: len(self.describe().owns))
+        self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
         try:
             await self._recorder.start()
@@ -194,7 +193,8 @@ class SessionWorker:
 
     async def _end_tasks(self) -> None:
         """End what is left: no partition is ours any more."""
-        await ended({*self._rounds, *self._parkings, *({self._dispatcher} if self._dispatcher else ())})
+        tasks = {*self._rounds, *self._answers, *({self._dispatcher} if self._dispatcher else ())}
+        await in_turn(partial(ended, tasks), self._unreadable.close)
 
     def _receive(self, holding: Holding, delivery: Delivery) -> None:
         """Put a delivery into its conversation's lane, before anything else can happen: this is what keeps order."""
@@ -205,12 +205,11 @@ class SessionWorker:
             envelope = InputEnvelope.from_bytes(delivery.body)
             conversation = self._conversation(envelope, holding)
         except Exception as error:  # whatever it is: it must not stay in hand, neither handled nor parked
-            holding.begin_turn()
-            self._spawn(self._parkings, self._park(holding, delivery, failure_of(error)))
+            self._unreadable.push(holding, delivery, error)
             return
         if isinstance(envelope.data, AnyQuery):
             holding.begin_turn()
-            self._spawn(self._parkings, self._answer(holding, delivery, envelope.input_id, envelope.data))
+            self._spawn(self._answers, self._answer(holding, delivery, envelope.input_id, envelope.data))
             return
         self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
         self._changed.set()
@@ -231,26 +230,6 @@ class SessionWorker:
             await self._queries.answer(delivery, query_id, query)
         finally:
             holding.end_turn()
-
-    async def _park(self, holding: Holding, delivery: Delivery, failure: Failure) -> None:
-        try:
-            if isinstance(failure.error, WrongPartition) and not await self._belongs():
-                return  # Its partition may well be right, and ours the wrong number: it comes again, to somebody else.
-            self._metrics.inputs.labels("parked").inc()
-            await park(self._bus, delivery, failure)
-            self._ownership.settled(holding.partition, failure.error)
-        finally:
-            holding.end_turn()
-
-    async def _belongs(self) -> bool:
-        """Whether the installation is the one that this worker was started for."""
-        try:
-            check = partial(check_installation, self._store, self._bus.topology)
-            await keep_trying("check the installation", check)
-        except InstallationMismatch as error:
-            _log.error(Action.INSTALLATION_CHANGED, worker=self._ownership.worker_id, error=str(error))
-            return False
-        return True
 
     def _drop(self, holding: Holding) -> None:
         """Drop what waits of a partition: it is delivered again."""

@@ -16,6 +16,7 @@ from workers.bus.rabbit.acks import Acks
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
 from workers.bus.rabbit.failures import channel_failure
 from workers.endings import afterwards, passing_over
+from workers.outages import sparingly
 
 _CLOSING: Final = 2 * CALL_SECONDS + 1.0
 """Seconds after which closing a consumer is given up: its parts have their own limits."""
@@ -145,7 +146,8 @@ class RabbitConsumer(Consumer):
             self._on_delivery(RabbitDelivery(message, tag, self))
         except Exception as error:
             # Neither handled nor settled it would hold a place among those in hand for ever.
-            _log.error(Action.DELIVERY_REFUSED, queue=self.queue, error=repr(error)[:_LONGEST_ERROR])
+            if (more := sparingly(Action.DELIVERY_REFUSED, self.queue)) is not None:
+                _log.error(Action.DELIVERY_REFUSED, queue=self.queue, error=repr(error)[:_LONGEST_ERROR], **more)
             settle = self._acks.requeue if self._is_last else self._acks.dead_letter
             settle(tag)
 

@@ -26,6 +26,12 @@ from pamqp.header import ContentHeader
 _LENIENT_FROM: Final = 4096
 """Bytes of a content header from which it is read here at once: pamqp needs up to a second for the largest."""
 
+_MOST_FIELDS: Final = 200
+"""Fields of a table that are read: ours and the broker's are fewer than twenty."""
+
+_OVERFULL: Final[dict[str, FieldValue]] = {"x-delivery-count": 2}
+"""What is read of a table of more fields: that it may have been delivered so often as to be looked at on its own."""
+
 _METHOD: Final = b"\x01"
 _HEADER: Final = b"\x02"
 _FRAME_HEADER: Final = 7
@@ -165,15 +171,24 @@ class _Reader:
             return None
 
     def table(self) -> dict[str, FieldValue]:
-        """Read a table's plain fields; those that are tables, arrays or bytes themselves are passed over."""
+        """Read a table's plain fields; those that are tables, arrays or bytes themselves are passed over.
+
+        Of a table of too many fields none counts: reading them all takes longer than whatever the message is about,
+        and to read some of them is to let whoever filled it up choose which.
+        """
         (length,) = self.take(">I")
         end = min(self._at + length, self._end)
         fields: dict[str, FieldValue] = {}
-        while self._at < end:
+        for _ in range(_MOST_FIELDS):
+            if self._at >= end:
+                return fields
             name = self.short_text()
             value = self._field()
             if value is not None:
                 fields[name] = value
+        if self._at < end:
+            self._at = end
+            return dict(_OVERFULL)
         return fields
 
     def _field(self) -> FieldValue:
