@@ -156,6 +156,11 @@ CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode 
 chaos: setup services ## Break brokers, stores, networks, disks and workers under load, and check what held
 	@$(CHAOS)
 
+# `QUICK=1` takes less than three minutes, `SEED=n` sends others, `RATE=n` so many a second.
+.PHONY: attack
+attack: setup services ## Send 20,000 hostile messages beside good ones, and account for each
+	@$(BIN)/python -m tests.attack $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
+
 .PHONY: mutants
 mutants: setup services ## Turn off what keeps the promises, one by one: the checker has to notice
 	@$(CHAOS) --mutants

@@ -15,6 +15,8 @@ from pamqp.frame import marshal
 
 FLAGS: Final = spec.Basic.Properties.flags
 _METHOD, _HEADER, _END = 1, 2, b"\xce"
+_PIECE: Final = 131_072 - 8
+"""Bytes of a body that fit into one frame of the largest size that RabbitMQ agrees to by default."""
 
 
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
@@ -43,13 +45,20 @@ async def publish_raw(
     channel: Channel, exchange: str, routing_key: bytes, body: bytes, properties: Mapping[str, bytes]
 ) -> None:
     """Publish, unconfirmed, with a routing key and properties of any bytes."""
-    arguments = struct.pack(">H", 0) + short(exchange.encode()) + short(routing_key) + b"\x00"
-    number = channel.number
-    payload = b"".join(
+    payload = publishing(channel.number, exchange, routing_key, body, properties)
+    await channel.write_queue.put(ChannelFrame(payload=payload, should_close=False))
+
+
+def publishing(
+    number: int, exchange: str, routing_key: bytes, body: bytes, properties: Mapping[str, bytes], *, flags: int = 0
+) -> bytes:
+    """Return the frames that publish on channel `number`; `flags` 1 has what no queue takes returned."""
+    arguments = struct.pack(">H", 0) + short(exchange.encode()) + short(routing_key) + bytes([flags])
+    pieces = (body[start : start + _PIECE] for start in range(0, len(body), _PIECE))
+    return b"".join(
         (
             frame(_METHOD, number, struct.pack(">I", spec.Basic.Publish.index) + arguments),
             content_header(number, properties, len(body)),
-            marshal(ContentBody(body), number),
+            *(marshal(ContentBody(piece), number) for piece in pieces),
         )
     )
-    await channel.write_queue.put(ChannelFrame(payload=payload, should_close=False))

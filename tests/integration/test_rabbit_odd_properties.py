@@ -1,7 +1,6 @@
 """Properties that RabbitMQ passes on and no library would write: none costs a connection or a message."""
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,8 +8,9 @@ from structlog.testing import capture_logs
 
 from contracts.envelope import EventEnvelope
 from contracts.topology import Topology
+from tests.attack.crafted.properties import ODD
 from tests.builders import a_conversation, appended
-from tests.raw_amqp import publish_raw, short, table
+from tests.raw_amqp import publish_raw
 from workers.bus.port import Delivery
 from workers.bus.rabbit import RabbitBus
 from workers.bus.rabbit.connections import Link
@@ -20,26 +20,6 @@ from workers.reactive.handling import Handler
 TOPOLOGY = Topology(prefix="odd", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
 PATIENCE = 30
-
-_NESTED = b""
-for _ in range(3000):
-    _NESTED = short(b"a") + b"F" + table(_NESTED)
-
-ODD = {
-    "message id": {"message_id": short(b"\xff\xfe")},
-    "reply to": {"reply_to": short(b"\xff\xfe")},
-    "content type": {"content_type": short(b"\xff\xfe")},
-    "correlation id": {"correlation_id": short(b"\xff\xfe")},
-    "header name": {"headers": table(short(b"\xff\xfe") + b"V")},
-    "header value": {"headers": table(short(b"a") + b"S" + table(b"\xff\xfe"))},
-    "time": {"timestamp": struct.pack(">Q", 2**62)},
-    "nested tables": {"headers": table(_NESTED)},
-    "delivery count in words": {"headers": table(short(b"x-delivery-count") + b"S" + table(b"abc"))},
-    "delivery count in millions": {"headers": table(short(b"x-delivery-count") + b"I" + struct.pack(">i", 2**30))},
-    "priority": {"priority": b"\xff"},
-    "very many fields": {"headers": table(b"\x00V" * 60_000)},
-    "nothing": {},
-}
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ from typing import Final, Self
 
 from tests.processes import ROOT
 
+PROGRAM: Final = ("-m", "tests.chaos.worker_main")
+"""Arguments of Python that run a session worker with instruments inside."""
+
 _POLL: Final = 0.02
 _PATIENCE: Final = 60.0
 
@@ -84,15 +87,15 @@ class Fleet:
             await self.until_ready(worker)
         return started
 
-    def launch(self, env: Mapping[str, str] | None = None) -> Worker:
-        """Start a worker without waiting for it."""
+    def launch(self, env: Mapping[str, str] | None = None, *, program: Sequence[str] = PROGRAM) -> Worker:
+        """Start a worker, or another `program` (arguments of Python), without waiting for it."""
         self._started += 1
         name = f"w{self._started}"
         log = self.folder / f"{name}.log"
         instruments = {"CHAOS_FOLDER": str(self.folder), "CHAOS_WORKER": name}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker_main"],
+                [sys.executable, *program],
                 cwd=ROOT,
                 env={**os.environ, **self._env, **instruments, **(env or {})},
                 stdout=output,

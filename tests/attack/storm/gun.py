@@ -1,0 +1,67 @@
+"""The sender of hostile messages: raw frames on a connection of its own."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final, Self
+
+from aiormq.abc import ChannelFrame, DeliveredMessage
+from aiormq.channel import Channel
+from pydantic import ValidationError
+
+from contracts.commands import CommandReply
+from tests.attack.crafted.hostile import REPLIES, Shot
+from tests.raw_amqp import publishing, short
+from workers.bus.rabbit.connections import Link
+
+_TOGETHER: Final = 20
+
+
+class Gun:
+    """Sends shots, and keeps the replies that come back, by the number of the shot that asked."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self._link = Link(amqp_url, name="hostile", heartbeat=10, wait=30)
+        self._channel: Channel | None = None
+        self.sent: list[Shot] = []
+        self.replies: dict[int, CommandReply] = {}
+
+    async def __aenter__(self) -> Self:
+        self._channel = await self._link.channel(frame_buffer=1000)
+        await self._channel.basic_consume(REPLIES, self._on_reply, no_ack=True, timeout=10)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._link.close()
+
+    async def fire(self, shots: Iterable[Shot], *, rate: float) -> float:
+        """Send at `rate` a second, as far as the broker takes them; return after how many seconds it had them all."""
+        assert self._channel
+        begun = due = time.monotonic()
+        shots = iter(shots)
+        while batch := list(islice(shots, _TOGETHER)):
+            for shot in batch:
+                await self._send(self._channel, shot)
+            due += len(batch) / rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        # The broker handles a channel's frames in order: an answer says that it has routed all before it.
+        await self._channel.basic_qos(prefetch_count=0, timeout=120)
+        return time.monotonic() - begun
+
+    async def _send(self, channel: Channel, shot: Shot) -> None:
+        if channel.closing.done():
+            raise RuntimeError(f"the broker refused a shot: {channel.closing.exception()}")
+        properties = dict(shot.properties)
+        if shot.asks:
+            properties["correlation_id"] = short(b"%d" % len(self.sent))
+        self.sent.append(shot)
+        payload = publishing(channel.number, shot.exchange, shot.routing_key, shot.body, properties)
+        await channel.write_queue.put(ChannelFrame(payload=payload, should_close=False))
+
+    async def _on_reply(self, message: DeliveredMessage) -> None:
+        number = message.header.properties.correlation_id
+        try:
+            self.replies[int(number or "")] = CommandReply.model_validate_json(message.body)
+        except (ValueError, ValidationError):
+            return  # somebody else's, or forged

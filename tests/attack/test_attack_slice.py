@@ -1,0 +1,33 @@
+"""A slice of `make attack` for every test run: some hundred hostile messages of each kind, from one seed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attack.storm.ledger import Fate
+from tests.attack.storm.run import Plan, run_storm
+from tests.chaos.system.backends import Kind, Services
+
+_COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Services]:
+    with Services() as started:
+        with started.fresh(Kind.SINGLE):
+            pass  # started now, they are the module's; later they would be what the first test left behind
+        yield started
+
+
+async def test_each_hostile_message_is_accounted_for_and_good_ones_go_on(services: Services, tmp_path: Path) -> None:
+    plan = Plan(count=_COUNT, rate=400, seed="20260101/storm", partitions=4, workers=1)
+    outcome = await run_storm(services, plan, tmp_path)
+    fates = outcome.ledger.fates
+    assert sum(fates.values()) == _COUNT
+    assert fates[Fate.UNACCOUNTED] == 0, outcome.ledger.examples
+    assert all(fates[fate] for fate in Fate if fate is not Fate.UNACCOUNTED), "each fate befalls some"
+    assert (outcome.good_lost, outcome.violated, outcome.restarts, outcome.left) == (0, [], 0, [])
+    assert outcome.good_sent > 0
+    assert outcome.log_lines < _COUNT / 2, "a line for each would fill a disk"
+    assert outcome.counted["recorded"] == outcome.ledger.parkings
