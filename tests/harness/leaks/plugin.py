@@ -107,7 +107,6 @@ def _own_temporary_folder() -> Iterator[None]:
     usual = tempfile.gettempdir()
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", usual)  # the folders of `tmp_path` stay where they are looked for
     folder = tempfile.mkdtemp(prefix="agentbus-tests-")
-    Path(folder).chmod(0o711)  # what a test opens to other users, they can reach, as in the machine's
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     try:
         yield
