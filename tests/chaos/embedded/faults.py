@@ -1,6 +1,7 @@
 """The faults of the embedded mode."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +22,9 @@ _LOCKERS: Final = 20
 
 _GIVEN_UP: Final = frozenset({"reply_timeout", "store_unavailable"})
 """How calls end that can't be carried out in their time."""
+
+_FROZEN: Final = 7.0
+"""Seconds: SQLite waits 5 for a lock."""
 
 Inject = Callable[[EmbeddedArena], Awaitable[Injection]]
 
@@ -59,6 +63,18 @@ async def kill(arena: EmbeddedArena) -> Injection:
     at = time.monotonic()
     await arena.programs.start()
     return Injection(at)
+
+
+async def freeze(arena: EmbeddedArena) -> Injection:
+    """Stop a program for longer than another one waits for a lock: it may hold one, and wakes up with old states."""
+    await asyncio.sleep(arena.random.uniform(0.2, 1.0))
+    victim = arena.random.choice(arena.programs.running)
+    victim.send(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(_FROZEN)
+    finally:
+        victim.send(signal.SIGCONT)
+    return Injection(time.monotonic())
 
 
 async def go_on(_: EmbeddedArena) -> Injection:
@@ -136,6 +152,9 @@ def _on(storage: Storage) -> tuple[EmbeddedFault, ...]:
     return (
         *kills,
         EmbeddedFault(name=f"{storage}_two_programs", inject=kill, layout=pair, quick=True),
+        EmbeddedFault(
+            name=f"{storage}_one_of_two_frozen", inject=freeze, layout=pair, counted_from="the end of the freeze"
+        ),
         EmbeddedFault(
             name=f"{storage}_full_disk",
             inject=partial(fill_up, 4.0),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -99,6 +100,10 @@ class Program:
         async with asyncio.timeout(PATIENCE):
             await self._process.wait()
             await asyncio.wait({self._reading})
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     async def kill(self) -> None:
         """SIGKILL it, if it is there."""
