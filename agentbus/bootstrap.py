@@ -18,7 +18,8 @@ from workers.bus.port import Bus
 from workers.ingress.router import IngressRouter
 from workers.installation.record import check_installation, join_installation
 from workers.presence import Presence
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 from workers.telemetry import WorkerMetrics
 
 
@@ -120,6 +121,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         router = IngressRouter(bus, scope=settings.session.scope, metrics=metrics)
         stack.push_async_callback(router.close)
         await router.start()
+        worker.announce_owed()
         yield Embedded(bus, store, worker)
 
 

@@ -40,6 +40,8 @@ class RecordKind(StrEnum):
     """A user who was erased; its key is a keyed digest of the user's id."""
     FIGURE = "figure"
     """Counts of what a worker did; its key names them."""
+    UNANNOUNCED = "unannounced"
+    """A conversation that is not announced from a version on, which is the revision."""
     INSTALLATION = "installation"
     """What all processes on this store have to agree on; there is one."""
 

@@ -38,7 +38,8 @@ from workers.bus.memory import MemoryBus
 from workers.expiry.archiving import archive_session
 from workers.expiry.erasing import Erasing
 from workers.reactive.commands import Commands
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 
 ADA, ADA_SLACK, BOB, CAROL = "ada-4711", "U0ADA9", "bob-0815", "carol-99"
 PERSON = "person-of-ada"

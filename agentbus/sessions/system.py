@@ -30,6 +30,7 @@ from workers.domain.deadlines import has_expired
 from workers.endings import raise_if_cancelled
 from workers.expiry.sweep import Finding
 from workers.installation.record import check_installation, join_installation
+from workers.session.worker import SessionWorker
 from workers.telemetry import WorkerMetrics
 
 _FEATURES: Final = ("sync", "persistence", "tracking", "expiry")
@@ -70,6 +71,8 @@ class SessionSystem(Syncing, Expiring):
         self._stack: AsyncExitStack | None = None
         self._components: list[Component] = []
         self._started_at: datetime | None = None
+        self._worker: SessionWorker | None = None
+        self._subscribed = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -208,9 +211,13 @@ class SessionSystem(Syncing, Expiring):
             await self._run(stack, Component("expiry_worker", lambda up: self._expire(settings, bus, up)))
         if self.config.enable_cleanup:
             await self._run(stack, Component("cleanup", self._clean_up))
+        self._subscribed = True
+        if self._worker:
+            self._worker.announce_owed()
 
     def _detach_engine(self) -> None:
         self._attached = None
+        self._worker, self._subscribed = None, False
         self._sync_services = None
         self._make_sweep = None
         self._components = []
@@ -237,6 +244,9 @@ class SessionSystem(Syncing, Expiring):
         worker = make_session_worker(settings, bus, self._store, WorkerMetrics(), solo=True)
         try:
             await worker.start()
+            self._worker = worker
+            if self._subscribed:
+                worker.announce_owed()
             up()
             await worker.wait()
         finally:

@@ -29,6 +29,7 @@ ALLOWED = {
     },
     "workers/expiry/worker.py": {"ExpiryWorker.wait": _UNTIL_CANCELLED},
     "workers/sync/worker.py": {"SyncWorker.wait": _UNTIL_CANCELLED},
+    "workers/session/arrears.py": {"Arrears._run": _OWN_TASK},
     "workers/session/holdings.py": {
         "Holding.until_idle": "its caller sets the time",
         "Holdings._hand_back": "ends a consumer, which has its deadline",

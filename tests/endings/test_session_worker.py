@@ -17,7 +17,8 @@ from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import PATIENCE, Mode, Switch, nothing_left, quickly, switched_bus, switched_store
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 
 PARTITIONS = 4
 CONFIG = SessionWorkerConfig(beat=0.05, ttl=1.0)

@@ -29,7 +29,8 @@ from workers.expiry.worker import Events, ExpiryConfig, ExpiryWorker
 from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 from workers.telemetry import WorkerMetrics
 
 PATIENCE = 60.0

@@ -12,7 +12,8 @@ from tests.conversations import message
 from workers.bus.rabbit import RabbitBus
 from workers.installation.record import join_installation
 from workers.repartition.change import Repartition
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 
 OLD, NEW = Topology(partitions=6), Topology(partitions=10)
 USERS, EACH = 40, 25

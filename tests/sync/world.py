@@ -26,7 +26,8 @@ from storage.reading import iter_parked
 from tests.builders import NOON
 from workers.bus.memory import MemoryBus
 from workers.reactive.commands import Commands, Given
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 from workers.sync.policies import DEFAULT
 from workers.sync.services import SyncServices, make_sync_services
 

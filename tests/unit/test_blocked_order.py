@@ -29,7 +29,8 @@ from workers.domain.checks.blocking import block, hold
 from workers.domain.decide import decide
 from workers.domain.evolve import fold
 from workers.domain.line import line_of
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 
 SCOPE = Scope.PER_CHAT_USER
 CONVERSATION = conversation_id_for(address(), SCOPE)

@@ -22,7 +22,8 @@ from storage.port import Store
 from tests.erasures import ADA, ADA_SLACK, TRACES, everything_in, live_in, town
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 
 Command = Callable[..., Result]
 

@@ -33,7 +33,8 @@ from workers.bus.memory import MemoryBus
 from workers.domain.evolve import heads_along
 from workers.expiry.erasing import find_user
 from workers.retry import keep_trying
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 
 PATIENCE = 20
 USERS = ("ann", "bob", "cid")

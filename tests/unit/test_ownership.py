@@ -24,10 +24,11 @@ from workers.bus.port import Delivery, Message
 from workers.domain.decide import Input, decide
 from workers.domain.evolve import heads_after
 from workers.session import brake
+from workers.session.config import SessionWorkerConfig
 from workers.session.holdings import Holding
 from workers.session.lanes import Turn
 from workers.session.trials import MOST_ALONE, TRIED_FROM
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.worker import SessionWorker
 
 PARTITIONS = 8
 PATIENCE = 10.0
@@ -453,6 +454,7 @@ async def bury(worker: SessionWorker, store: MemoryStore) -> None:
     for task in (*worker._rounds, worker._dispatcher):
         if task:
             task.cancel()
+    await worker._committer.arrears.close()
     await worker._recorder.close()
     await worker._ownership.watch.close()
     for holding in worker._ownership.holdings:

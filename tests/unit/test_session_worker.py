@@ -50,7 +50,8 @@ from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Message
 from workers.domain.decide import Input, decide
 from workers.installation.record import join_installation
-from workers.session.worker import SessionWorker, SessionWorkerConfig
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
 from workers.telemetry import WorkerMetrics
 
 PATIENCE = 10

@@ -1,6 +1,6 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -8,7 +8,6 @@ import structlog
 
 from contracts.clock import Clock
 from contracts.commands import CommandReply, ReplyError
-from contracts.envelope import EventEnvelope
 from contracts.errors import (
     AccessDenied,
     BusError,
@@ -19,15 +18,12 @@ from contracts.errors import (
     StoreError,
     VersionConflict,
 )
-from contracts.events import AnyEvent, Commit
-from contracts.expiry import ResetPolicy
+from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, SessionId
-from contracts.secrets import SECRET_KEYS
-from contracts.session import FailurePolicy, SessionState
+from contracts.session import SessionState
 from contracts.telemetry import Action
 from storage.port import Store
-from workers.bus.port import Bus, Message
-from workers.domain.announcing import announced
+from workers.bus.port import Bus
 from workers.domain.checks.target import about_earlier
 from workers.domain.endings import concerns_earlier
 from workers.domain.erasing import digest_input
@@ -35,6 +31,8 @@ from workers.endings import raise_if_cancelled, side_by_side
 from workers.faults import told
 from workers.outages import sparingly
 from workers.retry import keep_trying
+from workers.session.announcer import Announcer
+from workers.session.config import SessionWorkerConfig
 from workers.session.lanes import Turn, Waiting
 from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
@@ -64,12 +62,9 @@ class Committer:
         live: LiveStates,
         ownership: Ownership,
         *,
+        config: SessionWorkerConfig,
         clock: Clock,
         metrics: WorkerMetrics,
-        on_failure: FailurePolicy,
-        solo: bool = False,
-        secret_keys: Collection[str] = SECRET_KEYS,
-        resets: Sequence[ResetPolicy] = (),
     ) -> None:
         self._bus = bus
         self._store = store
@@ -77,10 +72,17 @@ class Committer:
         self._ownership = ownership
         self._clock = clock
         self._metrics = metrics
-        self._on_failure = on_failure
-        self._solo = solo
-        self._secret_keys = frozenset(secret_keys)
-        self._resets = tuple(resets)
+        self._config = config
+        self._announcer = Announcer(
+            bus,
+            store,
+            clock,
+            metrics=metrics,
+            mine=ownership.owns,
+            secret_keys=config.secret_keys,
+            writer=ownership.worker_id if config.solo else "",
+        )
+        self.arrears = self._announcer.arrears
 
     async def carry_out(self, turns: Sequence[Turn]) -> None:
         """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.
@@ -138,7 +140,8 @@ class Committer:
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
             if any(concerns_earlier(commit) for commit in commits):
                 await keep_trying("follow", partial(follow, self._store, commits))
-            await self._announce(plan for _, plan in done)
+            await self._announcer.announce([plan for _, plan in done])
+            self.arrears.announced([plan.commit for _, plan in done if plan.commit])
             failed = [await self._finish(turn, answer, plan.after) for turn, plan in done for answer in plan.answers]
             await self._give_up([one for one in failed if one])
 
@@ -151,6 +154,8 @@ class Committer:
 
     async def _decide(self, turns: Sequence[Turn], *, suspect: bool) -> list[Planned]:
         """Decide those turns that are still ours."""
+        if any(turn.lease.epoch is None for turn in turns):
+            await keep_trying("look for what was not announced", self.arrears.know)
         await keep_trying("take epochs", partial(self._ownership.take_epochs, {turn.lease for turn in turns}))
         loaded = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
         states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
@@ -161,7 +166,7 @@ class Committer:
                 damaged.append((turn, failed_turn(turn.lane.conversation, turn.inputs, damage)))
                 continue
             epoch = states[turn.lane.conversation].epoch
-            if epoch > (turn.lease.epoch or 0) and not self._solo:
+            if epoch > (turn.lease.epoch or 0) and not self._config.solo:
                 self._ownership.note_epoch(turn.lane.partition, epoch)
                 if turn.lease.valid:
                     self._ownership.fence(turn.lane.partition)
@@ -175,7 +180,9 @@ class Committer:
             state = states[turn.lane.conversation]
             # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
             epoch = max(turn.lease.epoch or 0, state.epoch)
-            terms = Terms(now=now, epoch=epoch, on_failure=self._on_failure, resets=self._resets, earlier=earlier)
+            terms = Terms(
+                now=now, epoch=epoch, on_failure=self._config.on_failure, resets=self._config.resets, earlier=earlier
+            )
             return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
 
         planned = [plan(turn) for turn in ours]
@@ -227,6 +234,7 @@ class Committer:
         self._ownership.watch.stalled()
         planned = [(turn, plan) for turn, plan in planned if turn.lease.valid]
         commits = [plan.commit for _, plan in planned if plan.commit]
+        await self.arrears.ahead(commits)
         outcomes = iter(await keep_trying("append", partial(self._store.append, commits)) if commits else ())
         done: list[Planned] = []
         conflicted: list[Turn] = []
@@ -239,34 +247,13 @@ class Committer:
                 self._metrics.commits.inc(bool(plan.commit))
             elif isinstance(refusal, VersionConflict | DuplicateInput):
                 conflicted.append(turn)
+                self.arrears.announced([plan.commit] if plan.commit else [])
                 self._live.drop(turn.lane.conversation)
                 self._metrics.conflicts.inc()
                 _log.info(Action.COMMIT_CONFLICT, conversation=turn.lane.conversation, error=str(refusal))
             else:
                 raise refusal
         return done, conflicted
-
-    async def _announce(self, plans: Iterable[Plan]) -> None:
-        """Publish every plan's events; those that were not confirmed are published again, in their order."""
-        left = [
-            self._announcement(event, answer) for plan in plans for answer in plan.answers for event in answer.events
-        ]
-        self._metrics.events.inc(len(left))
-
-        async def publish_left() -> None:
-            nonlocal left
-            outcomes = await self._bus.publish_many(self._bus.topology.events, left, mandatory=False)
-            left = [message for message, error in zip(left, outcomes, strict=True) if error]
-            if left:
-                raise next(error for error in outcomes if error)
-
-        if left:
-            await keep_trying("announce", publish_left)
-
-    def _announcement(self, event: AnyEvent, answer: Answer) -> tuple[str, Message]:
-        shown = announced(event, self._secret_keys)
-        body = EventEnvelope.of(shown, answer.waiting.traceparent).to_bytes()
-        return event.routing_key, Message(body=body, message_id=event.event_id)
 
     async def _finish(self, turn: Turn, answer: Answer, after: SessionState) -> Failed | None:
         """Answer and acknowledge an input; return what is to be parked instead."""

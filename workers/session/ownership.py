@@ -14,7 +14,7 @@ import structlog
 
 from contracts.clock import Clock
 from contracts.errors import AgentBusError
-from contracts.ids import Partition
+from contracts.ids import ConversationId, Partition
 from contracts.members import Member, WorkerId, WorkerStatus
 from contracts.telemetry import Action
 from storage.port import Store
@@ -118,6 +118,11 @@ class Ownership:
             stands_by=tuple(holding.partition for holding in held if not holding.owner and holding.subscribed),
             stopped=tuple(holding.partition for holding in held if holding.stopped),
         )
+
+    def owns(self, conversation: ConversationId) -> bool:
+        """Whether the conversation's partition is this worker's, as far as it knows."""
+        holding = self.holdings.get(self._bus.topology.partition_of(conversation))
+        return holding is not None and holding.subscribed and (holding.owner or holding.active)
 
     async def take_epochs(self, leases: Collection[Lease]) -> None:
         """Give those of `leases` an epoch that have none yet. Raises StoreError."""

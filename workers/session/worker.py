@@ -7,22 +7,19 @@ from functools import partial
 
 import structlog
 
-from contracts.address import Scope
 from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
 from contracts.errors import WrongPartition
-from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId, InputId
 from contracts.members import Member, WorkerStatus
 from contracts.queries import AnyQuery
-from contracts.secrets import SECRET_KEYS
-from contracts.session import FailurePolicy
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.endings import ended, in_turn
 from workers.faults import told
 from workers.session.committer import Committer
+from workers.session.config import SessionWorkerConfig
 from workers.session.holdings import HAND_BACK_SECONDS, Holding
 from workers.session.lanes import Lanes, Turn, Waiting
 from workers.session.live import LiveStates
@@ -33,41 +30,6 @@ from workers.session.unreadable import Unreadable
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionWorkerConfig:
-    """How much a session worker takes on, and how it lives with others."""
-
-    scope: Scope = Scope.PER_CHAT_USER
-    prefetch: int = 32
-    """Unacknowledged inputs per partition. A crash counts a delivery for each of them."""
-    max_live: int = 10_000
-    """Conversations whose state is held in memory."""
-    max_turns: int = 200
-    """Conversations committed together in one round."""
-    max_rounds: int = 2
-    """Rounds under way at a time: one is decided while another waits for the store."""
-    enough_turns: int = 40
-    """Conversations that must be ready for a round beside another: small rounds cost the time that they save."""
-    beat: float = 1.0
-    """Seconds between heartbeats."""
-    ttl: float = 4.0
-    """Seconds of silence after which a worker is taken for dead."""
-    stall_limit: float = 10.0
-    """Seconds for which the event loop may stand still before everything in hand is dropped."""
-    on_failure: FailurePolicy = FailurePolicy.SKIP
-    """What an input that failed for good means for its conversation, unless the session's metadata says otherwise."""
-    park_limit: int = 100
-    """Inputs parked in a row, by no fault of theirs, after which a partition is stopped for a while."""
-    secret_keys: tuple[str, ...] = SECRET_KEYS
-    """Keys of data and metadata whose values are left out of the announced events."""
-    resets: tuple[ResetPolicy, ...] = ()
-    """When conversations begin anew; the first policy for a message decides. None given: never."""
-    solo: bool = False
-    """The only worker of its bus, an in-process one. Other processes may write to the same store, each over a bus of
-    its own: no partition is shared with them, states are read again for every round, and what keeps two writers apart
-    is the log alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +79,7 @@ class SessionWorker:
             forget=self._forget,
         )
         self._committer = Committer(
-            bus,
-            store,
-            self._live,
-            self._ownership,
-            clock=clock,
-            metrics=self._metrics,
-            on_failure=config.on_failure,
-            solo=config.solo,
-            secret_keys=config.secret_keys,
-            resets=config.resets,
+            bus, store, self._live, self._ownership, config=config, clock=clock, metrics=self._metrics
         )
         self._queries = Queries(bus, store)
         bus.on_reconnect = self._metrics.reconnections.inc
@@ -148,10 +101,18 @@ class SessionWorker:
         try:
             await self._recorder.start()
             await self._ownership.start()
+            self._committer.arrears.start(at_once=not self._config.solo)
         except BaseException:
             await self.close(within=0)
             raise
         _log.info(Action.WORKER_STARTED, worker=self._ownership.worker_id, owns=len(self.describe().owns))
+
+    def announce_owed(self) -> None:
+        """Announce what an earlier worker committed and did not announce; if it is `solo`, not before this call.
+
+        Those who are to hear of it are in the same process then, and have to have subscribed.
+        """
+        self._committer.arrears.begin()
 
     def describe(self) -> Member:
         """Return what the worker tells the others about itself."""
@@ -184,7 +145,7 @@ class SessionWorker:
         What is not finished `within` seconds, because the store does not answer, say, is given up: it comes again.
         """
         _log.info(Action.WORKER_DRAINING, conversations=len(self._lanes))
-        await in_turn(partial(self._ownership.hand_back, within=within), self._end_tasks)
+        await in_turn(partial(self._ownership.hand_back, within=within), self._end_tasks, self._committer.arrears.close)
 
     async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
         """Drain, then let go of everything, some seconds after `within` at the latest. Idempotent."""

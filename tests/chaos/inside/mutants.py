@@ -1,7 +1,7 @@
 """Mutants: workers in which one of the mechanisms that keep the promises is turned off."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.chaos.inside.instruments import patch
 from workers.bus.rabbit.connections import close_channel
 from workers.bus.rabbit.consumers import RabbitConsumer
 from workers.session import live
-from workers.session.committer import Committer
+from workers.session.announcer import Announcer
 from workers.session.lanes import Lane, Lanes, Waiting
 from workers.session.lease import Lease
 from workers.session.live import LiveStates
@@ -113,14 +113,13 @@ def _newest_first(self: Lanes, lane: Lane) -> Iterable[Waiting]:
 
 
 def _with_early_acks() -> None:
-    announce = Committer._announce
+    announce = Announcer.announce
 
-    async def ack_first(self: Committer, plans: Iterable[Plan]) -> None:
-        chosen = list(plans)
-        for plan in chosen:
+    async def ack_first(self: Announcer, plans: Sequence[Plan]) -> None:
+        for plan in plans:
             for answer in plan.answers:
                 await answer.waiting.delivery.ack()
         await asyncio.sleep(0.05)
-        await announce(self, chosen)
+        await announce(self, plans)
 
-    patch(Committer, _announce=ack_first)
+    patch(Announcer, announce=ack_first)
