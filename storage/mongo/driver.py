@@ -6,8 +6,9 @@ calls in both; in PyMongo `aggregate` and `close` are awaited.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
+from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
@@ -19,6 +20,13 @@ Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Sorting = Sequence[tuple[str, int]]
 
 DEFAULT_DATABASE = "agentbus"
+
+READING: Final[CodecOptions[Document]] = CodecOptions(
+    tz_aware=True,
+    # What is no date or no text is left to whoever reads the document: the driver would fail all those read with it.
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="surrogateescape",
+)
 
 
 class Cursor(Protocol):
@@ -67,7 +75,7 @@ class Connection(ABC):
     _client: Any
 
     def __init__(self) -> None:
-        self._database = self._client.get_default_database(default=DEFAULT_DATABASE)
+        self._database = self._client.get_default_database(default=DEFAULT_DATABASE, codec_options=READING)
 
     def collection(self, name: str) -> Collection:
         """Return a collection of the database."""

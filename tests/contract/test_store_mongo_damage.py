@@ -1,0 +1,77 @@
+"""What MongoDB's driver can't turn into Python's values is damage of its document, not of all that are read with it."""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+
+from contracts.errors import StoreDamaged
+from contracts.history import SessionFilter
+from storage.factory import open_store
+from storage.options import MongoDriver
+from tests.builders import a_commit, a_conversation, a_head, an_address, appended, begun
+
+WORD, NO_DATE = b"lobby-of-the-damaged", (2**62).to_bytes(8, "little")
+
+Change = Callable[[bytes], bytes]
+
+
+def no_text(raw: bytes) -> bytes:
+    """Put bytes that are not UTF-8 in the place of a text."""
+    assert WORD in raw
+    return raw.replace(WORD, b"\xff" * len(WORD))
+
+
+def no_date(raw: bytes) -> bytes:
+    """Put a moment that no calendar has in the place of all dates."""
+    for name in (b"\x09created_at\0", b"\x09last_activity\0", b"\x09at\0"):
+        if (at := raw.find(name)) >= 0:
+            raw = raw[: at + len(name)] + NO_DATE + raw[at + len(name) + 8 :]
+    assert NO_DATE in raw
+    return raw
+
+
+def rewrite(url: str, name: str, identity: Any, change: Change) -> None:
+    options: CodecOptions[RawBSONDocument] = CodecOptions(
+        document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+    )
+    client: MongoClient[dict[str, Any]] = MongoClient(url)
+    with client:
+        documents: Any = client.get_default_database().get_collection(name, codec_options=options)
+        document = documents.find_one({"_id": identity})
+        documents.replace_one({"_id": identity}, RawBSONDocument(change(document.raw), options))
+
+
+@pytest.mark.parametrize("change", [no_text, no_date])
+@pytest.mark.parametrize("driver", get_args(MongoDriver))
+async def test_document_that_can_not_be_decoded_hides_no_other(
+    driver: MongoDriver, mongo_url: str, change: Change
+) -> None:
+    one, other = a_conversation(), a_conversation()
+    place = an_address().model_copy(update={"chat": WORD.decode()})
+    start = begun(one).model_copy(update={"address": place})
+    async with open_store(mongo_url, mongo_driver=driver) as store:
+        await store.append([first := a_commit(one, events=[start]), fine := a_commit(other, events=[begun(other)])])
+        await store.append([second := a_commit(one, 2, events=[appended(one, 2, "m")])])
+        heads = [a_head(one, version=2, address=place), a_head(other)]
+        await store.save_heads(heads)
+
+        rewrite(mongo_url, "heads", heads[0].session_id, change)
+
+        assert (await store.list_sessions(SessionFilter())).items == (heads[1],)
+        assert await store.heads([head.session_id for head in heads]) == {heads[1].session_id: heads[1]}
+        assert (await store.load([one, other]))[one].commits == (first, second)
+        with pytest.raises(StoreDamaged, match=heads[0].session_id):
+            await store.head(heads[0].session_id)
+
+        rewrite(mongo_url, "log", {"c": one, "v": 1}, change)
+
+        loaded = await store.load([one, other])
+        assert isinstance(loaded[one].damage, StoreDamaged)
+        assert loaded[other].head == heads[1]
+        with pytest.raises(StoreDamaged, match="is damaged"):
+            await store.read_log(one, limit=10)
+        assert await store.read_log(other, limit=10) == [fine]
