@@ -105,6 +105,7 @@ def _on_connect(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: it would begin them without the write lock.
     try:
         connection.isolation_level = None
+        connection.driver_connection.text_factory = _text
         cursor = connection.cursor()
         for pragma in PRAGMAS:
             cursor.execute(pragma)
@@ -112,6 +113,11 @@ def _on_connect(connection: Any, _record: object) -> None:
     except BaseException:
         connection.close()  # The pool does not know it yet.
         raise
+
+
+def _text(raw: bytes) -> str:
+    # What is no text is left to whoever reads the row: the driver would fail all those read with it.
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _on_begin(connection: Connection) -> None:

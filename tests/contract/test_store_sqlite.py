@@ -10,7 +10,7 @@ import pytest
 import structlog
 from sqlalchemy import event
 
-from contracts.errors import StoreRejected, StoreUnavailable
+from contracts.errors import StoreDamaged, StoreRejected, StoreUnavailable
 from contracts.history import SessionFilter
 from contracts.ids import InputId
 from contracts.records import RecordKind
@@ -18,7 +18,7 @@ from storage.factory import open_store
 from storage.port import Store
 from storage.sql import SqlStore
 from storage.sql.sqlite import SCHEMA_VERSION
-from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, data_set
+from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, begun, data_set
 from tests.contract.store_due_records_suite import a_deadline
 from tests.contract.store_records_suite import a_record
 
@@ -230,3 +230,26 @@ async def test_writing_in_bulk_finds_rows_by_their_keys(place: Path, url: str) -
 
     assert len(found) == 9
     assert [plan for plan in found if "SCAN" in plan] == []
+
+
+@pytest.mark.parametrize("body", ["CAST(x'7b22ff' AS TEXT)", "x'ff00'", "5", "''"])
+async def test_row_that_holds_no_text_hides_no_other(place: Path, url: str, body: str) -> None:
+    one, other = (a_conversation() for _ in range(2))
+    async with open_store(url) as store:
+        await store.append([first := a_commit(one, events=[begun(one)]), fine := a_commit(other)])
+        await store.save_heads([head := a_head(one), sound := a_head(other)])
+        with closing(sqlite3.connect(place)) as connection, connection:
+            connection.execute(f"UPDATE heads SET body = {body} WHERE conversation_id = ?", (one,))  # noqa: S608 - constants
+
+        assert (await store.list_sessions(SessionFilter())).items == (sound,)
+        assert (await store.load([one, other]))[one].commits == (first,)
+        with pytest.raises(StoreDamaged, match=head.session_id):
+            await store.head(head.session_id)
+
+        with closing(sqlite3.connect(place)) as connection, connection:
+            connection.execute(f"UPDATE commits SET body = {body} WHERE conversation_id = ?", (one,))  # noqa: S608 - constants
+
+        loaded = await store.load([one, other])
+        assert isinstance(loaded[one].damage, StoreDamaged)
+        assert loaded[other].head == sound
+        assert await store.read_log(other, limit=1) == [fine]
