@@ -13,13 +13,15 @@ from contracts.commands import (
     ExtendSession,
     LinkIdentity,
     SetData,
+    SetMetadata,
 )
 from contracts.events import MessageAppended, StateChanged
-from contracts.expiry import CleanupAction, Step
+from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
 from contracts.ids import SessionId
 from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from tests.expiry.world import World, a_rule, a_world
+from workers.domain.expiry import register_condition
 from workers.expiry.figures import Outcome
 from workers.expiry.worker import ExpiryWorker
 
@@ -233,6 +235,24 @@ async def test_the_message_that_makes_enough_is_acted_on_at_once(world: World) -
         await until_status(world, session, SessionStatus.EXPIRED)
         await world.until_steps(1)
         assert world.steps() == [("many", 0, EXPIRE)]
+
+
+@pytest.mark.parametrize("change", [SetData(values={"done": True}), SetMetadata(values={"done": True})])
+async def test_a_condition_on_data_is_looked_at_when_they_change(world: World, change: SetData | SetMetadata) -> None:
+    name = f"is-done-by-{change.kind}"
+    register_condition(name, lambda head: head.last_activity if (head.data | head.metadata).get("done") else None)
+    rule = ExpiryRule(
+        rule_id="done",
+        strategy=ExpiryStrategy.CUSTOM,
+        conditions=Conditions(custom=name),
+        actions=(Step(action=EXPIRE),),
+    )
+    async with world.expiring(rule):
+        session = await world.session()
+        await world.say("hello")
+        await world.until(lambda: _has_messages(world, session, 1))
+        await world.send(change.model_copy(update={"session_id": session}))
+        await until_status(world, session, SessionStatus.EXPIRED)
 
 
 async def test_a_sessions_own_deadlines_are_eager_too(world: World) -> None:

@@ -91,6 +91,22 @@ async def test_a_batch_is_synced_when_its_interval_ends(world: World) -> None:
     assert await world.data(first, second) == [{"city": 2, "name": 2}] * 2
 
 
+async def test_a_batch_does_not_wait_for_who_never_stops(world: World) -> None:
+    """Each change moved the end to that of its own interval: who changed something in each was never synced."""
+    await world.policy(mode=SyncMode.BATCH, interval=60)
+    first, second = await world.people(2)
+    synced = 0
+    for number in range(20):
+        await world.write(first, city=number)
+        await world.settle()
+        world.clock.advance(timedelta(seconds=31))
+        await world.write(first, name=number)
+        await world.settle()
+        synced += await carry_out_due(world)
+    assert synced >= 9, "once in each minute of ten"
+    assert (await world.data(second))[0]["city"] >= 17
+
+
 async def test_what_changes_while_a_task_is_carried_out_is_not_lost(world: World) -> None:
     await world.policy(mode=SyncMode.DELAYED, delay=5)
     first, second = await world.people(2)

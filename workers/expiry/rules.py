@@ -60,6 +60,8 @@ class RuleBook:
         """Tells one set of rules from another."""
         self.least_messages: int | None = None
         """Sessions of fewer messages are none of these rules' business when a message comes; None: all sessions."""
+        self.custom = False
+        """Whether a condition of somebody's own may look at anything in a session."""
 
     async def refresh(self) -> None:
         """Look again. Rules that can't be read leave those that were there in force."""
@@ -70,6 +72,7 @@ class RuleBook:
             return
         if rules != self.rules:
             self.rules, self.fingerprint = rules, _fingerprint(rules)
+            self.custom = any(rule.enabled and rule.strategy is ExpiryStrategy.CUSTOM for rule in rules)
             self.least_messages = min((_least(rule) for rule in rules if _counts(rule)), default=None)
             _log.info(Action.EXPIRY_RULES_CHANGED, rules=[rule.rule_id for rule in rules])
 

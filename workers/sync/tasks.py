@@ -35,7 +35,8 @@ def due_at(policy: SyncPolicy, at: datetime) -> datetime:
 class SyncTasks:
     """Keeps one task for each session that has something to pass on, and carries it out when it is due.
 
-    A task's revision is the event that it was last made for. A later event moves it, a repeated one does not; and what
+    A task's revision is the event that it was last made for. A later event moves a delayed one, and none that is at the
+    end of an interval; a repeated event moves neither; and what
     comes while it is carried out leaves a task of a higher revision, which is not taken away with it.
     """
 
@@ -56,9 +57,12 @@ class SyncTasks:
 
     async def put(self, event: AnyEvent, policy: SyncPolicy) -> None:
         """Have the event's session synced when its time comes. Idempotent."""
-        upto = await self.copied_upto(event.session_id) if policy.history else 0
-        task = self._task(event.session_id, event.at, event.sequence, upto)
-        await self._store.put_records([task.model_copy(update={"due_at": due_at(policy, event.at)})])
+        kept = await self._store.record(RecordKind.SYNC_TASK, event.session_id)
+        due = due_at(policy, event.at)
+        if policy.mode is SyncMode.BATCH and kept and kept.due_at:
+            due = min(due, kept.due_at)  # An interval ends when it ends, however much goes on changing.
+        task = self._task(event.session_id, event.at, event.sequence, _upto(kept) if policy.history else 0)
+        await self._store.put_records([task.model_copy(update={"due_at": due})])
 
     async def carry_out(self, task: Record) -> None:
         """Pass on what a task's session has, and take the task away. The same again does no more."""
@@ -102,9 +106,7 @@ class SyncTasks:
 
     async def copied_upto(self, session_id: SessionId) -> int:
         """Return the last commit of whose messages it is noted that they were copied; 0 if nothing is."""
-        kept = await self._store.record(RecordKind.SYNC_TASK, session_id)
-        upto = kept.data.get("upto") if kept else 0
-        return upto if isinstance(upto, int) else 0
+        return _upto(await self._store.record(RecordKind.SYNC_TASK, session_id))
 
     def _task(self, session_id: SessionId, at: datetime, revision: int, upto: int) -> Record:
         data: dict[str, JsonValue] = {"upto": upto}
@@ -116,3 +118,8 @@ class SyncTasks:
             data=data,
             revision=revision,
         )
+
+
+def _upto(kept: Record | None) -> int:
+    upto = kept.data.get("upto") if kept else 0
+    return upto if isinstance(upto, int) else 0

@@ -4,8 +4,12 @@ from typing import Final
 
 from contracts.envelope import EventEnvelope
 from contracts.events import (
+    ConflictResolved,
+    ContextMerged,
+    DataSet,
     ExpiryStepTaken,
     MessageAppended,
+    MetadataSet,
     ProfileChanged,
     SessionDeleted,
     SessionRestored,
@@ -21,6 +25,7 @@ from workers.expiry.watch.deadlines import Deadlines
 from workers.reactive.handling import Handler
 from workers.reactive.together import Together
 
+_OF_CONTEXT: Final = (DataSet, MetadataSet, ContextMerged, ConflictResolved)
 TOPICS: Final = (
     *(
         f"session.{kind.topic}.*"
@@ -32,6 +37,7 @@ TOPICS: Final = (
             SessionRestored,
             ExpiryStepTaken,
             SessionUnblocked,
+            *_OF_CONTEXT,
         )
     ),
     "session.message.*",
@@ -45,7 +51,7 @@ class ExpiryHandler(Handler):
     """Looks at the sessions to which something happened that may bring a deadline nearer.
 
     A message does so only for rules that count them, and not before there can be enough: otherwise it moves deadlines
-    away, which is found out when they come due.
+    away, which is found out when they come due. Data and metadata do so for conditions of somebody's own alone.
     """
 
     def __init__(self, book: RuleBook, deadlines: Deadlines, figures: Figures) -> None:
@@ -64,6 +70,9 @@ class ExpiryHandler(Handler):
                 if self._book.least_messages is None or data.sequence < self._book.least_messages:
                     return
                 await self._looking.do(data.session_id)
+            case DataSet() | MetadataSet() | ContextMerged() | ConflictResolved():
+                if self._book.custom:
+                    await self._looking.do(data.session_id)
             case ExpiryStepTaken():
                 session = data.earlier or data.session_id
                 await side_by_side((self._figures.step(data), self._looking.do(session)))
