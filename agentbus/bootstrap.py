@@ -73,6 +73,7 @@ def make_session_worker(
         on_failure=session.on_failure,
         secret_keys=session.secret_keys,
         resets=session.reset_policies,
+        command_users=() if solo else settings.bus.command_users,  # alone on its bus, there is nobody else
         solo=solo,
     )
     return SessionWorker(bus, store, config=config, clock=make_clock(), metrics=metrics)

@@ -1,14 +1,18 @@
 """What operators do with parked inputs."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
 from contracts.errors import AgentBusError, InvalidInput
+from contracts.messages import InboundMessage
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from storage.port import Store
 from workers.bus.port import Bus, Message
 from workers.inputs import Inputs, Routed
+
+_BY_BODY: Final = "publish its bytes from a file with --body"
 
 
 class ParkedNotFound(AgentBusError):
@@ -16,6 +20,10 @@ class ParkedNotFound(AgentBusError):
 
     def __init__(self, parked_id: ParkedId) -> None:
         super().__init__(f"no parked input {parked_id} in this store; see: agentbus parked list --all")
+
+
+class ReplayRefused(AgentBusError):
+    """What was parked is not to be published again as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,9 @@ async def replay_parked(
     so that an input that was applied after all changes nothing; what names none goes back to the queue that it came
     from. `corrected` bytes take the original's place.
 
-    Raises ParkedNotFound, Unroutable, PublishUnconfirmed; InvalidInput if the corrected bytes can't be read either.
+    Raises ReplayRefused for a command of somebody who may give none, as it would be given by whoever replays it, and
+    for what came from a queue that is none of ours; ParkedNotFound, Unroutable, PublishUnconfirmed; InvalidInput if the
+    corrected bytes can't be read either.
     """
     parked = await whole(store, parked_id)
     way = _way_back(bus, parked, scope) if corrected is None else _corrected(bus, corrected, scope)
@@ -79,9 +89,18 @@ def _way_back(bus: Bus, parked: ParkedInput, scope: Scope) -> _Way:
     """Return the way of a parked input's own bytes: home if they can be read, otherwise where they came from."""
     message = Message(body=parked.body, message_id=parked.message_id)
     try:
-        routed = Inputs(bus, scope=scope).routed(InputEnvelope.from_bytes(parked.body))
+        envelope = InputEnvelope.from_bytes(parked.body)
+        routed = Inputs(bus, scope=scope).routed(envelope)
     except InvalidInput:
-        return _Way("", parked.queue, parked.queue, message)
+        back = bus.topology.way_back(parked.queue)
+        if back is None:
+            raise ReplayRefused(f"it came from {parked.queue!r}, which is no queue of AgentBus's: {_BY_BODY}") from None
+        return _Way(*back, parked.queue, message)
+    if not isinstance(envelope.data, InboundMessage) and not bus.topology.is_partition(parked.queue):
+        raise ReplayRefused(
+            f"it is the command {envelope.data.kind} of somebody who may send chat messages alone: if you mean to give "
+            f"it yourself, {_BY_BODY}"
+        )
     return _home(bus, routed, message)
 
 

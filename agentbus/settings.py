@@ -88,6 +88,12 @@ class BusSettings(_Settings):
     publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for a publisher confirm.")
     heartbeat: int = Field(default=10, ge=1, le=60, description="AMQP heartbeat in seconds.")
 
+    command_users: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Broker users, separated by commas, that may send commands and queries; all others chat messages "
+        "alone. None: all that may write to the partitions. The same for all session workers.",
+    )
+
     @property
     def topology(self) -> Topology:
         """The topology that these settings describe."""

@@ -14,6 +14,7 @@ AgentBusError
 │   ├── SessionNotCurrent   the conversation has moved on to a later session
 │   ├── ConversationBlocked it waits for an earlier input that failed for good
 │   ├── AccessDenied        no such session, or the user may not do this with it
+│   ├── UntrustedSender     not a chat message, from somebody who may send nothing else
 │   ├── EditConflict        somebody else changed the same fields first
 │   ├── LockLost            somebody else has held the session's lock since
 │   ├── IdentityConflict    the session is linked to another identity
@@ -118,6 +119,10 @@ class ConversationBlocked(Refused):
 
 class AccessDenied(Refused):
     """No such session, or no access to it."""
+
+
+class UntrustedSender(Refused):
+    """Whoever sent this may send chat messages, and nothing else."""
 
 
 class EditConflict(Refused):

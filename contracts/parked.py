@@ -32,7 +32,7 @@ class ParkedInput(Announced):
     parked_id: ParkedId
     message_id: str = Field(default="", description="The AMQP message id, as far as the publisher gave one.")
     conversation_id: ConversationIdField | None = Field(default=None, description="If it could be read.")
-    queue: str = Field(description="The queue it came from.")
+    queue: str = Field(description="The queue it came from; the ingress, if its sender may give no commands.")
     code: str = Field(description="The error's name in snake case, such as schema_violation.")
     reason: str = Field(description="What is wrong, in words.")
     stack: str = Field(default="", description="The traceback, if it failed unexpectedly.")

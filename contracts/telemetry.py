@@ -199,6 +199,8 @@ class Action(StrEnum):
     """All that failed succeeded since, or was given up."""
     REPLY_FAILED = "reply_failed"
     """A command's reply did not get away; who asks again with the same id is told."""
+    REPLY_ADDRESS_REFUSED = "reply_address_refused"
+    """Somebody wants replies where none may go: neither a direct reply nor a queue for replies. Said once."""
     BROKER_WAITING = "broker_waiting"
     """The broker does not answer yet; said once a minute."""
     QUERY_FAILED = "query_failed"

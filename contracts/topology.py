@@ -17,6 +17,9 @@ requeued message at the back; high, because every hand-back of a partition count
 PARKED_DELIVERY_LIMIT: Final = 1_000_000_000
 """The parking queue is the end of the road: nothing may be dropped from it however often its recorder dies."""
 
+DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
+"""RabbitMQ's name for replies that go back by the channel that asked; deliveries name it with a token behind a dot."""
+
 Arguments = dict[str, str | int | bool]
 
 
@@ -114,6 +117,27 @@ class Topology(Contract):
     def subscription_queue(self, name: str) -> str:
         """Return the name of a durable subscription's queue."""
         return f"{self.prefix}.subscription.{name}"
+
+    def reply_queue(self, name: str) -> str:
+        """Return the name that a caller's own queue for replies must have, if it takes no direct replies."""
+        return f"{self.prefix}.reply.{name}"
+
+    def takes_reply(self, address: str) -> bool:
+        """Whether a reply may go to `address`: anywhere else, workers would write for whoever may only publish."""
+        return address.startswith((f"{DIRECT_REPLY_TO}.", self.reply_queue("")))
+
+    def is_partition(self, queue: str) -> bool:
+        """Whether a queue is a partition's: one of this number of partitions, or of a larger one before."""
+        head, _, number = queue.rpartition(".")
+        return head == self.inbound and number.isascii() and number.isdigit()
+
+    def way_back(self, queue: str) -> tuple[str, str] | None:
+        """Return the exchange and routing key by which something gets back to `queue`; None if it is not ours."""
+        if queue == self.ingress:
+            return self.ingress, ""
+        if self.is_partition(queue):
+            return self.inbound, queue.rpartition(".")[2]
+        return ("", queue) if queue.startswith(self.subscription_queue("")) else None
 
     def all_partitions(self) -> tuple[Partition, ...]:
         """Return every partition, in order."""

@@ -14,6 +14,7 @@ class Handed(Delivery):
         queue: str = "agentbus.inbound.0",
         attempts: int = 1,
         headers: Headers | None = None,
+        user: str | None = None,
     ) -> None:
         self.body = body
         self.message_id = message_id
@@ -22,6 +23,7 @@ class Handed(Delivery):
         self.headers = headers or {}
         self.reply_to = None
         self.correlation_id = None
+        self.user = user
         self.acked = 0
         self.requeued = 0
 

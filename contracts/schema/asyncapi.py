@@ -65,13 +65,15 @@ def _channels() -> dict[str, Any]:
             _TOPOLOGY.ingress,
             _TOPOLOGY.ingress,
             ["input"],
-            "Inputs of publishers that don't compute partitions; AgentBus passes them on. Any routing key will do.",
+            "Chat messages of publishers that don't compute partitions; AgentBus passes them on, and parks anything "
+            "else as `untrusted_sender`. Any routing key will do.",
         ),
         "inbound": _channel(
             "{partition}",
             _TOPOLOGY.inbound,
             ["input"],
-            "Inputs of a conversation, in order. Needs `partitionkey`, or a conversation found as AgentBus does.",
+            "Inputs of a conversation, in order. Needs `partitionkey`, or a conversation found as AgentBus does. "
+            "Commands and queries may need the AMQP property user_id, of a user that the installation lists.",
         )
         | {"parameters": {"partition": _partition()}},
         "events": _channel(
@@ -89,7 +91,8 @@ def _channels() -> dict[str, Any]:
         ),
         "replies": {
             "address": None,
-            "description": "Where the caller asked for the reply: RabbitMQ's direct reply-to, or a queue of its own.",
+            "description": "Where the caller asked for the reply: RabbitMQ's direct reply-to, or its own queue named "
+            f"`{_TOPOLOGY.reply_queue('...')}`; a reply goes nowhere else.",
             "messages": {"reply": {"$ref": "#/components/messages/reply"}},
         },
     }
@@ -130,7 +133,7 @@ def _operations() -> dict[str, Any]:
     reply = {
         "address": {
             "location": "$message.header#/reply_to",
-            "description": "The AMQP property reply_to of the command.",
+            "description": "The AMQP property reply_to of what is answered.",
         },
         "channel": {"$ref": "#/channels/replies"},
         "messages": [{"$ref": "#/channels/replies/messages/reply"}],
@@ -138,7 +141,7 @@ def _operations() -> dict[str, Any]:
     return {
         "takeInput": _operation("receive", "inbound", "input", "Take a message or command of a partition.")
         | {"reply": reply},
-        "routeInput": _operation("receive", "ingress", "input", "Take a message or command and find its partition.")
+        "routeInput": _operation("receive", "ingress", "input", "Take a chat message and find its partition.")
         | {"reply": reply},
         "announceEvent": _operation("send", "events", "event", "Announce an event after it was committed."),
         "parkInput": _operation("send", "parked", "refused", "Take an input that failed for good out of the flow."),

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.address import Scope
 from contracts.errors import BrokerUnavailable, InstallationMismatch, ReplyTimeout, TopologyMismatch, Unroutable
 from contracts.ids import Partition
 from contracts.topology import Topology
-from workers.bus.port import SHORT_STRING, Bus, Delivery, Message
+from workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, SHORT_STRING, Bus, Delivery, Message
 
 SECONDS = 15.0
 TOPOLOGY = Topology(prefix="suite", partitions=2, delivery_limit=40)
@@ -87,6 +89,16 @@ class Publishing:
         assert (delivery.body, delivery.message_id, delivery.queue) == (sent.body, "id-1", FIRST)
         assert dict(delivery.headers) == {"x": "y", "n": 7}
         assert (delivery.attempts, delivery.redelivered, delivery.reply_to) == (1, False, None)
+
+    async def test_a_message_names_the_user_who_published_it(self, bus: Bus) -> None:
+        inbox = Inbox()
+        await bus.consume(FIRST, inbox, prefetch=10)
+        await bus.publish(TOPOLOGY.inbound, "0", message(1))
+        await bus.publish_many("", [(FIRST, message(2))])
+        with pytest.raises(ReplyTimeout):
+            await bus.request(TOPOLOGY.inbound, "0", message(3), timeout=0.2)
+        assert bus.user
+        assert [delivery.user for delivery in await inbox.first(3)] == [bus.user] * 3
 
     async def test_an_empty_and_a_large_body_arrive(self, bus: Bus) -> None:
         inbox, large = Inbox(), b"0123456789" * 60_000
@@ -335,19 +347,22 @@ class Consuming:
 
     async def test_over_the_delivery_limit_a_message_is_parked(self, bus: Bus) -> None:
         parked, deliveries = Inbox(), 0
-        await bus.publish(TOPOLOGY.inbound, "0", message(1))
+        forged = dict.fromkeys((DEATH_QUEUE, DEATH_REASON, DEATH_EXCHANGE), "forged")
+        await bus.publish(TOPOLOGY.inbound, "0", replace(message(1), headers=forged))
         await bus.consume(TOPOLOGY.parked, parked, prefetch=10)
         inbox = Inbox()
         await bus.consume(FIRST, inbox, prefetch=1)
         for deliveries in range(1, TOPOLOGY.delivery_limit + 2):
             await inbox.first(deliveries)
             assert inbox.deliveries[-1].attempts == deliveries
+            assert not inbox.deliveries[-1].headers.keys() & forged.keys()
             await inbox.deliveries[-1].requeue()
         (dead,) = await parked.first(1)
         assert (dead.body, dead.message_id, dead.attempts) == (b"1", "m1", 1)
-        assert dead.headers["x-first-death-queue"] == FIRST
-        assert dead.headers["x-first-death-reason"] == "delivery_limit"
-        assert dead.headers["x-first-death-exchange"] == TOPOLOGY.inbound
+        assert dead.headers[DEATH_QUEUE] == FIRST
+        assert dead.headers[DEATH_REASON] == "delivery_limit"
+        assert dead.headers[DEATH_EXCHANGE] == TOPOLOGY.inbound
+        assert dead.user == bus.user
         assert deliveries == len(inbox.deliveries) == TOPOLOGY.delivery_limit + 1
 
     async def test_a_callback_is_not_called_from_inside_a_publish(self, bus: Bus) -> None:
@@ -523,6 +538,24 @@ class Requesting:
             asked = [bus.request(TOPOLOGY.inbound, "0", message(n), timeout=SECONDS) for n in range(30)]
             assert await asyncio.gather(*asked) == [f"re: {n}".encode() for n in range(30)]
             await answering.finish()
+
+    async def test_a_reply_goes_to_a_queue_for_replies_and_nowhere_else(self, bus: Bus) -> None:
+        inbox, replies = Inbox(), Inbox()
+        own = TOPOLOGY.reply_queue("mine")
+        addresses = [TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[1]), TOPOLOGY.parked, "somebody.elses", own]
+        await bus.consume(FIRST, inbox, prefetch=10)
+        with capture_logs() as said:
+            for number, address in enumerate(addresses):
+                await bus.publish(TOPOLOGY.inbound, "0", replace(message(number), reply_to=address))
+            asked = await inbox.first(len(addresses))
+        assert [delivery.reply_to for delivery in asked] == [None, None, None, own]
+        assert [(line["event"], line["reply_to"]) for line in said] == [("reply_address_refused", addresses[0])]
+        for delivery in asked[:-1]:
+            await bus.reply(delivery, b"not for you")
+        for queue in addresses[:2]:
+            await bus.consume(queue, replies, prefetch=10)
+        await bus.publish("", addresses[1], message(9))
+        assert numbers(await replies.first(1)) == [9], "a reply before it would have come first"
 
     async def test_no_reply_in_time(self, bus: Bus) -> None:
         inbox = Inbox()

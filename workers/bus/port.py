@@ -15,6 +15,11 @@ from workers.endings import afterwards
 
 Headers = Mapping[str, str | int]
 
+DEATH_REASON: Final = "x-first-death-reason"
+DEATH_QUEUE: Final = "x-first-death-queue"
+DEATH_EXCHANGE: Final = "x-first-death-exchange"
+"""Headers with which the broker dead-letters: of a delivery they are the broker's word, never the publisher's."""
+
 SHORT_STRING: Final = 255
 """Bytes, not characters, that a name, a routing key, a message id or a correlation id has room for in AMQP."""
 
@@ -52,7 +57,10 @@ class Delivery(ABC):
     """Deliveries up to and including this one, as far as the broker counts them."""
     headers: Headers
     reply_to: str | None
+    """Where a reply may go (`Topology.takes_reply`); None if there is no such place."""
     correlation_id: str | None
+    user: str | None = None
+    """The broker user who published it, as far as it says so: the broker lets nobody name another one."""
 
     @property
     def redelivered(self) -> bool:
@@ -118,6 +126,8 @@ class Bus(ABC):
     """
 
     topology: Topology
+    user: str | None = None
+    """Who we are to the broker: named on all that is published. None if it can't be known."""
     on_reconnect: Callable[[], None] = staticmethod(lambda: None)
     """Called for each connection that was lost and is there again."""
 

@@ -9,6 +9,8 @@ import structlog
 
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
+from contracts.errors import UntrustedSender
+from contracts.messages import InboundMessage
 from contracts.telemetry import Action
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
@@ -25,7 +27,10 @@ _log = structlog.get_logger(__name__)
 
 
 class IngressRouter:
-    """Moves inputs from the ingress to their partitions: published with confirm, then acknowledged."""
+    """Moves chat messages from the ingress to their partitions: published with confirm, then acknowledged.
+
+    Nothing else: whoever may publish to the ingress may speak, and give no commands.
+    """
 
     def __init__(
         self,
@@ -76,6 +81,11 @@ class IngressRouter:
 
     def _routed(self, delivery: Delivery) -> Routed:
         envelope = InputEnvelope.from_bytes(delivery.body)
+        if not isinstance(envelope.data, InboundMessage):
+            raise UntrustedSender(
+                f"{envelope.data.kind} came by the ingress, which takes chat messages alone: send it to its partition, "
+                "as a user that may write there"
+            )
         return self._inputs.routed(envelope, reply_to=delivery.reply_to, correlation_id=delivery.correlation_id)
 
     async def _pass_on(self, left: list[tuple[Delivery, Routed]]) -> None:

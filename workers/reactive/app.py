@@ -167,7 +167,7 @@ class _Taken(Delivery):
         self.queue = queue
         self.headers = plain_headers(raw.headers)
         self.attempts = attempts_of(self.headers, redelivered=bool(raw.redelivered))
-        self.reply_to = raw.reply_to
+        self.reply_to = None  # nobody answers an event
         self.correlation_id = raw.correlation_id
 
     @property

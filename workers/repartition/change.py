@@ -23,6 +23,7 @@ from workers.bus.port import Bus, Delivery, Message
 from workers.endings import afterwards, ended
 from workers.installation.record import keep_installation, read_installation
 from workers.repartition.transfer import Transfer
+from workers.session.senders import passed_on
 
 LOCK: Final = "installation"
 LEASE_SECONDS: Final = 15.0
@@ -211,6 +212,7 @@ def _as_it_was(delivery: Delivery) -> Message:
     return Message(
         body=delivery.body,
         message_id=delivery.message_id,
+        headers=passed_on(delivery),
         reply_to=delivery.reply_to,
         correlation_id=delivery.correlation_id,
     )

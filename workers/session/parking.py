@@ -4,7 +4,7 @@ The worker publishes it, confirmed, to the parking queue and acknowledges it; th
 the store, where operators find it. What the broker dead-letters takes the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import time_ns
@@ -18,14 +18,16 @@ from contracts.ids import ConversationId, is_conversation
 from contracts.parked import ParkedInput, parked_id_for
 from contracts.telemetry import Action
 from contracts.text import first_bytes, last_bytes
+from contracts.topology import Topology
 from storage.port import Store
-from workers.bus.port import Bus, Delivery, Message
+from workers.bus.port import DEATH_QUEUE, DEATH_REASON, Bus, Delivery, Message
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
 from workers.endings import in_turn
 from workers.outages import sparingly
 from workers.retry import keep_trying
 from workers.session.plan import Failure, unforeseen
+from workers.session.senders import are_trusted, passed_on
 from workers.telemetry import WorkerMetrics
 
 _QUEUE, _CONVERSATION, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
@@ -37,7 +39,6 @@ _QUEUE, _CONVERSATION, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
     "x-agentbus-attempts",
     "x-agentbus-position",
 )
-_DEATH, _DEATH_QUEUE = "x-first-death-reason", "x-first-death-queue"
 DEAD_LETTERED: Final = "dead_lettered"
 """The code of an input that the broker, not a worker, took out of the flow."""
 
@@ -110,6 +111,7 @@ def _parking(one: Failed) -> Message:
         body=delivery.body,
         message_id=delivery.message_id,
         headers={
+            **passed_on(delivery),
             _QUEUE: delivery.queue,
             _CONVERSATION: one.conversation or "",
             _CODE: error.code,
@@ -134,9 +136,22 @@ async def park_failed(bus: Bus, delivery: Delivery, error: Exception) -> None:
 
 
 class ParkingRecorder:
-    """Moves parked inputs from the parking queue into the store; any number of workers share the queue."""
+    """Moves parked inputs from the parking queue into the store; any number of workers share the queue.
 
-    def __init__(self, bus: Bus, store: Store, clock: Clock, *, metrics: WorkerMetrics | None = None) -> None:
+    `trusted` are the broker users that may send commands; none given: all.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        clock: Clock,
+        *,
+        metrics: WorkerMetrics | None = None,
+        trusted: Collection[str] = (),
+    ) -> None:
+        self._topology = bus.topology
+        self._trusted = trusted
         self._store = store
         self._metrics = metrics or WorkerMetrics()
         self._clock = clock
@@ -156,7 +171,7 @@ class ParkingRecorder:
         await in_turn(self._consumer.close, self._pump.close)
 
     async def _record(self, batch: list[Delivery]) -> None:
-        records = [read_parked(delivery, self._clock) for delivery in batch]
+        records = [self._read(delivery) for delivery in batch]
         await keep_trying("record parked inputs", partial(self._store.park_many, records))
         for delivery, parked in zip(batch, records, strict=True):
             await delivery.ack()
@@ -164,6 +179,12 @@ class ParkingRecorder:
             more = sparingly(Action.PARKED_RECORDED)
             if more is not None:
                 _log.info(Action.PARKED_RECORDED, parked_id=parked.parked_id, code=parked.code, **more)
+
+    def _read(self, delivery: Delivery) -> ParkedInput:
+        parked = read_parked(delivery, self._clock)
+        if are_trusted(delivery, self._trusted):
+            return parked
+        return _distrusted(parked, self._topology, told_by_worker=delivery.user in self._trusted)
 
     @staticmethod
     async def _leave(_: Delivery, error: Exception) -> None:
@@ -177,13 +198,13 @@ def read_parked(delivery: Delivery, clock: Clock) -> ParkedInput:
     What is dead-lettered has its publisher's headers, which may look like ours: there the broker's alone count. The
     body is not read: it may be what killed the worker.
     """
-    death = delivery.headers.get(_DEATH)
+    death = delivery.headers.get(DEATH_REASON)
     headers = {} if death is not None else delivery.headers
     return ParkedInput(
         parked_id=parked_id_for(delivery.message_id, delivery.body),
         message_id=delivery.message_id,
         conversation_id=_conversation(headers.get(_CONVERSATION)),
-        queue=str(headers.get(_QUEUE) or delivery.headers.get(_DEATH_QUEUE) or delivery.queue),
+        queue=str(headers.get(_QUEUE) or delivery.headers.get(DEATH_QUEUE) or delivery.queue),
         code=str(headers.get(_CODE, DEAD_LETTERED)),
         reason=str(headers.get(_REASON, f"dead-lettered by the broker: {death or 'unknown'}")),
         stack=str(headers.get(_STACK, "")),
@@ -193,6 +214,17 @@ def read_parked(delivery: Delivery, clock: Clock) -> ParkedInput:
         size=len(delivery.body),
         body=delivery.body,
     )
+
+
+def _distrusted(parked: ParkedInput, topology: Topology, *, told_by_worker: bool) -> ParkedInput:
+    """Return what somebody parked, or sent, who may give no commands: a replay treats it as come by the ingress.
+
+    Otherwise it would be the operator who replays it that gives the command. Which conversation it is of counts if a
+    worker says so: one that waits for it goes on once it is replayed.
+    """
+    queue = topology.ingress if topology.is_partition(parked.queue) else parked.queue
+    conversation = parked.conversation_id if told_by_worker else None
+    return parked.model_copy(update={"queue": queue, "conversation_id": conversation})
 
 
 def _number(header: str | int | None, *, least: int, most: int) -> int:

@@ -34,13 +34,20 @@ class Queries:
     async def answer(self, delivery: Delivery, query_id: InputId, query: AnyQuery) -> None:
         """Reply, with what was asked or with why not, and acknowledge. A query whose answer is lost is asked again."""
         if delivery.reply_to:
-            reply = await self._reply(query_id, query)
-            try:
-                await self._bus.reply(delivery, reply.model_dump_json(exclude_none=True).encode())
-            except BusError as failed:
-                raise_if_cancelled()
-                _log.debug(Action.REPLY_FAILED, error=str(failed))
+            await self._send(delivery, await self._reply(query_id, query))
         await delivery.ack()
+
+    async def refuse(self, delivery: Delivery, error: Refused) -> None:
+        """Tell whoever waits for a reply that what they sent is refused, and acknowledge it."""
+        await self._send(delivery, CommandReply(command_id=InputId(delivery.message_id), error=_said(error)))
+        await delivery.ack()
+
+    async def _send(self, delivery: Delivery, reply: CommandReply) -> None:
+        try:
+            await self._bus.reply(delivery, reply.model_dump_json(exclude_none=True).encode())
+        except BusError as failed:
+            raise_if_cancelled()
+            _log.debug(Action.REPLY_FAILED, error=str(failed))
 
     async def _reply(self, query_id: InputId, query: AnyQuery) -> CommandReply:
         try:

@@ -9,7 +9,7 @@ import structlog
 
 from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
-from contracts.errors import WrongPartition
+from contracts.errors import UntrustedSender, WrongPartition
 from contracts.ids import ConversationId, InputId
 from contracts.members import Member, WorkerStatus
 from contracts.queries import AnyQuery
@@ -26,6 +26,7 @@ from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
 from workers.session.parking import ParkingRecorder
 from workers.session.queries import Queries
+from workers.session.senders import check_sender
 from workers.session.unreadable import Unreadable
 from workers.telemetry import WorkerMetrics
 
@@ -83,7 +84,7 @@ class SessionWorker:
         )
         self._queries = Queries(bus, store)
         bus.on_reconnect = self._metrics.reconnections.inc
-        self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics)
+        self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics, trusted=config.command_users)
         self._unreadable = Unreadable(bus, store, self._ownership, metrics=self._metrics)
         self._rounds: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
@@ -164,9 +165,10 @@ class SessionWorker:
             return
         try:
             envelope = InputEnvelope.from_bytes(delivery.body)
+            check_sender(envelope, delivery, self._config.command_users)
             conversation = self._conversation(envelope, holding)
         except Exception as error:  # whatever it is: it must not stay in hand, neither handled nor parked
-            self._unreadable.push(holding, delivery, error)
+            self._turn_down(holding, delivery, error)
             return
         if isinstance(envelope.data, AnyQuery):
             holding.begin_turn()
@@ -174,6 +176,14 @@ class SessionWorker:
             return
         self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
         self._changed.set()
+
+    def _turn_down(self, holding: Holding, delivery: Delivery, error: Exception) -> None:
+        """Tell whoever is not trusted and waits for a reply; whatever else can't be taken is parked."""
+        if isinstance(error, UntrustedSender) and delivery.reply_to:
+            holding.begin_turn()
+            self._spawn(self._answers, self._refuse(holding, delivery, error))
+        else:
+            self._unreadable.push(holding, delivery, error)
 
     def _conversation(self, envelope: InputEnvelope, holding: Holding) -> ConversationId:
         topology = self._bus.topology
@@ -189,6 +199,13 @@ class SessionWorker:
     async def _answer(self, holding: Holding, delivery: Delivery, query_id: InputId, query: AnyQuery) -> None:
         try:
             await self._queries.answer(delivery, query_id, query)
+        finally:
+            holding.end_turn()
+
+    async def _refuse(self, holding: Holding, delivery: Delivery, error: UntrustedSender) -> None:
+        try:
+            self._metrics.inputs.labels("refused").inc()
+            await self._queries.refuse(delivery, error)
         finally:
             holding.end_turn()
 

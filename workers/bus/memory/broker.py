@@ -1,6 +1,8 @@
 """Exchanges, bindings and queues inside the process."""
 
+import asyncio
 from dataclasses import replace
+from typing import Final
 
 from contracts.errors import TopologyMismatch, Unroutable
 from contracts.installation import Installation
@@ -8,7 +10,9 @@ from contracts.topology import Binding, Queue, Topology
 from workers.bus.memory.queue import MemoryQueue
 from workers.bus.memory.stored import Stored
 from workers.bus.memory.topics import topic_matches
-from workers.bus.port import Message
+from workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, Message
+
+_DEATHS: Final = frozenset((DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON))
 
 
 class MemoryBroker:
@@ -19,6 +23,8 @@ class MemoryBroker:
         self._bindings: dict[str, set[tuple[str, str]]] = {}
         self._queues: dict[str, MemoryQueue] = {}
         self._installation: Installation | None = None
+        self.replies: dict[str, asyncio.Future[bytes]] = {}
+        """Requests that wait for their reply, by the token that deliveries name."""
 
     @property
     def queues(self) -> tuple[MemoryQueue, ...]:
@@ -80,13 +86,23 @@ class MemoryBroker:
             raise Unroutable(f"there is no queue {name!r}: declare the topology first")
         return self._queues[name]
 
-    def route(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool) -> None:
-        """Put a message into every queue that it belongs to, once. Raises Unroutable as `Bus.publish` does."""
+    def route(
+        self, exchange: str, routing_key: str, message: Message, *, mandatory: bool, user: str | None = None
+    ) -> None:
+        """Put a message into every queue that it belongs to, once. Raises Unroutable as `Bus.publish` does.
+
+        Headers that say where it died are the broker's to write.
+        """
+        if message.headers.keys() & _DEATHS:
+            message = replace(message, headers={k: v for k, v in message.headers.items() if k not in _DEATHS})
+        self._route(exchange, routing_key, message, mandatory=mandatory, user=user)
+
+    def _route(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool, user: str | None) -> None:
         names = self._destinations(exchange, routing_key)
         if mandatory and not names:
             raise Unroutable(f"no queue takes routing key {routing_key!r} on exchange {exchange!r}: declare it first")
         for name in names:
-            self._queues[name].put(exchange, routing_key, message)
+            self._queues[name].put(exchange, routing_key, message, user)
 
     def _bind(self, queue: str, binding: Binding) -> None:
         if binding.exchange not in self._bindings:
@@ -112,10 +128,6 @@ class MemoryBroker:
         exchange = queue.arguments.get("x-dead-letter-exchange")
         if exchange is None:
             return
-        first = {
-            "x-first-death-queue": queue.name,
-            "x-first-death-reason": "delivery_limit",
-            "x-first-death-exchange": stored.exchange,
-        }
-        dead = replace(stored.message, headers=first | dict(stored.message.headers))
-        self.route(str(exchange), stored.routing_key, dead, mandatory=False)
+        death = {DEATH_QUEUE: queue.name, DEATH_REASON: "delivery_limit", DEATH_EXCHANGE: stored.exchange}
+        dead = replace(stored.message, headers=dict(stored.message.headers) | death)
+        self._route(str(exchange), stored.routing_key, dead, mandatory=False, user=stored.user)

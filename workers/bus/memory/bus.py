@@ -5,22 +5,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import count
+from typing import Final
 from uuid import uuid4
 
 from contracts.errors import BrokerUnavailable, BusError, ReplyTimeout
-from contracts.topology import Binding, Queue, Topology
+from contracts.topology import DIRECT_REPLY_TO, Binding, Queue, Topology
 from workers.bus.memory.broker import MemoryBroker
 from workers.bus.memory.consumer import MemoryConsumer
 from workers.bus.memory.queue import MemoryQueue
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+from workers.bus.replies import ReplyAddresses
 from workers.endings import raise_if_cancelled
+
+_DIRECT: Final = f"{DIRECT_REPLY_TO}."
 
 
 class MemoryBus(Bus):
-    """Queues in this process; what is in them is gone when it ends. Several may share a `broker`."""
+    """Queues in this process; what is in them is gone when it ends. Several may share a `broker`, as other users."""
 
-    def __init__(self, topology: Topology, broker: MemoryBroker | None = None) -> None:
+    def __init__(self, topology: Topology, broker: MemoryBroker | None = None, *, user: str = "agentbus") -> None:
         self.topology = topology
+        self.user = user
+        self._addresses = ReplyAddresses(topology)
         self._broker = broker or MemoryBroker()
         self._replies: dict[str, asyncio.Future[bytes]] = {}
         self._live = count(1)
@@ -76,7 +82,7 @@ class MemoryBus(Bus):
 
     async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool = True) -> None:
         self._check_running()
-        self._broker.route(exchange, routing_key, message, mandatory=mandatory)
+        self._broker.route(exchange, routing_key, message, mandatory=mandatory, user=self.user)
         await asyncio.sleep(0)  # as a broker's confirm does, let others run
 
     async def publish_many(
@@ -96,27 +102,27 @@ class MemoryBus(Bus):
         self._check_running()
         correlation = uuid4().hex
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._replies[correlation] = reply
+        self._replies[correlation] = self._broker.replies[correlation] = reply
         try:
-            asked = replace(message, correlation_id=correlation, reply_to=correlation)
-            self._broker.route(exchange, routing_key, asked, mandatory=True)
+            asked = replace(message, correlation_id=correlation, reply_to=f"{_DIRECT}{correlation}")
+            self._broker.route(exchange, routing_key, asked, mandatory=True, user=self.user)
             async with asyncio.timeout(timeout):
                 return await reply
         except TimeoutError as error:
             raise ReplyTimeout(f"no reply within {timeout:g} s: retry with the same command id") from error
         finally:
-            del self._replies[correlation]
+            del self._replies[correlation], self._broker.replies[correlation]
 
     async def reply(self, delivery: Delivery, body: bytes) -> None:
         self._check_running()
-        reply = self._replies.get(delivery.reply_to or "")
+        reply = self._broker.replies.get((delivery.reply_to or "").removeprefix(_DIRECT))
         if reply is not None and not reply.done():
             reply.set_result(body)
 
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0) -> Consumer:
         self._check_running()
         source = self._broker.queue(queue)
-        return source.attach(MemoryConsumer(source, on_delivery, prefetch, priority))
+        return source.attach(MemoryConsumer(source, on_delivery, self._addresses, prefetch, priority))
 
     async def subscribe(
         self,
@@ -131,11 +137,11 @@ class MemoryBus(Bus):
         self._broker.declare_events(self.topology)
         if durable is not None:
             kept = self._broker.declare_queue(self.topology.subscription(durable, patterns, ordered=ordered))
-            return kept.attach(MemoryConsumer(kept, on_delivery, prefetch))
+            return kept.attach(MemoryConsumer(kept, on_delivery, self._addresses, prefetch))
         bindings = tuple(Binding(exchange=self.topology.events, routing_key=pattern) for pattern in patterns)
         live = Queue(name=f"{self.topology.prefix}.live.{next(self._live)}", arguments={}, bindings=bindings)
         source = self._broker.declare_queue(live)
-        return source.attach(_LiveConsumer(source, on_delivery, prefetch, self._broker))
+        return source.attach(_LiveConsumer(source, on_delivery, self._addresses, prefetch, self._broker))
 
     def disconnect(self) -> None:
         """End all consumers as a lost connection would, for tests of those who must start them again."""
@@ -153,8 +159,15 @@ class MemoryBus(Bus):
 class _LiveConsumer(MemoryConsumer):
     """The only consumer of a queue that goes with it."""
 
-    def __init__(self, queue: MemoryQueue, on_delivery: OnDelivery, prefetch: int, broker: MemoryBroker) -> None:
-        super().__init__(queue, on_delivery, prefetch)
+    def __init__(
+        self,
+        queue: MemoryQueue,
+        on_delivery: OnDelivery,
+        addresses: ReplyAddresses,
+        prefetch: int,
+        broker: MemoryBroker,
+    ) -> None:
+        super().__init__(queue, on_delivery, addresses, prefetch)
         self._source = queue
         self._broker = broker
 

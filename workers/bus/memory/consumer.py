@@ -5,6 +5,7 @@ from typing import Protocol
 
 from workers.bus.memory.stored import Stored
 from workers.bus.port import Consumer, Delivery, OnDelivery
+from workers.bus.replies import ReplyAddresses
 
 
 class Source(Protocol):
@@ -23,7 +24,10 @@ class Source(Protocol):
 class MemoryConsumer(Consumer):
     """Holds up to `prefetch` unacknowledged messages of one queue."""
 
-    def __init__(self, queue: Source, on_delivery: OnDelivery, prefetch: int, priority: int = 0) -> None:
+    def __init__(
+        self, queue: Source, on_delivery: OnDelivery, addresses: ReplyAddresses, prefetch: int, priority: int = 0
+    ) -> None:
+        self.addresses = addresses
         self.lost = asyncio.Event()
         self.queue = queue
         self._on_delivery = on_delivery
@@ -97,6 +101,7 @@ class MemoryDelivery(Delivery):
         "message_id",
         "queue",
         "reply_to",
+        "user",
     )
 
     def __init__(self, stored: Stored, queue: str, consumer: MemoryConsumer) -> None:
@@ -105,7 +110,8 @@ class MemoryDelivery(Delivery):
         self.queue = queue
         self.attempts = 1 + stored.returns
         self.headers = stored.message.headers
-        self.reply_to = stored.message.reply_to
+        self.reply_to = consumer.addresses.allowed(stored.message.reply_to, queue=queue)
+        self.user = stored.user
         self.correlation_id = stored.message.correlation_id
         self._place = stored.place
         self._consumer: MemoryConsumer | None = consumer

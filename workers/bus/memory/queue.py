@@ -43,10 +43,10 @@ class MemoryQueue:
         """The consumers, the oldest first while single active consumer is on."""
         return tuple(self._consumers)
 
-    def put(self, exchange: str, routing_key: str, message: Message) -> None:
+    def put(self, exchange: str, routing_key: str, message: Message, user: str | None = None) -> None:
         """Add a message at the back."""
         self._places += 1
-        self._ready.append(Stored(self._places, exchange, routing_key, message))
+        self._ready.append(Stored(self._places, exchange, routing_key, message, user))
         self._wake()
 
     def attach(self, consumer: MemoryConsumer) -> MemoryConsumer:

@@ -13,4 +13,5 @@ class Stored:
     exchange: str
     routing_key: str
     message: Message
+    user: str | None = None
     returns: int = 0

@@ -9,7 +9,7 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from contracts.errors import BusError, Unroutable
 from contracts.topology import Queue, Topology
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
-from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
+from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable, user_of
 from workers.bus.rabbit.consumers import RabbitConsumer
 from workers.bus.rabbit.failures import channel_failure
 from workers.bus.rabbit.installation import (
@@ -21,6 +21,7 @@ from workers.bus.rabbit.installation import (
 from workers.bus.rabbit.publisher import Publisher
 from workers.bus.rabbit.requests import Replies, Requests
 from workers.bus.rabbit.topology import declare_events, declare_queues, declare_topology, delete_queue
+from workers.bus.replies import ReplyAddresses
 from workers.endings import afterwards, all_of, in_turn
 
 _FRAMES_PER_DELIVERY: Final = 3
@@ -51,16 +52,18 @@ class RabbitBus(Bus):
         connection_name: str = "agentbus",
     ) -> None:
         self.topology = topology
+        self.user = user_of(url)
         self._connect_timeout = connect_timeout
         link = partial(Link, url, heartbeat=heartbeat, wait=publish_timeout, on_reconnect=self._reconnected)
         purposes = ("publish", "consume", "parking")
         self._out, self._in, self._parking = (link(name=f"{connection_name}.{purpose}") for purpose in purposes)
         # Events of one session go to several topics, and to queues that want all of them in order.
         self._publisher = Publisher(
-            self._out, timeout=publish_timeout, window=publish_window, together={topology.events}
+            self._out, timeout=publish_timeout, window=publish_window, together={topology.events}, user=self.user
         )
-        self._requests = Requests(self._out, timeout=publish_timeout, window=publish_window)
+        self._requests = Requests(self._out, timeout=publish_timeout, window=publish_window, user=self.user)
         self._replies = Replies(self._out, timeout=publish_timeout)
+        self._addresses = ReplyAddresses(topology)
         self._consumers: set[Consumer] = set()
 
     def _reconnected(self) -> None:
@@ -135,7 +138,9 @@ class RabbitBus(Bus):
         is_last = queue == self.topology.parked
         link = self._parking if is_last else self._in
         channel = await link.channel(frame_buffer=prefetch * _FRAMES_PER_DELIVERY)
-        consumer = RabbitConsumer(channel, queue, on_delivery, self._consumers.discard, is_last=is_last)
+        consumer = RabbitConsumer(
+            channel, queue, on_delivery, self._consumers.discard, self._addresses, is_last=is_last
+        )
         self._consumers.add(consumer)
         try:
             await consumer.start(prefetch, priority)

@@ -39,12 +39,21 @@ has no leader may never be answered."""
 CANCEL_SECONDS: Final = 1.0
 """How long an attempt to connect that nobody waits for any more may take to finish before it is cut short."""
 
+_DEFAULT_USER: Final = "guest"
+"""Whom aiormq signs in as by a URL that names nobody."""
+
 _ABANDONING: Final = CANCEL_SECONDS + CALL_SECONDS
 
 DRIVER_ERRORS: Final = (AMQPError, PAMQPException, OSError, RuntimeError, EOFError, TimeoutError)
 """What aio-pika and aiormq raise for a connection or channel that fails (ConnectionError is an OSError)."""
 
 _log = structlog.get_logger(__name__)
+
+
+def user_of(url: str) -> str | None:
+    """Return the broker user that `url` signs in as; None if a certificate says who it is, and the URL does not."""
+    parts = make_url(url)
+    return parts.user or (None if parts.query.get("auth", "").upper() == "EXTERNAL" else _DEFAULT_USER)
 
 
 class Link:

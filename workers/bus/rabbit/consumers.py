@@ -11,10 +11,19 @@ from aiormq.channel import Channel
 from pamqp.common import FieldValue
 
 from contracts.telemetry import Action
-from workers.bus.port import Consumer, Delivery, Headers, OnDelivery
+from workers.bus.port import (
+    DEATH_EXCHANGE,
+    DEATH_QUEUE,
+    DEATH_REASON,
+    Consumer,
+    Delivery,
+    Headers,
+    OnDelivery,
+)
 from workers.bus.rabbit.acks import Acks
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
 from workers.bus.rabbit.failures import channel_failure
+from workers.bus.replies import ReplyAddresses
 from workers.endings import afterwards, passing_over
 from workers.outages import sparingly
 
@@ -25,6 +34,8 @@ _COUNT: Final = "x-delivery-count"
 """Set by a quorum queue from the second delivery on: how often it was delivered before."""
 _MOST_DELIVERIES: Final = 2**31
 """More than any delivery limit of ours."""
+
+_DEATHS: Final = {DEATH_REASON, DEATH_QUEUE, DEATH_EXCHANGE}
 
 _LONGEST_ERROR: Final = 300
 
@@ -46,6 +57,7 @@ class RabbitDelivery(Delivery):
         "message_id",
         "queue",
         "reply_to",
+        "user",
     )
 
     def __init__(self, message: DeliveredMessage, tag: int, consumer: "RabbitConsumer") -> None:
@@ -55,7 +67,8 @@ class RabbitDelivery(Delivery):
         self.queue = consumer.queue
         self.headers = plain_headers(properties.headers) if properties.headers else _NO_HEADERS
         self.attempts = attempts_of(self.headers, redelivered=bool(message.redelivered))
-        self.reply_to = properties.reply_to
+        self.reply_to = consumer.addresses.allowed(properties.reply_to, queue=consumer.queue)
+        self.user = properties.user_id
         self.correlation_id = properties.correlation_id
         self._tag = tag
         self._consumer: RabbitConsumer | None = consumer
@@ -88,10 +101,12 @@ class RabbitConsumer(Consumer):
         queue: str,
         on_delivery: OnDelivery,
         on_end: Callable[[Consumer], None],
+        addresses: ReplyAddresses,
         *,
         is_last: bool = False,
     ) -> None:
         self.queue = queue
+        self.addresses = addresses
         self._is_last = is_last
         self.lost = asyncio.Event()
         self._channel = channel
@@ -176,5 +191,16 @@ def attempts_of(headers: Mapping[str, object], *, redelivered: bool) -> int:
 
 
 def plain_headers(headers: Mapping[str, object]) -> Headers:
-    """Return the headers that are text or whole numbers: nothing of ours is anything else."""
-    return {name: value for name, value in headers.items() if isinstance(value, str | int)}
+    """Return the headers that are text or whole numbers: nothing of ours is anything else.
+
+    Where a message was dead-lettered is read from the first entry of `x-death`, which the broker writes each time. The
+    headers of that name it writes only where no `x-death` was before: a publisher who sends one keeps their own.
+    """
+    plain = {name: value for name, value in headers.items() if isinstance(value, str | int) and name not in _DEATHS}
+    match headers.get("x-death"):
+        case None:
+            return plain
+        case [{"reason": str(reason), "queue": str(queue), "exchange": str(exchange)}, *_]:
+            return plain | {DEATH_REASON: reason, DEATH_QUEUE: queue, DEATH_EXCHANGE: exchange}
+        case _:
+            return plain | {DEATH_REASON: "unknown"}

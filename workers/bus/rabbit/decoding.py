@@ -32,6 +32,10 @@ _MOST_FIELDS: Final = 200
 _OVERFULL: Final[dict[str, FieldValue]] = {"x-delivery-count": 2}
 """What is read of a table of more fields: that it may have been delivered so often as to be looked at on its own."""
 
+_DEATH: Final = b"\x07x-death"
+"""The name of the header that the broker dead-letters with. Of several of one name the broker writes the first, and
+pamqp would take the last: a publisher's. So a header that names it is read here."""
+
 _METHOD: Final = b"\x01"
 _HEADER: Final = b"\x02"
 _FRAME_HEADER: Final = 7
@@ -54,7 +58,7 @@ def decode_leniently() -> None:
 
 def unmarshal(data_in: bytes) -> Decoded:
     """Decode one frame. Raises what pamqp raises for one whose meaning no publisher has a hand in."""
-    if len(data_in) > _LENIENT_FROM and data_in[:1] == _HEADER:
+    if data_in[:1] == _HEADER and (len(data_in) > _LENIENT_FROM or _DEATH in data_in):
         return _content_header(data_in)
     try:
         decoded = _strict(data_in)
@@ -147,6 +151,7 @@ class _Reader:
         self._data = data
         self._at = start
         self._end = end
+        self._nested = False
 
     def take(self, form: str) -> tuple[int, ...]:
         """Read numbers of fixed length."""
@@ -171,10 +176,11 @@ class _Reader:
             return None
 
     def table(self) -> dict[str, FieldValue]:
-        """Read a table's plain fields; those that are tables, arrays or bytes themselves are passed over.
+        """Read a table's plain fields, of several of one name the first.
 
-        Of a table of too many fields none counts: reading them all takes longer than whatever the message is about,
-        and to read some of them is to let whoever filled it up choose which.
+        Those that are tables, arrays or bytes themselves are passed over, but the first table in `x-death`. Of a table
+        of too many fields none counts: reading them all takes longer than whatever the message is about, and to read
+        some of them is to let whoever filled it up choose which.
         """
         (length,) = self.take(">I")
         end = min(self._at + length, self._end)
@@ -183,9 +189,9 @@ class _Reader:
             if self._at >= end:
                 return fields
             name = self.short_text()
-            value = self._field()
+            value = self._deaths() if name == "x-death" else self._field()
             if value is not None:
-                fields[name] = value
+                fields.setdefault(name, value)
         if self._at < end:
             self._at = end
             return dict(_OVERFULL)
@@ -202,6 +208,26 @@ class _Reader:
         if kind in _FIELDS:
             return _FIELDS[kind](self)
         raise _Unknown(kind)
+
+    def _deaths(self) -> FieldValue:
+        """Read where a message was dead-lettered last: the first table of an array; an empty array for anything else.
+
+        The tables in a table are not read in their turn: `nested` ends there.
+        """
+        start = self._at
+        if self._data[start : start + 1] != b"A" or self._nested:
+            self._field()
+            return []
+        _, length = self.take(">BI")
+        end = min(self._at + length, self._end)
+        is_table = self._at < end and self._data[self._at : self._at + 1] == b"F"
+        if is_table:
+            self._at += 1
+            self._nested = True
+            first = self.table()
+            self._nested = False
+        self._at = end
+        return [first] if is_table else []
 
     def _text(self, length: int) -> str:
         start = self._skip(length)

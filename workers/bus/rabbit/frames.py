@@ -18,11 +18,16 @@ from workers.bus.port import Message
 _PERSISTENT: Final = 2
 
 
-def publish_frames(channel: Channel, exchange: str, routing_key: str, message: Message, *, mandatory: bool) -> bytes:
-    """Encode one publish. Raises ValueError or TypeError for a name or header that AMQP can't carry."""
+def publish_frames(
+    channel: Channel, exchange: str, routing_key: str, message: Message, *, mandatory: bool, user: str | None = None
+) -> bytes:
+    """Encode one publish, naming the broker's `user` if given.
+
+    Raises ValueError or TypeError for a name or header that AMQP can't carry.
+    """
     number = channel.number
     method = spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
-    header = ContentHeader(properties=_properties(message), body_size=len(message.body))
+    header = ContentHeader(properties=_properties(message, user), body_size=len(message.body))
     step = channel.max_content_size
     pieces = (message.body[start : start + step] for start in range(0, len(message.body), step))
     return b"".join(
@@ -54,7 +59,7 @@ async def write(channel: Channel, payload: bytes) -> None:
         closing.cancel()
 
 
-def _properties(message: Message) -> spec.Basic.Properties:
+def _properties(message: Message, user: str | None) -> spec.Basic.Properties:
     return spec.Basic.Properties(
         content_type=message.content_type,
         headers=dict(message.headers) or None,
@@ -62,4 +67,5 @@ def _properties(message: Message) -> spec.Basic.Properties:
         correlation_id=message.correlation_id,
         reply_to=message.reply_to,
         message_id=message.message_id,
+        user_id=user,
     )

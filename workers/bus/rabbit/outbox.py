@@ -30,6 +30,7 @@ class Outbox:
     The first message of a channel to a route goes alone, and those behind it follow when it was confirmed: a quorum
     queue that is just getting a leader refuses the first ones of a channel and takes those after them. `together` are
     the exchanges whose messages keep their order across routing keys; of the others each key is a route of its own.
+    `user` is whom the messages name as their publisher.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Outbox:
         window: int,
         patience: float,
         together: Collection[str] = (),
+        user: str | None = None,
         on_channel: OnChannel | None = None,
     ) -> None:
         self._link = link
         self._routes = Routes(together)
+        self._user = user
         self._window = window
         self._patience = patience
         self._on_channel = on_channel
@@ -142,7 +145,7 @@ class Outbox:
             if self._routes.holds(posted):
                 continue
             try:
-                frames.append(_frames(channel, posted))
+                frames.append(_frames(channel, posted, self._user))
             except (ValueError, TypeError) as error:
                 posted.confirmed.set_exception(error)
                 continue
@@ -202,5 +205,7 @@ class Outbox:
             self._waiting.popleft().confirmed.set_exception(error)
 
 
-def _frames(channel: Channel, posted: Posted) -> bytes:
-    return publish_frames(channel, posted.exchange, posted.routing_key, posted.message, mandatory=posted.mandatory)
+def _frames(channel: Channel, posted: Posted, user: str | None) -> bytes:
+    return publish_frames(
+        channel, posted.exchange, posted.routing_key, posted.message, mandatory=posted.mandatory, user=user
+    )

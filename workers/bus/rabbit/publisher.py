@@ -30,12 +30,15 @@ class Publisher:
         timeout: float,
         window: int,
         together: Collection[str] = (),
+        user: str | None = None,
         on_channel: OnChannel | None = None,
     ) -> None:
         self._link = link
         self._timeout = timeout
         self._window = window
-        self._outbox = Outbox(link, window=window, patience=timeout, together=together, on_channel=on_channel)
+        self._outbox = Outbox(
+            link, window=window, patience=timeout, together=together, user=user, on_channel=on_channel
+        )
 
     async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool) -> None:
         """Publish one message, as `Bus.publish` promises."""

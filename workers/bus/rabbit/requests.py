@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Final
 from uuid import uuid4
 
 from aiormq import spec
@@ -10,19 +9,18 @@ from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
 from contracts.errors import ReplyTimeout
+from contracts.topology import DIRECT_REPLY_TO
 from workers.bus.port import Delivery, Message
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
 from workers.bus.rabbit.failures import channel_failure, publish_failure
 from workers.bus.rabbit.publisher import Publisher
 
-REPLY_TO: Final = "amq.rabbitmq.reply-to"
-
 
 class Requests:
     """Publishes requests and takes their replies, which come back on the channel that published."""
 
-    def __init__(self, link: Link, *, timeout: float, window: int) -> None:
-        self._publisher = Publisher(link, timeout=timeout, window=window, on_channel=self._take_replies)
+    def __init__(self, link: Link, *, timeout: float, window: int, user: str | None) -> None:
+        self._publisher = Publisher(link, timeout=timeout, window=window, user=user, on_channel=self._take_replies)
         self._open: dict[str, asyncio.Future[bytes]] = {}
 
     async def request(self, exchange: str, routing_key: str, message: Message, *, timeout: float) -> bytes:
@@ -30,7 +28,7 @@ class Requests:
         correlation = uuid4().hex
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._open[correlation] = reply
-        asked = replace(message, correlation_id=correlation, reply_to=REPLY_TO)
+        asked = replace(message, correlation_id=correlation, reply_to=DIRECT_REPLY_TO)
         try:
             async with asyncio.timeout(timeout):
                 await self._publisher.publish(exchange, routing_key, asked, mandatory=True)
@@ -49,7 +47,7 @@ class Requests:
     async def _take_replies(self, channel: Channel) -> None:
         channel.closing.add_done_callback(lambda _: self._fail_open())
         try:
-            await channel.basic_consume(REPLY_TO, self._on_reply, no_ack=True, timeout=CALL_SECONDS)
+            await channel.basic_consume(DIRECT_REPLY_TO, self._on_reply, no_ack=True, timeout=CALL_SECONDS)
         except DRIVER_ERRORS as error:
             raise channel_failure(error, "consuming replies") from error
 

@@ -1,0 +1,35 @@
+"""Where replies may go: to who asked, and nowhere else."""
+
+from typing import Final
+
+import structlog
+
+from contracts.telemetry import Action
+from contracts.text import first_bytes
+from contracts.topology import Topology
+
+_SHOWN: Final = 100
+
+_log = structlog.get_logger(__name__)
+
+
+class ReplyAddresses:
+    """Lets through the addresses that a reply may go to (`Topology.takes_reply`), and says once that another was asked.
+
+    Once, as whoever may publish could otherwise fill the log.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._said = False
+
+    def allowed(self, address: str | None, *, queue: str) -> str | None:
+        """Return the address that came with a delivery of `queue`, or None if no reply may go there."""
+        if not address:
+            return None
+        if self._topology.takes_reply(address):
+            return address
+        if not self._said:
+            self._said = True
+            _log.warning(Action.REPLY_ADDRESS_REFUSED, queue=queue, reply_to=first_bytes(address, _SHOWN))
+        return None
