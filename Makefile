@@ -142,6 +142,19 @@ tour: setup services ## Use every public name of agentbus.sessions on every kind
 bench: setup services ## Measure AgentBus beside other ways to do its work
 	@$(BIN)/python -m tests.benchmarks
 
+# Needs PyPI's own API: a mirror that serves packages alone knows of no vulnerability, and `--strict` says so.
+.PHONY: audit
+audit: ## Compare what is locked with the vulnerabilities that PyPI knows of
+	@$(find_python); \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	echo "audit: installing pip-audit for a moment ..."; \
+	"$$python" -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install -qq pip-audit; \
+	for lock in runtime dev; do \
+	  echo "audit: requirements/$$lock.txt ..."; \
+	  "$$folder/bin/pip-audit" --strict --disable-pip --require-hashes -r requirements/$$lock.txt; \
+	done
+
 .PHONY: format
 format: $(READY) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix .
