@@ -36,7 +36,7 @@ from workers.ingress.router import IngressRouter
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
-GUIDE = ROOT / "deploy" / "guides" / "who-may-do-what-on-the-broker.md"
+GUIDES = sorted((ROOT / "deploy" / "guides").glob("*.md"))
 TOPOLOGY = Topology(partitions=2)
 PARTITION = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
 PATIENCE = 60
@@ -78,7 +78,8 @@ def prepared(rabbitmq: RabbitMQ, url: str) -> Broker:
     """Run the guide's own lines, for this virtual host and with names that nobody else has."""
     users = {role: f"{role}-{uuid4().hex[:8]}" for role in ROLES}
     words = users | {"/": urlsplit(url).path.removeprefix("/"), "$PASSWORD": PASSWORD}
-    for line in blocks(GUIDE.read_text("utf-8"), "sh")[0].text.splitlines():
+    (block,) = [block for guide in GUIDES for block in blocks(guide.read_text("utf-8"), "sh")]
+    for line in block.text.splitlines():
         program, *arguments = shlex.split(line) or [""]
         if program:
             assert program == "rabbitmqctl"
