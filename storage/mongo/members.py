@@ -1,5 +1,7 @@
 """The workers in MongoDB: the collections `members`, `epochs` and `trials`. The clock is the server's: `$$NOW`."""
 
+from typing import Final
+
 from bson import MaxKey
 
 from contracts.ids import Partition
@@ -9,6 +11,10 @@ from storage.mongo.base import MongoBase
 from storage.mongo.codec import epoch_id, member_fields, member_id, to_member
 from storage.mongo.driver import Document
 from storage.trials import attempt_of
+
+# What is damaged counts as nothing: it must not stop whoever comes to it.
+_COUNT: Final = {"$cond": [{"$isNumber": "$count"}, "$count", 0]}
+_ATTEMPTS: Final = {"$cond": [{"$isArray": "$attempts"}, "$attempts", []]}
 
 
 class MongoMembers(MongoBase):
@@ -37,15 +43,16 @@ class MongoMembers(MongoBase):
             await self._collection("members").delete_one({"_id": member_id(group, worker)})
 
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
-        following = {"$add": [{"$max": ["$count", above]}, 1]}
+        following = {"$add": [{"$max": [_COUNT, above]}, 1]}
         taken = await self._change("epochs", epoch_id(group, partition), [{"$set": {"count": following}}])
         return int(taken["count"])
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)
-        found = await self._change("trials", tried, {"$addToSet": {"attempts": attempt}})
+        attempts = {"$setUnion": [_ATTEMPTS, [{"$literal": attempt}]]}
+        found = await self._change("trials", tried, [{"$set": {"attempts": attempts, "count": _COUNT}}])
         # A release before this one counted, and named no attempts.
-        return len(found["attempts"]) + int(found.get("count", 0))
+        return len(found["attempts"]) + int(found["count"])
 
     async def end_trial(self, key: str) -> None:
         with self._errors():

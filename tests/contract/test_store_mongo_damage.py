@@ -10,8 +10,10 @@ from pymongo import MongoClient
 
 from contracts.errors import StoreDamaged
 from contracts.history import SessionFilter
+from contracts.ids import Partition
 from storage.factory import open_store
 from storage.options import MongoDriver
+from storage.trials import attempt_at
 from tests.builders import a_commit, a_conversation, a_head, an_address, appended, begun
 
 WORD, NO_DATE = b"lobby-of-the-damaged", (2**62).to_bytes(8, "little")
@@ -75,3 +77,22 @@ async def test_document_that_can_not_be_decoded_hides_no_other(
         with pytest.raises(StoreDamaged, match="is damaged"):
             await store.read_log(one, limit=10)
         assert await store.read_log(other, limit=10) == [fine]
+
+
+@pytest.mark.parametrize("driver", get_args(MongoDriver))
+async def test_damaged_epoch_and_trial_begin_anew(driver: MongoDriver, mongo_url: str) -> None:
+    trial, other = attempt_at("key", "first"), attempt_at("key", "second")
+    async with open_store(mongo_url, mongo_driver=driver) as store:
+        assert await store.begin_trial(trial) == 1
+        assert await store.take_epoch("group", Partition(3), above=8) == 9
+        client: MongoClient[dict[str, Any]] = MongoClient(mongo_url)
+        with client:
+            database = client.get_default_database()
+            database["trials"].update_many({}, {"$set": {"attempts": "many", "count": "some"}})
+            database["epochs"].update_many({}, {"$set": {"count": "nine"}})
+
+        assert await store.begin_trial(trial) == 1
+        assert await store.begin_trial(trial) == 1
+        assert await store.begin_trial(other) == 2
+        assert await store.take_epoch("group", Partition(3)) == 1
+        assert await store.take_epoch("group", Partition(3), above=9) == 10
