@@ -33,7 +33,7 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
         # Almost always that is all, and setting up the policy costs more than most calls.
         return await still_wanted(call())
     except TRANSIENT as error:
-        if not _may_pass(error):
+        if not may_pass(error):
             raise
         trouble = Trouble(what)
         trouble.failed(error)
@@ -43,14 +43,15 @@ async def keep_trying(what: str, call: Callable[[], Awaitable[Result]]) -> Resul
         trouble.over()
 
 
-def _may_pass(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error of store or broker may pass by itself."""
     return isinstance(error, TRANSIENT) and not isinstance(error, LASTING)
 
 
 async def _try_again(call: Callable[[], Awaitable[Result]], trouble: Trouble) -> Result:
     await asyncio.sleep(random.uniform(0, FIRST_WAIT))
     async for attempt in AsyncRetrying(
-        retry=retry_if_exception(_may_pass),
+        retry=retry_if_exception(may_pass),
         wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
         before_sleep=trouble.retrying,
         reraise=True,

@@ -16,7 +16,7 @@ from agentbus.sessions import (
     SyncMode,
     SyncPolicy,
 )
-from contracts.errors import SchemaViolation
+from contracts.errors import SchemaViolation, StoreDamaged
 from contracts.records import Record, RecordKind
 from contracts.topology import Topology
 from tests.builders import NOON
@@ -70,8 +70,9 @@ async def test_two_workers_share_events_and_what_is_due(world: World) -> None:
         await worker.close()
 
 
+@pytest.mark.parametrize("error", [KeyError("no session"), StoreDamaged("the head is damaged")])
 async def test_a_task_that_can_not_be_carried_out_is_not_in_the_way_of_others(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     await world.policy(mode=SyncMode.DELAYED, delay=5)
     first, second = await world.people(2)
@@ -86,7 +87,7 @@ async def test_a_task_that_can_not_be_carried_out_is_not_in_the_way_of_others(
 
     async def fail(task: Record) -> None:
         if task.key == bad.key:
-            raise KeyError(task.key)
+            raise error
         await carry_out(task)
 
     monkeypatch.setattr(world.sync.tasks, "carry_out", fail)

@@ -7,7 +7,6 @@ from typing import Final, Protocol
 import structlog
 
 from contracts.clock import Clock
-from contracts.errors import BusError, StoreError
 from contracts.members import WorkerKind
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
@@ -16,6 +15,7 @@ from storage.port import Store
 from workers.endings import in_turn, raise_if_cancelled, side_by_side
 from workers.faults import told
 from workers.reactive.watch import Share, TimeLoop
+from workers.retry import may_pass
 from workers.sync.tasks import SyncTasks
 from workers.telemetry import WorkerMetrics
 
@@ -99,10 +99,10 @@ class SyncWorker:
     async def _carry_out(self, task: Record) -> None:
         try:
             await self._tasks.carry_out(task)
-        except (StoreError, BusError):
-            raise
         except Exception as error:
             raise_if_cancelled()
+            if may_pass(error):
+                raise
             # One that can't be carried out must not be in the way of the others.
             _log.error(Action.HANDLER_FAILED, task=task.key, **told(error))
             await self._store.put_records([task.model_copy(update={"due_at": self._clock.now() + _AGAIN})])
