@@ -23,10 +23,12 @@ from tenacity import AsyncRetrying
 from agentbus.health import serving
 from contracts.address import Platform
 from contracts.clock import ManualClock
-from contracts.errors import ConfigurationError
+from contracts.envelope import EventEnvelope
+from contracts.errors import ConfigurationError, Reject
 from contracts.expiry import CleanupAction
 from contracts.ids import session_id_for
 from tests.builders import a_conversation, a_moment
+from tests.expiry.test_figures import a_step
 from tests.expiry.world import World, a_rule, a_world
 from tests.services.ports import free_port
 from workers.expiry.notify import (
@@ -35,6 +37,7 @@ from workers.expiry.notify import (
     create_email_notification_callback,
     create_webhook_notification_callback,
     default_notification_callback,
+    notifier,
     signature_of,
     trying,
 )
@@ -381,3 +384,21 @@ async def _called(told: list[ExpiryNotice]) -> bool:
 
 async def _parked(world: World) -> bool:
     return bool((await world.store.list_parked()).items)
+
+
+async def test_a_callback_that_never_returns_stops_no_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifier, "CALLBACK_SECONDS", 0.05)
+    told: list[str] = []
+
+    async def hang(_: ExpiryNotice) -> None:
+        await asyncio.Event().wait()
+
+    async def hear(notice: ExpiryNotice) -> None:
+        told.append(notice.notice_id)
+
+    heard = notifier.Notifier([hang, hear], WorkerMetrics())
+    async with asyncio.timeout(20):
+        for event in map(EventEnvelope.of, (a_step(ManualClock(), number) for number in (1, 2))):
+            with pytest.raises(Reject, match="TimeoutError"):
+                await heard.handle(event)
+    assert len(told) == 2

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,17 +12,24 @@ from agentbus.sessions import (
     AccessDenied,
     ConflictStrategy,
     FeatureNotEnabled,
+    SessionContext,
     SessionNotFound,
     SessionSystem,
     SessionSystemConfig,
     SyncMode,
     SyncPolicy,
+    session_context,
 )
+from contracts.clock import SystemClock
 from contracts.errors import SchemaViolation, StoreDamaged
 from contracts.records import Record, RecordKind
 from contracts.topology import Topology
+from storage.archive import open_archive
 from tests.builders import NOON
 from tests.sync.world import World
+from workers.expiry.archiving import archive_session
+from workers.expiry.restoring import restore_session
+from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.sync.handler import TOPICS
 from workers.sync.worker import SUBSCRIPTION, SyncWorker
@@ -68,6 +77,38 @@ async def test_two_workers_share_events_and_what_is_due(world: World) -> None:
     await until(gone)
     for worker in workers:
         await worker.close()
+
+
+async def test_a_session_that_is_restored_learns_what_it_missed(tmp_path: Path) -> None:
+    archive = open_archive(tmp_path.as_uri())
+    async with SessionSystem(SessionSystemConfig(enable_sync=True, partitions=4)) as system:
+        store, commands = system._engine.store, Commands(system._engine.client._bus)
+        gone = await system.create_session("one", "ann", "telegram", custom_data={"city": "Rome"})
+        stays = await system.create_session("two", "ann", "slack")
+        await system.link_identities("ann", [gone.session_id, stays.session_id])
+
+        async def data(session: SessionContext) -> dict[str, Any]:
+            found = await system.get_session(session.session_id)
+            assert found is not None
+            return found.data
+
+        async def has_city() -> bool:
+            return await data(stays) == {"city": "Rome"}
+
+        await until(has_city)
+        await system.set_session_state(gone.session_id, "expired")
+        head = await store.head(gone.session_id)
+        assert head is not None
+        await archive_session(store, archive, commands, head)
+        async with session_context(system, chat_id="two", user_id="ann", platform="slack") as session:
+            session.set_data("city", "Oslo")
+        await restore_session(store, archive, commands, gone.session_id, clock=SystemClock())
+
+        async def has_learnt() -> bool:
+            return await data(gone) == {"city": "Oslo"}
+
+        await until(has_learnt)
+        assert await data(stays) == {"city": "Oslo"}
 
 
 @pytest.mark.parametrize("error", [KeyError("no session"), StoreDamaged("the head is damaged")])

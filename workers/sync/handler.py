@@ -12,6 +12,7 @@ from contracts.events import (
     IdentityLinked,
     MessageAppended,
     MetadataSet,
+    SessionRestored,
     SessionStarted,
 )
 from contracts.ids import conversation_of
@@ -41,6 +42,7 @@ TOPICS: Final = (
     "session.linked.*",
     "session.merged.*",
     "session.resolved.*",
+    "session.restored.*",
 )
 """The events that the handler is for."""
 
@@ -84,7 +86,7 @@ class SyncHandler(Handler):
 
     async def _sync(self, event: AnyEvent, identity: str) -> None:
         match event:
-            case SessionStarted():
+            case SessionStarted() | SessionRestored():  # which has missed what the others did meanwhile
                 await self._introduce(event, identity)
             case ContextMerged() if event.kept:
                 await self._answer(event, identity)
@@ -123,8 +125,8 @@ class SyncHandler(Handler):
         parcel = Parcel(cause=event.event_id, identity=identity, source=event.session_id, entries=entries)
         await self._sender.send([parcel] if entries else [], policy, only=conversation_of(event.source))
 
-    async def _introduce(self, event: SessionStarted | IdentityLinked, identity: str) -> None:
-        """Bring the whole contexts of a session that is new to an identity and of the others together."""
+    async def _introduce(self, event: SessionStarted | SessionRestored | IdentityLinked, identity: str) -> None:
+        """Bring the whole contexts of a session that is new to an identity, or is back, and of the others together."""
         policy = await self._policies.of(identity)
         if policy.mode is SyncMode.MANUAL or SyncOperation.MERGE not in policy.operations:
             return

@@ -1,5 +1,6 @@
 """The notifier: a subscription of its own, so that whoever is slow to be told never delays expiry."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,9 @@ from workers.reactive.handling import Handler
 from workers.telemetry import WorkerMetrics
 
 TOPICS: Final = (f"session.{ExpiryStepTaken.topic}.*",)
+
+CALLBACK_SECONDS: Final = 30.0
+"""Seconds that a callback may take; one that never returns would stop all notices."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +46,8 @@ class Notifier(Handler):
     async def _tell(self, callback: NotificationCallback, notice: ExpiryNotice) -> str | None:
         """Tell one callback; return why that failed, if it did."""
         try:
-            await callback(notice)
+            async with asyncio.timeout(CALLBACK_SECONDS):
+                await callback(notice)
         except Exception as error:
             raise_if_cancelled()
             self._metrics.notifications.labels("failed").inc()
