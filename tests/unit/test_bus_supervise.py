@@ -9,9 +9,10 @@ from contracts.outages import Cause, Outage
 from contracts.topology import Topology
 from tests.contract.bus_suite import SECONDS, Inbox, message, numbers
 from workers import outages
+from workers.bus import supervise
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Consumer
-from workers.bus.supervise import KeptConsumer
+from workers.bus.supervise import KeptConsumer, longest_pause
 
 TOPOLOGY = Topology(prefix="kept", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
@@ -159,3 +160,54 @@ async def test_a_consumer_that_is_reopened_on_purpose_is_no_outage(monkeypatch: 
             await broker.gave.wait()
         await kept.close()
     assert lines == []
+
+
+def test_pauses_grow_from_the_second_early_death_on_up_to_a_limit() -> None:
+    pauses = [longest_pause(young, 0.1) for young in range(1_000)]
+    assert pauses[:5] == [0, 0, 0.4, 0.8, 1.6]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 5.0
+
+
+async def test_a_consumer_that_dies_young_again_is_not_started_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(supervise, "monotonic", lambda: now)
+    broker = _Broker()
+    kept = KeptConsumer(QUEUE, broker.consume, lambda: None, first_wait=5.0)
+    await kept.start()
+
+    async def die(after: float) -> None:
+        nonlocal now
+        broker.gave.clear()
+        now += after
+        broker.given[-1].lost.set()
+        async with asyncio.timeout(SECONDS):
+            await broker.gave.wait()
+        await asyncio.sleep(0)  # it notes when the new one began
+
+    await die(after=1.0)
+    await die(after=60.0)
+    await die(after=1.0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await die(after=1.0)
+    assert len(broker.given) == 4
+    await kept.close()
+
+
+async def test_an_error_that_nobody_foresaw_does_not_leave_the_queue_alone() -> None:
+    broker, answers = _Broker(), [None, RuntimeError("unforeseen"), None]
+
+    async def consume() -> Consumer:
+        if error := answers.pop(0):
+            raise error
+        return await broker.consume()
+
+    kept = KeptConsumer(QUEUE, consume, lambda: None, first_wait=0.001)
+    await kept.start()
+    broker.gave.clear()
+    broker.given[0].lost.set()
+    async with asyncio.timeout(SECONDS):
+        await broker.gave.wait()
+    await kept.close()
+    assert len(broker.given) == 2

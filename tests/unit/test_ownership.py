@@ -27,6 +27,7 @@ from workers.session import brake
 from workers.session.config import SessionWorkerConfig
 from workers.session.holdings import Holding
 from workers.session.lanes import Turn
+from workers.session.plan import Failure
 from workers.session.trials import MOST_ALONE, TRIED_FROM
 from workers.session.worker import SessionWorker
 
@@ -428,11 +429,11 @@ def die_at(worker: SessionWorker, poison: str) -> asyncio.Event:
     """Make the worker stop dead when it works on the input `poison`; the event tells that it did."""
     commit, died = worker._committer._commit, asyncio.Event()
 
-    async def deadly(turns: Sequence[Turn], *, suspect: bool = False) -> None:
+    async def deadly(turns: Sequence[Turn], *, suspect: bool = False, failure: Failure | None = None) -> None:
         if any(waiting.given.id == poison for turn in turns for waiting in turn.inputs):
             died.set()
             await asyncio.Event().wait()
-        await commit(turns, suspect=suspect)
+        await commit(turns, suspect=suspect, failure=failure)
 
     worker._committer._commit = deadly  # type: ignore[method-assign]  # the poisoned code
     return died

@@ -1,7 +1,7 @@
 """The session worker on the in-process bus: order, repeats, failures, parking."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -47,10 +47,11 @@ from tests.conversations import NOW, address, message
 from tests.faults import FaultyBus, FaultyStore, outage
 from workers.bus.memory import MemoryBus
 from workers.bus.memory.broker import MemoryBroker
-from workers.bus.port import Message
+from workers.bus.port import Bus, Message
 from workers.domain.decide import Input, decide
 from workers.installation.record import join_installation
 from workers.session.config import SessionWorkerConfig
+from workers.session.parking import Failed, park_all
 from workers.session.worker import SessionWorker
 from workers.telemetry import WorkerMetrics
 
@@ -372,6 +373,39 @@ async def test_an_input_that_the_store_can_never_take_is_parked_alone(bench: Ben
     (parked,) = await bench.parked()
     assert parked.message_id == poison.input_id()
     assert "too large" in parked.reason
+
+
+async def test_what_the_store_never_takes_blocks_its_conversation_if_that_is_its_policy(bench: Bench) -> None:
+    await bench.client.send(CreateSession(address=address(), metadata={"on_failure": "block"}))
+    bench.store.refuse[message("bad").input_id()] = StoreRejected("too large for one commit")
+    await bench.client.publish_many([message(1, "one"), message("bad"), message(2, "two")])
+    parked = await bench.parked(2)
+    assert {one.code for one in parked} == {"store_rejected", "conversation_blocked"}
+    assert await bench.until_texts(1) == ["one"]
+    bench.store.refuse.clear()
+    replayed = await replay_conversation(bench.bus, bench.store, conversation_id_for(address(), SCOPE), scope=SCOPE)
+    replayed.check()
+    assert await bench.until_texts(3) == ["one", "hello", "two"]
+
+
+async def test_an_input_that_cannot_even_be_parked_stops_nobody_and_comes_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.store.refuse["bad"] = StoreRejected("too large for one commit")
+    tries = list[int]()
+
+    async def unparkable(bus: Bus, failed: Sequence[Failed]) -> None:
+        if failed and len(tries) < 2:
+            tries.append(len(failed))
+            raise ValueError("a header that nobody can write")
+        await park_all(bus, failed)
+
+    monkeypatch.setattr("workers.session.committer.park_all", unparkable)
+    await bench.client.publish(message("bad"), input_id="bad")
+    await bench.client.publish(message(2, "two"))
+    assert await bench.until_texts(1) == ["two"]
+    (parked,) = await bench.parked()
+    assert (parked.message_id, len(tries)) == ("bad", 2)
 
 
 async def test_commands_are_answered(bench: Bench) -> None:

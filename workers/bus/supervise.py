@@ -1,12 +1,14 @@
 """Keeping a consumer going through lost connections."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from contracts.errors import BrokerUnavailable, BusError
+from contracts.errors import BrokerUnavailable
 from workers.bus.port import Consumer
 from workers.endings import ended, still_wanted
 from workers.outages import Trouble
@@ -17,13 +19,22 @@ OnLost = Callable[[], None]
 Consume = Callable[[], Awaitable[Consumer]]
 
 _MOST_SECONDS: Final = 5.0
+_GROWN_UP: Final = 10.0
+"""Seconds after which a consumer that is lost did not die young."""
+
+
+def longest_pause(young: int, first_wait: float) -> float:
+    """Return how many seconds to wait at most before the next consumer, if the last `young` ones died young."""
+    return min(first_wait * 2 ** min(young, 16), _MOST_SECONDS) if young > 1 else 0.0
 
 
 class KeptConsumer:
     """Starts a consumer, and starts it again whenever it was lost, waiting with jitter while that fails.
 
     `KeptConsumer(queue, partial(bus.consume, queue, on_delivery, prefetch=20), on_lost)`; likewise with
-    `bus.subscribe`. `first_wait` is the upper bound of the first wait in seconds; it doubles up to 5.
+    `bus.subscribe`. `first_wait` is the upper bound of the first wait in seconds; it doubles up to 5. One that dies
+    within 10 s of its start is started again at once the first time, and after longer and longer waits if that goes on:
+    perhaps it is what it consumes that kills it, and its connection with it.
     """
 
     def __init__(self, queue: str, consume: Consume, on_lost: OnLost, *, first_wait: float = 0.1) -> None:
@@ -56,21 +67,26 @@ class KeptConsumer:
                 await self._consumer.close()
 
     async def _keep(self, consumer: Consumer) -> None:
+        young = 0
         while True:
+            begun = monotonic()
             await consumer.lost.wait()
+            young = 0 if self._reopening or monotonic() - begun > _GROWN_UP else young + 1
             trouble = Trouble(f"consume {self._queue}")
             if not self._reopening:
                 trouble.failed(BrokerUnavailable("the consumer was lost"))
             self._reopening = False
             self._on_lost()
             try:
+                await asyncio.sleep(random.uniform(0.5, 1) * longest_pause(young, self._first_wait))
                 self._consumer = consumer = await self._consume_again(trouble)
             finally:
                 trouble.over()
 
     async def _consume_again(self, trouble: Trouble) -> Consumer:
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(BusError),
+            # Whatever it is: nobody else would start it again, and the queue would be consumed by nobody.
+            retry=retry_if_exception_type(Exception),
             wait=wait_random_exponential(multiplier=self._first_wait, max=_MOST_SECONDS),
             before_sleep=trouble.retrying,
             reraise=True,

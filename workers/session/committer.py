@@ -1,6 +1,6 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 
@@ -14,37 +14,30 @@ from contracts.errors import (
     DuplicateInput,
     KilledWorker,
     Refused,
-    StoreDamaged,
     StoreError,
     VersionConflict,
 )
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, SessionId
 from contracts.session import SessionState
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Bus
-from workers.domain.checks.target import about_earlier
 from workers.domain.endings import concerns_earlier
-from workers.domain.erasing import digest_input
-from workers.endings import raise_if_cancelled, side_by_side
+from workers.endings import raise_if_cancelled
 from workers.faults import told
 from workers.outages import sparingly
 from workers.retry import keep_trying
 from workers.session.announcer import Announcer
 from workers.session.config import SessionWorkerConfig
+from workers.session.decider import Decider, Planned
 from workers.session.lanes import Turn, Waiting
 from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
 from workers.session.parking import Failed, park_all
-from workers.session.plan import Answer, Failure, Plan, Terms, failed_turn, failure_of, plan_turn
+from workers.session.plan import Answer, Failure, failure_of
 from workers.session.trials import Trials
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
-
-
-Planned = tuple[Turn, Plan]
 
 
 class Committer:
@@ -72,7 +65,6 @@ class Committer:
         self._ownership = ownership
         self._clock = clock
         self._metrics = metrics
-        self._config = config
         self._announcer = Announcer(
             bus,
             store,
@@ -83,6 +75,7 @@ class Committer:
             writer=ownership.worker_id if config.solo else "",
         )
         self.arrears = self._announcer.arrears
+        self._decider = Decider(store, live, ownership, self.arrears, config=config, clock=clock)
 
     async def carry_out(self, turns: Sequence[Turn]) -> None:
         """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.
@@ -116,22 +109,44 @@ class Committer:
 
     async def _carry_out_singly(self, turns: Sequence[Turn], trials: Trials) -> None:
         for turn, waiting in [(one, waiting) for one in turns for waiting in one.inputs]:
-            self._live.drop(turn.lane.conversation)
-            single = Turn(turn.lane, (waiting,))
             try:
-                await keep_trying("begin trial", partial(trials.begin_alone, turn, waiting))
-                await self._commit([single], suspect=True)
-            except KilledWorker as error:
-                await self._give_up([_failed(single, waiting, Failure(error))])
+                await self._carry_out_alone(turn, waiting, trials)
             except Exception as error:
+                # Not even its parking worked, and not because of an outage. It comes again, and at its queue's delivery
+                # limit the broker parks it: it must not stop those behind it.
                 raise_if_cancelled()
-                await self._give_up([_failed(single, waiting, failure_of(error))])
-            await keep_trying("end trial", partial(trials.end_alone, turn, waiting))
+                _log.error(Action.ROUND_FAILED, turns=1, **told(error))
+                await waiting.delivery.requeue()
 
-    async def _commit(self, turns: Sequence[Turn], *, suspect: bool = False) -> None:
-        """Carry out `turns`; `suspect` asks the log about every input instead of the redelivered ones alone."""
+    async def _carry_out_alone(self, turn: Turn, waiting: Waiting, trials: Trials) -> None:
+        self._live.drop(turn.lane.conversation)
+        single = Turn(turn.lane, (waiting,))
+        try:
+            await keep_trying("begin trial", partial(trials.begin_alone, turn, waiting))
+            await self._commit([single], suspect=True)
+        except KilledWorker as error:
+            await self._give_up([_failed(single, waiting, Failure(error))])
+        except Exception as error:
+            raise_if_cancelled()
+            await self._fail_alone(single, waiting, failure_of(error))
+        await keep_trying("end trial", partial(trials.end_alone, turn, waiting))
+
+    async def _fail_alone(self, single: Turn, waiting: Waiting, failure: Failure) -> None:
+        """Park an input that failed while it was carried out, and block its conversation if that is its policy."""
+        self._live.drop(single.lane.conversation)
+        try:
+            await self._commit([single], suspect=True, failure=failure)
+        except Exception:
+            raise_if_cancelled()
+            await self._give_up([_failed(single, waiting, failure)])
+
+    async def _commit(self, turns: Sequence[Turn], *, suspect: bool = False, failure: Failure | None = None) -> None:
+        """Carry out `turns`; `suspect` asks the log about every input instead of the redelivered ones alone.
+
+        If there is a `failure`, that is what becomes of those inputs that the log does not know.
+        """
         while turns:
-            planned = await self._decide(turns, suspect=suspect)
+            planned = await self._decider.decide(turns, suspect=suspect, failure=failure)
             done, turns = await self._append(planned)
             suspect = True
             heads = [head for _, plan in done for head in plan.heads]
@@ -151,83 +166,6 @@ class Committer:
         for head, error in zip(heads, outcomes, strict=True):
             if error:
                 _log.error(Action.HEAD_REFUSED, session=head.session_id, error=str(error))
-
-    async def _decide(self, turns: Sequence[Turn], *, suspect: bool) -> list[Planned]:
-        """Decide those turns that are still ours."""
-        if any(turn.lease.epoch is None for turn in turns):
-            await keep_trying("look for what was not announced", self.arrears.know)
-        await keep_trying("take epochs", partial(self._ownership.take_epochs, {turn.lease for turn in turns}))
-        loaded = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
-        states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
-        ours: list[Turn] = []
-        damaged: list[Planned] = []
-        for turn in turns:
-            if isinstance(damage := loaded[turn.lane.conversation], StoreDamaged):
-                damaged.append((turn, failed_turn(turn.lane.conversation, turn.inputs, damage)))
-                continue
-            epoch = states[turn.lane.conversation].epoch
-            if epoch > (turn.lease.epoch or 0) and not self._config.solo:
-                self._ownership.note_epoch(turn.lane.partition, epoch)
-                if turn.lease.valid:
-                    self._ownership.fence(turn.lane.partition)
-            if turn.lease.valid:
-                ours.append(turn)
-        known = await self._known(ours, states, suspect=suspect)
-        earlier = await self._earlier(ours, states)
-        now = self._clock.now()
-
-        def plan(turn: Turn) -> Planned:
-            state = states[turn.lane.conversation]
-            # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
-            epoch = max(turn.lease.epoch or 0, state.epoch)
-            terms = Terms(
-                now=now, epoch=epoch, on_failure=self._config.on_failure, resets=self._config.resets, earlier=earlier
-            )
-            return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
-
-        planned = [plan(turn) for turn in ours]
-        if suspect or not (refused := [turn for turn, one in planned if one.has_refused]):
-            return planned + damaged
-        # A command that was carried out long ago, and is sent again by a caller who never heard of it, may be against
-        # the rules by now: what it caused then is the answer.
-        known.update(await self._known(refused, states, suspect=True))
-        return [plan(turn) if turn in refused else (turn, one) for turn, one in planned] + damaged
-
-    async def _known(
-        self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool
-    ) -> dict[ConversationId, Mapping[InputId, Commit]]:
-        """Ask the log for inputs that may have been committed before.
-
-        Where something was erased all are asked for, by the digests too that took the place of some ids.
-        """
-        asked: dict[ConversationId, dict[InputId, InputId]] = {}
-        for turn in turns:
-            state = states[turn.lane.conversation]
-            for waiting in turn.inputs:
-                given = waiting.given.id
-                if suspect or waiting.delivery.redelivered or state.erased or given in state.recent_inputs:
-                    ids = asked.setdefault(turn.lane.conversation, {})
-                    ids |= {given: given, digest_input(given): given} if state.erased else {given: given}
-        found = await side_by_side(
-            keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, list(ids)))
-            for conversation, ids in asked.items()
-        )
-        return {
-            conversation: {ids[one]: commit for one, commit in commits.items()}
-            for (conversation, ids), commits in zip(asked.items(), found, strict=True)
-        }
-
-    async def _earlier(
-        self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState]
-    ) -> Mapping[SessionId, SessionState]:
-        """Read the heads of earlier sessions that inputs are about."""
-        named = {
-            session
-            for turn in turns
-            for waiting in turn.inputs
-            if (session := about_earlier(states[turn.lane.conversation], waiting.given.data))
-        }
-        return await keep_trying("load heads", partial(self._store.heads, named)) if named else {}
 
     async def _append(self, planned: Sequence[Planned]) -> tuple[list[Planned], list[Turn]]:
         """Append what is planned; return the plans that hold now, and the turns to decide again."""

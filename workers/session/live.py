@@ -12,18 +12,29 @@ from storage.chunks import chunks
 from storage.port import Loaded, Store
 from workers.domain.endings import concerns_earlier, earlier_sessions, followed
 from workers.domain.evolve import heads_along
+from workers.session.sizes import Sized
 
 _TOGETHER: Final = 500
 """Heads of earlier sessions that are read and written together."""
 
 
-class LiveStates:
-    """Holds the states of the conversations used last; the longest unused one goes first when there are too many."""
+MOST_BYTES: Final = 128 * 1024 * 1024
+"""Bytes of states, as JSON, that are held: a session may hold megabytes, and few such ones would fill the memory."""
 
-    def __init__(self, store: Store, *, capacity: int) -> None:
+
+class LiveStates:
+    """Holds the states of the conversations used last; the longest unused one goes first when they are too many.
+
+    Too many are more than `capacity`, or those that take more than `most_bytes` as JSON.
+    """
+
+    def __init__(self, store: Store, *, capacity: int, most_bytes: int = MOST_BYTES) -> None:
         self._store = store
         self._capacity = capacity
-        self._states: OrderedDict[ConversationId, SessionState] = OrderedDict()
+        self._most_bytes = most_bytes
+        self._states: OrderedDict[ConversationId, Sized] = OrderedDict()
+        self.bytes = 0
+        """What they take as JSON, about."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -37,7 +48,7 @@ class LiveStates:
         heads alone. Raises StoreUnavailable, StoreRejected.
         """
         found: dict[ConversationId, SessionState | StoreDamaged] = {
-            conversation: self._states[conversation] for conversation in conversations & self._states.keys()
+            conversation: self._states[conversation].state for conversation in conversations & self._states.keys()
         }
         missing = [conversation for conversation in conversations if conversation not in found]
         if missing:
@@ -60,19 +71,24 @@ class LiveStates:
 
     def put(self, state: SessionState) -> None:
         """Keep a state after its commit."""
-        self._states[state.conversation_id] = state
-        self._states.move_to_end(state.conversation_id)
-        while len(self._states) > self._capacity:
-            self._states.popitem(last=False)
+        if not self._capacity:
+            return
+        before = self._states.pop(state.conversation_id, None)
+        now = self._states[state.conversation_id] = Sized(state, before)
+        self.bytes += now.size - (before.size if before else 0)
+        while len(self._states) > self._capacity or self.bytes > self._most_bytes:
+            _, longest_unused = self._states.popitem(last=False)
+            self.bytes -= longest_unused.size
 
     def drop(self, conversation: ConversationId) -> None:
         """Forget a state: it is loaded again when it is needed."""
-        self._states.pop(conversation, None)
+        dropped = self._states.pop(conversation, None)
+        self.bytes -= dropped.size if dropped else 0
 
     def drop_where(self, unwanted: Callable[[ConversationId], bool]) -> None:
         """Forget the states of some conversations."""
         for conversation in [conversation for conversation in self._states if unwanted(conversation)]:
-            del self._states[conversation]
+            self.drop(conversation)
 
 
 async def follow(store: Store, commits: Iterable[Commit]) -> None:

@@ -73,6 +73,8 @@ class Terms:
     resets: tuple[ResetPolicy, ...] = ()
     earlier: Mapping[SessionId, SessionState] = field(default_factory=dict)
     """The heads of earlier sessions that inputs are about, by id."""
+    failure: Failure | None = None
+    """Why the inputs failed while they were carried out: they are not decided again."""
 
 
 def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[InputId, Commit], terms: Terms) -> Plan:
@@ -145,6 +147,8 @@ def _follow(earlier: dict[SessionId, SessionState], events: Sequence[AnyEvent]) 
 
 
 def _decided(state: SessionState, waiting: Waiting, terms: Terms, earlier: Mapping[SessionId, SessionState]) -> Answer:
+    if terms.failure is not None:
+        return _failed_for_good(state, waiting, terms.failure, terms)
     try:
         return Answer(waiting, decide(state, waiting.given, terms.now, terms.resets, earlier))
     except ConversationBlocked as error:
@@ -155,11 +159,17 @@ def _decided(state: SessionState, waiting: Waiting, terms: Terms, earlier: Mappi
         return Answer(waiting, failure=Failure(error))
     except Exception as error:
         # A fault of ours must cost one input, not a worker: it is parked with its traceback.
-        failure = failure_of(error)
-        if is_beside(waiting.given.data):
-            return Answer(waiting, failure=failure)
-        blocked = block(state, waiting.given.id, failure.error.code, terms.now, default=terms.on_failure)
-        return Answer(waiting, blocked, failure=failure)
+        return _failed_for_good(state, waiting, failure_of(error), terms)
+
+
+def _failed_for_good(state: SessionState, waiting: Waiting, failure: Failure, terms: Terms) -> Answer:
+    """Answer an input that is to be parked: its conversation may have to wait for it."""
+    if is_beside(waiting.given.data):
+        return Answer(waiting, failure=failure)
+    given, now = waiting.given.id, terms.now
+    if state.blocked_by is not None:
+        return Answer(waiting, hold(state, given, now), failure=failure)
+    return Answer(waiting, block(state, given, failure.error.code, now, default=terms.on_failure), failure=failure)
 
 
 def _repeated(state: SessionState, waiting: Waiting, caused: tuple[AnyEvent, ...], *, announce: bool = True) -> Answer:

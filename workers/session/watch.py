@@ -1,14 +1,20 @@
 """Watches the event loop: whoever was frozen must not go on as if no time had passed."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from time import monotonic
 from typing import Final
 
 from workers.endings import ended
 
 TICK: Final = 0.25
 """Seconds between two ticks."""
+
+
+def since_boot() -> float:
+    """Return seconds that also pass while the machine is suspended, which `monotonic` leaves out on Linux."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 class LoopWatch:
@@ -18,29 +24,32 @@ class LoopWatch:
     handled meanwhile. `stalled` tells before the tick itself gets its turn.
     """
 
-    def __init__(self, limit: float, on_stall: Callable[[float], None]) -> None:
+    def __init__(
+        self, limit: float, on_stall: Callable[[float], None], clock: Callable[[], float] = since_boot
+    ) -> None:
         self._limit = limit
+        self._clock = clock
         self._on_stall = on_stall
-        self._ticked = monotonic()
+        self._ticked = self._clock()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def lag(self) -> float:
         """Seconds since the last tick was due; about 0 on a healthy loop."""
-        return max(0.0, monotonic() - self._ticked - TICK)
+        return max(0.0, self._clock() - self._ticked - TICK)
 
     def stalled(self) -> bool:
         """Whether the loop stands still, or did until just now; the first to ask takes care of it."""
-        gap = monotonic() - self._ticked
+        gap = self._clock() - self._ticked
         if gap <= self._limit:
             return False
-        self._ticked = monotonic()
+        self._ticked = self._clock()
         self._on_stall(gap)
         return True
 
     async def start(self) -> None:
         """Begin to tick."""
-        self._ticked = monotonic()
+        self._ticked = self._clock()
         self._task = asyncio.create_task(self._run(), name="watch the event loop")
 
     async def close(self) -> None:
@@ -52,4 +61,4 @@ class LoopWatch:
         while True:
             await asyncio.sleep(TICK)
             if not self.stalled():
-                self._ticked = monotonic()
+                self._ticked = self._clock()

@@ -1,0 +1,129 @@
+"""The decider: reads what the turns of a round need to know, and decides them."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from contracts.clock import Clock
+from contracts.errors import StoreDamaged
+from contracts.events import Commit
+from contracts.ids import ConversationId, InputId, SessionId
+from contracts.session import SessionState
+from storage.port import Store
+from workers.domain.checks.target import about_earlier
+from workers.domain.erasing import digest_input
+from workers.endings import side_by_side
+from workers.retry import keep_trying
+from workers.session.arrears import Arrears
+from workers.session.config import SessionWorkerConfig
+from workers.session.lanes import Turn
+from workers.session.live import LiveStates
+from workers.session.ownership import Ownership
+from workers.session.plan import Failure, Plan, Terms, failed_turn, plan_turn
+
+Planned = tuple[Turn, Plan]
+
+
+class Decider:
+    """Takes epochs, loads states and what the log knows, and plans turns. What it reads it waits for."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: LiveStates,
+        ownership: Ownership,
+        arrears: Arrears,
+        *,
+        config: SessionWorkerConfig,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._ownership = ownership
+        self._arrears = arrears
+        self._config = config
+        self._clock = clock
+
+    async def decide(self, turns: Sequence[Turn], *, suspect: bool, failure: Failure | None) -> list[Planned]:
+        """Decide those turns that are still ours; `suspect` asks the log about every input, not the redelivered alone.
+
+        If there is a `failure`, that is what becomes of those inputs that the log does not know.
+        """
+        if any(turn.lease.epoch is None for turn in turns):
+            await keep_trying("look for what was not announced", self._arrears.know)
+        await keep_trying("take epochs", partial(self._ownership.take_epochs, {turn.lease for turn in turns}))
+        loaded = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
+        states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
+        ours: list[Turn] = []
+        damaged: list[Planned] = []
+        for turn in turns:
+            if isinstance(damage := loaded[turn.lane.conversation], StoreDamaged):
+                damaged.append((turn, failed_turn(turn.lane.conversation, turn.inputs, damage)))
+                continue
+            epoch = states[turn.lane.conversation].epoch
+            if epoch > (turn.lease.epoch or 0) and not self._config.solo:
+                self._ownership.note_epoch(turn.lane.partition, epoch)
+                if turn.lease.valid:
+                    self._ownership.fence(turn.lane.partition)
+            if turn.lease.valid:
+                ours.append(turn)
+        known = await self._known(ours, states, suspect=suspect)
+        earlier = await self._earlier(ours, states)
+        now = self._clock.now()
+
+        def plan(turn: Turn) -> Planned:
+            state = states[turn.lane.conversation]
+            # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
+            epoch = max(turn.lease.epoch or 0, state.epoch)
+            terms = Terms(
+                now=now,
+                epoch=epoch,
+                on_failure=self._config.on_failure,
+                resets=self._config.resets,
+                earlier=earlier,
+                failure=failure,
+            )
+            return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
+
+        planned = [plan(turn) for turn in ours]
+        if suspect or not (refused := [turn for turn, one in planned if one.has_refused]):
+            return planned + damaged
+        # A command that was carried out long ago, and is sent again by a caller who never heard of it, may be against
+        # the rules by now: what it caused then is the answer.
+        known.update(await self._known(refused, states, suspect=True))
+        return [plan(turn) if turn in refused else (turn, one) for turn, one in planned] + damaged
+
+    async def _known(
+        self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool
+    ) -> dict[ConversationId, Mapping[InputId, Commit]]:
+        """Ask the log for inputs that may have been committed before.
+
+        Where something was erased all are asked for, by the digests too that took the place of some ids.
+        """
+        asked: dict[ConversationId, dict[InputId, InputId]] = {}
+        for turn in turns:
+            state = states[turn.lane.conversation]
+            for waiting in turn.inputs:
+                given = waiting.given.id
+                if suspect or waiting.delivery.redelivered or state.erased or given in state.recent_inputs:
+                    ids = asked.setdefault(turn.lane.conversation, {})
+                    ids |= {given: given, digest_input(given): given} if state.erased else {given: given}
+        found = await side_by_side(
+            keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, list(ids)))
+            for conversation, ids in asked.items()
+        )
+        return {
+            conversation: {ids[one]: commit for one, commit in commits.items()}
+            for (conversation, ids), commits in zip(asked.items(), found, strict=True)
+        }
+
+    async def _earlier(
+        self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState]
+    ) -> Mapping[SessionId, SessionState]:
+        """Read the heads of earlier sessions that inputs are about."""
+        named = {
+            session
+            for turn in turns
+            for waiting in turn.inputs
+            if (session := about_earlier(states[turn.lane.conversation], waiting.given.data))
+        }
+        return await keep_trying("load heads", partial(self._store.heads, named)) if named else {}
