@@ -268,3 +268,10 @@ async def test_nobody_names_another_user(broker: Broker) -> None:
     async with broker.channel("publisher") as channel:
         with pytest.raises(ChannelPreconditionFailed, match="user_id property set to"):
             await published(channel, TOPOLOGY.ingress, "", user_id=broker.users["bot"])
+
+
+async def test_who_signs_in_by_another_name_is_told_at_once(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.bus.rabbit.bus.user_of", lambda _: "somebody")
+    async with broker.bus("operator") as bus:
+        with pytest.raises(BrokerRejected, match="set to 'somebody' but authenticated user was 'operator-"):
+            await bus.publish(TOPOLOGY.ingress, "", Message(body=b"?", message_id="x"))

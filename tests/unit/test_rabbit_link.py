@@ -8,7 +8,7 @@ import pytest
 
 from contracts.errors import BrokerUnavailable
 from workers.bus.rabbit import connections
-from workers.bus.rabbit.connections import Link
+from workers.bus.rabbit.connections import Link, user_of
 
 
 class Opening:
@@ -80,3 +80,17 @@ async def test_a_lost_connection_is_counted_once_it_is_there_again(opening: type
         assert len(counted) == expected
         opening.made[-1].transport.connection.is_opened = False
     await link.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "user"),
+    [
+        ("amqp://ada:secret@broker/", "ada"),
+        ("amqp://ada%40home:secret@broker/", "ada@home"),
+        ("amqp://broker/", "guest"),
+        ("amqps://broker/?auth=external", None),
+        ("amqps://ada@broker/?auth=EXTERNAL", "ada"),
+    ],
+)
+def test_whom_a_url_signs_in_as(url: str, user: str | None) -> None:
+    assert user_of(url) == user

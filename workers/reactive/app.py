@@ -157,7 +157,7 @@ class ReactiveApp:
 class _Taken(Delivery):
     """A delivery that FastStream took."""
 
-    __slots__ = ("_message", "attempts", "body", "correlation_id", "headers", "message_id", "queue", "reply_to")
+    __slots__ = ("_message", "attempts", "body", "correlation_id", "headers", "message_id", "queue", "reply_to", "user")
 
     def __init__(self, message: RabbitMessage, queue: str) -> None:
         raw = message.raw_message
@@ -168,6 +168,7 @@ class _Taken(Delivery):
         self.headers = plain_headers(raw.headers)
         self.attempts = attempts_of(self.headers, redelivered=bool(raw.redelivered))
         self.reply_to = None  # nobody answers an event
+        self.user = raw.user_id
         self.correlation_id = raw.correlation_id
 
     @property

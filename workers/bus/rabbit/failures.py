@@ -8,6 +8,7 @@ from aiormq.exceptions import (
     AuthenticationError,
     ChannelAccessRefused,
     ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
     DeliveryError,
     IncompatibleProtocolError,
     InvalidFrameError,
@@ -65,10 +66,15 @@ def publish_failure(error: BaseException, exchange: str, routing_key: str) -> Bu
             return PublishUnconfirmed("the broker refused the message: the queue is full or was failing over")
         case ChannelNotFoundEntity() if (found := _NO_EXCHANGE.search(str(error))) and found["name"] == exchange:
             return Unroutable(f"there is no exchange {exchange!r}: declare the topology first")
-        case ChannelAccessRefused():
+        case ChannelAccessRefused() | ChannelPreconditionFailed() if _refuses_us(error):
             return BrokerRejected(f"the broker refused: {error}")
         case _:
             return PublishUnconfirmed(f"no confirm came: {_words(error)}")
+
+
+def _refuses_us(error: BaseException) -> bool:
+    """Whether it is us whom the broker refuses: for want of a right, or as it knows us by another name than the URL."""
+    return isinstance(error, ChannelAccessRefused) or "user_id property" in str(error)
 
 
 def _words(error: BaseException) -> str:
