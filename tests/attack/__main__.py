@@ -1,4 +1,4 @@
-"""`python -m tests.attack`: a storm of hostile messages, then its ledger, and one JSON object as the last line."""
+"""`python -m tests.attack`: every parser fuzzed, a storm of hostile messages, its ledger; the last line is JSON."""
 
 import argparse
 import asyncio
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from agentbus.logs import configure_logs
 from agentbus.settings import LogSettings
+from tests.attack.fuzz.run import fuzz
 from tests.attack.report import ledger_table, write_results
 from tests.attack.storm.run import Outcome, Plan, run_storm
 from tests.chaos.system.backends import Services
@@ -23,6 +24,9 @@ from tests.processes import exit_on_sigterm
 _COUNT: Final = 20_000
 _QUICK: Final = 3_000
 _RATE: Final = 250.0
+_EACH: Final = 1_000
+"""Inputs for each parser."""
+_QUICK_EACH: Final = 100
 
 _console = Console(width=150)
 
@@ -36,11 +40,15 @@ def main() -> int:
     plan = Plan(count=count, rate=chosen.rate, seed=f"{chosen.seed}/storm")
     begun = time.monotonic()
     folder = Path(mkdtemp(prefix="agentbus-attack-"))
+    fuzzed = fuzz(_QUICK_EACH if chosen.quick else _EACH, f"{chosen.seed}/fuzz")
+    _console.print(f"fuzzed: {fuzzed.inputs} inputs, {len(fuzzed.faults)} faults ({time.monotonic() - begun:.0f} s)")
     with Services() as services:
         outcome = asyncio.run(run_storm(services, plan, folder))
-    problems = outcome.problems()
-    figures = outcome.summary() | {"seconds": round(time.monotonic() - begun, 1)}
-    path = write_results("all-quick" if chosen.quick else "all", _detail(outcome, figures, problems))
+    problems = outcome.problems() + fuzzed.faults
+    figures = outcome.summary() | {"fuzzed": fuzzed.inputs, "fuzz_faults": len(fuzzed.faults)}
+    figures |= {"seconds": round(time.monotonic() - begun, 1)}
+    detail = _detail(outcome, figures, problems) | {"fuzzed_and_read": fuzzed.read}
+    path = write_results("all-quick" if chosen.quick else "all", detail)
     _console.print(ledger_table(outcome))
     for words in problems:
         _console.print(f"  {words}", markup=False, soft_wrap=True)
@@ -58,12 +66,13 @@ def _detail(outcome: Outcome, figures: dict[str, Any], problems: list[str]) -> d
     return {
         "seed": plan.seed,
         "rate": plan.rate,
+        "partitions": plan.partitions,
+        "workers": plan.workers,
         "summary": figures,
-        "calm_ms": outcome.calm_ms,
-        "storm_ms": outcome.storm_ms,
-        "sending_seconds": round(outcome.sending_seconds, 1),
-        "storm_seconds": round(outcome.seconds, 1),
-        "rss_mb": round(outcome.rss_mb, 1),
+        "waits_ms": outcome.waits,
+        "spread_seconds": round(outcome.spread_seconds, 1),
+        "flood_seconds": round(outcome.flood_seconds, 1),
+        "rss_mb": [{name: round(size / 1e6, 1) for name, size in one.items()} for one in outcome.memory],
         "counted_by_metrics": outcome.counted,
         "ledger": outcome.ledger.as_dict(),
         "problems": problems,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from random import Random
 from typing import Any, Final
 
@@ -23,12 +24,17 @@ _PATTERNS: Final = {
 _ANY_TEXT: Final = "^[^\\x00-\\x1f\\x7f]+$"
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    return published()["input.json"]
+
+
 class Contracts:
     """Makes valid inputs out of the schema, as JSON values."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._schema: dict[str, Any] = published()["input.json"]
+        self._schema = _schema()
         self.kinds: tuple[str, ...] = tuple(self._schema["properties"]["data"]["discriminator"]["mapping"])
 
     def envelope(self, kind: str, *, conversation: str, number: int) -> dict[str, Any]:

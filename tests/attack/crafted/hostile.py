@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count, islice
 from random import Random
 from typing import Any, Final
 
 from contracts.base import MAX_INPUT_BYTES
-from contracts.ids import ConversationId, digest_of
+from contracts.ids import ConversationId, Partition, digest_of
 from contracts.topology import Topology
 from tests.attack.crafted.contracts import Contracts
 from tests.attack.crafted.mutations import as_json, damaged, mutated
@@ -40,22 +41,22 @@ class Shot:
 
 
 class Hostile:
-    """Makes shots; the same seed makes the same ones."""
+    """Makes shots; the same seed makes the same ones. `only`: all that have a partition go to this one."""
 
-    def __init__(self, topology: Topology, seed: str) -> None:
+    def __init__(self, topology: Topology, seed: str, *, only: Partition | None = None) -> None:
         self._topology = topology
         self._random = random = Random(seed)
         self._contracts = Contracts(random)
         self._numbers = iter(range(1, 1_000_000_000))
-        self._conversations = [
-            ConversationId(digest_of(("attack", seed, str(number)))) for number in range(_CONVERSATIONS)
-        ]
+        named = (ConversationId(digest_of(("attack", seed, str(number)))) for number in count())
+        mine = (one for one in named if only in {None, topology.partition_of(one)})
+        self._conversations = list(islice(mine, _CONVERSATIONS))
         self._earlier: list[Shot] = []
 
-    def shots(self, count: int) -> Iterator[Shot]:
-        """Make `count` shots, each kind as often as its weight says."""
+    def shots(self, many: int) -> Iterator[Shot]:
+        """Make `many` shots, each kind as often as its weight says."""
         kinds = list(_WEIGHTS)
-        for kind in self._random.choices(kinds, weights=[_WEIGHTS[one] for one in kinds], k=count):
+        for kind in self._random.choices(kinds, weights=[_WEIGHTS[one] for one in kinds], k=many):
             yield kind(self)
 
     def junk(self) -> Shot:
@@ -81,7 +82,7 @@ class Hostile:
 
     def unanswered(self) -> Shot:
         """Make a command about a session that does not exist, from somebody who wants no reply."""
-        number, conversation = next(self._numbers), ConversationId(digest_of(("nobody", str(self._random.random()))))
+        number, conversation = next(self._numbers), self._conversation()
         command = {"kind": "close_session", "session_id": f"{conversation}.7", "actor": "stranger"}
         body = as_json(self._enveloped(number, command), self._random)
         return self._to_partition("refused", number, conversation, body)
@@ -96,10 +97,11 @@ class Hostile:
 
     def misled(self) -> Shot:
         """Make a valid message in the wrong partition."""
-        number, conversation = next(self._numbers), self._conversation()
-        wrong = (self._topology.partition_of(conversation) + 1) % self._topology.partitions
+        number, here = next(self._numbers), self._topology.partition_of(self._conversation())
+        elsewhere = (ConversationId(digest_of(("elsewhere", str(number), str(one)))) for one in count())
+        conversation = next(one for one in elsewhere if self._topology.partition_of(one) != here)
         body = as_json(self._text(number, conversation), self._random)
-        return self._shot("wrong partition", number, self._topology.inbound, str(wrong), body)
+        return self._shot("wrong partition", number, self._topology.inbound, self._topology.routing_key(here), body)
 
     def repeated(self) -> Shot:
         """Take an earlier shot once more."""

@@ -1,7 +1,7 @@
 """What a storm comes down on: session workers and a router as users run them, good traffic, and who watches."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ import psutil  # type: ignore[import-untyped]  # its types are a package of thei
 from agentbus.bootstrap import make_bus, make_store
 from agentbus.client import AgentBus
 from agentbus.settings import load_settings
+from contracts.envelope import EventEnvelope
+from contracts.errors import Reject
+from contracts.ids import Partition
 from storage.port import Store
 from tests.attack.storm.gun import Gun
 from tests.chaos.system.backends import Backends
@@ -66,15 +69,15 @@ class Target:
                 total["recorded"] = total.get("recorded", 0.0) + float(line.rpartition(" ")[2])
         return total
 
-    def waits(self, *, since: float, until: float) -> list[float]:
-        """Return the seconds from publishing each good message of some time to its first event."""
+    def waits(self, *, since: float, until: float, where: Callable[[Partition], bool] = lambda _: True) -> list[float]:
+        """Return the seconds that each good message of some time and place took from being published to its event."""
         firsts: dict[tuple[str, str], float] = {}
         for event, at in zip(self.recorder.events, self.recorder.times, strict=True):
             firsts.setdefault((event.partitionkey, event.data.cause), at)
         return sorted(
             firsts[key] - published
             for key, published in self.load.first_at.items()
-            if since <= published < until and key in firsts
+            if since <= published < until and key in firsts and where(self.bus.topology.partition_of(key[0]))
         )
 
     async def flowing(self) -> None:
@@ -103,6 +106,7 @@ async def target(
         await publishing.declare()
         subscriber = AgentBus(receiving)
         recorder = Recorder(subscriber)
+        subscriber.on("session.started.*", durable="broken")(_refuse)
         stack.push_async_callback(subscriber.close)
         await recorder.start()
         fleet = await stack.enter_async_context(Fleet(folder, env))
@@ -113,6 +117,11 @@ async def target(
         load.start()
         await built.flowing()
         yield built
+
+
+async def _refuse(event: EventEnvelope) -> None:
+    """Handle an event as a subscriber does that is broken: each is parked."""
+    raise Reject(f"cannot handle {event.id}")
 
 
 async def _start(fleet: Fleet, workers: int) -> dict[str, int]:

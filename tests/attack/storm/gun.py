@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from aiormq.abc import ChannelFrame, DeliveredMessage
 from aiormq.channel import Channel
+from pamqp.common import FieldValue
 from pydantic import ValidationError
 
 from contracts.commands import CommandReply
@@ -34,6 +35,16 @@ class Gun:
 
     async def __aexit__(self, *_: object) -> None:
         await self._link.close()
+
+    async def clog(self, exchange: str, *, seconds: float) -> None:
+        """Subscribe to everything for a while with a queue that is full at once and refuses what comes then."""
+        assert self._channel
+        queue = "hostile.full"
+        arguments: dict[str, FieldValue] = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        await self._channel.queue_declare(queue, arguments=arguments, timeout=10)
+        await self._channel.queue_bind(queue, exchange, "#", timeout=10)
+        await asyncio.sleep(seconds)
+        await self._channel.queue_delete(queue, timeout=10)
 
     async def fire(self, shots: Iterable[Shot], *, rate: float) -> float:
         """Send at `rate` a second, as far as the broker takes them; return after how many seconds it had them all."""

@@ -1,14 +1,20 @@
-"""One storm: calm, then hostile messages by the thousand, then a reckoning."""
+"""One storm: calm, then hostile messages by the thousand, then a reckoning.
+
+Half of them come at a rate and are spread over all partitions; the other half floods one partition as fast as the
+broker takes it: whoever sends there waits behind it, and nobody else should. Some more come while a subscriber's queue
+refuses everything, and while the store is frozen: what comes then may wait, and is accounted for like the rest.
+"""
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from agentbus.testing import check, read_evidence
-from tests.attack.crafted.hostile import Hostile
+from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.arena import Target, target
 from tests.attack.storm.ledger import Fate, Ledger, reckon
 from tests.chaos.system.backends import Kind, Services
@@ -16,9 +22,13 @@ from tests.chaos.system.queues import left_in, until_empty
 
 MOST_LINES: Final = 500
 """Lines that the workers' logs may grow by, together, however many messages are parked."""
-MOST_GROWTH: Final = 1.6
-"""Times the memory that a worker had when a tenth of the storm was over: caches fill up to their bounds meanwhile."""
+MOST_GROWTH: Final = 1.5
+"""Times the memory that a worker had after a quarter of the storm: caches fill up to their bounds meanwhile."""
 _CALM_SECONDS: Final = 3.0
+_BROKEN_SECONDS: Final = 2.0
+_STEPS: Final = 6
+"""Parts of each half of a storm: after each memory is looked at."""
+_ALL_AT_ONCE: Final = 100_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,22 +49,30 @@ class Outcome:
 
     plan: Plan
     ledger: Ledger = field(default_factory=Ledger)
-    sending_seconds: float = 0.0
-    seconds: float = 0.0
-    """Until nothing was left in any queue."""
+    spread_seconds: float = 0.0
+    """From the first of the spread messages until nothing was left in any queue; and of the flood."""
+    flood_seconds: float = 0.0
     good_sent: int = 0
     good_lost: int = 0
     violated: list[str] = field(default_factory=list)
     """What the checker found among the good messages: lost, doubled, reordered, not announced."""
-    calm_ms: dict[str, float] = field(default_factory=dict)
-    storm_ms: dict[str, float] = field(default_factory=dict)
+    waits: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Milliseconds that good messages took from being published to their event, by when and where."""
     restarts: int = 0
-    rss_growth: float = 0.0
-    rss_mb: float = 0.0
+    memory: list[dict[str, int]] = field(default_factory=list)
+    """Bytes that each worker had, again and again."""
     log_lines: int = 0
     counted: dict[str, float] = field(default_factory=dict)
     """What the workers' metrics counted."""
     left: list[str] = field(default_factory=list)
+
+    @property
+    def rss_growth(self) -> float:
+        """How many times what it had halfway through the spread messages a worker had in the end, at the most."""
+        if len(self.memory) < _STEPS:
+            return 0.0
+        half, end = self.memory[_STEPS // 2], self.memory[-1]
+        return max((end[name] / half[name] for name in half.keys() & end.keys()), default=0.0)
 
     def problems(self) -> list[str]:
         """Say what did not hold."""
@@ -84,12 +102,13 @@ class Outcome:
             "unaccounted": fates[Fate.UNACCOUNTED],
             "good_sent": self.good_sent,
             "good_lost": self.good_lost,
-            "good_p99_ms": self.storm_ms.get("p99", 0.0),
-            "calm_p99_ms": self.calm_ms.get("p99", 0.0),
+            "good_p99_ms": max(self.waits[when].get("p99", 0.0) for when in ("spread", "flood, elsewhere")),
+            "flooded_p99_ms": self.waits["flood, there"].get("p99", 0.0),
+            "calm_p99_ms": self.waits["calm"].get("p99", 0.0),
             "restarts": self.restarts,
             "rss_growth": round(self.rss_growth, 2),
             "log_lines": self.log_lines,
-            "hostile_per_s": round(sum(fates.values()) / self.seconds) if self.seconds else 0,
+            "flood_per_s": round(self.plan.count // 2 / self.flood_seconds) if self.flood_seconds else 0,
         }
 
 
@@ -108,25 +127,48 @@ async def _hit(built: Target, plan: Plan, outcome: Outcome) -> None:
     calm = time.monotonic()
     await asyncio.sleep(_CALM_SECONDS)
     lines = sum(built.log_lines().values())
-    shots = Hostile(built.bus.topology, plan.seed).shots(plan.count)
     begun = time.monotonic()
-    await built.gun.fire(islice(shots, plan.count // 10), rate=plan.rate)
-    before = built.memory()
-    await built.gun.fire(shots, rate=plan.rate)
-    outcome.sending_seconds = time.monotonic() - begun
+    spread = Hostile(built.bus.topology, plan.seed).shots(plan.count - plan.count // 2)
+    for _ in range(_STEPS):
+        await built.gun.fire(islice(spread, -(-plan.count // 2 // _STEPS)), rate=plan.rate)
+        outcome.memory.append(built.memory())
+    await until_empty(built.bus, built.bus.topology)
+    flood = time.monotonic()
+    hit = built.bus.topology.all_partitions()[0]
+    shots = Hostile(built.bus.topology, f"{plan.seed}/flood", only=hit).shots(plan.count // 2)
+    for _ in range(_STEPS):
+        await built.gun.fire(islice(shots, -(-plan.count // 2 // _STEPS)), rate=_ALL_AT_ONCE)
+        outcome.memory.append(built.memory())
     await until_empty(built.bus, built.bus.topology)
     over = time.monotonic()
+    await _break(built, Hostile(built.bus.topology, f"{plan.seed}/broken").shots(max(20, plan.count // 100)), plan.rate)
     await built.load.stop()
     await until_empty(built.bus, built.bus.topology)
-    outcome.seconds = over - begun
+    outcome.spread_seconds, outcome.flood_seconds = flood - begun, over - flood
     outcome.restarts = len(built.crashed)
-    after = built.memory()
-    outcome.rss_growth = max((after[name] / before[name] for name in before.keys() & after.keys()), default=0.0)
-    outcome.rss_mb = max(after.values(), default=0) / 1e6
+    outcome.memory.append(built.memory())
     outcome.log_lines = sum(built.log_lines().values()) - lines
     outcome.counted = await built.counted()
-    outcome.calm_ms = _quantiles(built.waits(since=calm, until=begun))
-    outcome.storm_ms = _quantiles(built.waits(since=begun, until=over))
+    outcome.waits = {
+        "calm": _quantiles(built.waits(since=calm, until=begun)),
+        "spread": _quantiles(built.waits(since=begun, until=flood)),
+        "flood, elsewhere": _quantiles(built.waits(since=flood, until=over, where=lambda one: one != hit)),
+        "flood, there": _quantiles(built.waits(since=flood, until=over, where=lambda one: one == hit)),
+    }
+
+
+async def _break(built: Target, shots: Iterator[Shot], rate: float) -> None:
+    """Go on while a subscriber's queue refuses events, and while the store does not answer. Nobody's time is taken."""
+    clogged = asyncio.create_task(built.gun.clog(built.bus.topology.events, seconds=_BROKEN_SECONDS))
+    await built.gun.fire(islice(shots, 10), rate=rate)
+    await clogged
+    await asyncio.to_thread(built.backends.mongod.pause)
+    try:
+        await built.gun.fire(shots, rate=rate)
+        await asyncio.sleep(_BROKEN_SECONDS)
+    finally:
+        await asyncio.to_thread(built.backends.mongod.resume)
+    await until_empty(built.bus, built.bus.topology)
 
 
 async def _judge(built: Target, outcome: Outcome) -> None:
