@@ -1,6 +1,5 @@
 """Settings: one model per concern, read once from the environment (`AGENTBUS_...`) and an optional `.env` file."""
 
-import json
 import os
 from collections.abc import Mapping
 from enum import StrEnum
@@ -19,10 +18,12 @@ from agentbus.variables import (
     variable_of,
 )
 from contracts.address import Scope
+from contracts.documents import json_in
 from contracts.errors import ConfigurationError
 from contracts.expiry import ResetPolicy
 from contracts.secrets import SECRET_KEYS
 from contracts.session import FailurePolicy
+from contracts.text import few_of
 from contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
 
 HURRY: Final = 2.5
@@ -48,7 +49,7 @@ def _decoded(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value) if value.strip() else ()
+        return json_in(value) if value.strip() else ()
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
 
@@ -319,10 +320,8 @@ def _read(concern: type[Concern], values: dict[str, object]) -> Concern:
 
 
 def _explain(error: ValidationError) -> str:
-    return "; ".join(
-        f"{ENV_PREFIX}{str(item['loc'][0]).upper()}: {_within(item['loc'][1:])}{item['msg']}"
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    )
+    items = error.errors(include_url=False, include_input=False, include_context=False)
+    return few_of([f"{ENV_PREFIX}{str(one['loc'][0]).upper()}: {_within(one['loc'][1:])}{one['msg']}" for one in items])
 
 
 def _within(place: tuple[int | str, ...]) -> str:

@@ -4,7 +4,6 @@ Source: CloudEvents 1.0.2 core specification and JSON event format; the extensio
 `traceparent` (W3C Trace Context) are the documented ones.
 """
 
-import json
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -12,6 +11,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from contracts.address import Scope, conversation_id_for
 from contracts.base import MAX_INPUT_BYTES, Announced, Id, Timestamp
 from contracts.commands import Command
+from contracts.documents import json_in
 from contracts.errors import InvalidInput, SchemaViolation, TooLarge, Undecodable, UnsupportedType
 from contracts.events import AnyEvent, Event
 from contracts.ids import ConversationId, ConversationIdField, InputId, conversation_of
@@ -135,8 +135,8 @@ class EventEnvelope(_CloudEvent):
 def _diagnose(body: bytes, error: ValidationError, expected: str) -> InvalidInput:
     """Turn pydantic's error into ours: one of the three kinds of bad input."""
     try:
-        envelope: Any = json.loads(body)
-    except (ValueError, RecursionError) as cause:
+        envelope: Any = json_in(body)
+    except ValueError as cause:
         return Undecodable(f"not JSON in UTF-8: {cause}")
     if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
         return Undecodable('not a CloudEvents 1.0 envelope: specversion "1.0" is missing')

@@ -1,12 +1,12 @@
 """Pages and cursors: what every store does alike when it lists things."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeVar
 
+from contracts.documents import json_in
 from contracts.history import Page
 from contracts.parked import ParkedInput
 from contracts.records import Record
@@ -56,8 +56,8 @@ def encode_cursor(kind: CursorKind, *parts: int | str) -> str:
 def decode_cursor(kind: CursorKind, cursor: str, *types: type) -> list[Any]:
     """Return the parts of a cursor. Raises ValueError unless it is of this kind and its parts of these types."""
     try:
-        found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, RecursionError):
+        found = json_in(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except ValueError:
         raise ValueError("not a cursor of this store") from None
     if not isinstance(found, list) or [type(part) for part in found] != [str, *types] or found[0] != kind:
         raise ValueError(f"not a cursor of a list of {kind}")

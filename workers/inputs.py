@@ -6,13 +6,14 @@ from functools import partial
 from typing import Final, TypeVar
 
 import structlog
+from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from contracts.address import Scope
 from contracts.base import MAX_INPUT_BYTES
 from contracts.commands import CommandReply
 from contracts.envelope import InputEnvelope
-from contracts.errors import TooLarge, Unroutable, refusal
+from contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
 from contracts.ids import ConversationId, Partition
 from contracts.telemetry import Action
 from workers.bus.port import Bus, Message
@@ -83,12 +84,15 @@ class Inputs:
         """Send one command and return its owner's reply.
 
         Waits a moment for a topology that is not there yet. Raises the Refused that it answered with, ReplyTimeout
-        after `timeout` seconds, and as `Bus.publish` does.
+        after `timeout` seconds or if something else came in its place, and as `Bus.publish` does.
         """
         key, message = self.routed(envelope).outgoing
         asking = partial(self._bus.request, self._bus.topology.inbound, key, message, timeout=timeout)
         body = await once_declared(asking, patience=min(timeout, DECLARE_PATIENCE))
-        reply = CommandReply.model_validate_json(body)
+        try:
+            reply = CommandReply.model_validate_json(body)
+        except ValidationError:
+            raise ReplyTimeout("what came in the place of a reply can't be read: retry with the same id") from None
         if reply.error:
             raise refusal(reply.error.code, reply.error.message)
         return reply

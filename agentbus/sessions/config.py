@@ -1,8 +1,6 @@
 """Configuration of a session system: in code, from a file, from the environment."""
 
-import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,9 +10,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from agentbus.sessions.model.options import IDLE_TIMEOUT, MAX_HISTORY, ManagerOptions
 from agentbus.sessions.model.types import LimitPolicy, StorageType
+from contracts.documents import json_in, toml_in
 from contracts.errors import ConfigurationError
 from contracts.profile import MaxHistory, Seconds
 from contracts.secrets import SECRET_KEYS
+from contracts.text import few_of
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -147,7 +147,7 @@ class ConfigManager:
             return {}
         try:
             text = self._path.read_text("utf-8")
-            found = json.loads(text) if self._path.suffix == ".json" else tomllib.loads(text)
+            found = json_in(text) if self._path.suffix == ".json" else toml_in(text)
         except OSError as error:
             raise ConfigurationError(f"{self._path} can't be read: {error.strerror}") from error
         except ValueError as error:
@@ -178,7 +178,7 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str] | None = None
         return _CONFIG.validate_python(given)
     except ValidationError as error:
         raise ConfigurationError(
-            "; ".join(_reason(one["loc"], one["msg"], sources) for one in error.errors())
+            few_of([_reason(one["loc"], one["msg"], sources) for one in error.errors()])
         ) from error
 
 
@@ -190,7 +190,7 @@ def _reason(place: tuple[int | str, ...], message: str, sources: Mapping[str, st
 def _read(text: str) -> Any:
     """Return what an environment variable says: an object, list or null in JSON, else the text itself."""
     try:
-        found = json.loads(text)
+        found = json_in(text)
     except ValueError:
         return text
     return found if found is None or isinstance(found, dict | list) else text

@@ -1,8 +1,8 @@
 """The published documents as the files that they are committed as."""
 
-import json
 from typing import Final
 
+from contracts.documents import json_in
 from contracts.schema.asyncapi import asyncapi
 from contracts.schema.compatibility import incompatibilities
 from contracts.schema.documents import DOCUMENTS, published, render
@@ -23,7 +23,7 @@ def breaks(committed: dict[str, str]) -> dict[str, list[str]]:
     """
     found = {
         document.file_name: incompatibilities(
-            json.loads(committed[document.file_name]), document.schema(), direction=document.direction
+            json_in(committed[document.file_name]), document.schema(), direction=document.direction
         )
         for document in DOCUMENTS
         if document.file_name in committed

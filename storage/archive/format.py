@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contracts.documents import json_in
 from contracts.errors import ArchiveDamaged, TransitionForbidden
 from contracts.events import Commit, MessageAppended
 from contracts.ids import SessionId
@@ -125,13 +126,13 @@ class Reader:
 
     def _read(self, line: bytes) -> SessionState | Commit | None:
         if not self._begun:
-            self._check_header(json.loads(line))
+            self._check_header(json_in(line))
             return None
         if self._tally is None:
             return self._head(line)
         if line.startswith(b'{"commit":'):
             return self._commit(self._tally, line)
-        if json.loads(line) != self._tally.trailer() or self._tally.events != self._tally.head.sequence:
+        if json_in(line) != self._tally.trailer() or self._tally.events != self._tally.head.sequence:
             raise ValueError("the trailer counts something else")
         self._ended = True
         return None
@@ -144,7 +145,7 @@ class Reader:
         self._begun = True
 
     def _head(self, line: bytes) -> SessionState:
-        head = SessionState.model_validate(json.loads(line)["head"])
+        head = SessionState.model_validate(json_in(line)["head"])
         if head.session_id != self._session:
             raise ValueError(f"it holds the head of session {head.session_id}")
         self._tally = Tally(head)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Row as Found
 from sqlalchemy import RowMapping
 
+from contracts.documents import json_in
 from contracts.events import Commit
 from contracts.members import Member, member_from
 from contracts.parked import ParkedInput
@@ -157,13 +158,13 @@ def _record(body: str) -> Record:
 
 def _parked(row: RowMapping) -> ParkedInput:
     columns = {name: row[name] for name in _PARKED_COLUMNS}
-    return ParkedInput.model_validate(json.loads(row["details"]) | columns, extra="ignore")
+    return ParkedInput.model_validate(json_in(row["details"]) | columns, extra="ignore")
 
 
 def _object(text: str) -> Row:
     """Return a JSON object, or an empty one in the place of what is none."""
     try:
-        found = json.loads(text)
+        found = json_in(text)
     except (ValueError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

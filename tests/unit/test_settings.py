@@ -192,3 +192,9 @@ def test_a_session_systems_configuration_does_not_show_passwords() -> None:
     url = "mongodb://user:hunter2@host/db"
     config = make_config(storage_config={"url": url}, amqp_url="amqp://user:hunter2@host/", archive_dir=url)
     assert "hunter2" not in repr(config)
+
+
+def test_a_setting_that_is_wrong_a_thousand_times_is_told_in_few_words() -> None:
+    with pytest.raises(ConfigurationError, match=r"AGENTBUS_RESET_POLICIES: .* and \d+ more") as wrong:
+        load_settings(reset_policies="[" + ",".join("1" * 1000) + "]")
+    assert len(str(wrong.value)) < 5_000

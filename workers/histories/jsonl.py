@@ -1,9 +1,9 @@
 """JSON lines: one `InboundMessage`, or one `InputEnvelope` that carries one, per line, as the published schemas say."""
 
-import json
 from collections.abc import Generator
 from typing import Final
 
+from contracts.documents import json_in
 from contracts.envelope import InputEnvelope
 from contracts.errors import InvalidInput
 from contracts.messages import InboundMessage
@@ -33,8 +33,8 @@ def read(source: Source) -> Generator[InboundMessage, None, None]:
 def _parse(source: Source, number: int, line: bytes) -> InboundMessage | None:
     where = f"line {number}"
     try:
-        loaded = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        loaded = json_in(line)
+    except ValueError as error:
         raise source.unreadable(f"not JSON in UTF-8: {error}", where) from error
     if not isinstance(loaded, dict):
         raise source.unreadable("neither an inbound message nor an input envelope: not a JSON object", where)

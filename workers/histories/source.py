@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 
 from pydantic import ValidationError
 
+from contracts.documents import json_in
 from workers.histories.port import HistoryOptions, HistoryUnreadable, Tally
 from workers.histories.values import fit_text
 
@@ -79,7 +80,8 @@ class Source:
         prefix = f"{file}, " if file else ""
         try:
             text = raw.decode("utf-8-sig")
-            loaded = json.loads(text) if text.strip() else None
+            loaded = json_in(text) if text.strip() else None
+            return _without_surrogates(loaded) if _SURROGATE_ESCAPE.search(raw) else loaded
         except UnicodeDecodeError as error:
             raise self.unreadable(f"not UTF-8: {error.reason}", f"{prefix}byte {error.start}") from error
         except json.JSONDecodeError as error:
@@ -87,7 +89,6 @@ class Source:
             raise self.unreadable(f"broken JSON, cut short perhaps: {error.msg}", where) from error
         except (ValueError, RecursionError) as error:
             raise self.unreadable(f"not JSON that can be read: {error}", file) from error
-        return _without_surrogates(loaded) if _SURROGATE_ESCAPE.search(raw) else loaded
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiormq import spec
 from pamqp.header import ContentHeader
 
+from agentbus.sessions.config import ConfigManager
 from agentbus.settings import CONCERNS, load_settings
 from contracts.clock import SystemClock
 from contracts.envelope import EventEnvelope, InputEnvelope
@@ -33,6 +34,8 @@ from tests.deliveries import Handed
 from tests.raw_amqp import content_header, short
 from workers.bus.rabbit.consumers import attempts_of, plain_headers
 from workers.bus.rabbit.decoding import unmarshal
+from workers.domain.expiry.documents import parsed_rules
+from workers.expiry.erasure.records import texts_in
 from workers.histories import HistoryFormat, HistoryUnreadable, read_history
 from workers.session.parking import read_parked
 from workers.sync.people.codes import heard_in, new_number, written
@@ -70,6 +73,11 @@ def parsers(folder: Path) -> list[Parser]:
         Parser("cursor", _cursor, lambda given: position_of("parked", given.decode("latin-1")), (ValueError,)),
         Parser("claim code", _code, _read_code, ()),
         Parser("settings", _settings, _read_settings, (ConfigurationError,)),
+        Parser(
+            "expiry rules", _rules, lambda given: parsed_rules(given.decode("latin-1"), "json"), (ConfigurationError,)
+        ),
+        Parser("session configuration", _config, _config_reader(folder), (ConfigurationError,)),
+        Parser("texts of a parked body", _input, texts_in, ()),
         Parser("file store", _file, _store_reader(folder / "store"), (StoreError,)),
         *(_history(format_, folder) for format_ in _FILES),
         *_slack(folder),
@@ -166,6 +174,29 @@ def _read_settings(given: bytes) -> object:
 
 def _as_variable(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _rules(random: Random) -> bytes:
+    rule = {"strategy": "hybrid", "conditions": {"idle_for": 60, "max_age": 3600}, "actions": ["expire", "archive"]}
+    return json.dumps({"rules": [rule | {"rule_id": f"r{number}"} for number in range(random.randint(1, 3))]}).encode()
+
+
+def _read_rules(given: bytes) -> object:
+    return parsed_rules(given.decode("latin-1"), "json")
+
+
+def _config(random: Random) -> bytes:
+    return json.dumps({"storage_type": random.choice(("memory", "sqlite")), "enable_sync": True}).encode()
+
+
+def _config_reader(folder: Path) -> Callable[[bytes], object]:
+    path = folder / "config.json"
+
+    def read(given: bytes) -> object:
+        path.write_bytes(given)
+        return ConfigManager(path, environment={}).load()
+
+    return read
 
 
 def _file(random: Random) -> bytes:

@@ -1,19 +1,19 @@
 """Rules as people write them down: documents in JSON or TOML."""
 
-import json
-import tomllib
 from collections import Counter
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from contracts.documents import json_in, toml_in
 from contracts.errors import ConfigurationError
 from contracts.expiry import ExpiryRule
+from contracts.text import few_of
 
 
 def parsed_rules(text: str, form: Literal["json", "toml"]) -> tuple[ExpiryRule, ...]:
     """Return the rules of a document. Raises ConfigurationError: no such document, or as `checked_rules` does."""
-    read = json.loads if form == "json" else tomllib.loads
+    read = json_in if form == "json" else toml_in
     try:
         document = read(text)
     except ValueError as error:
@@ -43,7 +43,7 @@ def checked_rules(document: object) -> tuple[ExpiryRule, ...]:
     counted = Counter(rule.rule_id for rule in rules)
     wrong += [f"expiry rule {name!r}: there are {count} of this id" for name, count in counted.items() if count > 1]
     if wrong:
-        raise ConfigurationError("; ".join(wrong))
+        raise ConfigurationError(few_of(wrong))
     return tuple(rules)
 
 

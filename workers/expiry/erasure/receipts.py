@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from contracts.clock import Clock
+from contracts.documents import json_in
 from contracts.errors import ArchiveDamaged
 from contracts.expiry import ErasureReceipt
 from contracts.records import Record, RecordKind
@@ -126,7 +127,7 @@ async def put_receipt(store: Store, archive: ArchiveStore | None, receipt: Erasu
 
 def _salt_in(note: bytes, name: str) -> bytes:
     try:
-        return bytes.fromhex(json.loads(note)["salt"])
+        return bytes.fromhex(json_in(note)["salt"])
     except (ValueError, KeyError, TypeError):
         raise ArchiveDamaged(f"the note {name} beside the archive is damaged: it holds no salt") from None
 

@@ -1,10 +1,10 @@
 """The records and parked inputs that belong to a user's sessions."""
 
-import json
 import re
 from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Any, Final
 
+from contracts.documents import json_in
 from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
 from contracts.parked import ParkedId, ParkedInput
 from contracts.records import Record, RecordKind
@@ -89,8 +89,8 @@ def _names(
 def texts_in(body: bytes) -> set[str]:
     """Return the texts and keys in a JSON document; none if it is no JSON."""
     try:
-        return set(_texts(json.loads(body)))
-    except (ValueError, RecursionError):
+        return set(_texts(json_in(body)))
+    except (ValueError, RecursionError):  # read, and yet too deep to be gone through
         return set()
 
 
