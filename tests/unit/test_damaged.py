@@ -137,11 +137,15 @@ async def test_a_conversation_that_can_not_be_read_fails_alone(url: str) -> None
         for number in (2, 3):
             refused = await bench.tell(number)
             assert {user: error is None for user, error in refused.items()} == {"ann": False, "bob": True, "cid": True}
-            assert "restore it from a backup" in str(refused[ANN])
+            assert str(refused[ANN]) == StoreDamaged.__doc__, "where it is kept is not for whoever publishes"
         for user in ("bob", "cid"):
             assert await bench.texts(user) == ["m1", "m2", "m3"]
         parked = await bench.parked(4)
         assert {(one.conversation_id, one.code) for one in parked} == {(conversation(ANN), StoreDamaged.code)}
+        assert all("restore it from a backup" in one.reason for one in parked)
+        with pytest.raises(AgentBusError, match="can't be read") as raised:
+            await bench.client.session(session(ANN))
+        assert url.partition("://")[2].rpartition("/")[0] not in str(raised.value)
         assert bench.worker.health().ready, "the brake is for what concerns all"
 
 

@@ -214,7 +214,9 @@ class Committer:
         if waiting.delivery.reply_to:
             # Who has no access is not told that there is a session either.
             shown = SessionState.empty(after.conversation_id) if isinstance(error, AccessDenied) else after
-            await self._reply(waiting, shown, error=ReplyError(code=error.code, message=str(error)))
+            # Where things are kept is for operators: the parked input says it.
+            words = str(StoreDamaged() if isinstance(error, StoreDamaged) else error)
+            await self._reply(waiting, shown, error=ReplyError(code=error.code, message=words))
             if isinstance(error, Refused):
                 self._metrics.inputs.labels("refused").inc()
                 await waiting.delivery.ack()

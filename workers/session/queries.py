@@ -6,7 +6,15 @@ from typing import Final
 import structlog
 
 from contracts.commands import CommandReply, ReplyError
-from contracts.errors import AccessDenied, AgentBusError, BusError, Refused, SessionNotFound, StoreUnavailable
+from contracts.errors import (
+    AccessDenied,
+    AgentBusError,
+    BusError,
+    Refused,
+    SessionNotFound,
+    StoreDamaged,
+    StoreUnavailable,
+)
 from contracts.ids import InputId
 from contracts.queries import AnyQuery, ReadSession
 from contracts.session import SessionState, SessionStatus
@@ -81,6 +89,9 @@ def _readable(head: SessionState | None, query: AnyQuery) -> SessionState:
 def _said(error: Exception) -> ReplyError:
     if isinstance(error, TimeoutError):
         error = StoreUnavailable(f"the store did not answer within {_SECONDS:g} s")
+    if isinstance(error, StoreDamaged):
+        _log.error(Action.QUERY_FAILED, **told(error))
+        error = StoreDamaged()  # Where it is kept is not for whoever asks.
     if isinstance(error, AgentBusError):
         return ReplyError(code=error.code, message=str(error))
     _log.error(Action.QUERY_FAILED, **told(error))
