@@ -14,6 +14,7 @@ from contracts.errors import (
     DuplicateInput,
     KilledWorker,
     Refused,
+    StoreDamaged,
     StoreError,
     VersionConflict,
 )
