@@ -31,6 +31,7 @@ from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Delivery, Message
 from workers.installation.record import check_installation, join_installation, read_installation
 from workers.repartition.change import LOCK, AnotherChange, Repartition, StillAtWork, plan_repartition
+from workers.session.senders import are_trusted
 
 OLD, NEW = Topology(partitions=4), Topology(partitions=6)
 USERS = [f"user{number}" for number in range(12)]
@@ -137,6 +138,22 @@ async def test_what_waits_goes_to_the_new_partitions_in_order(partitions: int) -
         await AgentBus(after).publish(message(9))
         names = {queue.queue.name for queue in broker.queues}
         assert names == {queue.name for queue in new.queues()}
+
+
+async def test_what_is_moved_is_not_trusted_more_than_who_sent_it() -> None:
+    store, broker = MemoryStore(), MemoryBroker()
+    async with buses(broker) as (old, after), MemoryBus(OLD, broker, user="stranger") as stranger:
+        await filled(store, old, each=1)
+        await AgentBus(stranger).publish(message("strange"))
+        await change(old, after, store).run()
+        arrived: list[Delivery] = []
+        for partition in NEW.all_partitions():
+            await after.consume(NEW.partition_queue(partition), arrived.append, prefetch=100)
+        async with asyncio.timeout(10):
+            while len(arrived) <= len(USERS):
+                await asyncio.sleep(0)
+    trusted = [are_trusted(one, [str(after.user)]) for one in arrived]
+    assert (trusted.count(True), trusted.count(False)) == (len(USERS), 1)
 
 
 async def test_interrupted_anywhere_it_goes_on_where_it_was() -> None:
