@@ -106,7 +106,9 @@ def test_a_metric_follows_the_conventions_of_prometheus(metric: Metric) -> None:
     """Source: prometheus.io, Metric and label naming."""
     assert re.fullmatch("agentbus(_[a-z]+)+", metric.name)
     assert metric.name.endswith("_total") == (metric.type == "counter")
-    assert not metric.name.endswith(("_count", "_sum", "_bucket", "_info"))
+    assert not metric.name.endswith(("_count", "_sum", "_bucket"))
+    # `_info` is what is always 1, and says all by its labels.
+    assert metric.name.endswith("_info") == (metric.type == "gauge" and metric.help.startswith("1, with "))
     assert not re.search("_(ms|milliseconds|minutes|hours|kb|megabytes|percent)(_|$)", metric.name)
     assert ("seconds" in metric.help.lower()) == metric.name.endswith("_seconds")
     assert metric.help.endswith(".")
