@@ -42,6 +42,11 @@ class Plan:
     partitions: int = 8
     workers: int = 2
 
+    @property
+    def while_broken(self) -> int:
+        """How many more come while something is broken."""
+        return max(20, self.count // 100)
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -141,7 +146,7 @@ async def _hit(built: Target, plan: Plan, outcome: Outcome) -> None:
         outcome.memory.append(built.memory())
     await until_empty(built.bus, built.bus.topology)
     over = time.monotonic()
-    await _break(built, Hostile(built.bus.topology, f"{plan.seed}/broken").shots(max(20, plan.count // 100)), plan.rate)
+    await _break(built, Hostile(built.bus.topology, f"{plan.seed}/broken").shots(plan.while_broken), plan.rate)
     await built.load.stop()
     await until_empty(built.bus, built.bus.topology)
     outcome.spread_seconds, outcome.flood_seconds = flood - begun, over - flood
