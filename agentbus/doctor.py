@@ -155,6 +155,10 @@ async def _at_work(store: Store, settings: Settings) -> Finding:
     """Say who is there, and which kind of worker is needed and is not."""
     members = await live_workers(store, settings)
     shown = ", ".join(f"{len(there)} {kind}" for kind, there in members.items() if there) or "no worker is alive"
+    stopped = sorted(partition for member in members[WorkerKind.SESSION] for partition in member.stopped)
+    if stopped:
+        found = f"{shown}: partitions {', '.join(map(str, stopped))} are stopped for a while, after faults in a row"
+        return Finding("workers", Health.FAILED, found, "Run: agentbus parked list, and mend what it says.")
     needed = {
         WorkerKind.SESSION: "nothing is committed",
         WorkerKind.EXPIRY: await _why_expiry(store),

@@ -59,6 +59,11 @@ BUILD: Final = Metric(
 OWNED: Final = Metric(
     name="agentbus_owned_partitions", type="gauge", help="Partitions that this worker owns, or watches."
 )
+STOPPED: Final = Metric(
+    name="agentbus_stopped_partitions",
+    type="gauge",
+    help="Partitions that this worker has stopped for a while, after too many faults in a row.",
+)
 OLDEST: Final = Metric(
     name="agentbus_oldest_unacknowledged_seconds",
     type="gauge",
@@ -128,6 +133,7 @@ METRICS: Final = (
     LIVE_ACTORS,
     BUILD,
     OWNED,
+    STOPPED,
     OLDEST,
     PUBLISH_TO_COMMIT,
     RECONNECTIONS,

@@ -46,6 +46,7 @@ class WorkerMetrics:
         self.handler_failures = _counter(telemetry.HANDLER_FAILURES, registry)
         self.live_actors = _gauge(telemetry.LIVE_ACTORS, registry)
         self.owned = _gauge(telemetry.OWNED, registry)
+        self.stopped = _gauge(telemetry.STOPPED, registry)
         self.oldest = _gauge(telemetry.OLDEST, registry)
         self.build = _gauge(telemetry.BUILD, registry)
         self.build.labels(version("agentbus"), python_version()).set(1)

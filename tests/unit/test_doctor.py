@@ -11,6 +11,7 @@ from agentbus.settings import Settings, load_settings
 from contracts.address import Scope
 from contracts.clock import ManualClock
 from contracts.errors import AgentBusError, BrokerRejected, BrokerUnavailable, StoreRejected
+from contracts.ids import Partition
 from contracts.members import Member, WorkerId, WorkerKind
 from contracts.parked import ParkedStatus
 from contracts.records import Record, RecordKind
@@ -297,3 +298,13 @@ async def test_every_kind_of_worker_that_is_needed_is_missed() -> None:
         await store.heartbeat(kind.group(SETTINGS.bus.prefix), member, ttl=60)
     finding = (await of_store(store))["workers"]
     assert (finding.health, finding.found) == (Health.OK, "1 session, 1 ingress, 1 expiry, 1 sync")
+
+
+async def test_partitions_that_a_worker_has_stopped_are_named() -> None:
+    store = OtherStore()
+    stopped = (Partition(3), Partition(7))
+    member = Member(worker_id=WorkerId("one"), host="h", pid=1, started_at=NOW, stopped=stopped)
+    await store.heartbeat(WorkerKind.SESSION.group(SETTINGS.bus.prefix), member, ttl=60)
+    finding = (await of_store(store))["workers"]
+    assert (finding.health, finding.advice) == (Health.FAILED, "Run: agentbus parked list, and mend what it says.")
+    assert "partitions 3, 7 are stopped" in finding.found

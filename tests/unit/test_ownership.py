@@ -305,6 +305,7 @@ async def test_faults_of_ours_in_a_row_stop_the_partition_say_so_and_heal(monkey
         await until(lambda: worker.describe().stopped == (Partition(0),))
         assert worker.health().live
         assert not worker.health().ready, "an operator sees it without reading the log"
+        assert next(iter(worker._metrics.stopped.collect())).samples[0].value == 1
         members: list[Member] = []
         while not any(member.stopped for member in members):
             members = await store.members(bus.topology.prefix, ttl=10)

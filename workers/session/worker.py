@@ -97,6 +97,7 @@ class SessionWorker:
         If it fails or is cancelled, nothing is left of it.
         """
         self._metrics.owned.set_function(lambda: len(self.describe().owns))
+        self._metrics.stopped.set_function(lambda: len(self.describe().stopped))
         self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
         try:
