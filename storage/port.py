@@ -42,6 +42,17 @@ class Loaded:
         self._commits = commits
         self.damage = damage
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Loaded):
+            return NotImplemented
+        mine, others = (self._head, self._commits, str(self.damage)), (other._head, other._commits, str(other.damage))
+        return mine == others
+
+    __hash__ = None  # type: ignore[assignment]  # as of everything that is compared by what it holds
+
+    def __repr__(self) -> str:
+        return f"Loaded(head={self._head!r}, commits={self._commits!r}, damage={self.damage!r})"
+
     @property
     def head(self) -> SessionState | None:
         """The head; None if there is none, or if it is damaged and `commits` is the whole log, which tells as much."""

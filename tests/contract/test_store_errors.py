@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from structlog.testing import capture_logs
 
 from contracts.base import MAX_TEXT_LENGTH
-from contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable, VersionConflict
+from contracts.errors import ConfigurationError, StoreDamaged, StoreRejected, StoreUnavailable, VersionConflict
 from contracts.messages import TextContent
 from storage.factory import open_store
 from storage.options import MongoDriver
@@ -128,7 +128,7 @@ async def test_mongo_does_not_give_a_parked_body_that_is_not_whole(mongo_url: st
         with client:
             client.get_default_database()["parked_bodies"].delete_many({})
 
-        with pytest.raises(StoreRejected, match=r"65536 of 65546 bytes are left: restore"):
+        with pytest.raises(StoreDamaged, match=r"65536 of 65546 bytes are left: restore"):
             await store.parked(parked.parked_id)
 
 

@@ -26,7 +26,7 @@ from agentbus.sessions import (
 from tests.tour.registry import shows
 from tests.tour.world import World
 
-PATIENCE: Final = 20
+PATIENCE: Final = 60
 
 
 @asynccontextmanager
