@@ -193,7 +193,13 @@ async def is_blocked(connection: AbstractConnection) -> bool:
 
 
 async def close_channel(channel: Channel) -> None:
-    """Close a channel, within a bounded time, whatever state it is in."""
+    """Close a channel, within a bounded time, whatever state it is in.
+
+    Looked at here too, not only by the caller: by the time that a task of its own gets its turn, the broker may have
+    closed it, and its number may be another channel's.
+    """
+    if not is_usable(channel):
+        return
     with passing_over(*DRIVER_ERRORS):
         async with asyncio.timeout(CALL_SECONDS):
             await channel.close()

@@ -27,7 +27,21 @@ async def declare_topology(link: Link, topology: Topology) -> None:
     await declare_exchanges(link, topology.exchanges())
     queues = topology.queues()
     shares = [queues[start::_CHANNELS] for start in range(min(_CHANNELS, len(queues)))]
-    await side_by_side(declare_queues(link, share) for share in shares)
+    # Each to its end, though another fails: one that is cancelled just as the broker refuses it has its channel closed
+    # from both sides at once, and that ends the connection.
+    outcomes = await side_by_side(_failure_of(declare_queues(link, share)) for share in shares)
+    for error in outcomes:
+        if error:
+            raise error
+
+
+async def _failure_of(work: Awaitable[None]) -> BusError | None:
+    try:
+        await work
+    except BusError as error:
+        raise_if_cancelled()
+        return error
+    return None
 
 
 async def declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
