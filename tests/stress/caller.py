@@ -73,8 +73,10 @@ class Caller:
         """
         begun = session.watch()
         result, error, retries = await self._answer(kind, attempt, once=once)
+        # Who loses the right while the call is under way may be refused what the change is followed by: reading it.
+        revoked = isinstance(error, AccessDenied) and max(session.rights(self.user, begun)) >= needed
         for effect in effects:
-            session.settle(effect, _outcome(error, retries))
+            session.settle(effect, Outcome.UNCERTAIN if revoked else _outcome(error, retries))
         rights = {Right.OWN} if as_application else session.rights(self.user, begun)
         who = f"{self.user} ({'/'.join(one.name.lower() for one in sorted(rights))}) {kind} {session.session_id}"
         if once and isinstance(error, TRANSIENT):
