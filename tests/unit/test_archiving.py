@@ -1,15 +1,15 @@
 """Moving sessions to the archive and back, through a session worker."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import pytest
 
 from contracts.clock import ManualClock
-from contracts.commands import CloseSession, CommandReply, EditMessage, ResetSession, SetData
+from contracts.commands import CloseSession, CommandReply, DeleteSession, EditMessage, ResetSession, SetData
 from contracts.errors import (
     ArchiveDamaged,
     ArchiveNotFound,
@@ -18,9 +18,10 @@ from contracts.errors import (
     StoreUnavailable,
     TransitionForbidden,
 )
-from contracts.events import Commit, MessageAppended, SessionStarted
+from contracts.events import AnyEvent, Commit, MessageAppended, MessageEdited, SessionStarted
 from contracts.history import HistoryMessage
 from contracts.ids import ConversationId, SessionId, conversation_of
+from contracts.messages import Content, DeleteContent, EditContent, ReactionContent, TextContent
 from contracts.session import SessionState, SessionStatus
 from storage.archive import ArchiveStore, open_archive
 from storage.history import iter_history
@@ -152,8 +153,8 @@ async def test_archiving_is_safe_to_repeat_at_every_step() -> None:
         await it.commands.ask(archive_command(head, ref))
         archived = await it.head(session)
         assert events_of(await it.log(session), session)[0] == "session_started", "nothing left the log yet"
-        assert await strip_session(it.store, archived) > 0
-        assert await strip_session(it.store, archived) == 0
+        assert await strip_session(it.store, it.archive, archived) > 0
+        assert await strip_session(it.store, it.archive, archived) == 0
         done = await archive_session(it.store, it.archive, it.commands, archived)
         assert await archive_session(it.store, it.archive, it.commands, head) == done
         assert len(await it.archive.entries_of(session)) == 1
@@ -164,7 +165,7 @@ async def test_nothing_leaves_the_log_before_the_head_says_so() -> None:
         session = await a_closed_session(it)
         head = await it.head(session)
         await write_archive(it.store, it.archive, head)
-        assert await strip_session(it.store, head) == 0
+        assert await strip_session(it.store, it.archive, head) == 0
         assert len(await it.history(session)) == 3
 
 
@@ -237,6 +238,126 @@ async def test_an_earlier_session_is_archived_and_restored_while_the_conversatio
         assert await it.history(first) == []
         await it.restored(first)
         assert await it.history(first) == history
+
+
+async def three_sessions(world: World) -> tuple[SessionId, SessionId, SessionId]:
+    """Return three sessions of a conversation; in the last one its person goes back to what stands in the first."""
+    client = world.bench.client
+    for number, text in enumerate(("my secret PIN is 1234", "typo", "well")):
+        await client.publish(message(number, text))
+    first = (await client.send(SetData(address=address(), values={"a": 1}))).session_id
+    second = (await client.send(ResetSession(address=address()))).session_id
+    third = (await client.send(ResetSession(address=address()))).session_id
+    assert first
+    assert second
+    assert third
+    await client.publish(message(3, "of the third"))
+    later: tuple[Content, ...] = (
+        DeleteContent(target="0"),
+        EditContent(target="1", text="corrected"),
+        ReactionContent(target="2", reaction="heart"),
+        EditContent(target="3", text="of the third, edited"),
+        ReactionContent(target="3", reaction="heart"),
+    )
+    for number, content in enumerate(later, start=4):
+        await client.publish(message(number, content=content))
+    await client.send(DeleteSession(session_id=second))
+    await world.archived(first)
+    await world.restored(first)
+    await client.send(CloseSession(session_id=third))
+    return first, second, third
+
+
+def as_read(history: list[HistoryMessage]) -> list[object]:
+    return [(item.message.content, item.edited_at, item.deleted_at, item.reactions) for item in history]
+
+
+async def test_what_happened_in_a_session_to_another_one_stays_when_it_leaves_the_store() -> None:
+    async with world() as it:
+        first, second, third = await three_sessions(it)
+        before, own = as_read(await it.history(first)), await it.history(third)
+        assert [item.message.content for item in await it.history(first)][:2] == [
+            TextContent(),
+            TextContent(text="corrected"),
+        ]
+        ended = await it.head(third)
+        ref = await write_archive(it.store, it.archive, ended)
+        await it.commands.ask(archive_command(ended, ref))
+
+        assert await strip_session(it.store, it.archive, await it.head(third)) > 0
+        assert await strip_session(it.store, it.archive, await it.head(third)) == 0
+
+        assert as_read(await it.history(first)) == before
+        left = [event for commit in await it.log(third) for event in commit.events if event.session_id == third]
+        assert [event.kind for event in left] == [
+            "message_deleted", "message_edited", "reaction_changed",
+            "session_deleted", "session_archived", "session_restored",
+            "session_archived",
+        ], "nothing of its own, but that it is archived"  # fmt: skip
+        await it.restored(third)
+        assert as_read(await it.history(first)) == before
+        assert await it.history(third) == own
+        assert (await it.head(second)).status is SessionStatus.DELETED
+
+
+async def test_what_was_deleted_stays_so_when_the_session_is_deleted_in_which_that_happened() -> None:
+    async with world() as it:
+        first, _, third = await three_sessions(it)
+        before = as_read(await it.history(first))
+        await it.archived(third)
+        await it.bench.client.send(DeleteSession(session_id=third))
+        await delete_archived(it.store, it.archive, third)
+        assert as_read(await it.history(first)) == before
+
+
+@pytest.mark.parametrize("crash", range(1, 6))
+async def test_a_session_stripped_in_part_is_stripped_as_if_at_once(crash: int) -> None:
+    """A part of its messages has gone when somebody goes on: what was said of them is still known as its own."""
+
+    class Dying(FaultyStore):
+        left: int | None = None
+
+        async def replace_commits(self, commits: Sequence[Commit]) -> None:
+            if self.left is None:
+                return await super().replace_commits(commits)
+            some, self.left = list(commits)[: self.left], None
+            await super().replace_commits(some)
+            raise StoreUnavailable("the process dies here")
+
+    store = Dying()
+    async with world(store) as it:
+        _, _, third = await three_sessions(it)
+        store.left = crash
+        with pytest.raises(StoreUnavailable):
+            await it.archived(third)
+        await it.archived(third)
+        left = [event for commit in await it.log(third) for event in commit.events if event.session_id == third]
+        assert [event.target for event in left if isinstance(event, MessageEdited)] == [message(1).key]
+
+
+def test_of_every_event_that_names_a_message_or_a_session_it_is_known_whether_it_stays() -> None:
+    """Whoever adds an event that is about something else than its own session decides here, and in the domain."""
+    stays = {
+        ("message_deleted", "target"),
+        ("message_edited", "target"),
+        ("reaction_changed", "target"),
+        ("session_deleted", "deleted"),
+        ("session_archived", "archived"),
+        ("session_restored", "restored"),
+        ("expiry_step_taken", "earlier"),
+    }
+    of_its_own = {
+        ("session_started", "previous"),  # tells where it comes from
+        ("message_appended", "source"),  # tells where a copy of its own comes from
+        ("context_merged", "source"),
+    }
+    naming = {
+        (str(kind.model_fields["kind"].default), name)
+        for kind in get_args(AnyEvent)
+        for name, field in kind.model_fields.items()
+        if name != "session_id" and any(one in repr(field.annotation) for one in ("SessionId", "MessageKey"))
+    }
+    assert naming == stays | of_its_own
 
 
 @pytest.mark.parametrize("crash", range(12))

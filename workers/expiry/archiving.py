@@ -1,7 +1,8 @@
 """Moving a session to the archive in three steps, each safe to repeat: write and verify, say so, strip the log.
 
 The owner says so, and refuses if anything happened after what is in the file. Only then do the events leave the log;
-its commits stay, with their inputs: a message that is delivered again a month later is still a repeat.
+its commits stay, with their inputs: a message that is delivered again a month later is still a repeat. So do events
+that are about something outside the session (`workers.domain.stripping`).
 """
 
 from collections.abc import AsyncIterator
@@ -11,11 +12,12 @@ from contracts.commands import ArchiveSession
 from contracts.errors import ArchiveNotFound, Refused, TransitionForbidden
 from contracts.events import Commit
 from contracts.expiry import ArchiveRef
-from contracts.ids import SessionId, digest_of
+from contracts.ids import MessageKey, SessionId, digest_of
 from contracts.records import RecordKind
 from contracts.session import SessionState, SessionStatus
 from storage.archive import ArchiveEntry, ArchiveStore
 from storage.port import Store
+from workers.domain.stripping import messages_in, stripped
 from workers.expiry.index import archived_entry, archived_session, get_index, put_index
 from workers.expiry.rewriting import pages_of, rewriting
 from workers.reactive.commands import Commands, Given
@@ -41,7 +43,7 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Command
     if head.status is SessionStatus.ARCHIVED:
         # Written by somebody who is gone: nothing leaves the log before it was seen to be whole.
         await archive.verify(await archived_entry(store, archive, now))
-    await strip_session(store, now)
+    await strip_session(store, archive, now)
     await _remove_earlier(archive, await archived_entry(store, archive, now))
     return now.archive
 
@@ -62,10 +64,11 @@ def archive_command(head: SessionState, ref: ArchiveRef) -> Given:
     return Given(command, digest_of(("archive", head.session_id, ref.digest, str(head.version))))
 
 
-async def strip_session(store: Store, head: SessionState) -> int:
+async def strip_session(store: Store, archive: ArchiveStore, head: SessionState) -> int:
     """Take an archived session's events out of the log: the third step. Return how many commits changed. Idempotent.
 
     Nothing happens unless the head in the store says that it is archived; nothing goes that is not in the archive.
+    Raises ArchiveNotFound, ArchiveDamaged, ArchiveUnavailable, LockTimeout.
     """
     async with rewriting(store, head.conversation_id) as log:
         now = await store.head(head.session_id)
@@ -74,9 +77,10 @@ async def strip_session(store: Store, head: SessionState) -> int:
         known = await get_index(store, now.session_id)
         if known is None or known.restored_at or known.archive.sequence != now.archive.sequence:
             await put_index(store, archived_session(now, now.archive))
+        elsewhere = await _amended_elsewhere(archive, await archived_entry(store, archive, now))
         session, last = now.session_id, now.archive.sequence
         return await log.change(
-            lambda commit: _stripped(commit, session, last), first=now.first_version, last=now.version
+            lambda commit: stripped(commit, session, last, elsewhere), first=now.first_version, last=now.version
         )
 
 
@@ -100,9 +104,18 @@ async def log_of(store: Store, head: SessionState) -> AsyncIterator[Commit]:
             yield commit
 
 
-def _stripped(commit: Commit, session: SessionId, last: int) -> Commit:
-    left = tuple(event for event in commit.events if event.session_id != session or event.sequence > last)
-    return commit if len(left) == len(commit.events) else commit.model_copy(update={"events": left})
+async def _amended_elsewhere(archive: ArchiveStore, entry: ArchiveEntry) -> set[MessageKey]:
+    """Return the messages that an archived session's events amend, and that are not its own.
+
+    The file tells, not the log: of that a part may have gone already, when whoever began to strip it died.
+    """
+    found = set[MessageKey]()
+    async for commit in archive.commits(entry):
+        found |= commit.targets
+    if found:
+        async for commit in archive.commits(entry):
+            found -= messages_in(commit)
+    return found
 
 
 async def _take_back(store: Store, archive: ArchiveStore, session: SessionId, ref: ArchiveRef) -> None:

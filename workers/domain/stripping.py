@@ -1,0 +1,40 @@
+"""What leaves the log with a session that is in the archive, and what stays: what its events say of anything else.
+
+An event belongs to the session in which it happened, and may be about another: who resets a chat and then takes back
+what they wrote before does so in the new session. It is the earlier session that lacks something if such an event goes.
+"""
+
+from collections.abc import Collection
+
+from contracts.events import Amendment, AnyEvent, Commit, MessageAppended, MessageDeleted
+from contracts.ids import MessageKey, SessionId
+from workers.domain.endings import earlier_sessions
+
+
+def stripped(commit: Commit, session: SessionId, last: int, elsewhere: Collection[MessageKey]) -> Commit:
+    """Return a commit without a session's events up to `last`, but for those that stay. Idempotent.
+
+    `elsewhere`: the messages that the session's events amend, and that are not its own.
+    """
+    left = tuple(
+        event
+        for event in commit.events
+        if event.session_id != session or event.sequence > last or _stays(event, elsewhere)
+    )
+    return commit if len(left) == len(commit.events) else commit.model_copy(update={"events": left})
+
+
+def messages_in(commit: Commit) -> frozenset[MessageKey]:
+    """Return the messages that were appended in a commit."""
+    return frozenset(event.message.key for event in commit.events if isinstance(event, MessageAppended))
+
+
+def _stays(event: AnyEvent, elsewhere: Collection[MessageKey]) -> bool:
+    """Whether an event is about something outside its session.
+
+    A deletion always counts as such: it says nothing but whose message is gone, and an id that somebody gave to two
+    messages names both.
+    """
+    if isinstance(event, MessageDeleted):
+        return True
+    return event.target in elsewhere if isinstance(event, Amendment) else bool(earlier_sessions(event))
