@@ -18,7 +18,7 @@ from tests.chaos.inside.arming import Failpoints, arming_file
 from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.inside.instruments import instrument_bus, instrument_store, limit_turns, trace_rounds
 from tests.chaos.inside.mutants import Mutant, mutate
-from tests.chaos.inside.poison import poison_decide
+from tests.chaos.inside.poison import poison_decide, poison_reading
 from tests.chaos.inside.trace import Trace
 from workers.bus.port import Bus
 
@@ -42,6 +42,7 @@ def run() -> None:
         module.__dict__.update(make_store=instrumented_store, make_bus=instrumented_bus)
     trace_rounds(trace)
     poison_decide(trace)
+    poison_reading(trace)
     if max_inputs := os.environ.get("CHAOS_MAX_INPUTS"):
         limit_turns(int(max_inputs))
     if mutant:

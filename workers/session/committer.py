@@ -35,7 +35,7 @@ from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
 from workers.session.parking import Failed, park_all
 from workers.session.plan import Answer, Failure, failure_of
-from workers.session.trials import Trials
+from workers.session.trials import Trials, key_of, suspects_of
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
@@ -90,8 +90,8 @@ class Committer:
         begun = perf_counter()
         if not self._ownership.watch.stalled():
             trials = Trials(self._store)
-            await keep_trying("begin trials", partial(trials.begin, turns))
-            alone = [turn for turn in turns if trials.must_be_alone(turn)]
+            await keep_trying("begin trials", partial(trials.begin, suspects_of(turns)))
+            alone = [turn for turn in turns if any(trials.must_be_alone(key_of(turn, one)) for one in turn.inputs)]
             await self._carry_out_together([turn for turn in turns if turn not in alone], trials)
             await self._carry_out_singly(alone, trials)
             await keep_trying("end trials", trials.end)
@@ -123,14 +123,14 @@ class Committer:
         self._live.drop(turn.lane.conversation)
         single = Turn(turn.lane, (waiting,))
         try:
-            await keep_trying("begin trial", partial(trials.begin_alone, turn, waiting))
+            await keep_trying("begin trial", partial(trials.begin_alone, key_of(turn, waiting)))
             await self._commit([single], suspect=True)
         except KilledWorker as error:
             await self._give_up([_failed(single, waiting, Failure(error))])
         except Exception as error:
             raise_if_cancelled()
             await self._fail_alone(single, waiting, failure_of(error))
-        await keep_trying("end trial", partial(trials.end_alone, turn, waiting))
+        await keep_trying("end trial", partial(trials.end_alone, key_of(turn, waiting)))
 
     async def _fail_alone(self, single: Turn, waiting: Waiting, failure: Failure) -> None:
         """Park an input that failed while it was carried out, and block its conversation if that is its policy."""

@@ -3,7 +3,8 @@
 A crash counts a delivery for everything that was in the worker's hands, and so does a hand-back; the broker's count
 does not tell the culprit. So from the third delivery on a try is counted in the store before it is made, and the count
 removed after it: first once for all that is tried together; what did not survive that is tried alone, each under a
-count of its own. Whoever is tried alone and does not come back is the culprit.
+count of its own. Whoever is tried alone and does not come back is the culprit. Reading an input is tried so, and after
+it what it asks for.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,6 +14,7 @@ from uuid import uuid4
 from contracts.errors import KilledWorker
 from storage.port import Store
 from storage.trials import attempt_at
+from workers.bus.port import Delivery
 from workers.endings import side_by_side
 from workers.session.lanes import Turn, Waiting
 
@@ -24,44 +26,39 @@ MOST_ALONE: Final = 2
 
 
 class Trials:
-    """The counted tries of one round."""
+    """The counted tries of what is tried together, each by its key; what has none is no suspect."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._attempt = uuid4().hex  # of this round: who gets no answer from the store asks again
+        self._attempt = uuid4().hex  # who gets no answer from the store asks again
         self._counts: dict[str, int] = {}
 
-    async def begin(self, turns: Sequence[Turn]) -> None:
-        """Count a try in company of each suspicious input in `turns`. Raises StoreError."""
-        keys = [
-            _key(turn, waiting) for turn in turns for waiting in turn.inputs if waiting.delivery.attempts >= TRIED_FROM
-        ]
+    async def begin(self, keys: Sequence[str]) -> None:
+        """Count a try in company of each of `keys`. Raises StoreError."""
         self._counts = dict(zip(keys, await self._begin(keys), strict=True))
 
-    def must_be_alone(self, turn: Turn) -> bool:
-        """Whether one of the turn's inputs did not survive a try in company."""
-        return any(self._counts.get(_key(turn, waiting), 0) > 1 for waiting in turn.inputs)
+    def must_be_alone(self, key: str) -> bool:
+        """Whether it did not survive a try in company."""
+        return self._counts.get(key, 0) > 1
 
-    async def begin_alone(self, turn: Turn, waiting: Waiting) -> None:
-        """Count a try alone of a suspicious input. Raises KilledWorker if there were too many; StoreError."""
-        key = _key(turn, waiting)
+    async def begin_alone(self, key: str) -> None:
+        """Count a try alone of a suspect. Raises KilledWorker if there were too many; StoreError."""
         if key not in self._counts:
             return
         (tried,) = await self._begin([_alone(key)])
         if tried > MOST_ALONE:
             raise KilledWorker(
-                f"the worker's process ended during each of {tried - 1} tries of this input with nothing else in hand; "
-                "find out why before replaying it"
+                f"the worker's process ended, or stood still, during each of {tried - 1} tries of this input with "
+                "nothing else in hand; find out why before replaying it"
             )
 
-    async def end_alone(self, turn: Turn, waiting: Waiting) -> None:
-        """Say that the input was survived, or parked. Raises StoreError."""
-        key = _key(turn, waiting)
+    async def end_alone(self, key: str) -> None:
+        """Say that it was survived, or parked. Raises StoreError."""
         if key in self._counts:
             await self._end([_alone(key)])
 
     async def end(self) -> None:
-        """Say that the round was survived. Raises StoreError."""
+        """Say that all was survived that was tried together. Raises StoreError."""
         await self._end(self._counts)
 
     async def _begin(self, keys: Collection[str]) -> list[int]:
@@ -71,7 +68,18 @@ class Trials:
         await side_by_side(self._store.end_trial(key) for key in keys)
 
 
-def _key(turn: Turn, waiting: Waiting) -> str:
+def is_suspect(delivery: Delivery) -> bool:
+    """Whether it was delivered so often that it may have killed a worker."""
+    return delivery.attempts >= TRIED_FROM
+
+
+def suspects_of(turns: Sequence[Turn]) -> list[str]:
+    """Return the keys of those inputs whose tries are counted."""
+    return [key_of(turn, waiting) for turn in turns for waiting in turn.inputs if is_suspect(waiting.delivery)]
+
+
+def key_of(turn: Turn, waiting: Waiting) -> str:
+    """Return the key of an input that was read."""
     return f"{turn.lane.conversation}/{waiting.given.id}"
 
 

@@ -47,6 +47,10 @@ class Unreadable:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="park what can't be read")
 
+    async def park(self, holding: Holding, delivery: Delivery, error: Exception) -> None:
+        """Park one by itself, now. If that can't be done it is left, and the log says so."""
+        await self._park([(holding, Failed(delivery, failure_of(error)))])
+
     async def close(self) -> None:
         """Stop, in the middle of it if need be: what was not acknowledged is delivered again. Idempotent."""
         await ended({self._task} if self._task else ())

@@ -27,6 +27,8 @@ from workers.session.ownership import Ownership
 from workers.session.parking import ParkingRecorder
 from workers.session.queries import Queries
 from workers.session.senders import check_sender
+from workers.session.suspects import Suspects
+from workers.session.trials import is_suspect
 from workers.session.unreadable import Unreadable
 from workers.telemetry import WorkerMetrics
 
@@ -86,6 +88,7 @@ class SessionWorker:
         bus.on_reconnect = self._metrics.reconnections.inc
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics, trusted=config.command_users)
         self._unreadable = Unreadable(bus, store, self._ownership, metrics=self._metrics)
+        self._suspects = Suspects(store, self._read, self._unreadable.park, self._ownership.watch.stalled)
         self._rounds: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
         self._answers: set[asyncio.Task[None]] = set()
@@ -157,13 +160,19 @@ class SessionWorker:
     async def _end_tasks(self) -> None:
         """End what is left: no partition is ours any more."""
         tasks = {*self._rounds, *self._answers, *({self._dispatcher} if self._dispatcher else ())}
-        await in_turn(partial(ended, tasks), self._unreadable.close)
+        await in_turn(partial(ended, tasks), self._suspects.close, self._unreadable.close)
 
     def _receive(self, holding: Holding, delivery: Delivery) -> None:
         """Put a delivery into its conversation's lane, before anything else can happen: this is what keeps order."""
         holding.active = True
         if not holding.takes:
             return
+        if is_suspect(delivery) or self._suspects.are_before(holding.partition):
+            self._suspects.push(holding, delivery)
+        else:
+            self._read(holding, delivery)
+
+    def _read(self, holding: Holding, delivery: Delivery) -> None:
         try:
             envelope = InputEnvelope.from_bytes(delivery.body)
             check_sender(envelope, delivery, self._config.command_users)
@@ -213,6 +222,7 @@ class SessionWorker:
     def _drop(self, holding: Holding) -> None:
         """Drop what waits of a partition: it is delivered again."""
         self._lanes.drop(holding.partition)
+        self._suspects.drop()
 
     def _forget(self, holding: Holding) -> None:
         """Drop what waits of a partition that is not ours any more, and the states of its conversations."""

@@ -1,10 +1,11 @@
-"""Poison: texts at which deciding fails, as a fault of ours would, or takes the whole process with it."""
+"""Poison: what takes the whole process with it, read or decided, or fails as a fault of ours would."""
 
 import os
 import signal
 from datetime import datetime
 from typing import Any, Final
 
+from contracts.envelope import InputEnvelope
 from contracts.events import AnyEvent
 from contracts.messages import InboundMessage, TextContent
 from contracts.session import SessionState
@@ -15,6 +16,7 @@ from workers.session import plan
 
 RAISES: Final = "chaos: raise"
 KILLS: Final = "chaos: kill"
+KILLS_UNREAD: Final = "chaos: kill whoever reads this"
 
 
 def poison_decide(trace: Trace) -> None:
@@ -31,3 +33,16 @@ def poison_decide(trace: Trace) -> None:
         return decide(state, given, now, *others)
 
     plan.__dict__["decide"] = poisoned
+
+
+def poison_reading(trace: Trace) -> None:
+    """Make reading a poisonous body kill this process, as one would that takes all memory."""
+    read = InputEnvelope.from_bytes
+
+    def poisoned(body: bytes) -> InputEnvelope:
+        if KILLS_UNREAD.encode() in body:
+            trace.write("died", point="poison")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(body)
+
+    InputEnvelope.from_bytes = poisoned  # type: ignore[method-assign]  # what is put into this process alone
