@@ -1,7 +1,7 @@
 """Inputs that may kill by being read: counted before anybody looks into them, in order, and only those."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,6 +10,7 @@ from contracts.errors import KilledWorker
 from contracts.ids import Partition
 from storage.memory import MemoryStore
 from tests.deliveries import Handed
+from workers.bus.port import Delivery
 from workers.session.holdings import Holding
 from workers.session.suspects import Suspects
 from workers.session.trials import MOST_ALONE, TRIED_FROM
@@ -53,21 +54,20 @@ class Process:
     read: list[bytes] = field(default_factory=list)
     parked: list[tuple[bytes, Exception]] = field(default_factory=list)
     gap: float = 0.0
-    on_stall: Callable[[float], None] = lambda _: None
     holding: Holding = field(default_factory=lambda: Holding(Partition(0), "agentbus.inbound.0", owner=True))
 
     def __post_init__(self) -> None:
-        self.watch = LoopWatch(10, lambda gap: self.holding.end_lease(), clock=lambda: self.gap)
+        self.watch = LoopWatch(10, lambda _: self.holding.end_lease(), clock=lambda: self.gap)
         self.suspects = Suspects(self.store, self._read, self._park, self.watch.stalled)
 
-    def _read(self, _: Holding, delivery: Handed) -> None:  # type: ignore[override]
+    def _read(self, _: Holding, delivery: Delivery) -> None:
         if delivery.body == self.kills:
             raise Died
         if delivery.body == self.stalls:
             self.gap += 60
         self.read.append(delivery.body)
 
-    async def _park(self, _: Holding, delivery: Handed, error: Exception) -> None:
+    async def _park(self, _: Holding, delivery: Delivery, error: Exception) -> None:
         self.parked.append((delivery.body, error))
 
     async def over(self) -> bool:
