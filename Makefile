@@ -204,6 +204,11 @@ lock: ## Write requirements/*.txt anew from pyproject.toml
 	echo "lock: requirements/dev.txt ..."; \
 	$(COMPILE) --group dev -c requirements/runtime.txt -o requirements/dev.txt
 
+.PHONY: docs
+docs: $(READY) ## Build the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "docs: open build/site/index.html"
+
 .PHONY: clean
 clean: ## Remove .venv, the fetched services, caches and reports
 	@rm -rf $(VENV) .services .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

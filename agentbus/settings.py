@@ -298,7 +298,7 @@ def in_a_hurry(settings: Settings) -> Settings:
 
 
 def settings_table() -> str:
-    """Return the settings as a Markdown table: the README's."""
+    """Return the settings as a Markdown table: that of `docs/settings.md`."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for concern in CONCERNS:
         for name, field in concern.model_fields.items():

@@ -1,4 +1,4 @@
-"""Reading Markdown: its code blocks, code spans, links and marked sections."""
+"""The documents there are, and reading Markdown: its code blocks, code spans, links and marked sections."""
 
 import re
 from dataclasses import dataclass
@@ -7,6 +7,9 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 README: Final = ROOT / "README.md"
+DOCS: Final = ROOT / "docs"
+PAGES: Final = sorted(DOCS.glob("*.md"))
+"""The pages of the documentation, decisions aside."""
 
 _FENCED: Final = re.compile(
     r"^(?:<!-- not run: (?P<not_run>[^\n]+?) -->\n)?```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$",
@@ -46,7 +49,7 @@ def spans(text: str) -> list[str]:
 
 
 def links(text: str) -> list[str]:
-    """Return where links outside of code blocks lead, within the repository: without their `#section`."""
+    """Return where links outside of code blocks lead, as they stand, within the repository: without `#section`."""
     targets = [target.partition("#")[0] for target in _LINK.findall(_FENCED.sub("", text))]
     return [target for target in targets if target and "://" not in target]
 

@@ -51,6 +51,7 @@ class Reader:
     variables: dict[str, str] = field(default_factory=dict)
     running: list[Running] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    scripts: int = 0
     shown: str = ""
     """All that ended commands printed."""
 
@@ -85,7 +86,8 @@ class Reader:
 
     def save_and_run(self, block: Block) -> None:
         """Save a script and run it; one that handles events stays."""
-        script = self.folder / f"script_{block.line}.py"
+        self.scripts += 1
+        script = self.folder / f"script_{self.scripts}.py"
         script.write_text(block.text)
         command = [sys.executable, script.name]
         if ".run()" in block.text:

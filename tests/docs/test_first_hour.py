@@ -1,21 +1,23 @@
-"""The README from top to bottom, as a new user follows it: every command typed, every script run, in order."""
+"""README and the pages about using it, as a new user follows them: every command typed, every script run, in order."""
 
 import signal
 import time
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from tests.docs.markdown import README, ROOT, blocks
+from tests.docs.markdown import DOCS, PAGES, README, ROOT, blocks
 from tests.docs.reading import HUNG, Reader, reader
 from tests.processes import PATIENCE, Program
 
-NOT_TYPED = {"make test": "this is a part of it"}
-PUBLISH = 'agentbus publish "hello" --chat lobby --user ada'
+FOLLOWED: Final = (README, *(DOCS / f"{name}.md" for name in ("publish", "subscribe", "sessions", "sync", "expiry")))
+NOT_TYPED: Final = {"make test": "this is a part of it"}
+PUBLISH: Final = 'agentbus publish "hello" --chat lobby --user ada'
 
 
 def until_it_replies(somebody: Reader, script: Program) -> None:
-    """Publish until the script's reply is among the events: it does not say when it listens."""
+    """Publish until a script's reply is among the events: it does not say when it listens."""
     deadline = time.monotonic() + PATIENCE
     while "Message 0000" not in somebody.output_of("agentbus events tail"):
         assert time.monotonic() < deadline, script.output() + somebody.output_of("agentbus events tail")
@@ -23,32 +25,37 @@ def until_it_replies(somebody: Reader, script: Program) -> None:
 
 
 def test_no_document_shows_what_nothing_runs() -> None:
-    """README's commands and scripts are run here, the guides' Python in test_guides.py; elsewhere is none.
+    """Commands and scripts are in what is followed here; other pages have Python that test_documents.py runs.
 
-    The guide about the broker is run by test_rabbit_permissions.py.
+    The page about the broker's rights is run by test_rabbit_permissions.py.
     """
     shown = {
-        (path.relative_to(ROOT).parts[0], block.language)
-        for path in [*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md")]
+        (path, block.language)
+        for path in [*ROOT.glob("*.md"), *PAGES, *(ROOT / "deploy").rglob("*.md")]
         for block in blocks(path.read_text("utf-8"))
         if block.not_run is None
     }
-    readme = {("README.md", language) for language in ("console", "python", "mermaid")}
-    assert shown == readme | {("deploy", "python"), ("deploy", "sh")}
-    assert [block.not_run for block in blocks(README.read_text("utf-8")) if block.not_run] == []
+    elsewhere = {(path, language) for path, language in shown if path not in FOLLOWED}
+    assert {language for _, language in shown - elsewhere} <= {"console", "python", "mermaid"}
+    assert {(path.stem, language) for path, language in elsewhere if language != "python"} == {
+        ("broker-permissions", "sh")
+    }
+    assert {path for path, language in elsewhere if language == "python"} <= set(PAGES)
+    assert [block.not_run for path in FOLLOWED for block in blocks(path.read_text("utf-8")) if block.not_run] == []
 
 
 @pytest.mark.timeout(4 * HUNG)
-def test_the_readme_can_be_followed(tmp_path: Path) -> None:
-    document = blocks(README.read_text("utf-8"), "console", "python")
+def test_they_can_be_followed(tmp_path: Path) -> None:
     with reader(tmp_path, NOT_TYPED) as somebody:
-        for block in document:
-            somebody.follow(block)
+        for document in FOLLOWED:
+            for block in blocks(document.read_text("utf-8"), "console", "python"):
+                somebody.follow(block)
         assert somebody.left_out == list(NOT_TYPED)
         assert "lost 0, duplicated 0, reordered 0" in somebody.shown, "what the demonstration came to"
         assert "hello" in somebody.shown, "what is in the session's history"
         assert "Hello!" in somebody.output_of("agentbus events tail"), "what the script published"
-        (script,) = [one.program for one in somebody.running if one.line.endswith(".py")]
-        until_it_replies(somebody, script)
+        scripts = [one.program for one in somebody.running if one.line.endswith(".py")]
+        assert len(scripts) == 2, "the bots of README and of the page about subscribing"
+        until_it_replies(somebody, scripts[0])
     for one in somebody.running:
         assert one.program.process.returncode in {0, 130, -signal.SIGINT}, f"{one.line}: {one.program.output()}"

@@ -36,7 +36,7 @@ from workers.ingress.router import IngressRouter
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
-GUIDES = sorted((ROOT / "deploy" / "guides").glob("*.md"))
+GUIDE = ROOT / "docs" / "broker-permissions.md"
 TOPOLOGY = Topology(partitions=2)
 PARTITION = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
 PATIENCE = 60
@@ -78,7 +78,7 @@ def prepared(rabbitmq: RabbitMQ, url: str) -> Broker:
     """Run the guide's own lines, for this virtual host and with names that nobody else has."""
     users = {role: f"{role}-{uuid4().hex[:8]}" for role in ROLES}
     words = users | {"/": urlsplit(url).path.removeprefix("/"), "$PASSWORD": PASSWORD}
-    (block,) = [block for guide in GUIDES for block in blocks(guide.read_text("utf-8"), "sh")]
+    (block,) = blocks(GUIDE.read_text("utf-8"), "sh")
     for line in block.text.splitlines():
         program, *arguments = shlex.split(line) or [""]
         if program:

@@ -1,46 +1,18 @@
-"""The guides and the examples of the session API say what is so: their code runs, with no services."""
+"""The page about moving over names what there is, and the examples of the session API run, with no services."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 import agentbus.sessions
 from agentbus.sessions import SessionManager, SessionSystem
 from agentbus.sessions.config import SessionSystemConfig
-from tests.docs.command_lines import check_agentbus, command_lines
-from tests.docs.markdown import ROOT, Block, blocks, links, spans
-from tests.docs.running import execute
+from tests.docs.markdown import DOCS, ROOT, spans
 
-GUIDES = sorted((ROOT / "deploy" / "guides").glob("*.md"))
-BLOCKS = [
-    pytest.param(block, id=f"{guide.stem}-{block}")
-    for guide in GUIDES
-    for block in blocks(guide.read_text("utf-8"), "python")
-    if block.not_run is None
-]
-MOVING = (ROOT / "deploy" / "guides" / "moving-from-other-session-managers.md").read_text("utf-8")
+MOVING = (DOCS / "moving-over.md").read_text("utf-8")
 LATER = {"StateModule", "StateManager", "state_dict", "load_state_dict", "load_if_exists", "delete_if_exists", "exists"}
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_python_runs(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
-    with capture_logs() as logs:
-        execute(block.text)
-    assert [line for line in logs if line["log_level"] in {"warning", "error"}] == []
-    assert "Traceback" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
-def test_links_and_commands_are_right(guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = guide.read_text("utf-8")
-    assert all((guide.parent / target).exists() for target in links(text))
-    monkeypatch.chdir(tmp_path)
-    for span in spans(text):
-        for command in command_lines(span) if span.startswith("agentbus ") else ():
-            check_agentbus(command.agentbus or [], tmp_path)
 
 
 def test_what_a_table_says_is_here_is_here() -> None:
