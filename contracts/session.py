@@ -35,7 +35,7 @@ class SessionStatus(StrEnum):
     EXPIRED = "expired"
     """Its time ran out; the next message starts the conversation's next session."""
     ARCHIVED = "archived"
-    """Expired and moved to the archive."""
+    """Put away: in the archive, if the installation has one."""
     CLOSED = "closed"
     """Ended: by a command, a reset, or superseded by a new one."""
     DELETED = "deleted"

@@ -20,10 +20,13 @@ from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrate
 from contracts.ids import SessionId
 from contracts.records import RecordKind
 from contracts.session import SessionStatus
+from storage.history import iter_history
 from tests.expiry.world import World, a_rule, a_world
 from workers.domain.expiry import register_condition
 from workers.expiry.figures import Outcome
+from workers.expiry.restoring import restore_session
 from workers.expiry.worker import ExpiryWorker
+from workers.reactive.commands import Commands
 
 NOTIFY, SUSPEND, EXPIRE = CleanupAction.NOTIFY, CleanupAction.SUSPEND, CleanupAction.EXPIRE
 ARCHIVE, MERGE, DELETE = CleanupAction.ARCHIVE, CleanupAction.MERGE, CleanupAction.DELETE
@@ -164,6 +167,51 @@ async def test_a_rule_goes_from_step_to_step(world: World) -> None:
     assert world.steps() == [
         ("staged", step, action) for step, action in enumerate((NOTIFY, NOTIFY, SUSPEND, ARCHIVE, DELETE), start=-1)
     ]
+
+
+async def readable(world: World, session: SessionId) -> int:
+    """Return how many messages of a session can be read in the store."""
+    return len([item async for item in iter_history(world.store, await world.head(session))])
+
+
+@pytest.mark.parametrize("rules", [(), (a_rule("silent"),)], ids=["no rule", "a rule for it"])
+async def test_who_makes_a_session_archived_has_it_moved_to_the_archive(
+    world: World, rules: tuple[ExpiryRule, ...]
+) -> None:
+    async with world.expiring(*rules) as worker:
+        session = await world.session()
+        await world.say("hello")
+        await world.until(lambda: _has_messages(world, session, 1))
+        await world.send(ChangeState(session_id=session, status=SessionStatus.ARCHIVED))
+
+        await until_archived(world, session, 1)
+        await until_dropped(world, session)
+
+        assert (await worker.figures.statistics()).total == {}, "nothing failed"
+    assert world.archive is not None
+    assert await readable(world, session) == 0
+    commands = Commands(world.bus)
+    restored = await restore_session(world.store, world.archive, commands, session, clock=world.clock)
+    assert restored.status is SessionStatus.ACTIVE
+    assert await readable(world, session) == 1
+
+
+async def test_without_an_archive_a_session_that_a_call_made_archived_stays_in_the_store(world: World) -> None:
+    archive, world.archive = world.archive, None
+    async with world.expiring(a_rule("silent")) as worker:
+        session = await world.session()
+        await world.say("hello")
+        await world.until(lambda: _has_messages(world, session, 1))
+        await world.scheduled(session)
+        await world.send(ChangeState(session_id=session, status=SessionStatus.ARCHIVED))
+        await until_dropped(world, session)
+        assert (await worker.figures.statistics()).total == {}, "nothing failed"
+    head = await world.head(session)
+    assert (head.status, head.archive) == (SessionStatus.ARCHIVED, None)
+    assert await readable(world, session) == 1
+    world.archive = archive
+    async with world.expiring(a_rule("silent", NOTIFY)):  # other rules: all sessions are looked at
+        await until_archived(world, session, 1)
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while it runs", "before it starts"])

@@ -20,6 +20,7 @@ from agentbus.sessions import (
 from agentbus.sessions.config import make_config
 from contracts.clock import ManualClock
 from contracts.errors import SchemaViolation
+from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
 
 
@@ -29,6 +30,38 @@ async def automatic(clock: ManualClock) -> AsyncIterator[SessionSystem]:  # noqa
     config = SessionSystemConfig(enable_cleanup=False, checkpoint_every=10, secret_keys=("Api-Key", "pin"))
     async with SessionSystem(config) as started:
         yield started
+
+
+async def test_of_a_deleted_session_no_checkpoint_is_shown_though_one_is_left(any_system: SessionSystem) -> None:
+    session = await any_system.create_session("chat", "ann", "web")
+    checkpoint_id = await any_system.save_checkpoint(session.session_id, {"diary": "private"})
+    kept = await any_system._store.record(RecordKind.CHECKPOINT, checkpoint_id)
+    assert kept is not None
+    assert await any_system.delete_session(session.session_id)
+    assert await any_system._store.record(RecordKind.CHECKPOINT, checkpoint_id) is None
+
+    await any_system._store.put_record(kept)  # as if it had not gone yet
+
+    assert await any_system.get_checkpoint(checkpoint_id) is None
+    assert not await any_system.delete_checkpoint(checkpoint_id)
+
+
+async def test_a_checkpoint_that_comes_after_its_session_was_deleted_is_not_kept(
+    system: SessionSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    put_record = system._store.put_record
+
+    async def late(record: Record, *, replace: bool = True) -> bool:
+        await system.delete_session(session.session_id)
+        return await put_record(record, replace=replace)
+
+    monkeypatch.setattr(system._store, "put_record", late)
+
+    with pytest.raises(SessionNotFound, match="deleted meanwhile"):
+        await system.save_checkpoint(session.session_id, {"diary": "private"}, checkpoint_id="late")
+
+    assert await system._store.record(RecordKind.CHECKPOINT, "late") is None
 
 
 async def test_a_checkpoint_is_read_by_attribute_and_by_key(any_system: SessionSystem) -> None:

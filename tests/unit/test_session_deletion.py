@@ -6,12 +6,14 @@ from types import MappingProxyType
 import pytest
 
 from agentbus.client import AgentBus
-from contracts.commands import CreateSession, DeleteSession, ResetSession, SetData
+from contracts.commands import CreateSession, DeleteSession, ExpireSession, ResetSession, SetData
 from contracts.envelope import InputEnvelope
 from contracts.errors import SessionNotFound
 from contracts.events import Commit, SessionDeleted
+from contracts.expiry import CleanupAction
 from contracts.history import SessionFilter
 from contracts.ids import ConversationId, InputId, SessionId, conversation_of, session_id_for
+from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
 from tests.conversations import NOW, address, message
 from tests.faults import FaultyStore, outage
@@ -56,6 +58,19 @@ async def append_unseen(
     return commit
 
 
+async def checkpoint(store: FaultyStore, *sessions: SessionId) -> None:
+    """Keep a checkpoint of each session."""
+    for session in sessions:
+        kept = Record(kind=RecordKind.CHECKPOINT, key=f"of {session}", group=session, created_at=NOW, data={"pin": 1})
+        await store.put_record(kept)
+
+
+async def checkpoints(store: FaultyStore, *sessions: SessionId) -> list[str]:
+    """Return the checkpoints that are left of sessions."""
+    pages = [await store.list_records(RecordKind.CHECKPOINT, session) for session in sessions]
+    return [record.key for page in pages for record in page.items]
+
+
 def assert_buried(head: SessionState, version: int) -> None:
     assert (head.status, head.data, head.metadata) == (SessionStatus.DELETED, {}, {})
     assert head.version == version
@@ -75,6 +90,20 @@ async def test_deleting_an_earlier_session_buries_it_and_the_current_one_goes_on
         await bench.until(lambda bench: any(isinstance(event.data, SessionDeleted) for event in bench.events))
         (event,) = [event.data for event in bench.events if isinstance(event.data, SessionDeleted)]
         assert (event.session_id, event.deleted) == (second, first)
+
+
+@pytest.mark.parametrize("rule", [False, True], ids=["by a command", "by a rule"])
+@pytest.mark.parametrize("which", [0, 1], ids=["an earlier one", "the current one"])
+async def test_the_checkpoints_of_a_deleted_session_go_whoever_deletes_it(which: int, *, rule: bool) -> None:
+    async with running() as bench:
+        sessions = await two_sessions(bench.client)
+        await checkpoint(bench.store, *sessions)
+        gone, other = sessions[which], sessions[1 - which]
+        seen = (await head_of(bench.store, gone)).sequence
+        step = ExpireSession(session_id=gone, rule_id="r", step=0, action=CleanupAction.DELETE, seen=seen)
+        await bench.client.send(step if rule else DeleteSession(session_id=gone))
+        assert (await head_of(bench.store, gone)).status is SessionStatus.DELETED
+        assert await checkpoints(bench.store, *sessions) == [f"of {other}"]
 
 
 async def test_deleting_it_again_changes_nothing_about_it() -> None:
@@ -127,6 +156,7 @@ async def test_a_deletion_whose_worker_died_before_the_heads_is_made_up_for() ->
     store = FaultyStore()
     async with running(store) as bench:
         first, second = await two_sessions(bench.client)
+    await checkpoint(store, first, second)
     delete = Input(InputId("delete"), DeleteSession(session_id=first))
     commit = await append_unseen(store, conversation_of(first), delete)
     assert (await head_of(store, first)).status is SessionStatus.CLOSED
@@ -136,3 +166,4 @@ async def test_a_deletion_whose_worker_died_before_the_heads_is_made_up_for() ->
     assert_buried(await head_of(store, first), commit.version)
     current = await head_of(store, second)
     assert (current.status, current.version) == (SessionStatus.ACTIVE, commit.version)
+    assert await checkpoints(store, first, second) == [f"of {second}"]

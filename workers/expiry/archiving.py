@@ -26,11 +26,12 @@ from workers.reactive.commands import Commands, Given
 async def archive_session(store: Store, archive: ArchiveStore, commands: Commands, head: SessionState) -> ArchiveRef:
     """Move an ended session to the archive, or go on where somebody else stopped; return where it is. Idempotent.
 
-    Raises TransitionForbidden for a live or deleted session, what the owner refused, ArchiveUnavailable,
-    ArchiveDamaged if the file does not read back, ReplyTimeout, BusError, LockTimeout.
+    One whose status a call made archived is moved as any other. Raises TransitionForbidden for a live or deleted
+    session, what the owner refused, ArchiveUnavailable, ArchiveDamaged if the file does not read back, ReplyTimeout,
+    BusError, LockTimeout.
     """
     head = await store.head(head.session_id) or head
-    if head.status is not SessionStatus.ARCHIVED:
+    if head.archive is None:
         ref = await write_archive(store, archive, head)
         try:
             await commands.ask(archive_command(head, ref))
@@ -40,7 +41,7 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Command
     now = await store.head(head.session_id)
     if now is None or now.status is not SessionStatus.ARCHIVED or now.archive is None:
         raise TransitionForbidden(f"session {head.session_id} is no longer archived: it was restored or deleted")
-    if head.status is SessionStatus.ARCHIVED:
+    if head.archive is not None:
         # Written by somebody who is gone: nothing leaves the log before it was seen to be whole.
         await archive.verify(await archived_entry(store, archive, now))
     await strip_session(store, archive, now)
@@ -53,7 +54,7 @@ async def write_archive(store: Store, archive: ArchiveStore, head: SessionState)
 
     Raises TransitionForbidden for a session that has not ended, or whose log was stripped meanwhile.
     """
-    if head.is_live or head.status in {SessionStatus.DELETED, SessionStatus.ARCHIVED}:
+    if head.is_live or head.status is SessionStatus.DELETED or head.archive is not None:
         raise TransitionForbidden(f"session {head.session_id} is {head.status}: one that has ended can be archived")
     return await archive.write(head, log_of(store, head))
 

@@ -18,7 +18,7 @@ from storage.port import Store
 from workers.domain.expiry import Later
 from workers.endings import raise_if_cancelled
 from workers.expiry.watch.acting import DEADLINE, Acting, Order
-from workers.expiry.watch.phases import Archive, Discard, next_phase
+from workers.expiry.watch.phases import Archive, Discard, next_phase, was_moved
 
 _PAGE: Final = 200
 _MOST_PHASES: Final = 6
@@ -119,7 +119,8 @@ class Sweep:
         for head in heads:
             try:
                 # Whether a move to the archive, or out of it, is finished is for those to see who move.
-                phase = next_phase(self._rules, head, now, stripped=True)
+                asked = head.status is SessionStatus.ARCHIVED and not was_moved(head)
+                phase = next_phase(self._rules, head, now, stripped=not (asked and self._acting.can_move(head)))
             except ConfigurationError as error:
                 found.append((head, error))
                 continue

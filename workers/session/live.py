@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from contracts.errors import StoreDamaged
-from contracts.events import Commit
+from contracts.events import Commit, SessionDeleted
 from contracts.ids import ConversationId, SessionId
+from contracts.records import RecordKind
 from contracts.session import SessionState
 from storage.chunks import chunks
 from storage.port import Loaded, Store
@@ -92,9 +93,15 @@ class LiveStates:
 
 
 async def follow(store: Store, commits: Iterable[Commit]) -> None:
-    """Bring the heads of earlier sessions up to `commits`, in which later ones say what became of them. Idempotent."""
+    """Bring what is kept beside the current heads up to `commits`. Idempotent.
+
+    That is the heads of earlier sessions, of which later ones say what became of them, and the checkpoints of sessions
+    that were deleted, by whomever: they go.
+    """
     for commit in filter(concerns_earlier, commits):
         for event in commit.events:
+            if isinstance(event, SessionDeleted):
+                await store.delete_records(RecordKind.CHECKPOINT, event.deleted)
             for sessions in chunks(earlier_sessions(event), _TOGETHER):
                 kept = await store.heads(sessions)
                 marks = {"version": commit.version, "epoch": commit.epoch}

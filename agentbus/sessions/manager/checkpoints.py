@@ -14,7 +14,7 @@ from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.page import Page
 from contracts.changes import FieldChanges
 from contracts.commands import UpdateSession
-from contracts.errors import AccessDenied, Refused, SchemaViolation
+from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotFound
 from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
@@ -140,6 +140,8 @@ class Checkpoints(ManagerBase):
             if await self._store.record(RecordKind.CHECKPOINT, key) is None:
                 try:
                     await self._save(state, key, state.data)
+                except SessionNotFound:
+                    return  # It was deleted just now.
                 except SchemaViolation as error:
                     _log.warning(Action.CHECKPOINT_SKIPPED, session_id=session_id, error=str(error))
 
@@ -147,7 +149,10 @@ class Checkpoints(ManagerBase):
         if not is_id(checkpoint_id):
             return None
         found = await self._store.record(RecordKind.CHECKPOINT, checkpoint_id)
-        return found if found and session_id in (None, found.group) else None
+        if found is None or session_id not in (None, found.group):
+            return None
+        # Of a deleted session nothing is shown, also while its checkpoints are about to go.
+        return found if await self._engine.state(found.group) else None
 
     async def _save(self, state: SessionState, key: str, data: Mapping[str, Any]) -> None:
         with checking("the checkpoint can't be kept"):
@@ -162,6 +167,10 @@ class Checkpoints(ManagerBase):
             there = await self._store.record(RecordKind.CHECKPOINT, key)
             if there and there.group != state.session_id:
                 raise SchemaViolation(f"checkpoint id {key} is taken: choose another one")
+        elif await self._engine.state(state.session_id) is None:
+            # Deleted meanwhile: its checkpoints may have gone before this one came.
+            await self._store.delete_record(RecordKind.CHECKPOINT, key)
+            raise SessionNotFound(f"session {state.session_id} was deleted meanwhile")
 
     async def _next_moment(self, session_id: SessionId) -> datetime:
         """Return now, or just after the session's latest checkpoint if our clock is not past that one's moment.

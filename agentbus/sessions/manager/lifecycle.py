@@ -25,7 +25,6 @@ from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotC
 from contracts.history import SessionFilter
 from contracts.ids import InputId, SessionId
 from contracts.profile import ProfileChanges
-from contracts.records import RecordKind
 from contracts.session import SessionState
 from storage.history import history_page
 from storage.paging import listed_at
@@ -33,8 +32,9 @@ from storage.port import MAX_PAGE
 from storage.reading import iter_sessions
 from workers.domain.access import DENIED, Right, may
 from workers.domain.deadlines import goes_on
+from workers.domain.expiry import is_leaving
 
-_ENDED = (SessionStatus.CLOSED, SessionStatus.EXPIRED, SessionStatus.ARCHIVED)
+_OVER = (SessionStatus.CLOSED, SessionStatus.EXPIRED)
 
 
 class Lifecycle(Creation, Checkpoints):
@@ -144,7 +144,6 @@ class Lifecycle(Creation, Checkpoints):
             await self._command(session_id, DeleteSession, request_id, actor=actor)
         except SessionNotFound:
             return False
-        await self._store.delete_records(RecordKind.CHECKPOINT, session_id)
         return True
 
     async def _deleted_by(self, state: SessionState | None, request_id: str | None) -> bool:
@@ -186,7 +185,11 @@ class Lifecycle(Creation, Checkpoints):
         reason: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Move a session to another status. Raises TransitionForbidden, SessionNotFound, AccessDenied."""
+        """Move a session to another status. Raises TransitionForbidden, SessionNotFound, AccessDenied.
+
+        One that is made `archived` is moved to the archive by an expiry worker that has one, and can be restored from
+        there; without one it stays in the store, and its history can be read.
+        """
         await self._command(session_id, ChangeState, request_id, actor=user_id, status=status, reason=reason)
 
     async def get_session_state(self, session_id: str, *, user_id: str | None = None) -> SessionStatus | None:
@@ -215,13 +218,16 @@ class Lifecycle(Creation, Checkpoints):
         return len((await self._apply_deadlines())[SessionStatus.EXPIRED])
 
     async def batch_cleanup(self, older_than_days: float = 30) -> int:
-        """Delete the sessions that ended and had no activity for so many days; return how many."""
+        """Delete the sessions that ended and had no activity for so many days; return how many.
+
+        What is archived is kept, and what a rule is about to move there: `delete_session` or a rule's step deletes it.
+        """
         with checking("older_than_days can't be used"):
             before = self._clock.now() - timedelta(days=older_than_days)
         deleted = 0
-        for status in _ENDED:
+        for status in _OVER:
             async for state in iter_sessions(self._store, SessionFilter(status=status)):
-                if listed_at(state) < before:
+                if listed_at(state) < before and not is_leaving(state):
                     deleted += await self.delete_session(state.session_id, children=ChildPolicy.DETACH)
         return deleted
 

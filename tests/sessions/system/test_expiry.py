@@ -18,6 +18,8 @@ from agentbus.sessions import (
     SessionSystem,
 )
 from agentbus.sessions.config import make_config
+from contracts.commands import ExpireSession
+from contracts.ids import SessionId
 
 PATIENCE = 30
 
@@ -87,6 +89,49 @@ async def test_cleaning_up_says_what_is_due_and_what_came_of_it(tmp_path: Path) 
         assert [(one.action, one.came) for one in report.steps] == [("archive", "done"), ("move to archive", "done")]
         assert await system.get_session_state(session.session_id) is SessionStatus.ARCHIVED
         assert (await system.cleanup_expired_sessions()).steps == ()
+
+
+async def test_what_a_call_made_archived_is_moved_when_somebody_looks(tmp_path: Path) -> None:
+    for archive in (None, tmp_path / "archive"):
+        config = make_config(enable_expiry=True, enable_cleanup=False, archive_dir=archive)
+        async with SessionSystem(config) as system:
+            await system._components[-1].stop()  # the worker would be faster
+            session = await system.create_session("chat", "ann", "web")
+            await system.set_session_state(session.session_id, "archived")
+            for _ in range(2):
+                assert (await system.cleanup_expired_sessions()).steps == (), "no rule did anything"
+                state = await system._engine.existing(session.session_id)
+                assert (state.status, state.archive is not None) == (SessionStatus.ARCHIVED, archive is not None)
+    assert len(list((tmp_path / "archive").rglob("*.gz"))) == 1
+
+
+async def test_cleaning_up_after_days_keeps_the_archive_and_what_is_on_its_way_there(tmp_path: Path) -> None:
+    config = make_config(enable_expiry=True, enable_cleanup=False, archive_dir=tmp_path / "archive")
+    async with SessionSystem(config) as system:
+        await system._components[-1].stop()  # the worker would be faster
+        await system.add_expiry_rule(old_at_once("gone", CleanupAction.ARCHIVE))
+        archived = await system.create_session("one", "ann", "web")
+        await asyncio.sleep(0.01)
+        await system.cleanup_expired_sessions()
+        leaving, closed = (
+            await system.create_session("two", "ann", "web"),
+            await system.create_session("3", "ann", "web"),
+        )
+        seen = (await system._engine.existing(leaving.session_id)).sequence
+        step = ExpireSession(
+            session_id=SessionId(leaving.session_id), rule_id="gone", step=0, action=CleanupAction.ARCHIVE, seen=seen
+        )
+        await system._engine.send(step)
+        await system.close_session(closed.session_id)
+        await asyncio.sleep(0.01)
+
+        assert await system.batch_cleanup(older_than_days=0) == 1
+
+        assert await system.get_session_state(closed.session_id) is None
+        assert await system.get_session_state(archived.session_id) is SessionStatus.ARCHIVED
+        assert await system.get_session_state(leaving.session_id) is SessionStatus.EXPIRED
+        await system.cleanup_expired_sessions()
+        assert await system.get_session_state(leaving.session_id) is SessionStatus.ARCHIVED
 
 
 async def test_without_it_the_rules_say_that_it_is_off() -> None:

@@ -3,11 +3,12 @@
 from workers.domain.expiry.conditions import Condition, condition_named, register_condition
 from workers.domain.expiry.documents import checked_rules, parsed_rules
 from workers.domain.expiry.holding import holds_at, is_for
-from workers.domain.expiry.next import Later, next_action
+from workers.domain.expiry.next import Later, is_leaving, next_action
 
 __all__ = [
     # what to do
     "next_action",
+    "is_leaving",
     "Later",
     # rules
     "holds_at",

@@ -58,6 +58,12 @@ def next_action(
     return Later(min(moments)) if moments else None
 
 
+def is_leaving(head: SessionState) -> bool:
+    """Whether a rule has ended a session to move it to the archive, and it is not there yet."""
+    ended = not head.is_live and head.status not in {SessionStatus.ARCHIVED, SessionStatus.DELETED}
+    return ended and head.expiry is not None and head.expiry.action is CleanupAction.ARCHIVE
+
+
 def _turns(rules: Iterable[ExpiryRule], head: SessionState) -> list[_Turn]:
     """Return the turns of the rules that hold for a session some time, the highest priority first."""
     turns: list[_Turn] = []
@@ -107,8 +113,8 @@ def _after_the_end(rules: Iterable[ExpiryRule], head: SessionState, now: datetim
     progress = head.expiry
     if progress is None or not progress.action.ends or head.status is SessionStatus.DELETED:
         return None
-    if progress.action is CleanupAction.ARCHIVE and head.status is not SessionStatus.ARCHIVED:
-        return None  # it is on its way to the archive: nothing follows before it is there
+    if is_leaving(head):
+        return None  # nothing follows before it is there
     step = progress.step + 1
     rule = next((rule for rule in rules if rule.rule_id == progress.rule_id and rule.enabled), None)
     if rule is None or step >= len(rule.actions):

@@ -13,7 +13,7 @@ from contracts.errors import ArchiveNotFound, ConfigurationError
 from contracts.expiry import CleanupAction
 from contracts.ids import digest_of
 from contracts.secrets import SECRET_KEYS
-from contracts.session import SessionState
+from contracts.session import SessionState, SessionStatus
 from contracts.sync import SyncPolicy
 from contracts.telemetry import Action
 from storage.archive import ArchiveStore
@@ -21,6 +21,7 @@ from storage.port import Store
 from workers.domain.sync.fields import entries_of
 from workers.expiry.archiving import archive_session, delete_archived
 from workers.expiry.index import get_index
+from workers.expiry.watch.phases import was_moved
 from workers.reactive.commands import Commands, Given
 from workers.sync.exchange import Parcel, merges, shared
 from workers.sync.members import live_members
@@ -73,8 +74,15 @@ class Acting:
             action = order.command.action if isinstance(order.command, ExpireSession) else DEADLINE
             self._metrics.expiry_commands.labels(action).inc()
 
+    def can_move(self, head: SessionState) -> bool:
+        """Whether a session that is to be archived has to be moved: without an archive, one that a call made archived
+        stays in the store."""
+        return self._archive is not None or head.status is not SessionStatus.ARCHIVED or was_moved(head)
+
     async def archive(self, head: SessionState) -> None:
         """Move an ended session to the archive, or finish that. Raises ConfigurationError if there is no archive."""
+        if not self.can_move(head):
+            return
         await archive_session(self._store, self._place(), self._commands, head)
 
     async def discard(self, head: SessionState) -> None:

@@ -8,11 +8,11 @@ from contracts.clock import Clock
 from contracts.errors import ConfigurationError
 from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
-from contracts.session import SessionState, SessionStatus
+from contracts.session import SessionState
 from contracts.topology import Topology
 from storage.port import Store
 from workers.expiry.rules import RuleBook
-from workers.expiry.watch.phases import deadline, due_of, is_stripped, next_phase
+from workers.expiry.watch.phases import deadline, due_of, is_stripped, next_phase, was_moved
 
 UNCLEAR: Final = timedelta(seconds=60)
 """How long a session waits whose rules can't be decided: a condition of one's own is unknown, or fails."""
@@ -30,14 +30,14 @@ class Deadlines:
     async def look_at(self, sessions: Collection[SessionId]) -> None:
         """Put the deadlines of sessions to which something happened.
 
-        An archived session is left alone: whoever archives it goes by the deadline that it has.
+        A session in the archive is left alone: whoever moved it there goes by the deadline that it has.
         """
         heads = await self._store.heads(sessions)
-        await self._put(head for head in heads.values() if head.status is not SessionStatus.ARCHIVED)
+        await self._put(head for head in heads.values() if not was_moved(head))
 
     async def look_again(self, heads: Collection[SessionState]) -> None:
         """Put the deadlines of these sessions by the rules that are there now."""
-        archived = [head for head in heads if head.status is SessionStatus.ARCHIVED]
+        archived = [head for head in heads if was_moved(head)]
         unfinished = {head.session_id for head in archived if await self._is_unfinished(head)}
         await self._put(head for head in heads if head.session_id not in unfinished)
 
@@ -62,7 +62,7 @@ class Deadlines:
 
         A deadline that is no longer one is found when it comes due.
         """
-        stripped = head.status is SessionStatus.ARCHIVED
+        stripped = was_moved(head)
         try:
             due_at = due_of(next_phase(self._book.rules, head, now, stripped=stripped), now)
         except ConfigurationError:

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.expiry import CleanupAction, ExpiryRule
+from contracts.expiry import ExpiryRule
 from contracts.ids import Partition
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
-from workers.domain.expiry import Later, next_action
+from workers.domain.expiry import Later, is_leaving, next_action
 
 _FIRST_WAIT: Final = 5.0
 """Seconds after which a command whose effect is not seen yet is given again."""
@@ -47,13 +47,17 @@ def next_phase(rules: Iterable[ExpiryRule], head: SessionState, now: datetime, *
         return Discard() if head.archive and not stripped else None
     if head.status is SessionStatus.ARCHIVED and not stripped:
         return Archive()
-    progress = head.expiry
-    if progress and progress.action is CleanupAction.ARCHIVE and not head.is_live and head.archive is None:
+    if is_leaving(head):
         return Archive()
     phase = next_action(rules, head, now)
     if isinstance(phase, ExpireSession | ApplyDeadlines) and head.blocked_by:
         return Later(now + timedelta(seconds=_BLOCKED))
     return phase
+
+
+def was_moved(head: SessionState) -> bool:
+    """Whether an archived session is in the archive: one that a call made archived has yet to be moved there."""
+    return head.status is SessionStatus.ARCHIVED and head.archive is not None
 
 
 def due_of(phase: Phase, now: datetime) -> datetime | None:
