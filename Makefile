@@ -188,6 +188,12 @@ react: setup services ## Kill, shuffle and race the expiry and sync workers, and
 stress: setup services ## Let 200 users work at once, kill a worker, and check every call
 	@$(BIN)/python -m tests.stress $(if $(FOR),--seconds $(FOR)) $(if $(SEED),--seed $(SEED))
 
+# `STEPS=n` takes n steps instead of 200,000, `SEED=n` others, `MODE=name` one kind of set-up, `ONLY=n,n` a finding's.
+.PHONY: models
+models: setup services ## Play the session library against its model, 200,000 random steps
+	@$(BIN)/python -m tests.models $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MODE),--mode $(MODE)) $(if $(ONLY),--only $(ONLY))
+
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
   --no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml

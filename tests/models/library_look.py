@@ -1,0 +1,207 @@
+"""Looking: whether everything that can be read of a library is what its model says."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from agentbus.sessions import BatchResult, Message, SessionContext, SessionSystem
+from agentbus.sessions import Checkpoint as RealCheckpoint
+from agentbus.sessions import Template as RealTemplate
+from contracts.history import SessionFilter
+from contracts.session import SessionStatus
+from tests.models.library_model import Library
+from tests.models.library_moves import CHATS, STRANGER, USERS
+from tests.models.library_state import Checkpoint, Said, Session, Template
+
+_FIELDS = (
+    "session_id",
+    "status",
+    "data",
+    "metadata",
+    "agent_id",
+    "parent_id",
+    "ai_model",
+    "template",
+    "tags",
+    "visibility",
+    "created_at",
+    "last_activity",
+    "expires_at",
+)
+
+
+def plain(value: Any, most: int = 0) -> Any:  # noqa: PLR0911 -- one return a kind
+    """Return what a call gave, or the model's, in one form for both; `most`: how many messages come with a session."""
+    match value:
+        case SessionContext():
+            shown = _fields(value)
+            history = [(one.id, one.content) for one in value.conversation_history]
+            return shown | {
+                "owner": value.user_id,
+                "chat": value.chat_id,
+                "count": value.message_count,
+                "history": history[-most:] if most else [],
+            }
+        case Session():
+            shown = _fields(value)
+            history = [(one.id, one.content) for one in value.messages[value.hidden :]]
+            return shown | {
+                "owner": value.owner,
+                "chat": value.chat,
+                "count": len(value.messages),
+                "history": history[-most:] if most else [],
+            }
+        case Message():
+            return (value.id, value.content, str(value.role))
+        case Said():
+            return (value.id, value.content, value.role)
+        case RealCheckpoint() | Checkpoint():
+            return (value.checkpoint_id, value.session_id, json.dumps(dict(value.data), sort_keys=True))
+        case RealTemplate() | Template():
+            return (value.system_prompt, dict(value.context), tuple(value.capabilities))
+        case BatchResult():
+            return type(value.error).__name__ if value.error else plain(value.value)
+        case Exception():
+            return type(value).__name__
+        case list():
+            return [plain(one, most) for one in value]
+        case _:
+            return value
+
+
+def _fields(value: SessionContext | Session) -> dict[str, Any]:
+    """Return what both have; what is kept as JSON is compared as it is written: 1, 1.0 and true differ."""
+    shown = {name: getattr(value, name) for name in _FIELDS}
+    return shown | {name: json.dumps(shown[name], sort_keys=True) for name in ("data", "metadata")}
+
+
+async def differences(library: Library, manager: SessionSystem, named: Iterable[str] | None = None) -> list[str]:
+    """Return where what a manager shows is not what the model says: of the sessions named, or of everything."""
+    found: list[str] = []
+
+    def same(what: str, shown: Any, meant: Any) -> None:
+        if shown != meant:
+            found.append(f"{what}: {_unlike(shown, meant)}")
+
+    sessions = [one for one in library.held.sessions if named is None or one.session_id in named]
+    for session in sessions:
+        await _look_at(library, manager, session, same)
+    if named is None:
+        await _look_at_lists(library, manager, same)
+    return found
+
+
+async def _look_at(library: Library, manager: SessionSystem, session: Session, same: Any) -> None:
+    named, most = session.session_id, library.options.max_history
+    shown = await manager.get_session(named)
+    if not session.is_there:
+        same(f"deleted session {named}", shown, None)
+        same(f"its checkpoints {named}", await _refused(manager.list_checkpoints(named)), "SessionNotFound")
+        same(f"its messages {named}", await _refused(manager.get_session_messages(named)), "SessionNotFound")
+    else:
+        same(f"session {named}", plain(shown, most), plain(session, most))
+        page = await manager.get_session_messages(named, limit=1000)
+        same(f"messages of {named}", plain(page.items), plain(session.messages[session.hidden :]))
+        kept = await manager.list_checkpoints(named, limit=1000)
+        same(f"checkpoints of {named}", plain(kept.items), plain(library.checkpoints_of(named)))
+        latest = await manager.get_latest_checkpoint(named)
+        same(
+            f"latest checkpoint of {named}", plain([latest] if latest else []), plain(library.checkpoints_of(named)[:1])
+        )
+        children = [one.session_id for one in await manager.list_children(named)]
+        same(
+            f"children of {named}",
+            sorted(children),
+            sorted(one.session_id for one in library.sessions(parent_id=named)),
+        )
+    for user in (*USERS, STRANGER):
+        may = session.is_there and session.right(user) > 0
+        same(f"whether {user} sees {named}", await manager.session_exists(named, user_id=user), may)
+        if not may:
+            same(f"{user} and {named}", await _refused(manager.get_session(named, user_id=user)), "AccessDenied")
+
+
+async def _look_at_lists(library: Library, manager: SessionSystem, same: Any) -> None:
+    now = library.now
+    everything = library.sessions()
+    found = await manager.find_sessions(SessionFilter())
+    same("all sessions", [one.session_id for one in found], _ids(everything))
+    same(
+        "active sessions",
+        sorted([one.session_id async for one in manager.get_all_active_sessions()]),
+        sorted(one.session_id for one in everything if one.status is SessionStatus.ACTIVE and one.goes_on(now)),
+    )
+    for user in (None, *USERS, STRANGER):
+        mine = library.sessions(owner=user)
+        figures = await manager.get_statistics(user)
+        same(
+            f"statistics of {user}",
+            (figures.total, figures.messages, figures.by_status),
+            (len(mine), sum(len(one.messages) for one in mine), _by_status(mine)),
+        )
+        same(f"mean duration of {user}", abs(figures.mean_seconds - _mean(mine)) < 0.01, True)
+        active = [one for one in mine if one.status is SessionStatus.ACTIVE]
+        same(f"active sessions of {user}", await manager.get_active_session_count(user), len(active))
+    for user in (*USERS, STRANGER):
+        mine = library.sessions(owner=user)
+        same(f"sessions of {user}", [one.session_id for one in await manager.get_sessions_by_user(user)], _ids(mine))
+        live = sorted(one.session_id for one in mine if one.goes_on(now))
+        same(f"live sessions of {user}", sorted(one.session_id for one in await manager.get_user_sessions(user)), live)
+        same(f"pages of {user}", await _pages(manager, user), _ids(mine))
+        tagged = [one for one in mine if "red" in one.tags]
+        red = await manager.list_user_sessions(user, tags=["red"], limit=1000)
+        same(f"red sessions of {user}", [one.session_id for one in red], _ids(tagged))
+        for chat in CHATS:
+            for platform in ("telegram", "web"):
+                there = await manager.get_user_session(user, chat, platform)
+                meant = [one for one in mine if (one.chat, one.platform) == (chat, platform) and one.goes_on(now)]
+                same(f"session of {user} in {chat}", there and there.session_id, meant[0].session_id if meant else None)
+    templates = {one.name: plain(one) for one in await manager.list_templates()}
+    same("templates", templates, {name: plain(one) for name, one in library.held.templates.items()})
+
+
+async def _pages(manager: SessionSystem, user: str) -> list[str]:
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await manager.list_user_sessions(user, limit=3, cursor=cursor)
+        found += [one.session_id for one in page]
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+async def _refused(call: Any) -> str:
+    try:
+        return f"gave {plain(await call)}"
+    except Exception as error:
+        return type(error).__name__
+
+
+def _ids(sessions: Iterable[Session]) -> list[str]:
+    return [one.session_id for one in sessions]
+
+
+def _by_status(sessions: Iterable[Session]) -> dict[SessionStatus, int]:
+    found: dict[SessionStatus, int] = {}
+    for one in sessions:
+        found[one.status] = found.get(one.status, 0) + 1
+    return found
+
+
+def _mean(sessions: list[Session]) -> float:
+    spans = [(one.last_activity - one.created_at).total_seconds() for one in sessions]
+    return sum(spans) / len(spans) if spans else 0.0
+
+
+def _unlike(shown: Any, meant: Any) -> str:
+    """Say what differs, in few words."""
+    if isinstance(shown, dict) and isinstance(meant, dict):
+        names = [name for name in {**shown, **meant} if shown.get(name) != meant.get(name)]
+        return "; ".join(f"{name} is {_told(shown.get(name))}, not {_told(meant.get(name))}" for name in names)
+    return f"is {_told(shown)}, not {_told(meant)}"
+
+
+def _told(value: Any) -> str:
+    return str(value) if isinstance(value, datetime) else repr(value)

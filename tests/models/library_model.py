@@ -1,0 +1,626 @@
+"""The model of the session library: what each changing call promises, under the call's own name.
+
+It has no store, no bus and no two processes: a call is made, and either all of it happens or, refused, nothing. It
+takes what the manager's call takes (`user_id`: who does it, whose access is checked), returns what that returns, and
+raises the same errors.
+"""
+
+# ruff: noqa: ARG002 -- the calls take what the real ones take, whether or not it makes a difference here
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from agentbus.sessions import CheckpointNotFound, TemplateNotFound
+from contracts.clock import Clock
+from contracts.errors import (
+    AccessDenied,
+    EditConflict,
+    LimitExceeded,
+    LockLost,
+    LockTimeout,
+    Refused,
+    SchemaViolation,
+    SessionNotCurrent,
+    SessionNotFound,
+    TransitionForbidden,
+)
+from contracts.ids import ConversationId, conversation_of, digest_of, session_id_for
+from contracts.session import SessionStatus
+from tests.models.library_state import LIVE, Checkpoint, Conversation, Held, Said, Session, Template
+
+READ, WRITE, OWN = 1, 2, 3
+
+ENDS = (SessionStatus.EXPIRED, SessionStatus.CLOSED, SessionStatus.ARCHIVED)
+
+FOLLOWS = {
+    SessionStatus.ACTIVE: {SessionStatus.IDLE, SessionStatus.SUSPENDED, *ENDS},
+    SessionStatus.IDLE: {SessionStatus.ACTIVE, SessionStatus.SUSPENDED, *ENDS},
+    SessionStatus.SUSPENDED: {SessionStatus.ACTIVE, SessionStatus.IDLE, *ENDS},
+    SessionStatus.EXPIRED: {SessionStatus.ARCHIVED, SessionStatus.CLOSED},
+    SessionStatus.CLOSED: {SessionStatus.ARCHIVED},
+}
+"""Which status may follow which: no way leads back to life."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the managers of a world go by."""
+
+    max_history: int = 50
+    idle_timeout: float | None = 600.0
+    time_to_live: float | None = None
+    max_sessions_per_user: int | None = None
+    close_oldest: bool = False
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What somebody does to a copy of a session before it is saved."""
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    add: Mapping[str, int] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[Said, ...] = ()
+    tags: tuple[str, ...] | None = None
+    status: SessionStatus | None = None
+
+
+class Library:
+    """The calls of the manager."""
+
+    def __init__(self, clock: Clock, options: Options) -> None:
+        self._clock = clock
+        self.options = options
+        self.held = Held()
+
+    @classmethod
+    def of(cls, other: "Library") -> "Library":
+        """Return a copy, to try something on."""
+        copied = cls(other._clock, other.options)
+        copied.held = other.held.copy()
+        return copied
+
+    @property
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    # What is there
+
+    def find(self, session_id: str) -> Session | None:
+        """Return a session, also a deleted one."""
+        conversation = self.held.conversations.get(session_id.partition(".")[0])
+        found = conversation.sessions if conversation else ()
+        return next((one for one in found if one.session_id == session_id), None)
+
+    def existing(self, session_id: str, user_id: str | None = None, right: int = READ) -> Session:
+        """Return a session that is there; a user who may not do that to it is not told whether it is."""
+        found = self.find(session_id)
+        there = found is not None and found.is_there
+        if user_id is not None and (found is None or not there or found.right(user_id) < right):
+            raise AccessDenied
+        if found is None or not there:
+            raise SessionNotFound
+        return found
+
+    def sessions(self, **where: Any) -> list[Session]:
+        """Return the sessions that are there and match, the latest activity first."""
+        found = [
+            one
+            for one in self.held.sessions
+            if one.is_there and all(value is None or getattr(one, name) == value for name, value in where.items())
+        ]
+        found.sort(key=lambda one: one.session_id)
+        return sorted(found, key=lambda one: one.last_activity, reverse=True)
+
+    @contextmanager
+    def changing(
+        self,
+        session_id: str,
+        user_id: str | None,
+        right: int,
+        *,
+        fence: int | None = None,
+        ended: bool = False,
+        active: bool = False,
+    ) -> Iterator[Session]:
+        """Give out the session for a change: all of the body is carried out, or nothing.
+
+        Only a conversation's latest session changes, and only while it is live, unless `ended` sessions take the
+        change too. One whose time is over has ended, even if nobody has noticed: the change does. `active`: the change
+        is activity, and wakes an idle session. `fence` is the number of the lock that whoever changes it holds: refused
+        if a later one was seen.
+        """
+        conversation = self.held.conversations.get(session_id.partition(".")[0])
+        if conversation is None:
+            raise AccessDenied if user_id is not None else SessionNotFound
+        before = conversation.current.copy()
+        current = conversation.current
+        if current.over(self.now):
+            current.status = SessionStatus.EXPIRED
+        try:
+            if user_id is not None and (not current.is_there or current.right(user_id) < right):
+                raise AccessDenied
+            if session_id != current.session_id:
+                raise SessionNotCurrent if self.find(session_id) else SessionNotFound
+            if not current.is_there or not (current.is_live or ended):
+                raise SessionNotFound
+            if fence is not None and fence < conversation.fence:
+                raise LockLost
+            if active and current.status is SessionStatus.IDLE:
+                current.status, current.last_activity = SessionStatus.ACTIVE, self.now
+            yield current
+        except Refused:
+            conversation.sessions[-1] = before
+            raise
+        conversation.fence = max(conversation.fence, fence or 0)
+
+    # Creating
+
+    def create_session(
+        self,
+        chat_id: str | None = None,
+        user_id: str | None = None,
+        platform: str = "api",
+        *,
+        request_id: str,
+        agent_id: str | None = None,
+        parent_id: str | None = None,
+        ai_model: str | None = None,
+        tags: Sequence[str] = (),
+        template: str | None = None,
+        expires_in: float | None = None,
+        custom_data: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        keep_live: bool = False,
+    ) -> Session:
+        """Create the live session of a chat: one that is there is superseded, or returned as it is with `keep_live`.
+
+        Without a chat each call makes a session in a conversation of its own.
+        """
+        if parent_id is not None:
+            self.existing(parent_id, user_id, WRITE)
+        if template is not None and template not in self.held.templates:
+            raise TemplateNotFound
+        key = conversation_key(chat_id, user_id, platform, request_id)
+        conversation = self.held.conversations.get(key)
+        live = conversation.current if conversation and conversation.current.goes_on(self.now) else None
+        if live and keep_live:
+            return live
+        self._make_room(user_id, key)
+        if conversation and conversation.current.is_live:
+            conversation.current.status = SessionStatus.CLOSED if live else SessionStatus.EXPIRED
+        begin = self.held.templates[template] if template else Template(None, {}, ())
+        lifetime = self.options.time_to_live if expires_in is None else expires_in
+        created = self._begin(
+            key,
+            owner=user_id,
+            chat=chat_id,
+            platform=platform if chat_id else None,
+            data={**begin.context, **(custom_data or {})},
+            metadata={**begin.metadata, **(metadata or {})},
+            agent_id=agent_id,
+            parent_id=parent_id,
+            ai_model=ai_model,
+            template=template,
+            tags=list(tags),
+            lifetime=lifetime,
+            idle_timeout=self.options.idle_timeout,
+        )
+        created.begins_anew(self.now)
+        return created
+
+    def _begin(self, key: str, **given: Any) -> Session:
+        conversation = self.held.conversations.setdefault(key, Conversation())
+        session_id = session_id_for(ConversationId(key), len(conversation.sessions) + 1)
+        created = Session(session_id=session_id, created_at=self.now, last_activity=self.now, **given)
+        conversation.sessions.append(created)
+        return created
+
+    def _make_room(self, owner: str | None, key: str) -> None:
+        """Refuse one session too many, or close those used least lately; what is superseded does not count."""
+        limit = self.options.max_sessions_per_user
+        if limit is None or owner is None:
+            return
+        live = [one for one in self.sessions(owner=owner) if one.goes_on(self.now) and conversation_of_(one) != key]
+        too_many = live[limit - 1 :]
+        if too_many and not self.options.close_oldest:
+            raise LimitExceeded
+        for one in too_many:
+            one.status = SessionStatus.CLOSED
+
+    def restore_or_create_session(self, user_id: str, agent_id: str | None = None, *, request_id: str) -> Session:
+        """Return the live session that was used last, or a new one."""
+        live = [one for one in self.sessions(owner=user_id, agent_id=agent_id) if one.goes_on(self.now)]
+        return live[0] if live else self.create_session(user_id=user_id, agent_id=agent_id, request_id=request_id)
+
+    # Changing
+
+    def update_session(
+        self,
+        read: Session,
+        edit: Edit,
+        *,
+        user_id: str | None = None,
+        on_conflict: str = "raise",
+        fence: int | None = None,
+        request_id: str | None = None,
+    ) -> bool:
+        """Save what was changed in a copy since it was `read`: all or nothing.
+
+        What others changed meanwhile stays; what both did is a conflict, but additions add up.
+        """
+        changed = {key: value for key, value in edit.data.items() if not _same(key, read.data, edit.data)}
+        removed = [key for key in edit.remove if key in read.data]
+        told = {key: value for key, value in edit.metadata.items() if not _same(key, read.metadata, edit.metadata)}
+        status = None if edit.status is read.status else edit.status
+        tags = None if edit.tags is None or [*edit.tags] == read.tags else [*edit.tags]
+        if not (changed or removed or edit.add or told or edit.messages or status) and tags is None:
+            self.existing(read.session_id, user_id, WRITE)
+            return False
+        right = OWN if status and status not in LIVE else WRITE
+        active = status is None
+        with self.changing(read.session_id, user_id, right, fence=fence, active=active) as session:
+            if on_conflict == "raise":
+                _check_same(read.data, session.data, [*changed, *removed])
+                _check_same(read.metadata, session.metadata, told)
+            self._check_change(session, status)
+            for key, by in edit.add.items():
+                session.data[key] = session.data.get(key, 0) + by
+            session.data |= changed
+            for key in removed:
+                session.data.pop(key, None)
+            session.metadata |= told
+            if tags is not None and tags != session.tags:
+                session.tags, session.last_activity = tags, self.now
+            session.messages += [one for one in edit.messages if one not in session.messages]
+            if changed or removed or edit.add or told or edit.messages:
+                session.last_activity = self.now
+            self._set_status(session, status)
+        return True
+
+    def update_session_metadata(
+        self, session_id: str, metadata: Mapping[str, Any], *, user_id: str | None = None, request_id: str
+    ) -> Session:
+        """Set keys; the others stay."""
+        with self.changing(session_id, user_id, WRITE, active=True) as session:
+            if metadata:
+                session.metadata |= metadata
+                session.last_activity = self.now
+        return self.existing(session_id)
+
+    def add_message_to_session(
+        self, session_id: str, message: Said, *, user_id: str | None = None, fence: int | None = None
+    ) -> Said:
+        """Add a message at the end; the same one again changes nothing."""
+        if user_id is not None:
+            self.existing(session_id, user_id, WRITE)
+        found = self.find(session_id)
+        if found and message in found.messages:
+            return message
+        with self.changing(session_id, user_id, WRITE, fence=fence, active=True) as session:
+            session.messages.append(message)
+            session.last_activity = self.now
+        return message
+
+    def add_message(self, session_id: str, user_id: str | None, role: str, content: str, *, message_id: str) -> Said:
+        """Add what somebody says; the same as a message that is made first."""
+        return self.add_message_to_session(session_id, Said(message_id, content, role), user_id=user_id)
+
+    def set_session_state(
+        self,
+        session_id: str,
+        status: SessionStatus,
+        *,
+        user_id: str | None = None,
+        reason: str | None = None,
+        request_id: str,
+    ) -> None:
+        """Move it to another status; its owner alone ends it. Nothing ends, or comes back to life, twice."""
+        right = WRITE if status in LIVE else OWN
+        with self.changing(session_id, user_id, right, ended=True) as session:
+            self._check_change(session, status)
+            self._set_status(session, status)
+
+    def close_session(
+        self, session_id: str, *, user_id: str | None = None, reason: str | None = None, request_id: str
+    ) -> None:
+        """End it; it stays readable."""
+        with self.changing(session_id, user_id, OWN) as session:
+            session.status = SessionStatus.CLOSED
+
+    def extend_session_lifetime(
+        self, session_id: str, seconds: float, *, user_id: str | None = None, request_id: str
+    ) -> Session:
+        """Move its end; where there was none there is one now, so that its owner alone may."""
+        found = self.find(session_id)
+        current = self.held.conversations[session_id.partition(".")[0]].current if found else None
+        right = OWN if current is None or current.expires_at is None else WRITE
+        with self.changing(session_id, user_id, right) as session:
+            session.expires_at = (session.expires_at or self.now) + timedelta(seconds=seconds)
+            session.last_activity = self.now
+        return self.existing(session_id)
+
+    def refresh_session(self, session_id: str, *, user_id: str | None = None, request_id: str) -> Session:
+        """Count as activity, and begin its lifetime anew."""
+        with self.changing(session_id, user_id, WRITE, active=True) as session:
+            session.begins_anew(self.now)
+            session.last_activity = self.now
+        return self.existing(session_id)
+
+    def reset_session_history(
+        self, session_id: str, keep_recent: int = 0, *, user_id: str | None = None, request_id: str
+    ) -> None:
+        """Show the latest messages alone, of those that were still shown."""
+        self.existing(session_id, user_id, WRITE)
+        with self.changing(session_id, user_id, WRITE) as session:
+            session.hidden = max(session.hidden, len(session.messages) - keep_recent)
+
+    def _check_change(self, session: Session, status: SessionStatus | None) -> None:
+        if status not in (None, session.status) and status not in FOLLOWS.get(session.status, ()):
+            raise TransitionForbidden
+
+    def _set_status(self, session: Session, status: SessionStatus | None) -> None:
+        if status is not None and status is not session.status:
+            session.status = status
+            if status is SessionStatus.ACTIVE:
+                session.last_activity = self.now
+
+    # Sharing
+
+    def share_session(
+        self, session_id: str, owner_id: str, target_user_id: str, permission: str = "read", *, request_id: str
+    ) -> None:
+        """Let another user read it, or write to it; its owner alone may."""
+        with self._shared(session_id, owner_id) as session:
+            session.shares[target_user_id] = permission
+            self._seen_by(session)
+
+    def revoke_share(self, session_id: str, owner_id: str, target_user_id: str, *, request_id: str) -> None:
+        """Take that back."""
+        with self._shared(session_id, owner_id) as session:
+            session.shares.pop(target_user_id, None)
+            self._seen_by(session)
+
+    def set_visibility(self, session_id: str, owner_id: str, visibility: str, *, request_id: str) -> None:
+        """Say whether everybody may read it."""
+        with self._shared(session_id, owner_id) as session:
+            session.visibility = visibility
+
+    @contextmanager
+    def _shared(self, session_id: str, owner_id: str) -> Iterator[Session]:
+        self.existing(session_id, owner_id, OWN)
+        with self.changing(session_id, owner_id, OWN) as session:
+            yield session
+            session.last_activity = self.now
+
+    def _seen_by(self, session: Session) -> None:
+        if session.visibility != "public":
+            session.visibility = "shared" if session.shares else "private"
+
+    # Ending
+
+    def delete_session(
+        self, session_id: str, *, user_id: str | None = None, children: str = "refuse", request_id: str | None = None
+    ) -> bool:
+        """Nothing of it is read, listed or counted again; its checkpoints go with it.
+
+        A session with children is not deleted, or they have no parent any more, or go first. Its owner alone may.
+        """
+        found = self.find(session_id)
+        if user_id is not None and (found is None or found.right(user_id) < OWN):
+            raise AccessDenied
+        if found is None or not found.is_there:
+            return False
+        for child in self.sessions(parent_id=session_id):
+            match children:
+                case "refuse":
+                    raise Refused
+                case "cascade":
+                    self.delete_session(child.session_id, user_id=user_id, children="cascade")
+                case "detach":
+                    self._detach(child.session_id)
+        current = self.held.conversations[session_id.partition(".")[0]].current
+        if current.over(self.now):
+            current.status = SessionStatus.EXPIRED
+        found.status = SessionStatus.DELETED
+        found.empty()
+        self.held.checkpoints = [one for one in self.held.checkpoints if one.session_id != session_id]
+        return True
+
+    def _detach(self, session_id: str) -> None:
+        """Make it nobody's child; one that has ended stays what it was a part of."""
+        try:
+            with self.changing(session_id, None, WRITE, active=True) as session:
+                session.parent_id, session.last_activity = None, self.now
+        except (SessionNotFound, SessionNotCurrent):
+            pass
+
+    def cleanup_all_expired(self) -> int:
+        """Expire those whose time is over, and make idle those that were silent; return how many expired."""
+        over = [one for one in self.held.sessions if one.over(self.now)]
+        for one in self.held.sessions:
+            if one in over:
+                one.status = SessionStatus.EXPIRED
+            elif one.silent(self.now):
+                one.status = SessionStatus.IDLE
+        return len(over)
+
+    def batch_cleanup(self, older_than_days: float = 30) -> int:
+        """Delete those that ended and had no activity for so long."""
+        before = self.now - timedelta(days=older_than_days)
+        old = [one for one in self.sessions() if not one.is_live and one.last_activity < before]
+        return sum(self.delete_session(one.session_id, children="detach") for one in old)
+
+    # Many at once
+
+    def create_sessions(self, requests: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Create each; one that is refused stops no other."""
+        return [_outcome(lambda one=one: self.create_session(**one)) for one in requests]
+
+    def delete_sessions(
+        self, session_ids: Sequence[str], *, user_id: str | None = None, children: str = "refuse"
+    ) -> list[Any]:
+        """Delete each; one that is refused stops no other."""
+        return [
+            _outcome(lambda one=one: self.delete_session(one, user_id=user_id, children=children))
+            for one in session_ids
+        ]
+
+    def delete_user_sessions(self, user_id: str) -> int:
+        """Delete all that a user owns, those that ended too."""
+        return sum(self.delete_session(one.session_id, children="detach") for one in self.sessions(owner=user_id))
+
+    def delete_agent_sessions(self, agent_id: str, user_id: str | None = None) -> int:
+        """Delete all with an agent (of a user)."""
+        found = self.sessions(agent_id=agent_id, owner=user_id)
+        return sum(self.delete_session(one.session_id, children="detach") for one in found)
+
+    # Checkpoints
+
+    def save_checkpoint(
+        self, session_id: str, data: Mapping[str, Any] | None = None, *, user_id: str | None = None, checkpoint_id: str
+    ) -> str:
+        """Keep data (the session's own) as it is, of a session that ended too. An id is one checkpoint's for ever."""
+        session = self.existing(session_id, user_id, WRITE)
+        there = self.checkpoint(checkpoint_id)
+        if there and there.session_id != session_id:
+            raise SchemaViolation
+        if not there:
+            self.held.checkpoints.append(
+                Checkpoint(checkpoint_id, session_id, dict(session.data if data is None else data))
+            )
+        return checkpoint_id
+
+    def checkpoint(self, checkpoint_id: str) -> Checkpoint | None:
+        """Return a checkpoint."""
+        return next((one for one in self.held.checkpoints if one.checkpoint_id == checkpoint_id), None)
+
+    def checkpoints_of(self, session_id: str) -> list[Checkpoint]:
+        """Return a session's checkpoints, the latest first."""
+        return [one for one in reversed(self.held.checkpoints) if one.session_id == session_id]
+
+    def restore_checkpoint(
+        self, session_id: str, checkpoint_id: str, *, user_id: str | None = None, request_id: str
+    ) -> Checkpoint:
+        """Make a session's data what it was; messages stay."""
+        self.existing(session_id, user_id, WRITE)
+        found = self.checkpoint(checkpoint_id)
+        if found is None or found.session_id != session_id:
+            raise CheckpointNotFound
+        with self.changing(session_id, user_id, WRITE, active=True) as session:
+            session.data, session.last_activity = dict(found.data), self.now
+        return found
+
+    def delete_checkpoint(
+        self, checkpoint_id: str, *, session_id: str | None = None, user_id: str | None = None
+    ) -> bool:
+        """Delete one; return whether there was one (of that session). Who may not read it is not told."""
+        found = self.checkpoint(checkpoint_id)
+        if found and session_id not in (None, found.session_id):
+            found = None
+        if user_id is not None:
+            if found is None:
+                raise AccessDenied
+            self.existing(found.session_id, user_id, WRITE)
+        if found:
+            self.held.checkpoints.remove(found)
+        return found is not None
+
+    def clear_checkpoints(self, session_id: str, *, user_id: str | None = None) -> int:
+        """Delete all of a session; return how many."""
+        self.existing(session_id, user_id, WRITE)
+        mine = self.checkpoints_of(session_id)
+        self.held.checkpoints = [one for one in self.held.checkpoints if one not in mine]
+        return len(mine)
+
+    # Templates
+
+    def save_template(
+        self,
+        name: str,
+        *,
+        system_prompt: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        capabilities: Sequence[str] = (),
+    ) -> Template:
+        """Keep it in place of the one there was."""
+        self.held.templates[name] = Template(system_prompt, dict(context or {}), tuple(capabilities))
+        return self.held.templates[name]
+
+    def delete_template(self, name: str) -> bool:
+        """Delete it; sessions made from it stay as they are."""
+        return self.held.templates.pop(name, None) is not None
+
+    def apply_template(self, session_id: str, name: str, *, user_id: str | None = None, request_id: str) -> None:
+        """Set what it says; other keys stay."""
+        self.existing(session_id, user_id, WRITE)
+        template = self.held.templates.get(name)
+        if template is None:
+            raise TemplateNotFound
+        with self.changing(session_id, user_id, WRITE, active=True) as session:
+            if template.context or template.metadata or session.template != name:
+                session.last_activity = self.now
+            session.data |= template.context
+            session.metadata |= template.metadata
+            session.template = name
+
+    # Locks: a conversation's; what is given out is the number of the holder
+
+    def acquire_lock(self, session_id: str, *, timeout: float, lease: float, user_id: str | None = None) -> int:
+        """Let one hold it at a time; each holder's number is higher than those before."""
+        self.existing(session_id, user_id, WRITE)
+        conversation = self.held.conversations[session_id.partition(".")[0]]
+        if conversation.locked:
+            raise LockTimeout
+        conversation.locked, conversation.locks = True, conversation.locks + 1
+        return conversation.locks
+
+    def renew_lock(self, session_id: str, number: int, *, lease: float, user_id: str | None = None) -> bool:
+        """Whether it is still held."""
+        if user_id is not None:
+            self.existing(session_id, user_id, WRITE)
+        conversation = self.held.conversations[session_id.partition(".")[0]]
+        return conversation.locked and conversation.locks == number
+
+    def release_lock(self, session_id: str, number: int, *, user_id: str | None = None) -> bool:
+        """Let go; return whether it was held."""
+        held = self.renew_lock(session_id, number, lease=0, user_id=user_id)
+        if held:
+            self.held.conversations[session_id.partition(".")[0]].locked = False
+        return held
+
+
+def conversation_key(chat_id: str | None, user_id: str | None, platform: str, request_id: str) -> str:
+    """Return which conversation a session belongs to: that of a user in a chat, or its own."""
+    if chat_id is None:
+        return digest_of(("unaddressed", user_id, request_id))
+    return digest_of(("per_chat_user", platform, chat_id, None, user_id))
+
+
+def conversation_of_(session: Session) -> str:
+    """Return a session's conversation."""
+    return conversation_of(session.session_id)  # type: ignore[arg-type]
+
+
+def _check_same(read: Mapping[str, Any], now: Mapping[str, Any], keys: Any) -> None:
+    if not all(_same(key, read, now) for key in keys):
+        raise EditConflict
+
+
+def _same(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a key is in both with the same value, as JSON writes it, or in neither."""
+    if key not in one or key not in other:
+        return key not in one and key not in other
+    return json.dumps(one[key], sort_keys=True) == json.dumps(other[key], sort_keys=True)
+
+
+def _outcome(call: Any) -> Any:
+    try:
+        return call()
+    except Exception as error:
+        return error

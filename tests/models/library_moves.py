@@ -1,0 +1,455 @@
+"""Moves: one call each, with arguments drawn at random, for the library and for its model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, TypeVar
+
+from agentbus.sessions import SessionContext
+from contracts.session import SessionStatus
+from tests.models.library_model import Edit, Library
+from tests.models.library_state import LIVE, Said, Session
+
+USERS: Final = ("ann", "bob")
+STRANGER: Final = "eve"
+"""Somebody who owns nothing, and with whom nothing is shared."""
+CHATS: Final = ("c1", "c2", "c3")
+TAGS: Final = ("red", "blue", "green")
+T = TypeVar("T")
+
+NAMES: Final = ("t1", "t2")
+KEYS: Final = ("a", "b", "c")
+NUMBERS: Final = ("n", "m")
+"""Keys that hold numbers alone."""
+VALUES: Final = (2, "x", None, True, 1.5, [1], {"k": 1})
+LEASE: Final = 86_400.0
+"""Seconds by the store's own clock: no lock ends by itself."""
+NOWHERE: Final = ("a" * 26 + ".1", "nonsense")
+"""What names no session."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a session that somebody holds, and the session as it was then."""
+
+    context: SessionContext
+    read: Session
+
+
+@dataclass
+class Move:
+    """A call: its name and arguments, as the model takes them."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    copy: Copy | None = None
+    """The copy that it saves."""
+    conversation: str = ""
+    """Whose lock it is about."""
+
+    def __str__(self) -> str:
+        """Return it as somebody would write it."""
+        shown = [*(_short(one) for one in self.args), *(f"{name}={_short(one)}" for name, one in self.kwargs.items())]
+        return f"{self.name}({', '.join(shown)})"
+
+    def expect(self, library: Library) -> Any:
+        """Have the model carry it out."""
+        return getattr(library, self.name)(*self.args, **self.kwargs)
+
+    @property
+    def sessions(self) -> set[str]:
+        """The sessions that it names."""
+        named = (*self.args, *self.kwargs.values())
+        one_by_one = (one for value in named for one in (value if isinstance(value, list | tuple) else [value]))
+        found = {one for one in one_by_one if isinstance(one, str)}
+        return found | ({self.copy.read.session_id} if self.copy else set())
+
+
+class Draw:
+    """Draws arguments that make sense, most of the time, by what the model holds."""
+
+    def __init__(self, random: Random, library: Library, copies: list[Copy], name: str) -> None:
+        self.random = random
+        self.library = library
+        self.copies = copies
+        self.name = name
+        """Of this step: what ids are made of."""
+        self.focus: Session | None = None
+        """The session that all of the step is about."""
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def pick(self, options: Sequence[T]) -> T:
+        return self.random.choice(options)
+
+    def session(self) -> Session | None:
+        """Return a session, most often one that was used lately; None for one that never was."""
+        if self.focus is not None and self.chance(0.9):
+            return self.focus
+        found = list(self.library.held.sessions)
+        if not found or self.chance(0.02):
+            return None
+        live = [one for one in found if one.is_live]
+        if live and self.chance(0.6):
+            return self.pick(live)
+        found.sort(key=lambda one: (one.last_activity, one.session_id))
+        return self.pick(found[-6:] if self.chance(0.6) else found)
+
+    def named(self) -> tuple[str, Session | None]:
+        """Return a session's id, with the session."""
+        found = self.session()
+        return (found.session_id if found else self.pick(NOWHERE)), found
+
+    def user(self, session: Session | None = None) -> str | None:
+        """Return who does it: most often somebody who may."""
+        if self.chance(0.4):
+            return None
+        if session and session.owner and self.chance(0.7):
+            return session.owner
+        return self.pick((*USERS, STRANGER))
+
+    def owner(self, session: Session | None) -> str:
+        """Return somebody, most often the owner."""
+        return session.owner if session and session.owner and self.chance(0.85) else self.pick((*USERS, STRANGER))
+
+    def values(self) -> dict[str, Any]:
+        keys = self.random.sample(KEYS, self.random.randint(0, 2))
+        return {key: self.pick(VALUES) for key in keys}
+
+    def said(self) -> Said:
+        return Said(f"m-{self.name}", f"text {self.name}", self.pick(("user", "assistant", "system")))
+
+    def request(self) -> dict[str, str]:
+        return {"request_id": f"r-{self.name}"}
+
+    def by(self, session: Session | None, **more: Any) -> dict[str, Any]:
+        """Return who does a call, and its id."""
+        return {"user_id": self.user(session), **self.request(), **more}
+
+    def fence(self, session: Session | None) -> int | None:
+        """Return the number of a lock that was once taken, most often none."""
+        if session is None or self.chance(0.7):
+            return None
+        locks = self.library.held.conversations[session.session_id.partition(".")[0]].locks
+        return self.random.randint(1, locks) if locks else None
+
+    def edit(self) -> Edit:
+        """Return changes to a copy."""
+        values = self.values()
+        others = [key for key in KEYS if key not in values]
+        return Edit(
+            data=values,
+            remove=(self.pick(others),) if self.chance(0.2) else (),
+            add={self.pick(NUMBERS): self.random.randint(1, 5)} if self.chance(0.4) else {},
+            metadata=self.values() if self.chance(0.3) else {},
+            messages=(self.said(),) if self.chance(0.4) else (),
+            status=self.pick(list(SessionStatus)[:6]) if self.chance(0.1) else None,
+        )
+
+
+Rule = Callable[[Draw], Move | None]
+"""Draws a call; None: there is nothing yet that it could be about."""
+
+RULES: Final[dict[str, Rule]] = {}
+"""A rule for each call that changes something, by its name."""
+
+WEIGHTS: Final[Mapping[str, float]] = {
+    "create_session": 5,
+    "create_sessions": 1,
+    "restore_or_create_session": 1,
+    "clear_checkpoints": 0.7,
+    "delete_template": 0.7,
+    "delete_sessions": 0.4,
+    "save_checkpoint": 3,
+    "add_message": 3,
+    "add_message_to_session": 3,
+    "update_session": 6,
+    "delete_session": 1.2,
+    "delete_user_sessions": 0.05,
+    "delete_agent_sessions": 0.1,
+    "batch_cleanup": 0.5,
+    "cleanup_all_expired": 2,
+    "close_session": 1.2,
+    "set_session_state": 2.5,
+    "release_lock": 3,
+}
+"""How often a call is drawn; 2 for those that are not here."""
+
+ATOMIC: Final = (
+    "add_message",
+    "add_message_to_session",
+    "apply_template",
+    "close_session",
+    "extend_session_lifetime",
+    "refresh_session",
+    "restore_checkpoint",
+    "revoke_share",
+    "save_checkpoint",
+    "set_session_state",
+    "set_visibility",
+    "share_session",
+    "update_session",
+    "update_session_metadata",
+)
+"""Calls that are one change: of two at once, one is before the other."""
+
+
+def rule(draw: Rule) -> Rule:
+    """Make a function the rule of the call that it is named after."""
+    RULES[draw.__name__] = draw
+    return draw
+
+
+def drawn(draw: Draw, names: Sequence[str]) -> Move:
+    """Draw one of the calls of these names."""
+    while True:
+        name = draw.random.choices(names, [WEIGHTS.get(one, 2) for one in names])[0]
+        if (move := RULES[name](draw)) is not None:
+            return move
+
+
+@rule
+def create_session(draw: Draw) -> Move:
+    user = draw.pick(USERS)
+    chat = draw.pick(CHATS) if draw.chance(0.7) else None
+    kwargs: dict[str, Any] = draw.request()
+    if draw.chance(0.3):
+        kwargs["keep_live"] = True
+    if draw.chance(0.3):
+        kwargs["parent_id"] = draw.named()[0]
+    if draw.chance(0.2):
+        kwargs["template"] = draw.pick(NAMES)
+    if draw.chance(0.3):
+        kwargs["expires_in"] = draw.pick((60, 3600, 86400))
+    if draw.chance(0.4):
+        kwargs |= {"custom_data": draw.values() | {"n": 1}, "metadata": draw.values()}
+    if draw.chance(0.4):
+        kwargs |= {"agent_id": draw.pick(("helper", "critic")), "ai_model": "small"}
+    if draw.chance(0.3):
+        kwargs["tags"] = draw.random.sample(TAGS, 2)
+    return Move("create_session", (chat, user, draw.pick(("telegram", "web"))), kwargs)
+
+
+@rule
+def create_sessions(draw: Draw) -> Move:
+    # Different chats: at once, the order of two in one chat is nobody's to say.
+    chats = draw.random.sample((None, *CHATS), 2)
+    user, name = draw.pick(USERS), draw.name
+    asked = [
+        {"chat_id": chat, "user_id": user, "platform": "web", "request_id": f"r-{name}-{number}"}
+        for number, chat in enumerate(chats)
+    ]
+    if draw.chance(0.3):
+        asked[0]["template"] = draw.pick(NAMES)
+    return Move("create_sessions", (asked,))
+
+
+@rule
+def restore_or_create_session(draw: Draw) -> Move:
+    agent = draw.pick((None, "helper", "critic"))
+    return Move("restore_or_create_session", (draw.pick(USERS), agent), draw.request())
+
+
+@rule
+def add_message_to_session(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    kwargs = {"user_id": draw.user(session), "fence": draw.fence(session)}
+    return Move("add_message_to_session", (session_id, draw.said()), kwargs)
+
+
+@rule
+def add_message(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    said = draw.said()
+    return Move("add_message", (session_id, draw.user(session), said.role, said.content), {"message_id": said.id})
+
+
+@rule
+def update_session(draw: Draw) -> Move | None:
+    if not draw.copies:
+        return None
+    fitting = [one for one in draw.copies if draw.focus and one.read.session_id == draw.focus.session_id]
+    copy = draw.pick(fitting or draw.copies)
+    kwargs = draw.by(copy.read, fence=draw.fence(copy.read))
+    if draw.chance(0.3):
+        kwargs["on_conflict"] = "overwrite"
+    return Move("update_session", (copy.read, draw.edit()), kwargs, copy=copy)
+
+
+@rule
+def update_session_metadata(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("update_session_metadata", (session_id, draw.values()), draw.by(session))
+
+
+@rule
+def set_session_state(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    status = draw.pick(LIVE if draw.chance(0.7) else list(SessionStatus))
+    return Move("set_session_state", (session_id, status), draw.by(session))
+
+
+@rule
+def close_session(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("close_session", (session_id,), draw.by(session))
+
+
+@rule
+def extend_session_lifetime(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("extend_session_lifetime", (session_id, draw.pick((30, 3600, 0.5))), draw.by(session))
+
+
+@rule
+def refresh_session(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("refresh_session", (session_id,), draw.by(session))
+
+
+@rule
+def reset_session_history(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("reset_session_history", (session_id, draw.random.randint(0, 3)), draw.by(session))
+
+
+@rule
+def share_session(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    asked = (session_id, draw.owner(session), draw.pick(USERS), draw.pick(("read", "write")))
+    return Move("share_session", asked, draw.request())
+
+
+@rule
+def revoke_share(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("revoke_share", (session_id, draw.owner(session), draw.pick(USERS)), draw.request())
+
+
+@rule
+def set_visibility(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("set_visibility", (session_id, draw.owner(session), draw.pick(("private", "public"))), draw.request())
+
+
+@rule
+def delete_session(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("delete_session", (session_id,), draw.by(session, children=draw.pick(("refuse", "detach", "cascade"))))
+
+
+@rule
+def delete_sessions(draw: Draw) -> Move:
+    named = sorted({draw.named()[0] for _ in range(2)})
+    return Move("delete_sessions", (named,), {"user_id": draw.pick((None, *USERS)), "children": "detach"})
+
+
+@rule
+def delete_user_sessions(draw: Draw) -> Move:
+    return Move("delete_user_sessions", (draw.pick((*USERS, STRANGER)),))
+
+
+@rule
+def delete_agent_sessions(draw: Draw) -> Move:
+    return Move("delete_agent_sessions", (draw.pick(("helper", "critic")), draw.pick((None, *USERS))))
+
+
+@rule
+def cleanup_all_expired(draw: Draw) -> Move:  # noqa: ARG001 - it takes nothing
+    return Move("cleanup_all_expired")
+
+
+@rule
+def batch_cleanup(draw: Draw) -> Move:
+    return Move("batch_cleanup", (draw.pick((1, 7, 30)),))
+
+
+@rule
+def save_checkpoint(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    known = [one.checkpoint_id for one in draw.library.held.checkpoints]
+    chosen = draw.pick(known) if known and draw.chance(0.1) else f"k-{draw.name}"
+    data = draw.pick((None, draw.values()))
+    return Move("save_checkpoint", (session_id, data), {"user_id": draw.user(session), "checkpoint_id": chosen})
+
+
+def _checkpoint(draw: Draw) -> tuple[str, str, Session | None]:
+    """Return a session's id, a checkpoint's, most often of that session, and the session."""
+    session_id, session = draw.named()
+    known = draw.library.held.checkpoints
+    if known and draw.chance(0.7):
+        chosen = draw.pick(known)
+        return chosen.session_id, chosen.checkpoint_id, draw.library.find(chosen.session_id)
+    return session_id, draw.pick([one.checkpoint_id for one in known] or ["none"]), session
+
+
+@rule
+def restore_checkpoint(draw: Draw) -> Move:
+    session_id, checkpoint_id, session = _checkpoint(draw)
+    return Move("restore_checkpoint", (session_id, checkpoint_id), draw.by(session))
+
+
+@rule
+def delete_checkpoint(draw: Draw) -> Move:
+    session_id, checkpoint_id, session = _checkpoint(draw)
+    kwargs = {"session_id": session_id if draw.chance(0.5) else None, "user_id": draw.user(session)}
+    return Move("delete_checkpoint", (checkpoint_id,), kwargs)
+
+
+@rule
+def clear_checkpoints(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("clear_checkpoints", (session_id,), {"user_id": draw.user(session)})
+
+
+@rule
+def save_template(draw: Draw) -> Move:
+    told = {"system_prompt": draw.pick((None, "be kind")), "context": draw.values()}
+    return Move("save_template", (draw.pick(NAMES),), told | {"capabilities": draw.pick(([], ["search"]))})
+
+
+@rule
+def delete_template(draw: Draw) -> Move:
+    return Move("delete_template", (draw.pick(NAMES),))
+
+
+@rule
+def apply_template(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move("apply_template", (session_id, draw.pick(NAMES)), draw.by(session))
+
+
+@rule
+def acquire_lock(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    kwargs = {"timeout": 0, "lease": LEASE, "user_id": draw.user(session)}
+    return Move("acquire_lock", (session_id,), kwargs, conversation=session_id.partition(".")[0])
+
+
+def _about_lock(draw: Draw, name: str, **kwargs: Any) -> Move | None:
+    """Return a call with the number of a lock: the last one given out, or an earlier one."""
+    session = draw.session()
+    conversation = session and draw.library.held.conversations[session.session_id.partition(".")[0]]
+    if not session or not conversation or not conversation.locks:
+        return None
+    number = conversation.locks if draw.chance(0.8) else draw.random.randint(1, conversation.locks)
+    kwargs["user_id"] = draw.user(session)
+    return Move(name, (session.session_id, number), kwargs, conversation=session.session_id.partition(".")[0])
+
+
+@rule
+def renew_lock(draw: Draw) -> Move | None:
+    return _about_lock(draw, "renew_lock", lease=LEASE)
+
+
+@rule
+def release_lock(draw: Draw) -> Move | None:
+    return _about_lock(draw, "release_lock")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Session):
+        return f"<copy of {value.session_id[:4]}..{value.session_id[-3:]} read with {value.data}>"
+    return repr(value)

@@ -1,0 +1,306 @@
+"""Playing the library against its model: steps by seed, and the fewest of them that still show a finding."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from agentbus.sessions import Message, SessionContext, SessionSystem
+from contracts.errors import AgentBusError
+from contracts.messages import Role
+from tests.models.library_look import differences, plain
+from tests.models.library_model import Edit, Library, Options
+from tests.models.library_moves import ATOMIC, RULES, Copy, Draw, Move, drawn
+from tests.models.library_state import Said
+from tests.models.library_world import Services, World, a_world
+from tests.tour.world import Mode
+
+LOOK_EVERY: Final = 50
+"""Steps after which everything is looked at."""
+COPIES: Final = 6
+"""How many copies of sessions somebody holds at most."""
+TRIES: Final = 150
+"""How many runs may be spent on making a finding small."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where library and model differ."""
+
+    mode: Mode
+    seed: int
+    steps: tuple[int, ...]
+    """The steps that show it: `--seed` and `--only` with these play it again."""
+    said: tuple[str, ...]
+    """What was done."""
+    unlike: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        again = f"make models MODE={self.mode} SEED={self.seed} ONLY={','.join(map(str, self.steps))}"
+        return "\n".join([f"{self.mode}, {len(self.steps)} steps:", *self.said, *self.unlike, again])
+
+
+class _Differs(Exception):
+    """The library is not what the model says."""
+
+
+@dataclass
+class Play:
+    """A run of steps in one world."""
+
+    world: World
+    library: Library
+    seed: int
+    copies: list[Copy] = field(default_factory=list)
+    tokens: dict[tuple[str, int], int] = field(default_factory=dict)
+    """The tokens of locks, by conversation and number."""
+    done: list[Move] = field(default_factory=list)
+    """What was carried out, to be repeated."""
+    said: list[str] = field(default_factory=list)
+    looks: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    """How often each call was carried out."""
+
+    async def step(self, number: int) -> None:
+        """Take a step: one call, one again, two at once, or a copy is read. Raises _Differs."""
+        random = Random(f"{self.seed}/{number}")
+        self.world.clock.advance(timedelta(milliseconds=random.randint(1, 50)))
+        if random.random() < 0.06:
+            self.world.clock.advance(passed := timedelta(seconds=random.choice((30, 700, 4000, 90_000))))
+            self.said.append(f"{number}: {passed} pass")
+        draw = Draw(random, self.library, self.copies, f"{self.seed}-{number}")
+        manager = random.choice(self.world.managers)
+        what = random.choices(("call", "again", "two", "copy"), (75, 5, 10, 10))[0]
+        if what == "again" and self.done:
+            await self._again(number, manager, draw.pick(self.done))
+        elif what == "two" and (focus := draw.session()):
+            draws = draw, Draw(random, self.library, self.copies, f"{self.seed}-{number}b")
+            draw.focus = draws[1].focus = focus
+            await self._two(number, [drawn(one, ATOMIC) for one in draws])
+        elif what == "copy" and (found := draw.session()):
+            await self._copy(number, manager, found.session_id)
+        else:
+            await self._one(number, manager, drawn(draw, list(RULES)))
+
+    async def look(self, named: set[str] | None = None) -> None:
+        """Compare what the managers show of these sessions (one of the two, by turns), or of all. Raises _Differs."""
+        self.looks += 1
+        for manager in self.world.managers if named is None else (self.world.managers[self.looks % 2],):
+            if found := await differences(self.library, manager, named):
+                raise _Differs([f"by manager {self._who(manager)}, {line}" for line in found])
+
+    async def _one(self, number: int, manager: SessionSystem, move: Move) -> None:
+        before = self._shown(move)
+        meant = _expected(move, self.library)
+        given = await self._do(manager, move)
+        self.said.append(f"{number}: {self._who(manager)}.{move} -> {_short(given)}")
+        if given != meant:
+            raise _Differs([f"{move.name}: it {_told(given)}, but is to have {_told(meant)}"])
+        self._note(move, given, changed=before != self._shown(move))
+        await self.look(move.sessions)
+
+    async def _again(self, number: int, manager: SessionSystem, move: Move) -> None:
+        """Repeat a call: whatever it answers, nothing changes."""
+        given = await self._do(manager, move)
+        self.said.append(f"{number}: again {self._who(manager)}.{move} -> {_short(given)}")
+        self.counts["again"] += 1
+        if given[0] == "broke":
+            raise _Differs([f"{move.name} again: it {_told(given)}"])
+        await self.look(move.sessions)
+
+    async def _two(self, number: int, moves: Sequence[Move]) -> None:
+        """Make two calls at once: what comes of it is what one of the two orders makes."""
+        before = [self._shown(one) for one in moves]
+        orders = [(Library.of(self.library), order) for order in ((0, 1), (1, 0))]
+        meant = [{index: _expected(moves[index], library) for index in order} for library, order in orders]
+        given = await asyncio.gather(
+            *(self._do(one, move) for one, move in zip(self.world.managers, moves, strict=True))
+        )
+        calls = zip(self.world.managers, moves, given, strict=True)
+        self.said += [f"{number}: at once {self._who(one)}.{move} -> {_short(gave)}" for one, move, gave in calls]
+        self.counts["two"] += 1
+        unlike: list[str] = []
+        for (library, order), expected in zip(orders, meant, strict=True):
+            if [_answer(expected[0]), _answer(expected[1])] != [_answer(one) for one in given]:
+                unlike.append(f"order {order}: {_short(expected[0])}, {_short(expected[1])}")
+                continue
+            earlier, self.library = self.library, library
+            try:
+                await self.look({one for move in moves for one in move.sessions})
+            except _Differs as error:
+                self.library = earlier
+                unlike += [f"order {order}: {line}" for line in error.args[0]]
+            else:
+                for move, gave, shown in zip(moves, given, before, strict=True):
+                    self._note(move, gave, changed=shown != self._shown(move))
+                return
+        raise _Differs(["what came of two at once is no order of them", *unlike])
+
+    async def _copy(self, number: int, manager: SessionSystem, session_id: str) -> None:
+        context = await manager.get_session(session_id)
+        found = self.library.find(session_id)
+        self.said.append(f"{number}: {self._who(manager)} reads a copy of {session_id}")
+        if context is None or found is None:
+            if found and found.is_there:
+                raise _Differs([f"session {session_id} is not there"])
+            return
+        self.copies.append(Copy(context, found.copy()))
+        del self.copies[:-COPIES]
+
+    async def _do(self, manager: SessionSystem, move: Move) -> tuple[str, Any]:
+        """Make a call; return what it gave, or the error that it raised."""
+        try:
+            return "gave", plain(await self._call(manager, move), self.library.options.max_history)
+        except AgentBusError as error:
+            return "raised", type(error).__name__
+        except Exception as error:
+            return "broke", f"{type(error).__name__}: {error}"
+
+    async def _call(self, manager: SessionSystem, move: Move) -> Any:
+        args, kwargs = list(move.args), dict(move.kwargs)
+        if move.copy:
+            context = edited(move.copy.context, args.pop())
+            args = [context]
+            kwargs["fence"] = self._token(move.copy.read.session_id, kwargs["fence"])
+            return await manager.update_session(*args, **kwargs)
+        if move.name == "add_message_to_session":
+            args[1] = spoken(args[1])
+            kwargs["fence"] = self._token(args[0], kwargs["fence"])
+        if move.name in ("renew_lock", "release_lock"):
+            args[1] = self._token(args[0], args[1])
+        given = await getattr(manager, move.name)(*args, **kwargs)
+        if move.name == "acquire_lock":
+            self.tokens[move.conversation, len([one for one in self.tokens if one[0] == move.conversation]) + 1] = given
+            return "token"
+        return given
+
+    def _token(self, session_id: str, number: int | None) -> int | None:
+        return None if number is None else self.tokens[session_id.partition(".")[0], number]
+
+    def _shown(self, move: Move) -> list[Any]:
+        """Return what the model shows of the sessions that a call names, and how many there are."""
+        found = [self.library.find(one) for one in sorted(move.sessions)]
+        return [len(list(self.library.held.sessions)), *(plain(one) for one in found)]
+
+    def _note(self, move: Move, given: tuple[str, Any], *, changed: bool) -> None:
+        if given[0] != "gave":
+            return
+        self.counts[move.name] += 1
+        if move.copy in self.copies:
+            self.copies.remove(move.copy)
+        # What changed nothing was not carried out, as far as anybody can tell: made again it may well change something.
+        if changed and ("request_id" in move.kwargs or move.name in ("add_message_to_session", "add_message")):
+            self.done.append(move)
+
+    def _who(self, manager: SessionSystem) -> str:
+        return ("one", "two")[self.world.managers.index(manager)]
+
+
+def _answer(outcome: tuple[str, Any]) -> tuple[str, Any]:
+    """Return what a call answers for sure: a session that it gives may be shown as the other call left it."""
+    return (outcome[0], outcome[1]["session_id"]) if isinstance(outcome[1], dict) else outcome
+
+
+def _short(outcome: tuple[str, Any]) -> str:
+    value = outcome[1]
+    if isinstance(value, dict):
+        return f"session {value['session_id']}, {value['status']}"
+    return f"{len(value)} items" if isinstance(value, list) else repr(value)
+
+
+def _told(outcome: tuple[str, Any]) -> str:
+    return f"{outcome[0]} {outcome[1]}"
+
+
+def _expected(move: Move, library: Library) -> tuple[str, Any]:
+    try:
+        given = move.expect(library)
+    except AgentBusError as error:
+        return "raised", type(error).__name__
+    if move.name == "acquire_lock":
+        return "gave", "token"
+    return "gave", plain(given, library.options.max_history)
+
+
+def spoken(said: Said) -> Message:
+    """Return a message as people make it."""
+    return Message(id=said.id, content=said.content, role=Role(said.role))
+
+
+def edited(context: SessionContext, edit: Edit) -> SessionContext:
+    """Return a copy of a copy, with the changes made."""
+    context = deepcopy(context)
+    for key, value in edit.data.items():
+        context.set_data(key, value)
+    for key in edit.remove:
+        context.data.pop(key, None)
+    for key, by in edit.add.items():
+        context.increment(key, by)
+    context.metadata.update(edit.metadata)
+    for one in edit.messages:
+        context.add_message(spoken(one))
+    if edit.tags is not None:
+        context.tags = list(edit.tags)
+    if edit.status is not None:
+        context.status = edit.status
+    return context
+
+
+def options_of(seed: int) -> Options:
+    """Return what the managers of a seed's world go by."""
+    random = Random(f"{seed}/options")
+    return Options(
+        max_history=random.choice((3, 50)),
+        idle_timeout=random.choice((600.0, 3600.0)),
+        time_to_live=random.choice((None, 7200.0)),
+    )
+
+
+async def play(
+    mode: Mode, seed: int, steps: Sequence[int], services: Services, counts: Counter[str] | None = None
+) -> Finding | None:
+    """Take steps in a new world; return the first finding."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = options_of(seed)
+        async with a_world(mode, Path(folder), services, options) as world:
+            run = Play(world, Library(world.clock, options), seed)
+            taken: list[int] = []
+            try:
+                for number in steps:
+                    taken.append(number)
+                    await run.step(number)
+                    if number % LOOK_EVERY == LOOK_EVERY - 1:
+                        await run.look()
+                await run.look()
+            except _Differs as error:
+                return Finding(mode, seed, tuple(taken), tuple(run.said), tuple(error.args[0]))
+            finally:
+                if counts is not None:
+                    counts.update(run.counts)
+    return None
+
+
+async def smallest(found: Finding, services: Services, tell: Callable[[str], None] = lambda _: None) -> Finding:
+    """Leave out steps for as long as there is a finding without them."""
+    tries, size = 0, max(1, len(found.steps) // 2)
+    while tries < TRIES:
+        at, smaller = 0, False
+        while at < len(found.steps) and tries < TRIES:
+            tries += 1
+            left = found.steps[:at] + found.steps[at + size :]
+            if left and (again := await play(found.mode, found.seed, left, services)):
+                found, smaller = again, True
+                tell(f"{len(found.steps)} steps")
+            else:
+                at += size
+        if size == 1 and not smaller:
+            break
+        size = max(1, size // 2)
+    return found

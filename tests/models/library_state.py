@@ -1,0 +1,160 @@
+"""What a session library holds, as plain objects: what somebody would write who had one process, and no store."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from contracts.session import SessionStatus
+
+LIVE = (SessionStatus.ACTIVE, SessionStatus.IDLE, SessionStatus.SUSPENDED)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message as people read it."""
+
+    id: str
+    content: str
+    role: str
+
+
+@dataclass
+class Session:
+    """One session."""
+
+    session_id: str
+    owner: str | None
+    created_at: datetime
+    last_activity: datetime
+    chat: str | None = None
+    platform: str | None = None
+    status: SessionStatus = SessionStatus.ACTIVE
+    data: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    messages: list[Said] = field(default_factory=list)
+    hidden: int = 0
+    """How many messages, the first ones, are no longer shown."""
+    agent_id: str | None = None
+    parent_id: str | None = None
+    ai_model: str | None = None
+    template: str | None = None
+    tags: list[str] = field(default_factory=list)
+    visibility: str = "private"
+    shares: dict[str, str] = field(default_factory=dict)
+    """By user: read, or write."""
+    expires_at: datetime | None = None
+    lifetime: float | None = None
+    idle_timeout: float | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether messages go into it."""
+        return self.status in LIVE
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it was not deleted."""
+        return self.status is not SessionStatus.DELETED
+
+    def over(self, now: datetime) -> bool:
+        """Whether its time is over, whoever has noticed."""
+        return self.is_live and self.expires_at is not None and self.expires_at <= now
+
+    def goes_on(self, now: datetime) -> bool:
+        """Whether it takes part in a conversation."""
+        return self.is_live and not self.over(now)
+
+    def silent(self, now: datetime) -> bool:
+        """Whether it is active, and was silent for so long that it is idle."""
+        if self.status is not SessionStatus.ACTIVE or self.idle_timeout is None:
+            return False
+        return self.last_activity + timedelta(seconds=self.idle_timeout) <= now
+
+    def right(self, user: str | None) -> int:
+        """Return what a user may do: 0 nothing, 1 read, 2 change, 3 all. None is the application: all."""
+        if user is None or user == self.owner:
+            return 3
+        shared = {"read": 1, "write": 2}.get(self.shares.get(user, ""), 0)
+        return shared or (1 if self.visibility == "public" else 0)
+
+    def begins_anew(self, now: datetime) -> None:
+        """Begin the lifetime anew, if there is one."""
+        if self.lifetime is not None:
+            self.expires_at = now + timedelta(seconds=self.lifetime)
+
+    def empty(self) -> None:
+        """Forget what it holds."""
+        self.data, self.metadata, self.messages = {}, {}, []
+
+    def copy(self) -> Self:
+        """Return a copy; the values in it are never changed in place."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        copied: dict[str, Any] = {
+            name: value.copy() if isinstance(value, dict | list) else value for name, value in values.items()
+        }
+        return replace(self, **copied)
+
+
+@dataclass
+class Conversation:
+    """The sessions of one chat, one after the other; or a single one that has no chat."""
+
+    sessions: list[Session] = field(default_factory=list)
+    fence: int = 0
+    """The highest lock number that a change carried."""
+    locks: int = 0
+    """How often its lock was taken: the number of the last holder."""
+    locked: bool = False
+
+    @property
+    def current(self) -> Session:
+        """The latest session: the one that changes."""
+        return self.sessions[-1]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Data as it was."""
+
+    checkpoint_id: str
+    session_id: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Template:
+    """What sessions begin with."""
+
+    system_prompt: str | None
+    context: dict[str, Any]
+    capabilities: tuple[str, ...]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What it sets in metadata."""
+        prompt: dict[str, Any] = {"system_prompt": self.system_prompt} if self.system_prompt else {}
+        return prompt | ({"capabilities": list(self.capabilities)} if self.capabilities else {})
+
+
+@dataclass
+class Held:
+    """All that a library holds."""
+
+    conversations: dict[str, Conversation] = field(default_factory=dict)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    """The latest last."""
+    templates: dict[str, Template] = field(default_factory=dict)
+
+    @property
+    def sessions(self) -> Iterator[Session]:
+        """All sessions that there ever were."""
+        return (one for conversation in self.conversations.values() for one in conversation.sessions)
+
+    def copy(self) -> "Held":
+        """Return a copy to try something on."""
+        conversations = {
+            key: replace(one, sessions=[session.copy() for session in one.sessions])
+            for key, one in self.conversations.items()
+        }
+        return Held(conversations, [*self.checkpoints], {**self.templates})

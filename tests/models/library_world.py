@@ -1,0 +1,133 @@
+"""Where the library is played: two managers on one store, by a clock that the play moves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+from agentbus import bootstrap, client, reacting
+from agentbus.sessions import SessionSystem, register_provider
+from agentbus.sessions import system as system_module
+from agentbus.sessions.config import SessionSystemConfig, make_config
+from agentbus.settings import Settings, load_settings
+from contracts.clock import ManualClock
+from storage.memory import MemoryStore
+from storage.port import Store
+from tests.models.library_model import Options
+from tests.services import MongoDB, RabbitMQ
+from tests.tour.world import Mode
+from workers.bus.port import Bus
+from workers.telemetry import WorkerMetrics
+
+PARTITIONS: Final = 2
+
+_MEMORY: Final = "memory-of-two"
+"""The name of a store in memory that both managers have."""
+
+
+class Quiet(SessionSystem):
+    """A session system in which nothing happens by itself: what sync and expiry do is done by the calls alone."""
+
+    async def _synchronise(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:  # noqa: ARG002
+        up()
+        await asyncio.Event().wait()
+
+    async def _expire(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:  # noqa: ARG002
+        up()
+        await asyncio.Event().wait()
+
+
+@dataclass
+class World:
+    """Two managers, the clock of everything, and the store behind them."""
+
+    managers: tuple[SessionSystem, SessionSystem]
+    clock: ManualClock
+
+    @property
+    def store(self) -> Store:
+        return self.managers[0]._store
+
+
+@dataclass(frozen=True)
+class Services:
+    """What modes need besides this process."""
+
+    broker: RabbitMQ | None = None
+    mongo: MongoDB | None = None
+
+
+@asynccontextmanager
+async def a_world(mode: Mode, folder: Path, services: Services, options: Options) -> AsyncIterator[World]:
+    """Run two managers on a new store."""
+    clock = ManualClock()
+    with ExitStack() as stack:
+        stack.enter_context(_going_by(clock))
+        settings = _settings(mode, folder, services, stack)
+        given = {
+            "enable_cleanup": False,
+            "enable_sync": True,
+            "enable_expiry": True,
+            "partitions": PARTITIONS,
+            "archive_dir": str(folder / "archive"),
+            "max_history_per_session": options.max_history,
+            "idle_timeout": options.idle_timeout,
+            "time_to_live": options.time_to_live,
+            "max_sessions_per_user": options.max_sessions_per_user,
+            "on_limit": "close_oldest" if options.close_oldest else "refuse",
+        }
+        config = make_config(**settings, **given)
+        async with AsyncExitStack() as running:
+            if mode is Mode.DISTRIBUTED:
+                await running.enter_async_context(_a_worker(config))
+            one = await running.enter_async_context(Quiet(config))
+            two = await running.enter_async_context(Quiet(config))
+            yield World((one, two), clock)
+
+
+def _settings(mode: Mode, folder: Path, services: Services, stack: ExitStack) -> dict[str, Any]:
+    match mode:
+        case Mode.MEMORY:
+            store = MemoryStore()
+            register_provider(_MEMORY, lambda _: store)
+            return {"storage_type": _MEMORY}
+        case Mode.FILES:
+            return {"storage_type": "file", "storage_config": {"storage_dir": str(folder / "sessions")}}
+        case Mode.SQLITE:
+            return {"storage_type": "database", "storage_config": {"db_path": str(folder / "sessions.db")}}
+    assert services.mongo is not None
+    url = stack.enter_context(services.mongo.fresh_database())
+    settings = {"storage_type": "mongodb", "storage_config": {"url": url}}
+    if mode is Mode.MONGODB:
+        return settings
+    assert services.broker is not None
+    return {**settings, "amqp_url": stack.enter_context(services.broker.fresh_vhost())}
+
+
+@asynccontextmanager
+async def _a_worker(config: SessionSystemConfig) -> AsyncIterator[None]:
+    """Run a session worker by the same clock, as `agentbus worker session` would by its own."""
+    settings = load_settings(
+        amqp_url=config.amqp_url,
+        store_url=config.storage_config["url"],
+        partitions=PARTITIONS,
+    )
+    async with bootstrap.installed(settings) as (bus, store):
+        worker = bootstrap.make_session_worker(settings, bus, store, WorkerMetrics())
+        try:
+            await worker.start()
+            yield
+        finally:
+            await worker.close()
+
+
+@contextmanager
+def _going_by(clock: ManualClock) -> Iterator[None]:
+    """Make a clock the one of everything that is made meanwhile."""
+    with ExitStack() as stack:
+        for module in (bootstrap, client, reacting, system_module):
+            stack.enter_context(patch.object(module, "make_clock", lambda: clock))
+        yield
