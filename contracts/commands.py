@@ -92,6 +92,9 @@ class UpdateSession(_Command):
     metadata: FieldChanges = Field(default_factory=lambda: _UNCHANGED)
     profile: ProfileChanges = Field(default_factory=lambda: _SAME_PROFILE)
     status: SessionStatus | None = Field(default=None, description="Without it the status stays as it is.")
+    seen_status: SessionStatus | None = Field(
+        default=None, description="The status that the caller saw: refused if it is another one by now."
+    )
     messages: Annotated[Many[OutboundMessage], Field(max_length=1000)] = ()
 
 

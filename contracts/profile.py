@@ -44,7 +44,10 @@ class Permission(StrEnum):
     """To see and to change it."""
 
 
-Tags = Annotated[Many[Name], Field(max_length=64)]
+MAX_TAGS: Final = 64
+"""How many tags a session may have."""
+
+Tags = Annotated[Many[Name], Field(max_length=MAX_TAGS)]
 Seconds = Annotated[float, Field(gt=0, le=3_155_760_000, description="Seconds; at most 100 years.")]
 
 
@@ -91,4 +94,9 @@ class ProfileChanges(Contract):
     max_history: MaxHistory | None = None
     clear: Many[Literal["agent_id", "parent_id", "ai_model", "template", "expires_at", "lifetime", "idle_timeout"]] = (
         Field(default=(), description="What the session no longer has.")
+    )
+    add_tags: Tags | None = Field(default=None, description="Tags to add to those that there are.")
+    remove_tags: Tags | None = Field(default=None, description="Tags to take out of those that there are.")
+    seen: Profile | None = Field(
+        default=None, description="What the caller saw: refused if a field to be changed is another one by now."
     )

@@ -84,7 +84,8 @@ class ContextManager:
         self.validate(context.metadata, "metadata")
         self.forget(context.session_id)
         await self._manager.update_session(context)
-        self._keep(deepcopy(context))
+        if context.changes() is None:  # Otherwise somebody has gone on with it, and what is new was not saved.
+            self._keep(deepcopy(context))
 
     async def get_many(self, session_ids: Iterable[str]) -> dict[str, SessionContext]:
         """Return the contexts of those sessions that there are."""

@@ -35,8 +35,9 @@ async def session_context(
     """Find or create the session of a user in a chat, and save what the body changed, once, when it is left.
 
     Nothing is saved when the body raises. Two bodies on one session at once both keep their changes, field by field,
-    and what they `increment` adds up. Of two that set the same field the later one raises EditConflict: its messages
-    are saved, nothing else (or it overwrites the field, if `on_conflict` says so). With `retries` its changes are
+    and what they `increment` and the tags that they add or take out add up. Of two that set the same field, or the
+    same attribute, the later one raises EditConflict: its messages are saved, nothing else (or it overwrites the field,
+    if `on_conflict` says so). With `retries` its changes are
     repeated up to so many times on what the session has become: a value is set as the body computed it from what it
     read, so count with `increment`, or use `with_session`, which runs the handler again. `creation` are further
     arguments of `create_session`, for when there is no session yet.

@@ -9,7 +9,8 @@ from contracts.changes import FieldChanges
 from contracts.commands import AnyCommand, CreateSession, SetVisibility, ShareSession, UpdateSession
 from contracts.errors import AccessDenied, EditConflict, LimitExceeded
 from contracts.events import DataSet, MetadataSet, ProfileChanged
-from contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
+from contracts.profile import MAX_TAGS, Permission, Profile, ProfileChanges, SessionType, Visibility
+from contracts.session import SessionStatus
 from tests.conversations import NOW
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh
 from workers.domain.access import Right, right_of
@@ -191,3 +192,48 @@ def test_a_session_is_shared_with_no_more_users_than_a_profile_holds() -> None:
     changed = shared_profile(full, "user0", Permission.WRITE)
     assert Profile.model_validate_json(changed.model_dump_json()) == changed
     assert len(shared_profile(full, "user0", None).shares) == MAX_SHARES - 1
+
+
+BEFORE = Profile(agent_id="a", ai_model="m", tags=("red", "blue"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (ProfileChanges(agent_id="c", seen=Profile(agent_id="b")), "agent_id"),
+        (ProfileChanges(clear=("ai_model",), seen=Profile(ai_model="n")), "ai_model"),
+        (ProfileChanges(expires_at=NOW, seen=Profile(expires_at=NOW)), "expires_at"),
+        (ProfileChanges(tags=("blue",), seen=Profile(tags=("blue", "red"))), "tags"),
+        (ProfileChanges(agent_id="a", ai_model="o", clear=("lifetime",), seen=Profile()), "agent_id, ai_model"),
+    ],
+)
+def test_a_profile_that_is_not_what_was_seen_is_a_conflict(changes: ProfileChanges, named: str) -> None:
+    with pytest.raises(EditConflict, match=f"meanwhile: {named};"):
+        changed_profile(BEFORE, changes)
+
+
+def test_what_is_not_changed_need_not_be_what_was_seen() -> None:
+    changes = ProfileChanges(ai_model="n", add_tags=("green",), seen=Profile(ai_model="m", agent_id="other"))
+
+    after_it = changed_profile(BEFORE, changes)
+
+    assert (after_it.agent_id, after_it.ai_model, after_it.tags) == ("a", "n", ("red", "blue", "green"))
+
+
+def test_tags_are_added_once_and_taken_out() -> None:
+    changes = ProfileChanges(add_tags=("red", "green"), remove_tags=("blue", "grey"))
+    assert changed_profile(BEFORE, changes).tags == ("red", "green")
+    full = Profile(tags=tuple(f"tag-{number}" for number in range(MAX_TAGS)))
+    assert changed_profile(full, ProfileChanges(add_tags=("new",), remove_tags=("tag-0",))).tags[-1] == "new"
+    with pytest.raises(LimitExceeded, match=str(MAX_TAGS)):
+        changed_profile(full, ProfileChanges(add_tags=("new",)))
+
+
+@pytest.mark.parametrize(("seen", "conflict"), [("active", False), ("idle", False), ("suspended", True)])
+def test_a_status_that_is_not_what_was_seen_is_a_conflict(seen: str, conflict: bool) -> None:
+    command = UpdateSession(status=SessionStatus.CLOSED, seen_status=SessionStatus(seen))
+    if conflict:
+        with pytest.raises(EditConflict, match="it is active, no longer suspended"):
+            decide(LIVE, fresh(command), NOW)
+    else:
+        assert decide(LIVE, fresh(command), NOW)

@@ -31,6 +31,8 @@ class ManagerBase:
         self._options = options or ManagerOptions()
         self._clock = clock or SystemClock()
         self._queues = WeakValueDictionary[str, asyncio.Lock]()
+        self._saves = WeakValueDictionary[int, asyncio.Lock]()
+        """By the identity of a context that is being saved: what makes others who save the same one wait."""
         self._tokens: tuple[Store, LockTokens] | None = None
 
     @property

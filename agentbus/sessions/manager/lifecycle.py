@@ -1,5 +1,6 @@
 """Finding, saving and ending sessions."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -84,21 +85,25 @@ class Lifecycle(Creation, Checkpoints):
 
         Fields that others have changed stay as those left them. A field that both changed is a conflict:
         EditConflict is raised and nothing saved, or it is overwritten if `on_conflict` says so. `fence` is the token
-        of the lock that the caller holds. Returns whether there was something to save.
+        of the lock that the caller holds. Returns whether there was something to save. Calls with one context at once
+        are carried out one after the other; what was changed in it meanwhile stays to be saved.
 
         Raises SessionNotFound, SessionNotCurrent, AccessDenied, EditConflict, LockLost, TransitionForbidden,
         LimitExceeded; SchemaViolation for a value that can't be.
         """
         with checking("the session can't be saved"):
             overwrite = ConflictPolicy(on_conflict) is ConflictPolicy.OVERWRITE
-            command = context.changes(overwrite=overwrite, actor=user_id, fence=fence)
-        if command is None:
-            await self._engine.existing(context.session_id, user_id, Right.WRITE)
-            return False
-        await self._check_fence(context.session_id, fence)
-        await self._engine.send(command, request_id=request_id)
-        if saved := await self._engine.readable(context.session_id, user_id):  # unless it was deleted just now
-            context.take_over(await self._context(saved))
+        async with self._saves.setdefault(id(context), asyncio.Lock()):
+            with checking("the session can't be saved"):
+                sent = context.as_it_is()
+                command = sent.changes(overwrite=overwrite, actor=user_id, fence=fence)
+            if command is None:
+                await self._engine.existing(context.session_id, user_id, Right.WRITE)
+                return False
+            await self._check_fence(context.session_id, fence)
+            await self._engine.send(command, request_id=request_id)
+            if saved := await self._engine.readable(context.session_id, user_id):  # unless it was deleted just now
+                context.saved_as(await self._context(saved), sent)
         if command.messages:
             await self._checkpoint_by_itself(context.session_id)
         return True

@@ -1,20 +1,29 @@
 """A session as users of the session API hold it: a copy to read and to change, saved by whoever gave it."""
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple
 
 from pydantic import JsonValue
 
-from agentbus.sessions.model.checking import checking
+from agentbus.sessions.model.changing import (
+    carried,
+    differing,
+    field_changes,
+    is_number,
+    refresh,
+    repeated_tags,
+    same,
+    tag_changes,
+    touched,
+)
 from agentbus.sessions.model.message import Message, to_utc
 from agentbus.sessions.model.types import Platform, SessionStatus, SessionType, Visibility
-from contracts.changes import FieldChanges
 from contracts.commands import UpdateSession
 from contracts.errors import SchemaViolation
 from contracts.ids import SessionId
-from contracts.profile import ProfileChanges
+from contracts.profile import ProfileChanges, no_profile
 from contracts.session import SessionState
 
 _NOTHING_READ: Final[dict[str, Any]] = {
@@ -29,8 +38,20 @@ _NOTHING_READ: Final[dict[str, Any]] = {
     "tags": [],
 }
 _UNSETTABLE: Final = ("agent_id", "parent_id", "ai_model", "expires_at")
-_SETTABLE: Final = ("agent_id", "session_type", "ai_model", "expires_at", "tags", "status")
-_FIXED: Final = ("chat_id", "user_id", "platform", "template", "visibility")
+_SETTABLE: Final = ("agent_id", "session_type", "ai_model", "expires_at", "parent_id", "status")
+_FIXED: Final = (
+    "session_id",
+    "chat_id",
+    "user_id",
+    "platform",
+    "template",
+    "visibility",
+    "created_at",
+    "last_activity",
+    "message_count",
+    "version",
+)
+_UNKNOWN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Raised(NamedTuple):
@@ -45,9 +66,13 @@ class _Raised(NamedTuple):
 class SessionContext:
     """A session: what it is, its data, and its latest messages, oldest first.
 
-    It is a copy. Change `data`, `metadata`, `tags`, `status`, `ai_model`, `expires_at` or `agent_id`, add messages,
-    then save it with `update_session`, or let `session_context` do that. Only what was changed is saved. Lists of
-    sessions give contexts without messages; `get_session` reads them.
+    It is a copy. Change `data`, `metadata`, `tags`, `status`, `session_type`, `ai_model`, `expires_at` or `agent_id`,
+    clear `parent_id`, add messages, then save it with `update_session`, or let `session_context` do that. Only what was
+    changed is saved, and nothing that somebody else has changed meanwhile is written over: tags that several add or
+    take out add up, for the rest it is a conflict. What is done to the list `conversation_history` itself changes this
+    copy alone. Lists of sessions give contexts without messages; `get_session` reads them.
+
+    Tasks may share one: they save it one after the other, and what one sets while another saves is saved next time.
     """
 
     session_id: SessionId
@@ -102,20 +127,20 @@ class SessionContext:
         for what is no number.
         """
         held = self.data.get(key, 0)
-        if not (_is_number(held) and _is_number(by)):
+        if not (is_number(held) and is_number(by)):
             raise SchemaViolation(f"the session's data has no number to add to: {key}")
         was_read = self._read.data if self._read else {}
         raised = self._raised.pop(key, _Raised(0, was_read.get(key, 0)))
         self.data[key] = comes_to = held + by
-        if _same(held, raised.now):  # What was set here before is no addition to what others have.
+        if same(held, raised.now):  # What was set here before is no addition to what others have.
             self._raised[key] = _Raised(raised.by + by, comes_to)
         return comes_to
 
     def is_expired(self, now: datetime | None = None) -> bool:
-        """Whether the session's time is over."""
+        """Whether the session's time is over, at the moment `now`: one without a time zone is taken as local time."""
         if self.status in {SessionStatus.EXPIRED, SessionStatus.ARCHIVED}:
             return True
-        return self.expires_at is not None and to_utc(self.expires_at) <= (now or datetime.now(UTC))
+        return self.expires_at is not None and to_utc(self.expires_at) <= (to_utc(now) if now else datetime.now(UTC))
 
     def is_active(self) -> bool:
         """Whether the session takes messages: active or idle, and not expired."""
@@ -137,18 +162,61 @@ class SessionContext:
             session_id=self.session_id,
             actor=actor,
             fence=fence,
-            data=_field_changes("data", read["data"], self.data, overwrite=overwrite, added=self._additions()),
-            metadata=_field_changes("metadata", read["metadata"], self.metadata, overwrite=overwrite),
-            profile=self._profile_changes(read),
-            status=self.status if self.status is not read["status"] else None,
+            data=field_changes("data", read["data"], self.data, overwrite=overwrite, added=self._additions()),
+            metadata=field_changes("metadata", read["metadata"], self.metadata, overwrite=overwrite),
+            profile=self._profile_changes(read, overwrite=overwrite),
+            status=self.status if self.status != read["status"] else None,
+            seen_status=read["status"] if self.status != read["status"] and not overwrite else None,
             messages=tuple(message.outbound(at) for message in self._added),
         )
         return None if command == nothing else command
 
-    def take_over(self, saved: "SessionContext") -> None:
-        """Become what was saved."""
+    def take_over(self, other: "SessionContext") -> None:
+        """Become what another copy is."""
+        for name in other.__dataclass_fields__:
+            setattr(self, name, getattr(other, name))
+
+    def as_it_is(self) -> "SessionContext":
+        """Return a copy, by which `saved_as` tells later what was changed after it."""
+        return replace(
+            self,
+            data=deepcopy(self.data),
+            metadata=deepcopy(self.metadata),
+            tags=list(self.tags),
+            conversation_history=list(self.conversation_history),
+            _added=list(self._added),
+            _raised=dict(self._raised),
+        )
+
+    def saved_as(self, saved: "SessionContext", sent: "SessionContext") -> None:
+        """Become what was saved when this was as `sent`; what was changed here since then is still to be saved."""
+        was = saved._read  # noqa: SLF001 -- another of this class
+        if was is None:
+            raise ValueError("what was saved was not read")
+        raised = self._raised_since(sent, was.data)
+        read: dict[str, Any] = {}
+        for area in ("data", "metadata"):
+            now, before = getattr(self, area), getattr(sent, area)
+            keys = [key for key in touched(before, now) if area != "data" or key not in raised]
+            read[area] = carried(getattr(was, area), before, keys)
+            refresh(now, carried(getattr(saved, area), now, keys))
+        self.data |= {key: one.now for key, one in raised.items()}
+        own = [name for name in _SETTABLE if getattr(self, name) != getattr(sent, name)]
+        seen = {name: getattr(sent, name) for name in own}
+        status = seen.pop("status", was.status)
+        tags = repeated_tags(sent.tags, self.tags, saved.tags)
+        if "tags" in tag_changes(sent.tags, self.tags):
+            seen["tags"] = tuple(sent.tags)
+        later = [one for one in self._added if one not in sent._added]  # noqa: SLF001 -- another of this class
         for name in saved.__dataclass_fields__:
-            setattr(self, name, getattr(saved, name))
+            if name not in (*own, "data", "metadata", "tags", "conversation_history"):
+                setattr(self, name, getattr(saved, name))
+        self.tags[:] = tags
+        self.conversation_history[:] = saved.conversation_history
+        self._read = was.model_copy(update={**read, "status": status, "profile": was.profile.model_copy(update=seen)})
+        self._added, self._raised = [], raised
+        for message in later:
+            self.add_message(message)
 
     def repeat_on(self, latest: "SessionContext") -> None:
         """Make the changes that were made to this copy once more, on what the session has become; then be that."""
@@ -161,10 +229,11 @@ class SessionContext:
             latest_area = getattr(latest, area)
             for key in before.keys() - now.keys():
                 latest_area.pop(key, None)
-            latest_area |= {key: now[key] for key in _differing(before, now) if area != "data" or key not in added}
+            latest_area |= {key: now[key] for key in differing(before, now) if area != "data" or key not in added}
         for name in _SETTABLE:
             if getattr(self, name) != read[name]:
                 setattr(latest, name, getattr(self, name))
+        latest.tags = repeated_tags(read["tags"], self.tags, latest.tags)
         for message in self._added:
             latest.add_message(message)
         self.take_over(latest)
@@ -177,7 +246,15 @@ class SessionContext:
 
     def _additions(self) -> dict[str, int | float]:
         """Return what was added to numbers since they were read, and to nothing that was set besides."""
-        return {key: one.by for key, one in self._raised.items() if one.by and _same(self.data.get(key), one.now)}
+        return {key: one.by for key, one in self._raised.items() if one.by and same(self.data.get(key), one.now)}
+
+    def _raised_since(self, sent: "SessionContext", saved: dict[str, Any]) -> dict[str, _Raised]:
+        """Return what was added to numbers after this was as `sent`, and what that comes to on what was saved."""
+        before = sent._additions()  # noqa: SLF001 -- another of this class
+        since = {key: by - before.get(key, 0) for key, by in self._additions().items()}
+        return {
+            key: _Raised(by, saved.get(key, 0) + by) for key, by in since.items() if by and is_number(saved.get(key, 0))
+        }
 
     def _check_fixed(self, read: dict[str, Any]) -> None:
         """Raise ValueError if something was set that saving does not change, rather than lose it."""
@@ -187,7 +264,7 @@ class SessionContext:
         if fixed:
             raise ValueError(f"{', '.join(fixed)} can't be changed by saving the session")
 
-    def _profile_changes(self, read: dict[str, Any]) -> ProfileChanges:
+    def _profile_changes(self, read: dict[str, Any], *, overwrite: bool) -> ProfileChanges:
         changes: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("agent_id", "session_type", "ai_model")
@@ -195,15 +272,18 @@ class SessionContext:
         }
         if self.expires_at != read["expires_at"]:
             changes["expires_at"] = to_utc(self.expires_at) if self.expires_at else None
-        if self.tags != read["tags"]:
-            changes["tags"] = tuple(self.tags)
         cleared = tuple(name for name in _UNSETTABLE if getattr(self, name) is None and read[name] is not None)
-        return ProfileChanges(**{name: value for name, value in changes.items() if value is not None}, clear=cleared)
+        set_here = {name: value for name, value in changes.items() if value is not None}
+        if self.tags != read["tags"]:
+            set_here |= tag_changes(read["tags"], self.tags)
+        if (set_here.keys() - {"add_tags", "remove_tags"} or cleared) and not overwrite:
+            set_here["seen"] = (self._read.profile if self._read else no_profile()).model_copy(update={"shares": {}})
+        return ProfileChanges(**set_here, clear=cleared)
 
 
 def _fields_of(state: SessionState) -> dict[str, Any]:
     address, profile = state.address, state.profile
-    started = state.created_at or datetime.now(UTC)
+    started = state.created_at or _UNKNOWN
     return {
         "session_id": state.session_id,
         "chat_id": address.chat if address else None,
@@ -225,40 +305,3 @@ def _fields_of(state: SessionState) -> dict[str, Any]:
         "message_count": state.message_count,
         "version": state.version,
     }
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _same(one: object, other: object) -> bool:
-    # Python takes 1, 1.0 and True for the same, JSON does not: they differ in how they are written.
-    return one == other and repr(one) == repr(other)
-
-
-def _differing(read: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    return [key for key, value in now.items() if key not in read or not _same(read[key], value)]
-
-
-def _field_changes(
-    what: str,
-    read: dict[str, Any],
-    now: dict[str, Any],
-    *,
-    overwrite: bool,
-    added: dict[str, int | float] | None = None,
-) -> FieldChanges:
-    added = added or {}
-    values = {key: now[key] for key in _differing(read, now) if key not in added}
-    removed = tuple(sorted(read.keys() - now.keys()))
-    if not (values or removed or added):
-        return FieldChanges()
-    touched = [*values, *removed]
-    with checking(f"the session's {what} can't be saved"):
-        return FieldChanges(
-            values=values,
-            remove=removed,
-            expected={} if overwrite else {key: read[key] for key in touched if key in read},
-            absent=() if overwrite else tuple(key for key in touched if key not in read),
-            increments=added or None,
-        )

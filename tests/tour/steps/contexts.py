@@ -142,6 +142,30 @@ async def show_take_over(world: World) -> None:
     assert (mine.data, mine.version, mine.changes()) == ({"a": 1}, theirs.version, None)
 
 
+@shows("SessionContext.as_it_is")
+async def show_as_it_is(world: World) -> None:
+    session = await world.session(custom_data={"a": [1]})
+    session.set_data("b", 2)
+    then = session.as_it_is()
+    session.data["a"].append(2)
+    assert (then.data, session.data) == ({"a": [1], "b": 2}, {"a": [1, 2], "b": 2})
+    assert then.changes() != session.changes()
+
+
+@shows("SessionContext.saved_as")
+async def show_saved_as(world: World) -> None:
+    session = await world.session()
+    session.set_data("a", 1)
+    then = session.as_it_is()
+    session.set_data("b", 2)
+    await world.manager.update_session(then)
+    session.saved_as(await world.read(session.session_id), then)
+    assert (session.data, session.version) == ({"a": 1, "b": 2}, then.version)
+    command = session.changes()
+    assert command is not None
+    assert command.data.values == {"b": 2}
+
+
 @shows("session_context")
 async def show_session_context(world: World) -> None:
     where: dict[str, Any] = {"chat_id": world.name("chat"), "user_id": world.name(), "platform": "telegram"}

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from contracts.base import json_size, key_size
 from contracts.errors import FutureTimestamp, LimitExceeded
 from contracts.messages import InboundMessage
-from contracts.profile import Permission
+from contracts.profile import MAX_TAGS, Permission
 from contracts.sync import Conflict, Entry
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
@@ -72,6 +72,12 @@ def check_conflicts(conflicts: Collection[Conflict]) -> None:
 
 def _values(conflict: Conflict) -> Iterable[Entry]:
     return (conflict.offered,) if conflict.held is None else (conflict.offered, conflict.held)
+
+
+def check_tags(tags: Collection[str]) -> None:
+    """Raise LimitExceeded if a session would have more tags than a profile holds."""
+    if len(tags) > MAX_TAGS:
+        raise LimitExceeded(f"the session would have {len(tags)} tags, the limit is {MAX_TAGS}")
 
 
 def check_shares(shares: Mapping[str, Permission]) -> None:

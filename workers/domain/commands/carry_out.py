@@ -56,7 +56,13 @@ from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
 from workers.domain.checks.limits import check_fields
 from workers.domain.checks.states import check_transition
-from workers.domain.commands.editing import changed_fields, changed_profile, differing, shared_profile
+from workers.domain.commands.editing import (
+    changed_fields,
+    changed_profile,
+    check_status,
+    differing,
+    shared_profile,
+)
 from workers.domain.commands.ending import Earlier, put_away
 from workers.domain.deadlines import extended, lasting, make_idle, refreshed
 from workers.domain.draft import Draft
@@ -178,6 +184,7 @@ def _update(draft: Draft, state: SessionState, command: UpdateSession, command_i
         message_id = InputId(digest_of((command_id, str(number))))
         draft.add(MessageAppended, message=_outgoing(state, message, message_id, now))
     if command.status is not None:
+        check_status(state.status, command.seen_status)
         _change_status(draft, state, command.status)
 
 

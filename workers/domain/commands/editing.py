@@ -1,6 +1,6 @@
 """Changes to a session's data, metadata and profile: whether they apply, and what they come to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -8,10 +8,14 @@ from pydantic import JsonValue
 from contracts.changes import FieldChanges
 from contracts.errors import EditConflict
 from contracts.profile import Permission, Profile, ProfileChanges, Visibility
-from workers.domain.checks.limits import check_shares, check_size
+from contracts.session import SessionStatus
+from workers.domain.checks.limits import check_shares, check_size, check_tags
 from workers.domain.evolve import merged
 
 _MISSING: Final = object()
+_SET: Final = frozenset(Profile.model_fields) & frozenset(ProfileChanges.model_fields)
+"""The fields of a profile that changes may set."""
+_UNTOUCHED: Final = {SessionStatus.IDLE: SessionStatus.ACTIVE}
 
 
 def changed_fields(
@@ -46,10 +50,38 @@ def _increased(what: str, current: Mapping[str, JsonValue], by: Mapping[str, int
 
 
 def changed_profile(profile: Profile, changes: ProfileChanges) -> Profile:
-    """Return `profile` as `changes` leave it."""
-    given: dict[str, Any] = {name: getattr(changes, name) for name in changes.model_fields_set - {"clear"}}
-    update = {name: value for name, value in given.items() if value is not None}
-    return profile.model_copy(update=update | dict.fromkeys(changes.clear))
+    """Return `profile` as `changes` leave it.
+
+    Raises EditConflict if a field that they set or clear is not what the caller saw; LimitExceeded for too many tags.
+    """
+    given: dict[str, Any] = {name: getattr(changes, name) for name in changes.model_fields_set & _SET}
+    update = {name: value for name, value in given.items() if value is not None} | dict.fromkeys(changes.clear)
+    if changes.seen is not None:
+        _check_seen(profile, changes.seen, update)
+    if changes.add_tags or changes.remove_tags:
+        tags = retagged(update.get("tags", profile.tags), changes.add_tags or (), changes.remove_tags or ())
+        check_tags(tags)
+        update["tags"] = tags
+    return profile.model_copy(update=update)
+
+
+def retagged(tags: Iterable[str], added: Iterable[str], removed: Iterable[str]) -> tuple[str, ...]:
+    """Return `tags` without those of `removed`, and with those of `added` that are not there yet."""
+    return tuple(dict.fromkeys((*(tag for tag in tags if tag not in removed), *added)))
+
+
+def check_status(status: SessionStatus, seen: SessionStatus | None) -> None:
+    """Raise EditConflict if a session's status is not what the caller saw; time alone makes one idle, and back."""
+    if seen is not None and _UNTOUCHED.get(seen, seen) is not _UNTOUCHED.get(status, status):
+        raise EditConflict(f"the session's status was changed meanwhile: it is {status}, no longer {seen}")
+
+
+def _check_seen(profile: Profile, seen: Profile, wanted: Iterable[str]) -> None:
+    other = sorted(name for name in wanted if getattr(profile, name) != getattr(seen, name))
+    if other:
+        raise EditConflict(
+            f"the session was changed meanwhile: {', '.join(other)}; read the session again, then decide"
+        )
 
 
 def differing(before: Profile, after: Profile) -> tuple[str, ...]:
