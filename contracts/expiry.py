@@ -100,7 +100,8 @@ class ExpiryRule(Contract):
     """When which sessions end, and how. Of several that hold for one the highest priority is applied.
 
     Those below it wait as long as it holds, even once all its steps were taken: the graver rule needs the higher
-    priority. Activity makes all of them begin anew.
+    priority. Activity makes a rule begin anew whose condition it ends or puts off; a session's age, and how many
+    messages it has, it does not.
     """
 
     rule_id: Id
@@ -135,12 +136,13 @@ class ExpiryRule(Contract):
 
 
 class ExpiryProgress(Announced):
-    """The last step of a rule that was taken; activity makes it begin anew."""
+    """The last step of a rule that was taken."""
 
     rule_id: Id
     step: int = Field(ge=-1, description="Counted from 0; -1 is the warning.")
     action: CleanupAction
     at: Timestamp
+    messages: int = Field(default=0, ge=0, description="How many messages the session had then.")
 
 
 class ArchiveRef(Announced):

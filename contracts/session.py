@@ -86,6 +86,7 @@ class SessionState(Announced):
     created_at: Timestamp | None = None
     last_activity: Timestamp | None = Field(default=None, description="When the last event was committed.")
     identity: Id | None = Field(default=None, description="The person whose linked sessions this is one of.")
+    unlinked: bool = Field(default=False, description="It was linked before; it may be again.")
     stamps: dict[str, StampField] = Field(
         default_factory=dict, description="By field of data and metadata, removed ones too: when it was written."
     )
@@ -95,6 +96,9 @@ class SessionState(Announced):
         default=(), description="Values of linked sessions that were not taken, by field and writer the latest."
     )
     expiry: ExpiryProgress | None = Field(default=None, description="The last step of a rule since the last activity.")
+    last_step: ExpiryProgress | None = Field(
+        default=None, description="The last step of a rule, whatever happened since: age is not activity."
+    )
     archive: ArchiveRef | None = Field(default=None, description="Where it is, for an archived session.")
     erased: bool = Field(default=False, description="A user's data was erased from the conversation.")
     blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")

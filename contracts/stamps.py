@@ -2,7 +2,8 @@
 
 Within a session the order is that of its events. Between sessions a stamp orders: the physical part is the worker's
 clock and never the channel's, the counter tells apart what happened in one millisecond, and a session's next stamp is
-always later than every stamp it has seen, whatever its worker's clock says.
+always later than every stamp it has seen, whatever its worker's clock says. So a stamp of a clock that was wrong is one
+like any other: what answers to it is later.
 Source: Kulkarni, Demirbas, Madappa, Avva, Leone, "Logical Physical Clocks", OPODIS 2014.
 """
 
@@ -11,12 +12,13 @@ from typing import Annotated, Final, NewType
 
 from pydantic import StringConstraints
 
+from contracts.address import NO_PLATFORM
 from contracts.ids import ConversationId
 
 Stamp = NewType("Stamp", str)
 """`<ms since 1970, 15 digits>.<counter, 6 digits>.<platform>.<conversation>`: as text it sorts as in time."""
 
-StampField = Annotated[Stamp, StringConstraints(pattern=r"^[0-9]{15}\.[0-9]{6}\.[a-z]+\.[a-z2-7]{26}$")]
+StampField = Annotated[Stamp, StringConstraints(pattern=r"^[0-9]{15}\.[0-9]{6}\.[a-z][a-z0-9_-]*\.[a-z2-7]{26}$")]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -30,17 +32,12 @@ def next_stamp(latest: Stamp | None, at: datetime, platform: str | None, convers
         ms, count = milliseconds_of(latest), int(latest[16:22]) + 1
         if count > _MOST:
             ms, count = ms + 1, 0
-    return Stamp(f"{ms:015d}.{count:06d}.{platform or 'none'}.{conversation}")
+    return Stamp(f"{ms:015d}.{count:06d}.{platform or NO_PLATFORM}.{conversation}")
 
 
 def milliseconds_of(stamp: Stamp) -> int:
     """Return a stamp's physical part, in ms since 1970."""
     return int(stamp[:15])
-
-
-def moment_of(stamp: Stamp) -> datetime:
-    """Return a stamp's physical part. Raises OverflowError beyond the year 9999."""
-    return _EPOCH + milliseconds_of(stamp) * _MS
 
 
 def platform_of(stamp: Stamp) -> str:

@@ -4,14 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contracts.address import Platform
 from contracts.commands import (
     ChangeState,
     CloseSession,
     DeleteSession,
     ExpireSession,
     ExtendSession,
-    LinkIdentity,
     SetData,
     SetMetadata,
 )
@@ -335,30 +333,6 @@ async def test_a_suspended_session_still_ends(world: World) -> None:
         await until_status(world, session, SessionStatus.EXPIRED)
 
 
-async def test_a_merge_brings_the_context_into_the_other_session(world: World) -> None:
-    async with world.expiring(a_rule("merged", MERGE)) as worker:
-        ended, other, stranger = [
-            await world.session("ada", platform) for platform in (Platform.WEB, Platform.SLACK, Platform.TELEGRAM)
-        ]
-        for session in (ended, other):
-            await world.send(LinkIdentity(session_id=session, identity="ada"))
-        await world.send(SetData(session_id=ended, values={"city": "Paris", "password": "secret"}))
-        world.advance(30)
-        await world.send(SetData(session_id=other, values={"name": "Ada"}))
-        await world.send(SetData(session_id=stranger, values={"name": "Eve"}))
-        await world.scheduled(ended, other, stranger)
-        world.advance(30)
-        await until_status(world, ended, SessionStatus.EXPIRED)
-        await until_counted(world, worker, merged=1)
-
-        async def brought() -> bool:
-            return (await world.head(other)).data == {"name": "Ada", "city": "Paris"}
-
-        await world.until(brought)
-        assert (await world.head(stranger)).data == {"name": "Eve"}
-        assert world.steps() == [("merged", 0, MERGE)]
-
-
 async def test_without_an_archive_the_session_waits_and_the_failure_is_counted(world: World) -> None:
     world.archive = None
     async with world.expiring(a_rule("silent", ARCHIVE)) as worker:
@@ -366,12 +340,12 @@ async def test_without_an_archive_the_session_waits_and_the_failure_is_counted(w
         await world.scheduled(session)
         world.advance(60)
         await until_counted(world, worker, archived=1, failed=1)
-        await world.until(lambda: _fails_again(world, worker))
+        await world.until(lambda: fails_again(world, worker))
         await until_counted(world, worker, archived=1, failed=1)
         assert (await world.head(session)).status is SessionStatus.EXPIRED
 
 
-async def _fails_again(world: World, worker: ExpiryWorker) -> bool:
+async def fails_again(world: World, worker: ExpiryWorker) -> bool:
     """Let time pass: a failed step is put off when it is counted, or just after."""
     world.advance(120)
     failures: float = worker._due._metrics.expiry_failures._value.get()

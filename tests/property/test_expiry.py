@@ -90,6 +90,7 @@ def heads(draw: st.DrawFn) -> SessionState:
             "message_count": draw(st.integers(0, 4)),
             "profile": profile,
             "expiry": draw(st.none() | progress),
+            "last_step": draw(st.none() | progress),
         }
     )
 
@@ -165,4 +166,4 @@ def _taken(head: SessionState, step: ExpireSession, moment: datetime) -> Session
         CleanupAction.DELETE: SessionStatus.DELETED,
     }[step.action]
     done = ExpiryProgress(rule_id=step.rule_id, step=step.step, action=step.action, at=moment)
-    return head.model_copy(update={"expiry": done, "status": status, "sequence": head.sequence + 1})
+    return head.model_copy(update={"expiry": done, "last_step": done, "status": status, "sequence": head.sequence + 1})

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from contracts.address import Platform
-from contracts.commands import CommandReply, DeleteSession
+from contracts.commands import CommandReply, DeleteSession, LinkIdentity
 from contracts.envelope import EventEnvelope
-from contracts.errors import SessionNotFound
+from contracts.errors import ConversationBlocked, IdentityConflict, Refused, SessionNotFound
 from contracts.ids import SessionId
 from contracts.messages import Role, TextContent
 from contracts.records import RecordKind
@@ -199,6 +199,37 @@ async def test_a_claim_goes_on_wherever_it_was_killed(
     assert None not in await linked(world, telegram, slack)
     assert world.counts()["identity_linked"] == 2
     assert len(await answers(world, slack)) == 1
+
+
+@pytest.mark.parametrize("error", [ConversationBlocked, IdentityConflict])
+async def test_a_claim_whose_second_link_fails_leaves_no_half_of_it(
+    world: World, telegram: SessionId, monkeypatch: pytest.MonkeyPatch, error: type[Refused]
+) -> None:
+    """Nor is the half in the way of the next one."""
+    slack = await world.talk(Platform.SLACK, await code_for(world, telegram))
+    (heard,) = [event for event in world.waiting if event.data.kind == "message_appended" and event.subject == slack]
+    asked = world.commands.ask
+
+    async def ask(given: Given, *, timeout: float = 10) -> CommandReply:
+        if isinstance(given.command, LinkIdentity) and given.command.session_id == slack:
+            raise error
+        return await asked(given, timeout=timeout)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.commands, "ask", ask)
+        await world.settle()
+        assert await linked(world, telegram, slack) == [None, None]
+        assert world.counts()["identity_linked"] == 1
+    for _ in range(3):
+        await world.sync.handler.handle(heard)
+    assert await linked(world, telegram, slack) == [None, None], "it was used up"
+    await world.settle()
+    assert len(await answers(world, slack)) == 1
+
+    await world.sync.identities.link("somebody", [slack])
+    await world.talk(Platform.SLACK, await code_for(world, telegram))
+    await world.settle()
+    assert await linked(world, telegram, slack) == ["somebody", "somebody"]
 
 
 async def test_text_that_only_looks_like_a_code_is_left_alone(world: World) -> None:

@@ -85,6 +85,20 @@ async def test_unlinking_stops_sync_at_once_also_of_what_is_under_way(world: Wor
     assert await world.data(first, second, third) == [{"city": "Rome"}, {"name": "Bea"}, {"name": "Bea"}]
 
 
+async def test_what_was_removed_while_unlinked_does_not_come_back_with_the_link(world: World) -> None:
+    first, second = await world.people(2)
+    await world.write(first, card="4111", city="Rome")
+    await world.settle(1)
+    await world.sync.identities.unlink(first)
+    await world.write(first, ("card",))
+    await world.write(second, ("city",))
+    await world.settle(2)
+    assert await world.data(first, second) == [{"city": "Rome"}, {"card": "4111"}]
+    await world.sync.identities.link("ann", [first, second])
+    await world.settle(3)
+    assert await world.data(first, second) == [{}, {}]
+
+
 async def test_a_session_that_was_unlinked_and_reset_is_not_reached_by_its_earlier_one(world: World) -> None:
     first, second = await world.people(2)
     await world.write(second, city="Paris")

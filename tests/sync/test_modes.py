@@ -6,8 +6,10 @@ import pytest
 
 from contracts.records import RecordKind
 from contracts.sync import ConflictStrategy, SyncMode, SyncOperation, SyncPolicy
+from storage.reading import iter_parked
 from tests.builders import NOON
 from tests.sync.world import World
+from workers.sync import exchange
 from workers.sync.tasks import due_at
 
 
@@ -41,6 +43,26 @@ async def test_manual_syncs_when_somebody_asks(world: World) -> None:
     assert all(one.changed and one.error is None for one in report.sessions)
     again = await world.sync.on_demand.sync(first)
     assert not any(one.changed for one in again.sessions)
+
+
+async def test_what_a_sync_is_refused_is_said_whichever_of_its_commands_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many fields for one command: the first of two is refused, and the second is not given."""
+    monkeypatch.setattr(exchange, "MOST_ENTRIES", 2)
+    await world.policy(mode=SyncMode.MANUAL)
+    first, second = await world.people(2)
+    await world.write(first, a="x" * 200_000, b=1, c=2)
+    for number in range(5):
+        await world.write(second, **{f"full{number}": "x" * 200_000})
+    report = await world.sync.on_demand.sync(first)
+    (outcome,) = report.sessions
+    assert outcome.error is not None
+    assert outcome.error.startswith("limit_exceeded")
+    assert (outcome.changed, [one async for one in iter_parked(world.store)]) == (False, [])
+    await world.write(second, ("full0",))
+    (outcome,) = (await world.sync.on_demand.sync(first)).sessions
+    assert (outcome.error, (await world.head(second)).data["c"]) == (None, 2)
 
 
 async def test_a_delayed_sync_waits_until_nothing_has_changed_for_a_while(world: World) -> None:

@@ -11,6 +11,8 @@ from contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule, ExpirySt
 from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
 from tests.builders import NOON, a_conversation, a_head, a_moment
+from tests.conversations import NOW, message
+from tests.linked import step
 from tests.unit.test_expiry_rules import a_rule
 from workers.domain.expiry import Later, conditions, next_action, register_condition
 
@@ -44,7 +46,9 @@ def taken(head: SessionState, step: ExpireSession, at: datetime) -> SessionState
     """Return a head as it is once `step` was taken."""
     status = ENDED[step.action] if step.action is not CleanupAction.NOTIFY else head.status
     progress = ExpiryProgress(rule_id=step.rule_id, step=step.step, action=step.action, at=at)
-    return head.model_copy(update={"expiry": progress, "status": status, "sequence": head.sequence + 1})
+    return head.model_copy(
+        update={"expiry": progress, "last_step": progress, "status": status, "sequence": head.sequence + 1}
+    )
 
 
 def step_of(action: object) -> ExpireSession:
@@ -80,11 +84,11 @@ def test_every_strategy_leads_to_every_action(strategy: ExpiryStrategy, action: 
     due = NOON if strategy is ExpiryStrategy.USAGE else NOON + timedelta(seconds=60)
     if due > NOON:
         assert next_action([rule], HEAD, due - MS) == Later(due)
-    step = step_of(next_action([rule], HEAD, due))
-    assert step == ExpireSession(
+    first = step_of(next_action([rule], HEAD, due))
+    assert first == ExpireSession(
         session_id=HEAD.session_id, rule_id="cell", step=0, action=action, seen=HEAD.sequence, next_at=None
     )
-    assert next_action([rule], taken(HEAD, step, due), due + timedelta(days=1000)) is None
+    assert next_action([rule], taken(HEAD, first, due), due + timedelta(days=1000)) is None
 
 
 @pytest.mark.parametrize("strategy", ["time", "activity", "hybrid"])
@@ -292,3 +296,76 @@ def test_a_rule_that_was_changed_meanwhile_goes_on_from_where_it_was() -> None:
 def test_an_unknown_condition_is_told() -> None:
     with pytest.raises(ConfigurationError, match="no condition 'unheard-of'"):
         next_action([a_rule("custom", custom="unheard-of")], HEAD, NOON)
+
+
+# Sessions in use
+
+
+def in_use(rule: ExpiryRule, every: float, hours: float = 3) -> tuple[list[tuple[float, int]], SessionState]:
+    """Use a session every so many seconds; return the steps with their seconds after NOW, and what is left of it."""
+    state = step(SessionState.empty(a_conversation("used")), message(1), NOW)
+    steps: list[tuple[float, int]] = []
+    used, now, end = NOW + timedelta(seconds=every), NOW, NOW + timedelta(hours=hours)
+    number = 1
+    while now < end and state.is_live:
+        answer = next_action([rule], state, now)
+        if isinstance(answer, ExpireSession):
+            steps.append(((now - NOW).total_seconds(), answer.step))
+            state = step(state, answer, now)
+            continue
+        now = min(used, answer.at if isinstance(answer, Later) else end)
+        if now == used:
+            number += 1
+            state = step(state, message(number), now)
+            used += timedelta(seconds=every)
+    return steps, state
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps"),
+    [
+        (a_rule(actions=["expire"], max_age=3600, warn_before=300), [(3300, -1), (3600, 0)]),
+        (a_rule(actions=["notify", {"action": "delete", "after": 600}], max_age=3600), [(3600, 0), (4200, 1)]),
+        (a_rule("usage", ["expire"], max_messages=5, warn_before=600), [(960, -1), (1560, 0)]),
+        (a_rule("usage", ["notify", {"action": "expire", "after": 600}], max_messages=5), [(960, 0), (1560, 1)]),
+        (
+            a_rule("hybrid", ["expire"], max_age=3600, idle_for=1000, match="any", warn_before=300),
+            [(3300, -1), (3600, 0)],
+        ),
+        (a_rule("hybrid", ["expire"], max_age=600, max_messages=5, warn_before=300), [(960, -1), (1260, 0)]),
+        (a_rule("custom", ["expire"], custom="after-an-hour", warn_before=300), [(3300, -1), (3600, 0)]),
+    ],
+    ids=["age", "age-in-steps", "usage", "usage-in-steps", "any", "all", "custom"],
+)
+def test_a_session_in_use_is_warned_of_its_age_or_size_once_and_ends(
+    rule: ExpiryRule, steps: list[tuple[float, int]]
+) -> None:
+    register_condition("after-an-hour", lambda head: head.created_at and head.created_at + timedelta(hours=1))
+    taken_steps, left = in_use(rule, every=240)
+    assert (taken_steps, left.is_live) == (steps, False)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        a_rule("activity", ["notify", {"action": "expire", "after": 600}], idle_for=200),
+        a_rule("hybrid", ["expire"], max_age=600, idle_for=300, warn_before=100),
+        a_rule("custom", ["notify", {"action": "expire", "after": 600}], custom="silent"),
+    ],
+    ids=["idle", "all", "custom"],
+)
+def test_what_activity_ends_or_puts_off_begins_anew_with_it(rule: ExpiryRule) -> None:
+    register_condition("silent", lambda head: head.last_activity and head.last_activity + timedelta(seconds=200))
+    steps, left = in_use(rule, every=240)
+    assert left.is_live
+    assert len(steps) > 30, "each time it is silent for so long"
+
+
+def test_a_rule_of_age_that_was_put_off_warns_again() -> None:
+    rule = a_rule(actions=["expire"], max_age=3600, warn_before=300)
+    warned = taken(HEAD, step_of(next_action([rule], HEAD, a_moment(3300))), a_moment(3300))
+    used = warned.model_copy(update={"expiry": None, "last_activity": a_moment(3400)})
+    longer = a_rule(actions=["expire"], max_age=7200, warn_before=300)
+    assert next_action([rule], used, a_moment(3500)) == Later(a_moment(3600))
+    assert next_action([longer], used, a_moment(3500)) == Later(a_moment(6900))
+    assert step_of(next_action([longer], used, a_moment(6900))).step == -1

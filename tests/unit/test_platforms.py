@@ -5,12 +5,18 @@ import json
 import pickle
 
 import pytest
-from pydantic import ValidationError
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from contracts.address import Address, Platform, Scope, conversation_id_for
+from contracts.address import Address, Platform, Scope, conversation_id_for, is_platform
+from contracts.commands import SetData
 from contracts.envelope import InputEnvelope
+from contracts.session import SessionState
+from contracts.stamps import StampField, next_stamp, platform_of
 from tests.builders import a_conversation, appended
-from tests.conversations import message
+from tests.conversations import NOW, address, message
+from tests.linked import step
 from workers.bus.memory.topics import topic_matches
 
 TEAMS = Platform("teams")
@@ -56,3 +62,20 @@ def test_what_does_not_fit_a_routing_key_is_refused(word: object) -> None:
         Platform(word)  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="a lower-case word of a-z"):
         Address.model_validate({"platform": word, "chat": "c", "user": "u"})
+
+
+@given(st.from_regex(r"[a-z][a-z0-9_-]{0,31}", fullmatch=True).filter(is_platform))
+@example("ms-teams")
+@example("a_2")
+def test_every_platforms_writes_have_a_stamp_that_is_read_again(word: str) -> None:
+    stamp = next_stamp(None, NOW, Platform(word), a_conversation("stamped"))
+    assert TypeAdapter(StampField).validate_python(stamp) == stamp
+    assert platform_of(stamp) == word
+
+
+def test_a_session_on_any_platform_keeps_data() -> None:
+    state = step(
+        SessionState.empty(a_conversation("teams")),
+        message().model_copy(update={"address": address(platform=Platform("ms-teams"))}),
+    )
+    assert step(state, SetData(values={"a": 1})).data == {"a": 1}

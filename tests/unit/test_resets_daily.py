@@ -1,6 +1,6 @@
 """The daily reset: at an hour of a time zone, once a day, also on the days on which the clocks are changed."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -67,8 +67,6 @@ def test_the_hour_is_that_of_its_time_zone(zone: str, four: datetime) -> None:
         ("Australia/Lord_Howe", 2, datetime(2026, 10, 3, 15, 30, tzinfo=UTC)),
         # 13 March 2011 in St. John's: 0:01 to 1:01, so that 1:00 is left out and 1:01 the first moment after it.
         ("America/St_Johns", 1, datetime(2011, 3, 13, 3, 31, tzinfo=UTC)),
-        # 30 December 2011 on Samoa was left out as a whole; the next day begins at 10:00 UTC.
-        ("Pacific/Apia", 12, datetime(2011, 12, 30, 10, tzinfo=UTC)),
     ],
 )
 def test_an_hour_that_is_left_out_is_the_first_moment_after_the_gap(zone: str, hour: int, moment: datetime) -> None:
@@ -101,6 +99,29 @@ def test_an_hour_that_comes_twice_counts_once_at_its_first_time(zone: str, hour:
     again = began(first)
     assert [reset_of(policy, again, first + later) for later in (MS, HOUR / 2, HOUR, 2 * HOUR)] == [None] * 4
     assert reset_of(policy, again, first + 25 * HOUR) == "daily"
+
+
+@pytest.mark.parametrize("hour", [0, 1, 12, 23])
+@pytest.mark.parametrize(
+    ("zone", "left_out"),
+    [
+        ("Pacific/Apia", date(2011, 12, 30)),
+        ("Pacific/Fakaofo", date(2011, 12, 30)),
+        ("Pacific/Kwajalein", date(1993, 8, 21)),
+    ],
+)
+def test_a_day_that_is_left_out_has_no_reset(zone: str, left_out: date, hour: int) -> None:
+    """On the next day there is that day's alone; the local days before and after have one each."""
+    local = ZoneInfo(zone)
+    days = [left_out + timedelta(days=day) for day in (-2, -1, 1, 2)]
+    start = datetime.combine(days[0] - DAY, time(hour), local).astimezone(UTC)
+    state, resets = began(start), []
+    for minutes in range(10, 5 * 24 * 60, 10):
+        at = start + minutes * MINUTE
+        if at.astimezone(local).date() <= days[-1] and reset_of([daily(hour, zone)], state, at):
+            state = state.model_copy(update={"created_at": at})
+            resets.append(at.astimezone(local))
+    assert [(one.date(), one.hour, one.minute) for one in resets] == [(day, hour, 0) for day in days]
 
 
 @pytest.mark.parametrize(("zone", "days"), [("Europe/Berlin", 730), ("America/St_Johns", 730), ("Asia/Tokyo", 10)])

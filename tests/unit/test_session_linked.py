@@ -1,6 +1,6 @@
 """Merges through a worker: what can't be carried out is parked, and holds nobody up."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,7 +9,7 @@ from contracts.errors import IdentityConflict
 from contracts.events import ContextMerged
 from contracts.ids import session_id_for
 from contracts.session import FAILURE_POLICY_KEY, FailurePolicy
-from contracts.stamps import Stamp, next_stamp
+from contracts.stamps import next_stamp
 from contracts.sync import Entry
 from tests.conversations import address
 from tests.linked import ANN, conversation
@@ -18,12 +18,9 @@ from tests.unit.test_session_worker import running
 from workers.reactive.commands import Commands, Given
 
 
-def stamp(ahead: timedelta) -> Stamp:
-    return next_stamp(None, datetime.now(UTC) + ahead, "slack", conversation("slack"))
-
-
-def rome(ahead: timedelta = timedelta()) -> MergeContext:
-    entry = Entry(field="/data/city", value="Rome", stamp=stamp(ahead))
+def rome(city: str = "Rome") -> MergeContext:
+    now = next_stamp(None, datetime.now(UTC), "slack", conversation("slack"))
+    entry = Entry(field="/data/city", value=city, stamp=now)
     source = session_id_for(conversation("slack"), 1)
     return MergeContext(address=address(), identity=ANN, source=source, entries=(entry,))
 
@@ -53,8 +50,10 @@ async def test_a_merge_that_is_parked_does_not_block_the_conversation() -> None:
         session = (await bench.client.send(CreateSession(address=address(), metadata=metadata))).session_id
         assert session
         await bench.client.send(LinkIdentity(address=address(), identity=ANN))
-        await Commands(bench.bus).give([Given(rome(timedelta(hours=1)), "too-early")])
+        for number in range(5):
+            await bench.client.send(SetData(address=address(), values={f"{number}": "x" * 209_000}))
+        await Commands(bench.bus).give([Given(rome("Rome" * 1000), "too-much")])
         (parked,) = await bench.parked()
-        assert parked.code == "future_timestamp"
+        assert parked.code == "limit_exceeded"
         await bench.client.send(SetData(address=address(), values={"a": 1}))
         assert (await head_of(bench.store, session)).blocked_by is None

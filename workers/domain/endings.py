@@ -72,8 +72,14 @@ def _changed(
         case SessionDeleted():
             return {**_EMPTY, "status": SessionStatus.DELETED}
         case ExpiryStepTaken():
-            progress = ExpiryProgress(rule_id=event.rule_id, step=event.step, action=event.action, at=event.at)
-            return {"expiry": progress}
+            progress = ExpiryProgress(
+                rule_id=event.rule_id,
+                step=event.step,
+                action=event.action,
+                at=event.at,
+                messages=session.message_count,
+            )
+            return {"expiry": progress, "last_step": progress}
         case SessionArchived():
             return {**_EMPTY, "status": SessionStatus.ARCHIVED, "archive": event.archive}
         case SessionRestored():
@@ -85,7 +91,7 @@ def _restored(session: SessionState, event: SessionRestored) -> dict[str, Any]:
     active = {"last_activity": event.at} if event.status.is_live else {}
     back = {"status": event.status, "data": event.data, "metadata": event.metadata, "stamps": event.stamps}
     clock = latest(session.clock, event.stamps.values())
-    return {**back, **active, "clock": clock, "archive": None, "expiry": None}
+    return {**back, **active, "clock": clock, "archive": None, "expiry": None, "last_step": None}
 
 
 def _erased(session: SessionState) -> dict[str, Any]:

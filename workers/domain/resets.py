@@ -75,19 +75,25 @@ def _passed_the_hour(policy: ResetPolicy, state: SessionState, sent: datetime) -
 def _latest(hour: int, zone: ZoneInfo, moment: datetime) -> datetime:
     """Return when it was last `hour` o'clock in `zone`, at `moment` or before."""
     today = moment.astimezone(zone).date()
-    # Tomorrow's too: clocks that are put back over midnight show the new day, and then the old one again.
-    days = (_at_hour(today + timedelta(days=days), hour, zone) for days in (1, 0, -1))
-    return next(at for at in days if at <= moment)
+    # Tomorrow's too: clocks that are put back over midnight show the new day, and then the old one again. And those of
+    # two days ago: a day may be left out.
+    days = (_at_hour(today + timedelta(days=days), hour, zone) for days in (1, 0, -1, -2))
+    return next(at for at in days if at is not None and at <= moment)
 
 
-def _at_hour(day: date, hour: int, zone: ZoneInfo) -> datetime:
+def _at_hour(day: date, hour: int, zone: ZoneInfo) -> datetime | None:
     """Return when it is `hour` o'clock on a day: the first time if it comes twice.
 
-    If it is left out, as the clocks are put forward over it, the first moment after the gap.
+    If it is left out, as the clocks are put forward over it, the first moment after the gap; None if the whole day is,
+    as where a zone changed to the other side of the date line: the next day has its own hour.
     """
     local = datetime.combine(day, time(hour), zone)
     first, second = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-    return first if first <= second else _change_between(second, first, zone)
+    if first <= second:
+        return first
+    change = _change_between(second, first, zone)
+    before = (change - _SECOND).astimezone(zone).date()
+    return None if before < day < change.astimezone(zone).date() else change
 
 
 def _change_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:

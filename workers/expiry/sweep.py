@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
@@ -16,7 +16,7 @@ from contracts.ids import SessionId
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
 from workers.domain.expiry import Later
-from workers.endings import raise_if_cancelled
+from workers.endings import raise_if_cancelled, side_by_side
 from workers.expiry.watch.acting import DEADLINE, Acting, Order
 from workers.expiry.watch.phases import Archive, Discard, next_phase, was_moved
 
@@ -100,10 +100,13 @@ class Sweep:
         for _ in range(_MOST_PHASES):
             due = self._due(heads)
             orders = [Order(head, phase) for head, phase in due if isinstance(phase, ExpireSession | ApplyDeadlines)]
-            await self._acting.give(orders)
-            after = await self._seen([order.head for order in orders])
+            failed = await self._give(orders)
+            after = await self._seen([one.head for one in orders if one.head.session_id not in failed])
             done: list[SessionId] = []
             for head, phase in due:
+                if reason := failed.get(head.session_id):
+                    yield _finding(head, phase, Came.FAILED, reason)
+                    continue
                 finding = await self._came(head, phase, after.get(head.session_id))
                 yield finding
                 if finding.came is Came.DONE:
@@ -111,6 +114,27 @@ class Sweep:
             heads = list((await self._store.heads(done)).values())
             if not heads:
                 return
+
+    async def _give(self, orders: Sequence[Order]) -> dict[SessionId, str]:
+        """Give what is to be done to the sessions' owners; return of which sessions that failed, and why."""
+        failed: dict[SessionId, str] = {}
+
+        async def merge(head: SessionState, command: ExpireSession) -> None:
+            try:
+                await self._acting.merge(head, command)
+            except AgentBusError as error:
+                raise_if_cancelled()
+                failed[head.session_id] = str(error)
+
+        plain: list[Order] = []
+        merging: list[Coroutine[Any, Any, None]] = []
+        for order in orders:
+            if isinstance(order.command, ExpireSession) and order.command.action is CleanupAction.MERGE:
+                merging.append(merge(order.head, order.command))
+            else:
+                plain.append(order)
+        await side_by_side((self._acting.give(plain), *merging))
+        return failed
 
     def _due(self, heads: Sequence[SessionState]) -> list[tuple[SessionState, _Due]]:
         """Return for which of the sessions something is to be done."""

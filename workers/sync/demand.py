@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
+from contracts.commands import MergeContext
 from contracts.errors import AccessDenied, Refused, ReplyTimeout, SessionNotFound
 from contracts.ids import SessionId, conversation_of
 from contracts.session import SessionState, SessionStatus
@@ -81,11 +82,19 @@ class SyncOnDemand:
         )
 
     async def _carry_out(self, commands: Sequence[Given]) -> str | None:
-        """Give one session its commands, in order, and wait for the last; return why that failed, if it did."""
+        """Give one session its commands, in order; return why one failed, if it did: those after it are not given.
+
+        Those that may be refused are waited for, and the last one. Messages alone are never refused.
+        """
         try:
-            await self._commands.give(commands[:-1])
-            if commands:
-                await self._commands.ask(commands[-1])
+            waiting: list[Given] = []
+            for number, given in enumerate(commands, 1):
+                if number < len(commands) and not (isinstance(given.command, MergeContext) and given.command.entries):
+                    waiting.append(given)
+                    continue
+                await self._commands.give(waiting)
+                await self._commands.ask(given)
+                waiting = []
         except Refused as error:
             return f"{error.code}: {error}"
         except ReplyTimeout:

@@ -1,12 +1,14 @@
 """Which rules are for a session, and since when they hold for it."""
 
-from datetime import datetime
-from typing import assert_never
+from datetime import datetime, timedelta
+from typing import Final, assert_never
 
-from contracts.expiry import Conditions, ExpiryRule, ExpiryStrategy
+from contracts.expiry import Conditions, ExpiryProgress, ExpiryRule, ExpiryStrategy
 from contracts.session import SessionState
 from workers.domain.expiry.conditions import custom_since
 from workers.domain.expiry.moments import moved
+
+_MOMENT: Final = timedelta(seconds=1)
 
 
 def is_for(rule: ExpiryRule, head: SessionState) -> bool:
@@ -39,6 +41,30 @@ def holds_at(rule: ExpiryRule, head: SessionState) -> datetime | None:
             return custom_since(asked.custom or "", head)
         case _:
             assert_never(rule.strategy)
+
+
+def lasts_from(rule: ExpiryRule, head: SessionState, step: ExpiryProgress) -> datetime | None:
+    """Return since when, or from when on, a rule's condition holds whatever is done in a session; None: activity ends
+    that, or puts it off.
+
+    Such is its age, and how many messages it has: if it had too many at an earlier `step`, it has since then.
+    Raises ConfigurationError as `holds_at` does.
+    """
+    asked = rule.conditions
+    if rule.strategy is ExpiryStrategy.CUSTOM:
+        later = (head.last_activity or step.at) + _MOMENT
+        since = holds_at(rule, head)
+        return since if since == holds_at(rule, head.model_copy(update={"last_activity": later})) else None
+    moments: list[datetime | None] = []
+    if asked.max_age is not None:
+        moments.append(head.created_at and moved(head.created_at, asked.max_age))
+    if asked.max_messages is not None:
+        moments.append(step.at if step.messages >= asked.max_messages else None)
+    any_of = asked.match == "any" and rule.strategy is ExpiryStrategy.HYBRID
+    holding = [moment for moment in moments if moment is not None]
+    if any_of:
+        return min(holding, default=None)
+    return max(holding) if holding and asked.idle_for is None and len(holding) == len(moments) else None
 
 
 def _moments(asked: Conditions, head: SessionState) -> list[datetime | None]:

@@ -14,7 +14,7 @@ from typing import Final
 from contracts.commands import ApplyDeadlines, ExpireSession
 from contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule
 from contracts.session import SessionState, SessionStatus
-from workers.domain.expiry.holding import holds_at, is_for
+from workers.domain.expiry.holding import holds_at, is_for, lasts_from
 from workers.domain.expiry.moments import moved
 
 WARNING: Final = -1
@@ -70,12 +70,12 @@ def _turns(rules: Iterable[ExpiryRule], head: SessionState) -> list[_Turn]:
     for rule in sorted(rules, key=lambda rule: (-rule.priority, rule.rule_id)):
         holds = holds_at(rule, head) if is_for(rule, head) else None
         if holds is not None:
-            turns.append(_turn(rule, holds, _progress(rule, head)))
+            turns.append(_turn(rule, *_course(rule, head, holds)))
     return turns
 
 
 def _turn(rule: ExpiryRule, holds: datetime, progress: ExpiryProgress | None) -> _Turn:
-    begins = holds if rule.warn_before is None else moved(holds, -rule.warn_before) or holds
+    begins = _begins(rule, holds)
     if progress is None and rule.warn_before is not None:
         return _Turn(rule, begins, WARNING, begins)
     step = progress.step + 1 if progress else 0
@@ -88,10 +88,29 @@ def _turn(rule: ExpiryRule, holds: datetime, progress: ExpiryProgress | None) ->
     return _Turn(rule, begins, 0, max(due, warned) if due and warned else None)
 
 
-def _progress(rule: ExpiryRule, head: SessionState) -> ExpiryProgress | None:
-    """Return how far `rule` has come with a live session. What ended a session that was restored since is over."""
-    progress = head.expiry
-    return progress if progress and progress.rule_id == rule.rule_id and not progress.action.ends else None
+def _course(rule: ExpiryRule, head: SessionState, holds: datetime) -> tuple[datetime, ExpiryProgress | None]:
+    """Return since when `rule` holds for a live session, and how far it has come with it.
+
+    What happened since its last step makes it begin anew, unless it would hold all the same: a session in use is
+    warned of its age once. What ended a session that was restored since is over.
+    """
+    if _is_of(rule, head.expiry):
+        return holds, head.expiry
+    step = head.last_step
+    if step is None or not _is_of(rule, step):
+        return holds, None
+    since = lasts_from(rule, head, step)
+    if since is None or step.at < _begins(rule, since):  # it was another turn's: the rule was changed, or held before
+        return holds, None
+    return min(since, holds), step
+
+
+def _is_of(rule: ExpiryRule, step: ExpiryProgress | None) -> bool:
+    return step is not None and step.rule_id == rule.rule_id and not step.action.ends
+
+
+def _begins(rule: ExpiryRule, holds: datetime) -> datetime:
+    return holds if rule.warn_before is None else moved(holds, -rule.warn_before) or holds
 
 
 def _first_due(turns: list[_Turn], now: datetime) -> tuple[_Turn, datetime] | None:

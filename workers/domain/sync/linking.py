@@ -1,10 +1,9 @@
 """What the commands of linked conversations cause."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from contracts.commands import LinkIdentity, MergeContext, ResolveConflict, UnlinkIdentity
-from contracts.errors import FutureTimestamp, IdentityConflict
+from contracts.errors import IdentityConflict
 from contracts.events import (
     ConflictOpened,
     ConflictResolved,
@@ -14,17 +13,13 @@ from contracts.events import (
     MessageAppended,
 )
 from contracts.session import SessionState
-from contracts.stamps import milliseconds_of
 from contracts.sync import Conflict, ConflictStrategy, Entry
-from workers.domain.checks.limits import CLOCK_TOLERANCE, check_conflicts, check_fields, check_size
+from workers.domain.checks.limits import check_conflicts, check_fields, check_size
 from workers.domain.draft import Draft
 from workers.domain.sync.conflicts import weigh, with_opened
 from workers.domain.sync.fields import key_of, registers_of, with_fields
 from workers.domain.sync.merging import WHOLE_KEYS, Merged, merge_fields, merge_keys, order_of, seen_of
 from workers.domain.sync.resolving import chosen
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MS: Final = timedelta(milliseconds=1)
 
 
 def share(
@@ -62,13 +57,13 @@ def _unlink(draft: Draft, state: SessionState, command: UnlinkIdentity) -> None:
 def _merge(draft: Draft, state: SessionState, command: MergeContext) -> None:
     """Bring in what a linked session has.
 
-    Nothing happens if the session it was for is over, or the link. Raises FutureTimestamp for a stamp later than
-    clocks may differ; LimitExceeded if the session would grow too large.
+    Nothing happens if the session it was for is over, or the link. Raises LimitExceeded if the session would grow too
+    large. A stamp is never refused for the clock that it comes from: who has that value has it, and all that is written
+    after it is later; a session that did not take it would differ for as long as the clock was wrong.
     """
     current = command.session_id in (None, state.session_id)
     if not (current and state.is_live and state.identity == command.identity):
         return
-    _check_stamps(command.entries, draft.at)
     if command.entries:
         _merge_fields(draft, state, command)
     for message in command.messages:
@@ -113,13 +108,3 @@ def _check(state: SessionState, entries: tuple[Entry, ...], *, whole: bool) -> N
     check_size("data", data)
     check_size("metadata", metadata)
     check_fields(stamps)
-
-
-def _check_stamps(entries: tuple[Entry, ...], now: datetime) -> None:
-    latest = max((milliseconds_of(entry.stamp) for entry in entries), default=0)
-    ahead = timedelta(milliseconds=latest - (now - _EPOCH) // _MS)
-    if ahead > CLOCK_TOLERANCE:
-        raise FutureTimestamp(
-            f"a field was written {ahead} ahead of this worker's clock; clocks may differ by {CLOCK_TOLERANCE}. "
-            "Correct the clock of the worker that wrote it, then replay."
-        )

@@ -42,14 +42,14 @@ def after_write(
 ) -> dict[str, Any]:
     """Return what a write changes; `values` are the data, or metadata, that it leaves.
 
-    A session that is linked to none has nobody to tell what it removed, and forgets it.
+    A session that was never linked has nobody to tell what it removed, and forgets it.
     """
     changes: dict[str, Any] = {area: values, "last_activity": event.at}
     if event.stamp is None:
         return changes
     new, gone = touched(area, event.values, event.bases)
     stamps = {**state.stamps, **dict.fromkeys((*new, *gone), event.stamp)}
-    if state.identity is None:
+    if state.identity is None and not state.unlinked:
         stamps = {field: stamp for field, stamp in stamps.items() if field not in gone}
     changes |= {"stamps": stamps, "clock": latest(state.clock, (event.stamp,))}
     return _noted(state, changes)
@@ -63,7 +63,7 @@ def after_sharing(
         case IdentityLinked():
             return {"identity": event.linked}
         case IdentityUnlinked():
-            return {"identity": None}
+            return {"identity": None, "unlinked": True}
         case ContextMerged():
             return _after_merge(state, event)
         case ConflictOpened():

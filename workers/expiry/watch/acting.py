@@ -9,7 +9,7 @@ import structlog
 
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.errors import ArchiveNotFound, ConfigurationError
+from contracts.errors import ArchiveNotFound, ConfigurationError, SessionNotFound
 from contracts.expiry import CleanupAction
 from contracts.ids import digest_of
 from contracts.secrets import SECRET_KEYS
@@ -65,14 +65,33 @@ class Acting:
         self._secret_keys = secret_keys
 
     async def give(self, orders: list[Order]) -> None:
-        """Give the commands, confirmed, and wait out the broker; what the owner makes of them is seen in the head."""
-        given: list[Given] = []
+        """Give the commands, confirmed, and wait out the broker; what the owner makes of them is seen in the head.
+
+        One that merges is given by `merge`.
+        """
+        await self._commands.give([_given(order) for order in orders])
         for order in orders:
-            given += await self._given(order)
-        await self._commands.give(given)
-        for order in orders:
-            action = order.command.action if isinstance(order.command, ExpireSession) else DEADLINE
-            self._metrics.expiry_commands.labels(action).inc()
+            self._count(order.command)
+
+    async def merge(self, head: SessionState, command: ExpireSession) -> None:
+        """Bring a session's context into the other one of its identity that was last active, and end it after that.
+
+        Without such another one it has nowhere to go, and simply expires. Raises Refused if the other one did not take
+        all of it, or has ended or was unlinked meanwhile: then nothing is ended; ReplyTimeout, BusError, StoreError.
+        """
+        if target := await self._target(head):
+            for given in await self._brought_over(head, target):
+                await self._commands.ask(given)
+            now = await self._store.head(target.session_id)
+            if now is None or not now.is_live or now.identity != head.identity:
+                raise SessionNotFound(
+                    f"session {target.session_id} has ended, or is no longer linked: nothing is merged"
+                )
+        else:
+            _log.info(Action.MERGE_ALONE, session_id=head.session_id, identity=head.identity)
+            command = command.model_copy(update={"action": CleanupAction.EXPIRE})
+        await self._commands.give([_given(Order(head, command))])
+        self._count(command)
 
     def can_move(self, head: SessionState) -> bool:
         """Whether a session that is to be archived has to be moved: without an archive, one that a call made archived
@@ -96,38 +115,38 @@ class Acting:
             raise ConfigurationError("sessions are archived here, and no archive is set: set AGENTBUS_ARCHIVE_URL")
         return self._archive
 
-    async def _given(self, order: Order) -> list[Given]:
-        head, command = order.head, order.command
-        if isinstance(command, ApplyDeadlines):
-            # By the owner's clock its time may not have come yet: it is asked anew, not told to repeat.
-            return [Given(command, digest_of((DEADLINE, head.session_id, str(head.version), str(order.tries))))]
-        before: list[Given] = []
-        if command.action is CleanupAction.MERGE:
-            brought = await self._brought_over(head)
-            if brought is None:
-                command = command.model_copy(update={"action": CleanupAction.EXPIRE})
-            before = brought or []
-        parts = ("expire", head.session_id, command.rule_id, str(command.step), command.action, str(command.seen))
-        return [*before, Given(command, digest_of(parts))]
+    def _count(self, command: ExpireSession | ApplyDeadlines) -> None:
+        self._metrics.expiry_commands.labels(command.action if isinstance(command, ExpireSession) else DEADLINE).inc()
 
-    async def _brought_over(self, head: SessionState) -> list[Given] | None:
-        """Return the commands that bring a session's context into the other one of its identity that was last active.
-
-        None, if there is no such session: then this one has nowhere to go, and simply expires.
-        """
+    async def _target(self, head: SessionState) -> SessionState | None:
+        """Return the session of another conversation of the same identity that was last active, if there is one."""
         members = await live_members(self._store, head.identity) if head.identity else []
         others = [member for member in members if member.conversation_id != head.conversation_id]
-        if not head.identity or not others:
-            _log.info(Action.MERGE_ALONE, session_id=head.session_id, identity=head.identity)
-            return None
-        latest = max(others, key=lambda one: (one.last_activity or one.created_at or head.created_at, one.session_id))
-        policy = await self._policies.of(head.identity)
+        return max(
+            others,
+            key=lambda one: (one.last_activity or one.created_at or head.created_at, one.session_id),
+            default=None,
+        )
+
+    async def _brought_over(self, head: SessionState, target: SessionState) -> list[Given]:
+        """Return the commands that bring a session's context into another one."""
+        identity = head.identity or ""
+        policy = await self._policies.of(identity)
         parcel = Parcel(
             cause=f"expiry/{head.sequence}",
-            identity=head.identity,
+            identity=identity,
             source=head.session_id,
             entries=shared(policy, entries_of(head), self._secret_keys),
             strategy=policy.strategy,
             whole=True,
         )
-        return merges(parcel, SyncPolicy(priority=policy.priority), [latest])
+        return merges(parcel, SyncPolicy(priority=policy.priority), [target])
+
+
+def _given(order: Order) -> Given:
+    head, command = order.head, order.command
+    if isinstance(command, ApplyDeadlines):
+        # By the owner's clock its time may not have come yet: it is asked anew, not told to repeat.
+        return Given(command, digest_of((DEADLINE, head.session_id, str(head.version), str(order.tries))))
+    parts = ("expire", head.session_id, command.rule_id, str(command.step), command.action, str(command.seen))
+    return Given(command, digest_of(parts))

@@ -13,6 +13,7 @@ import structlog
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
 from contracts.errors import ConfigurationError
+from contracts.expiry import CleanupAction
 from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
@@ -43,12 +44,16 @@ _ARCHIVING: Final = timedelta(seconds=60)
 _log = structlog.get_logger(__name__)
 
 
+_Move = Archive | Discard | ExpireSession
+"""What is done in several steps, each after the one before it: beside the watch. Of a rule's steps it is a merge."""
+
+
 @dataclass(slots=True)
 class _Turn:
     """What one look at what is due comes to."""
 
     orders: list[Order] = field(default_factory=list)
-    moves: list[tuple[SessionState, Archive | Discard]] = field(default_factory=list)
+    moves: list[tuple[SessionState, _Move]] = field(default_factory=list)
     kept: list[Record] = field(default_factory=list)
     done: list[Record] = field(default_factory=list)
     failed: list[tuple[SessionState, str, Exception]] = field(default_factory=list)
@@ -148,30 +153,44 @@ class DueWatch:
                 tries = tries_of(record) if record.revision == head.version else 0
                 if not tries and record.due_at:
                     self._metrics.expiry_lateness.observe(max(0.0, (now - record.due_at).total_seconds()))
-                turn.orders.append(Order(head, phase, tries))
                 at = now + again_after(tries)
+                if isinstance(phase, ExpireSession) and phase.action is CleanupAction.MERGE:
+                    at = self._place_move(turn, head, phase, now, at)
+                else:
+                    turn.orders.append(Order(head, phase, tries))
                 turn.kept.append(self._deadlines.record(head, at, tries=tries + 1, stripped=stripped))
             case Archive() | Discard():
-                at = now + _ARCHIVING
-                if head.session_id not in self._moving:
-                    if len(self._moving) + len(turn.moves) < _MOVES_WAITING:
-                        turn.moves.append((head, phase))
-                    else:
-                        at = now + timedelta(seconds=random.uniform(5, 30))  # by then there is room again
+                at = self._place_move(turn, head, phase, now, now + _ARCHIVING)
                 turn.kept.append(self._deadlines.record(head, at))
             case _:
                 turn.kept.append(self._deadlines.record(head, phase.at, stripped=stripped))
 
-    async def _move(self, head: SessionState, phase: Archive | Discard) -> None:
-        """Move a session to the archive, or out of it, and look at what comes after."""
+    def _place_move(self, turn: _Turn, head: SessionState, phase: _Move, now: datetime, at: datetime) -> datetime:
+        """Have a move made, unless it is under way; return when to look again: at `at` if there is room for it."""
+        if head.session_id not in self._moving:
+            if len(self._moving) + len(turn.moves) >= _MOVES_WAITING:
+                return now + timedelta(seconds=random.uniform(5, 30))  # by then there is room again
+            turn.moves.append((head, phase))
+        return at
+
+    async def _move(self, head: SessionState, phase: _Move) -> None:
+        """Make a move. Once a session is in the archive, or out of it, look at what comes after."""
         try:
             async with self._room:
                 self._under_way.add(head.session_id)
-                await (self._acting.archive(head) if isinstance(phase, Archive) else self._acting.discard(head))
-            await keep_trying("look at an archived session", partial(self._moved, head.session_id))
+                match phase:
+                    case ExpireSession():
+                        await self._acting.merge(head, phase)
+                    case Archive():
+                        await self._acting.archive(head)
+                    case Discard():
+                        await self._acting.discard(head)
+            if not isinstance(phase, ExpireSession):
+                await keep_trying("look at an archived session", partial(self._moved, head.session_id))
         except Exception as error:
             raise_if_cancelled()
-            await self._say_failed(head, head.expiry.rule_id if head.expiry else "none", error)
+            rule = phase.rule_id if isinstance(phase, ExpireSession) else head.expiry.rule_id if head.expiry else "none"
+            await self._say_failed(head, rule, error)
         finally:
             self._under_way.discard(head.session_id)
             self._moving.pop(head.session_id, None)

@@ -7,12 +7,13 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
+from pydantic import TypeAdapter
 
 from contracts.clock import Clock
-from contracts.commands import AppendMessage
+from contracts.commands import AppendMessage, UnlinkIdentity
 from contracts.errors import IdentityConflict, Refused, ReplyTimeout, SessionNotFound
 from contracts.events import MessageAppended
-from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
+from contracts.ids import ConversationId, ConversationIdField, SessionId, conversation_of, digest_of
 from contracts.messages import OutboundMessage, Role, TextContent
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
@@ -29,6 +30,12 @@ VALID_FOR: Final = 600.0
 
 KEPT_FOR: Final = timedelta(days=1)
 """How long a code is known after its time, so that whoever sends it late hears that it is out of date."""
+
+_OUTCOME: Final = "outcome"
+"""In a claim's record: how it failed."""
+_NEW: Final = "new"
+"""In a claim's record: the conversations that were linked to nobody before it."""
+_CONVERSATIONS: Final = TypeAdapter[list[ConversationId]](list[ConversationIdField])
 
 _log = structlog.get_logger(__name__)
 
@@ -145,7 +152,19 @@ class Claims:
         taken = await self._take(heard.number, *both, due_at=record.due_at)
         if isinstance(taken, ClaimOutcome):
             return taken
-        return await self._link(heard.number, str(taken.data["identity"]), both)
+        return await self._carry_out(taken, both)
+
+    async def _carry_out(self, claim: Record, both: tuple[ConversationId, ConversationId]) -> ClaimOutcome | None:
+        """Link both, or neither: what became of a claim that failed stays so for all repeats."""
+        if _OUTCOME in claim.data:
+            outcome: ClaimOutcome | None = ClaimOutcome(str(claim.data[_OUTCOME]))
+        else:
+            outcome = await self._link(claim.key, str(claim.data["identity"]), both)
+            if outcome not in {ClaimOutcome.OTHER_IDENTITY, ClaimOutcome.REFUSED}:
+                return outcome
+            await self._store.put_record(claim.model_copy(update={"data": {**claim.data, _OUTCOME: outcome}}))
+        await self._take_back(claim)
+        return outcome
 
     async def _take(
         self, number: str, issuer: ConversationId, claimant: ConversationId, *, due_at: datetime | None
@@ -164,7 +183,11 @@ class Claims:
                 key=number,
                 group=claimant,
                 created_at=self._clock.now(),
-                data={"conversation": claimant, "identity": identity},
+                data={
+                    "conversation": claimant,
+                    "identity": identity,
+                    _NEW: [one.conversation_id for one in (theirs, ours) if one.identity is None],
+                },
                 due_at=due_at,
             )
             if not await self._store.put_record(kept, replace=False):
@@ -193,6 +216,17 @@ class Claims:
         # A repeat links nobody anew who was unlinked since.
         linked = [(await latest_session(self._store, one)).identity == identity for one in both]
         return ClaimOutcome.LINKED if all(linked) else ClaimOutcome.USED
+
+    async def _take_back(self, claim: Record) -> None:
+        """Unlink what this claim linked before it failed: half a link tells nobody anything, and is in the way of the
+        next claim."""
+        identity = str(claim.data["identity"])
+        for conversation in _CONVERSATIONS.validate_python(claim.data.get(_NEW, [])):
+            session = await latest_session(self._store, conversation)
+            if session.identity == identity:
+                command = UnlinkIdentity(session_id=session.session_id, identity=identity)
+                with suppress(Refused, ReplyTimeout):
+                    await self._commands.ask(Given(command, digest_of(("claim taken back", claim.key, conversation))))
 
     async def _answer(self, event: MessageAppended, outcome: ClaimOutcome) -> None:
         """Tell whoever sent the code, if their conversation goes on."""

@@ -1,0 +1,136 @@
+"""The action merge: a session ends once another one has what it held, and not before."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from contracts.address import Platform
+from contracts.commands import CloseSession, CommandReply, LinkIdentity, SetData, UnlinkIdentity
+from contracts.expiry import CleanupAction, Conditions, Step
+from contracts.ids import SessionId
+from contracts.session import SessionStatus
+from storage.reading import iter_parked
+from tests.expiry.test_steps import fails_again, until_counted, until_status
+from tests.expiry.world import World, a_rule, a_world
+from workers.expiry.sweep import Came, Finding, Sweep
+from workers.expiry.watch.acting import Acting
+from workers.reactive.commands import Commands, Given
+from workers.telemetry import WorkerMetrics
+
+EXPIRE, MERGE, DELETE = CleanupAction.EXPIRE, CleanupAction.MERGE, CleanupAction.DELETE
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with a_world() as world:
+        yield world
+
+
+async def until_status_later(world: World, session: SessionId, status: SessionStatus) -> None:
+    """Let time pass until a session has a status."""
+
+    async def has_it() -> bool:
+        world.advance(1)
+        return (await world.head(session)).status is status
+
+    await world.until(has_it)
+
+
+async def test_a_merge_brings_the_context_into_the_other_session(world: World) -> None:
+    async with world.expiring(a_rule("merged", MERGE)) as worker:
+        ended, other, stranger = [
+            await world.session("ada", platform) for platform in (Platform.WEB, Platform.SLACK, Platform.TELEGRAM)
+        ]
+        for session in (ended, other):
+            await world.send(LinkIdentity(session_id=session, identity="ada"))
+        await world.send(SetData(session_id=ended, values={"city": "Paris", "password": "secret"}))
+        world.advance(30)
+        await world.send(SetData(session_id=other, values={"name": "Ada"}))
+        await world.send(SetData(session_id=stranger, values={"name": "Eve"}))
+        await world.scheduled(ended, other, stranger)
+        world.advance(30)
+        await until_status(world, ended, SessionStatus.EXPIRED)
+        await until_counted(world, worker, merged=1)
+
+        async def brought() -> bool:
+            return (await world.head(other)).data == {"name": "Ada", "city": "Paris"}
+
+        await world.until(brought)
+        assert (await world.head(stranger)).data == {"name": "Eve"}
+        assert world.steps() == [("merged", 0, MERGE)]
+
+
+async def linked(world: World, *, room: bool = True) -> tuple[SessionId, SessionId]:
+    """Return two linked sessions, the first with data; without `room` the other one can't take them over."""
+    one, other = await world.session("ada", Platform.WEB), await world.session("ada", Platform.SLACK)
+    for session in (one, other):
+        await world.send(LinkIdentity(session_id=session, identity="ada"))
+    await world.send(SetData(session_id=one, values={"precious": "x" * 200_000}))
+    for number in range(0 if room else 5):
+        await world.send(SetData(session_id=other, values={f"{number}": "x" * 200_000}))
+    return one, other
+
+
+MERGE_THEN_DELETE = a_rule("merged", MERGE, Step(action=DELETE, after=1), max_age=60.0).model_copy(
+    update={"conditions": Conditions(max_age=60, platforms=(Platform.WEB,))}
+)
+
+
+async def test_what_can_not_be_merged_is_not_ended_and_is_tried_again(world: World) -> None:
+    async with world.expiring(MERGE_THEN_DELETE) as worker:
+        one, other = await linked(world, room=False)
+        await world.scheduled(one)
+        world.advance(60)
+        await until_counted(world, worker, failed=1)
+        await world.until(lambda: fails_again(world, worker))
+        assert (await world.head(one)).is_live
+        assert (world.steps(), [one async for one in iter_parked(world.store)]) == ([], [])
+
+        await world.send(SetData(session_id=other, remove=("0", "1")))
+        await until_status_later(world, one, SessionStatus.DELETED)
+        assert (await world.head(other)).data.keys() == {"2", "3", "4", "precious"}
+        await world.until_steps(2)
+        assert world.steps() == [("merged", 0, MERGE), ("merged", 1, DELETE)]
+
+
+@pytest.mark.parametrize("meanwhile", [CloseSession, UnlinkIdentity])
+async def test_a_merge_into_what_has_ended_or_was_unlinked_meanwhile_ends_nothing(
+    world: World, meanwhile: type[CloseSession | UnlinkIdentity]
+) -> None:
+    """The next time there is no other session: it expires by itself."""
+    async with world.expiring(MERGE_THEN_DELETE) as worker:
+        one, other = await linked(world)
+        await world.scheduled(one)
+        given = {"identity": "ada"} if meanwhile is UnlinkIdentity else {}
+        commands = worker._due._acting._commands
+        ask = commands.ask
+
+        async def ask_too_late(command: Given) -> CommandReply:
+            await world.send(meanwhile(session_id=other, **given))
+            assert (await world.head(one)).is_live
+            return await ask(command)
+
+        commands.ask = ask_too_late  # type: ignore[method-assign, assignment]  # something happens just before
+        world.advance(60)
+        await until_counted(world, worker, failed=1)
+        assert (await world.head(one)).is_live
+        await until_status_later(world, one, SessionStatus.DELETED)
+        await world.until_steps(2)
+        assert world.steps() == [("merged", 0, EXPIRE), ("merged", 1, DELETE)]
+
+
+async def test_a_sweep_says_what_could_not_be_merged_and_ends_nothing(world: World) -> None:
+    one, other = await linked(world, room=False)
+    acting = Acting(world.store, Commands(world.bus), None, metrics=WorkerMetrics(), clock=world.clock)
+    sweep = Sweep(world.store, [MERGE_THEN_DELETE], acting, world.clock)
+    world.advance(60)
+
+    async def found() -> list[tuple[SessionId, str, Came]]:
+        findings = [one async for one in sweep.run(dry_run=False) if isinstance(one, Finding)]
+        return [(one.session_id, one.action, one.came) for one in findings]
+
+    assert await found() == [(one, "merge", Came.FAILED)]
+    assert (await world.head(one)).is_live
+    await world.send(SetData(session_id=other, remove=("0", "1")))
+    assert await found() == [(one, "merge", Came.DONE)]
+    assert "precious" in (await world.head(other)).data
