@@ -11,6 +11,7 @@ from contracts.ids import SessionId
 from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from tests.expiry.world import World, a_rule, a_world
+from workers.expiry.rules import ExpiryRules, RuleBook
 from workers.expiry.watch import rescan
 from workers.expiry.worker import ExpiryWorker
 
@@ -139,3 +140,25 @@ async def _looked_at(world: World) -> int:
     looked_at = record.data["looked_at"]
     assert isinstance(looked_at, int)
     return looked_at
+
+
+async def test_rules_that_were_changed_and_changed_back_between_two_looks_are_looked_at_anew(world: World) -> None:
+    """Another instance may have seen what was between, and have left sessions without a deadline."""
+    rules = ExpiryRules(world.store, world.clock)
+    book = RuleBook(rules)
+    await rules.add(a_rule("silent"))
+    await book.refresh()
+    seen = book.fingerprint
+    for change_back in (rules.enable("silent", True), rules.add(a_rule("silent"))):
+        world.advance(0.001)
+        await rules.enable("silent", False)
+        world.advance(0.001)
+        await change_back
+        await book.refresh()
+        assert book.fingerprint != seen
+        assert [rule.enabled for rule in book.rules] == [True]
+        seen = book.fingerprint
+    world.advance(0.001)
+    await rules.add(a_rule("silent"))
+    await book.refresh()
+    assert book.fingerprint == seen, "the same again is no change"

@@ -1,12 +1,19 @@
 """Which fields a policy shares, and which commands carry them."""
 
+from datetime import timedelta
+
 import pytest
 
+from contracts.address import Platform
 from contracts.commands import MergeContext
 from contracts.ids import SessionId, session_id_for
 from contracts.stamps import next_stamp
-from contracts.sync import Entry, SyncOperation, SyncPolicy
+from contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
 from tests.builders import NOON, a_conversation, a_head
+from tests.conversations import NOW
+from tests.linked import entry as written_at
+from tests.linked import linked, stamp, step
+from tests.linked import merge as merge_of
 from workers.sync.exchange import MOST_ENTRIES, Parcel, matches, merges, shared, shares
 
 HERE = a_conversation("here")
@@ -111,3 +118,23 @@ def test_what_is_too_much_for_one_command_goes_in_several_key_by_key() -> None:
     assert keys == [["a"], ["a-b"], ["a~1c"], ["d"], ["huge"], ["huge"]]
     assert sum(len(command.entries) for command in commands) == len(entries)
     assert len({one.id for one in sent}) == len(sent)
+
+
+@pytest.mark.parametrize("strategy", [ConflictStrategy.LATEST_WINS, ConflictStrategy.SOURCE_PRIORITY])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_key_too_large_for_one_command_arrives_whole_whatever_its_fields_stamps(
+    strategy: ConflictStrategy, backwards: bool
+) -> None:
+    """Such stamps are what another strategy left. The part with the lower ones would be outranked by the other."""
+    stamps = [stamp(seconds, "web") for seconds in (1, 2)]
+    keys = [f"/data/huge/{number:05d}" for number in range(10_003)]
+    whole = [written_at(field, number, stamps[number < 9]) for number, field in enumerate(keys)]
+    there = step(linked("slack", {"huge": {"old": 1}}), merge_of(written_at("/data/k", 1, stamps[0])))
+    policy = SyncPolicy(strategy=strategy, priority=(Platform.WEB,))
+    sent = [one.command for one in merges(parcel(*whole), policy, [there])]
+    assert len(sent) == 2
+    for command in reversed(sent) if backwards else sent:
+        there = step(there, command.model_copy(update={"session_id": None}), NOW + timedelta(seconds=3))
+    huge = there.data["huge"]
+    assert isinstance(huge, dict)
+    assert huge == {f"{number:05d}": number for number in range(10_003)}

@@ -44,7 +44,8 @@ def test_every_strategy_leads_to_every_status(strategy: ExpiryStrategy, action: 
     assert left.status is ENDED[action]
     assert (left.generation, left.last_activity) == (1, NOW)
     if action is not CleanupAction.DELETE:
-        assert left.expiry == ExpiryProgress(rule_id="cell", step=0, action=action, at=due)
+        assert left.expiry == ExpiryProgress(rule_id="cell", step=0, action=action, at=due, messages=5)
+        assert left.last_step == left.expiry
     assert decide(left, fresh(command), due + SECOND) == ()
     assert next_action([rule], left, due + timedelta(days=DAY)) is None
 

@@ -227,3 +227,13 @@ def test_a_long_text_of_blanks_is_read_in_no_time(chat: Chat) -> None:
     text = " " * 200_000 + "<attached: "
     (message,) = read_history(chat(f"13/02/24, 10:00 - Ann: x{text}\n"), HistoryFormat.WHATSAPP)
     assert content(message).text == "x" + text
+
+
+def test_an_export_of_the_latest_messages_and_one_after_a_deletion_repeat_the_ids(chat: Chat) -> None:
+    lines = [f"13/01/2024, 10:{minute:02d} - Ann: {text}" for minute, text in enumerate(("a", "b", "ok", "c", "d"))]
+    lines.insert(3, lines[2])  # said twice within a minute
+    whole = [message.message_id for message in read_history(chat("\n".join(lines)))]
+    assert len(set(whole)) == len(lines)
+    assert [message.message_id for message in read_history(chat("\n".join(lines[2:])))] == whole[2:]
+    without = [*lines[:1], *lines[2:]]
+    assert [message.message_id for message in read_history(chat("\n".join(without)))] == [whole[0], *whole[2:]]

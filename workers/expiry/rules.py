@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import structlog
 from pydantic import ValidationError
@@ -27,10 +28,12 @@ class ExpiryRules:
         self._clock = clock
 
     async def add(self, rule: ExpiryRule) -> None:
-        """Keep a rule, in place of the one of the same id."""
+        """Keep a rule, in place of the one of the same id. The same rule again is no change."""
         data = rule.model_dump(mode="json")
-        record = Record(kind=RecordKind.EXPIRY_RULE, key=rule.rule_id, created_at=self._clock.now(), data=data)
-        await self._store.put_record(record)
+        kept = await self._store.record(RecordKind.EXPIRY_RULE, rule.rule_id)
+        if kept is None or kept.data != data:
+            record = Record(kind=RecordKind.EXPIRY_RULE, key=rule.rule_id, created_at=self._clock.now(), data=data)
+            await self._store.put_record(record)
 
     async def remove(self, rule_id: str) -> bool:
         """Take a rule away; return whether there was one. What it did to sessions stays done."""
@@ -46,8 +49,17 @@ class ExpiryRules:
 
     async def list(self) -> tuple[ExpiryRule, ...]:
         """Return the rules, the highest priority first. Raises ConfigurationError for one that can't be read."""
-        rules = [_read(record) async for record in iter_records(self._store, RecordKind.EXPIRY_RULE, _GROUP)]
-        return tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.rule_id)))
+        return (await self.look())[0]
+
+    async def look(self) -> tuple[tuple[ExpiryRule, ...], str]:
+        """Return the rules as `list` does, and what tells them from all that were there before.
+
+        Rules that were changed and changed back are other ones: an instance that saw what was between may have left
+        sessions without a deadline.
+        """
+        records = [record async for record in iter_records(self._store, RecordKind.EXPIRY_RULE, _GROUP)]
+        rules = sorted(map(_read, records), key=lambda rule: (-rule.priority, rule.rule_id))
+        return tuple(rules), _fingerprint(records)
 
 
 class RuleBook:
@@ -66,12 +78,12 @@ class RuleBook:
     async def refresh(self) -> None:
         """Look again. Rules that can't be read leave those that were there in force."""
         try:
-            rules = await self._rules.list()
+            rules, fingerprint = await self._rules.look()
         except ConfigurationError as error:
             _log.error(Action.EXPIRY_RULES_UNREADABLE, error=str(error))
             return
-        if rules != self.rules:
-            self.rules, self.fingerprint = rules, _fingerprint(rules)
+        if fingerprint != self.fingerprint:
+            self.rules, self.fingerprint = rules, fingerprint
             self.custom = any(rule.enabled and rule.strategy is ExpiryStrategy.CUSTOM for rule in rules)
             self.least_messages = min((_least(rule) for rule in rules if _counts(rule)), default=None)
             _log.info(Action.EXPIRY_RULES_CHANGED, rules=[rule.rule_id for rule in rules])
@@ -96,6 +108,7 @@ def _least(rule: ExpiryRule) -> int:
     return rule.conditions.max_messages or 1
 
 
-def _fingerprint(rules: tuple[ExpiryRule, ...]) -> str:
-    text = json.dumps([rule.model_dump(mode="json") for rule in rules], sort_keys=True)
+def _fingerprint(records: Sequence[Record]) -> str:
+    kept = {record.key: (record.created_at.isoformat(), record.data) for record in records}
+    text = json.dumps(kept, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -5,15 +5,18 @@
 - The name ends at the first colon and space: a name with `: ` in it is cut there. Without one, at the first colon, if
   that is not within a time or an address (`Ann:.`). A line without a name is a notice ("You were added"), no message.
 - Users are known by the name that the exporting phone shows, chats by the file's name (`WhatsApp Chat with Ann.txt`).
-- A message's id is its line and a digest of that line: a later, longer export of the same chat repeats it.
+- A message's id is its day, a digest of its first line, and which of that day's lines of that text it is. So another
+  export of the same chat repeats it, also one of the latest messages alone (WhatsApp exports 40,000 at most), or from
+  which others were deleted since: the line's number would change with them.
 - What the phone wrote in place of a file is known in English only; in other languages it stays as text.
 - Direction marks that WhatsApp puts around names and before texts are removed.
 """
 
 import re
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import Final
 
 from contracts.address import Address, Platform
@@ -60,10 +63,26 @@ class _Draft:
     """A message whose further lines are still to come."""
 
     number: int
-    line: str
+    id: str
     sent_at: datetime
     name: str
     text: list[str] = field(default_factory=list)
+
+
+class _Same:
+    """Tells apart what was written alike within a day: a minute is all that many exports tell of the time."""
+
+    def __init__(self) -> None:
+        self._day: date | None = None
+        self._seen: Counter[str] = Counter()
+
+    def id_of(self, line: str, day: date) -> str:
+        if day != self._day:
+            self._day, self._seen = day, Counter()
+        once = position_id("said", day.isoformat(), line)
+        self._seen[once] += 1
+        times = self._seen[once]
+        return once if times == 1 else f"{once}:{times}"
 
 
 def read(source: Source) -> Generator[InboundMessage, None, None]:
@@ -71,6 +90,7 @@ def read(source: Source) -> Generator[InboundMessage, None, None]:
     chat = fit_id(source.options.chat or _chat_in(source.title))
     day_first = is_day_first(_dates(source), source.options.day_first)
     draft: _Draft | None = None
+    same = _Same()
     for number, line in source.lines():
         header = match_header(line)
         sent_at = _sent_at(header, source, day_first=day_first) if header else None
@@ -78,7 +98,7 @@ def read(source: Source) -> Generator[InboundMessage, None, None]:
             if draft:
                 yield _finish(source, chat, draft)
             said = _spoken(header["rest"])
-            draft = _Draft(number, line, sent_at, said[0], [said[1]]) if said else None
+            draft = _Draft(number, same.id_of(line, sent_at.date()), sent_at, said[0], [said[1]]) if said else None
         elif draft:
             draft.text.append(line)
             continue
@@ -132,7 +152,7 @@ def _finish(source: Source, chat: str, draft: _Draft) -> InboundMessage:
             address=Address(
                 platform=Platform.WHATSAPP, account=source.options.account, chat=chat, user=fit_id(draft.name)
             ),
-            message_id=position_id("line", str(draft.number), draft.line),
+            message_id=draft.id,
             sent_at=draft.sent_at,
             sender_name=fit_name(draft.name),
             content=TextContent(text=text, attachments=attachments),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from typing import Final
@@ -14,6 +14,7 @@ from contracts.secrets import SECRET_KEYS, without_secrets
 from contracts.session import SessionState
 from contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
 from workers.domain.sync.fields import DATA, key_of, keys_of
+from workers.domain.sync.merging import WHOLE_KEYS, Order, order_of
 from workers.reactive.commands import Given
 
 MOST_ENTRIES: Final = 5000
@@ -67,7 +68,8 @@ def matches(pattern: str, key: str) -> bool:
 
 def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) -> list[Given]:
     """Return the commands that bring `parcel` into each of `targets`; none if there is nothing in it."""
-    parts = list(_parts(parcel))
+    strategy = parcel.strategy or policy.strategy
+    parts = list(_parts(_as_wholes(parcel, order_of(strategy, policy.priority)) if strategy in WHOLE_KEYS else parcel))
     operations = policy.operations & _WHOLE if parcel.whole else policy.operations - _WHOLE
     return [
         Given(
@@ -75,7 +77,7 @@ def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) 
                 session_id=target.session_id,
                 identity=parcel.identity,
                 source=parcel.source,
-                strategy=parcel.strategy or policy.strategy,
+                strategy=strategy,
                 priority=policy.priority,
                 operations=operations,
                 entries=entries,
@@ -88,10 +90,26 @@ def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) 
     ]
 
 
+def _as_wholes(parcel: Parcel, order: Order) -> Parcel:
+    """Return a parcel in which keys that no single command can carry have one stamp each: the one that decides.
+
+    Where keys are chosen as wholes, a part of one with lower stamps would be outranked by the part before it.
+    """
+    groups = [tuple(group) for _, group in groupby(sorted(parcel.entries, key=_place), key=_key)]
+    if all(len(group) <= _LIMIT for group in groups):
+        return parcel
+    entries: list[Entry] = []
+    for group in groups:
+        highest = max((entry.stamp for entry in group), key=order)
+        one = {"stamp": highest}
+        entries += (entry.model_copy(update=one) for entry in group) if len(group) > _LIMIT else group
+    return replace(parcel, entries=tuple(entries))
+
+
 def _parts(parcel: Parcel) -> Iterator[tuple[tuple[Entry, ...], tuple[SessionMessage, ...]]]:
     """Yield what goes into each command; a top-level key's fields go together, as they may be judged together."""
     part: tuple[Entry, ...] = ()
-    for _, fields in groupby(sorted(parcel.entries, key=_place), key=lambda entry: key_of(entry.field)):
+    for _, fields in groupby(sorted(parcel.entries, key=_place), key=_key):
         group = tuple(fields)
         if part and len(part) + len(group) > MOST_ENTRIES:
             yield part, ()
@@ -102,6 +120,10 @@ def _parts(parcel: Parcel) -> Iterator[tuple[tuple[Entry, ...], tuple[SessionMes
             part = part[_LIMIT:]
     if part or parcel.messages:
         yield part, parcel.messages
+
+
+def _key(entry: Entry) -> str:
+    return key_of(entry.field)
 
 
 def _place(entry: Entry) -> tuple[str, str]:
