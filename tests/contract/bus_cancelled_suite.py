@@ -14,6 +14,8 @@ from tests.contract.bus_suite import FIRST, TOPOLOGY, Inbox, eventually, message
 from workers.bus.port import Bus, Consumer, Delivery
 
 _MOMENTS: Final = (When.THERE, When.INSISTING)
+_STEPS: Final = {"declare": 5, "close_intake": 5, "open_intake": 5}
+"""Calls that do the same for one queue after the other: of their hundred awaits each fifth is tried."""
 _numbers = count(1)
 _ROWS: Final[dict[str, Callable[["Stage"], Awaitable[Call]]]] = {}
 
@@ -208,4 +210,4 @@ class BusCancelledSuite:
             return (await bus.depth(FIRST)).consumers == 0
 
         await _delivers(bus)  # Its channels are open from here on.
-        await cancel_everywhere(prepare, works, when=when)
+        await cancel_everywhere(prepare, works, when=when, step=_STEPS.get(name, 1))
