@@ -26,6 +26,9 @@ async def test_each_hostile_message_is_accounted_for_and_good_ones_go_on(service
     fates = outcome.ledger.fates
     assert sum(fates.values()) == _COUNT + plan.while_broken
     assert fates[Fate.UNACCOUNTED] == 0, outcome.ledger.examples
+    forged = outcome.ledger.kinds["forged command"]
+    assert (outcome.ledger.carried_out, forged[Fate.COMMITTED]) == (0, 0), outcome.ledger.examples
+    assert forged[Fate.REFUSED] > 0
     assert all(fates[fate] for fate in Fate if fate is not Fate.UNACCOUNTED), "each fate befalls some"
     assert (outcome.good_lost, outcome.violated, outcome.restarts, outcome.left) == (0, [], 0, [])
     assert outcome.good_sent > 0

@@ -1,7 +1,7 @@
 """Hostile messages: a seeded stream of every kind that is known to have hurt, or might."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from random import Random
 from typing import Any, Final
@@ -33,6 +33,10 @@ class Shot:
     properties: Mapping[str, bytes] = field(default_factory=dict)
     message_id: str = ""
     """As a reader of its properties has it."""
+    listed: bool = False
+    """Sent by a broker user who may give commands; else by one who may only speak."""
+    must_fail: bool = False
+    """Carried out, it would have changed, or told, what is not its sender's."""
 
     @property
     def asks(self) -> bool:
@@ -71,21 +75,22 @@ class Hostile:
         kind = self._random.choice(self._contracts.kinds)
         envelope = mutated(self._contracts.envelope(kind, conversation=conversation, number=number), self._random)
         body = as_json(envelope, self._random)
-        return self._to_partition("mutant", number, conversation, body, reply_to=short(REPLIES.encode()))
+        return self._to_partition("mutant", number, conversation, body, listed=True, reply_to=short(REPLIES.encode()))
 
     def forged(self) -> Shot:
-        """Make a valid command or query to a session that is not the sender's; a reply is asked for."""
+        """Make a valid command or query by a broker user who may give none; a reply is asked for."""
         number, conversation = next(self._numbers), self._conversation()
         kind = self._random.choice([kind for kind in self._contracts.kinds if kind != "message"])
         body = as_json(self._contracts.envelope(kind, conversation=conversation, number=number), self._random)
-        return self._to_partition("forged command", number, conversation, body, reply_to=short(REPLIES.encode()))
+        reply_to = short(REPLIES.encode())
+        return self._to_partition("forged command", number, conversation, body, must_fail=True, reply_to=reply_to)
 
     def unanswered(self) -> Shot:
         """Make a command about a session that does not exist, from somebody who wants no reply."""
         number, conversation = next(self._numbers), self._conversation()
         command = {"kind": "close_session", "session_id": f"{conversation}.7", "actor": "stranger"}
         body = as_json(self._enveloped(number, command), self._random)
-        return self._to_partition("refused", number, conversation, body)
+        return self._to_partition("refused", number, conversation, body, listed=True, must_fail=True)
 
     def oddity(self) -> Shot:
         """Make a message whose properties no library would write, with a body that is right or wrong."""
@@ -101,7 +106,7 @@ class Hostile:
         elsewhere = (ConversationId(digest_of(("elsewhere", str(number), str(one)))) for one in count())
         conversation = next(one for one in elsewhere if self._topology.partition_of(one) != here)
         body = as_json(self._text(number, conversation), self._random)
-        return self._shot("wrong partition", number, self._topology.inbound, self._topology.routing_key(here), body)
+        return self._noted(self._shot("wrong partition", number, self._topology.inbound, self._topology.routing_key(here), body))
 
     def repeated(self) -> Shot:
         """Take an earlier shot once more."""
@@ -117,7 +122,7 @@ class Hostile:
         """Make a record of a parking that never was, put into the parking queue by hand."""
         number = next(self._numbers)
         body = b"forged record %d" % number
-        return self._shot("forged record", number, "", self._topology.parked, body, headers=forged_headers(number))
+        return self._noted(self._shot("forged record", number, "", self._topology.parked, body, headers=forged_headers(number)))
 
     def expired(self) -> Shot:
         """Make a message that the broker may dead-letter at once, with headers that would speak for us."""
@@ -138,7 +143,7 @@ class Hostile:
                 body = as_json(envelope, self._random)
             case _:
                 body = as_json(mutated(envelope, self._random) | {"source": f"/attack/{number}"}, self._random)
-        return self._shot("ingress", number, "", self._topology.ingress, body)
+        return self._noted(self._shot("ingress", number, "", self._topology.ingress, body))
 
     def large(self) -> Shot:
         """Make a body that costs most to read, or that is larger than any may be."""
@@ -154,7 +159,7 @@ class Hostile:
             case _:
                 values = {f"{key:06}": 1 for key in range(_LARGE // 12)}
                 body = as_json(self._enveloped(number, {"kind": "set_data", "values": values}), self._random)
-        return self._to_partition("large", number, conversation, body)
+        return self._to_partition("large", number, conversation, body, listed=True)
 
     def _conversation(self) -> ConversationId:
         return self._random.choice(self._conversations)
@@ -171,14 +176,23 @@ class Hostile:
         return made | {"source": f"/attack/{number}"} | ({"partitionkey": conversation} if conversation else {})
 
     def _to_partition(
-        self, kind: str, number: int, conversation: ConversationId, body: bytes, **properties: bytes
+        self,
+        kind: str,
+        number: int,
+        conversation: ConversationId,
+        body: bytes,
+        *,
+        listed: bool = False,
+        must_fail: bool = False,
+        **properties: bytes,
     ) -> Shot:
         key = self._topology.routing_key(self._topology.partition_of(conversation))
-        return self._shot(kind, number, self._topology.inbound, key, body, **properties)
+        made = self._shot(kind, number, self._topology.inbound, key, body, **properties)
+        return self._noted(replace(made, listed=listed, must_fail=must_fail))
 
     def _shot(self, kind: str, number: int, exchange: str, key: str, body: bytes, **properties: bytes) -> Shot:
         message_id = b"hostile-%d" % number + (b"\xff\xfe" if self._random.random() < 0.1 else b"")
-        shot = Shot(
+        return Shot(
             kind=kind,
             exchange=exchange,
             routing_key=key.encode(),
@@ -186,7 +200,9 @@ class Hostile:
             properties={"message_id": short(message_id), **properties},
             message_id=message_id.decode("utf-8", "backslashreplace"),
         )
-        if len(body) < _LARGE and self._random.random() < 0.2:
+
+    def _noted(self, shot: Shot) -> Shot:
+        if len(shot.body) < _LARGE and self._random.random() < 0.2:
             self._earlier = [*self._earlier[-_REMEMBERED:], shot]
         return shot
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Final
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import psutil  # type: ignore[import-untyped]  # its types are a package of their own
@@ -94,7 +95,9 @@ async def target(
 ) -> AsyncIterator[Target]:
     """Start everything and wait until good traffic flows."""
     settings = load_settings(amqp_url=backends.amqp_url, store_url=backends.store_url, partitions=partitions)
+    user = urlsplit(backends.amqp_url).username or "guest"
     env = {
+        "AGENTBUS_COMMAND_USERS": user,
         "AGENTBUS_AMQP_URL": backends.amqp_url,
         "AGENTBUS_STORE_URL": backends.store_url,
         "AGENTBUS_PARTITIONS": str(partitions),
@@ -112,7 +115,7 @@ async def target(
         fleet = await stack.enter_async_context(Fleet(folder, env))
         ports = await _start(fleet, workers)
         load = Load(AgentBus(publishing), publishing.topology, _CALM, Random(seed))
-        gun = await stack.enter_async_context(Gun(backends.amqp_url))
+        gun = await stack.enter_async_context(Gun(backends.amqp_url, user=user))
         built = Target(backends, publishing, store, fleet, load, recorder, gun, ports)
         load.start()
         await built.flowing()

@@ -20,9 +20,10 @@ _TOGETHER: Final = 20
 
 
 class Gun:
-    """Sends shots, and keeps the replies that come back, by the number of the shot that asked."""
+    """Sends shots, naming `user` on those of somebody who may give commands, and keeps the replies that come back, by the number of the shot that asked."""
 
-    def __init__(self, amqp_url: str) -> None:
+    def __init__(self, amqp_url: str, *, user: str) -> None:
+        self._user = short(user.encode())
         self._link = Link(amqp_url, name="hostile", heartbeat=10, wait=30)
         self._channel: Channel | None = None
         self.sent: list[Shot] = []
@@ -64,6 +65,8 @@ class Gun:
         if channel.closing.done():
             raise RuntimeError(f"the broker refused a shot: {channel.closing.exception()}")
         properties = dict(shot.properties)
+        if shot.listed:
+            properties["user_id"] = self._user  # the broker lets nobody name another one
         if shot.asks:
             properties["correlation_id"] = short(b"%d" % len(self.sent))
         self.sent.append(shot)

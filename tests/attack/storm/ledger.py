@@ -47,10 +47,17 @@ class Ledger:
     """Why they were parked."""
     refusals: Counter[str] = field(default_factory=Counter)
     """Why they were refused."""
+    carried_out: int = 0
+    """Of what had to fail: changed something, or was answered, be it parked beside."""
     parkings: int = 0
     """How often something was parked, the same again included."""
     examples: list[str] = field(default_factory=list)
     """Of what is wrong."""
+
+    def show(self, wrong: str, shot: Shot) -> None:
+        """Keep an example, unless there are enough."""
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(f"{wrong}: {shot.kind} {shot.message_id!r} {shot.body[:200]!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ledger as JSON values."""
@@ -59,6 +66,7 @@ class Ledger:
             "kinds": {kind: dict(fates) for kind, fates in sorted(self.kinds.items())},
             "parked_for": dict(self.codes.most_common()),
             "refused_for": dict(self.refusals.most_common()),
+            "carried_out": self.carried_out,
             "examples": self.examples,
         }
 
@@ -85,8 +93,12 @@ async def reckon(sent: Sequence[Shot], replies: Mapping[int, CommandReply], stor
             fate = Fate.REPEATED
         else:
             seen.add((shot.message_id, shot.body))
-            fate = _fate(record, replies.get(number), is_applied=trace.applied in applied)
-            _explain(ledger, shot, fate, record, replies.get(number))
+            reply, is_applied = replies.get(number), trace.applied in applied
+            fate = _fate(record, reply, is_applied=is_applied)
+            _explain(ledger, shot, fate, record, reply)
+            if shot.must_fail and (is_applied or (reply and not reply.error)):
+                ledger.carried_out += 1
+                ledger.show("carried out", shot)
         ledger.fates[fate] += 1
         ledger.kinds[shot.kind][fate] += 1
     return ledger
@@ -112,8 +124,8 @@ def _explain(ledger: Ledger, shot: Shot, fate: Fate, record: ParkedInput | None,
         ledger.refusals[reply.error.code] += 1
     elif fate is Fate.UNACCOUNTED:
         wrong = "unaccounted"
-    if wrong and len(ledger.examples) < _EXAMPLES:
-        ledger.examples.append(f"{wrong}: {shot.kind} {shot.message_id!r} {shot.body[:200]!r}")
+    if wrong:
+        ledger.show(wrong, shot)
 
 
 class _Tracer:

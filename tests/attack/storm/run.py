@@ -85,6 +85,7 @@ class Outcome:
         unaccounted, recorded = self.ledger.fates[Fate.UNACCOUNTED], self.counted.get("recorded", 0.0)
         checks = {
             f"{unaccounted} hostile messages are unaccounted for": unaccounted,
+            f"{self.ledger.carried_out} forged commands were carried out": self.ledger.carried_out,
             f"{self.good_lost} good messages were lost": self.good_lost,
             f"{self.restarts} workers ended": self.restarts,
             f"a worker's memory grew to {self.rss_growth:.2f} times": self.rss_growth > MOST_GROWTH,
@@ -106,6 +107,7 @@ class Outcome:
             "parked": fates[Fate.PARKED],
             "refused": fates[Fate.REFUSED],
             "unaccounted": fates[Fate.UNACCOUNTED],
+            "forged_carried_out": self.ledger.carried_out,
             "good_sent": self.good_sent,
             "good_lost": self.good_lost,
             "good_p99_ms": max(self.waits[when].get("p99", 0.0) for when in ("spread", "flood, elsewhere")),
