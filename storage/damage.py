@@ -14,6 +14,7 @@ _Item = TypeVar("_Item")
 
 REBUILD: Final = "`agentbus store check --repair` rebuilds it from its log"
 RESTORE: Final = "restore it from a backup"
+SET_ANEW: Final = "a later release may have written it: upgrade, or set it anew"
 
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading raises for what is not as it was written; pydantic's ValidationError is a ValueError."""

@@ -16,6 +16,7 @@ from contracts.ids import SessionId, SessionIdField
 from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from storage.archive import ArchiveEntry, ArchiveStore
+from storage.damage import unless_damaged
 from workers.expiry.archiving import delete_archived
 from workers.expiry.index import GROUP, read_index, rebuild_index
 from workers.expiry.restoring import restore_session
@@ -115,7 +116,9 @@ async def _list(settings: Settings, limit: int, cursor: str | None, *, as_json: 
             raise typer.BadParameter(str(error), param_hint="--cursor") from None
     rows = []
     for record in page.items:
-        known = read_index(record)
+        known = unless_damaged(record, read_index)
+        if known is None:
+            continue
         state = {"platform": known.platform, "owner": known.owner, "restored_at": known.restored_at}
         rows.append({"session_id": known.session_id, **state, **known.archive.model_dump(mode="json")})
     columns = ("session_id", "at", "platform", "owner", "messages", "restored_at")

@@ -1,5 +1,9 @@
-"""What a later release wrote is read: fields that this one does not know are passed over, at any depth."""
+"""What a later release wrote is read: fields that this one does not know are passed over, at any depth.
 
+Values that it does not know (a status, a kind of event) are damage of what they stand in, and of nothing else.
+"""
+
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
@@ -10,18 +14,42 @@ from typing import Any, Final, get_args
 import pytest
 from pymongo import MongoClient
 
+from agentbus.doctor import Health, _examine_store
+from agentbus.settings import load_settings
+from contracts.envelope import InputEnvelope
+from contracts.errors import StoreDamaged
 from contracts.events import AnyEvent
+from contracts.history import SessionFilter
+from contracts.ids import ConversationId, InputId, session_id_for
 from contracts.members import WorkerId, WorkerStatus
 from contracts.messages import Attachment, TextContent
-from contracts.records import RecordKind
+from contracts.parked import ParkedInput
+from contracts.records import Record, RecordKind
+from contracts.topology import Topology
 from storage.factory import open_store
 from storage.options import MongoDriver
 from storage.port import Store
-from tests.builders import a_commit, a_conversation, a_head, a_member, a_moment, a_parked, appended, data_set
+from tests.builders import (
+    a_commit,
+    a_conversation,
+    a_head,
+    a_member,
+    a_moment,
+    a_parked,
+    an_address,
+    appended,
+    begun,
+    data_set,
+)
 from tests.contract.store_records_suite import a_record
 from tests.contract.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
+from tests.conversations import message
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Message
+from workers.session.worker import SessionWorker
 
 HOUR: Final = 3600.0
+PATIENCE: Final = 30
 FREE: Final = {"_id", "data", "metadata", "values", "shares", "stamps", "bases", "value"}
 """Fields that are an identity, or whose keys users choose: nothing may be added to them."""
 
@@ -155,3 +183,90 @@ async def test_mongo_heartbeats_go_on_beside_a_later_release(
 ) -> None:
     async with open_store(mongo_url, mongo_driver=driver) as store:
         await check_members(store, lambda: rewrite_mongo(mongo_url, change))
+
+
+LATER: Final = "written-by-a-later-release"
+"""In the documents whose values are changed, and in no others."""
+
+
+def with_later_values(document: Any) -> Any:
+    """Return what a later release might have written: a status, a kind of event that this one does not know."""
+    if not isinstance(document, dict) or LATER not in str(document):
+        return document
+    if events := document.get("events"):
+        return document | {"events": [event | {"kind": "session_hibernated"} for event in events]}
+    return document | {"status": "hibernated"} if "status" in document else document
+
+
+async def check_values(store: Store, rewrite: Callable[[], None]) -> None:
+    """Write two of each, let `rewrite` change the values of one: whoever asks for the other must not suffer."""
+    await store.put_record(Record(kind=RecordKind.EXPIRY_RULE, key="plain", created_at=a_moment(), data={}))
+    later, plain = a_conversation(), a_conversation()
+    parked: dict[str, ParkedInput] = {}
+    for one, words in ((later, LATER), (plain, "plain")):
+        address = an_address(user=words)
+        event = begun(one).model_copy(update={"address": address})
+        await store.append([a_commit(one, 1, events=[event])])
+        await store.save_heads([a_head(one, version=1, data={"words": words}).model_copy(update={"address": address})])
+        parked[words] = a_parked(words, conversation=one).model_copy(update={"reason": words})
+        await store.park(parked[words])
+
+    rewrite()
+
+    loaded = await store.load([later, plain])
+    assert loaded[plain].head is not None
+    with pytest.raises(StoreDamaged):
+        assert loaded[later].commits
+    with pytest.raises(StoreDamaged):
+        await store.head(session_id_for(later, 1))
+    assert [head.session_id for head in (await store.list_sessions(SessionFilter(), limit=10)).items] == [
+        session_id_for(plain, 1)
+    ]
+    assert list(await store.heads([session_id_for(one, 1) for one in (later, plain)])) == [session_id_for(plain, 1)]
+    assert (await store.statistics(SessionFilter())).total == 1
+    assert [one.parked_id for one in (await store.list_parked()).items] == [parked["plain"].parked_id]
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        await work_goes_on(bus, store, later, plain)
+        findings = {one.check: one.health async for one in _examine_store(store, load_settings(partitions=1))}
+        assert findings["parked"] is Health.WARNING
+
+
+async def work_goes_on(bus: MemoryBus, store: Store, later: ConversationId, plain: ConversationId) -> None:
+    """Let a worker have one input for each: it parks that for what it can't read, and commits the other."""
+    worker = SessionWorker(bus, store)
+    await worker.start()
+    for one in (later, plain):
+        said = InputEnvelope(id=f"for-{one}", partitionkey=one, data=message("1"))
+        await bus.publish(bus.topology.inbound, "0", Message(body=said.to_bytes(), message_id=said.id))
+    async with asyncio.timeout(PATIENCE):
+        while not await store.commits_of_inputs(plain, [InputId(f"for-{plain}")]):
+            await asyncio.sleep(0.01)
+        while not (found := [one for one in (await store.list_parked()).items if one.message_id == f"for-{later}"]):
+            await asyncio.sleep(0.01)
+    assert found[0].code == "store_damaged"
+    await worker.close()
+
+
+def rewrite_rows(place: Path) -> None:
+    rewrite_sqlite(place, with_later_values)
+    with closing(sqlite3.connect(place)) as connection, connection:
+        for table, column in (("heads", "body"), ("parked", "details")):  # a status has a column of its own
+            change = f"UPDATE {table} SET status = 'hibernated' WHERE {column} LIKE '%{LATER}%'"  # noqa: S608 - constants
+            assert connection.execute(change).rowcount == 1
+
+
+async def test_sqlite_values_of_a_later_release_stop_nobody(tmp_path: Path) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        await check_values(store, lambda: rewrite_rows(tmp_path / "store.db"))
+
+
+async def test_file_store_values_of_a_later_release_stop_nobody(tmp_path: Path) -> None:
+    async with open_store(f"file://{tmp_path}/store") as store:
+        await check_values(store, lambda: rewrite_files(tmp_path / "store", with_later_values))
+
+
+@pytest.mark.parametrize("driver", get_args(MongoDriver))
+async def test_mongo_values_of_a_later_release_stop_nobody(driver: MongoDriver, mongo_url: str) -> None:
+    async with open_store(mongo_url, mongo_driver=driver) as store:
+        await check_values(store, lambda: rewrite_mongo(mongo_url, with_later_values))

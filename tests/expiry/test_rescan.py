@@ -8,7 +8,7 @@ from contracts.commands import SetData
 from contracts.expiry import CleanupAction
 from contracts.history import SessionFilter
 from contracts.ids import SessionId
-from contracts.records import RecordKind
+from contracts.records import Record, RecordKind
 from contracts.session import SessionStatus
 from tests.expiry.world import World, a_rule, a_world
 from workers.expiry.rules import ExpiryRules, RuleBook
@@ -122,6 +122,16 @@ async def test_rules_that_cannot_be_read_leave_those_before_in_force(world: Worl
         await world.store.put_record(record.model_copy(update={"key": "odd", "data": {"from": "a later release"}}))
         await worker._book.refresh()
         assert [rule.rule_id for rule in worker._book.rules] == ["silent"]
+
+
+async def test_progress_that_a_later_release_wrote_is_begun_anew(world: World) -> None:
+    """Its words for how far it is are not ours; looking at all sessions once more costs time alone."""
+    sessions = [await world.session(f"user-{number}") for number in range(10)]
+    made_by_it = {"fingerprint": "abc", "starts_at": "in a moment", "done": True}
+    record = Record(kind=RecordKind.FIGURE, key="expiry/scan", created_at=world.clock.now(), data=made_by_it)
+    await world.store.put_record(record)
+    async with world.expiring(a_rule("silent")):
+        await world.until(lambda: all_scheduled(world, sessions))
 
 
 async def _prepared(world: World, worker: ExpiryWorker) -> None:

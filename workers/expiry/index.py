@@ -13,6 +13,7 @@ from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from storage.archive import ArchiveEntry, ArchiveStore
+from storage.damage import read_as
 from storage.port import Store
 
 GROUP: Final = "default"
@@ -73,8 +74,8 @@ async def archived_entry(store: Store, archive: ArchiveStore, head: SessionState
 
 
 def read_index(record: Record) -> ArchivedSession:
-    """Read a record."""
-    return ArchivedSession.model_validate(record.data)
+    """Read a record. Raises StoreDamaged."""
+    return read_as(f"the archive's record of {record.key}", ArchivedSession.model_validate, record.data)
 
 
 async def rebuild_index(store: Store, archive: ArchiveStore) -> int:

@@ -6,6 +6,7 @@ from contracts.clock import Clock
 from contracts.installation import Installation
 from contracts.records import Record, RecordKind
 from contracts.topology import Topology
+from storage.damage import read_as
 from storage.port import Store
 from workers.bus.port import Bus
 
@@ -13,9 +14,12 @@ KEY: Final = "installation"
 
 
 async def read_installation(store: Store) -> Installation | None:
-    """Return which installation the store belongs to; None if nobody has started on it since there is such a record."""
+    """Return which installation the store belongs to; None if nobody has started on it since there is such a record.
+
+    Raises StoreDamaged, StoreError.
+    """
     record = await store.record(RecordKind.INSTALLATION, KEY)
-    return Installation.model_validate(record.data) if record else None
+    return read_as("the installation's record", Installation.model_validate, record.data) if record else None
 
 
 async def keep_installation(store: Store, installation: Installation, clock: Clock, *, replace: bool = True) -> bool:

@@ -6,6 +6,7 @@ from typing import Final
 from contracts.clock import Clock
 from contracts.records import Record, RecordKind
 from contracts.sync import SyncPolicy
+from storage.damage import SET_ANEW, read_as
 from storage.port import Store
 
 DEFAULT: Final = "default"
@@ -30,9 +31,12 @@ class Policies:
         return await self._recent(identity) or await self._recent(DEFAULT) or SyncPolicy()
 
     async def kept(self, key: str) -> SyncPolicy | None:
-        """Return what is kept for an identity, or under `DEFAULT`, now."""
+        """Return what is kept for an identity, or under `DEFAULT`, now.
+
+        Raises StoreDamaged for one that this release can't read: to go by half of it might share what it keeps back.
+        """
         record = await self._store.record(RecordKind.SYNC_POLICY, key)
-        return SyncPolicy.model_validate(record.data) if record else None
+        return read_as(f"the sync policy {key!r}", SyncPolicy.model_validate, record.data, SET_ANEW) if record else None
 
     async def keep(self, key: str, policy: SyncPolicy) -> None:
         """Set the policy of an identity, or the one under `DEFAULT`."""

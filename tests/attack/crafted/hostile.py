@@ -106,7 +106,9 @@ class Hostile:
         elsewhere = (ConversationId(digest_of(("elsewhere", str(number), str(one)))) for one in count())
         conversation = next(one for one in elsewhere if self._topology.partition_of(one) != here)
         body = as_json(self._text(number, conversation), self._random)
-        return self._noted(self._shot("wrong partition", number, self._topology.inbound, self._topology.routing_key(here), body))
+        return self._noted(
+            self._shot("wrong partition", number, self._topology.inbound, self._topology.routing_key(here), body)
+        )
 
     def repeated(self) -> Shot:
         """Take an earlier shot once more."""
@@ -122,7 +124,9 @@ class Hostile:
         """Make a record of a parking that never was, put into the parking queue by hand."""
         number = next(self._numbers)
         body = b"forged record %d" % number
-        return self._noted(self._shot("forged record", number, "", self._topology.parked, body, headers=forged_headers(number)))
+        return self._noted(
+            self._shot("forged record", number, "", self._topology.parked, body, headers=forged_headers(number))
+        )
 
     def expired(self) -> Shot:
         """Make a message that the broker may dead-letter at once, with headers that would speak for us."""

@@ -20,7 +20,10 @@ _TOGETHER: Final = 20
 
 
 class Gun:
-    """Sends shots, naming `user` on those of somebody who may give commands, and keeps the replies that come back, by the number of the shot that asked."""
+    """Sends shots, and keeps the replies that come back, by the number of the shot that asked.
+
+    Those of somebody who may give commands name `user`.
+    """
 
     def __init__(self, amqp_url: str, *, user: str) -> None:
         self._user = short(user.encode())

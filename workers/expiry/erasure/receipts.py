@@ -20,6 +20,7 @@ from contracts.errors import ArchiveDamaged
 from contracts.expiry import ErasureReceipt
 from contracts.records import Record, RecordKind
 from storage.archive import ArchiveStore
+from storage.damage import read_as
 from storage.port import Store
 from storage.reading import iter_records
 
@@ -60,8 +61,8 @@ class Receipts:
                 found[receipt.subject, receipt.receipt_id] = receipt
         if record := await store.record(RecordKind.ERASURE, _SALT):
             salts[bytes.fromhex(str(record.data["salt"]))] = None
-        async for record in iter_records(store, RecordKind.ERASURE, _RECEIPTS):
-            receipt = ErasureReceipt.model_validate(record.data)
+        for record in [record async for record in iter_records(store, RecordKind.ERASURE, _RECEIPTS)]:
+            receipt = read_as(f"the erasure receipt {record.key}", ErasureReceipt.model_validate, record.data)
             found.setdefault((receipt.subject, receipt.receipt_id), receipt)
         return cls(list(salts), found.values())
 

@@ -16,6 +16,7 @@ from contracts.clock import Clock
 from contracts.history import SessionFilter
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
+from storage.damage import read_as, unless_damaged
 from storage.port import Store
 from workers.expiry.rules import RuleBook
 from workers.expiry.watch.deadlines import Deadlines
@@ -67,7 +68,7 @@ class Rescan:
             return False
         now = self._clock.now()
         record = await self._store.record(RecordKind.FIGURE, _KEY)
-        progress = _Progress.model_validate(record.data) if record else None
+        progress = unless_damaged(record, _progress) if record else None  # begun anew if a later release was at it
         if progress is None or progress.fingerprint != self._book.fingerprint:
             await self._save(_Progress(fingerprint=self._book.fingerprint, starts_at=now + self._settling))
             return False
@@ -108,3 +109,7 @@ class Rescan:
         data = progress.model_dump(mode="json")
         now = self._clock.now()
         await self._store.put_record(Record(kind=RecordKind.FIGURE, key=_KEY, group=_KEY, created_at=now, data=data))
+
+
+def _progress(record: Record) -> _Progress:
+    return read_as("how far the rescan is", _Progress.model_validate, record.data)

@@ -19,6 +19,7 @@ from contracts.ids import SessionId, conversation_of, digest_of, generation_of
 from contracts.records import Record, RecordKind
 from contracts.session import SessionStatus
 from contracts.sync import Identity
+from storage.damage import read_as, unless_damaged
 from storage.port import Store
 from storage.reading import iter_records
 from workers.domain.access import DENIED, Right, may
@@ -73,8 +74,12 @@ class Suggestions:
 
     async def listed(self, *, actor: str | None = None) -> list[Suggestion]:
         """Return the open suggestions, the latest first; those alone whose sessions `actor` owns, if there is one."""
-        records = iter_records(self._store, RecordKind.SUGGESTION, _OPEN)
-        return [_suggestion(record) async for record in records if await self._may(record, actor)]
+        found: list[Suggestion] = []
+        async for record in iter_records(self._store, RecordKind.SUGGESTION, _OPEN):
+            suggestion = unless_damaged(record, _suggestion)
+            if suggestion and await self._may(suggestion, actor):
+                found.append(suggestion)
+        return found
 
     async def confirm(self, suggestion_id: str, *, actor: str | None = None) -> Identity:
         """Link the two sessions of a suggestion: to the identity that one of them has, else to a new one.
@@ -134,17 +139,17 @@ class Suggestions:
 
     async def _open(self, suggestion_id: str, actor: str | None) -> Record:
         record = await self._store.record(RecordKind.SUGGESTION, suggestion_id)
-        if record is not None and record.group == _OPEN and await self._may(record, actor):
+        if record is not None and record.group == _OPEN and await self._may(_suggestion(record), actor):
             return record
         if actor is not None:
             raise AccessDenied(DENIED)
         raise SuggestionNotFound(f"there is no open suggestion {suggestion_id}")
 
-    async def _may(self, record: Record, actor: str | None) -> bool:
+    async def _may(self, suggestion: Suggestion, actor: str | None) -> bool:
         """Whether `actor` may settle a suggestion: both sessions are there, and theirs."""
         if actor is None:
             return True
-        conversations = [conversation_of(session) for session in _suggestion(record).session_ids]
+        conversations = [conversation_of(session) for session in suggestion.session_ids]
         latest = [await latest_session(self._store, one) for one in conversations]
         return all(one.status is not SessionStatus.DELETED and may(one, actor, Right.OWN) for one in latest)
 
@@ -167,5 +172,9 @@ def _normal(key: str, value: JsonValue) -> str | None:
 
 
 def _suggestion(record: Record) -> Suggestion:
+    return read_as(f"the suggestion {record.key}", _made_of, record)
+
+
+def _made_of(record: Record) -> Suggestion:
     first, second = _PAIR.validate_python(record.data["session_ids"])
     return Suggestion(record.key, (first, second), str(record.data["reason"]), record.created_at)
