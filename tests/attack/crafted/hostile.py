@@ -1,7 +1,7 @@
 """Hostile messages: a seeded stream of every kind that is known to have hurt, or might."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count, islice
 from random import Random
 from typing import Any, Final
@@ -20,6 +20,8 @@ REPLIES: Final = "amq.rabbitmq.reply-to"
 _CONVERSATIONS: Final = 200
 _LARGE: Final = 1_000_000
 _REMEMBERED: Final = 200
+_LISTED: Final = frozenset({"mutant", "refused", "large"})
+_MUST_FAIL: Final = frozenset({"forged command", "refused"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +35,16 @@ class Shot:
     properties: Mapping[str, bytes] = field(default_factory=dict)
     message_id: str = ""
     """As a reader of its properties has it."""
-    listed: bool = False
-    """Sent by a broker user who may give commands; else by one who may only speak."""
-    must_fail: bool = False
-    """Carried out, it would have changed, or told, what is not its sender's."""
+
+    @property
+    def listed(self) -> bool:
+        """Whether it comes from a broker user who may give commands; else from one who may only speak."""
+        return self.kind in _LISTED
+
+    @property
+    def must_fail(self) -> bool:
+        """Whether it would change, or tell, what is not its sender's."""
+        return self.kind in _MUST_FAIL
 
     @property
     def asks(self) -> bool:
@@ -75,22 +83,21 @@ class Hostile:
         kind = self._random.choice(self._contracts.kinds)
         envelope = mutated(self._contracts.envelope(kind, conversation=conversation, number=number), self._random)
         body = as_json(envelope, self._random)
-        return self._to_partition("mutant", number, conversation, body, listed=True, reply_to=short(REPLIES.encode()))
+        return self._to_partition("mutant", number, conversation, body, reply_to=short(REPLIES.encode()))
 
     def forged(self) -> Shot:
         """Make a valid command or query by a broker user who may give none; a reply is asked for."""
         number, conversation = next(self._numbers), self._conversation()
         kind = self._random.choice([kind for kind in self._contracts.kinds if kind != "message"])
         body = as_json(self._contracts.envelope(kind, conversation=conversation, number=number), self._random)
-        reply_to = short(REPLIES.encode())
-        return self._to_partition("forged command", number, conversation, body, must_fail=True, reply_to=reply_to)
+        return self._to_partition("forged command", number, conversation, body, reply_to=short(REPLIES.encode()))
 
     def unanswered(self) -> Shot:
         """Make a command about a session that does not exist, from somebody who wants no reply."""
         number, conversation = next(self._numbers), self._conversation()
         command = {"kind": "close_session", "session_id": f"{conversation}.7", "actor": "stranger"}
         body = as_json(self._enveloped(number, command), self._random)
-        return self._to_partition("refused", number, conversation, body, listed=True, must_fail=True)
+        return self._to_partition("refused", number, conversation, body)
 
     def oddity(self) -> Shot:
         """Make a message whose properties no library would write, with a body that is right or wrong."""
@@ -106,9 +113,7 @@ class Hostile:
         elsewhere = (ConversationId(digest_of(("elsewhere", str(number), str(one)))) for one in count())
         conversation = next(one for one in elsewhere if self._topology.partition_of(one) != here)
         body = as_json(self._text(number, conversation), self._random)
-        return self._noted(
-            self._shot("wrong partition", number, self._topology.inbound, self._topology.routing_key(here), body)
-        )
+        return self._shot("wrong partition", number, self._topology.inbound, self._topology.routing_key(here), body)
 
     def repeated(self) -> Shot:
         """Take an earlier shot once more."""
@@ -124,9 +129,7 @@ class Hostile:
         """Make a record of a parking that never was, put into the parking queue by hand."""
         number = next(self._numbers)
         body = b"forged record %d" % number
-        return self._noted(
-            self._shot("forged record", number, "", self._topology.parked, body, headers=forged_headers(number))
-        )
+        return self._shot("forged record", number, "", self._topology.parked, body, headers=forged_headers(number))
 
     def expired(self) -> Shot:
         """Make a message that the broker may dead-letter at once, with headers that would speak for us."""
@@ -147,7 +150,7 @@ class Hostile:
                 body = as_json(envelope, self._random)
             case _:
                 body = as_json(mutated(envelope, self._random) | {"source": f"/attack/{number}"}, self._random)
-        return self._noted(self._shot("ingress", number, "", self._topology.ingress, body))
+        return self._shot("ingress", number, "", self._topology.ingress, body)
 
     def large(self) -> Shot:
         """Make a body that costs most to read, or that is larger than any may be."""
@@ -163,7 +166,7 @@ class Hostile:
             case _:
                 values = {f"{key:06}": 1 for key in range(_LARGE // 12)}
                 body = as_json(self._enveloped(number, {"kind": "set_data", "values": values}), self._random)
-        return self._to_partition("large", number, conversation, body, listed=True)
+        return self._to_partition("large", number, conversation, body)
 
     def _conversation(self) -> ConversationId:
         return self._random.choice(self._conversations)
@@ -180,23 +183,14 @@ class Hostile:
         return made | {"source": f"/attack/{number}"} | ({"partitionkey": conversation} if conversation else {})
 
     def _to_partition(
-        self,
-        kind: str,
-        number: int,
-        conversation: ConversationId,
-        body: bytes,
-        *,
-        listed: bool = False,
-        must_fail: bool = False,
-        **properties: bytes,
+        self, kind: str, number: int, conversation: ConversationId, body: bytes, **properties: bytes
     ) -> Shot:
         key = self._topology.routing_key(self._topology.partition_of(conversation))
-        made = self._shot(kind, number, self._topology.inbound, key, body, **properties)
-        return self._noted(replace(made, listed=listed, must_fail=must_fail))
+        return self._shot(kind, number, self._topology.inbound, key, body, **properties)
 
     def _shot(self, kind: str, number: int, exchange: str, key: str, body: bytes, **properties: bytes) -> Shot:
         message_id = b"hostile-%d" % number + (b"\xff\xfe" if self._random.random() < 0.1 else b"")
-        return Shot(
+        shot = Shot(
             kind=kind,
             exchange=exchange,
             routing_key=key.encode(),
@@ -204,9 +198,7 @@ class Hostile:
             properties={"message_id": short(message_id), **properties},
             message_id=message_id.decode("utf-8", "backslashreplace"),
         )
-
-    def _noted(self, shot: Shot) -> Shot:
-        if len(shot.body) < _LARGE and self._random.random() < 0.2:
+        if len(body) < _LARGE and self._random.random() < 0.2:
             self._earlier = [*self._earlier[-_REMEMBERED:], shot]
         return shot
 
