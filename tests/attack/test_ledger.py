@@ -1,15 +1,18 @@
 """The ledger itself: it finds a forged command that was carried out, whatever else became of it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from contracts.clock import SystemClock
-from contracts.commands import CommandReply
+from contracts.commands import CommandReply, CreateSession
+from contracts.envelope import InputEnvelope
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.ledger import Fate, Ledger, reckon
+from tests.conversations import message
 from tests.deliveries import Handed
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
@@ -22,9 +25,11 @@ USER = "application"
 
 
 def forged(topology: Topology, many: int) -> list[Shot]:
-    """Return forged commands of which some would be carried out."""
+    """Return forged commands, one of which the rules have nothing against: it begins a session."""
     hostile = Hostile(topology, "20260101/ledger")
-    return [hostile.forged() for _ in range(many)]
+    begins = InputEnvelope(id="begins", data=CreateSession(address=message(1).address)).to_bytes()
+    (first, *others) = [hostile.forged() for _ in range(many)]
+    return [replace(first, body=begins, message_id="begins"), *others]
 
 
 async def outcome(*, command_users: tuple[str, ...], beside: bool = False) -> Ledger:
