@@ -60,6 +60,7 @@ class InputEnvelope(_CloudEvent):
     def conversation(self, scope: Scope) -> ConversationId:
         """Return the conversation meant: by partition key, else by session id, else by the address under `scope`.
 
+        What is about an earlier message (an edit, a deletion, a reaction) goes to the conversation of that one.
         Raises SchemaViolation when the input names none of the three.
         """
         if self.partitionkey:
@@ -67,7 +68,9 @@ class InputEnvelope(_CloudEvent):
         data = self.data
         if isinstance(data, AnyQuery):
             return conversation_of(data.session_id)
-        if not isinstance(data, InboundMessage) and data.session_id:
+        if isinstance(data, InboundMessage):
+            return conversation_id_for(data.place, scope)
+        if data.session_id:
             return conversation_of(data.session_id)
         if data.address:
             return conversation_id_for(data.address, scope)

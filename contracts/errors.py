@@ -11,6 +11,7 @@ AgentBusError
 │   └── WrongPartition      published with another number of partitions than the topology has
 ├── Refused                 understood, and against the rules; the caller gets it as the reply
 │   ├── SessionNotFound     the session does not exist
+│   ├── TargetNotFound      an edit, deletion or reaction whose message is not in this conversation
 │   ├── SessionNotCurrent   the conversation has moved on to a later session
 │   ├── ConversationBlocked it waits for an earlier input that failed for good
 │   ├── AccessDenied        no such session, or the user may not do this with it
@@ -107,6 +108,10 @@ class Refused(AgentBusError):
 
 class SessionNotFound(Refused):
     """No such session."""
+
+
+class TargetNotFound(Refused):
+    """The message that this is about is not in this conversation."""
 
 
 class SessionNotCurrent(Refused):

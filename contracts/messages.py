@@ -1,7 +1,7 @@
 """Chat messages: what comes in from a channel, what goes out to one, what a session keeps."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -70,11 +70,18 @@ class CommandContent(Contract):
     arguments: Text = ""
 
 
+_TARGET_USER: Final = (
+    "Who wrote that message, as the platform names them: it is their conversation that changes. Without it, that of "
+    "whoever sends this."
+)
+
+
 class EditContent(Contract):
     """An earlier message now says something else."""
 
     kind: Literal["edit"] = "edit"
     target: Id = Field(description="The platform's id of the edited message.")
+    target_user: Id | None = Field(default=None, description=_TARGET_USER)
     text: Text = ""
     attachments: Attachments = ()
 
@@ -84,6 +91,7 @@ class DeleteContent(Contract):
 
     kind: Literal["delete"] = "delete"
     target: Id = Field(description="The platform's id of the deleted message.")
+    target_user: Id | None = Field(default=None, description=_TARGET_USER)
 
 
 class ReactionContent(Contract):
@@ -91,6 +99,7 @@ class ReactionContent(Contract):
 
     kind: Literal["reaction"] = "reaction"
     target: Id = Field(description="The platform's id of the message reacted to.")
+    target_user: Id | None = Field(default=None, description=_TARGET_USER)
     reaction: Id = Field(description="An emoji, or the platform's name of one.")
     removed: bool = False
 
@@ -116,6 +125,14 @@ class InboundMessage(Contract):
     sent_at: Timestamp = Field(description="When it was sent, by the platform's clock; with a time zone.")
     sender_name: Name | None = Field(default=None, description="The sender's name as shown to people.")
     content: Content
+
+    @property
+    def place(self) -> Address:
+        """The address whose conversation this belongs to: its own, or that of the message that it is about."""
+        content = self.content
+        if isinstance(content, TextContent | CommandContent) or content.target_user is None:
+            return self.address
+        return self.address.model_copy(update={"user": content.target_user})
 
     @property
     def key(self) -> MessageKey:

@@ -149,9 +149,9 @@ _spoken = st.builds(TextContent, text=_text, attachments=_attachments, reply_to=
 )
 _content = st.one_of(
     _spoken,
-    st.builds(EditContent, target=_ids, text=_text, attachments=_attachments),
-    st.builds(DeleteContent, target=_ids),
-    st.builds(ReactionContent, target=_ids, reaction=_ids, removed=st.booleans()),
+    st.builds(EditContent, target=_ids, target_user=st.none() | _ids, text=_text, attachments=_attachments),
+    st.builds(DeleteContent, target=_ids, target_user=st.none() | _ids),
+    st.builds(ReactionContent, target=_ids, target_user=st.none() | _ids, reaction=_ids, removed=st.booleans()),
 )
 _outbound = st.builds(
     OutboundMessage,

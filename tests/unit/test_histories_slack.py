@@ -83,7 +83,7 @@ def test_texts(sample: list[InboundMessage]) -> None:
 
 
 def test_reactions_follow_their_message(sample: list[InboundMessage]) -> None:
-    expected = ReactionContent(target="1709974800.000100", reaction="seedling")
+    expected = ReactionContent(target="1709974800.000100", target_user="U1", reaction="seedling")
     assert [m.content for m in sample[2:4]] == [expected, expected]
     assert sample[2].sent_at == sample[1].sent_at
 

@@ -65,7 +65,7 @@ def test_times_are_unix_times_else_local(account: list[InboundMessage]) -> None:
 
 
 def test_a_reaction_follows_its_message(account: list[InboundMessage]) -> None:
-    assert account[2].content == ReactionContent(target="3", reaction="👍")
+    assert account[2].content == ReactionContent(target="3", target_user="8", reaction="👍")
     assert (account[2].sender_name, account[2].sent_at) == ("Ann", datetime(2024, 3, 9, 10, 30, tzinfo=UTC))
 
 

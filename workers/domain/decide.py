@@ -41,7 +41,7 @@ from contracts.session import SessionState, SessionStatus
 from workers.domain.access import check_access
 from workers.domain.checks.blocking import check_unblocked
 from workers.domain.checks.limits import check_sent_at
-from workers.domain.checks.target import check_fence, check_target
+from workers.domain.checks.target import check_fence, check_target, check_target_there
 from workers.domain.commands.carry_out import carry_out
 from workers.domain.commands.ending import Earlier
 from workers.domain.deadlines import expire, has_expired, lasting
@@ -71,9 +71,10 @@ def decide(
 ) -> tuple[AnyEvent, ...]:
     """Return the events that `given` causes in `state`, in order; none if it was applied already.
 
-    The events of a reset belong to two sessions: the one that ends and the one that begins. `earlier` holds the head of
-    the earlier session that a command is about.
-    Raises Refused (a command against the rules) or InvalidInput (FutureTimestamp).
+    The events of a reset belong to two sessions: the one that ends and the one that begins. What is said begins a
+    session where none is live; an edit, a deletion or a reaction belongs to the one that there was last. `earlier`
+    holds the head of the earlier session that a command is about.
+    Raises Refused (a command against the rules, TargetNotFound) or InvalidInput (FutureTimestamp).
     """
     if given.id in state.recent_inputs or (state.erased and digest_input(given.id) in state.recent_inputs):
         return ()
@@ -102,42 +103,50 @@ def decide(
 
 
 def _receive(draft: Draft, state: SessionState, message: InboundMessage, resets: Sequence[ResetPolicy]) -> None:
+    content = message.content
+    if isinstance(content, TextContent | CommandContent):
+        _hear(draft, state, message, content, resets)
+        return
+    check_target_there(state, content.target)
+    if state.status is SessionStatus.IDLE:
+        _activate(draft, "message")
+    target = message_key_for(message.address, content.target)
+    match content:
+        case EditContent():
+            draft.add(MessageEdited, target=target, text=content.text, attachments=content.attachments)
+        case DeleteContent():
+            draft.add(MessageDeleted, target=target)
+        case ReactionContent(reaction=reaction, removed=removed):
+            draft.add(ReactionChanged, target=target, user=message.address.user, reaction=reaction, removed=removed)
+        case _:
+            assert_never(content)
+
+
+def _hear(
+    draft: Draft,
+    state: SessionState,
+    message: InboundMessage,
+    content: TextContent | CommandContent,
+    resets: Sequence[ResetPolicy],
+) -> None:
+    """Take up something said: in the session that there is, or in a new one."""
     if not state.is_live:
         draft.start(StartReason.MESSAGE, message.address, profile=Profile(owner=message.address.user))
     elif resets and (reset := resets_now(resets, state, message, draft.at)):
         draft.close(CloseReason.RESET, reset)
         draft.start(StartReason.RESET, message.address, profile=lasting(state.profile, draft.at))
     elif state.status is SessionStatus.IDLE:
-        draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason="message")
-    match message.content:
-        case TextContent() | CommandContent() as content:
-            draft.add(
-                MessageAppended,
-                message=SessionMessage(
-                    key=message.key,
-                    message_id=message.message_id,
-                    role=Role.USER,
-                    address=message.address,
-                    author=message.sender_name,
-                    sent_at=message.sent_at,
-                    content=content,
-                ),
-            )
-        case EditContent() as edit:
-            target = message_key_for(message.address, edit.target)
-            draft.add(MessageEdited, target=target, text=edit.text, attachments=edit.attachments)
-        case DeleteContent() as deletion:
-            draft.add(MessageDeleted, target=message_key_for(message.address, deletion.target))
-        case ReactionContent() as reaction:
-            draft.add(
-                ReactionChanged,
-                target=message_key_for(message.address, reaction.target),
-                user=message.address.user,
-                reaction=reaction.reaction,
-                removed=reaction.removed,
-            )
-        case _:
-            assert_never(message.content)
+        _activate(draft, "message")
+    said = SessionMessage(
+        key=message.key,
+        message_id=message.message_id,
+        role=Role.USER,
+        address=message.address,
+        author=message.sender_name,
+        sent_at=message.sent_at,
+        content=content,
+    )
+    draft.add(MessageAppended, message=said)
 
 
 def _wake(draft: Draft, state: SessionState, command: AnyCommand) -> None:
@@ -146,4 +155,8 @@ def _wake(draft: Draft, state: SessionState, command: AnyCommand) -> None:
         isinstance(command, UpdateSession) and command.status is None
     )
     if active and state.status is SessionStatus.IDLE:
-        draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason="activity")
+        _activate(draft, "activity")
+
+
+def _activate(draft: Draft, reason: str) -> None:
+    draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason=reason)

@@ -179,7 +179,9 @@ def _reactions(message: _Message, spoken: InboundMessage, names: dict[str, str |
                 message_id=fit_id(f"{message.ts}:reaction:{reactor}:{reaction.name}"),
                 sent_at=spoken.sent_at,
                 sender_name=fit_name(names.get(reactor)),
-                content=ReactionContent(target=message.ts, reaction=fit_id(reaction.name)),
+                content=ReactionContent(
+                    target=message.ts, target_user=spoken.address.user, reaction=fit_id(reaction.name)
+                ),
             )
 
 

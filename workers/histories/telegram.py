@@ -229,5 +229,5 @@ def _reactions(message: _Message, spoken: InboundMessage, source: Source) -> Ite
                 message_id=fit_id(f"{spoken.message_id}:reaction:{user}:{name}"),
                 sent_at=moment if moment.tzinfo else moment.replace(tzinfo=source.options.zone),
                 sender_name=fit_name(reactor.from_),
-                content=ReactionContent(target=spoken.message_id, reaction=name),
+                content=ReactionContent(target=spoken.message_id, target_user=spoken.address.user, reaction=name),
             )

@@ -20,10 +20,11 @@ from contracts.commands import (
     UnblockSession,
     UnlinkIdentity,
 )
-from contracts.errors import LockLost, SessionNotCurrent, SessionNotFound
+from contracts.errors import LockLost, SessionNotCurrent, SessionNotFound, TargetNotFound
 from contracts.ids import SessionId, conversation_of, generation_of
 from contracts.messages import InboundMessage
 from contracts.session import SessionState, SessionStatus
+from workers.domain.erasing import is_erased
 
 _FOR_DELETED: Final = (EraseConversation, ExpireSession, MergeContext, ResetSession, UnlinkIdentity)
 _FOR_ENDED: Final = (
@@ -65,6 +66,18 @@ def check_target(state: SessionState, command: AnyCommand) -> None:
         raise SessionNotFound(f"session {state.session_id} was deleted")
     if not (state.is_live or isinstance(command, _FOR_ENDED)):
         raise SessionNotFound(f"session {state.session_id} is {state.status}; create or reset it to go on")
+
+
+def check_target_there(state: SessionState, target: str) -> None:
+    """Raise TargetNotFound if there is nothing in the conversation that an edit, deletion or reaction may be about.
+
+    Whether it holds that very message is not asked: it may come later, and what is about none shows nowhere.
+    """
+    if not state.generation or is_erased(state):
+        raise TargetNotFound(
+            f"conversation {state.conversation_id} has no message {target}: "
+            "target_user is to say whose it is, unless it is theirs who sent this"
+        )
 
 
 def about_earlier(state: SessionState, data: InboundMessage | AnyCommand) -> SessionId | None:
