@@ -50,6 +50,11 @@ ROUND_TURNS: Final = Metric(
 LIVE_ACTORS: Final = Metric(
     name="agentbus_live_actors", type="gauge", help="Conversations whose state this worker holds in memory."
 )
+LARGE_SESSIONS: Final = Metric(
+    name="agentbus_large_sessions_total",
+    type="counter",
+    help="Sessions whose data, metadata, fields or conflicts passed half of what a session may hold.",
+)
 BUILD: Final = Metric(
     name="agentbus_build_info",
     type="gauge",
@@ -131,6 +136,7 @@ METRICS: Final = (
     ROUND_SECONDS,
     ROUND_TURNS,
     LIVE_ACTORS,
+    LARGE_SESSIONS,
     BUILD,
     OWNED,
     STOPPED,
@@ -171,6 +177,8 @@ class Action(StrEnum):
     """A parked input reached the store."""
     HEAD_REFUSED = "head_refused"
     """The store can't hold a session's head; the log has it, and each load reads it from there."""
+    SESSION_LARGE = "session_large"
+    """A session holds more than half of what one may: each of its commits costs more, and soon one is refused."""
     STORE_DAMAGED = "store_damaged"
     """Something in the store can't be read: it is passed over, or rebuilt from the log where that is possible."""
     ANNOUNCING_PUT_OFF = "announcing_put_off"

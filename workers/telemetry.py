@@ -45,6 +45,7 @@ class WorkerMetrics:
         self.reconnections = _counter(telemetry.RECONNECTIONS, registry)
         self.handler_failures = _counter(telemetry.HANDLER_FAILURES, registry)
         self.live_actors = _gauge(telemetry.LIVE_ACTORS, registry)
+        self.large_sessions = _counter(telemetry.LARGE_SESSIONS, registry)
         self.owned = _gauge(telemetry.OWNED, registry)
         self.stopped = _gauge(telemetry.STOPPED, registry)
         self.oldest = _gauge(telemetry.OLDEST, registry)

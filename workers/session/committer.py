@@ -35,6 +35,7 @@ from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
 from workers.session.parking import Failed, park_all
 from workers.session.plan import Answer, Failure, failure_of
+from workers.session.sizes import LargeSessions
 from workers.session.trials import Trials, key_of, suspects_of
 from workers.telemetry import WorkerMetrics
 
@@ -66,6 +67,7 @@ class Committer:
         self._ownership = ownership
         self._clock = clock
         self._metrics = metrics
+        self._large = LargeSessions(metrics)
         self._announcer = Announcer(
             bus,
             store,
@@ -183,6 +185,7 @@ class Committer:
                 done.append((turn, plan))
                 if not plan.damaged:
                     self._live.put(plan.after)
+                    self._large.look(plan.before, plan.after)
                 self._metrics.commits.inc(bool(plan.commit))
             elif isinstance(refusal, VersionConflict | DuplicateInput):
                 conflicted.append(turn)

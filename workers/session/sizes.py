@@ -1,11 +1,19 @@
-"""How large a state is, without measuring again what did not change."""
+"""How large a state is, without measuring again what did not change; and who is told of a large one."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import structlog
+
 from contracts.base import json_size
+from contracts.ids import SessionId
 from contracts.session import RECENT_INPUTS, SessionState
+from contracts.telemetry import Action
+from workers.domain.checks.limits import MAX_SESSION_BYTES, MAX_STAMP_BYTES
+from workers.outages import sparingly
+from workers.telemetry import WorkerMetrics
 
 _ALWAYS: Final = 2_000 + 40 * RECENT_INPUTS
 """Bytes, about, of a state's small fields."""
@@ -32,6 +40,21 @@ _PARTS: Final[Mapping[str, Callable[[Any], int]]] = MappingProxyType(
 )
 """The fields that may be large: a commit that leaves one as it was leaves the same object."""
 
+_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "data": MAX_SESSION_BYTES,
+        "metadata": MAX_SESSION_BYTES,
+        "stamps": MAX_STAMP_BYTES,
+        "conflicts": MAX_SESSION_BYTES,
+    }
+)
+"""The most bytes that the domain lets a part grow to, about."""
+
+_WARNED_AT: Final = 0.5
+_MOST_KNOWN: Final = 1000
+
+_log = structlog.get_logger(__name__)
+
 
 class Sized:
     """A state and about how many bytes it takes as JSON."""
@@ -47,3 +70,30 @@ class Sized:
             for name, measure in _PARTS.items()
         }
         self.size = _ALWAYS + sum(self.parts.values())
+
+
+class LargeSessions:
+    """Says once of each session that it holds more than half of what one may; what did not change is not measured."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+        self._known: OrderedDict[SessionId, None] = OrderedDict()
+
+    def look(self, before: SessionState, after: SessionState) -> None:
+        """Look at what a commit made of a state."""
+        for part, limit in _LIMITS.items():
+            value = getattr(after, part)
+            if value is not getattr(before, part) and (size := _PARTS[part](value)) > limit * _WARNED_AT:
+                self._tell(after.session_id, part, size, limit)
+
+    def _tell(self, session: SessionId, part: str, size: int, limit: int) -> None:
+        if session in self._known:
+            self._known.move_to_end(session)
+            return
+        self._known[session] = None
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        self._metrics.large_sessions.inc()
+        more = sparingly(Action.SESSION_LARGE)
+        if more is not None:
+            _log.warning(Action.SESSION_LARGE, session=session, part=part, bytes=size, limit=limit, **more)
