@@ -7,7 +7,7 @@ from pydantic import Field
 
 from contracts.address import Address
 from contracts.base import Contract, Id, Many, Name, Text, Timestamp
-from contracts.ids import InputId, MessageKey, digest_of
+from contracts.ids import InputId, MessageKey, SessionId, digest_of
 
 
 class Role(StrEnum):
@@ -114,6 +114,11 @@ Content = Annotated[
 def message_key_for(address: Address, message_id: str) -> MessageKey:
     """Return the identity of a message: platforms promise unique message ids within an account's chat only."""
     return MessageKey(digest_of((address.platform, address.account, address.chat, message_id)))
+
+
+def said_key(session: SessionId, message_id: str) -> InputId:
+    """Return the key of a message that a command brings to a session: the same for every command that brings it."""
+    return InputId(digest_of(("append", session, message_id)))
 
 
 class InboundMessage(Contract):

@@ -54,7 +54,7 @@ async def check(store: Store, receipts: Sequence[Receipt]) -> Outcome:
         published[receipt.conversation_id].setdefault(receipt.input_id)
     fingerprint = hashlib.sha256()
     for conversation in sorted(published):
-        committed = [input_id async for commit in iter_log(store, conversation) for input_id in commit.inputs]
+        committed = [input_id async for commit in iter_log(store, conversation) for input_id in commit.applied]
         outcome.add(tally([(input_id, True) for input_id in published[conversation]], committed, parked=parked))
         sessions = [one async for one in iter_sessions(store, SessionFilter(conversation_id=conversation))]
         for session in sorted(sessions, key=lambda one: one.generation):

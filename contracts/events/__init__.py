@@ -42,6 +42,7 @@ from contracts.events.sharing import (
     MetadataSet,
 )
 from contracts.ids import ConversationIdField, InputId, MessageKey
+from contracts.messages import said_key
 
 __all__ = [
     "AnyEvent", "Commit", "Event", "topics",
@@ -95,8 +96,18 @@ class Commit(Announced):
     version: int = Field(ge=1, description="Counts the conversation's commits from 1, without gaps.")
     epoch: int = Field(default=0, ge=0, description="The partition epoch of the worker that wrote it.")
     at: Timestamp
-    inputs: Many[InputId] = Field(description="The inputs applied by it; never in two commits.")
+    inputs: Many[InputId] = Field(
+        description="The inputs applied by it, and the keys of messages that commands brought; never in two commits."
+    )
     events: Many[Event]
+
+    @property
+    def applied(self) -> tuple[InputId, ...]:
+        """The inputs alone, without the keys of messages that they brought."""
+        causes = {event.cause for event in self.events}
+        said = (event for event in self.events if isinstance(event, MessageAppended))
+        keys = {said_key(event.session_id, event.message.message_id) for event in said}
+        return tuple(one for one in self.inputs if one in causes or one not in keys)
 
     @property
     def targets(self) -> frozenset[MessageKey]:

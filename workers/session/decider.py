@@ -11,6 +11,7 @@ from contracts.session import SessionState
 from storage.port import Store
 from workers.domain.checks.target import about_earlier
 from workers.domain.erasing import digest_input
+from workers.domain.said import keys_said
 from workers.endings import side_by_side
 from workers.retry import keep_trying
 from workers.session.arrears import Arrears
@@ -95,7 +96,7 @@ class Decider:
     async def _known(
         self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool
     ) -> dict[ConversationId, Mapping[InputId, Commit]]:
-        """Ask the log for inputs that may have been committed before.
+        """Ask the log for inputs, and messages that they bring, that may have been committed before.
 
         Where something was erased all are asked for, by the digests too that took the place of some ids.
         """
@@ -103,10 +104,12 @@ class Decider:
         for turn in turns:
             state = states[turn.lane.conversation]
             for waiting in turn.inputs:
-                given = waiting.given.id
-                if suspect or waiting.delivery.redelivered or state.erased or given in state.recent_inputs:
+                named = (waiting.given.id, *keys_said(state, waiting.given.data))
+                recent = any(one in state.recent_inputs for one in named)
+                if suspect or waiting.delivery.redelivered or state.erased or recent:
                     ids = asked.setdefault(turn.lane.conversation, {})
-                    ids |= {given: given, digest_input(given): given} if state.erased else {given: given}
+                    ids |= {one: one for one in named}
+                    ids |= {digest_input(one): one for one in named} if state.erased else {}
         found = await side_by_side(
             keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, list(ids)))
             for conversation, ids in asked.items()

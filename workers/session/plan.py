@@ -1,11 +1,11 @@
 """What one turn of a conversation will do: decided here, without I/O, and carried out by the committer."""
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from contracts.commands import UnblockSession
+from contracts.commands import AppendMessage, UnblockSession, UpdateSession
 from contracts.errors import AccessDenied, AgentBusError, ConversationBlocked, Refused, StoreDamaged
 from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
@@ -14,10 +14,11 @@ from contracts.messages import InboundMessage
 from contracts.session import FailurePolicy, SessionState
 from workers.domain.access import check_access
 from workers.domain.checks.blocking import block, hold, is_beside
-from workers.domain.decide import decide
+from workers.domain.decide import Input, decide
 from workers.domain.endings import earlier_sessions, followed
 from workers.domain.evolve import fold, sealed
 from workers.domain.line import places_of
+from workers.domain.said import events_said, keys_said, unsaid
 from workers.session.lanes import Waiting
 
 
@@ -90,13 +91,17 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     earlier = dict(terms.earlier)
     for waiting in _in_line_first(state, inputs):
         input_id = waiting.given.id
-        if input_id in applied:
-            plan.answers.append(_repeated(state, waiting, applied[input_id], announce=False))
-        elif input_id in known:
-            plan.answers.append(_repeated(state, waiting, _caused_by(input_id, known[input_id])))
-            plan.repeated.append(known[input_id])
+        keys = keys_said(state, waiting.given.data)
+        # A message is known by its own key too, whichever command brought it first.
+        ids = (input_id, *keys) if isinstance(waiting.given.data, AppendMessage) else (input_id,)
+        if before := next((one for one in ids if one in applied), None):
+            plan.answers.append(_repeated(state, waiting, applied[before], announce=False))
+        elif before := next((one for one in ids if one in known), None):
+            plan.answers.append(_repeated(state, waiting, _caused_by(before, known[before])))
+            plan.repeated.append(known[before])
         else:
-            answer = _decided(state, waiting, terms, earlier)
+            given = _unsaid(state, waiting.given, {key for key in keys if key in applied or key in known})
+            answer = _decided(state, waiting, given, terms, earlier)
             plan.answers.append(answer)
             if earlier:
                 _follow(earlier, answer.events)
@@ -106,6 +111,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             ended += more
             events += answer.events
             if answer.events and not answer.failure:
+                applied |= events_said(keys, answer.events)
                 applied[input_id] = answer.events
     if events:
         plan.commit = Commit(
@@ -146,11 +152,17 @@ def _follow(earlier: dict[SessionId, SessionState], events: Sequence[AnyEvent]) 
             earlier[session] = followed(earlier[session], event)
 
 
-def _decided(state: SessionState, waiting: Waiting, terms: Terms, earlier: Mapping[SessionId, SessionState]) -> Answer:
+def _unsaid(state: SessionState, given: Input, said: Collection[InputId]) -> Input:
+    return Input(given.id, unsaid(state, given.data, said)) if isinstance(given.data, UpdateSession) else given
+
+
+def _decided(
+    state: SessionState, waiting: Waiting, given: Input, terms: Terms, earlier: Mapping[SessionId, SessionState]
+) -> Answer:
     if terms.failure is not None:
         return _failed_for_good(state, waiting, terms.failure, terms)
     try:
-        return Answer(waiting, decide(state, waiting.given, terms.now, terms.resets, earlier))
+        return Answer(waiting, decide(state, given, terms.now, terms.resets, earlier))
     except ConversationBlocked as error:
         # A caller who waits for the answer is told; what is parked gets its place in line.
         held = () if waiting.delivery.reply_to else hold(state, waiting.given.id, terms.now)
@@ -195,4 +207,5 @@ def unforeseen(error: Exception) -> Failure:
 
 
 def _caused_by(input_id: InputId, commit: Commit) -> tuple[AnyEvent, ...]:
-    return tuple(event for event in commit.events if event.cause == input_id)
+    caused = tuple(event for event in commit.events if event.cause == input_id)
+    return caused or events_said((input_id,), commit.events).get(input_id, ())

@@ -6,8 +6,8 @@ from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.page import Page
 from contracts.commands import AppendMessage
-from contracts.ids import digest_of
-from contracts.messages import Role
+from contracts.ids import SessionId
+from contracts.messages import Role, said_key
 from storage.history import history_page
 from workers.domain.access import Right
 
@@ -26,7 +26,7 @@ class Messages(Checkpoints, ManagerBase):
         state = await self._engine.readable(session_id, user_id, Right.WRITE)
         with checking(f"message {message.id} can't be kept"):
             outbound = message.outbound(state.address if state else None)
-            key = digest_of(("append", session_id, message.id))
+            key = said_key(SessionId(session_id), message.id)
         await self._check_fence(session_id, fence)
         await self._command(session_id, AppendMessage, key, actor=user_id, fence=fence, message=outbound)
         await self._checkpoint_by_itself(session_id)

@@ -31,7 +31,8 @@ class Message:
     """A message of a session.
 
     `content` is the text; for an image, a file or a place its address. `timestamp` without a time zone is taken as
-    local time and kept in UTC. `id` is an idempotency key: the same message added twice is there once.
+    local time and kept in UTC. `id` is an idempotency key: the same message added twice to a session is there once,
+    whichever calls add it. (What a channel sends has the platform's ids, which count for themselves.)
     """
 
     content: str

@@ -29,7 +29,7 @@ def tallies(evidence: Evidence) -> Tallies:
     return {
         conversation: tally(
             attempts[conversation],
-            [input_id for commit in _history(evidence, conversation) for input_id in commit.inputs],
+            [input_id for commit in _history(evidence, conversation) for input_id in commit.applied],
             parked=parked[conversation] | parked[None],
             replayed=replayed[conversation] | replayed[None],
         )
