@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agentbus.sessions import SessionSystem
+from tests.models.library_deeds import DEEDS
 from tests.models.library_model import Library
 from tests.models.library_moves import RULES
 
@@ -92,6 +93,11 @@ def public_calls() -> set[str]:
 def unplayed() -> set[str]:
     """Return the calls that nothing here speaks of."""
     return public_calls() - RULES.keys() - READS - ELSEWHERE.keys() - LATER
+
+
+def played_calls() -> set[str]:
+    """Return the calls of the manager that there is a rule for; the other rules are for what is no call of it."""
+    return RULES.keys() - DEEDS.keys()
 
 
 def unknown_arguments(name: str) -> set[str]:

@@ -10,7 +10,7 @@ raises the same errors.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,9 @@ from contracts.errors import (
 from contracts.ids import ConversationId, conversation_of, digest_of, session_id_for
 from contracts.session import SessionStatus
 from tests.models.library_state import LIVE, Checkpoint, Conversation, Held, Said, Session, Template
+
+Where = tuple[str, str, str]
+"""A chat: whose, its name, its platform."""
 
 READ, WRITE, OWN = 1, 2, 3
 
@@ -55,6 +58,7 @@ class Options:
     time_to_live: float | None = None
     max_sessions_per_user: int | None = None
     close_oldest: bool = False
+    checkpoint_every: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,78 @@ class Edit:
     add: Mapping[str, int] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[Said, ...] = ()
-    tags: tuple[str, ...] | None = None
+    add_tags: tuple[str, ...] = ()
+    remove_tags: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """`ai_model`, `agent_id`, `expires_at`: what they are set to, None to have none."""
     status: SessionStatus | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an edit comes to: the part of it that is not so already in what was read."""
+
+    data: Mapping[str, Any]
+    removed: Sequence[str]
+    added: Mapping[str, int]
+    metadata: Mapping[str, Any]
+    messages: Sequence[Said]
+    add_tags: Sequence[str]
+    remove_tags: Sequence[str]
+    attributes: Mapping[str, Any]
+    status: SessionStatus | None
+
+    @classmethod
+    def of(cls, read: Session, edit: Edit) -> "Change":
+        """Return what of an edit changes what was read."""
+        return cls(
+            data={key: value for key, value in edit.data.items() if not _same(key, read.data, edit.data)},
+            removed=[key for key in edit.remove if key in read.data],
+            added=edit.add,
+            metadata={key: one for key, one in edit.metadata.items() if not _same(key, read.metadata, edit.metadata)},
+            messages=[one for one in edit.messages if one.id not in {said.id for said in read.messages}],
+            add_tags=[tag for tag in edit.add_tags if tag not in read.tags],
+            remove_tags=[tag for tag in edit.remove_tags if tag in read.tags],
+            attributes={name: value for name, value in edit.attributes.items() if value != getattr(read, name)},
+            status=None if edit.status is read.status else edit.status,
+        )
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be changed."""
+        return any(getattr(self, one.name) for one in fields(self))
+
+    def ends(self, session: Session | None) -> bool:
+        """Whether it ends a session, or brings its end nearer."""
+        wanted = self.attributes.get("expires_at")
+        held = session.expires_at if session else None
+        return (self.status is not None and self.status not in LIVE) or (
+            wanted is not None and (held is None or wanted < held)
+        )
+
+    def check(self, read: Session, now: Session) -> None:
+        """Raise EditConflict if somebody else has changed the same; time alone makes a session idle, and back."""
+        _check_same(read.data, now.data, [*self.data, *self.removed])
+        _check_same(read.metadata, now.metadata, self.metadata)
+        awake = [SessionStatus.ACTIVE if one is SessionStatus.IDLE else one for one in (read.status, now.status)]
+        if any(getattr(read, name) != getattr(now, name) for name in self.attributes) or (
+            self.status and awake[0] is not awake[1]
+        ):
+            raise EditConflict
+
+    def make(self, session: Session) -> bool:
+        """Carry it out, but for the status; return whether that is activity."""
+        session.data |= {key: session.data.get(key, 0) + by for key, by in self.added.items()}
+        session.data |= self.data
+        for key in self.removed:
+            session.data.pop(key, None)
+        session.metadata |= self.metadata
+        session.say(*self.messages)
+        tags = [tag for tag in session.tags if tag not in self.remove_tags]
+        after = {**self.attributes, "tags": [*tags, *(tag for tag in self.add_tags if tag not in tags)]}
+        differs = any(getattr(session, name) != value for name, value in after.items())
+        for name, value in after.items():
+            setattr(session, name, value)
+        return differs or bool(self.data or self.removed or self.added or self.metadata or self.messages)
 
 
 class Library:
@@ -96,6 +170,10 @@ class Library:
         conversation = self.held.conversations.get(session_id.partition(".")[0])
         found = conversation.sessions if conversation else ()
         return next((one for one in found if one.session_id == session_id), None)
+
+    def _current_of(self, session_id: str) -> Session | None:
+        conversation = self.held.conversations.get(session_id.partition(".")[0])
+        return conversation.current if conversation else None
 
     def existing(self, session_id: str, user_id: str | None = None, right: int = READ) -> Session:
         """Return a session that is there; a user who may not do that to it is not told whether it is."""
@@ -238,6 +316,13 @@ class Library:
         live = [one for one in self.sessions(owner=user_id, agent_id=agent_id) if one.goes_on(self.now)]
         return live[0] if live else self.create_session(user_id=user_id, agent_id=agent_id, request_id=request_id)
 
+    def session_context(self, where: Where, edit: Edit, *, request: str, fails: bool = False) -> None:
+        """Find or create the session of a chat, and save what the body changed; nothing if the body fails."""
+        user, chat, platform = where
+        found = self.create_session(chat, user, platform, request_id=request, keep_live=True)
+        if not fails:
+            self.update_session(found.copy(), edit)
+
     # Changing
 
     def update_session(
@@ -252,35 +337,24 @@ class Library:
     ) -> bool:
         """Save what was changed in a copy since it was `read`: all or nothing.
 
-        What others changed meanwhile stays; what both did is a conflict, but additions add up.
+        What others changed meanwhile stays; what both did is a conflict. But additions add up, and so do tags that are
+        added and taken out. To end it, or bring its end nearer, is its owner's alone.
         """
-        changed = {key: value for key, value in edit.data.items() if not _same(key, read.data, edit.data)}
-        removed = [key for key in edit.remove if key in read.data]
-        told = {key: value for key, value in edit.metadata.items() if not _same(key, read.metadata, edit.metadata)}
-        status = None if edit.status is read.status else edit.status
-        tags = None if edit.tags is None or [*edit.tags] == read.tags else [*edit.tags]
-        if not (changed or removed or edit.add or told or edit.messages or status) and tags is None:
+        change = Change.of(read, edit)
+        if not change:
             self.existing(read.session_id, user_id, WRITE)
             return False
-        right = OWN if status and status not in LIVE else WRITE
-        active = status is None
+        right = OWN if change.ends(self._current_of(read.session_id)) else WRITE
+        active = change.status is None
         with self.changing(read.session_id, user_id, right, fence=fence, active=active) as session:
             if on_conflict == "raise":
-                _check_same(read.data, session.data, [*changed, *removed])
-                _check_same(read.metadata, session.metadata, told)
-            self._check_change(session, status)
-            for key, by in edit.add.items():
-                session.data[key] = session.data.get(key, 0) + by
-            session.data |= changed
-            for key in removed:
-                session.data.pop(key, None)
-            session.metadata |= told
-            if tags is not None and tags != session.tags:
-                session.tags, session.last_activity = tags, self.now
-            session.messages += [one for one in edit.messages if one not in session.messages]
-            if changed or removed or edit.add or told or edit.messages:
+                change.check(read, session)
+            self._check_change(session, change.status)
+            if change.make(session):
                 session.last_activity = self.now
-            self._set_status(session, status)
+            self._set_status(session, change.status)
+        if change.messages:
+            self._checkpoint_by_itself(read.session_id)
         return True
 
     def update_session_metadata(
@@ -303,8 +377,9 @@ class Library:
         if found and message in found.messages:
             return message
         with self.changing(session_id, user_id, WRITE, fence=fence, active=True) as session:
-            session.messages.append(message)
+            session.say(message)
             session.last_activity = self.now
+        self._checkpoint_by_itself(session_id)
         return message
 
     def add_message(self, session_id: str, user_id: str | None, role: str, content: str, *, message_id: str) -> Said:
@@ -337,8 +412,7 @@ class Library:
         self, session_id: str, seconds: float, *, user_id: str | None = None, request_id: str
     ) -> Session:
         """Move its end; where there was none there is one now, so that its owner alone may."""
-        found = self.find(session_id)
-        current = self.held.conversations[session_id.partition(".")[0]].current if found else None
+        current = self._current_of(session_id)
         right = OWN if current is None or current.expires_at is None else WRITE
         with self.changing(session_id, user_id, right) as session:
             session.expires_at = (session.expires_at or self.now) + timedelta(seconds=seconds)
@@ -424,13 +498,17 @@ class Library:
                     self.delete_session(child.session_id, user_id=user_id, children="cascade")
                 case "detach":
                     self._detach(child.session_id)
-        current = self.held.conversations[session_id.partition(".")[0]].current
-        if current.over(self.now):
-            current.status = SessionStatus.EXPIRED
+        self._come_by(session_id)
         found.status = SessionStatus.DELETED
         found.empty()
         self.held.checkpoints = [one for one in self.held.checkpoints if one.session_id != session_id]
         return True
+
+    def _come_by(self, session_id: str) -> None:
+        """Notice that a conversation's session is over, as every change to the conversation does."""
+        current = self._current_of(session_id)
+        if current and current.over(self.now):
+            current.status = SessionStatus.EXPIRED
 
     def _detach(self, session_id: str) -> None:
         """Make it nobody's child; one that has ended stays what it was a part of."""
@@ -451,10 +529,96 @@ class Library:
         return len(over)
 
     def batch_cleanup(self, older_than_days: float = 30) -> int:
-        """Delete those that ended and had no activity for so long."""
-        before = self.now - timedelta(days=older_than_days)
-        old = [one for one in self.sessions() if not one.is_live and one.last_activity < before]
-        return sum(self.delete_session(one.session_id, children="detach") for one in old)
+        """Delete those that ended and had no activity for so long; what is archived is kept."""
+        before, deleted = self.now - timedelta(days=older_than_days), 0
+        for status in (SessionStatus.CLOSED, SessionStatus.EXPIRED):  # to delete one of the first may end one more
+            old = [one for one in self.sessions(status=status) if one.last_activity < before]
+            deleted += sum(self.delete_session(one.session_id, children="detach") for one in old)
+        return deleted
+
+    # What comes from chats, in the place of a call
+
+    def say(self, where: Where, said: Said) -> None:
+        """Somebody says something: it is in the live session of their chat, or begins one. Said again, it is not.
+
+        `/new` begins a new session, which has it as its first message, with all that was told of the one before but
+        what was kept in it. A suspended session stays: a chat can't undo that.
+        """
+        user, chat, platform = where
+        key = conversation_at(where)
+        conversation = self.held.conversations.get(key)
+        if conversation and said.id in conversation.heard:
+            return
+        current = conversation.current if conversation else None
+        if current and current.over(self.now):
+            current.status = SessionStatus.EXPIRED
+        if current is None or not current.is_live:
+            current = self._begin(key, owner=user, chat=chat, platform=platform)
+        elif said.content == "/new" and current.status is not SessionStatus.SUSPENDED:
+            current.status = SessionStatus.CLOSED
+            current = self._begin(key, **current.terms())
+            current.begins_anew(self.now)
+        elif current.status is SessionStatus.IDLE:
+            current.status = SessionStatus.ACTIVE
+        current.say(said)
+        current.last_activity = self.now
+        self.held.conversations[key].heard.add(said.id)
+
+    def change_said(self, where: Where, target: str, *, text: str | None, said: str) -> None:
+        """Change what somebody said in this session or an earlier one; None takes it back, for good."""
+        conversation = self.held.conversations[conversation_at(where)]
+        if said in conversation.heard:
+            return
+        conversation.heard.add(said)
+        conversation.current.wake(self.now)
+        for session in conversation.sessions:
+            session.change_said(target, text)
+
+    def react(self, where: Where, target: str, *, said: str) -> None:
+        """React to what was said: it is activity."""
+        conversation = self.held.conversations[conversation_at(where)]
+        if said not in conversation.heard:
+            conversation.heard.add(said)
+            conversation.current.wake(self.now)
+
+    # The archive
+
+    def archive(self, session_id: str) -> None:
+        """Put an ended session away: it is still listed, and nothing that was in it is shown."""
+        session = self.find(session_id)
+        if session is None or session.is_live or not session.is_there:
+            raise TransitionForbidden
+        if session.shelf is None:
+            self._come_by(session_id)
+            session.shelf = (session.data, session.metadata, session.messages)
+            session.data, session.metadata, session.messages = {}, {}, []
+            session.status, session.was_archived = SessionStatus.ARCHIVED, True
+
+    def restore(self, session_id: str) -> None:
+        """Bring it back as it was: a conversation's latest session lives again, with a new end if its own has come."""
+        session = self.existing(session_id)
+        if session.shelf is None:
+            if not session.was_archived:
+                raise TransitionForbidden
+            return
+        self._come_by(session_id)
+        data, metadata, messages = session.shelf
+        session.data, session.metadata, session.messages = {**data}, {**metadata}, [*messages]
+        session.shelf, session.status = None, SessionStatus.EXPIRED
+        if session is self._current_of(session_id):
+            session.status, session.last_activity = SessionStatus.ACTIVE, self.now
+            if session.over(self.now):
+                session.expires_at = None
+                session.begins_anew(self.now)
+
+    def erase(self, user: str) -> None:
+        """Forget all that a user had: their sessions are as deleted, and what is heard again brings nothing back."""
+        for conversation in self.held.conversations.values():
+            if any(one.owner == user for one in conversation.sessions):
+                for session in conversation.sessions:
+                    session.forget()
+        gone = {one.session_id for one in self.held.sessions if not one.is_there}
+        self.held.checkpoints = [one for one in self.held.checkpoints if one.session_id not in gone]
 
     # Many at once
 
@@ -495,6 +659,14 @@ class Library:
                 Checkpoint(checkpoint_id, session_id, dict(session.data if data is None else data))
             )
         return checkpoint_id
+
+    def _checkpoint_by_itself(self, session_id: str) -> None:
+        """Save the checkpoint that is due by the number of messages, once for ever."""
+        session, every = self.existing(session_id), self.options.checkpoint_every
+        turns = session.count // every if every else 0
+        if turns > session.turns:
+            session.turns = turns
+            self.held.checkpoints.append(Checkpoint(f"{session_id}/auto/{turns}", session_id, dict(session.data)))
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint | None:
         """Return a checkpoint."""
@@ -600,6 +772,12 @@ def conversation_key(chat_id: str | None, user_id: str | None, platform: str, re
     if chat_id is None:
         return digest_of(("unaddressed", user_id, request_id))
     return digest_of(("per_chat_user", platform, chat_id, None, user_id))
+
+
+def conversation_at(where: Where) -> str:
+    """Return the conversation of a chat."""
+    user, chat, platform = where
+    return conversation_key(chat, user, platform, "")
 
 
 def conversation_of_(session: Session) -> str:

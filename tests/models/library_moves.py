@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
 from agentbus.sessions import SessionContext
 from contracts.session import SessionStatus
-from tests.models.library_model import Edit, Library
+from tests.models.library_model import Edit, Library, Where, conversation_at
 from tests.models.library_state import LIVE, Said, Session
 
 USERS: Final = ("ann", "bob")
 STRANGER: Final = "eve"
 """Somebody who owns nothing, and with whom nothing is shared."""
+FORGOTTEN: Final = "gil"
+"""Somebody who is erased now and then. Nobody else speaks in their sessions, and they in nobody's: what is left of a
+conversation of several is a matter of its own."""
 CHATS: Final = ("c1", "c2", "c3")
 TAGS: Final = ("red", "blue", "green")
 T = TypeVar("T")
@@ -135,6 +139,17 @@ class Draw:
         locks = self.library.held.conversations[session.session_id.partition(".")[0]].locks
         return self.random.randint(1, locks) if locks else None
 
+    def attributes(self) -> dict[str, Any]:
+        """Return something that a session is besides what it holds."""
+        later = self.library.now + timedelta(seconds=self.pick((60, 7200)))
+        return self.pick(
+            (
+                {"ai_model": self.pick((None, "small", "large"))},
+                {"agent_id": self.pick((None, "helper", "critic"))},
+                {"expires_at": self.pick((None, later))},
+            )
+        )
+
     def edit(self) -> Edit:
         """Return changes to a copy."""
         values = self.values()
@@ -145,6 +160,9 @@ class Draw:
             add={self.pick(NUMBERS): self.random.randint(1, 5)} if self.chance(0.4) else {},
             metadata=self.values() if self.chance(0.3) else {},
             messages=(self.said(),) if self.chance(0.4) else (),
+            add_tags=(self.pick(TAGS),) if self.chance(0.2) else (),
+            remove_tags=(self.pick(TAGS),) if self.chance(0.1) else (),
+            attributes=self.attributes() if self.chance(0.2) else {},
             status=self.pick(list(SessionStatus)[:6]) if self.chance(0.1) else None,
         )
 
@@ -174,6 +192,8 @@ WEIGHTS: Final[Mapping[str, float]] = {
     "close_session": 1.2,
     "set_session_state": 2.5,
     "release_lock": 3,
+    "say": 4,
+    "erase": 0.4,
 }
 """How often a call is drawn; 2 for those that are not here."""
 
@@ -212,7 +232,7 @@ def drawn(draw: Draw, names: Sequence[str]) -> Move:
 
 @rule
 def create_session(draw: Draw) -> Move:
-    user = draw.pick(USERS)
+    user = draw.pick((*USERS, *USERS, FORGOTTEN))
     chat = draw.pick(CHATS) if draw.chance(0.7) else None
     kwargs: dict[str, Any] = draw.request()
     if draw.chance(0.3):
@@ -259,11 +279,17 @@ def add_message_to_session(draw: Draw) -> Move:
     return Move("add_message_to_session", (session_id, draw.said()), kwargs)
 
 
+def _speaker(draw: Draw, session: Session | None) -> str | None:
+    """Return who says something in a session."""
+    user = draw.user(session)
+    return session.owner if session and session.owner == FORGOTTEN and user in USERS else user
+
+
 @rule
 def add_message(draw: Draw) -> Move:
     session_id, session = draw.named()
     said = draw.said()
-    return Move("add_message", (session_id, draw.user(session), said.role, said.content), {"message_id": said.id})
+    return Move("add_message", (session_id, _speaker(draw, session), said.role, said.content), {"message_id": said.id})
 
 
 @rule
@@ -447,6 +473,72 @@ def renew_lock(draw: Draw) -> Move | None:
 @rule
 def release_lock(draw: Draw) -> Move | None:
     return _about_lock(draw, "release_lock")
+
+
+def _chat(draw: Draw) -> Where | None:
+    """Return a live session's user, chat and platform; None if there is none that is a chat's."""
+    # KNOWN GAP: an edit, a deletion or a reaction behind a session's end begins an empty one; it is to begin none.
+    now = draw.library.now
+    live = [one for one in draw.library.held.sessions if one.chat and one.owner and one.goes_on(now)]
+    if not live:
+        return None
+    session = draw.pick(live)
+    return session.owner or "", session.chat or "", session.platform or ""
+
+
+def _heard(draw: Draw, where: Where) -> str:
+    """Return the id of something that was said in a chat, in this session or an earlier one."""
+    conversation = draw.library.held.conversations[conversation_at(where)]
+    said = sorted(one for one in conversation.heard if one.startswith("i-"))
+    return draw.pick(said) if said else "i-nothing"
+
+
+@rule
+def say(draw: Draw) -> Move:
+    where = _chat(draw) if draw.chance(0.7) else None
+    where = where or (draw.pick((*USERS, FORGOTTEN)), draw.pick(CHATS), draw.pick(("telegram", "web")))
+    text = "/new" if draw.chance(0.15) else f"said {draw.name}"
+    return Move("say", (where, Said(f"i-{draw.name}", text, "user")))
+
+
+@rule
+def change_said(draw: Draw) -> Move | None:
+    where = _chat(draw)
+    text = draw.pick((None, f"edited {draw.name}"))
+    return (
+        Move("change_said", (where, _heard(draw, where)), {"text": text, "said": f"e-{draw.name}"}) if where else None
+    )
+
+
+@rule
+def react(draw: Draw) -> Move | None:
+    where = _chat(draw)
+    return Move("react", (where, _heard(draw, where)), {"said": f"e-{draw.name}"}) if where else None
+
+
+@rule
+def archive(draw: Draw) -> Move | None:
+    ended = [one for one in draw.library.sessions() if not one.is_live]
+    chosen = draw.pick(ended) if ended and draw.chance(0.9) else draw.session()
+    return Move("archive", (chosen.session_id,)) if chosen else None
+
+
+@rule
+def restore(draw: Draw) -> Move | None:
+    away = [one for one in draw.library.sessions() if one.shelf is not None]
+    chosen = draw.pick(away) if away and draw.chance(0.8) else draw.session()
+    return Move("restore", (chosen.session_id,)) if chosen else None
+
+
+@rule
+def erase(draw: Draw) -> Move:  # noqa: ARG001 - it is always the same one
+    return Move("erase", (FORGOTTEN,))
+
+
+@rule
+def session_context(draw: Draw) -> Move:
+    where = (draw.pick((*USERS, FORGOTTEN)), draw.pick(CHATS), draw.pick(("telegram", "web")))
+    return Move("session_context", (where, draw.edit()), {"request": f"r-{draw.name}", "fails": draw.chance(0.2)})
 
 
 def _short(value: Any) -> str:

@@ -17,6 +17,13 @@ class Said:
     id: str
     content: str
     role: str
+    taken_back: bool = False
+
+    def changed(self, text: str | None) -> "Said":
+        """Return it saying something else, or nothing for None; what was taken back stays so."""
+        if self.taken_back:
+            return self
+        return replace(self, content=text or "", taken_back=text is None)
 
 
 @dataclass
@@ -33,8 +40,16 @@ class Session:
     data: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     messages: list[Said] = field(default_factory=list)
+    count: int = 0
+    """How many messages it ever had."""
     hidden: int = 0
     """How many messages, the first ones, are no longer shown."""
+    shelf: tuple[dict[str, Any], dict[str, Any], list[Said]] | None = None
+    """What is in the archive of it: data, metadata, messages."""
+    turns: int = 0
+    """How many checkpoints came by themselves, those that were skipped included."""
+    was_archived: bool = False
+    """Whether the archive has, or had, it."""
     agent_id: str | None = None
     parent_id: str | None = None
     ai_model: str | None = None
@@ -83,9 +98,42 @@ class Session:
         if self.lifetime is not None:
             self.expires_at = now + timedelta(seconds=self.lifetime)
 
+    def say(self, *messages: Said) -> None:
+        """Add messages."""
+        self.messages += messages
+        self.count += len(messages)
+
+    def wake(self, now: datetime) -> None:
+        """Note activity."""
+        self.last_activity = now
+        if self.status is SessionStatus.IDLE:
+            self.status = SessionStatus.ACTIVE
+
+    def terms(self) -> dict[str, Any]:
+        """Return what the next session has of this one when a chat begins anew: all but what it holds, and its end."""
+        kept = ("owner", "chat", "platform", "agent_id", "parent_id", "ai_model", "template", "tags", "visibility")
+        mine = self.copy()
+        return {name: getattr(mine, name) for name in (*kept, "shares", "lifetime", "idle_timeout")}
+
+    def change_said(self, target: str, text: str | None) -> None:
+        """Change a message, or take it back, wherever it is."""
+
+        def changed(messages: list[Said]) -> list[Said]:
+            return [one.changed(text) if one.id == target else one for one in messages]
+
+        self.messages = changed(self.messages)
+        if self.shelf:
+            data, metadata, messages = self.shelf
+            self.shelf = (data, metadata, changed(messages))
+
     def empty(self) -> None:
         """Forget what it holds."""
-        self.data, self.metadata, self.messages = {}, {}, []
+        self.data, self.metadata, self.messages, self.shelf = {}, {}, [], None
+
+    def forget(self) -> None:
+        """Keep nothing but that there was one."""
+        self.empty()
+        self.status, self.owner, self.visibility, self.shares = SessionStatus.DELETED, None, "private", {}
 
     def copy(self) -> Self:
         """Return a copy; the values in it are never changed in place."""
@@ -106,6 +154,8 @@ class Conversation:
     locks: int = 0
     """How often its lock was taken: the number of the last holder."""
     locked: bool = False
+    heard: set[str] = field(default_factory=set)
+    """The ids of what chats said, for ever."""
 
     @property
     def current(self) -> Session:
@@ -154,7 +204,7 @@ class Held:
     def copy(self) -> "Held":
         """Return a copy to try something on."""
         conversations = {
-            key: replace(one, sessions=[session.copy() for session in one.sessions])
+            key: replace(one, sessions=[session.copy() for session in one.sessions], heard=set(one.heard))
             for key, one in self.conversations.items()
         }
         return Held(conversations, [*self.checkpoints], {**self.templates})

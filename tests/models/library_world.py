@@ -1,6 +1,7 @@
 """Where the library is played: two managers on one store, by a clock that the play moves."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from unittest.mock import patch
 from agentbus import bootstrap, client, reacting
 from agentbus.sessions import SessionSystem, register_provider
 from agentbus.sessions import system as system_module
-from agentbus.sessions.config import SessionSystemConfig, make_config
+from agentbus.sessions.config import SessionSystemConfig, archive_url_of, make_config
 from agentbus.settings import Settings, load_settings
 from contracts.clock import ManualClock
+from storage.archive import ArchiveStore, open_archive
 from storage.memory import MemoryStore
 from storage.port import Store
 from tests.models.library_model import Options
@@ -46,6 +48,7 @@ class World:
 
     managers: tuple[SessionSystem, SessionSystem]
     clock: ManualClock
+    archive: ArchiveStore
 
     @property
     def store(self) -> Store:
@@ -66,6 +69,7 @@ async def a_world(mode: Mode, folder: Path, services: Services, options: Options
     clock = ManualClock()
     with ExitStack() as stack:
         stack.enter_context(_going_by(clock))
+        stack.enter_context(patch.dict(os.environ, {"AGENTBUS_RESET_POLICIES": '[{"words": ["/new"]}]'}))
         settings = _settings(mode, folder, services, stack)
         given = {
             "enable_cleanup": False,
@@ -77,6 +81,7 @@ async def a_world(mode: Mode, folder: Path, services: Services, options: Options
             "idle_timeout": options.idle_timeout,
             "time_to_live": options.time_to_live,
             "max_sessions_per_user": options.max_sessions_per_user,
+            "checkpoint_every": options.checkpoint_every,
             "on_limit": "close_oldest" if options.close_oldest else "refuse",
         }
         config = make_config(**settings, **given)
@@ -85,7 +90,7 @@ async def a_world(mode: Mode, folder: Path, services: Services, options: Options
                 await running.enter_async_context(_a_worker(config))
             one = await running.enter_async_context(Quiet(config))
             two = await running.enter_async_context(Quiet(config))
-            yield World((one, two), clock)
+            yield World((one, two), clock, open_archive(archive_url_of(config) or ""))
 
 
 def _settings(mode: Mode, folder: Path, services: Services, stack: ExitStack) -> dict[str, Any]:

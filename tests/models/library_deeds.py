@@ -1,0 +1,126 @@
+"""What happens to a library that is no call of its manager: chats, and what operators do."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import agentbus.sessions
+from agentbus.sessions import Message, SessionContext, SessionSystem
+from contracts.address import Address, Platform
+from contracts.commands import SetVisibility
+from contracts.errors import AccessDenied
+from contracts.ids import SessionId
+from contracts.messages import Content, DeleteContent, EditContent, InboundMessage, ReactionContent, Role, TextContent
+from contracts.profile import Visibility
+from tests.models.library_model import Edit, Where
+from tests.models.library_moves import STRANGER
+from tests.models.library_state import Said
+from tests.models.library_world import World
+from workers.expiry.archiving import archive_session
+from workers.expiry.erasing import Erasing, erase_user
+from workers.expiry.restoring import restore_session
+from workers.reactive.commands import Commands
+
+
+async def say(world: World, manager: SessionSystem, where: Where, said: Said) -> None:
+    """Publish a message of a chat, and wait until it was decided."""
+    await _publish(world, manager, where, said.id, TextContent(text=said.content))
+
+
+async def change_said(
+    world: World, manager: SessionSystem, where: Where, target: str, *, text: str | None, said: str
+) -> None:
+    """Publish that a message was edited, or deleted."""
+    content: Content = DeleteContent(target=target) if text is None else EditContent(target=target, text=text)
+    await _publish(world, manager, where, said, content)
+
+
+async def react(world: World, manager: SessionSystem, where: Where, target: str, *, said: str) -> None:
+    """Publish a reaction."""
+    await _publish(world, manager, where, said, ReactionContent(target=target, reaction="+1"))
+
+
+async def archive(world: World, manager: SessionSystem, session_id: str) -> None:
+    """Move a session to the archive, as expiry workers do."""
+    if head := await world.store.head(SessionId(session_id)):
+        await archive_session(world.store, world.archive, _commands(manager), head)
+
+
+async def restore(world: World, manager: SessionSystem, session_id: str) -> None:
+    """Bring a session back, as `agentbus archive restore` does."""
+    named = SessionId(session_id)
+    await restore_session(world.store, world.archive, _commands(manager), named, clock=world.clock)
+
+
+async def erase(world: World, manager: SessionSystem, user: str) -> None:
+    """Erase a user, as `agentbus erase` does."""
+    await erase_user(Erasing(world.store, world.archive, _commands(manager), world.clock), user)
+
+
+async def session_context(
+    _: World, manager: SessionSystem, where: Where, edit: Edit, *, request: str, fails: bool = False
+) -> None:
+    """Work on a session in a block, that may fail."""
+    user, chat, platform = where
+    place = agentbus.sessions.session_context(
+        manager, chat_id=chat, user_id=user, platform=platform, request_id=request
+    )
+    try:
+        async with place as session:
+            make(session, edit)
+            if fails:
+                raise _BodyFailed
+    except _BodyFailed:
+        return
+
+
+class _BodyFailed(Exception):
+    """What a body raises."""
+
+
+Deed = Callable[..., Awaitable[Any]]
+
+DEEDS: Final[dict[str, Deed]] = {
+    one.__name__: one for one in (say, change_said, react, archive, restore, erase, session_context)
+}
+
+
+def spoken(said: Said) -> Message:
+    """Return a message as people make it."""
+    return Message(id=said.id, content=said.content, role=Role(said.role))
+
+
+def make(context: SessionContext, edit: Edit) -> None:
+    """Make changes to a copy."""
+    for key, value in edit.data.items():
+        context.set_data(key, value)
+    for key in edit.remove:
+        context.data.pop(key, None)
+    for key, by in edit.add.items():
+        context.increment(key, by)
+    context.metadata.update(edit.metadata)
+    for one in edit.messages:
+        context.add_message(spoken(one))
+    context.tags = [tag for tag in context.tags if tag not in edit.remove_tags]
+    context.tags += [tag for tag in edit.add_tags if tag not in context.tags]
+    for name, value in edit.attributes.items():
+        setattr(context, name, value)
+    if edit.status is not None:
+        context.status = edit.status
+
+
+async def _publish(world: World, manager: SessionSystem, where: Where, message_id: str, content: Content) -> None:
+    user, chat, platform = where
+    at = Address(platform=Platform(platform), chat=chat, user=user)
+    client = manager._engine.client
+    message = InboundMessage(address=at, message_id=message_id, sent_at=world.clock.now(), content=content)
+    await client.publish(message)
+    # Decided in one order with it, and refused whatever there is: once that is answered, the message was decided.
+    try:
+        await client.send(SetVisibility(address=at, actor=STRANGER, visibility=Visibility.PUBLIC))
+    except AccessDenied:
+        return
+    raise AssertionError("a stranger was let in")
+
+
+def _commands(manager: SessionSystem) -> Commands:
+    return Commands(manager._engine.client._bus)
