@@ -172,7 +172,7 @@ class Action(StrEnum):
     INPUT_PARKED = "input_parked"
     """An input was taken out of the flow, with its reason."""
     DELIVERY_REFUSED = "delivery_refused"
-    """A delivery could not be taken at all: it was dead-lettered, and is parked from there."""
+    """A delivery could not be taken at all. `fate`: dead-lettered, and so parked; handed back; or, live, dropped."""
     PARKED_RECORDED = "parked_recorded"
     """A parked input reached the store."""
     HEAD_REFUSED = "head_refused"

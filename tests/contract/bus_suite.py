@@ -50,6 +50,18 @@ class Inbox:
         return self.deliveries[:count]
 
 
+def failing_at_first(times: int, inbox: Inbox) -> Callable[[Delivery], None]:
+    """Return a callback that fails with the first deliveries, and keeps the later ones."""
+    left = iter(range(times))
+
+    def take(delivery: Delivery) -> None:
+        if next(left, None) is not None:
+            raise ZeroDivisionError(delivery.body)
+        inbox(delivery)
+
+    return take
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Ask a broker until it says so."""
     async with asyncio.timeout(SECONDS):
@@ -364,6 +376,63 @@ class Consuming:
         assert dead.headers[DEATH_EXCHANGE] == TOPOLOGY.inbound
         assert dead.user == bus.user
         assert deliveries == len(inbox.deliveries) == TOPOLOGY.delivery_limit + 1
+
+    async def test_what_a_callback_fails_with_is_parked_and_the_next_ones_come(self, bus: Bus) -> None:
+        """One for each place that there is would stop a queue for good."""
+        inbox = Inbox()
+        with capture_logs() as said:
+            consumer = await bus.consume(FIRST, failing_at_first(2, inbox), prefetch=1)
+            await fill(bus, 3)
+            (good,) = await inbox.first(1)
+            await ready_is(bus, 2, TOPOLOGY.parked)
+        assert good.body == b"2"
+        assert [(line["event"], line["fate"]) for line in said] == [("delivery_refused", "dead_lettered")] * 2
+        await consumer.close()
+        parked = Inbox()
+        consumer = await bus.consume(TOPOLOGY.parked, parked, prefetch=2)
+        assert {one.headers[DEATH_REASON] for one in await parked.first(2)} == {"rejected"}
+        await consumer.close()
+
+    async def test_what_is_parked_comes_again_to_a_callback_that_fails(self, bus: Bus) -> None:
+        inbox = Inbox()
+        with capture_logs() as said:
+            consumer = await bus.consume(TOPOLOGY.parked, failing_at_first(2, inbox), prefetch=1)
+            await bus.publish(TOPOLOGY.parked, "", message("parked"))
+            assert [one.body for one in await inbox.first(1)] == [b"parked"]
+        assert [line["fate"] for line in said] == ["handed_back"] * 2
+        await consumer.close()
+
+    async def test_what_the_callback_of_a_live_subscription_fails_with_is_dropped_and_said(self, bus: Bus) -> None:
+        inbox = Inbox()
+        with capture_logs() as said:
+            consumer = await bus.subscribe(("#",), failing_at_first(2, inbox), prefetch=1)
+            for number in range(3):
+                await bus.publish(TOPOLOGY.events, "session.started.web", message(number), mandatory=False)
+            (good,) = await inbox.first(1)
+        assert good.body == b"2"
+        assert [line["fate"] for line in said] == ["dropped"] * 2
+        await good.ack()
+        await consumer.close()
+        assert (await bus.depth(TOPOLOGY.parked)).ready == 0
+
+    async def test_what_was_settled_before_its_callback_failed_stays_so(self, bus: Bus) -> None:
+        """Settled twice, it would cost the channel with all that is in hand."""
+        done = Inbox()
+        pending: set[asyncio.Task[None]] = set()
+
+        def settles_and_fails(delivery: Delivery) -> None:
+            done(delivery)
+            pending.add(asyncio.ensure_future(delivery.ack()))
+            raise ZeroDivisionError
+
+        with capture_logs():
+            consumer = await bus.consume(FIRST, settles_and_fails, prefetch=1)
+            await fill(bus, 3)
+            await done.first(3)
+            await asyncio.gather(*pending)
+            await ready_is(bus, 3, TOPOLOGY.parked)
+        assert not consumer.lost.is_set()
+        await consumer.close()
 
     async def test_a_callback_is_not_called_from_inside_a_publish(self, bus: Bus) -> None:
         publishing, nested = False, []

@@ -62,3 +62,18 @@ async def test_all_partitions_get_their_queue(amqp_url: str) -> None:
         await bus.declare()
         for partition in many.all_partitions()[::9]:
             assert (await bus.depth(many.partition_queue(partition))).ready == 0
+
+
+async def test_refusals_on_all_channels_at_once_leave_the_connection(amqp_url: str) -> None:
+    """Each of the four channels that declare side by side is closed by the broker, again and again."""
+    many = Topology(prefix="refused", partitions=16)
+    async with RabbitBus(amqp_url, many) as bus:
+        await bus.declare()
+    reconnected: list[None] = []
+    async with RabbitBus(amqp_url, many.model_copy(update={"delivery_limit": 7})) as bus:
+        bus.on_reconnect = lambda: reconnected.append(None)
+        for _ in range(20):
+            with pytest.raises(TopologyMismatch):
+                await bus.declare()
+            assert (await bus.depth(many.parked)).ready == 0
+    assert reconnected == []

@@ -82,7 +82,11 @@ class Delivery(ABC):
 
 
 OnDelivery = Callable[[Delivery], None]
-"""Called synchronously for each delivery, in queue order: put it somewhere, don't work on it. Must not raise."""
+"""Called synchronously for each delivery, in queue order: put it somewhere, don't work on it.
+
+Must not raise. If it does the delivery is dead-lettered, or, where that is not possible, handed back (what is parked)
+or dropped (a live subscription's); the log says so, and the next ones are delivered.
+"""
 
 
 class Consumer(ABC):

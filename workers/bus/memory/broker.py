@@ -123,11 +123,11 @@ class MemoryBroker:
             case _:
                 return {queue for key, queue in bindings if key == routing_key}
 
-    def _dead_letter(self, queue: Queue, stored: Stored) -> None:
-        """Pass on what was returned too often, with the headers that RabbitMQ sets; without an exchange it is gone."""
+    def _dead_letter(self, queue: Queue, stored: Stored, reason: str) -> None:
+        """Pass on what its queue gives up, with the headers that RabbitMQ sets; without an exchange it is gone."""
         exchange = queue.arguments.get("x-dead-letter-exchange")
         if exchange is None:
             return
-        death = {DEATH_QUEUE: queue.name, DEATH_REASON: "delivery_limit", DEATH_EXCHANGE: stored.exchange}
+        death = {DEATH_QUEUE: queue.name, DEATH_REASON: reason, DEATH_EXCHANGE: stored.exchange}
         dead = replace(stored.message, headers=dict(stored.message.headers) | death)
         self._route(str(exchange), stored.routing_key, dead, mandatory=False, user=stored.user)

@@ -14,6 +14,7 @@ from workers.bus.memory.broker import MemoryBroker
 from workers.bus.memory.consumer import MemoryConsumer
 from workers.bus.memory.queue import MemoryQueue
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+from workers.bus.refusals import Fate
 from workers.bus.replies import ReplyAddresses
 from workers.endings import raise_if_cancelled
 
@@ -122,7 +123,8 @@ class MemoryBus(Bus):
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0) -> Consumer:
         self._check_running()
         source = self._broker.queue(queue)
-        return source.attach(MemoryConsumer(source, on_delivery, self._addresses, prefetch, priority))
+        fate = Fate.HANDED_BACK if queue == self.topology.parked else Fate.DEAD_LETTERED
+        return source.attach(MemoryConsumer(source, on_delivery, self._addresses, prefetch, priority, fate=fate))
 
     async def subscribe(
         self,
@@ -167,7 +169,7 @@ class _LiveConsumer(MemoryConsumer):
         prefetch: int,
         broker: MemoryBroker,
     ) -> None:
-        super().__init__(queue, on_delivery, addresses, prefetch)
+        super().__init__(queue, on_delivery, addresses, prefetch, fate=Fate.DROPPED)
         self._source = queue
         self._broker = broker
 

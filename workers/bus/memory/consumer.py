@@ -5,6 +5,7 @@ from typing import Protocol
 
 from workers.bus.memory.stored import Stored
 from workers.bus.port import Consumer, Delivery, OnDelivery
+from workers.bus.refusals import Fate, tell_refused
 from workers.bus.replies import ReplyAddresses
 
 
@@ -13,6 +14,9 @@ class Source(Protocol):
 
     def settled(self) -> None:
         """Note that a consumer has room again."""
+
+    def give_up(self, stored: Stored) -> None:
+        """Dead-letter a message, or drop it if there is nowhere to take it."""
 
     def take_back(self, messages: list[Stored]) -> None:
         """Return messages to their places."""
@@ -25,7 +29,14 @@ class MemoryConsumer(Consumer):
     """Holds up to `prefetch` unacknowledged messages of one queue."""
 
     def __init__(
-        self, queue: Source, on_delivery: OnDelivery, addresses: ReplyAddresses, prefetch: int, priority: int = 0
+        self,
+        queue: Source,
+        on_delivery: OnDelivery,
+        addresses: ReplyAddresses,
+        prefetch: int,
+        priority: int = 0,
+        *,
+        fate: Fate = Fate.DEAD_LETTERED,
     ) -> None:
         self.addresses = addresses
         self.lost = asyncio.Event()
@@ -33,6 +44,7 @@ class MemoryConsumer(Consumer):
         self._on_delivery = on_delivery
         self._prefetch = prefetch
         self.priority = priority
+        self._fate = fate
         self._unacked: dict[int, Stored] = {}
         self._running = True
 
@@ -52,8 +64,11 @@ class MemoryConsumer(Consumer):
         try:
             self._on_delivery(delivery)
         except Exception as error:
-            context = {"message": "a delivery's callback failed", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+            tell_refused(delivery.queue, error, self._fate)
+            if self._fate is Fate.HANDED_BACK:
+                self.requeue(stored.place)
+            elif self._unacked.pop(stored.place, None) is not None:
+                self.queue.give_up(stored)
 
     def ack(self, place: int) -> None:
         """Forget a message, unless the consumer is gone."""

@@ -10,8 +10,8 @@ from workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery
 from workers.bus.memory.stored import Stored
 from workers.bus.port import Message
 
-OnDead = Callable[[Queue, Stored], None]
-"""Takes a message that was returned more often than its queue's delivery limit."""
+OnDead = Callable[[Queue, Stored, str], None]
+"""Takes a message that its queue gives up, and why, in RabbitMQ's word."""
 
 
 class MemoryQueue:
@@ -65,9 +65,14 @@ class MemoryQueue:
         for stored in sorted(messages, key=lambda stored: stored.place, reverse=True):
             returned = replace(stored, returns=stored.returns + 1)
             if self._limit is not None and returned.returns > self._limit:
-                self._on_dead(self.queue, returned)
+                self._on_dead(self.queue, returned, "delivery_limit")
             else:
                 self._insert(returned)
+        self._wake()
+
+    def give_up(self, stored: Stored) -> None:
+        """Dead-letter a message, or drop it if there is nowhere to take it."""
+        self._on_dead(self.queue, stored, "rejected")
         self._wake()
 
     def settled(self) -> None:

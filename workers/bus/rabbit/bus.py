@@ -21,6 +21,7 @@ from workers.bus.rabbit.installation import (
 from workers.bus.rabbit.publisher import Publisher
 from workers.bus.rabbit.requests import Replies, Requests
 from workers.bus.rabbit.topology import declare_events, declare_queues, declare_topology, delete_queue
+from workers.bus.refusals import Fate
 from workers.bus.replies import ReplyAddresses
 from workers.endings import afterwards, all_of, in_turn
 
@@ -136,11 +137,15 @@ class RabbitBus(Bus):
 
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0) -> Consumer:
         is_last = queue == self.topology.parked
+        fate = Fate.HANDED_BACK if is_last else Fate.DEAD_LETTERED
         link = self._parking if is_last else self._in
+        return await self._consume(link, queue, on_delivery, prefetch=prefetch, priority=priority, fate=fate)
+
+    async def _consume(
+        self, link: Link, queue: str, on_delivery: OnDelivery, *, prefetch: int, priority: int = 0, fate: Fate
+    ) -> Consumer:
         channel = await link.channel(frame_buffer=prefetch * _FRAMES_PER_DELIVERY)
-        consumer = RabbitConsumer(
-            channel, queue, on_delivery, self._consumers.discard, self._addresses, is_last=is_last
-        )
+        consumer = RabbitConsumer(channel, queue, on_delivery, self._consumers.discard, self._addresses, fate=fate)
         self._consumers.add(consumer)
         try:
             await consumer.start(prefetch, priority)
@@ -163,7 +168,7 @@ class RabbitBus(Bus):
             await self._subscribing(partial(declare_queues, self._in, (queue,)))
             return await self.consume(queue.name, on_delivery, prefetch=prefetch)
         live = await self._subscribing(partial(self._live_queue, patterns))
-        return await self.consume(live, on_delivery, prefetch=prefetch)
+        return await self._consume(self._in, live, on_delivery, prefetch=prefetch, fate=Fate.DROPPED)
 
     async def _subscribing(self, call: Callable[[], Awaitable[Declared]]) -> Declared:
         """Make a call that binds a queue to the exchange of events. Declare that if it is missing, and only then.

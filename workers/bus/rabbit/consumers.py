@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import structlog
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from pamqp.common import FieldValue
 
-from contracts.telemetry import Action
 from workers.bus.port import (
     DEATH_EXCHANGE,
     DEATH_QUEUE,
@@ -23,9 +21,9 @@ from workers.bus.port import (
 from workers.bus.rabbit.acks import Acks
 from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
 from workers.bus.rabbit.failures import channel_failure
+from workers.bus.refusals import Fate, tell_refused
 from workers.bus.replies import ReplyAddresses
 from workers.endings import afterwards, passing_over
-from workers.outages import sparingly
 
 _CLOSING: Final = 2 * CALL_SECONDS + 1.0
 """Seconds after which closing a consumer is given up: its parts have their own limits."""
@@ -37,11 +35,7 @@ _MOST_DELIVERIES: Final = 2**31
 
 _DEATHS: Final = {DEATH_REASON, DEATH_QUEUE, DEATH_EXCHANGE}
 
-_LONGEST_ERROR: Final = 300
-
 _NO_HEADERS: Final[Headers] = {}
-
-_log = structlog.get_logger(__name__)
 
 
 class RabbitDelivery(Delivery):
@@ -77,6 +71,11 @@ class RabbitDelivery(Delivery):
     def settled(self) -> bool:
         return self._consumer is None
 
+    def let_go(self) -> bool:
+        """Let nobody settle it any more; return whether it was still to be settled."""
+        unsettled, self._consumer = self._consumer is not None, None
+        return unsettled
+
     async def ack(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
@@ -92,7 +91,7 @@ class RabbitConsumer(Consumer):
     """A consumer on a channel of its own, which is closed, never cancelled.
 
     basic.cancel with unacknowledged messages lets the next consumer of a quorum queue have later ones at once.
-    A delivery whose callback fails is dead-lettered, or, where the queue `is_last`, handed back.
+    A delivery whose callback fails has the `fate` that its queue has for such.
     """
 
     def __init__(
@@ -103,11 +102,11 @@ class RabbitConsumer(Consumer):
         on_end: Callable[[Consumer], None],
         addresses: ReplyAddresses,
         *,
-        is_last: bool = False,
+        fate: Fate = Fate.DEAD_LETTERED,
     ) -> None:
         self.queue = queue
         self.addresses = addresses
-        self._is_last = is_last
+        self._fate = fate
         self.lost = asyncio.Event()
         self._channel = channel
         self._on_delivery = on_delivery
@@ -157,14 +156,15 @@ class RabbitConsumer(Consumer):
         tag = message.delivery_tag
         if not self._running or tag is None:
             return
+        delivery: RabbitDelivery | None = None
         try:
-            self._on_delivery(RabbitDelivery(message, tag, self))
+            delivery = RabbitDelivery(message, tag, self)
+            self._on_delivery(delivery)
         except Exception as error:
-            # Neither handled nor settled it would hold a place among those in hand for ever.
-            if (more := sparingly(Action.DELIVERY_REFUSED, self.queue)) is not None:
-                _log.error(Action.DELIVERY_REFUSED, queue=self.queue, error=repr(error)[:_LONGEST_ERROR], **more)
-            settle = self._acks.requeue if self._is_last else self._acks.dead_letter
-            settle(tag)
+            tell_refused(self.queue, error, self._fate)
+            if delivery is None or delivery.let_go():
+                settle = self._acks.requeue if self._fate is Fate.HANDED_BACK else self._acks.dead_letter
+                settle(tag)
 
     def _on_cancel(self, _: spec.Basic.Cancel) -> None:
         """Note that the broker ended the consumer (its queue was deleted); the channel is still open."""
