@@ -197,6 +197,16 @@ class MergeContext(_Command):
     messages: Annotated[Many[SessionMessage], Field(max_length=1000)] = ()
 
 
+class AmendCopy(_Command):
+    """Do to copies of a linked session's message what was done to it; messages of the conversation's own stay."""
+
+    kind: Literal["amend_copy"] = "amend_copy"
+    source: SessionIdField
+    target: Id = Field(description="The message's key.")
+    text: Text | None = Field(default=None, description="What it says now; none: it was deleted.")
+    attachments: Attachments = ()
+
+
 class ResolveConflict(_Command):
     """Choose between the values of open conflicts."""
 
@@ -272,6 +282,7 @@ AnyCommand = (
     | LinkIdentity
     | UnlinkIdentity
     | MergeContext
+    | AmendCopy
     | ResolveConflict
     | ExpireSession
     | ArchiveSession

@@ -13,7 +13,7 @@ from contracts.events import (
     ReactionChanged,
 )
 from contracts.history import HistoryMessage, Page, Reaction
-from contracts.ids import MessageKey
+from contracts.ids import MessageKey, SessionId, conversation_of
 from contracts.messages import SessionMessage, SpokenContent, TextContent
 from contracts.session import SessionState
 from storage.paging import check_limit, decode_cursor, encode_cursor
@@ -125,6 +125,8 @@ def _amended(appended: MessageAppended, changes: Iterable[AnyEvent]) -> HistoryM
     reactions: dict[Reaction, None] = {}
     for change in changes:
         match change:
+            case MessageEdited(source=source) | MessageDeleted(source=source) if not _is_for(appended, source):
+                continue
             case MessageEdited() if deleted_at is None:
                 content, edited_at = _edited(content, change), change.at
             case MessageDeleted() if deleted_at is None:
@@ -141,6 +143,13 @@ def _amended(appended: MessageAppended, changes: Iterable[AnyEvent]) -> HistoryM
         deleted_at=deleted_at,
         reactions=tuple(reactions),
     )
+
+
+def _is_for(appended: MessageAppended, source: SessionId | None) -> bool:
+    """Whether a change is one of a message: what happened in a linked session is one of the copies made of it."""
+    if source is None:
+        return True
+    return appended.source is not None and conversation_of(appended.source) == conversation_of(source)
 
 
 def _edited(content: SpokenContent, change: MessageEdited) -> TextContent:

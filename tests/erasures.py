@@ -40,6 +40,7 @@ from workers.expiry.erasing import Erasing
 from workers.reactive.commands import Commands
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
+from workers.sync.people.identities import reverse_group, reverse_key
 
 ADA, ADA_SLACK, BOB, CAROL = "ada-4711", "U0ADA9", "bob-0815", "carol-99"
 PERSON = "person-of-ada"
@@ -191,14 +192,21 @@ async def _beside(town: Town) -> None:
         Record(kind=RecordKind.CHECKPOINT, key="c2", group=lobby, created_at=NOW, data=sold),
         Record(kind=RecordKind.DEADLINE, key=ada, group="0", created_at=NOW, data={"owner": ADA}, due_at=NOW),
         Record(kind=RecordKind.IDENTITY, key=PERSON, group="identities", created_at=NOW, data={"display_name": NAME}),
+        Record(kind=RecordKind.CHECKPOINT, key="c3", group=town.sessions["bob"], created_at=NOW, data={"of": BOB}),
+    ]
+    records += [
         Record(
             kind=RecordKind.IDENTITY,
-            key="linked-1",
-            group=digest_of(("identity", PERSON)),
+            key=key,
+            group=group,
             created_at=NOW,
-            data={"conversation": conversation_of(ada)},
-        ),
-        Record(kind=RecordKind.CHECKPOINT, key="c3", group=town.sessions["bob"], created_at=NOW, data={"of": BOB}),
+            data={"conversation": conversation, "identity": PERSON},
+        )
+        for conversation in map(conversation_of, (ada, lobby))
+        for key, group in (
+            (f"linked-{conversation}", digest_of(("identity", PERSON))),
+            (reverse_key(conversation, PERSON), reverse_group(conversation)),
+        )
     ]
     for record in records:
         await town.store.put_record(record)

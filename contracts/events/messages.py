@@ -28,21 +28,23 @@ class MessageAppended(SessionEvent):
 
 
 class MessageEdited(SessionEvent):
-    """An earlier message says something else now."""
+    """An earlier message says something else now; with a `source`, copies of that session's message do."""
 
     topic = "edited"
     kind: Literal["message_edited"] = "message_edited"
     target: MessageKey
     text: Text
     attachments: Attachments = ()
+    source: SessionId | None = Field(default=None, description="The linked session in which it happened.")
 
 
 class MessageDeleted(SessionEvent):
-    """An earlier message was taken back."""
+    """An earlier message was taken back; with a `source`, copies of that session's message were."""
 
     topic = "deleted"
     kind: Literal["message_deleted"] = "message_deleted"
     target: MessageKey
+    source: SessionId | None = Field(default=None, description="The linked session in which it happened.")
 
 
 class ReactionChanged(SessionEvent):

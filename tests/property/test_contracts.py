@@ -15,6 +15,7 @@ from contracts.address import Address, Platform
 from contracts.base import MAX_ID_LENGTH, Timestamp, to_utc_milliseconds
 from contracts.changes import FieldChanges
 from contracts.commands import (
+    AmendCopy,
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
@@ -317,6 +318,9 @@ _commands[MergeContext] = st.builds(
     messages=st.lists(_said, max_size=2).map(tuple),
     **_whom,
 )
+_commands[AmendCopy] = st.builds(
+    AmendCopy, source=_sessions, target=_keys, text=st.none() | _text, attachments=_attachments, **_whom
+)
 _inbound = st.builds(
     InboundMessage,
     address=_addresses,
@@ -363,8 +367,10 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
         **_told,
     ),
     MessageAppended: st.builds(MessageAppended, message=_said, source=st.none() | _sessions, **_told),
-    MessageEdited: st.builds(MessageEdited, target=_keys, text=_text, attachments=_attachments, **_told),
-    MessageDeleted: st.builds(MessageDeleted, target=_keys, **_told),
+    MessageEdited: st.builds(
+        MessageEdited, target=_keys, text=_text, attachments=_attachments, source=st.none() | _sessions, **_told
+    ),
+    MessageDeleted: st.builds(MessageDeleted, target=_keys, source=st.none() | _sessions, **_told),
     ReactionChanged: st.builds(ReactionChanged, target=_keys, user=_ids, reaction=_ids, removed=st.booleans(), **_told),
     DataSet: st.builds(DataSet, **_written, **_told),
     MetadataSet: st.builds(MetadataSet, **_written, **_told),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from contracts.address import Platform
 from contracts.changes import FieldChanges
 from contracts.commands import (
+    AmendCopy,
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
@@ -175,6 +176,12 @@ kinds_of_commands: st.SearchStrategy[AnyCommand] = st.one_of(
     st.builds(CloseSession),
     st.builds(ChangeState, status=statuses),
     st.builds(UnblockSession),
+    st.builds(
+        AmendCopy,
+        source=st.just(session_id_for(ConversationId("b" * 26), 1)),
+        target=st.sampled_from("123"),
+        text=st.none() | st.just("t"),
+    ),
     *sharing,
     *endings,
 )

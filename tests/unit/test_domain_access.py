@@ -6,6 +6,7 @@ import pytest
 
 from contracts.changes import FieldChanges
 from contracts.commands import (
+    AmendCopy,
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
@@ -66,6 +67,7 @@ FOR_OWNERS: list[AnyCommand] = [
     DeleteSession(),
     ShareSession(user="eve", permission=Permission.READ),
     SetVisibility(visibility=Visibility.PUBLIC),
+    AmendCopy(source=session_id_for(CONVERSATION, 9), target="k"),
     UnblockSession(),
     ApplyDeadlines(),
     CloseSession(),

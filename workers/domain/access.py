@@ -5,6 +5,7 @@ from enum import IntEnum
 from typing import Final, TypeVar
 
 from contracts.commands import (
+    AmendCopy,
     AnyCommand,
     ApplyDeadlines,
     ArchiveSession,
@@ -36,6 +37,7 @@ DENIED: Final = "no such session, or no access to it"
 """The same words for both, so that a refusal does not tell whether the session exists."""
 
 _FOR_OWNERS: Final = (
+    AmendCopy,
     ApplyDeadlines,
     ArchiveSession,
     CloseSession,

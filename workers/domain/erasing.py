@@ -209,10 +209,9 @@ def _changes(event: AnyEvent, subject: Subject) -> dict[str, Any]:
     changes: dict[str, Any] = dict(_CONTENTS.get(type(event), {})) if subject.owns else {}
     match event:
         case MessageAppended(message=message):
-            copied = event.source is not None and conversation_of(event.source) in subject.conversations
-            if copied or subject.concerned(event):
+            if _is_of(event.source, subject) or subject.concerned(event):
                 changes = {"message": _silenced(message, subject)}
-        case MessageEdited(target=target) if target in subject.keys:
+        case MessageEdited(target=target, source=source) if target in subject.keys or _is_of(source, subject):
             changes = {"text": "", "attachments": ()}
         case ReactionChanged(user=user) if user in subject.known:
             changes = {"reaction": REACTION}
@@ -227,6 +226,11 @@ def _changes(event: AnyEvent, subject: Subject) -> dict[str, Any]:
         case _:
             pass
     return changes
+
+
+def _is_of(source: SessionId | None, subject: Subject) -> bool:
+    """Whether something comes from a conversation that is erased whole."""
+    return source is not None and conversation_of(source) in subject.conversations
 
 
 def _silenced(message: SessionMessage, subject: Subject) -> SessionMessage:

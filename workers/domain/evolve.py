@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from contracts.errors import StoreDamaged
 from contracts.events import (
+    Amendment,
     AnyEvent,
     Commit,
     ConflictOpened,
@@ -57,7 +58,7 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
                 if message.role is Role.USER and message.address:
                     changes["address"] = message.address
         case MessageEdited() | MessageDeleted() | ReactionChanged():
-            changes = {"last_activity": event.at}
+            changes = {"last_activity": event.at} if _happened_here(event) else {}
         case DataSet():
             changes = after_write(state, event, DATA, merged(state.data, event.values, event.removed))
         case MetadataSet():
@@ -137,6 +138,11 @@ def heads_along(state: SessionState, commits: Iterable[Commit]) -> Iterator[Sess
         heads = heads_after(state, commit)
         yield from heads
         state = heads[-1]
+
+
+def _happened_here(event: Amendment) -> bool:
+    """Whether an amendment is one of the conversation's own, and none that copies follow."""
+    return isinstance(event, ReactionChanged) or event.source is None
 
 
 def _begin(state: SessionState, event: SessionStarted) -> SessionState:

@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from typing import Final
 
-from contracts.events import DataSet, MessageAppended, MetadataSet
-from contracts.ids import ConversationId
+from contracts.events import DataSet, MessageAppended, MessageDeleted, MetadataSet
+from contracts.ids import ConversationId, MessageKey
 from contracts.secrets import SECRET_KEYS
 from contracts.session import SessionState
 from contracts.stamps import Stamp, origin_of
 from contracts.sync import ConflictStrategy, Entry, SyncPolicy
+from storage.chunks import chunks
 from storage.port import MAX_PAGE, Store
 from workers.domain.sync.fields import entries_of, key_of
 from workers.sync.exchange import shared
@@ -43,7 +44,10 @@ async def shared_context(
 
 
 async def messages_after(store: Store, session: SessionState, version: int, identity: str) -> list[MessageAppended]:
-    """Return the messages of a session that it can pass on: those of the commits after `version`, while linked."""
+    """Return the messages of a session that it can pass on: those of the commits after `version`, while linked.
+
+    What was deleted by now is left out: it is not to be read anywhere.
+    """
     found: list[MessageAppended] = []
     first = max(session.first_version, version + 1)
     while first <= session.version and (
@@ -59,7 +63,12 @@ async def messages_after(store: Store, session: SessionState, version: int, iden
             and event.source is None
         ]
         first = commits[-1].version + 1
-    return found
+    gone: set[MessageKey] = set()
+    for some in chunks([event.message.key for event in found], _COMMITS):
+        amending = await store.commits_amending(session.conversation_id, some)
+        events = (event for commit in amending for event in commit.events)
+        gone |= {event.target for event in events if isinstance(event, MessageDeleted) and event.source is None}
+    return [event for event in found if event.message.key not in gone]
 
 
 async def _seen(store: Store, session: SessionState) -> dict[str, Stamp]:

@@ -11,6 +11,8 @@ from contracts.events import (
     DataSet,
     IdentityLinked,
     MessageAppended,
+    MessageDeleted,
+    MessageEdited,
     MetadataSet,
     SessionRestored,
     SessionStarted,
@@ -24,6 +26,7 @@ from workers.domain.sync.fields import written
 from workers.reactive.commands import Commands
 from workers.reactive.handling import Handler
 from workers.sync.contexts import shared_context
+from workers.sync.copies import Copies
 from workers.sync.exchange import Parcel, merges, shared
 from workers.sync.members import live_members
 from workers.sync.people.claims import Claims
@@ -36,6 +39,8 @@ from workers.sync.tasks import SyncTasks
 TOPICS: Final = (
     "session.started.*",
     "session.message.*",
+    "session.edited.*",
+    "session.deleted.*",
     "session.reply.*",
     "session.data.*",
     "session.metadata.*",
@@ -65,6 +70,7 @@ class SyncHandler(Handler):
         self._store = store
         self._commands = commands
         self._sender = Sender(store, commands)
+        self._copies = Copies(store, commands, policies, identities)
         self._policies = policies
         self._tasks = tasks
         self._identities = identities
@@ -76,6 +82,8 @@ class SyncHandler(Handler):
         happened = event.data
         if isinstance(happened, MessageAppended) and await self._claims.hear(happened):
             return
+        if isinstance(happened, MessageEdited | MessageDeleted):
+            await self._copies.follow(happened)
         if isinstance(happened, SessionStarted | MetadataSet):
             await self._suggestions.note(happened)
         if isinstance(happened, IdentityLinked):

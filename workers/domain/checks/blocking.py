@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from contracts.commands import (
+    AmendCopy,
     AnyCommand,
     ArchiveSession,
     EraseConversation,
@@ -20,7 +21,15 @@ from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, S
 from workers.domain.draft import Draft
 from workers.domain.line import has_place, is_next
 
-_BESIDE: Final = (ArchiveSession, EraseConversation, ExpireSession, MergeContext, RestoreSession, UnblockSession)
+_BESIDE: Final = (
+    AmendCopy,
+    ArchiveSession,
+    EraseConversation,
+    ExpireSession,
+    MergeContext,
+    RestoreSession,
+    UnblockSession,
+)
 """What AgentBus does with a conversation comes from nobody in it: it is not out of order behind what waits."""
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from contracts.commands import (
+    AmendCopy,
     AnyCommand,
     ApplyDeadlines,
     ArchiveSession,
@@ -26,7 +27,7 @@ from contracts.messages import InboundMessage
 from contracts.session import SessionState, SessionStatus
 from workers.domain.erasing import is_erased
 
-_FOR_DELETED: Final = (EraseConversation, ExpireSession, MergeContext, ResetSession, UnlinkIdentity)
+_FOR_DELETED: Final = (AmendCopy, EraseConversation, ExpireSession, MergeContext, ResetSession, UnlinkIdentity)
 _FOR_ENDED: Final = (
     *_FOR_DELETED,
     ApplyDeadlines,
@@ -40,6 +41,7 @@ _FOR_ENDED: Final = (
     UnblockSession,
 )
 _FOR_EARLIER: Final = (
+    AmendCopy,
     ArchiveSession,
     DeleteSession,
     ExpireSession,

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from contracts.changes import FieldChanges
 from contracts.commands import (
+    AmendCopy,
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
@@ -102,7 +103,7 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
             _end(draft, state, command, now)
         case ChangeState():
             _change_status(draft, state, command.status, command.reason)
-        case LinkIdentity() | UnlinkIdentity() | MergeContext() | ResolveConflict():
+        case LinkIdentity() | UnlinkIdentity() | MergeContext() | AmendCopy() | ResolveConflict():
             share(draft, state, command)
         case ExpireSession() | ArchiveSession() | RestoreSession() | EraseConversation():
             put_away(draft, state, command, earlier)

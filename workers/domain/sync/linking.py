@@ -1,8 +1,9 @@
 """What the commands of linked conversations cause."""
 
 from datetime import datetime
+from typing import Any
 
-from contracts.commands import LinkIdentity, MergeContext, ResolveConflict, UnlinkIdentity
+from contracts.commands import AmendCopy, LinkIdentity, MergeContext, ResolveConflict, UnlinkIdentity
 from contracts.errors import IdentityConflict
 from contracts.events import (
     ConflictOpened,
@@ -11,11 +12,15 @@ from contracts.events import (
     IdentityLinked,
     IdentityUnlinked,
     MessageAppended,
+    MessageDeleted,
+    MessageEdited,
 )
+from contracts.ids import MessageKey
 from contracts.session import SessionState
 from contracts.sync import Conflict, ConflictStrategy, Entry
 from workers.domain.checks.limits import check_conflicts, check_fields, check_size
 from workers.domain.draft import Draft
+from workers.domain.erasing import is_erased
 from workers.domain.sync.conflicts import weigh, with_opened
 from workers.domain.sync.fields import key_of, registers_of, with_fields
 from workers.domain.sync.merging import WHOLE_KEYS, Merged, merge_fields, merge_keys, order_of, seen_of
@@ -23,7 +28,9 @@ from workers.domain.sync.resolving import chosen
 
 
 def share(
-    draft: Draft, state: SessionState, command: LinkIdentity | UnlinkIdentity | MergeContext | ResolveConflict
+    draft: Draft,
+    state: SessionState,
+    command: LinkIdentity | UnlinkIdentity | MergeContext | AmendCopy | ResolveConflict,
 ) -> None:
     """Add what a command causes that is about what linked sessions share."""
     match command:
@@ -33,6 +40,8 @@ def share(
             _unlink(draft, state, command)
         case MergeContext():
             _merge(draft, state, command)
+        case AmendCopy():
+            _amend(draft, state, command)
         case ResolveConflict():
             _resolve(draft, state, command)
 
@@ -68,6 +77,20 @@ def _merge(draft: Draft, state: SessionState, command: MergeContext) -> None:
         _merge_fields(draft, state, command)
     for message in command.messages:
         draft.add(MessageAppended, message=message, source=command.source)
+
+
+def _amend(draft: Draft, state: SessionState, command: AmendCopy) -> None:
+    """Say what became of a message that copies were made of, in whichever session of the conversation they are.
+
+    Linked or not any more, live or over: what was taken back is to stay nowhere. Nothing is said in what was erased.
+    """
+    if is_erased(state):
+        return
+    what: dict[str, Any] = {"target": MessageKey(command.target), "source": command.source}
+    if command.text is None:
+        draft.add(MessageDeleted, **what)
+    else:
+        draft.add(MessageEdited, text=command.text, attachments=command.attachments, **what)
 
 
 def _resolve(draft: Draft, state: SessionState, command: ResolveConflict) -> None:

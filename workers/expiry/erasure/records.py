@@ -11,6 +11,7 @@ from contracts.records import Record, RecordKind
 from storage.port import LISTED_BODY, Store
 from storage.reading import iter_parked, iter_records
 from workers.expiry.erasure.traces import Person
+from workers.sync.people.identities import reverse_group, reverse_key
 from workers.sync.people.suggestions import CONTACT_KEYS
 
 _BY_SESSION: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.ARCHIVED)
@@ -35,6 +36,8 @@ async def records_of_sessions(
         for kind in _BY_CONVERSATION:
             async for record in iter_records(store, kind, conversation):
                 yield record
+        async for record in iter_records(store, RecordKind.IDENTITY, reverse_group(conversation)):
+            yield record
         for key in CONTACT_KEYS:
             if one := await store.record(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
                 yield one
@@ -52,6 +55,9 @@ async def records_of_identities(store: Store, identities: Iterable[str]) -> Asyn
                 yield record
         async for record in iter_records(store, RecordKind.IDENTITY, digest_of(("identity", identity))):
             yield record
+            linked = ConversationId(str(record.data.get("conversation")))
+            if reverse := await store.record(RecordKind.IDENTITY, reverse_key(linked, identity)):
+                yield reverse
 
 
 async def parked_of(store: Store, conversations: Collection[ConversationId], person: Person) -> AsyncIterator[ParkedId]:

@@ -137,10 +137,7 @@ class Identities:
         Raises AccessDenied unless `actor`, if there is one, owns all that are linked now.
         """
         await self.check(identity_key, actor, Right.OWN)
-        known = {
-            ConversationId(str(record.data["conversation"]))
-            async for record in iter_records(self._store, RecordKind.IDENTITY, _group(identity_key))
-        }
+        known = await self.ever_linked(identity_key)
         linked = {session.conversation_id for session in await self._linked(identity_key)}
         found = sorted(known | linked)
         return [one for one in found if may(await latest_session(self._store, one), actor, Right.OWN)]
@@ -158,14 +155,28 @@ class Identities:
 
     async def remember(self, identity_key: str, conversation: ConversationId) -> None:
         """Note that a conversation was linked: its log is part of the identity's history from then on. Idempotent."""
-        record = Record(
-            kind=RecordKind.IDENTITY,
-            key=digest_of(("linked", identity_key, conversation)),
-            group=_group(identity_key),
-            created_at=self._clock.now(),
-            data={"conversation": conversation},
-        )
-        await self._store.put_record(record, replace=False)
+        for key, group in (
+            (digest_of(("linked", identity_key, conversation)), _group(identity_key)),
+            (reverse_key(conversation, identity_key), reverse_group(conversation)),
+        ):
+            record = Record(
+                kind=RecordKind.IDENTITY,
+                key=key,
+                group=group,
+                created_at=self._clock.now(),
+                data={"conversation": conversation, "identity": identity_key},
+            )
+            await self._store.put_record(record, replace=False)
+
+    async def ever_of(self, conversation: ConversationId) -> set[str]:
+        """Return the identities that a conversation is linked to, or ever was."""
+        records = iter_records(self._store, RecordKind.IDENTITY, reverse_group(conversation))
+        return {str(record.data["identity"]) async for record in records}
+
+    async def ever_linked(self, identity_key: str) -> set[ConversationId]:
+        """Return the conversations that are linked to an identity, or ever were, by what was noted of them."""
+        records = iter_records(self._store, RecordKind.IDENTITY, _group(identity_key))
+        return {ConversationId(str(record.data["conversation"])) async for record in records}
 
     async def _check_linked(self, identity_key: str, actor: str | None, right: Right = Right.OWN) -> bool:
         """Raise AccessDenied if `actor` lacks a right on a session that is linked; return whether any is."""
@@ -187,6 +198,16 @@ class Identities:
             (one for one in latest if one.identity == identity_key and one.status is not SessionStatus.DELETED),
             key=lambda one: one.session_id,
         )
+
+
+def reverse_key(conversation: ConversationId, identity_key: str) -> str:
+    """Return the key of the note that a conversation was linked to an identity, among those of the conversation."""
+    return digest_of(("linked to", conversation, identity_key))
+
+
+def reverse_group(conversation: ConversationId) -> str:
+    """Return the group of the notes of what a conversation was linked to."""
+    return digest_of(("identities of", conversation))
 
 
 def _group(identity_key: str) -> str:
