@@ -88,7 +88,7 @@ def make_router(settings: Settings, bus: Bus, store: Store, metrics: WorkerMetri
         interval=settings.session.worker_beat,
         ttl=settings.session.worker_ttl,
     )
-    return IngressRouter(bus, scope=settings.session.scope, metrics=metrics, presence=presence)
+    return IngressRouter(bus, scope=settings.session.scope, metrics=metrics, presence=presence, trials_in=store)
 
 
 def make_clock() -> Clock:

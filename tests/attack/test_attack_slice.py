@@ -21,7 +21,7 @@ def services() -> Iterator[Services]:
 
 
 async def test_each_hostile_message_is_accounted_for_and_good_ones_go_on(services: Services, tmp_path: Path) -> None:
-    plan = Plan(count=_COUNT, rate=400, seed="20260101/storm", partitions=4, workers=1)
+    plan = Plan(count=_COUNT, rate=400, seed="20260101/storm", partitions=4, workers=1, large_first=0)
     outcome = await run_storm(services, plan, tmp_path)
     fates = outcome.ledger.fates
     assert sum(fates.values()) == _COUNT + plan.while_broken

@@ -1,6 +1,6 @@
-"""A session worker as `agentbus worker session` runs it, with instruments inside.
+"""A session worker as `agentbus worker session` runs it, or another kind that is named, with instruments inside.
 
-`python -m tests.chaos.worker_main`; settings come from `AGENTBUS_...`, instruments from `CHAOS_...`:
+`python -m tests.chaos.worker_main [KIND]`; settings come from `AGENTBUS_...`, instruments from `CHAOS_...`:
 CHAOS_FOLDER and CHAOS_WORKER say where traces go and under which name, CHAOS_APPEND_DELAY makes each append slower by
 so many seconds, CHAOS_MAX_INPUTS limits what one turn takes, CHAOS_MUTANT names what is turned off.
 """
@@ -47,7 +47,7 @@ def run() -> None:
         limit_turns(int(max_inputs))
     if mutant:
         mutate(Mutant(mutant))
-    sys.argv = ["agentbus", "worker", "session"]
+    sys.argv = ["agentbus", "worker", *(sys.argv[1:] or ["session"])]
     main()
 
 

@@ -9,18 +9,20 @@ import structlog
 
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
-from contracts.errors import UntrustedSender
+from contracts.errors import KilledWorker, UntrustedSender
 from contracts.messages import InboundMessage
 from contracts.telemetry import Action
+from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
 from workers.bus.supervise import KeptConsumer
-from workers.endings import in_turn
+from workers.endings import in_turn, raise_if_cancelled
 from workers.inputs import Inputs, Routed
 from workers.presence import Presence
 from workers.retry import keep_trying
 from workers.session.parking import Failed, park_all, park_failed
 from workers.session.plan import failure_of
+from workers.session.trials import Trials, is_suspect, key_unread
 from workers.telemetry import WorkerMetrics
 
 _log = structlog.get_logger(__name__)
@@ -29,7 +31,8 @@ _log = structlog.get_logger(__name__)
 class IngressRouter:
     """Moves chat messages from the ingress to their partitions: published with confirm, then acknowledged.
 
-    Nothing else: whoever may publish to the ingress may speak, and give no commands.
+    Nothing else: whoever may publish to the ingress may speak, and give no commands. Tries of what may have killed a
+    router by being read are counted in the store `trials_in`; without one, in a process of which nothing is left, none.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class IngressRouter:
         prefetch: int = 200,
         metrics: WorkerMetrics | None = None,
         presence: Presence | None = None,
+        trials_in: Store | None = None,
     ) -> None:
         self._bus = bus
+        self._trials_in = trials_in
         self._inputs = Inputs(bus, scope=scope)
         self._metrics = metrics or WorkerMetrics()
         bus.on_reconnect = self._metrics.reconnections.inc
@@ -71,13 +76,43 @@ class IngressRouter:
     async def _route(self, batch: list[Delivery]) -> None:
         left: list[tuple[Delivery, Routed]] = []
         bad: list[Failed] = []
+        trials = Trials(self._trials_in) if self._trials_in and any(map(is_suspect, batch)) else None
+        if trials:
+            await keep_trying(
+                "begin trials", partial(trials.begin, [key_unread(one) for one in batch if is_suspect(one)])
+            )
         for delivery in batch:
             try:
-                left.append((delivery, self._routed(delivery)))
+                if trials and is_suspect(delivery):
+                    left.append((delivery, await self._tried(delivery, trials)))
+                else:
+                    left.append((delivery, self._routed(delivery)))
             except Exception as error:  # one input must not end the router, whatever is wrong with it
+                raise_if_cancelled()
                 bad.append(Failed(delivery, failure_of(error)))
         await keep_trying("route", partial(self._pass_on, left))
         await park_all(self._bus, bad)
+        if trials:
+            await self._over(trials, bad)
+
+    @staticmethod
+    async def _over(trials: Trials, bad: list[Failed]) -> None:
+        """Forget what was counted: all was passed on, or is parked."""
+        for one in bad:
+            if isinstance(one.failure.error, KilledWorker):
+                await keep_trying("end trial", partial(trials.end_alone, key_unread(one.delivery)))
+        await keep_trying("end trials", trials.end)
+
+    async def _tried(self, delivery: Delivery, trials: Trials) -> Routed:
+        """Read one that may kill by being read, alone if it must be. Raises KilledWorker if it did so too often."""
+        key = key_unread(delivery)
+        if not trials.must_be_alone(key):
+            return self._routed(delivery)
+        await keep_trying("begin trial", partial(trials.begin_alone, key))
+        try:
+            return self._routed(delivery)
+        finally:
+            await keep_trying("end trial", partial(trials.end_alone, key))
 
     def _routed(self, delivery: Delivery) -> Routed:
         envelope = InputEnvelope.from_bytes(delivery.body)

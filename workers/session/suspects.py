@@ -11,7 +11,6 @@ import structlog
 
 from contracts.errors import KilledWorker
 from contracts.ids import Partition
-from contracts.parked import parked_id_for
 from contracts.telemetry import Action
 from storage.port import Store
 from workers.bus.port import Delivery
@@ -20,7 +19,7 @@ from workers.faults import told
 from workers.retry import keep_trying
 from workers.session.holdings import Holding
 from workers.session.lease import Lease
-from workers.session.trials import Trials, is_suspect
+from workers.session.trials import Trials, is_suspect, key_unread
 
 _TOGETHER: Final = 100
 """Inputs whose tries are counted side by side."""
@@ -39,7 +38,7 @@ class _Unread:
     @property
     def key(self) -> str:
         """What names it without reading it."""
-        return f"read/{parked_id_for(self.delivery.message_id, self.delivery.body)}"
+        return key_unread(self.delivery)
 
     @property
     def is_ours(self) -> bool:

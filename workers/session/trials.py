@@ -12,6 +12,7 @@ from typing import Final
 from uuid import uuid4
 
 from contracts.errors import KilledWorker
+from contracts.parked import parked_id_for
 from storage.port import Store
 from storage.trials import attempt_at
 from workers.bus.port import Delivery
@@ -81,6 +82,11 @@ def suspects_of(turns: Sequence[Turn]) -> list[str]:
 def key_of(turn: Turn, waiting: Waiting) -> str:
     """Return the key of an input that was read."""
     return f"{turn.lane.conversation}/{waiting.given.id}"
+
+
+def key_unread(delivery: Delivery) -> str:
+    """Return the key of an input that nobody has looked into."""
+    return f"read/{parked_id_for(delivery.message_id, delivery.body)}"
 
 
 def _alone(key: str) -> str:
