@@ -15,6 +15,7 @@ READS: Final = frozenset(
         "get_active_session_count",
         "get_all_active_sessions",
         "get_checkpoint",
+        "get_identity",
         "get_latest_checkpoint",
         "get_session",
         "get_session_messages",
@@ -27,6 +28,7 @@ READS: Final = frozenset(
         "get_user_sessions",
         "list_checkpoints",
         "list_children",
+        "list_expiry_rules",
         "list_templates",
         "list_user_sessions",
         "session_exists",
@@ -53,16 +55,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
 LATER: Final = frozenset(
     {
         # Played by nobody yet: the gaps of this model.
-        "cleanup_expired_sessions",
-        "add_expiry_rule",
-        "remove_expiry_rule",
-        "enable_expiry_rule",
-        "list_expiry_rules",
         "get_expiry_statistics",
-        "sync_sessions",
-        "link_identities",
-        "unlink_identity",
-        "get_identity",
         "get_session_identity",
         "create_claim_code",
         "suggest_links",

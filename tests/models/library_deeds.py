@@ -4,7 +4,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import agentbus.sessions
-from agentbus.sessions import Message, SessionContext, SessionSystem
+from agentbus.sessions import (
+    CleanupAction,
+    Conditions,
+    ExpiryRule,
+    ExpiryStrategy,
+    Message,
+    SessionContext,
+    SessionSystem,
+    Step,
+)
 from contracts.address import Address, Platform
 from contracts.commands import SetVisibility
 from contracts.errors import AccessDenied
@@ -13,7 +22,7 @@ from contracts.messages import Content, DeleteContent, EditContent, InboundMessa
 from contracts.profile import Visibility
 from tests.models.library_model import Edit, Where
 from tests.models.library_moves import STRANGER
-from tests.models.library_state import Said
+from tests.models.library_state import Rule, Said
 from tests.models.library_world import World
 from workers.expiry.archiving import archive_session
 from workers.expiry.erasing import Erasing, erase_user
@@ -87,6 +96,18 @@ DEEDS: Final[dict[str, Deed]] = {
 def spoken(said: Said) -> Message:
     """Return a message as people make it."""
     return Message(id=said.id, content=said.content, role=Role(said.role))
+
+
+def expiry_rule(rule: Rule) -> ExpiryRule:
+    """Return a rule as people make it."""
+    return ExpiryRule(
+        rule_id=rule.rule_id,
+        strategy=ExpiryStrategy.ACTIVITY,
+        conditions=Conditions(idle_for=rule.idle_for),
+        actions=(Step(action=CleanupAction(rule.action)),),
+        priority=rule.priority,
+        enabled=rule.enabled,
+    )
 
 
 def make(context: SessionContext, edit: Edit) -> None:

@@ -5,15 +5,27 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from agentbus.sessions import BatchResult, Message, SessionContext, SessionSystem
+from agentbus.sessions import (
+    BatchResult,
+    CleanupReport,
+    ExpiryRule,
+    Identity,
+    Message,
+    SessionContext,
+    SessionSystem,
+    SyncReport,
+)
 from agentbus.sessions import Checkpoint as RealCheckpoint
 from agentbus.sessions import Template as RealTemplate
 from contracts.errors import AgentBusError
 from contracts.history import SessionFilter
 from contracts.session import SessionStatus
-from tests.models.library_model import Library
+from tests.models.library_model import Cleanup, Library
 from tests.models.library_moves import CHATS, FORGOTTEN, STRANGER, USERS
-from tests.models.library_state import Checkpoint, Said, Session, Template
+from tests.models.library_state import Checkpoint, Rule, Said, Session, Template
+
+_MOVED = "move to archive"
+"""What follows a rule's step, and is none."""
 
 _FIELDS = (
     "session_id",
@@ -61,6 +73,19 @@ def plain(value: Any, most: int = 0) -> Any:  # noqa: PLR0911 -- one return a ki
             return (value.checkpoint_id, value.session_id, json.dumps(dict(value.data), sort_keys=True))
         case RealTemplate() | Template():
             return (value.system_prompt, dict(value.context), tuple(value.capabilities))
+        case CleanupReport():
+            steps = {(one.session_id, one.rule_id, one.action) for one in value.steps if one.action != _MOVED}
+            return (sorted(value.expired), sorted(value.idle), sorted(steps))
+        case Cleanup():
+            return (sorted(value.expired), sorted(value.idle), sorted(value.steps))
+        case ExpiryRule():
+            return (value.rule_id, value.conditions.idle_for, value.actions[0].action, value.priority, value.enabled)
+        case Rule():
+            return (value.rule_id, value.idle_for, value.action, value.priority, value.enabled)
+        case Identity():
+            return sorted(value.session_ids)
+        case SyncReport():
+            return {one.session_id: one.changed for one in value.sessions if one.error is None}
         case BatchResult():
             return type(value.error).__name__ if value.error else plain(value.value)
         case Exception():
@@ -161,6 +186,11 @@ async def _look_at_lists(library: Library, manager: SessionSystem, same: Any) ->
                 there = await manager.get_user_session(user, chat, platform)
                 meant = [one for one in mine if (one.chat, one.platform) == (chat, platform) and one.goes_on(now)]
                 same(f"session of {user} in {chat}", there and there.session_id, meant[0].session_id if meant else None)
+        for identity in (f"home of {user}", f"work of {user}"):
+            shown = await manager.get_identity(identity)
+            same(identity, plain(shown) if shown else [], sorted(_ids(library.linked(identity))))
+    rules = sorted(library.held.rules.values(), key=lambda rule: (-rule.priority, rule.rule_id))
+    same("rules", plain([*await manager.list_expiry_rules()]), plain(rules))
     templates = {one.name: plain(one) for one in await manager.list_templates()}
     same("templates", templates, {name: plain(one) for name, one in library.held.templates.items()})
 

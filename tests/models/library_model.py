@@ -10,7 +10,7 @@ raises the same errors.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from contracts.clock import Clock
 from contracts.errors import (
     AccessDenied,
     EditConflict,
+    IdentityConflict,
     LimitExceeded,
     LockLost,
     LockTimeout,
@@ -30,7 +31,7 @@ from contracts.errors import (
 )
 from contracts.ids import ConversationId, conversation_of, digest_of, session_id_for
 from contracts.session import SessionStatus
-from tests.models.library_state import LIVE, Checkpoint, Conversation, Held, Said, Session, Template
+from tests.models.library_state import LIVE, Checkpoint, Conversation, Held, Rule, Said, Session, Template
 
 Where = tuple[str, str, str]
 """A chat: whose, its name, its platform."""
@@ -78,6 +79,16 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Cleanup:
+    """What a look for expired sessions did, or would do."""
+
+    expired: set[str]
+    idle: set[str]
+    steps: set[tuple[str, str, str]]
+    """By rules: session, rule, action."""
+
+
+@dataclass(frozen=True)
 class Change:
     """What an edit comes to: the part of it that is not so already in what was read."""
 
@@ -92,14 +103,15 @@ class Change:
     status: SessionStatus | None
 
     @classmethod
-    def of(cls, read: Session, edit: Edit) -> "Change":
-        """Return what of an edit changes what was read."""
+    def of(cls, read: Session, edit: Edit, most: int) -> "Change":
+        """Return what of an edit changes what was read; `most`: how many messages came with it."""
+        known = {one.id for one in read.shown(most)}
         return cls(
             data={key: value for key, value in edit.data.items() if not _same(key, read.data, edit.data)},
             removed=[key for key in edit.remove if key in read.data],
             added=edit.add,
             metadata={key: one for key, one in edit.metadata.items() if not _same(key, read.metadata, edit.metadata)},
-            messages=[one for one in edit.messages if one.id not in {said.id for said in read.messages}],
+            messages=[one for one in edit.messages if one.id not in known],
             add_tags=[tag for tag in edit.add_tags if tag not in read.tags],
             remove_tags=[tag for tag in edit.remove_tags if tag in read.tags],
             attributes={name: value for name, value in edit.attributes.items() if value != getattr(read, name)},
@@ -128,20 +140,19 @@ class Change:
         ):
             raise EditConflict
 
-    def make(self, session: Session) -> bool:
+    def make(self, session: Session, now: datetime) -> bool:
         """Carry it out, but for the status; return whether that is activity."""
-        session.data |= {key: session.data.get(key, 0) + by for key, by in self.added.items()}
-        session.data |= self.data
-        for key in self.removed:
-            session.data.pop(key, None)
+        sums = {key: session.data.get(key, 0) + by for key, by in self.added.items()}
+        session.write(now, {**sums, **self.data}, self.removed)
         session.metadata |= self.metadata
+        count = session.count
         session.say(*self.messages)
         tags = [tag for tag in session.tags if tag not in self.remove_tags]
         after = {**self.attributes, "tags": [*tags, *(tag for tag in self.add_tags if tag not in tags)]}
         differs = any(getattr(session, name) != value for name, value in after.items())
         for name, value in after.items():
             setattr(session, name, value)
-        return differs or bool(self.data or self.removed or self.added or self.metadata or self.messages)
+        return differs or bool(self.data or self.removed or self.added or self.metadata or session.count > count)
 
 
 class Library:
@@ -279,7 +290,6 @@ class Library:
             owner=user_id,
             chat=chat_id,
             platform=platform if chat_id else None,
-            data={**begin.context, **(custom_data or {})},
             metadata={**begin.metadata, **(metadata or {})},
             agent_id=agent_id,
             parent_id=parent_id,
@@ -290,13 +300,17 @@ class Library:
             idle_timeout=self.options.idle_timeout,
         )
         created.begins_anew(self.now)
+        created.write(self.now, {**begin.context, **(custom_data or {})})
         return created
 
     def _begin(self, key: str, **given: Any) -> Session:
         conversation = self.held.conversations.setdefault(key, Conversation())
         session_id = session_id_for(ConversationId(key), len(conversation.sessions) + 1)
+        if conversation.sessions:  # a person's conversation goes on as theirs
+            given |= {"identity": conversation.current.identity, "clock": conversation.current.clock}
         created = Session(session_id=session_id, created_at=self.now, last_activity=self.now, **given)
         conversation.sessions.append(created)
+        conversation.erased = False
         return created
 
     def _make_room(self, owner: str | None, key: str) -> None:
@@ -340,7 +354,7 @@ class Library:
         What others changed meanwhile stays; what both did is a conflict. But additions add up, and so do tags that are
         added and taken out. To end it, or bring its end nearer, is its owner's alone.
         """
-        change = Change.of(read, edit)
+        change = Change.of(read, edit, self.options.max_history)
         if not change:
             self.existing(read.session_id, user_id, WRITE)
             return False
@@ -350,7 +364,7 @@ class Library:
             if on_conflict == "raise":
                 change.check(read, session)
             self._check_change(session, change.status)
-            if change.make(session):
+            if change.make(session, self.now):
                 session.last_activity = self.now
             self._set_status(session, change.status)
         if change.messages:
@@ -374,7 +388,7 @@ class Library:
         if user_id is not None:
             self.existing(session_id, user_id, WRITE)
         found = self.find(session_id)
-        if found and message in found.messages:
+        if found and message.id in found.said:
             return message
         with self.changing(session_id, user_id, WRITE, fence=fence, active=True) as session:
             session.say(message)
@@ -499,10 +513,13 @@ class Library:
                 case "detach":
                     self._detach(child.session_id)
         self._come_by(session_id)
-        found.status = SessionStatus.DELETED
-        found.empty()
-        self.held.checkpoints = [one for one in self.held.checkpoints if one.session_id != session_id]
+        self._delete(found)
         return True
+
+    def _delete(self, session: Session) -> None:
+        session.status = SessionStatus.DELETED
+        session.empty()
+        self.held.checkpoints = [one for one in self.held.checkpoints if one.session_id != session.session_id]
 
     def _come_by(self, session_id: str) -> None:
         """Notice that a conversation's session is over, as every change to the conversation does."""
@@ -527,6 +544,53 @@ class Library:
             elif one.silent(self.now):
                 one.status = SessionStatus.IDLE
         return len(over)
+
+    def cleanup_expired_sessions(self, dry_run: bool = False) -> Cleanup:
+        """Do what is due: by sessions' own deadlines first, then by rules, of each session the gravest; or only say it.
+
+        What was to be archived by a call is put away too.
+        """
+        over = {one.session_id for one in self.held.sessions if one.over(self.now)}
+        silent = {one.session_id for one in self.held.sessions if one.silent(self.now)} - over
+        if not dry_run:
+            self.cleanup_all_expired()
+        waiting = [one for one in self.sessions() if one.is_live and not (dry_run and one.session_id in over | silent)]
+        due = {one.session_id: rule for one in waiting if (rule := self._rule_for(one))}
+        if not dry_run:
+            for session_id, rule in due.items():
+                self._end_by(session_id, rule)
+            for one in self.sessions(status=SessionStatus.ARCHIVED):
+                self.archive(one.session_id)
+        return Cleanup(over, silent, {(one, rule.rule_id, rule.action) for one, rule in due.items()})
+
+    def _rule_for(self, session: Session) -> Rule | None:
+        rules = sorted(self.held.rules.values(), key=lambda rule: (-rule.priority, rule.rule_id))
+        return next((rule for rule in rules if rule.holds(session, self.now)), None)
+
+    def _end_by(self, session_id: str, rule: Rule) -> None:
+        session = self.existing(session_id)
+        match rule.action:
+            case "delete":
+                self._delete(session)
+            case "archive":
+                session.status = SessionStatus.EXPIRED
+                self.archive(session_id)
+            case _:
+                session.status = SessionStatus.EXPIRED
+
+    def add_expiry_rule(self, rule: Rule) -> None:
+        """Keep a rule, in place of the one of the same id."""
+        self.held.rules[rule.rule_id] = rule
+
+    def remove_expiry_rule(self, rule_id: str) -> bool:
+        """Take it away; what it did stays done."""
+        return self.held.rules.pop(rule_id, None) is not None
+
+    def enable_expiry_rule(self, rule_id: str, enabled: bool = True) -> bool:
+        """Switch it on or off; return whether there is one."""
+        if rule := self.held.rules.get(rule_id):
+            self.held.rules[rule_id] = replace(rule, enabled=enabled)
+        return rule is not None
 
     def batch_cleanup(self, older_than_days: float = 30) -> int:
         """Delete those that ended and had no activity for so long; what is archived is kept."""
@@ -566,20 +630,24 @@ class Library:
 
     def change_said(self, where: Where, target: str, *, text: str | None, said: str) -> None:
         """Change what somebody said in this session or an earlier one; None takes it back, for good."""
-        conversation = self.held.conversations[conversation_at(where)]
-        if said in conversation.heard:
-            return
-        conversation.heard.add(said)
-        conversation.current.wake(self.now)
-        for session in conversation.sessions:
-            session.change_said(target, text)
+        if conversation := self._concerned(where, said):
+            for session in conversation.sessions:
+                session.change_said(target, text)
 
     def react(self, where: Where, target: str, *, said: str) -> None:
         """React to what was said: it is activity."""
-        conversation = self.held.conversations[conversation_at(where)]
-        if said not in conversation.heard:
-            conversation.heard.add(said)
-            conversation.current.wake(self.now)
+        self._concerned(where, said)
+
+    def _concerned(self, where: Where, said: str) -> Conversation | None:
+        """Note that something is about what was said before: it begins no session, and belongs to the last one."""
+        conversation = self.held.conversations.get(conversation_at(where))
+        if conversation is None or conversation.erased or said in conversation.heard:
+            return None
+        conversation.heard.add(said)
+        if conversation.current.over(self.now):
+            conversation.current.status = SessionStatus.EXPIRED
+        conversation.current.wake(self.now)
+        return conversation
 
     # The archive
 
@@ -590,9 +658,7 @@ class Library:
             raise TransitionForbidden
         if session.shelf is None:
             self._come_by(session_id)
-            session.shelf = (session.data, session.metadata, session.messages)
-            session.data, session.metadata, session.messages = {}, {}, []
-            session.status, session.was_archived = SessionStatus.ARCHIVED, True
+            session.put_away()
 
     def restore(self, session_id: str) -> None:
         """Bring it back as it was: a conversation's latest session lives again, with a new end if its own has come."""
@@ -602,9 +668,8 @@ class Library:
                 raise TransitionForbidden
             return
         self._come_by(session_id)
-        data, metadata, messages = session.shelf
-        session.data, session.metadata, session.messages = {**data}, {**metadata}, [*messages]
-        session.shelf, session.status = None, SessionStatus.EXPIRED
+        session.bring_back(session.shelf)
+        session.status = SessionStatus.EXPIRED
         if session is self._current_of(session_id):
             session.status, session.last_activity = SessionStatus.ACTIVE, self.now
             if session.over(self.now):
@@ -615,10 +680,66 @@ class Library:
         """Forget all that a user had: their sessions are as deleted, and what is heard again brings nothing back."""
         for conversation in self.held.conversations.values():
             if any(one.owner == user for one in conversation.sessions):
+                conversation.erased = True
                 for session in conversation.sessions:
                     session.forget()
         gone = {one.session_id for one in self.held.sessions if not one.is_there}
         self.held.checkpoints = [one for one in self.held.checkpoints if one.session_id not in gone]
+
+    # Sync: what linked sessions share are their data, of each key what was written last
+
+    def link_identities(
+        self,
+        identity_key: str,
+        session_ids: Sequence[str],
+        display_name: str | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> list[str]:
+        """Say that these conversations are one person's; who does it owns all of them, those linked already too."""
+        latest = [self._latest(one, user_id, OWN) for one in session_ids]
+        if user_id is not None and any(one.right(user_id) < OWN for one in self.linked(identity_key)):
+            raise AccessDenied
+        if any(one.identity not in (None, identity_key) for one in latest):
+            raise IdentityConflict
+        for one in latest:
+            self._come_by(one.session_id)
+            one.identity = identity_key
+        return sorted(one.session_id for one in self.linked(identity_key))
+
+    def unlink_identity(self, session_id: str, *, user_id: str | None = None) -> str | None:
+        """Say that it is not, or no longer: nothing is shared with it from now on, what was shared stays."""
+        latest = self._latest(session_id, user_id, OWN)
+        identity = latest.identity
+        if identity is not None:
+            self._come_by(session_id)
+            latest.identity, latest.unlinked = None, True
+        return identity
+
+    def sync_sessions(self, source_session_id: str, *, user_id: str | None = None) -> dict[str, bool]:
+        """Bring what a session has to the live ones that it is linked to; return whose data changed."""
+        source = self.existing(source_session_id, user_id, OWN)
+        current = self._current_of(source_session_id)
+        if source.identity is None or current is None or current.identity != source.identity:
+            return {}
+        others = [one for one in self.linked(source.identity) if one.is_live and one is not current]
+        if source.stamps:
+            for one in others:
+                self._come_by(one.session_id)
+        return {one.session_id: one.is_live and one.take(source) for one in others}
+
+    def linked(self, identity_key: str) -> list[Session]:
+        """Return the latest session of each conversation that is linked, if it is there."""
+        latest = [conversation.current for conversation in self.held.conversations.values()]
+        return [one for one in latest if one.is_there and one.identity == identity_key]
+
+    def _latest(self, session_id: str, user_id: str | None, right: int) -> Session:
+        """Return the latest session of a session's conversation."""
+        found = self.find(session_id)
+        current = self._current_of(session_id)
+        if found is None or current is None or not found.is_there or current.right(user_id) < right:
+            raise AccessDenied if user_id is not None else SessionNotFound
+        return current
 
     # Many at once
 
@@ -685,7 +806,8 @@ class Library:
         if found is None or found.session_id != session_id:
             raise CheckpointNotFound
         with self.changing(session_id, user_id, WRITE, active=True) as session:
-            session.data, session.last_activity = dict(found.data), self.now
+            session.write(self.now, found.data, [key for key in session.data if key not in found.data])
+            session.last_activity = self.now
         return found
 
     def delete_checkpoint(
@@ -737,7 +859,7 @@ class Library:
         with self.changing(session_id, user_id, WRITE, active=True) as session:
             if template.context or template.metadata or session.template != name:
                 session.last_activity = self.now
-            session.data |= template.context
+            session.write(self.now, template.context)
             session.metadata |= template.metadata
             session.template = name
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from agentbus.sessions import SessionContext
 from contracts.session import SessionStatus
 from tests.models.library_model import Edit, Library, Where, conversation_at
-from tests.models.library_state import LIVE, Said, Session
+from tests.models.library_state import LIVE, Rule, Said, Session
 
 USERS: Final = ("ann", "bob")
 STRANGER: Final = "eve"
@@ -21,6 +21,7 @@ CHATS: Final = ("c1", "c2", "c3")
 TAGS: Final = ("red", "blue", "green")
 T = TypeVar("T")
 
+RULE_IDS: Final = ("r1", "r2")
 NAMES: Final = ("t1", "t2")
 KEYS: Final = ("a", "b", "c")
 NUMBERS: Final = ("n", "m")
@@ -90,7 +91,7 @@ class Draw:
 
     def session(self) -> Session | None:
         """Return a session, most often one that was used lately; None for one that never was."""
-        if self.focus is not None and self.chance(0.9):
+        if self.focus is not None:
             return self.focus
         found = list(self.library.held.sessions)
         if not found or self.chance(0.02):
@@ -122,7 +123,11 @@ class Draw:
         keys = self.random.sample(KEYS, self.random.randint(0, 2))
         return {key: self.pick(VALUES) for key in keys}
 
-    def said(self) -> Said:
+    def said(self, session: Session | None = None) -> Said:
+        """Return a message; now and then one that is there already."""
+        there = [one for one in session.messages if one.id.startswith("m-")] if session else []
+        if there and self.chance(0.15):
+            return self.pick(there)
         return Said(f"m-{self.name}", f"text {self.name}", self.pick(("user", "assistant", "system")))
 
     def request(self) -> dict[str, str]:
@@ -150,7 +155,7 @@ class Draw:
             )
         )
 
-    def edit(self) -> Edit:
+    def edit(self, read: Session | None = None) -> Edit:
         """Return changes to a copy."""
         values = self.values()
         others = [key for key in KEYS if key not in values]
@@ -159,7 +164,7 @@ class Draw:
             remove=(self.pick(others),) if self.chance(0.2) else (),
             add={self.pick(NUMBERS): self.random.randint(1, 5)} if self.chance(0.4) else {},
             metadata=self.values() if self.chance(0.3) else {},
-            messages=(self.said(),) if self.chance(0.4) else (),
+            messages=(self.said(read),) if self.chance(0.4) else (),
             add_tags=(self.pick(TAGS),) if self.chance(0.2) else (),
             remove_tags=(self.pick(TAGS),) if self.chance(0.1) else (),
             attributes=self.attributes() if self.chance(0.2) else {},
@@ -167,10 +172,10 @@ class Draw:
         )
 
 
-Rule = Callable[[Draw], Move | None]
+Drawing = Callable[[Draw], Move | None]
 """Draws a call; None: there is nothing yet that it could be about."""
 
-RULES: Final[dict[str, Rule]] = {}
+RULES: Final[dict[str, Drawing]] = {}
 """A rule for each call that changes something, by its name."""
 
 WEIGHTS: Final[Mapping[str, float]] = {
@@ -193,6 +198,13 @@ WEIGHTS: Final[Mapping[str, float]] = {
     "set_session_state": 2.5,
     "release_lock": 3,
     "say": 4,
+    "add_expiry_rule": 0.5,
+    "remove_expiry_rule": 0.5,
+    "enable_expiry_rule": 0.5,
+    "cleanup_expired_sessions": 1.5,
+    "link_identities": 3,
+    "unlink_identity": 0.7,
+    "sync_sessions": 4,
     "erase": 0.4,
 }
 """How often a call is drawn; 2 for those that are not here."""
@@ -216,7 +228,7 @@ ATOMIC: Final = (
 """Calls that are one change: of two at once, one is before the other."""
 
 
-def rule(draw: Rule) -> Rule:
+def rule(draw: Drawing) -> Drawing:
     """Make a function the rule of the call that it is named after."""
     RULES[draw.__name__] = draw
     return draw
@@ -276,7 +288,7 @@ def restore_or_create_session(draw: Draw) -> Move:
 def add_message_to_session(draw: Draw) -> Move:
     session_id, session = draw.named()
     kwargs = {"user_id": draw.user(session), "fence": draw.fence(session)}
-    return Move("add_message_to_session", (session_id, draw.said()), kwargs)
+    return Move("add_message_to_session", (session_id, draw.said(session)), kwargs)
 
 
 def _speaker(draw: Draw, session: Session | None) -> str | None:
@@ -288,7 +300,7 @@ def _speaker(draw: Draw, session: Session | None) -> str | None:
 @rule
 def add_message(draw: Draw) -> Move:
     session_id, session = draw.named()
-    said = draw.said()
+    said = draw.said(session)
     return Move("add_message", (session_id, _speaker(draw, session), said.role, said.content), {"message_id": said.id})
 
 
@@ -301,7 +313,7 @@ def update_session(draw: Draw) -> Move | None:
     kwargs = draw.by(copy.read, fence=draw.fence(copy.read))
     if draw.chance(0.3):
         kwargs["on_conflict"] = "overwrite"
-    return Move("update_session", (copy.read, draw.edit()), kwargs, copy=copy)
+    return Move("update_session", (copy.read, draw.edit(copy.read)), kwargs, copy=copy)
 
 
 @rule
@@ -385,6 +397,27 @@ def delete_agent_sessions(draw: Draw) -> Move:
 @rule
 def cleanup_all_expired(draw: Draw) -> Move:  # noqa: ARG001 - it takes nothing
     return Move("cleanup_all_expired")
+
+
+@rule
+def cleanup_expired_sessions(draw: Draw) -> Move:
+    return Move("cleanup_expired_sessions", (draw.chance(0.3),))
+
+
+@rule
+def add_expiry_rule(draw: Draw) -> Move:
+    silence, action = draw.pick((3000.0, 20_000.0, 100_000.0)), draw.pick(("expire", "archive", "delete"))
+    return Move("add_expiry_rule", (Rule(draw.pick(RULE_IDS), silence, action, draw.pick((0, 1))),))
+
+
+@rule
+def remove_expiry_rule(draw: Draw) -> Move:
+    return Move("remove_expiry_rule", (draw.pick(RULE_IDS),))
+
+
+@rule
+def enable_expiry_rule(draw: Draw) -> Move:
+    return Move("enable_expiry_rule", (draw.pick(RULE_IDS), draw.chance(0.5)))
 
 
 @rule
@@ -475,45 +508,40 @@ def release_lock(draw: Draw) -> Move | None:
     return _about_lock(draw, "release_lock")
 
 
-def _chat(draw: Draw) -> Where | None:
-    """Return a live session's user, chat and platform; None if there is none that is a chat's."""
-    # KNOWN GAP: an edit, a deletion or a reaction behind a session's end begins an empty one; it is to begin none.
-    now = draw.library.now
-    live = [one for one in draw.library.held.sessions if one.chat and one.owner and one.goes_on(now)]
-    if not live:
-        return None
-    session = draw.pick(live)
-    return session.owner or "", session.chat or "", session.platform or ""
+def _chat(draw: Draw) -> Where:
+    """Return a chat, most often one in which something was said."""
+    known = [one for one in draw.library.held.sessions if one.chat and one.owner]
+    if known and draw.chance(0.9):
+        session = draw.pick(known)
+        return session.owner or "", session.chat or "", session.platform or ""
+    return draw.pick((*USERS, FORGOTTEN)), draw.pick(CHATS), draw.pick(("telegram", "web"))
 
 
 def _heard(draw: Draw, where: Where) -> str:
     """Return the id of something that was said in a chat, in this session or an earlier one."""
-    conversation = draw.library.held.conversations[conversation_at(where)]
-    said = sorted(one for one in conversation.heard if one.startswith("i-"))
+    conversation = draw.library.held.conversations.get(conversation_at(where))
+    said = sorted(one for one in conversation.heard if one.startswith("i-")) if conversation else None
     return draw.pick(said) if said else "i-nothing"
 
 
 @rule
 def say(draw: Draw) -> Move:
-    where = _chat(draw) if draw.chance(0.7) else None
-    where = where or (draw.pick((*USERS, FORGOTTEN)), draw.pick(CHATS), draw.pick(("telegram", "web")))
+    where = _chat(draw)
     text = "/new" if draw.chance(0.15) else f"said {draw.name}"
     return Move("say", (where, Said(f"i-{draw.name}", text, "user")))
 
 
 @rule
-def change_said(draw: Draw) -> Move | None:
+def change_said(draw: Draw) -> Move:
     where = _chat(draw)
     text = draw.pick((None, f"edited {draw.name}"))
-    return (
-        Move("change_said", (where, _heard(draw, where)), {"text": text, "said": f"e-{draw.name}"}) if where else None
-    )
+    return Move("change_said", (where, _heard(draw, where)), {"text": text, "said": f"e-{draw.name}"})
 
 
 @rule
-def react(draw: Draw) -> Move | None:
+def react(draw: Draw) -> Move:
     where = _chat(draw)
-    return Move("react", (where, _heard(draw, where)), {"said": f"e-{draw.name}"}) if where else None
+    return Move("react", (where, _heard(draw, where)), {"said": f"e-{draw.name}"})
 
 
 @rule
@@ -528,6 +556,41 @@ def restore(draw: Draw) -> Move | None:
     away = [one for one in draw.library.sessions() if one.shelf is not None]
     chosen = draw.pick(away) if away and draw.chance(0.8) else draw.session()
     return Move("restore", (chosen.session_id,)) if chosen else None
+
+
+def _there(draw: Draw) -> Session | None:
+    """Return a session whose conversation's latest one was not deleted."""
+    conversations = draw.library.held.conversations
+    found = [one for one in draw.library.sessions() if conversations[one.session_id.partition(".")[0]].current.is_there]
+    return draw.pick(found) if found else None
+
+
+@rule
+def link_identities(draw: Draw) -> Move | None:
+    session = _there(draw)
+    if session is None or session.owner is None:
+        return None
+    # One person is one user here: who is erased is erased with all that is linked to them.
+    mine = [one.session_id for one in draw.library.sessions(owner=session.owner) if one.is_live]
+    named = sorted({session.session_id, *(mine[:1])})
+    identity = f"{draw.pick(('home', 'work'))} of {session.owner}"
+    return Move("link_identities", (identity, named), {"user_id": draw.pick((None, session.owner, STRANGER))})
+
+
+@rule
+def unlink_identity(draw: Draw) -> Move | None:
+    session = _there(draw)
+    return Move("unlink_identity", (session.session_id,), {"user_id": draw.user(session)}) if session else None
+
+
+@rule
+def sync_sessions(draw: Draw) -> Move:
+    linked = [one for one in draw.library.sessions() if one.identity]
+    session_id, session = draw.named()
+    if linked and draw.chance(0.8):
+        session = draw.pick(linked)
+        session_id = session.session_id
+    return Move("sync_sessions", (session_id,), {"user_id": draw.user(session)})
 
 
 @rule

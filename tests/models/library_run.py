@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from time import perf_counter
 from typing import Any, Final
 
 from agentbus.sessions import SessionSystem
 from contracts.errors import AgentBusError
-from tests.models.library_deeds import DEEDS, make, spoken
+from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken
 from tests.models.library_look import differences, plain
 from tests.models.library_model import Library, Options
 from tests.models.library_moves import ATOMIC, RULES, Copy, Draw, Move, drawn
@@ -26,8 +27,8 @@ COPIES: Final = 6
 """How many copies of sessions somebody holds at most."""
 REPEATED: Final = ("add_message_to_session", "add_message", "say", "change_said", "react")
 """Calls that are known again by something else than a request's id."""
-TRIES: Final = 150
-"""How many runs may be spent on making a finding small."""
+PATIENCE: Final = 60.0
+"""Seconds that may be spent on making a finding small."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,8 @@ class Play:
         if move.name == "add_message_to_session":
             args[1] = spoken(args[1])
             kwargs["fence"] = self._token(args[0], kwargs["fence"])
+        if move.name == "add_expiry_rule":
+            args[0] = expiry_rule(args[0])
         if move.name in ("renew_lock", "release_lock"):
             args[1] = self._token(args[0], args[1])
         if move.name in DEEDS:
@@ -200,7 +203,9 @@ class Play:
         if move.copy in self.copies:
             self.copies.remove(move.copy)
         # What changed nothing was not carried out, as far as anybody can tell: made again it may well change something.
-        if changed and ("request_id" in move.kwargs or move.name in REPEATED):
+        # KNOWN GAP: where the oldest is closed for a new one, a creation made again closes one more.
+        again = not (self.library.options.close_oldest and "create" in move.name)
+        if again and changed and ("request_id" in move.kwargs or move.name in REPEATED):
             self.done.append(move)
 
     def _who(self, manager: SessionSystem) -> str:
@@ -209,12 +214,13 @@ class Play:
 
 def _answer(outcome: tuple[str, Any]) -> tuple[str, Any]:
     """Return what a call answers for sure: a session that it gives may be shown as the other call left it."""
-    return (outcome[0], outcome[1]["session_id"]) if isinstance(outcome[1], dict) else outcome
+    value = outcome[1]
+    return (outcome[0], value["session_id"]) if isinstance(value, dict) and "session_id" in value else outcome
 
 
 def _short(outcome: tuple[str, Any]) -> str:
     value = outcome[1]
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "session_id" in value:
         return f"session {value['session_id']}, {value['status']}"
     return f"{len(value)} items" if isinstance(value, list) else repr(value)
 
@@ -272,11 +278,10 @@ async def play(
 
 async def smallest(found: Finding, services: Services, tell: Callable[[str], None] = lambda _: None) -> Finding:
     """Leave out steps for as long as there is a finding without them."""
-    tries, size = 0, max(1, len(found.steps) // 2)
-    while tries < TRIES:
+    until, size = perf_counter() + PATIENCE, max(1, len(found.steps) // 2)
+    while perf_counter() < until:
         at, smaller = 0, False
-        while at < len(found.steps) and tries < TRIES:
-            tries += 1
+        while at < len(found.steps) and perf_counter() < until:
             left = found.steps[:at] + found.steps[at + size :]
             if left and (again := await play(found.mode, found.seed, left, services)):
                 found, smaller = again, True

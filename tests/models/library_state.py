@@ -1,6 +1,6 @@
 """What a session library holds, as plain objects: what somebody would write who had one process, and no store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -26,6 +26,20 @@ class Said:
         return replace(self, content=text or "", taken_back=text is None)
 
 
+Stamp = tuple[datetime, int, str]
+"""When, and by which session, something was written: of two in one millisecond the second is the later one."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What the archive has of a session."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    messages: list[Said]
+    stamps: dict[str, Stamp]
+
+
 @dataclass
 class Session:
     """One session."""
@@ -42,10 +56,19 @@ class Session:
     messages: list[Said] = field(default_factory=list)
     count: int = 0
     """How many messages it ever had."""
+    said: set[str] = field(default_factory=set)
+    """Their ids."""
     hidden: int = 0
     """How many messages, the first ones, are no longer shown."""
-    shelf: tuple[dict[str, Any], dict[str, Any], list[Said]] | None = None
-    """What is in the archive of it: data, metadata, messages."""
+    identity: str | None = None
+    """The person whose sessions share their data."""
+    unlinked: bool = False
+    """Whether it was linked to somebody, and is no more."""
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    """By key of data, also of removed ones that others may have to hear of: when it was written."""
+    clock: Stamp | None = None
+    """The latest stamp that it has seen."""
+    shelf: Shelf | None = None
     turns: int = 0
     """How many checkpoints came by themselves, those that were skipped included."""
     was_archived: bool = False
@@ -99,9 +122,15 @@ class Session:
             self.expires_at = now + timedelta(seconds=self.lifetime)
 
     def say(self, *messages: Said) -> None:
-        """Add messages."""
-        self.messages += messages
-        self.count += len(messages)
+        """Add messages; one that it ever had is not added again."""
+        new = [one for one in messages if one.id not in self.said]
+        self.messages += new
+        self.count += len(new)
+        self.said |= {one.id for one in new}
+
+    def shown(self, most: int) -> list[Said]:
+        """Return the latest messages, as many as come with a session."""
+        return self.messages[self.hidden :][-most:]
 
     def wake(self, now: datetime) -> None:
         """Note activity."""
@@ -123,23 +152,64 @@ class Session:
 
         self.messages = changed(self.messages)
         if self.shelf:
-            data, metadata, messages = self.shelf
-            self.shelf = (data, metadata, changed(messages))
+            self.shelf = replace(self.shelf, messages=changed(self.shelf.messages))
+
+    def write(self, now: datetime, values: Mapping[str, Any], removed: Iterable[str] = ()) -> None:
+        """Set keys of data and take some out. Who was never linked has nobody to tell what is gone, and forgets it."""
+        gone = [key for key in removed if key in self.data]
+        if not (values or gone):
+            return
+        self.clock = self._next_stamp(now)
+        self.data = {key: value for key, value in {**self.data, **values}.items() if key not in gone}
+        self.stamps |= dict.fromkeys((*values, *gone), self.clock)
+        if self.identity is None and not self.unlinked:
+            for key in gone:
+                del self.stamps[key]
+
+    def _next_stamp(self, now: datetime) -> Stamp:
+        if self.clock and self.clock[0] >= now:
+            return (self.clock[0], self.clock[1] + 1, self.session_id)
+        return (now, 0, self.session_id)
+
+    def take(self, source: "Session") -> bool:
+        """Take what another one wrote later, what it removed too; return whether data are other ones by that."""
+        before = {**self.data}
+        for key, stamp in source.stamps.items():
+            if key not in self.stamps or self.stamps[key] < stamp:
+                self.stamps[key] = stamp
+                self.data.pop(key, None)
+                if key in source.data:
+                    self.data[key] = source.data[key]
+        stamps = [*source.stamps.values(), *([self.clock] if self.clock else [])]
+        self.clock = max(stamps, default=None)
+        return before != self.data
 
     def empty(self) -> None:
         """Forget what it holds."""
-        self.data, self.metadata, self.messages, self.shelf = {}, {}, [], None
+        self.data, self.metadata, self.messages, self.stamps, self.shelf = {}, {}, [], {}, None
+
+    def put_away(self) -> None:
+        """Leave all that it holds to the archive."""
+        held = Shelf(self.data, self.metadata, self.messages, self.stamps)
+        self.empty()
+        self.status, self.shelf, self.was_archived = SessionStatus.ARCHIVED, held, True
+
+    def bring_back(self, held: Shelf) -> None:
+        """Hold what the archive has."""
+        self.data, self.metadata = {**held.data}, {**held.metadata}
+        self.messages, self.stamps, self.shelf = [*held.messages], {**held.stamps}, None
 
     def forget(self) -> None:
         """Keep nothing but that there was one."""
         self.empty()
         self.status, self.owner, self.visibility, self.shares = SessionStatus.DELETED, None, "private", {}
+        self.identity = None
 
     def copy(self) -> Self:
         """Return a copy; the values in it are never changed in place."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         copied: dict[str, Any] = {
-            name: value.copy() if isinstance(value, dict | list) else value for name, value in values.items()
+            name: value.copy() if isinstance(value, dict | list | set) else value for name, value in values.items()
         }
         return replace(self, **copied)
 
@@ -154,6 +224,8 @@ class Conversation:
     locks: int = 0
     """How often its lock was taken: the number of the last holder."""
     locked: bool = False
+    erased: bool = False
+    """Whether its user was erased, and nothing has begun since."""
     heard: set[str] = field(default_factory=set)
     """The ids of what chats said, for ever."""
 
@@ -187,6 +259,21 @@ class Template:
         return prompt | ({"capabilities": list(self.capabilities)} if self.capabilities else {})
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What ends sessions that were silent for so many seconds: it expires, archives or deletes them."""
+
+    rule_id: str
+    idle_for: float
+    action: str
+    priority: int = 0
+    enabled: bool = True
+
+    def holds(self, session: Session, now: datetime) -> bool:
+        """Whether a session was silent for that long."""
+        return self.enabled and session.last_activity + timedelta(seconds=self.idle_for) <= now
+
+
 @dataclass
 class Held:
     """All that a library holds."""
@@ -195,6 +282,7 @@ class Held:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     """The latest last."""
     templates: dict[str, Template] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
 
     @property
     def sessions(self) -> Iterator[Session]:
@@ -207,4 +295,4 @@ class Held:
             key: replace(one, sessions=[session.copy() for session in one.sessions], heard=set(one.heard))
             for key, one in self.conversations.items()
         }
-        return Held(conversations, [*self.checkpoints], {**self.templates})
+        return Held(conversations, [*self.checkpoints], {**self.templates}, {**self.rules})
