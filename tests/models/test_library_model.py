@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from agentbus.sessions import SessionSystem
+from agentbus.sessions.manager import Engine
+from contracts.commands import AppendMessage, CommandReply
+from contracts.ids import InputId
 from tests.models.__main__ import main
 from tests.models.library_calls import ELSEWHERE, LATER, READS, played_calls, public_calls, unknown_arguments, unplayed
 from tests.models.library_run import play, smallest
@@ -67,20 +70,19 @@ async def test_what_a_call_forgets_is_found_and_made_small(monkeypatch: pytest.M
 
 async def test_what_is_lost_between_two_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages that come at the same moment as something else, and are told to be kept."""
-    real = SessionSystem.add_message_to_session
-    asking = 0
+    real, asking = Engine.send, 0
 
-    async def loses(self: SessionSystem, session_id: str, message: Any, **given: Any) -> Any:
+    async def loses(self: Engine, command: Any, **given: Any) -> Any:
         nonlocal asking
         asking += 1
         try:
-            if asking > 1:
-                return message
-            return await real(self, session_id, message, **given)
+            if asking > 1 and isinstance(command, AppendMessage):
+                return CommandReply(command_id=InputId("lost"))
+            return await real(self, command, **given)
         finally:
             asking -= 1
 
-    monkeypatch.setattr(SessionSystem, "add_message_to_session", loses)
+    monkeypatch.setattr(Engine, "send", loses)
     for seed in range(1, 6):
         if found := await play(Mode.MEMORY, seed, range(300), Services()):
             break
