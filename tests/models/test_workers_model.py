@@ -1,0 +1,60 @@
+"""The two workers keep their word: a few worlds of the model, and what would show that they do not is shown."""
+
+import os
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from contracts.commands import MergeContext
+from contracts.session import SessionState
+from tests.models.workers import main, play, smallest
+from workers.domain.sync import linking
+from workers.expiry.watch.deadlines import Deadlines
+
+STEPS = int(os.environ.get("AGENTBUS_MODEL_STEPS", "200"))
+"""Of each world; many more by `python -m tests.models.workers`."""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("seed", "sqlite"), [(1, False), (2, False), (3, True)], ids=["1", "2", "3-sqlite"])
+async def test_the_workers_come_to_rest_where_they_must(seed: int, sqlite: bool) -> None:
+    counts = Counter[str]()
+    found = await play(seed, range(STEPS), sqlite=sqlite, counts=counts)
+    assert found is None, str(found)
+    assert {"context_merged", "expiry_step_taken", "killed"} <= {name for name, many in counts.items() if many}, counts
+
+
+async def test_a_change_that_gets_lost_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    merge = linking._merge
+
+    def loses(draft: Any, state: SessionState, command: MergeContext) -> None:
+        if state.version % 3:
+            merge(draft, state, command)
+
+    monkeypatch.setattr(linking, "_merge", loses)
+    found = await play(1, range(200))
+    assert found is not None
+    found = await smallest(found, tries=40)
+    assert len(found.steps) <= 20, str(found)
+    assert "has" in found.wrong[0]
+    assert f"--seed 1 --only {','.join(map(str, found.steps))}" in str(found)
+
+
+async def test_a_session_that_nobody_looks_at_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_at = Deadlines.look_at
+
+    async def overlooks(self: Deadlines, sessions: Any) -> None:
+        await look_at(self, [one for one in sessions if not one.endswith(".2")])
+
+    monkeypatch.setattr(Deadlines, "look_at", overlooks)
+    found = None
+    for seed in range(1, 4):
+        found = found or await play(seed, range(200))
+    assert found is not None
+    assert any("nobody looks at" in line or "to do" in line for line in found.wrong), str(found)
+
+
+def test_the_command_line_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--steps", "30", "--seed", "1"]) == 0
+    assert '"steps": 30, "findings": 0' in capsys.readouterr().out.splitlines()[-1]
