@@ -190,9 +190,10 @@ stress: setup services ## Let 200 users work at once, kill a worker, and check e
 
 # `STEPS=n` takes n steps instead of 200,000, `SEED=n` others, `MODE=name` one kind of set-up, `ONLY=n,n` a finding's.
 .PHONY: models
-models: setup services ## Play the session library against its model, 200,000 random steps
+models: setup services ## Play the session library against its model, 200,000 random steps, and the two workers as many
 	@$(BIN)/python -m tests.models $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MODE),--mode $(MODE)) $(if $(ONLY),--only $(ONLY))
+	@$(if $(MODE)$(ONLY),:,$(BIN)/python -m tests.models.workers $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)))
 
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
