@@ -100,6 +100,7 @@ class SessionState(Announced):
         default=None, description="The last step of a rule, whatever happened since: age is not activity."
     )
     archive: ArchiveRef | None = Field(default=None, description="Where it is, for an archived session.")
+    restored: bool = Field(default=False, description="It came back from the archive, where its file may still be.")
     erased: bool = Field(default=False, description="A user's data was erased from the conversation.")
     blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")
     waiting: Many[InputId] = Field(

@@ -359,3 +359,24 @@ async def _has_messages(world: World, session: SessionId, count: int) -> bool:
 async def _is_stripped(world: World, session: SessionId) -> bool:
     record = await world.store.record(RecordKind.DEADLINE, session)
     return record is not None and record.data.get("stripped") is True
+
+
+async def test_what_the_archive_has_of_a_session_that_was_restored_goes_with_it(world: World) -> None:
+    """The file stays there when a session is restored: deleted, it must not be readable there."""
+    assert world.archive is not None
+    async with world.expiring(a_rule("silent", ARCHIVE)):
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(60)
+        await until_archived(world, session, 1)
+        await world.until(lambda: is_stripped_now(world, session))
+        await restore_session(world.store, world.archive, Commands(world.bus), session, clock=world.clock)
+        await world.send(DeleteSession(session_id=session))
+        await until_archived(world, session, 0)
+
+
+async def is_stripped_now(world: World, session: SessionId) -> bool:
+    """Whether the move to the archive is over."""
+    return (await world.head(session)).status is SessionStatus.ARCHIVED and not await world.store.record(
+        RecordKind.DEADLINE, session
+    )

@@ -91,7 +91,7 @@ def _restored(session: SessionState, event: SessionRestored) -> dict[str, Any]:
     active = {"last_activity": event.at} if event.status.is_live else {}
     back = {"status": event.status, "data": event.data, "metadata": event.metadata, "stamps": event.stamps}
     clock = latest(session.clock, event.stamps.values())
-    return {**back, **active, "clock": clock, "archive": None, "expiry": None, "last_step": None}
+    return {**back, **active, "clock": clock, "archive": None, "restored": True, "expiry": None, "last_step": None}
 
 
 def _erased(session: SessionState) -> dict[str, Any]:

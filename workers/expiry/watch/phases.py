@@ -44,7 +44,7 @@ def next_phase(rules: Iterable[ExpiryRule], head: SessionState, now: datetime, *
     if head.erased:
         return None
     if head.status is SessionStatus.DELETED:
-        return Discard() if head.archive and not stripped else None
+        return Discard() if (head.archive or head.restored) and not stripped else None
     if head.status is SessionStatus.ARCHIVED and not stripped:
         return Archive()
     if is_leaving(head):
