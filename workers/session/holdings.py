@@ -102,6 +102,8 @@ class Holdings:
         self._forget = forget
         self._held: dict[Partition, Holding] = {}
         self._changes: dict[Partition, asyncio.Task[None]] = {}
+        self._opening: set[Partition] = set()  # those whose change is subscribing just now
+        self._leaving = False
         self._trouble = Trouble("take up or hand back partitions")
 
     def __iter__(self) -> Iterator[Holding]:
@@ -131,10 +133,19 @@ class Holdings:
         await self._end_all()
 
     async def hand_back_all(self, *, within: float = HAND_BACK_SECONDS) -> None:
-        """Hand every partition back, all at the same time; turns under way may take `within` seconds."""
+        """Hand every partition back, all at the same time, for good; turns under way may take `within` seconds.
+
+        One that is being handed back already goes on being so: cancelled, it would let go in the middle of a turn.
+        """
+        self._leaving = True
         for holding in self:
             self._stop_taking(holding)
-        await in_turn(partial(ended, self._changes.values()), partial(self._hand_back_each, within), self._end_all)
+        await in_turn(
+            lambda: ended(change for partition, change in self._changes.items() if partition in self._opening),
+            partial(self._hand_back_each, within),
+            lambda: ended(self._changes.values()),
+            self._end_all,
+        )
         self._trouble.over()
 
     async def _hand_back_each(self, within: float) -> None:
@@ -183,6 +194,8 @@ class Holdings:
                 _log.error(Action.PARTITION_CHANGE_FAILED, partition=partition, **told(error))
 
     async def _take_up(self, partition: Partition, *, owner: bool) -> None:
+        if self._leaving:
+            return
         holding = Holding(partition, self._bus.topology.partition_queue(partition), owner=owner)
         holding.consumer = KeptConsumer(
             holding.queue,
@@ -196,11 +209,14 @@ class Holdings:
             on_lost=partial(self._lost, holding),
         )
         self._held[partition] = holding
+        self._opening.add(partition)
         try:
             await holding.consumer.start()
         except BaseException:
             del self._held[partition]
             raise
+        finally:
+            self._opening.discard(partition)
         holding.subscribed = True
 
     def _stop_taking(self, holding: Holding) -> None:
