@@ -47,7 +47,7 @@ WHERE: Final = tuple(
 PEOPLE: Final = ("ann", "bob")
 KEYS: Final = ("city", "card", "profile")
 SPANS: Final = (5.0, 20.0, 60.0, 300.0)
-MOST_AWAITS: Final = 40
+MOST_AWAITS: Final = 12
 """A call is killed after so many turns of the loop at most."""
 
 _ENDINGS: Final = (
@@ -356,7 +356,7 @@ class Moves:
         return killed
 
     async def _perhaps_killed(self, call: Any) -> bool:
-        after = self.random.randint(0, MOST_AWAITS) if self.random.random() < 0.3 else 10**6
+        after = self.random.randint(0, MOST_AWAITS) if self.random.random() < 0.4 else 10**6
         return await self.world.killed(call, after) if after < 10**6 else await _made(call)
 
     async def _sessions(self) -> list[SessionState]:
