@@ -1,19 +1,28 @@
 """Reading whole lists out of a store, page by page, so that memory stays flat."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 from contracts.events import Commit
 from contracts.history import Page, SessionFilter
-from contracts.ids import ConversationId
+from contracts.ids import ConversationId, SessionId
 from contracts.parked import ParkedInput, ParkedStatus
 from contracts.records import Record, RecordKind
-from contracts.session import SessionState
-from storage.port import Store
+from contracts.session import SessionState, SessionStatus
+from storage.paging import listed_at
+from storage.port import MAX_PAGE, Store
 
 Item = TypeVar("Item")
 
 PAGE: Final = 200
+
+_LOOKS: Final = 10
+"""How often a list is read from its front at most: somewhere there is always somebody writing."""
+_SKEW: Final = timedelta(seconds=10)
+"""How far the clocks may differ by which things are sorted."""
+_LIVE: Final = tuple(status for status in SessionStatus if status.is_live)
 
 
 async def iter_log(store: Store, conversation: ConversationId) -> AsyncIterator[Commit]:
@@ -26,33 +35,87 @@ async def iter_log(store: Store, conversation: ConversationId) -> AsyncIterator[
 
 
 async def iter_sessions(store: Store, where: SessionFilter) -> AsyncIterator[SessionState]:
-    """Yield the heads of the sessions that `where` selects, latest activity first."""
-    async for session in _all_pages(lambda cursor: store.list_sessions(where, limit=PAGE, cursor=cursor)):
+    """Yield the heads of the sessions that `where` selects, latest activity first, each once.
+
+    Those that become active meanwhile come last.
+    """
+    read = partial(store.list_sessions, where, limit=PAGE)
+    async for session in _all_pages(read, lambda one: (listed_at(one), one.session_id)):
         yield session
+
+
+async def iter_live(store: Store, where: SessionFilter) -> AsyncIterator[SessionState]:
+    """Yield the heads of the live sessions that `where` selects, each once, those that wake up meanwhile too."""
+    seen = set[SessionId]()
+    # Active ones twice: one that was idle, or set aside, may have become active while the others were read.
+    for status in (*_LIVE, SessionStatus.ACTIVE):
+        async for session in iter_sessions(store, where.model_copy(update={"status": status})):
+            if session.session_id not in seen:
+                seen.add(session.session_id)
+                yield session
+
+
+async def iter_due(store: Store, before: datetime) -> AsyncIterator[SessionState]:
+    """Yield the heads that are due at `before`, the earliest first, each once, whatever is done about them."""
+    seen = set[SessionId]()
+    while True:
+        due = await store.due(before, limit=MAX_PAGE)
+        fresh = [one for one in due if one.session_id not in seen]
+        seen |= {one.session_id for one in fresh}
+        for session in fresh:
+            yield session
+        if not fresh:
+            break
+    if len(due) < MAX_PAGE:
+        return
+    # As many as can be asked for stay due, and hide the rest.
+    async for session in iter_live(store, SessionFilter()):
+        if session.due_at and session.due_at <= before and session.session_id not in seen:
+            yield session
 
 
 async def iter_parked(
     store: Store, status: ParkedStatus | None = None, *, conversation: ConversationId | None = None
 ) -> AsyncIterator[ParkedInput]:
-    """Yield parked inputs as `list_parked` does, bodies cut, the latest first."""
-    async for parked in _all_pages(
-        lambda cursor: store.list_parked(status, conversation=conversation, limit=PAGE, cursor=cursor)
-    ):
+    """Yield parked inputs as `list_parked` does, bodies cut, the latest first; those parked meanwhile come last."""
+    read = partial(store.list_parked, status, conversation=conversation, limit=PAGE)
+    async for parked in _all_pages(read, lambda one: (one.parked_at, one.parked_id)):
         yield parked
 
 
 async def iter_records(store: Store, kind: RecordKind, group: str) -> AsyncIterator[Record]:
-    """Yield the records of a group, the latest first."""
-    async for record in _all_pages(lambda cursor: store.list_records(kind, group, limit=PAGE, cursor=cursor)):
+    """Yield the records of a group, the latest first; those put there meanwhile come last."""
+    read = partial(store.list_records, kind, group, limit=PAGE)
+    async for record in _all_pages(read, lambda one: (one.created_at, one.key)):
         yield record
 
 
-async def _all_pages(read: Callable[[str | None], Awaitable[Page[Item]]]) -> AsyncIterator[Item]:
-    cursor: str | None = None
-    while True:
-        page = await read(cursor)
-        for item in page.items:
-            yield item
-        cursor = page.cursor
-        if not cursor:
-            return
+async def _all_pages(
+    read: Callable[..., Awaitable[Page[Item]]], place: Callable[[Item], tuple[datetime, str]]
+) -> AsyncIterator[Item]:
+    """Yield all items of a list that begins with the latest, each once; `place` says by what it is sorted.
+
+    What moves to the front while it is read is behind whoever reads on, so the front is read again, as far as things
+    may have moved there, until that finds nothing new.
+    """
+    seen = set[str]()
+    since: datetime | None = None
+    for _ in range(_LOOKS):
+        cursor, first, found = None, None, False
+        while True:
+            page = await read(cursor=cursor)
+            for item in page.items:
+                at, name = place(item)
+                first = first or at
+                if name not in seen:
+                    seen.add(name)
+                    found = True
+                    yield item
+            if page.items and since and place(page.items[-1])[0] < since:
+                break
+            cursor, at_once = page.cursor, cursor is None and page.cursor is None
+            if not cursor:
+                break
+        if not found or at_once or first is None:
+            return  # Of what is read at once nothing is overlooked.
+        since = first - _SKEW

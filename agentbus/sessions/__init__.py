@@ -42,6 +42,7 @@ from agentbus.sessions.manager import (
     TemplateNotFound,
 )
 from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.count import Count
 from agentbus.sessions.model.health import Health, HealthStatus
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.page import Page
@@ -137,6 +138,7 @@ __all__ = [
     "AuditEntry",
     "BatchResult",
     "Checkpoint",
+    "Count",
     "Health",
     "SessionStatistics",
     "SessionTree",

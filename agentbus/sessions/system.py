@@ -1,9 +1,9 @@
 """The session system: a session manager with all that runs behind it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NoReturn, Self
 
@@ -20,11 +20,11 @@ from agentbus.sessions.model.types import SessionStatus
 from agentbus.sessions.storage import store_for
 from agentbus.sessions.syncing import Syncing
 from agentbus.settings import Settings, load_settings
-from contracts.errors import FeatureNotEnabled, NotInitialized, StoreError
+from contracts.errors import AgentBusError, FeatureNotEnabled, NotInitialized, StoreError
 from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
-from storage.port import MAX_PAGE
+from storage.reading import iter_due
 from workers.bus.port import Bus
 from workers.domain.deadlines import has_expired
 from workers.endings import raise_if_cancelled
@@ -53,6 +53,8 @@ class CleanupReport:
     """Sessions that were silent for longer than their idle timeout."""
     steps: tuple[Finding, ...] = ()
     """What was due by expiry rules, session by session, and what came of it; with `enable_expiry` alone."""
+    failed: Mapping[SessionId, AgentBusError] = field(default_factory=dict)
+    """Sessions that were due and could not be dealt with, as their conversations are blocked, and why."""
 
 
 class SessionSystem(Syncing, Expiring):
@@ -120,15 +122,15 @@ class SessionSystem(Syncing, Expiring):
     async def cleanup_expired_sessions(self, dry_run: bool = False) -> CleanupReport:
         """Expire the sessions whose time has come, and make idle those that were silent; return which they were.
 
-        With `enable_expiry`, do what is due by expiry rules too. A dry run changes nothing; it names all that is due by
-        rules, and up to 1000 sessions whose own time has come.
+        With `enable_expiry`, do what is due by expiry rules too. A dry run changes nothing; it names all that is due.
         """
         if not dry_run:
-            done = await self._apply_deadlines()
+            done, failed = await self._apply_deadlines()
             steps = tuple(await self._sweep(dry_run=False))
-            return CleanupReport(dry_run, tuple(done[SessionStatus.EXPIRED]), tuple(done[SessionStatus.IDLE]), steps)
+            expired, idle = tuple(done[SessionStatus.EXPIRED]), tuple(done[SessionStatus.IDLE])
+            return CleanupReport(dry_run, expired, idle, steps, failed)
         now = self._clock.now()
-        due = await self._store.due(now, limit=MAX_PAGE)
+        due = [state async for state in iter_due(self._store, now)]
         over = {state.session_id for state in due if has_expired(state, now)}
         silent = (state.session_id for state in due if state.session_id not in over)
         return CleanupReport(dry_run, tuple(over), tuple(silent), tuple(await self._sweep(dry_run=True)))

@@ -1,9 +1,13 @@
 """Cursors: opaque, checked, and good for one kind of list."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from contracts.parked import ParkedInput
+from contracts.records import Record, RecordKind
+from storage import reading
+from storage.memory import MemoryStore
 from storage.paging import decode_cursor, encode_cursor, from_milliseconds, position_of, to_milliseconds
 
 
@@ -35,3 +39,35 @@ def test_moments_come_back(moment: datetime) -> None:
 def test_position_outside_of_time_is_refused(milliseconds: int) -> None:
     with pytest.raises(ValueError, match="not a date"):
         position_of("sessions", encode_cursor("sessions", milliseconds, "id"))
+
+
+async def test_what_moves_to_the_front_of_a_list_while_it_is_read_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PAGE", 3)
+    async with MemoryStore() as store:
+        noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+        def record(number: int, moment: datetime) -> Record:
+            return Record(kind=RecordKind.TEMPLATE, key=f"r{number}", created_at=moment, data={})
+
+        def parked(number: int, moment: datetime) -> ParkedInput:
+            where = {"queue": "q", "code": "boom", "reason": "boom", "body": b""}
+            return ParkedInput.model_validate({"parked_id": f"{number:032x}", "parked_at": moment, **where})
+
+        for number in range(10):
+            await store.put_record(record(number, noon + timedelta(minutes=number)))
+            await store.park(parked(number, noon + timedelta(minutes=number)))
+
+        found = list[str]()
+        async for one in reading.iter_records(store, RecordKind.TEMPLATE, "default"):
+            found.append(one.key)
+            if len(found) == 4:  # A page was read, and the oldest is put anew; another comes.
+                await store.put_record(record(0, noon + timedelta(hours=1)))
+                await store.put_record(record(10, noon + timedelta(hours=1)))
+        assert sorted(found) == sorted(f"r{number}" for number in range(11))
+
+        ids = list[str]()
+        async for item in reading.iter_parked(store):
+            ids.append(item.parked_id)
+            if len(ids) == 4:
+                await store.park(parked(0, noon + timedelta(hours=1)))
+        assert sorted(ids) == sorted(parked(number, noon).parked_id for number in range(10))

@@ -4,18 +4,27 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
 
 from agentbus.sessions.manager.base import sessions_of
 from agentbus.sessions.manager.lifecycle import Lifecycle
+from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.types import ChildPolicy
-from contracts.errors import AgentBusError, SchemaViolation
+from agentbus.sessions.model.count import Count
+from agentbus.sessions.model.types import ChildPolicy, SessionStatus
+from contracts.errors import AgentBusError, Refused, SchemaViolation
 from contracts.history import SessionFilter
+from contracts.ids import SessionId
+from storage.paging import listed_at
 from storage.reading import iter_sessions
+from workers.domain.expiry import is_leaving
 from workers.endings import raise_if_cancelled, side_by_side
 
-_AT_A_TIME = 100
+_AT_A_TIME: Final = 100
+_ROUNDS: Final = 10
+"""How often all of somebody's sessions are looked for, as long as new ones are found."""
+_OVER: Final = (SessionStatus.CLOSED, SessionStatus.EXPIRED)
 
 T = TypeVar("T")
 
@@ -58,25 +67,55 @@ class Batch(Lifecycle):
         """Delete many sessions, as `delete_session` does. Results are in order."""
         return await _each(self.delete_session(one, user_id=user_id, children=children) for one in session_ids)
 
-    async def delete_user_sessions(self, user_id: str) -> int:
-        """Delete all sessions that a user owns, those that ended included; return how many."""
+    async def delete_user_sessions(self, user_id: str) -> Count:
+        """Delete all sessions that a user owns, those that ended included; return how many.
+
+        One that can't be deleted (its conversation is blocked) keeps no other from it, and is in `failed`.
+        """
         return await self._delete_all(sessions_of("owner", owner=user_id))
 
-    async def delete_agent_sessions(self, agent_id: str, user_id: str | None = None) -> int:
-        """Delete all sessions with an agent (of a user); return how many."""
+    async def delete_agent_sessions(self, agent_id: str, user_id: str | None = None) -> Count:
+        """Delete all sessions with an agent (of a user), as `delete_user_sessions` does; return how many."""
         return await self._delete_all(sessions_of("agent_id", agent_id=agent_id, owner=user_id))
 
-    async def _delete_all(self, where: SessionFilter) -> int:
-        ids = [state.session_id async for state in iter_sessions(self._store, where)]
-        results = await _each(self.delete_session(one, children=ChildPolicy.DETACH) for one in ids)
-        for result in results:
-            if result.error:
-                raise result.error
-        return sum(bool(result.value) for result in results)
+    async def batch_cleanup(self, older_than_days: float = 30) -> Count:
+        """Delete the sessions that ended and had no activity for so many days; return how many.
+
+        What is archived is kept, and what a rule is about to move there: `delete_session` or a rule's step deletes it.
+        One that can't be deleted (its conversation is blocked) keeps no other from it, and is in `failed`.
+        """
+        with checking("older_than_days can't be used"):
+            before = self._clock.now() - timedelta(days=older_than_days)
+        count = Count(0)
+        for status in _OVER:
+            ended = iter_sessions(self._store, SessionFilter(status=status))
+            found = [one.session_id async for one in ended if listed_at(one) < before and not is_leaving(one)]
+            count = count.and_more(await self._delete_each(found))
+        return count
+
+    async def _delete_all(self, where: SessionFilter) -> Count:
+        """Delete all sessions that a filter selects, and those that came meanwhile, as long as there are such."""
+        count = Count(0)
+        for _ in range(_ROUNDS):
+            sessions = iter_sessions(self._store, where)
+            found = [one.session_id async for one in sessions if one.session_id not in count.failed]
+            if not found:
+                break
+            count = count.and_more(await self._delete_each(found))
+        return count
+
+    async def _delete_each(self, session_ids: Sequence[SessionId]) -> Count:
+        """Delete sessions. Raises what is wrong with store or bus, once each was tried: the others are deleted."""
+        results = await _each(self.delete_session(one, children=ChildPolicy.DETACH) for one in session_ids)
+        failed = {one: result.error for one, result in zip(session_ids, results, strict=True) if result.error}
+        for error in failed.values():
+            if not isinstance(error, Refused):
+                raise error
+        return Count(sum(bool(result.value) for result in results), failed)
 
 
 async def _each(calls: Iterable[Awaitable[T]]) -> list[BatchResult[T]]:
-    """Await calls, a bounded number at a time."""
+    """Await calls, a bounded number at a time; whatever one raises is its own result."""
     slots = asyncio.Semaphore(_AT_A_TIME)
 
     async def one(call: Awaitable[T]) -> BatchResult[T]:
@@ -86,5 +125,10 @@ async def _each(calls: Iterable[Awaitable[T]]) -> list[BatchResult[T]]:
             except AgentBusError as error:
                 raise_if_cancelled()
                 return BatchResult(error=error)
+            except Exception as error:  # A fault of ours: the others must not go on unseen because of it.
+                raise_if_cancelled()
+                unforeseen = AgentBusError(f"a fault of AgentBus, please report it: {error!r}")
+                unforeseen.__cause__ = error
+                return BatchResult(error=unforeseen)
 
     return await side_by_side(one(call) for call in calls)

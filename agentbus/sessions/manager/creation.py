@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from pydantic import JsonValue
 
 from agentbus.sessions.manager.base import sessions_of
@@ -16,16 +17,29 @@ from agentbus.sessions.model.message import to_utc
 from agentbus.sessions.model.types import LimitPolicy, Platform, SessionType, platform_of
 from contracts.address import Address, conversation_id_for
 from contracts.commands import CloseSession, CreateSession
-from contracts.errors import AccessDenied, LimitExceeded, SessionNotCurrent, SessionNotFound
+from contracts.errors import (
+    AccessDenied,
+    BusError,
+    LimitExceeded,
+    Refused,
+    SessionNotCurrent,
+    SessionNotFound,
+    StoreError,
+)
 from contracts.events import SessionStarted
 from contracts.history import SessionFilter
 from contracts.ids import InputId, SessionId, conversation_of, digest_of
 from contracts.profile import Profile
-from contracts.session import SessionState, SessionStatus
+from contracts.session import SessionState
+from contracts.telemetry import Action
 from storage.paging import listed_at
-from storage.reading import iter_sessions
+from storage.reading import iter_live, iter_sessions
 from workers.domain.access import DENIED, Right, may
 from workers.domain.deadlines import goes_on
+from workers.endings import raise_if_cancelled
+from workers.faults import told
+
+_log = structlog.get_logger(__name__)
 
 LIMIT_SECONDS: Final = 30.0
 """How long creating a session may wait for others that create one for the same user."""
@@ -71,7 +85,7 @@ class Creation(Templates, Locks):
         chosen = await self._template_named(template)
         with checking("the session can't be created"):
             places = {"agent_id": agent_id, "session_type": session_type, "parent_id": parent_id, "template": template}
-            terms = {"ai_model": ai_model, "tags": tuple(tags), "max_history": max_history}
+            terms = {"ai_model": ai_model, "tags": tags, "max_history": max_history}
             ends = self._ends(idle_timeout, expires_in, expires_at)
             command = CreateSession(
                 address=_address(platform, account, chat_id, thread_id, user_id),
@@ -96,9 +110,10 @@ class Creation(Templates, Locks):
     async def restore_or_create_session(
         self, user_id: str, agent_id: str | None = None, *, request_id: str | None = None
     ) -> SessionContext:
-        """Return the user's live session with the agent that was used last; create one if there is none.
+        """Return that of the user's live sessions with an agent that was used last; create one if there is none.
 
-        Of several calls at once, one creates it. Raises as `create_session` does.
+        Without an agent any of the user's live sessions will do, whichever agent and chat it is of; one that is created
+        has none. Of several calls at once, one creates it. Raises as `create_session` does.
         """
         where = sessions_of("owner", owner=user_id, agent_id=agent_id)
         if found := await self._last_live(where):
@@ -125,8 +140,19 @@ class Creation(Templates, Locks):
             return await self._create(command, request_id)
         # One at a time for each user: who counts sees what those before have created.
         async with self._locked(f"limit/{digest_of((owner,))}", timeout=LIMIT_SECONDS, lease=LIMIT_SECONDS):
-            await self._make_room(command, request_id, owner, limit)
-            return await self._create(command, request_id)
+            if self._options.on_limit is LimitPolicy.REFUSE:
+                others = await self._others_of(owner, command, request_id)
+                if len(others) >= limit:
+                    raise LimitExceeded(
+                        f"user {owner} has {len(others)} live sessions, the limit is {limit}: close one first"
+                    )
+                return await self._create(command, request_id)
+            created = await self._create(command, request_id)
+            # Only now: what is refused, or fails, must have cost nobody a session.
+            others = await self._others_of(owner, command, request_id)
+            for state in sorted(others, key=listed_at)[: max(0, len(others) - limit + 1)]:
+                await self._close_oldest(state)
+            return created
 
     async def _create(self, command: CreateSession, request_id: str) -> SessionContext:
         owner = command.profile.owner
@@ -151,34 +177,26 @@ class Creation(Templates, Locks):
         started = (one.session_id for one in events if isinstance(one, SessionStarted) and one.cause == key)
         return next(started, latest)
 
-    async def _make_room(self, command: CreateSession, request_id: str, owner: str, limit: int) -> None:
-        """Close the user's oldest sessions until there is room for one more, or raise LimitExceeded."""
-        # What the new session takes the place of does not count, nor does the session itself if this is a repeat.
+    async def _others_of(self, owner: str, command: CreateSession, request_id: str) -> list[SessionState]:
+        """Return a user's live sessions, but for the one that is created and what it takes the place of.
+
+        Those whose time is over are none, expired or not yet.
+        """
         same = conversation_id_for(command.address, self._engine.scope) if command.address else None
         same = same or made_up_conversation(request_id, owner)
-        live = [state for state in await self._live_of(owner) if state.conversation_id != same]
-        too_many = len(live) - limit + 1
-        if too_many <= 0:
-            return
-        if self._options.on_limit is LimitPolicy.REFUSE:
-            raise LimitExceeded(f"user {owner} has {len(live)} live sessions, the limit is {limit}: close one first")
-        for state in sorted(live, key=listed_at)[:too_many]:
-            await self._close_oldest(state)
-
-    async def _live_of(self, owner: str) -> list[SessionState]:
-        """Return the live sessions of a user; those whose time is over are none, expired or not yet."""
         now = self._clock.now()
-        found: list[SessionState] = []
-        for status in (status for status in SessionStatus if status.is_live):
-            live = iter_sessions(self._store, SessionFilter(owner=owner, status=status))
-            found += [state async for state in live if goes_on(state, now)]
-        return found
+        live = iter_live(self._store, SessionFilter(owner=owner))
+        return [state async for state in live if goes_on(state, now) and state.conversation_id != same]
 
     async def _close_oldest(self, state: SessionState) -> None:
         try:
             await self._command(state.session_id, CloseSession, reason="limit")
         except (SessionNotFound, SessionNotCurrent):
             return  # It ended by itself meanwhile.
+        except (Refused, StoreError, BusError) as error:
+            # The new session is there: the call has succeeded, and the next one that creates a session tries again.
+            raise_if_cancelled()
+            _log.warning(Action.LIMIT_NOT_HELD, session_id=state.session_id, **told(error))
 
 
 def _address(

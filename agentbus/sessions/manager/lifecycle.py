@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
 
 from pydantic import JsonValue, ValidationError
 
@@ -10,6 +9,7 @@ from agentbus.sessions.manager.checkpoints import Checkpoints
 from agentbus.sessions.manager.creation import Creation
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.count import Count
 from agentbus.sessions.model.types import ChildPolicy, ConflictPolicy, Platform, SessionStatus, platform_of
 from contracts.address import Address
 from contracts.commands import (
@@ -22,20 +22,23 @@ from contracts.commands import (
     TrimHistory,
     UpdateSession,
 )
-from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotCurrent, SessionNotFound
+from contracts.errors import (
+    AccessDenied,
+    AgentBusError,
+    Refused,
+    SchemaViolation,
+    SessionNotCurrent,
+    SessionNotFound,
+)
 from contracts.history import SessionFilter
 from contracts.ids import InputId, SessionId
 from contracts.profile import ProfileChanges
 from contracts.session import SessionState
 from storage.history import history_page
-from storage.paging import listed_at
 from storage.port import MAX_PAGE
-from storage.reading import iter_sessions
+from storage.reading import iter_due, iter_sessions
 from workers.domain.access import DENIED, Right, may
 from workers.domain.deadlines import goes_on
-from workers.domain.expiry import is_leaving
-
-_OVER = (SessionStatus.CLOSED, SessionStatus.EXPIRED)
 
 
 class Lifecycle(Creation, Checkpoints):
@@ -117,7 +120,7 @@ class Lifecycle(Creation, Checkpoints):
         request_id: str | None = None,
     ) -> SessionContext:
         """Set keys of a session's metadata; the others stay. Returns the session. Raises as `update_session` does."""
-        changes = {"values": dict(metadata)}
+        changes = {"values": metadata}
         await self._command(session_id, UpdateSession, request_id, actor=user_id, metadata=changes)
         return await self._context(await self._engine.existing(session_id, user_id))
 
@@ -218,42 +221,29 @@ class Lifecycle(Creation, Checkpoints):
             before = page.items[0].sequence if page.items else before
         await self._command(session_id, TrimHistory, request_id, actor=user_id, before=before)
 
-    async def cleanup_all_expired(self) -> int:
-        """Expire all sessions whose time has come, and make idle those that were silent; return how many expired."""
-        return len((await self._apply_deadlines())[SessionStatus.EXPIRED])
+    async def cleanup_all_expired(self) -> Count:
+        """Expire all sessions whose time has come, and make idle those that were silent; return how many expired.
 
-    async def batch_cleanup(self, older_than_days: float = 30) -> int:
-        """Delete the sessions that ended and had no activity for so many days; return how many.
-
-        What is archived is kept, and what a rule is about to move there: `delete_session` or a rule's step deletes it.
+        One that can't be dealt with (its conversation is blocked) keeps no other from it, and is in `failed`.
         """
-        with checking("older_than_days can't be used"):
-            before = self._clock.now() - timedelta(days=older_than_days)
-        deleted = 0
-        for status in _OVER:
-            async for state in iter_sessions(self._store, SessionFilter(status=status)):
-                if listed_at(state) < before and not is_leaving(state):
-                    deleted += await self.delete_session(state.session_id, children=ChildPolicy.DETACH)
-        return deleted
+        done, failed = await self._apply_deadlines()
+        return Count(len(done[SessionStatus.EXPIRED]), failed)
 
-    async def _apply_deadlines(self) -> dict[SessionStatus, list[SessionId]]:
-        """Have all sessions that are due expire or become idle; return which did. One's refusal stops no others."""
+    async def _apply_deadlines(self) -> tuple[dict[SessionStatus, list[SessionId]], dict[SessionId, AgentBusError]]:
+        """Have all sessions that are due expire or become idle; return which did, and which could not, and why."""
         done: dict[SessionStatus, list[SessionId]] = {SessionStatus.EXPIRED: [], SessionStatus.IDLE: []}
-        seen = set[str]()
-        while True:
-            due = await self._store.due(self._clock.now(), limit=MAX_PAGE)
-            fresh = [state for state in due if state.session_id not in seen]
-            if not fresh:
-                return done
-            for state in fresh:
-                seen.add(state.session_id)
-                try:
-                    await self._command(state.session_id, ApplyDeadlines)
-                except Refused:
-                    continue  # It ended meanwhile, or it is blocked until an operator looks at it.
-                status = await self.get_session_state(state.session_id)
-                if status in done:
-                    done[status].append(state.session_id)
+        failed: dict[SessionId, AgentBusError] = {}
+        until = self._clock.now()
+        async for state in iter_due(self._store, until):
+            try:
+                await self._command(state.session_id, ApplyDeadlines)
+            except Refused as error:
+                failed[state.session_id] = error
+                continue
+            status = await self.get_session_state(state.session_id)
+            if status in done:
+                done[status].append(state.session_id)
+        return done, failed
 
     async def _settle_children(self, session_id: str, user_id: str | None, policy: ChildPolicy) -> None:
         async for child in iter_sessions(self._store, SessionFilter(parent_id=session_id)):

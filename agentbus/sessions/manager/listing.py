@@ -11,11 +11,9 @@ from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState
-from storage.reading import iter_sessions
+from storage.reading import iter_live, iter_sessions
 from workers.domain.access import Right, may
 from workers.domain.deadlines import goes_on
-
-_LIVE = tuple(status for status in SessionStatus if status.is_live)
 
 
 @dataclass(slots=True)
@@ -40,6 +38,9 @@ class Listing(ManagerBase):
         agent_id: str | None = None,
     ) -> Page[SessionContext]:
         """Return a page of the sessions that a user owns, with all of `tags`; `cursor` is that of the page before.
+
+        A session that becomes active between two pages moves to the front, on the first page: `get_sessions_by_user`
+        overlooks none.
 
         Raises SchemaViolation for a status there is not; ValueError for a limit outside 1..1000 or a cursor that was
         not given out.
@@ -102,7 +103,6 @@ class Listing(ManagerBase):
                 yield child
 
     async def _live(self, where: SessionFilter) -> AsyncIterator[SessionContext]:
-        for status in _LIVE:
-            async for state in iter_sessions(self._store, where.model_copy(update={"status": status})):
-                if goes_on(state, self._clock.now()):
-                    yield SessionContext.of(state)
+        async for state in iter_live(self._store, where):
+            if goes_on(state, self._clock.now()):
+                yield SessionContext.of(state)

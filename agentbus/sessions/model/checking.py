@@ -15,7 +15,7 @@ def checking(what: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         raise SchemaViolation(f"{what}: {reasons(error)}") from error
-    except (ValueError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise SchemaViolation(f"{what}: {error}") from error
 
 

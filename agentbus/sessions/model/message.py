@@ -22,7 +22,9 @@ _ATTACHED: Final = {MessageType(kind): kind for kind in AttachmentKind}
 
 
 def to_utc(moment: datetime) -> datetime:
-    """Return `moment` in UTC; without a time zone it is taken as local time."""
+    """Return `moment` in UTC; without a time zone it is taken as local time. Raises ValueError if it is no datetime."""
+    if not isinstance(moment, datetime):
+        raise ValueError(f"{moment!r} is no datetime")
     return moment.astimezone(UTC)
 
 

@@ -95,14 +95,15 @@ class LimitPolicy(StrEnum):
     REFUSE = "refuse"
     """LimitExceeded is raised."""
     CLOSE_OLDEST = "close_oldest"
-    """The one with the oldest activity is closed."""
+    """The one with the oldest activity is closed, once the new one is there. One that can't be closed just now (its
+    conversation is blocked) is passed over, and tried again at the next creation."""
 
 
 def platform_of(value: Platform | str) -> Platform:
     """Return the platform that `value` names, in any case. Raises ConfigurationError for what is no platform's name."""
     try:
-        return Platform(value.lower())
-    except ValueError:
+        return Platform(str.lower(value))
+    except (ValueError, TypeError):
         known = ", ".join(Platform)
         raise ConfigurationError(
             f"{value!r} names no platform: use one of {known}, or another word of a-z, 0-9, _ and -"

@@ -4,6 +4,7 @@ import pytest
 
 from agentbus.sessions import (
     BatchResult,
+    Count,
     LimitExceeded,
     LimitPolicy,
     SessionNotFound,
@@ -78,6 +79,23 @@ async def show_ok(world: World) -> None:
     assert [result.ok for result in results] == [True]
     refused = await world.manager.delete_sessions([(await world.session()).session_id], user_id=world.name())
     assert [result.ok for result in refused] == [False]
+
+
+@shows("Count")
+async def show_count(world: World) -> None:
+    user = world.name()
+    await world.session(user)
+    count: Count = await world.manager.delete_user_sessions(user)
+    assert (count, f"{count} deleted", count + 1, dict(count.failed)) == (1, "1 deleted", 2, {})
+
+
+@shows("Count.and_more")
+async def show_and_more(world: World) -> None:
+    users = [world.name(), world.name()]
+    for user in users:
+        await world.session(user)
+    first, second = [await world.manager.delete_user_sessions(user) for user in users]
+    assert first.and_more(second) == 2
 
 
 @shows("SessionManager.delete_sessions")

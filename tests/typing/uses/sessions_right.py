@@ -13,6 +13,7 @@ from agentbus.sessions import (
     CleanupReport,
     ConfigManager,
     ContextManager,
+    Count,
     FileSessionStore,
     Health,
     LimitPolicy,
@@ -92,7 +93,7 @@ async def sessions(manager: SessionManager) -> None:
     assert_type(await manager.delete_session(session.session_id), bool)
     assert_type(await manager.extend_session_lifetime(session.session_id, 1.5), SessionContext)
     assert_type(await manager.get_session_state(session.session_id), SessionStatus | None)
-    assert_type(await manager.batch_cleanup(), int)
+    assert_type(await manager.batch_cleanup(), Count)
     assert_type(await manager.create_sessions([{"user_id": "user"}]), list[BatchResult[SessionContext]])
     assert_type((await manager.delete_sessions(["id"]))[0].error, AgentBusError | None)
 
