@@ -349,6 +349,8 @@ def test_of_every_event_that_names_a_message_or_a_session_it_is_known_whether_it
     of_its_own = {
         ("session_started", "previous"),  # tells where it comes from
         ("message_appended", "source"),  # tells where a copy of its own comes from
+        ("message_edited", "source"),  # tells where it happened; the target says of which message
+        ("message_deleted", "source"),
         ("context_merged", "source"),
     }
     naming = {
@@ -426,6 +428,59 @@ async def test_restoring_refuses_what_is_not_there_or_not_whole() -> None:
         with pytest.raises(ArchiveDamaged, match="no longer has commit 2"):
             await it.restored(session)
         assert (await it.head(session)).status is SessionStatus.ARCHIVED
+
+
+async def test_a_restore_that_is_refused_leaves_the_log_as_it_was() -> None:
+    async with world() as it:
+        first, _, _ = await three_sessions(it)
+        await it.archived(first)
+        log = await it.log(first)
+        with pytest.raises(TransitionForbidden, match="can't come back as active"):
+            await it.restored(first, status=SessionStatus.ACTIVE)
+        assert await it.log(first) == log
+        assert (await it.head(first)).status is SessionStatus.ARCHIVED
+        assert await it.history(first) == []
+        await it.restored(first)
+        assert len(await it.history(first)) == 3
+
+
+async def test_a_session_deleted_while_it_is_restored_does_not_come_back_in_the_log() -> None:
+    class Deleting(Commands):
+        async def ask(self, given: Given, *, timeout: float = 10.0) -> CommandReply:
+            await it.bench.client.send(DeleteSession(session_id=session))
+            return await super().ask(given, timeout=timeout)
+
+    async with world() as it:
+        session = await a_closed_session(it)
+        await it.archived(session)
+        before = events_of(await it.log(session), session)
+        with pytest.raises(SessionNotFound, match="was deleted"):
+            await restore_session(it.store, it.archive, Deleting(it.bench.bus), session, clock=it.clock)
+        assert events_of(await it.log(session), session) == [*before, "session_deleted"]
+
+
+async def test_what_could_not_be_put_back_whole_is_taken_out_again() -> None:
+    async with world() as it:
+        session = await a_closed_session(it)
+        await it.archived(session)
+        log = await it.log(session)
+        read_log, changed = it.store.read_log, False
+
+        async def another(conversation: ConversationId, **how: Any) -> list[Commit]:
+            """Return the log as if somebody had changed a moment in it."""
+            found = await read_log(conversation, **how)
+            return [one.model_copy(update={"at": it.clock.now()}) for one in found] if changed else found
+
+        async def replaced(commits: Sequence[Commit]) -> None:
+            nonlocal changed
+            await replace(commits)
+            changed = True
+
+        replace = it.store.replace_commits
+        it.store.read_log, it.store.replace_commits = another, replaced  # type: ignore[method-assign]
+        with pytest.raises(ArchiveDamaged, match="not what was archived"):
+            await it.restored(session)
+        assert [one.events for one in await it.log(session)] == [one.events for one in log]
 
 
 async def test_a_restore_that_is_repeated_changes_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import pymongo
 import pytest
 
-from contracts.errors import StoreUnavailable, UserErased
-from contracts.events import MessageAppended
+from contracts.commands import CloseSession
+from contracts.errors import Refused, StoreUnavailable, UserErased
+from contracts.events import Commit, MessageAppended
+from contracts.expiry import ArchiveRef
 from contracts.ids import conversation_of
 from contracts.messages import TextContent
 from contracts.records import RecordKind
-from contracts.session import SessionStatus
+from contracts.session import SessionState, SessionStatus
 from storage.factory import open_store
 from storage.history import iter_history
 from storage.memory import MemoryStore
@@ -37,6 +39,7 @@ from tests.erasures import (
     said,
     town,
 )
+from workers.expiry.archiving import archive_session
 from workers.expiry.erasing import erase_user, find_user, reapply_erasures
 from workers.expiry.restoring import restore_session
 
@@ -89,6 +92,41 @@ async def texts(it: Town, name: str) -> list[str]:
     assert head is not None
     contents = [item.message.content async for item in iter_history(it.store, head)]
     return [content.text for content in contents if isinstance(content, TextContent)]
+
+
+@pytest.mark.parametrize("name", ["ada", "lobby"])
+async def test_an_upload_that_ends_after_an_erasure_leaves_nothing_of_the_user(
+    place: Place, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session was read before, and its file is written afterwards: in a shared one too, which stays."""
+    async with town(place.store, place.archive_url) as it:
+        await live_in(it)
+        await it.client.send(CloseSession(session_id=it.sessions[name]))
+        head = await it.store.head(it.sessions[name])
+        assert head is not None
+        write = it.archive.write
+
+        async def late(session: SessionState, commits: AsyncIterator[Commit]) -> ArchiveRef:
+            monkeypatch.undo()  # an erasure writes files too
+            read = [commit async for commit in commits]
+            await erase_user(it.erasing, ADA)
+
+            async def again() -> AsyncIterator[Commit]:
+                for commit in read:
+                    yield commit
+
+            return await write(session, again())
+
+        monkeypatch.setattr(it.archive, "write", late)
+        with pytest.raises(Refused):
+            await archive_session(it.store, it.archive, it.erasing.commands, head)
+        assert place.found() == []
+        assert await it.archive.entries_of(head.session_id) == []
+        if name == "lobby":
+            await archive_session(it.store, it.archive, it.erasing.commands, head)
+            await restore_session(it.store, it.archive, it.erasing.commands, head.session_id, clock=it.erasing.clock)
+            assert "welcome to the lobby" in await texts(it, name)
+            assert place.found() == []
 
 
 async def test_nothing_of_the_user_is_found_in_any_byte(place: Place) -> None:

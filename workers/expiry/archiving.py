@@ -5,21 +5,22 @@ its commits stay, with their inputs: a message that is delivered again a month l
 that are about something outside the session (`workers.domain.stripping`).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 
 from contracts.commands import ArchiveSession
-from contracts.errors import ArchiveNotFound, Refused, TransitionForbidden
+from contracts.errors import ArchiveNotFound, EditConflict, Refused, TransitionForbidden
 from contracts.events import Commit
 from contracts.expiry import ArchiveRef
 from contracts.ids import MessageKey, SessionId, digest_of
 from contracts.records import RecordKind
 from contracts.session import SessionState, SessionStatus
 from storage.archive import ArchiveEntry, ArchiveStore
+from storage.archive.format import digest_of_session
 from storage.port import Store
 from workers.domain.stripping import messages_in, stripped
 from workers.expiry.index import archived_entry, archived_session, get_index, put_index
-from workers.expiry.rewriting import pages_of, rewriting
+from workers.expiry.rewriting import Rewriting, pages_of, rewriting
 from workers.reactive.commands import Commands, Given
 
 
@@ -34,7 +35,7 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Command
     if head.archive is None:
         ref = await write_archive(store, archive, head)
         try:
-            await commands.ask(archive_command(head, ref))
+            await _say_so(store, commands, head, ref)
         except Refused:
             await _take_back(store, archive, head.session_id, ref)
             raise
@@ -47,6 +48,20 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Command
     await strip_session(store, archive, now)
     await _remove_earlier(archive, await archived_entry(store, archive, now))
     return now.archive
+
+
+async def _say_so(store: Store, commands: Commands, head: SessionState, ref: ArchiveRef) -> None:
+    """Let the owner say that a session is in the archive: the second step.
+
+    While the file was being written somebody may have been erased, who would be in it for good. So the log is held to
+    the file once more, with nobody rewriting it. Raises EditConflict if they differ, and what the owner refused.
+    """
+    async with rewriting(store, head.conversation_id) as log:
+        now = await store.head(head.session_id)
+        if now is not None and now.archive is None and await digest_of_session(now, log_of(store, now)) != ref.digest:
+            raise EditConflict(f"session {head.session_id} was changed while it was being archived: archive it again")
+        await log.hold()
+        await commands.ask(archive_command(head, ref))
 
 
 async def write_archive(store: Store, archive: ArchiveStore, head: SessionState) -> ArchiveRef:
@@ -78,11 +93,19 @@ async def strip_session(store: Store, archive: ArchiveStore, head: SessionState)
         known = await get_index(store, now.session_id)
         if known is None or known.restored_at or known.archive.sequence != now.archive.sequence:
             await put_index(store, archived_session(now, now.archive))
-        elsewhere = await _amended_elsewhere(archive, await archived_entry(store, archive, now))
-        session, last = now.session_id, now.archive.sequence
-        return await log.change(
-            lambda commit: stripped(commit, session, last, elsewhere), first=now.first_version, last=now.version
-        )
+        elsewhere = await amended_elsewhere(archive, await archived_entry(store, archive, now))
+        return await strip_log(log, now, elsewhere)
+
+
+async def strip_log(log: Rewriting, head: SessionState, elsewhere: Collection[MessageKey]) -> int:
+    """Take what is in the archive of a session out of the log, as `strip_session` does; return how many changed.
+
+    `elsewhere`: the messages that its events amend and that are not its own. Idempotent.
+    """
+    session, last = head.session_id, head.archive.sequence if head.archive else 0
+    return await log.change(
+        lambda commit: stripped(commit, session, last, elsewhere), first=head.first_version, last=head.version
+    )
 
 
 async def delete_archived(store: Store, archive: ArchiveStore, session: SessionId) -> None:
@@ -105,7 +128,7 @@ async def log_of(store: Store, head: SessionState) -> AsyncIterator[Commit]:
             yield commit
 
 
-async def _amended_elsewhere(archive: ArchiveStore, entry: ArchiveEntry) -> set[MessageKey]:
+async def amended_elsewhere(archive: ArchiveStore, entry: ArchiveEntry) -> set[MessageKey]:
     """Return the messages that an archived session's events amend, and that are not its own.
 
     The file tells, not the log: of that a part may have gone already, when whoever began to strip it died.

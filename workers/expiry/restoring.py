@@ -4,26 +4,36 @@ The file stays in the archive, marked as restored: the store's copy is the live 
 session is archived anew, when somebody deletes it, or with its user's erasure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
 from pydantic import ValidationError
 
 from contracts.clock import Clock
 from contracts.commands import RestoreSession
-from contracts.errors import ArchiveDamaged, LimitExceeded, SessionNotFound, TransitionForbidden, UserErased
+from contracts.errors import (
+    ArchiveDamaged,
+    LimitExceeded,
+    Refused,
+    SessionNotFound,
+    TransitionForbidden,
+    UserErased,
+)
 from contracts.events import Commit
 from contracts.expiry import ArchiveRef
-from contracts.ids import SessionId, digest_of, generation_of
+from contracts.ids import MessageKey, SessionId, digest_of, generation_of
 from contracts.session import SessionState, SessionStatus
 from storage.archive import ArchiveEntry, ArchiveStore, Contents
 from storage.archive.format import digest_of_session
 from storage.port import Store
 from workers.domain.erasing import people_of
-from workers.expiry.archiving import log_of
+from workers.expiry.archiving import amended_elsewhere, log_of, strip_log
 from workers.expiry.erasure.receipts import Receipts
 from workers.expiry.index import archived_entry, archived_session, get_index, put_index
 from workers.expiry.rewriting import PAGE, Rewriting, pages_of, rewriting
 from workers.reactive.commands import Commands, Given
+
+_PUT_AWAY: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 
 
 async def restore_session(
@@ -37,7 +47,8 @@ async def restore_session(
 ) -> SessionState:
     """Bring a session back from the archive, or finish what somebody else began, and return its head. Idempotent.
 
-    `status` is what it is then: by default active if it is its conversation's latest session, else expired.
+    `status` is what it is then: by default active if it is its conversation's latest session, else expired. If the
+    owner refuses, its events leave the log again.
     Raises SessionNotFound, TransitionForbidden for a session that is not archived, UserErased if somebody in it was
     erased, ArchiveNotFound, ArchiveDamaged (also if the store no longer has the commits that its events belong to),
     ArchiveUnavailable, LimitExceeded for data too large for one command, ReplyTimeout, BusError, LockTimeout.
@@ -48,16 +59,22 @@ async def restore_session(
     entry = await archived_entry(store, archive, head)
     contents = await archive.verify(entry)
     await check_not_erased(store, archive, entry)
+    elsewhere = await amended_elsewhere(archive, entry)
     async with rewriting(store, head.conversation_id) as log:
         now = await _archived(store, session)
         if now.archive is None:
             return await _mark_restored(store, archive, now, clock)
         if now.archive.digest != head.archive.digest:
             raise TransitionForbidden(f"session {session} was archived anew meanwhile: try again")
-        await _put_back(store, archive, entry, log)
-        await _check_same(store, contents)
-        await log.hold()
-        await commands.ask(_command(now, now.archive, contents, status or await _status_now(store, now)))
+        try:
+            command = _command(now, now.archive, contents, status or await _status_now(store, now))
+            await _put_back(store, archive, entry, log)
+            await _check_same(store, contents)
+            await log.hold()
+            await commands.ask(command)
+        except (Refused, ArchiveDamaged):
+            await _take_out_again(store, log, now, elsewhere)
+            raise
     return await _mark_restored(store, archive, await _archived(store, session), clock)
 
 
@@ -96,6 +113,18 @@ async def _mark_restored(store: Store, archive: ArchiveStore, head: SessionState
         entry = known or archived_session(head, entries[0].ref(head.message_count))
         await put_index(store, entry.model_copy(update={"restored_at": clock.now()}))
     return head
+
+
+async def _take_out_again(
+    store: Store, log: Rewriting, archived: SessionState, elsewhere: Collection[MessageKey]
+) -> None:
+    """Let what was put back leave the log, if the session is still in the archive, or was deleted there meanwhile.
+
+    Not after a time-out: the command may be carried out yet. Whoever calls again finishes it, or takes it out.
+    """
+    head = await store.head(archived.session_id)
+    if head is not None and head.status in _PUT_AWAY and head.archive == archived.archive:
+        await strip_log(log, archived, elsewhere)
 
 
 async def _put_back(store: Store, archive: ArchiveStore, entry: ArchiveEntry, log: Rewriting) -> None:
