@@ -15,12 +15,13 @@ from contracts.commands import (
 )
 from contracts.events import MessageAppended, StateChanged
 from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.ids import SessionId
+from contracts.ids import SessionId, conversation_of
 from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from storage.history import iter_history
 from tests.expiry.world import World, a_rule, a_world
 from workers.domain.expiry import register_condition
+from workers.expiry.erasing import Erasing, erase_user
 from workers.expiry.figures import Outcome
 from workers.expiry.restoring import restore_session
 from workers.expiry.worker import ExpiryWorker
@@ -311,6 +312,18 @@ async def test_a_sessions_own_deadlines_are_eager_too(world: World) -> None:
         await until_dropped(world, session)
         reasons = [one.reason for one in world.events if isinstance(one, StateChanged)]
         assert reasons == ["expired"]
+
+
+async def test_who_was_erased_and_came_back_has_sessions_that_end_as_others_do(world: World) -> None:
+    before = await world.session()
+    await erase_user(Erasing(world.store, world.archive, Commands(world.bus), world.clock), "ada")
+    async with world.expiring(a_rule("silent", ARCHIVE)):
+        session = await world.session()
+        assert conversation_of(session) == conversation_of(before)
+        await world.scheduled(session)
+        world.advance(60)
+        await until_status(world, session, SessionStatus.ARCHIVED)
+        assert world.steps() == [("silent", 0, ARCHIVE)]
 
 
 async def test_a_session_that_ended_otherwise_is_left_alone(world: World) -> None:

@@ -210,18 +210,31 @@ WEIGHTS: Final[Mapping[str, float]] = {
 """How often a call is drawn; 2 for those that are not here."""
 
 ATOMIC: Final = (
+    "acquire_lock",
     "add_message",
     "add_message_to_session",
     "apply_template",
+    "change_said",
+    "clear_checkpoints",
     "close_session",
+    "create_session",
+    "delete_checkpoint",
+    "delete_session",
+    "delete_template",
     "extend_session_lifetime",
+    "react",
     "refresh_session",
+    "release_lock",
+    "reset_session_history",
     "restore_checkpoint",
     "revoke_share",
     "save_checkpoint",
+    "save_template",
+    "say",
     "set_session_state",
     "set_visibility",
     "share_session",
+    "unlink_identity",
     "update_session",
     "update_session_metadata",
 )
@@ -244,8 +257,7 @@ def drawn(draw: Draw, names: Sequence[str]) -> Move:
 
 @rule
 def create_session(draw: Draw) -> Move:
-    user = draw.pick((*USERS, *USERS, FORGOTTEN))
-    chat = draw.pick(CHATS) if draw.chance(0.7) else None
+    user, chat, platform = _chat(draw) if draw.focus else _somewhere(draw)
     kwargs: dict[str, Any] = draw.request()
     if draw.chance(0.3):
         kwargs["keep_live"] = True
@@ -261,7 +273,7 @@ def create_session(draw: Draw) -> Move:
         kwargs |= {"agent_id": draw.pick(("helper", "critic")), "ai_model": "small"}
     if draw.chance(0.3):
         kwargs["tags"] = draw.random.sample(TAGS, 2)
-    return Move("create_session", (chat, user, draw.pick(("telegram", "web"))), kwargs)
+    return Move("create_session", (chat if draw.chance(0.7) else None, user, platform), kwargs)
 
 
 @rule
@@ -510,11 +522,17 @@ def release_lock(draw: Draw) -> Move | None:
 
 def _chat(draw: Draw) -> Where:
     """Return a chat, most often one in which something was said."""
+    if draw.focus and draw.focus.chat and draw.focus.owner:
+        return draw.focus.owner, draw.focus.chat, draw.focus.platform or ""
     known = [one for one in draw.library.held.sessions if one.chat and one.owner]
     if known and draw.chance(0.9):
         session = draw.pick(known)
         return session.owner or "", session.chat or "", session.platform or ""
-    return draw.pick((*USERS, FORGOTTEN)), draw.pick(CHATS), draw.pick(("telegram", "web"))
+    return _somewhere(draw)
+
+
+def _somewhere(draw: Draw) -> Where:
+    return draw.pick((*USERS, *USERS, FORGOTTEN)), draw.pick(CHATS), draw.pick(("telegram", "web"))
 
 
 def _heard(draw: Draw, where: Where) -> str:
@@ -560,6 +578,8 @@ def restore(draw: Draw) -> Move | None:
 
 def _there(draw: Draw) -> Session | None:
     """Return a session whose conversation's latest one was not deleted."""
+    if draw.focus:
+        return draw.focus
     conversations = draw.library.held.conversations
     found = [one for one in draw.library.sessions() if conversations[one.session_id.partition(".")[0]].current.is_there]
     return draw.pick(found) if found else None

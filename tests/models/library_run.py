@@ -85,7 +85,10 @@ class Play:
         elif what == "two" and (focus := draw.session()):
             draws = draw, Draw(random, self.library, self.copies, f"{self.seed}-{number}b")
             draw.focus = draws[1].focus = focus
-            await self._two(number, [drawn(one, ATOMIC) for one in draws])
+            # Where there is a limit, creating a session is several changes.
+            limited = self.library.options.max_sessions_per_user is not None
+            names = [one for one in ATOMIC if not (limited and one == "create_session")]
+            await self._two(number, [drawn(one, names) for one in draws])
         elif what == "copy" and (found := draw.session()):
             await self._copy(number, manager, found.session_id)
         else:

@@ -41,8 +41,6 @@ def next_phase(rules: Iterable[ExpiryRule], head: SessionState, now: datetime, *
     to the archive, or out of it, is finished (`stripped`) stands in the deadline. Raises ConfigurationError for a
     condition that is unknown or fails.
     """
-    if head.erased:
-        return None
     if head.status is SessionStatus.DELETED:
         return Discard() if (head.archive or head.restored) and not stripped else None
     if head.status is SessionStatus.ARCHIVED and not stripped:
