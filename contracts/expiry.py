@@ -1,7 +1,8 @@
 """Expiry: rules that end sessions in steps, the archive that they go to, resets as chat people know them."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -83,7 +84,7 @@ _NEEDED: dict[ExpiryStrategy, tuple[str, ...]] = {
     ExpiryStrategy.CUSTOM: ("custom",),
 }
 
-_AFTER: dict[CleanupAction, frozenset[CleanupAction]] = {
+AFTER: Final[Mapping[CleanupAction, frozenset[CleanupAction]]] = {
     CleanupAction.EXPIRE: frozenset({CleanupAction.ARCHIVE, CleanupAction.DELETE}),
     CleanupAction.MERGE: frozenset({CleanupAction.ARCHIVE, CleanupAction.DELETE}),
     CleanupAction.ARCHIVE: frozenset({CleanupAction.DELETE}),
@@ -129,7 +130,7 @@ class ExpiryRule(Contract):
         """Hold the steps to what a session that has ended can still become: archived, then deleted."""
         over: CleanupAction | None = None
         for action in (step.action for step in self.actions):
-            if over is not None and action not in _AFTER[over]:
+            if over is not None and action not in AFTER[over]:
                 raise ValueError(f"the action {action} can't follow {over}: the session has ended by then")
             over = action if action.ends else None
         return self

@@ -176,7 +176,8 @@ def _not_put_away(head: SessionState, rules: Iterable[ExpiryRule]) -> list[str]:
     rule = next((one for one in rules if progress and one.rule_id == progress.rule_id and one.enabled), None)
     if progress is None or rule is None or head.status is SessionStatus.DELETED:
         return []
-    if progress.step < len(rule.actions) - 1:
+    left = {step.action for step in rule.actions[progress.step + 1 :]}
+    if CleanupAction.DELETE in left or (CleanupAction.ARCHIVE in left and progress.action is not CleanupAction.ARCHIVE):
         return [f"{head.session_id} ({head.status}) is at {progress}, {rule} is not through"]
     if progress.action in _ENDED_BY and head.status not in {*_ENDED_BY[progress.action], SessionStatus.DELETED}:
         return [f"{head.session_id} is {head.status} after {progress}"]

@@ -274,6 +274,18 @@ def test_nothing_follows_the_last_step_or_a_rule_that_is_gone_or_off() -> None:
     assert next_action([ENDING], archived.model_copy(update={"expiry": progress}), at_the_end) is None
 
 
+def test_of_a_rule_that_was_changed_only_what_an_ended_session_can_still_become_follows() -> None:
+    """A merge of what has ended would bring what is old into one of the linked sessions, and not into the others."""
+    expired = ExpiryProgress(rule_id="rule", step=0, action=CleanupAction.EXPIRE, at=NOON)
+    head = HEAD.model_copy(update={"expiry": expired, "status": SessionStatus.EXPIRED})
+    merging = a_rule(actions=["notify", "suspend", "merge"], max_age=60)
+    assert next_action([merging], head, a_moment(DAY)) is None
+    longer = a_rule(actions=["notify", "suspend", "merge", {"action": "archive", "after": 30}], max_age=60)
+    assert next_action([longer], head, a_moment(29)) == Later(a_moment(30))
+    step = step_of(next_action([longer], head, a_moment(30)))
+    assert (step.step, step.action) == (3, CleanupAction.ARCHIVE)
+
+
 def test_a_restored_session_is_not_deleted_by_what_had_archived_it() -> None:
     """Its rule begins anew, from when it holds again."""
     owned = {"profile": Profile(owner="ada"), "created_at": a_moment(1000)}

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule
+from contracts.expiry import AFTER, CleanupAction, ExpiryProgress, ExpiryRule
 from contracts.session import SessionState, SessionStatus
 from workers.domain.expiry.holding import holds_at, is_for, lasts_from
 from workers.domain.expiry.moments import moved
@@ -134,9 +134,11 @@ def _after_the_end(rules: Iterable[ExpiryRule], head: SessionState, now: datetim
         return None
     if is_leaving(head):
         return None  # nothing follows before it is there
-    step = progress.step + 1
     rule = next((rule for rule in rules if rule.rule_id == progress.rule_id and rule.enabled), None)
-    if rule is None or step >= len(rule.actions):
+    later = range(progress.step + 1, len(rule.actions) if rule else 0)
+    # Of a rule that was changed meanwhile, only what can still be done with a session that has ended.
+    step = next((step for step in later if rule and rule.actions[step].action in AFTER[progress.action]), None)
+    if rule is None or step is None:
         return None
     due = moved(progress.at, rule.actions[step].after)
     if due is None:
