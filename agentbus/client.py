@@ -29,12 +29,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from agentbus.bootstrap import make_bus, make_clock
+from agentbus.composition.app import make_bus, make_clock
+from agentbus.composition.signals import signalled
 from agentbus.logs import configure_library_logs
 from agentbus.received import Handled, ReceivedEvent
 from agentbus.registering import check_handler, check_patterns
 from agentbus.settings import in_a_hurry, load_settings
-from agentbus.signals import signalled
 from agentbus.subscription import CONCURRENCY, Subscription
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply

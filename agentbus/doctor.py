@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from agentbus.bootstrap import make_bus, make_clock, make_store
+from agentbus.composition.app import make_bus, make_clock, make_store
 from agentbus.settings import Settings
 from agentbus.workers import live_workers
 from contracts.errors import AgentBusError, BrokerRejected, InstallationMismatch, StoreRejected, Unroutable

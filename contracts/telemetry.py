@@ -62,7 +62,11 @@ BUILD: Final = Metric(
     labels=("version", "python"),
 )
 OWNED: Final = Metric(
-    name="agentbus_owned_partitions", type="gauge", help="Partitions that this worker owns, or watches."
+    name="agentbus_owned_partitions",
+    type="gauge",
+    help="Partitions that this worker owns, or watches, by the worker's kind.",
+    labels=("worker",),
+    series=(("session",), ("expiry",), ("sync",)),
 )
 STOPPED: Final = Metric(
     name="agentbus_stopped_partitions",

@@ -36,12 +36,17 @@ class Presence:
         self._membership = Membership(
             store,
             group,
-            describe=self._describe,
+            describe=self.describe,
             on_members=on_members,
             on_silence=self._on_silence,
             interval=interval,
             ttl=ttl,
         )
+
+    @property
+    def joined(self) -> bool:
+        """Whether the others know of this worker."""
+        return self._membership.beating
 
     async def start(self) -> None:
         """Join the others."""
@@ -52,7 +57,8 @@ class Presence:
         await self._membership.stop()
         await self._membership.leave()
 
-    def _describe(self) -> Member:
+    def describe(self) -> Member:
+        """Return what the worker tells the others about itself."""
         return Member(
             worker_id=self.worker_id,
             host=socket.gethostname(),

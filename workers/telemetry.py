@@ -68,4 +68,7 @@ def _counter(metric: telemetry.Metric, registry: CollectorRegistry) -> Counter:
 
 
 def _gauge(metric: telemetry.Metric, registry: CollectorRegistry) -> Gauge:
-    return Gauge(metric.name, metric.help, metric.labels, registry=registry)
+    gauge = Gauge(metric.name, metric.help, metric.labels, registry=registry)
+    for values in metric.series:
+        gauge.labels(*values)
+    return gauge

@@ -37,7 +37,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("publish")(publish.publish)
 app.command("replay")(replay.replay)
-app.add_typer(worker.app, name="worker")
+app.command("worker", help=worker.HELP, no_args_is_help=True)(worker.worker)
 app.add_typer(workers.app, name="workers")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(events.app, name="events")

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from agentbus.bootstrap import backends, make_archive, make_clock, make_store
 from agentbus.cli import options
 from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED, run, settings_of
 from agentbus.cli.sessions import SessionArgument
+from agentbus.composition.app import connected, make_store, need_archive
 from agentbus.settings import Settings
 from contracts.errors import ArchiveDamaged, ArchiveNotFound
 from contracts.ids import SessionId, SessionIdField
@@ -20,7 +20,6 @@ from storage.damage import unless_damaged
 from workers.expiry.archiving import delete_archived
 from workers.expiry.index import GROUP, read_index, rebuild_index
 from workers.expiry.restoring import restore_session
-from workers.reactive.commands import Commands
 
 app = typer.Typer(
     help="Sessions that left the store: look at them, check them, bring them back.\n\n"
@@ -126,7 +125,7 @@ async def _list(settings: Settings, limit: int, cursor: str | None, *, as_json: 
 
 
 async def _show(settings: Settings, session: SessionId, *, as_json: bool) -> None:
-    archive = make_archive(settings)
+    archive = need_archive(settings)
     entry = await archive.find(session)
     contents = await archive.verify(entry)
     head = contents.head
@@ -140,7 +139,7 @@ async def _show(settings: Settings, session: SessionId, *, as_json: bool) -> Non
 
 
 async def _verify(settings: Settings, session: SessionId | None, *, as_json: bool) -> None:
-    archive = make_archive(settings)
+    archive = need_archive(settings)
     rows: list[dict[str, Any]] = []
     if session:
         rows = [await _verified(archive, await archive.find(session))]
@@ -169,16 +168,15 @@ async def _verified(archive: ArchiveStore, entry: ArchiveEntry) -> dict[str, Any
 
 
 async def _restore(settings: Settings, session: SessionId, status: SessionStatus | None) -> None:
-    archive = make_archive(settings)
-    async with backends(settings) as (bus, store):
-        commands = Commands(bus, scope=settings.session.scope)
-        head = await restore_session(store, archive, commands, session, clock=make_clock(), status=status)
+    archive = need_archive(settings)
+    async with connected(settings) as app:
+        head = await restore_session(app.store, archive, app.commands, session, clock=app.clock, status=status)
     out.print(f"restored {session}: {head.status}, {head.message_count} messages")
 
 
 async def _delete(settings: Settings, session: SessionId) -> None:
     async with make_store(settings) as store:
-        await delete_archived(store, make_archive(settings), session)
+        await delete_archived(store, need_archive(settings), session)
     out.print(f"deleted the archived copy of {session}")
 
 

@@ -6,15 +6,14 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from agentbus.bootstrap import backends, find_archive, make_clock
 from agentbus.cli import options
 from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.cli.running import run, settings_of
+from agentbus.composition.app import App, connected
 from agentbus.settings import Settings
 from contracts.expiry import ErasureReceipt
 from workers.expiry.erasing import Erasing, erase_user, find_user, reapply_erasures
 from workers.expiry.erasure.plan import Plan
-from workers.reactive.commands import Commands
 
 Result = TypeVar("Result")
 
@@ -54,13 +53,8 @@ def erase(
 
 
 async def _erase(settings: Settings, user: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    async with backends(settings) as (bus, store):
-        erasing = Erasing(
-            store=store,
-            archive=find_archive(settings),
-            commands=Commands(bus, scope=settings.session.scope),
-            clock=make_clock(),
-        )
+    async with connected(settings) as app:
+        erasing = _erasing(app)
         if erasing.archive is None:
             err.print("[yellow]no archive is set[/] (AGENTBUS_ARCHIVE_URL): archived sessions are not looked at")
         plan = await _watched(erasing, find_user, user)
@@ -76,13 +70,15 @@ async def _erase(settings: Settings, user: str, *, dry_run: bool, yes: bool, as_
 
 
 async def _reapply(settings: Settings, *, as_json: bool) -> None:
-    async with backends(settings) as (bus, store):
-        commands = Commands(bus, scope=settings.session.scope)
-        erasing = Erasing(store=store, archive=find_archive(settings), commands=commands, clock=make_clock())
-        receipts = await reapply_erasures(erasing)
+    async with connected(settings) as app:
+        receipts = await reapply_erasures(_erasing(app))
     rows = [receipt.model_dump(mode="json") | {"sessions": len(receipt.sessions)} for receipt in receipts]
     columns = ("subject", "sessions", "messages", "archives", "records", "parked")
     print_rows(rows, columns, as_json=as_json, empty="Nobody who was erased is there again.")
+
+
+def _erasing(app: App) -> Erasing:
+    return Erasing(store=app.store, archive=app.archive, commands=app.commands, clock=app.clock)
 
 
 async def _watched(erasing: Erasing, work: Callable[[Erasing, str], Awaitable[Result]], user: str) -> Result:

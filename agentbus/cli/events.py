@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from agentbus.bootstrap import make_bus
 from agentbus.cli import options
 from agentbus.cli.output import as_line, err, iso, out, print_line
 from agentbus.cli.running import run, settings_of
 from agentbus.client import AgentBus
+from agentbus.composition.app import make_bus
 from agentbus.settings import Settings
 from contracts.envelope import EventEnvelope
 

@@ -7,11 +7,11 @@ import typer
 from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn
 
-from agentbus.bootstrap import backends, make_clock, make_store
 from agentbus.cli import options
 from agentbus.cli.output import err, out, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED, run, settings_of
-from agentbus.reacting import make_sweep
+from agentbus.composition.app import connected, make_clock, make_store
+from agentbus.composition.workers import make_sweep
 from agentbus.settings import Settings
 from contracts.errors import ConfigurationError
 from contracts.expiry import ExpiryRule
@@ -146,8 +146,8 @@ async def _enable(settings: Settings, rule_id: str, *, enabled: bool) -> None:
 async def _run(settings: Settings, *, dry_run: bool, as_json: bool) -> None:
     findings: list[Finding] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
-    async with backends(settings) as (bus, store):
-        sweep = await make_sweep(settings, bus, store)
+    async with connected(settings) as app:
+        sweep = await make_sweep(app)
         with ProgressBar(*columns, console=err, transient=True) as bar:
             task = bar.add_task("0 sessions looked at")
             async for found in sweep.run(dry_run=dry_run):

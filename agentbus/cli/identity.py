@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from agentbus.bootstrap import backends, make_bus, make_store
 from agentbus.cli import options
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.running import run, settings_of
 from agentbus.cli.sessions import SessionArgument
-from agentbus.reacting import make_sync
+from agentbus.composition.app import App, connected, make_bus, make_clock, make_store
+from agentbus.composition.workers import make_sync
 from agentbus.sessions.manager.engine import checked_id
 from agentbus.settings import Settings
 from contracts.errors import SchemaViolation, SessionNotFound
@@ -137,14 +137,14 @@ def confirm(
 async def reading(settings: Settings) -> AsyncIterator[SyncServices]:
     """Open the store alone: for commands that ask nothing of a session's owner."""
     async with make_store(settings) as store:
-        yield make_sync(settings, make_bus(settings), store)
+        yield make_sync(App(settings=settings, bus=make_bus(settings), store=store, clock=make_clock()))
 
 
 @asynccontextmanager
 async def acting(settings: Settings) -> AsyncIterator[SyncServices]:
     """Open store and bus: for commands that sessions' owners carry out."""
-    async with backends(settings) as (bus, store):
-        yield make_sync(settings, bus, store)
+    async with connected(settings) as app:
+        yield make_sync(app)
 
 
 async def _link(settings: Settings, key: str, sessions: list[str], name: str | None, *, as_json: bool) -> None:

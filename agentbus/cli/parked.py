@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from agentbus.bootstrap import backends, make_store
 from agentbus.cli import options
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.running import run, settings_of
+from agentbus.composition.app import connected, make_store
 from agentbus.parked import ParkedNotFound, discard_parked, replay_parked
 from agentbus.settings import Settings
 from agentbus.unblocking import replay_conversation
@@ -126,15 +126,15 @@ def _shown(parked: ParkedInput) -> dict[str, Any]:
 
 
 async def _replay(settings: Settings, parked_id: ParkedId, corrected: bytes | None) -> None:
-    async with backends(settings) as (bus, store):
-        queue = await replay_parked(bus, store, parked_id, scope=settings.session.scope, corrected=corrected)
+    async with connected(settings) as app:
+        queue = await replay_parked(app.bus, app.store, parked_id, scope=settings.session.scope, corrected=corrected)
     out.print(f"published {parked_id} again, to {queue}")
 
 
 async def _replay_conversation(settings: Settings, conversation: ConversationId) -> None:
-    async with backends(settings) as (bus, store):
+    async with connected(settings) as app:
         replayed = await replay_conversation(
-            bus, store, conversation, scope=settings.session.scope, progress=_tell_progress
+            app.bus, app.store, conversation, scope=settings.session.scope, progress=_tell_progress
         )
     out.print(f"published {replayed.published} inputs of {conversation} again")
     replayed.check()

@@ -7,11 +7,11 @@ from uuid import uuid4
 import typer
 from pydantic import ValidationError
 
-from agentbus.bootstrap import sending
 from agentbus.cli import options
 from agentbus.cli.output import print_fields, print_json
 from agentbus.cli.running import fail, run, settings_of
 from agentbus.client import AgentBus
+from agentbus.composition.app import sending
 from agentbus.settings import Settings
 from contracts.address import Address, Platform
 from contracts.errors import SchemaViolation

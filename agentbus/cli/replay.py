@@ -1,25 +1,23 @@
 """`agentbus replay`: a chat history, published as if it happened now."""
 
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from agentbus.bootstrap import backends, embedded
 from agentbus.cli import options
 from agentbus.cli.output import err, print_fields, print_json
 from agentbus.cli.running import EXIT_FAILED, run, settings_of
 from agentbus.client import AgentBus
+from agentbus.composition.app import App, connected
+from agentbus.composition.running import embedded
 from agentbus.replay.run import Progress as Step
 from agentbus.replay.run import Report
 from agentbus.replay.run import replay as replay_history
 from agentbus.settings import Settings
-from storage.port import Store
-from workers.bus.port import Bus
 from workers.histories import HistoryFormat, read_history
 
 
@@ -69,7 +67,7 @@ async def _replay(
     patience: float,
     as_json: bool,
 ) -> None:
-    async with _parts(settings) as (bus, store):
+    async with _app(settings) as app:
         with _bar(file) as bar, closing(read_history(file, kind)) as history:
             task = bar.add_task("published", total=None)
 
@@ -77,19 +75,13 @@ async def _replay(
                 bar.update(task, description="committed" if step.done else "published", total=step.published)
                 bar.update(task, completed=step.done or step.published)
 
-            client = AgentBus(bus, scope=settings.session.scope)
-            report = await replay_history(history, client, store, patience=patience, on_progress=show)
+            client = AgentBus(app.bus, scope=settings.session.scope)
+            report = await replay_history(history, client, app.store, patience=patience, on_progress=show)
     _print(report, as_json=as_json)
 
 
-@asynccontextmanager
-async def _parts(settings: Settings) -> AsyncIterator[tuple[Bus, Store]]:
-    if settings.bus.amqp_url.startswith("memory:"):
-        async with embedded(settings) as system:
-            yield system.bus, system.store
-    else:
-        async with backends(settings) as parts:
-            yield parts
+def _app(settings: Settings) -> AbstractAsyncContextManager[App]:
+    return embedded(settings) if settings.bus.amqp_url.startswith("memory:") else connected(settings)
 
 
 def _bar(file: Path) -> Progress:

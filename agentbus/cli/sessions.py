@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from agentbus.bootstrap import make_store, sending
 from agentbus.cli import options
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.running import run, settings_of
 from agentbus.client import AgentBus
+from agentbus.composition.app import make_store, sending
 from agentbus.settings import Settings
 from contracts.address import Platform
 from contracts.commands import UnblockSession

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from agentbus.bootstrap import make_store
 from agentbus.cli import options
 from agentbus.cli.output import err, print_rows
 from agentbus.cli.running import EXIT_FAILED, run, settings_of
+from agentbus.composition.app import make_store
 from agentbus.settings import Settings
 from agentbus.store_check import Finding, check_store
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from agentbus.bootstrap import make_store
 from agentbus.cli import options
 from agentbus.cli.identity import acting, reading
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.running import run, settings_of
 from agentbus.cli.sessions import SessionArgument
+from agentbus.composition.app import make_store
 from agentbus.sessions.manager.engine import checked_id
 from agentbus.settings import Settings
 from contracts.address import Platform

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from agentbus.bootstrap import make_bus, make_clock, make_store
 from agentbus.cli import options
 from agentbus.cli.output import out, print_json, print_rows
 from agentbus.cli.running import run, settings_of
+from agentbus.composition.app import make_bus, make_clock, make_store
 from agentbus.settings import Settings
 from contracts.topology import MAX_PARTITIONS, Queue
 from workers.repartition.change import Repartition, plan_repartition

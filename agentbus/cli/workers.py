@@ -5,10 +5,10 @@ from typing import Any
 
 import typer
 
-from agentbus.bootstrap import make_store
 from agentbus.cli import options
 from agentbus.cli.output import print_rows
 from agentbus.cli.running import run, settings_of
+from agentbus.composition.app import make_store
 from agentbus.settings import Settings
 from agentbus.workers import live_workers
 from contracts.ids import Partition

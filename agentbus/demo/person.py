@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from agentbus.bootstrap import Embedded, make_archive, make_clock
 from agentbus.client import AgentBus, Receipt
+from agentbus.composition.app import App, need_archive
+from agentbus.composition.workers import make_expiry_worker, make_sync, make_sync_worker
 from agentbus.demo.cast import Speaker
 from agentbus.demo.waiting import patience
-from agentbus.reacting import make_expiry_worker, make_sync, make_sync_worker
-from agentbus.settings import Settings
 from contracts.address import Platform
 from contracts.commands import SetData
 from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
@@ -23,9 +22,7 @@ from contracts.sync import ConflictStrategy, Resolution, SyncPolicy
 from workers.endings import side_by_side
 from workers.expiry.restoring import restore_session
 from workers.expiry.rules import ExpiryRules
-from workers.reactive.commands import Commands
 from workers.sync.policies import DEFAULT
-from workers.telemetry import WorkerMetrics
 
 AT_HOME: Final = Speaker(Platform.TELEGRAM, "7390", "7390", "Mia")
 ON_THE_WAY: Final = Speaker(Platform.WHATSAPP, "+4915550190", "+4915550190", "Mia")
@@ -39,9 +36,8 @@ _PAUSE: Final = 0.02
 class Stage:
     """What this part plays on."""
 
-    system: Embedded
+    system: App
     client: AgentBus
-    settings: Settings
     say: Callable[[str], None]
     receipts: list[Receipt]
 
@@ -68,7 +64,7 @@ class Stage:
 
 async def one_person(stage: Stage) -> None:
     """Let somebody write on two channels, be recognised, disagree with herself, and fall silent."""
-    policies = make_sync(stage.settings, stage.system.bus, stage.system.store).policies
+    policies = make_sync(stage.system).policies
     await policies.keep(DEFAULT, SyncPolicy(strategy=ConflictStrategy.MANUAL))
     async with _sync_worker(stage):
         home, way = await _link(stage)
@@ -78,7 +74,7 @@ async def one_person(stage: Stage) -> None:
 
 @asynccontextmanager
 async def _sync_worker(stage: Stage) -> AsyncIterator[None]:
-    worker = make_sync_worker(stage.settings, stage.system.bus, stage.system.store, WorkerMetrics())
+    worker = make_sync_worker(stage.system)
     await worker.start()
     try:
         yield
@@ -87,7 +83,7 @@ async def _sync_worker(stage: Stage) -> AsyncIterator[None]:
 
 
 async def _link(stage: Stage) -> tuple[SessionId, SessionId]:
-    services = make_sync(stage.settings, stage.system.bus, stage.system.store)
+    services = make_sync(stage.system)
     home = await stage.hears(AT_HOME, "Hello, I would like to go on with this on my telephone.")
     await stage.client.send(SetData(session_id=home, values={"language": "de", "seat": "window"}))
     code = await services.claims.issue(home)
@@ -99,7 +95,7 @@ async def _link(stage: Stage) -> tuple[SessionId, SessionId]:
 
 
 async def _disagree(stage: Stage, home: SessionId, way: SessionId) -> None:
-    services = make_sync(stage.settings, stage.system.bus, stage.system.store)
+    services = make_sync(stage.system)
     cities = {home: "Berlin", way: "Porto"}
     await side_by_side(
         stage.client.send(SetData(session_id=session, values={"city": city})) for session, city in cities.items()
@@ -113,8 +109,7 @@ async def _disagree(stage: Stage, home: SessionId, way: SessionId) -> None:
 
 
 async def _fall_silent(stage: Stage, session: SessionId) -> None:
-    system, settings = stage.system, stage.settings
-    clock = make_clock()
+    system = stage.system
     rule = ExpiryRule(
         rule_id="silent",
         name="Silent for a while",
@@ -123,8 +118,8 @@ async def _fall_silent(stage: Stage, session: SessionId) -> None:
         actions=(Step(action=CleanupAction.ARCHIVE),),
         warn_before=SILENCE / 2,
     )
-    await ExpiryRules(system.store, clock).add(rule)
-    worker = make_expiry_worker(settings, system.bus, system.store, WorkerMetrics())
+    await ExpiryRules(system.store, system.clock).add(rule)
+    worker = make_expiry_worker(system)
     await worker.start()
     try:
         warned = await stage.until(session, lambda head: head.expiry is not None)
@@ -134,6 +129,6 @@ async def _fall_silent(stage: Stage, session: SessionId) -> None:
         await worker.close()
     where = archived.archive.digest[:12] if archived.archive else ""
     stage.say(f"it expires and is archived, read back and verified: {warned.message_count} messages, sha256 {where}...")
-    commands = Commands(system.bus, scope=settings.session.scope)
-    restored = await restore_session(system.store, make_archive(settings), commands, session, clock=clock)
+    archive = need_archive(system.settings)
+    restored = await restore_session(system.store, archive, system.commands, session, clock=system.clock)
     stage.say(f"restored from the archive it is {restored.status} again, with all that it knew: {restored.data}")

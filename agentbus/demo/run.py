@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from agentbus.bootstrap import Embedded, embedded
 from agentbus.client import AgentBus, Receipt
+from agentbus.composition.app import App
+from agentbus.composition.running import embedded
 from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
 from agentbus.demo.person import Stage, one_person
 from agentbus.demo.waiting import patience
@@ -49,7 +50,7 @@ class Result:
 class _Play:
     """One performance."""
 
-    system: Embedded
+    system: App
     client: AgentBus
     show: Show
     receipts: list[Receipt] = field(default_factory=list)
@@ -86,7 +87,7 @@ async def perform(settings: Settings, show: Show, *, rounds: int, seed: int = 1)
             await _reset(play)
             await _repeat(play)
             await _mistake(play, settings)
-            await one_person(Stage(system, client, settings, show.say, play.receipts))
+            await one_person(Stage(system, client, show.say, play.receipts))
             outcome = await check(system.store, play.receipts)
         finally:
             await client.close()

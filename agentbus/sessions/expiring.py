@@ -2,17 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 
-from agentbus.reacting import make_expiry_worker, make_sweep
 from agentbus.sessions.manager import SessionManager
-from agentbus.settings import Settings
 from contracts.errors import FeatureNotEnabled
 from contracts.expiry import ExpiryRule
-from workers.bus.port import Bus
 from workers.expiry.figures import ExpiryStatistics, Figures
 from workers.expiry.notify import NotificationCallback
 from workers.expiry.rules import ExpiryRules
 from workers.expiry.sweep import Finding, Sweep
-from workers.telemetry import WorkerMetrics
 
 
 class Expiring(SessionManager):
@@ -56,20 +52,6 @@ class Expiring(SessionManager):
         sweep = await self._make_sweep()
         found = [one async for one in sweep.run(dry_run=dry_run) if isinstance(one, Finding)]
         return [one for one in found if one.rule_id is not None]
-
-    async def _expire(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:
-        worker = make_expiry_worker(settings, bus, self._store, WorkerMetrics(), callbacks=self._told)
-        try:
-            await worker.start()
-            up()
-            await worker.wait()
-        finally:
-            await worker.close()
-
-    def _sweeps(self, settings: Settings, bus: Bus) -> None:
-        """Note what a look at all sessions needs."""
-        store = self._store
-        self._make_sweep = lambda: make_sweep(settings, bus, store)
 
     def _check_expiry(self) -> None:
         if self._make_sweep is None:

@@ -1,18 +1,15 @@
 """The part of a session system that links the sessions of one person, and syncs them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from agentbus.reacting import make_sync_worker
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.manager.engine import checked_for
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.page import Page
 from agentbus.sessions.model.types import Platform
-from agentbus.settings import Settings
 from contracts.errors import FeatureNotEnabled
 from contracts.ids import SessionId
 from contracts.sync import Conflict, ConflictStrategy, Identity, Resolution, SyncPolicy
-from workers.bus.port import Bus
 from workers.domain.access import Right
 from workers.sync.demand import SyncReport
 from workers.sync.people.claims import VALID_FOR, ClaimCode
@@ -20,7 +17,6 @@ from workers.sync.people.suggestions import Suggestion
 from workers.sync.people.trail import SyncNote, sync_history
 from workers.sync.policies import DEFAULT
 from workers.sync.services import SyncServices
-from workers.telemetry import WorkerMetrics
 
 
 class Syncing(SessionManager):
@@ -206,12 +202,3 @@ class Syncing(SessionManager):
         if self._sync_services is None:
             raise FeatureNotEnabled("sync is not running: start the system with enable_sync=True")
         return self._sync_services
-
-    async def _synchronise(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:
-        worker = make_sync_worker(settings, bus, self._store, WorkerMetrics())
-        try:
-            await worker.start()
-            up()
-            await worker.wait()
-        finally:
-            await worker.close()

@@ -5,13 +5,20 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, NoReturn, Self
 
-from agentbus.bootstrap import make_bus, make_clock, make_session_worker
 from agentbus.client import AgentBus
+from agentbus.composition.app import App, make_bus, make_clock
+from agentbus.composition.supervision import Component, ComponentState
+from agentbus.composition.workers import (
+    make_expiry_worker,
+    make_session_worker,
+    make_sweep,
+    make_sync,
+    make_sync_worker,
+)
 from agentbus.logs import configure_library_logs
-from agentbus.reacting import make_sync
-from agentbus.sessions.components import Component, ComponentState
 from agentbus.sessions.config import SessionSystemConfig, archive_url_of
 from agentbus.sessions.expiring import Expiring
 from agentbus.sessions.manager import Engine
@@ -25,13 +32,12 @@ from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from storage.reading import iter_due
-from workers.bus.port import Bus
 from workers.domain.deadlines import has_expired
 from workers.endings import raise_if_cancelled
 from workers.expiry.sweep import Finding
 from workers.installation.record import check_installation, join_installation
 from workers.session.worker import SessionWorker
-from workers.telemetry import WorkerMetrics
+from workers.worker import Worker
 
 _FEATURES: Final = ("sync", "persistence", "tracking", "expiry")
 
@@ -199,18 +205,21 @@ class SessionSystem(Syncing, Expiring):
         else:
             await check_installation(store, bus.topology)
             await bus.check()
+        app = App(settings=settings, bus=bus, store=store, clock=self._clock)
         scope = settings.session.scope
         client = AgentBus(bus, scope=scope)
         engine = Engine(client, store, scope, self.config.call_timeout, stopped=lambda: self._attached is not engine)
         self._attached = engine
         if self.config.amqp_url is None:
-            await self._run(stack, Component("session_worker", lambda up: self._work(settings, bus, up)))
+            await self._run(stack, Component("session_worker", lambda up: self._work(make_session_worker(app), up)))
         if self._is_on("sync"):
-            self._sync_services = make_sync(settings, bus, store)
-            await self._run(stack, Component("sync_worker", lambda up: self._synchronise(settings, bus, up)))
+            self._sync_services = make_sync(app)
+            await self._run(stack, Component("sync_worker", lambda up: self._work(make_sync_worker(app), up)))
         if self._is_on("expiry"):
-            self._sweeps(settings, bus)
-            await self._run(stack, Component("expiry_worker", lambda up: self._expire(settings, bus, up)))
+            self._make_sweep = partial(make_sweep, app)
+            await self._run(
+                stack, Component("expiry_worker", lambda up: self._work(make_expiry_worker(app, self._told), up))
+            )
         if self.config.enable_cleanup:
             await self._run(stack, Component("cleanup", self._clean_up))
         self._subscribed = True
@@ -242,13 +251,13 @@ class SessionSystem(Syncing, Expiring):
         switched_on = getattr(self.config, f"enable_{feature}")
         return bool(switched_on or (self.config.enable_all_features and feature in _THERE))
 
-    async def _work(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:
-        worker = make_session_worker(settings, bus, self._store, WorkerMetrics(), solo=True)
+    async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
         try:
             await worker.start()
-            self._worker = worker
-            if self._subscribed:
-                worker.announce_owed()
+            if isinstance(worker, SessionWorker):
+                self._worker = worker
+                if self._subscribed:
+                    worker.announce_owed()
             up()
             await worker.wait()
         finally:

@@ -9,9 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from agentbus import bootstrap
 from agentbus.cli import main
-from agentbus.cli import worker as cli_worker
+from agentbus.composition import app
 from agentbus.settings import Settings
 from storage.port import Store
 from tests.chaos.inside.arming import Failpoints, arming_file
@@ -30,7 +29,7 @@ def run() -> None:
     points = Failpoints[Failpoint](arming_file(folder, name), lambda point: trace.write("died", point=point))
     delay = float(os.environ.get("CHAOS_APPEND_DELAY", "0"))
     mutant = os.environ.get("CHAOS_MUTANT")
-    make_store, make_bus = bootstrap.make_store, bootstrap.make_bus
+    make_store, make_bus = app.make_store, app.make_bus
 
     def instrumented_store(settings: Settings) -> Store:
         return instrument_store(make_store(settings), points, trace, append_delay=delay)
@@ -38,8 +37,7 @@ def run() -> None:
     def instrumented_bus(settings: Settings) -> Bus:
         return instrument_bus(make_bus(settings), points)
 
-    for module in (bootstrap, cli_worker):
-        module.__dict__.update(make_store=instrumented_store, make_bus=instrumented_bus)
+    app.__dict__.update(make_store=instrumented_store, make_bus=instrumented_bus)
     trace_rounds(trace)
     poison_decide(trace)
     poison_reading(trace)

@@ -16,11 +16,12 @@ from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
-from workers.expiry.worker import Events, ExpiryConfig, ExpiryWorker
+from workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from workers.ingress.router import IngressRouter
 from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
+from workers.reactive.worker import Events
 from workers.sync.services import make_sync_services
 from workers.sync.worker import SUBSCRIPTION, SyncWorker
 from workers.telemetry import WorkerMetrics

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentbus.reacting import notification_callbacks
+from agentbus.composition.workers import notification_callbacks
 from agentbus.settings import load_settings
 from contracts.errors import ConfigurationError
 

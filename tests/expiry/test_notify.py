@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from tenacity import AsyncRetrying
 
-from agentbus.health import serving
+from agentbus.composition.probes import serving
 from contracts.address import Platform
 from contracts.clock import ManualClock
 from contracts.envelope import EventEnvelope

@@ -25,10 +25,11 @@ from storage.port import Store
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
 from workers.expiry.notify import NotificationCallback
-from workers.expiry.worker import Events, ExpiryConfig, ExpiryWorker
+from workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
+from workers.reactive.worker import Events
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 from workers.telemetry import WorkerMetrics

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from agentbus import bootstrap, client, reacting
+from agentbus import client
+from agentbus.composition import app, running
+from agentbus.composition.workers import make_session_worker
 from agentbus.sessions import SessionSystem, register_provider
 from agentbus.sessions import system as system_module
 from agentbus.sessions.config import SessionSystemConfig, archive_url_of, make_config
-from agentbus.settings import Settings, load_settings
+from agentbus.settings import load_settings
 from contracts.clock import ManualClock
 from storage.archive import ArchiveStore, open_archive
 from storage.memory import MemoryStore
@@ -21,8 +23,8 @@ from storage.port import Store
 from tests.models.library_model import Options
 from tests.services import MongoDB, RabbitMQ
 from tests.tour.world import Mode
-from workers.bus.port import Bus
-from workers.telemetry import WorkerMetrics
+from workers.session.worker import SessionWorker
+from workers.worker import Worker
 
 PARTITIONS: Final = 2
 
@@ -33,11 +35,10 @@ _MEMORY: Final = "memory-of-two"
 class Quiet(SessionSystem):
     """A session system in which nothing happens by itself: what sync and expiry do is done by the calls alone."""
 
-    async def _synchronise(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:  # noqa: ARG002
-        up()
-        await asyncio.Event().wait()
-
-    async def _expire(self, settings: Settings, bus: Bus, up: Callable[[], None]) -> None:  # noqa: ARG002
+    async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
+        if isinstance(worker, SessionWorker):
+            await super()._work(worker, up)
+            return
         up()
         await asyncio.Event().wait()
 
@@ -120,8 +121,8 @@ async def _a_worker(config: SessionSystemConfig) -> AsyncIterator[None]:
         store_url=config.storage_config["url"],
         partitions=PARTITIONS,
     )
-    async with bootstrap.installed(settings) as (bus, store):
-        worker = bootstrap.make_session_worker(settings, bus, store, WorkerMetrics())
+    async with app.installed(settings) as opened:
+        worker = make_session_worker(opened)
         try:
             await worker.start()
             yield
@@ -133,6 +134,6 @@ async def _a_worker(config: SessionSystemConfig) -> AsyncIterator[None]:
 def _going_by(clock: ManualClock) -> Iterator[None]:
     """Make a clock the one of everything that is made meanwhile."""
     with ExitStack() as stack:
-        for module in (bootstrap, client, reacting, system_module):
+        for module in (app, running, client, system_module):
             stack.enter_context(patch.object(module, "make_clock", lambda: clock))
         yield

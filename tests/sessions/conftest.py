@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentbus import bootstrap
+from agentbus.composition import app as app_module
 from agentbus.sessions import SessionSystem, SessionSystemConfig, StorageType
 from agentbus.sessions import system as system_module
 from agentbus.sessions.config import make_config
@@ -48,7 +48,7 @@ async def any_system(storage: dict[str, Any]) -> AsyncIterator[SessionSystem]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     """Make a clock that stands still the one of the systems made after it."""
     chosen = ManualClock()
-    for module in (bootstrap, system_module):
+    for module in (app_module, system_module):
         monkeypatch.setattr(module, "make_clock", lambda: chosen)
     return chosen
 

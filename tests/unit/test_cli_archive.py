@@ -11,10 +11,10 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from agentbus.bootstrap import make_store
 from agentbus.cli import app
 from agentbus.cli import archive as archive_commands
 from agentbus.cli import erase as erase_commands
+from agentbus.composition.app import make_store
 from agentbus.settings import Settings
 from contracts.topology import Topology
 from storage.factory import open_store

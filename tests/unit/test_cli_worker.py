@@ -1,23 +1,29 @@
-"""`agentbus worker`: a signal ends it whenever it comes."""
+"""Workers in a process of their own: a signal ends them whenever it comes, and so does the first that fails."""
 
 import asyncio
 import os
 import signal
 
 import pytest
-from starlette.applications import Starlette
+from prometheus_client import CollectorRegistry
 
-from agentbus.cli.worker import _work
-from agentbus.health import LOOPBACK
+from agentbus.cli.worker import ALL, _kinds
+from agentbus.composition.probes import probes_app
+from agentbus.composition.running import work
+from agentbus.composition.workers import WORKERS
+from contracts.members import WorkerKind
+from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 PATIENCE = 10.0
+PROBES = probes_app({}, CollectorRegistry())
 
 
-class Slow:
-    """A worker that starts, or works, until it is told to end."""
+class Slow(Worker):
+    """A worker that starts, or works, until it is told to end; or fails at it."""
 
-    def __init__(self, *, starts: bool) -> None:
+    def __init__(self, *, starts: bool, fails: bool = False) -> None:
         self.starts = starts
+        self.fails = fails
         self.starting = asyncio.Event()
         self.closed = False
 
@@ -26,33 +32,56 @@ class Slow:
         if not self.starts:
             await asyncio.Event().wait()
 
-    async def close(self) -> None:
+    async def wait(self) -> None:
+        if self.fails:
+            raise ZeroDivisionError
+        await asyncio.Event().wait()
+
+    async def drain(self, *, within: float = HAND_BACK_SECONDS) -> None: ...
+
+    async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:  # noqa: ARG002 - it ends at once
         self.closed = True
 
-    async def work(self) -> None:
-        await asyncio.Event().wait()
+    def health(self) -> Health:
+        return Health(live=True, ready=True, lag=0.0, member=None)
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("starts", [False, True], ids=["while it starts", "while it works"])
-async def test_a_signal_ends_a_worker(number: signal.Signals, starts: bool) -> None:
-    worker = Slow(starts=starts)
-    working = asyncio.create_task(_work(worker, Starlette(), (LOOPBACK, None), worker.work))
+async def test_a_signal_ends_all(number: signal.Signals, starts: bool) -> None:
+    workers = [Slow(starts=True), Slow(starts=starts)]
+    working = asyncio.create_task(work(workers, for_ever(), PROBES))
     async with asyncio.timeout(PATIENCE):
-        await worker.starting.wait()
+        await workers[1].starting.wait()
         os.kill(os.getpid(), number)
         await working
-    assert worker.closed
+    assert [worker.closed for worker in workers] == [True, True]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "afterwards signals do what they did before"
 
 
-async def test_a_worker_that_fails_is_closed_and_its_failure_told() -> None:
-    worker = Slow(starts=True)
-
-    async def fail() -> None:
-        raise ZeroDivisionError
-
+async def test_one_that_fails_ends_all_and_its_failure_is_told() -> None:
+    workers = [Slow(starts=True), Slow(starts=True, fails=True)]
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(ZeroDivisionError):
-            await _work(worker, Starlette(), (LOOPBACK, None), worker.work, fail)
+            await work(workers, for_ever(), PROBES)
+    assert [worker.closed for worker in workers] == [True, True]
+
+
+async def test_another_installation_ends_them() -> None:
+    async def changed() -> None:
+        raise RuntimeError("another number of partitions")
+
+    worker = Slow(starts=True)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(RuntimeError, match="another number"):
+            await work([worker], changed(), PROBES)
     assert worker.closed
+
+
+def test_every_kind_has_its_row_and_all_means_each() -> None:
+    assert set(WORKERS) == set(WorkerKind) == _kinds([ALL]) == _kinds(["session", ALL])
+    assert _kinds(["sync", "expiry"]) == {WorkerKind.SYNC, WorkerKind.EXPIRY}

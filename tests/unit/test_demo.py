@@ -3,8 +3,8 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from agentbus.bootstrap import Embedded
 from agentbus.client import AgentBus
+from agentbus.composition.app import App
 from agentbus.demo import run, waiting
 from agentbus.demo.run import Show
 from agentbus.demo.waiting import DemoStuck, patience
@@ -15,7 +15,7 @@ from tests.builders import a_conversation, appended
 @pytest.fixture
 def play() -> run._Play:
     show = Show(say=lambda _: None, expect=lambda _: None, progress=lambda _: None)
-    return run._Play(create_autospec(Embedded), create_autospec(AgentBus), show)
+    return run._Play(create_autospec(App), create_autospec(AgentBus), show)
 
 
 def announced(sequence: int) -> EventEnvelope:

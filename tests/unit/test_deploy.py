@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML's types are a package of t
 from prometheus_client import CollectorRegistry
 
 from agentbus.cli.app import app
-from agentbus.health import metrics_app
+from agentbus.composition.probes import probes_app
 from agentbus.settings import CONCERNS, LogFormat, load_settings
 from agentbus.variables import ENV_PREFIX
 
@@ -44,14 +44,14 @@ def stages() -> list[list[tuple[str, str]]]:
 
 
 def parse_command(words: list[str]) -> str:
-    """Parse a command line as the program does, without running it; return the command's name."""
+    """Parse a command line as the program does, without running it; return the command's name, and a worker's."""
     command: Any = typer.main.get_command(app)
     names: list[str] = []
     while hasattr(command, "commands"):
         names.append(words[0])
         command, words = command.commands[words[0]], words[1:]
-    command.make_context(names[-1], list(words))
-    return " ".join(names)
+    context = command.make_context(names[-1], list(words))
+    return " ".join([*names, *context.params.get("names", ())])
 
 
 def ignored(path: str) -> bool:
@@ -94,6 +94,8 @@ def test_a_worker_runs_a_command_that_exists(worker: str, name: str) -> None:
 
 def test_a_command_that_does_not_exist_is_found() -> None:
     with pytest.raises(KeyError):
+        parse_command(["janitor"])
+    with pytest.raises(Exception, match="'janitor' is no worker: there are session, ingress, sync, expiry, all"):
         parse_command(["worker", "janitor"])
     with pytest.raises(Exception, match="No such option"):
         parse_command(["worker", "ingress", "--no-such-option", "1"])
@@ -106,7 +108,7 @@ def test_the_probe_asks_where_the_worker_answers(worker: str) -> None:
     assert command[command.index("--http-host") + 1] == "0.0.0.0"  # noqa: S104 - Prometheus is another container
     probe = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", SERVICES[worker]["healthcheck"]["test"][-1])
     assert probe is not None
-    paths = {getattr(route, "path", None) for route in metrics_app(CollectorRegistry()).routes}
+    paths = {getattr(route, "path", None) for route in probes_app({}, CollectorRegistry()).routes}
     assert probe[1] == PORT
     assert probe[2] in paths, "both kinds of worker serve it"
 

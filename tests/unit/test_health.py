@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agentbus.health import LOOPBACK, Connections, health_app, metrics_app, serving
+from agentbus.composition.probes import LOOPBACK, Connections, probes_app, serving
 from contracts.errors import ConfigurationError
-from contracts.members import WorkerStatus
+from contracts.members import WorkerKind, WorkerStatus
 from tests.builders import a_member
-from workers.session.worker import Health
 from workers.telemetry import WorkerMetrics
+from workers.worker import Health
 
 SECONDS = 10.0
 
@@ -31,7 +31,7 @@ async def get(app: Starlette, path: str) -> httpx.Response:
 
 
 def app_of(tell: Callable[[], Health]) -> Starlette:
-    return health_app(tell, CollectorRegistry())
+    return probes_app({WorkerKind.SESSION: tell}, CollectorRegistry())
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,11 @@ async def test_probes_tell_by_their_status(live: bool, ready: bool, codes: tuple
 async def test_probes_say_why() -> None:
     shown = (await get(app_of(lambda: health(ready=False)), "/ready")).json()
     assert (shown["live"], shown["ready"], shown["loop_lag_seconds"]) == (True, False, 0.012)
-    assert shown["worker"]["worker_id"] == "w1"
-    assert shown["worker"]["owns"] == [0, 1]
-    assert shown["worker"]["status"] == "running"
+    session = shown["workers"]["session"]
+    assert (session["live"], session["ready"]) == (True, False)
+    assert session["member"]["worker_id"] == "w1"
+    assert session["member"]["owns"] == [0, 1]
+    assert session["member"]["status"] == "running"
 
 
 async def test_a_probe_asks_anew_each_time() -> None:
@@ -59,20 +61,29 @@ async def test_a_probe_asks_anew_each_time() -> None:
     assert (await get(app, "/ready")).status_code == 503
 
 
-@pytest.mark.parametrize("probes", [True, False])
-async def test_metrics_are_those_of_the_registry(probes: bool) -> None:
+async def test_a_process_is_as_well_as_the_worst_of_its_workers() -> None:
+    well, late = health(), health(ready=False, lag=2.0)
+    nobody = Health(live=True, ready=True, lag=0.0, member=None)
+    kinds = {WorkerKind.SESSION: lambda: well, WorkerKind.SYNC: lambda: late, WorkerKind.INGRESS: lambda: nobody}
+    app = probes_app(kinds, CollectorRegistry())
+    assert (await get(app, "/live")).status_code == 200
+    answer = await get(app, "/ready")
+    assert (answer.status_code, answer.json()["loop_lag_seconds"]) == (503, 2.0)
+    assert {kind: one["ready"] for kind, one in answer.json()["workers"].items()} == {
+        "session": True,
+        "sync": False,
+        "ingress": True,
+    }
+    assert answer.json()["workers"]["ingress"]["member"] is None
+
+
+async def test_metrics_are_those_of_the_registry() -> None:
     registry = CollectorRegistry()
     WorkerMetrics(registry).commits.inc(7)
-    app = health_app(health, registry) if probes else metrics_app(registry)
-    response = await get(app, "/metrics")
+    response = await get(probes_app({WorkerKind.SESSION: health}, registry), "/metrics")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain")
     assert "agentbus_commits_total 7.0" in response.text.splitlines()
-
-
-@pytest.mark.parametrize("path", ["/live", "/ready", "/"])
-async def test_a_worker_without_probes_has_none(path: str) -> None:
-    assert (await get(metrics_app(CollectorRegistry()), path)).status_code == 404
 
 
 async def test_it_serves_while_the_body_runs() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentbus.bootstrap import embedded
 from agentbus.client import AgentBus
+from agentbus.composition.running import embedded
 from agentbus.settings import load_settings
 from contracts.address import Platform, conversation_id_for
 from contracts.commands import AppendMessage, ChangeState, CreateSession, ResetSession, SetData

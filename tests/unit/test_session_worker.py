@@ -556,7 +556,7 @@ async def test_metrics_say_what_it_owns_how_old_its_oldest_input_is_and_how_long
         await bus.declare()
         worker = SessionWorker(bus, Slow(), metrics=WorkerMetrics(registry))
         await worker.start()
-        assert registry.get_sample_value("agentbus_owned_partitions") == 4
+        assert registry.get_sample_value("agentbus_owned_partitions", {"worker": "session"}) == 4
         assert registry.get_sample_value("agentbus_oldest_unacknowledged_seconds") == 0
         await AgentBus(bus).publish(message(1))
         async with asyncio.timeout(PATIENCE):
@@ -568,7 +568,7 @@ async def test_metrics_say_what_it_owns_how_old_its_oldest_input_is_and_how_long
             while registry.get_sample_value("agentbus_oldest_unacknowledged_seconds"):
                 await asyncio.sleep(0)
         await worker.close()
-        assert registry.get_sample_value("agentbus_owned_partitions") == 0
+        assert registry.get_sample_value("agentbus_owned_partitions", {"worker": "session"}) == 0
 
 
 async def test_a_worker_with_another_number_parks_nothing_of_the_installation() -> None:

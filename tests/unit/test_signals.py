@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agentbus.client import AgentBus
-from agentbus.signals import signalled
+from agentbus.composition.signals import signalled
 from contracts.envelope import EventEnvelope
 from contracts.telemetry import Action
 from contracts.topology import Topology

@@ -44,6 +44,11 @@ class Pump:
         """Forget what has arrived and was not begun: its consumer is gone, it is delivered again."""
         self._arrived.clear()
 
+    @property
+    def running(self) -> bool:
+        """Whether it hands over what arrives."""
+        return self._task is not None and not self._task.done()
+
     async def start(self) -> None:
         """Begin to hand over."""
         self._task = asyncio.create_task(self._run())

@@ -46,6 +46,11 @@ class KeptConsumer:
         self._keeping: asyncio.Task[None] | None = None
         self._reopening = False
 
+    @property
+    def running(self) -> bool:
+        """Whether it consumes, and will again when that is lost."""
+        return self._keeping is not None and not self._keeping.done()
+
     async def start(self) -> None:
         """Consume. Raises what the first attempt raises; later ones are repeated until `close`."""
         self._consumer = await self._consume()

@@ -1,20 +1,15 @@
 """The expiry worker: ends sessions by rules and by their own deadlines, and tells who wants to know."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Protocol
-
-import structlog
 
 from contracts.clock import Clock
 from contracts.members import WorkerKind
 from contracts.secrets import SECRET_KEYS
-from contracts.telemetry import Action
 from storage.archive import ArchiveStore
 from storage.port import Store
 from workers.bus.port import Bus
+from workers.endings import in_turn
 from workers.expiry.figures import Figures
 from workers.expiry.notify import NotificationCallback
 from workers.expiry.notify.notifier import TOPICS as NOTICES
@@ -28,25 +23,13 @@ from workers.expiry.watch.rescan import Rescan
 from workers.reactive.commands import Commands
 from workers.reactive.handling import Handler
 from workers.reactive.watch import Share, TimeLoop
+from workers.reactive.worker import Events, ReactiveWorker
 from workers.telemetry import WorkerMetrics
 
 EVENTS_QUEUE = "expiry"
 """The durable subscription that all expiry workers share."""
 NOTICES_QUEUE = "expiry-notices"
 """The durable subscription of their notifications."""
-
-
-_log = structlog.get_logger(__name__)
-
-
-class Events(Protocol):
-    """A subscription that can be started and closed."""
-
-    async def start(self) -> None:
-        """Begin to handle events."""
-
-    async def close(self) -> None:
-        """End it. Idempotent."""
 
 
 Listen = Callable[[str, tuple[str, ...], Handler], Events]
@@ -71,7 +54,7 @@ class ExpiryConfig:
     """Keys whose values are not brought into another session by a merge."""
 
 
-class ExpiryWorker:
+class ExpiryWorker(ReactiveWorker):
     """One of any number of instances; each watches its share of the partitions, and all share the events."""
 
     def __init__(
@@ -94,15 +77,13 @@ class ExpiryWorker:
         self.notifier = Notifier(callbacks, metrics)
         self._book = RuleBook(self.rules)
         group = WorkerKind.EXPIRY.group(topology.prefix)
-        self._share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
+        share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
         deadlines = Deadlines(store, topology, self._book, clock)
-        metrics.owned.set_function(lambda: len(self._share.partitions))
-        bus.on_reconnect = metrics.reconnections.inc
         self._handler = ExpiryHandler(self._book, deadlines, self.figures)
         acting = Acting(store, commands, archive, metrics=metrics, clock=clock, secret_keys=config.secret_keys)
         self._due = DueWatch(
             store,
-            self._share,
+            share,
             self._book,
             deadlines,
             acting=acting,
@@ -111,43 +92,29 @@ class ExpiryWorker:
             metrics=metrics,
         )
         # Twice as long as the others take to see the rules that are rescanned for.
-        self._rescan = Rescan(store, self._share, self._book, deadlines, clock=clock, settling=2 * config.refresh)
-        self._events = (listen(EVENTS_QUEUE, TOPICS, self._handler), listen(NOTICES_QUEUE, NOTICES, self.notifier))
-        self._loops = (
-            TimeLoop("expire what is due", self._due.turn, interval=config.interval),
-            TimeLoop("look at the expiry rules", self._look_at_rules, interval=config.refresh),
-            TimeLoop("rescan", self._rescan.turn, interval=config.refresh),
-            TimeLoop("add up figures", self._fold, interval=config.fold),
+        self._rescan = Rescan(store, share, self._book, deadlines, clock=clock, settling=2 * config.refresh)
+        super().__init__(
+            WorkerKind.EXPIRY,
+            share,
+            events=(listen(EVENTS_QUEUE, TOPICS, self._handler), listen(NOTICES_QUEUE, NOTICES, self.notifier)),
+            loops=(
+                TimeLoop("expire what is due", self._due.turn, interval=config.interval),
+                TimeLoop("look at the expiry rules", self._look_at_rules, interval=config.refresh),
+                TimeLoop("rescan", self._rescan.turn, interval=config.refresh),
+                TimeLoop("add up figures", self._fold, interval=config.fold),
+            ),
+            metrics=metrics,
         )
-        self._stack = AsyncExitStack()
 
-    async def start(self) -> None:
-        """Join the other instances and begin. The topology must have been declared."""
-        async with AsyncExitStack() as stack:
-            await self._book.refresh()
-            await self.figures.start()
-            stack.push_async_callback(self.figures.close)
-            stack.push_async_callback(self._handler.close)
-            stack.push_async_callback(self._share.close)
-            await self._share.start()
-            for events in self._events:
-                stack.push_async_callback(events.close)
-                await events.start()
-            stack.push_async_callback(self._due.close)
-            for loop in self._loops:
-                stack.push_async_callback(loop.close)
-                await loop.start()
-            self._stack = stack.pop_all()
-        _log.info(Action.WORKER_STARTED, worker="expiry", rules=len(self._book.rules))
+    async def _prepare(self) -> None:
+        await self._book.refresh()
+        await self.figures.start()
 
-    async def close(self) -> None:
-        """Stop; what is not finished is done by another instance, or at the next start. Idempotent."""
-        await self._stack.aclose()
-        _log.info(Action.WORKER_CLOSED, worker="expiry")
+    async def _finish(self) -> None:
+        await self._due.close()
 
-    async def wait(self) -> None:
-        """Wait until cancelled."""
-        await asyncio.Event().wait()
+    async def _let_go(self) -> None:
+        await in_turn(self._handler.close, self.figures.close)
 
     async def _look_at_rules(self) -> bool:
         await self._book.refresh()

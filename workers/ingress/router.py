@@ -3,6 +3,7 @@
 Any number of routers may run; single active consumer keeps all but one on standby, so that order holds.
 """
 
+import asyncio
 from functools import partial
 
 import structlog
@@ -23,12 +24,14 @@ from workers.retry import keep_trying
 from workers.session.parking import Failed, park_all, park_failed
 from workers.session.plan import failure_of
 from workers.session.trials import Trials, is_suspect, key_unread
+from workers.session.watch import STALL_LIMIT, LoopWatch
 from workers.telemetry import WorkerMetrics
+from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = structlog.get_logger(__name__)
 
 
-class IngressRouter:
+class IngressRouter(Worker):
     """Moves chat messages from the ingress to their partitions: published with confirm, then acknowledged.
 
     Nothing else: whoever may publish to the ingress may speak, and give no commands. Tries of what may have killed a
@@ -49,8 +52,9 @@ class IngressRouter:
         self._trials_in = trials_in
         self._inputs = Inputs(bus, scope=scope)
         self._metrics = metrics or WorkerMetrics()
-        bus.on_reconnect = self._metrics.reconnections.inc
         self._presence = presence
+        self._watch = LoopWatch(STALL_LIMIT, lambda _: None)
+        self._ended = asyncio.Event()
         self._pump = Pump(self._route, partial(park_failed, bus), most=prefetch)
         queue = bus.topology.ingress
         self._consumer = KeptConsumer(
@@ -58,20 +62,39 @@ class IngressRouter:
         )
 
     async def start(self) -> None:
-        """Begin to route, or to stand by. The topology must have been declared."""
-        await self._pump.start()
-        await self._consumer.start()
-        if self._presence:
-            await self._presence.start()
+        self._ended.clear()
+        try:
+            await self._watch.start()
+            await self._pump.start()
+            await self._consumer.start()
+            if self._presence:
+                await self._presence.start()
+        except BaseException:
+            await self.close()
+            raise
         _log.info(Action.WORKER_STARTED, queue=self._bus.topology.ingress)
 
-    async def close(self) -> None:
+    async def wait(self) -> None:
+        await self._ended.wait()
+
+    async def drain(self, *, within: float = HAND_BACK_SECONDS) -> None:  # noqa: ARG002 - nothing is waited for
         """Stop: what was not passed on yet stays in the queue, or is passed on again with the same id."""
-        if self._presence:
-            await in_turn(self._presence.close, self._consumer.close, self._pump.close)
-        else:
-            await in_turn(self._consumer.close, self._pump.close)
+        await in_turn(self._consumer.close, self._pump.close)
+
+    async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
+        presence = (self._presence.close,) if self._presence else ()
+        try:
+            await in_turn(*presence, partial(self.drain, within=within), self._watch.close)
+        finally:
+            self._ended.set()
         _log.info(Action.WORKER_CLOSED)
+
+    def health(self) -> Health:
+        lag = self._watch.lag
+        live = self._pump.running and lag < STALL_LIMIT
+        joined = self._presence is None or self._presence.joined
+        member = self._presence.describe() if self._presence else None
+        return Health(live=live, ready=live and joined and self._consumer.running, lag=lag, member=member)
 
     async def _route(self, batch: list[Delivery]) -> None:
         left: list[tuple[Delivery, Routed]] = []

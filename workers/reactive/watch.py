@@ -64,6 +64,15 @@ class Share:
         """Whether this instance does what is done once for all: the one that watches partition 0."""
         return Partition(0) in self._watched
 
+    @property
+    def joined(self) -> bool:
+        """Whether the others know of this instance."""
+        return self._presence.joined
+
+    def describe(self) -> Member:
+        """Return what this instance tells the others about itself."""
+        return self._presence.describe()
+
     async def start(self) -> None:
         """Join the others."""
         await self._presence.start()
@@ -94,6 +103,11 @@ class TimeLoop:
         self._turn = turn
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it takes turns."""
+        return self._task is not None and not self._task.done()
 
     async def start(self) -> None:
         """Begin."""

@@ -19,12 +19,10 @@ from workers.endings import all_of, ended, in_turn, side_by_side
 from workers.faults import told
 from workers.outages import Trouble
 from workers.session.lease import Lease
+from workers.worker import HAND_BACK_SECONDS
 
 OWNER_PRIORITY: Final = 10
 """From RabbitMQ 4.0 on the owner goes before those that stand by, whoever subscribed first."""
-
-HAND_BACK_SECONDS: Final = 20.0
-"""Seconds that turns under way may take to finish; then the partition is let go of in the middle of them."""
 
 OPENING_SECONDS: Final = 2.0
 """Seconds that the heartbeat waits for subscriptions; they go on after it."""

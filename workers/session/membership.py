@@ -52,6 +52,11 @@ class Membership:
         self._trouble = Trouble("heartbeat")
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def beating(self) -> bool:
+        """Whether it has joined and goes on beating."""
+        return self._task is not None and not self._task.done()
+
     async def start(self) -> None:
         """Join, take up what is assigned, and go on beating."""
         await self._on_members(await keep_trying("join", self._beat))

@@ -23,10 +23,11 @@ from workers.domain.assignment import assign
 from workers.endings import ended, in_turn, side_by_side
 from workers.outages import PartitionLog
 from workers.session.brake import Brake
-from workers.session.holdings import HAND_BACK_SECONDS, Holding, Holdings
+from workers.session.holdings import Holding, Holdings
 from workers.session.lease import Lease
 from workers.session.membership import Membership
 from workers.session.watch import LoopWatch
+from workers.worker import HAND_BACK_SECONDS
 
 FRESH_BEATS: Final = 2
 """Heartbeats that a member may have missed to still count as there."""

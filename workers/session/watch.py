@@ -10,6 +10,9 @@ from workers.endings import ended
 TICK: Final = 0.25
 """Seconds between two ticks."""
 
+STALL_LIMIT: Final = 30.0
+"""Seconds for which the event loop of a worker that owns nothing may stand still before it counts as dead."""
+
 
 def since_boot() -> float:
     """Return seconds that also pass while the machine is suspended, which `monotonic` leaves out on Linux."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -11,7 +10,7 @@ from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
 from contracts.errors import UntrustedSender, WrongPartition
 from contracts.ids import ConversationId, InputId
-from contracts.members import Member, WorkerStatus
+from contracts.members import Member, WorkerKind, WorkerStatus
 from contracts.queries import AnyQuery
 from contracts.telemetry import Action
 from storage.port import Store
@@ -20,7 +19,7 @@ from workers.endings import ended, in_turn
 from workers.faults import told
 from workers.session.committer import Committer
 from workers.session.config import SessionWorkerConfig
-from workers.session.holdings import HAND_BACK_SECONDS, Holding
+from workers.session.holdings import Holding
 from workers.session.lanes import Lanes, Turn, Waiting
 from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
@@ -31,24 +30,12 @@ from workers.session.suspects import Suspects
 from workers.session.trials import is_suspect
 from workers.session.unreadable import Unreadable
 from workers.telemetry import WorkerMetrics
+from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """How a worker is."""
-
-    live: bool
-    """It works; if not, restarting its process is all that helps."""
-    ready: bool
-    """It does its share: it has joined the others, holds partitions, has stopped none, and is not draining."""
-    lag: float
-    """Seconds by which its event loop is late."""
-    member: Member
-
-
-class SessionWorker:
+class SessionWorker(Worker):
     """Consumes its share of the partitions; deliveries go through lanes and rounds into the store and out as events."""
 
     def __init__(
@@ -85,7 +72,6 @@ class SessionWorker:
             bus, store, self._live, self._ownership, config=config, clock=clock, metrics=self._metrics
         )
         self._queries = Queries(bus, store)
-        bus.on_reconnect = self._metrics.reconnections.inc
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics, trusted=config.command_users)
         self._unreadable = Unreadable(bus, store, self._ownership, metrics=self._metrics)
         self._suspects = Suspects(store, self._read, self._unreadable.park, self._ownership.watch.stalled)
@@ -95,11 +81,7 @@ class SessionWorker:
         self._dispatcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Join the other workers and begin to consume this one's share. The topology must have been declared.
-
-        If it fails or is cancelled, nothing is left of it.
-        """
-        self._metrics.owned.set_function(lambda: len(self.describe().owns))
+        self._metrics.owned.labels(WorkerKind.SESSION).set_function(lambda: len(self.describe().owns))
         self._metrics.stopped.set_function(lambda: len(self.describe().stopped))
         self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
@@ -124,7 +106,6 @@ class SessionWorker:
         return self._ownership.describe()
 
     def health(self) -> Health:
-        """Return how the worker is, for probes."""
         member, lag = self.describe(), self._ownership.watch.lag
         running = self._dispatcher is not None and not self._dispatcher.done()
         live = running and lag < self._config.stall_limit
@@ -137,7 +118,6 @@ class SessionWorker:
         )
 
     async def wait(self) -> None:
-        """Return when the worker was closed; raise what made it fail."""
         if self._dispatcher:
             await asyncio.wait([self._dispatcher])
             if not self._dispatcher.cancelled() and (error := self._dispatcher.exception()):
@@ -153,7 +133,6 @@ class SessionWorker:
         await in_turn(partial(self._ownership.hand_back, within=within), self._end_tasks, self._committer.arrears.close)
 
     async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
-        """Drain, then let go of everything, some seconds after `within` at the latest. Idempotent."""
         await in_turn(partial(self.drain, within=within), self._recorder.close)
         _log.info(Action.WORKER_CLOSED)
 

@@ -1,8 +1,7 @@
 """The sync worker: reacts to events, and carries out the syncs that are due. Any number run side by side."""
 
-import asyncio
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -12,9 +11,10 @@ from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.port import Store
-from workers.endings import in_turn, raise_if_cancelled, side_by_side
+from workers.endings import raise_if_cancelled, side_by_side
 from workers.faults import told
 from workers.reactive.watch import Share, TimeLoop
+from workers.reactive.worker import Events, ReactiveWorker
 from workers.retry import may_pass
 from workers.sync.tasks import SyncTasks
 from workers.telemetry import WorkerMetrics
@@ -30,18 +30,8 @@ _AGAIN: Final = timedelta(minutes=1)
 _log = structlog.get_logger(__name__)
 
 
-class Events(Protocol):
-    """Events on their way to a handler."""
-
-    async def start(self) -> None:
-        """Begin to hand them over."""
-
-    async def close(self) -> None:
-        """End it."""
-
-
-class SyncWorker:
-    """Runs until it is closed. Times are in seconds: `interval` between two looks at what is due, heartbeats' `ttl`."""
+class SyncWorker(ReactiveWorker):
+    """Times are in seconds: `interval` between two looks at what is due, `beat` and `ttl` of heartbeats."""
 
     def __init__(
         self,
@@ -57,34 +47,16 @@ class SyncWorker:
         metrics: WorkerMetrics | None = None,
     ) -> None:
         self._store = store
-        self._events = events
         self._tasks = tasks
         self._clock = clock
         group = WorkerKind.SYNC.group(topology.prefix)
-        self._share = Share(store, group, topology.partitions, clock=clock, interval=beat, ttl=ttl)
-        metrics = metrics or WorkerMetrics()
-        metrics.owned.set_function(lambda: len(self._share.partitions))
-        self._loop = TimeLoop("sync", self.turn, interval=interval)
-
-    async def start(self) -> None:
-        """Join the other sync workers, and begin. If it fails or is cancelled, nothing is left of it."""
-        try:
-            await self._share.start()
-            await self._events.start()
-            await self._loop.start()
-        except BaseException:
-            await self.close()
-            raise
-        _log.info(Action.WORKER_STARTED, worker=SUBSCRIPTION)
-
-    async def close(self) -> None:
-        """Stop. What was begun and not finished is done again, here or elsewhere. Idempotent."""
-        await in_turn(self._loop.close, self._events.close, self._share.close)
-        _log.info(Action.WORKER_CLOSED, worker=SUBSCRIPTION)
-
-    async def wait(self) -> None:
-        """Wait until cancelled."""
-        await asyncio.Event().wait()
+        super().__init__(
+            WorkerKind.SYNC,
+            Share(store, group, topology.partitions, clock=clock, interval=beat, ttl=ttl),
+            events=(events,),
+            loops=(TimeLoop("sync", self.turn, interval=interval),),
+            metrics=metrics or WorkerMetrics(),
+        )
 
     async def turn(self) -> bool:
         """Carry out what is due; return whether there may be more."""

@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import psutil  # type: ignore[import-untyped]  # its types are a package of their own
 
-from agentbus.bootstrap import make_bus, make_store
 from agentbus.client import AgentBus
+from agentbus.composition.app import make_bus, make_store
 from agentbus.settings import load_settings
 from contracts.envelope import EventEnvelope
 from contracts.errors import Reject

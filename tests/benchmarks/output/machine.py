@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pymongo import MongoClient
 
-from agentbus.bootstrap import make_bus
+from agentbus.composition.app import make_bus
 from agentbus.settings import load_settings
 from tests.benchmarks.usage import memory_bytes
 

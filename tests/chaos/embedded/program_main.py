@@ -14,8 +14,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from agentbus.bootstrap import make_bus
 from agentbus.client import AgentBus
+from agentbus.composition.app import make_bus
 from agentbus.logs import configure_logs
 from agentbus.received import ReceivedEvent
 from agentbus.sessions import SessionSystem, SessionSystemConfig

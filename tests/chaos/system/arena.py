@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from agentbus.bootstrap import make_bus, make_store
 from agentbus.client import AgentBus
+from agentbus.composition.app import make_bus, make_store
 from agentbus.settings import load_settings
 from agentbus.testing import SETTLE, Evidence, Verdict, ZombieWindow, check, read_evidence
 from contracts.errors import StoreError

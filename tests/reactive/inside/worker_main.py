@@ -11,9 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from agentbus import bootstrap
 from agentbus.cli import main
-from agentbus.cli import worker as cli_worker
+from agentbus.composition import app, running
 from contracts.topology import Queue, Topology
 from storage.port import Store
 from tests.chaos.inside.arming import arming_file
@@ -27,7 +26,7 @@ from workers.expiry.watch import due
 def run() -> None:
     """Instrument what the composition root opens, then run the worker from the command line's own code."""
     points = Points(arming_file(Path(os.environ["REACTIVE_FOLDER"]), os.environ["REACTIVE_WORKER"]))
-    open_store, open_bus = bootstrap.__dict__["open_store"], bootstrap.__dict__["open_bus"]
+    open_store, open_bus = app.__dict__["open_store"], app.__dict__["open_bus"]
 
     def instrumented_store(*args: Any, **kwargs: Any) -> Store:
         return instrument_store(open_store(*args, **kwargs), points)
@@ -35,7 +34,7 @@ def run() -> None:
     def instrumented_bus(*args: Any, **kwargs: Any) -> Bus:
         return instrument_bus(open_bus(*args, **kwargs), points)
 
-    patch(bootstrap, open_store=instrumented_store, open_bus=instrumented_bus)
+    patch(app, open_store=instrumented_store, open_bus=instrumented_bus)
     instrument_archive(points)
     if os.environ.get("REACTIVE_DETOUR"):
         _unbind_subscriptions()
@@ -48,14 +47,14 @@ def run() -> None:
 
 def _say_when_ready() -> None:
     """Print a line once the worker has started: what the command line calls last before it waits for its end."""
-    calm_collector = cli_worker.__dict__["calm_collector"]
+    calm_collector = running.__dict__["calm_collector"]
 
     def ready() -> None:
         calm_collector()
         sys.stdout.write(f"{READY}\n")
         sys.stdout.flush()
 
-    patch(cli_worker, calm_collector=ready)
+    patch(running, calm_collector=ready)
 
 
 def _unbind_subscriptions() -> None:

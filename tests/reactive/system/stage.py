@@ -11,8 +11,8 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Final
 
-from agentbus.bootstrap import make_bus, make_store
 from agentbus.client import AgentBus
+from agentbus.composition.app import make_bus, make_store
 from agentbus.settings import Settings, load_settings
 from contracts.topology import Topology
 from storage.port import Store

@@ -8,8 +8,8 @@ from functools import partial
 from random import Random
 from typing import Final
 
-from agentbus.bootstrap import make_bus
 from agentbus.client import AgentBus
+from agentbus.composition.app import make_bus
 from contracts.address import Address, Platform
 from contracts.commands import ExpireSession
 from contracts.events import AnyEvent, Commit, ExpiryStepTaken, MessageAppended, SessionStarted, StateChanged

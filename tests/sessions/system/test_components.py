@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
+from agentbus.composition import supervision
+from agentbus.composition.supervision import Component, ComponentState
 from agentbus.sessions import SessionSystem, SessionSystemConfig
-from agentbus.sessions import components as components_module
-from agentbus.sessions.components import Component, ComponentState
 from workers.session.lanes import Lanes
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(components_module, "_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(supervision, "_PAUSES", (0.01, 0.02))
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,8 +1,8 @@
-"""A worker's HTTP port: probes for an orchestrator, metrics for Prometheus."""
+"""The HTTP port of a process that runs workers: probes for an orchestrator, metrics for Prometheus."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -15,39 +15,43 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from contracts.errors import ConfigurationError
-from workers.session.worker import Health
+from contracts.members import WorkerKind
+from workers.worker import Health
 
 
-def health_app(health: Callable[[], Health], registry: CollectorRegistry) -> Starlette:
-    """Return the application: `/live`, `/ready` (200 or 503, with the reason as JSON) and `/metrics`."""
+def probes_app(health: Mapping[WorkerKind, Callable[[], Health]], registry: CollectorRegistry) -> Starlette:
+    """Return the application: `/live`, `/ready` (200 or 503, with the reasons as JSON) and `/metrics`.
+
+    A process is live, or ready, if all its workers are.
+    """
 
     async def live(_: Request) -> Response:
-        return _probe(health(), health().live)
+        found = {kind: ask() for kind, ask in health.items()}
+        return _probe(found, all(one.live for one in found.values()))
 
     async def ready(_: Request) -> Response:
-        return _probe(health(), health().ready)
+        found = {kind: ask() for kind, ask in health.items()}
+        return _probe(found, all(one.ready for one in found.values()))
 
-    return Starlette(routes=[Route("/live", live), Route("/ready", ready), _metrics(registry)])
-
-
-def metrics_app(registry: CollectorRegistry) -> Starlette:
-    """Return the application of a worker without probes: `/metrics`."""
-    return Starlette(routes=[_metrics(registry)])
-
-
-def _metrics(registry: CollectorRegistry) -> Route:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Route("/metrics", metrics)
+    return Starlette(routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", metrics)])
 
 
-def _probe(health: Health, well: bool) -> JSONResponse:
+def _probe(health: Mapping[WorkerKind, Health], well: bool) -> JSONResponse:
     shown: dict[str, Any] = {
-        "live": health.live,
-        "ready": health.ready,
-        "loop_lag_seconds": round(health.lag, 3),
-        "worker": health.member.model_dump(mode="json"),
+        "live": all(one.live for one in health.values()),
+        "ready": all(one.ready for one in health.values()),
+        "loop_lag_seconds": round(max(one.lag for one in health.values()), 3),
+        "workers": {
+            kind.value: {
+                "live": one.live,
+                "ready": one.ready,
+                "member": one.member.model_dump(mode="json") if one.member else None,
+            }
+            for kind, one in health.items()
+        },
     }
     return JSONResponse(shown, status_code=200 if well else 503)
 

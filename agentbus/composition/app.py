@@ -1,0 +1,123 @@
+"""What the settings name, opened: the parts that workers and commands are made of."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from agentbus.settings import Settings
+from contracts.clock import Clock, SystemClock
+from contracts.errors import ConfigurationError
+from contracts.topology import Topology
+from storage.archive import ArchiveStore, open_archive
+from storage.factory import open_store
+from storage.port import Store
+from workers.bus.factory import open_bus
+from workers.bus.memory import MemoryBus
+from workers.bus.port import Bus
+from workers.installation.record import check_installation, join_installation
+from workers.reactive.commands import Commands
+from workers.telemetry import WorkerMetrics
+
+
+def make_bus(settings: Settings, topology: Topology | None = None) -> Bus:
+    """Return the bus that the settings name, with their topology or another. Not connected yet.
+
+    Raises ConfigurationError.
+    """
+    bus = settings.bus
+    return open_bus(
+        bus.amqp_url,
+        topology or settings.topology,
+        connect_timeout=bus.broker_timeout,
+        publish_timeout=bus.publish_timeout,
+        heartbeat=bus.heartbeat,
+    )
+
+
+def make_store(settings: Settings) -> Store:
+    """Return the store that the settings name, not connected yet. Raises ConfigurationError."""
+    store = settings.store
+    return open_store(store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
+
+
+def make_archive(settings: Settings) -> ArchiveStore | None:
+    """Return the archive that the settings name, if they name one. Raises ConfigurationError."""
+    archive = settings.archive
+    return open_archive(archive.archive_url, archive.archive_options) if archive.archive_url else None
+
+
+def need_archive(settings: Settings) -> ArchiveStore:
+    """Return the archive that the settings name. Raises ConfigurationError, also if they name none."""
+    if archive := make_archive(settings):
+        return archive
+    raise ConfigurationError("no archive is set: give its URL by AGENTBUS_ARCHIVE_URL, such as file:///folder")
+
+
+def make_clock() -> Clock:
+    """Return the clock that everything runs by."""
+    return SystemClock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """An AgentBus at work: bus and store, connected, and what everything in this process shares."""
+
+    settings: Settings
+    bus: Bus
+    store: Store
+    clock: Clock
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the bus is this process's own: nobody else takes from it or gives it anything."""
+        return isinstance(self.bus, MemoryBus)
+
+    @property
+    def commands(self) -> Commands:
+        """What sends commands to the sessions' owners."""
+        return Commands(self.bus, scope=self.settings.session.scope)
+
+    @property
+    def archive(self) -> ArchiveStore | None:
+        """The archive, if the settings name one. Raises ConfigurationError."""
+        return make_archive(self.settings)
+
+
+@asynccontextmanager
+async def sending(settings: Settings) -> AsyncIterator[Bus]:
+    """Connect to the settings' broker, for commands that send inputs. Raises InstallationMismatch as `connected`."""
+    async with make_bus(settings) as bus:
+        await bus.check()
+        yield bus
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[App]:
+    """Connect to the settings' broker and store, for commands.
+
+    Raises InstallationMismatch if one of them belongs to an installation with other partitions or another scope.
+    """
+    async with make_store(settings) as store, make_bus(settings) as bus:
+        await check_installation(store, bus.topology)
+        await bus.check()
+        yield App(settings=settings, bus=bus, store=store, clock=make_clock())
+
+
+@asynccontextmanager
+async def installed(settings: Settings, registry: CollectorRegistry | None = None) -> AsyncIterator[App]:
+    """Connect as `connected` does, for workers: what is not there yet is made, and who is first decides which it is.
+
+    Raises InstallationMismatch, TopologyMismatch.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(make_store(settings))
+        bus = make_bus(settings)
+        metrics = WorkerMetrics(registry)
+        bus.on_reconnect = metrics.reconnections.inc
+        await stack.enter_async_context(bus)
+        clock = make_clock()
+        await join_installation(store, bus, clock)
+        yield App(settings=settings, bus=bus, store=store, clock=clock, metrics=metrics)

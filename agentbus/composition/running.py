@@ -1,0 +1,107 @@
+"""Running workers: in a process of their own until a signal comes, or embedded in somebody's program."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from starlette.applications import Starlette
+
+from agentbus.composition.app import App, installed, make_clock, make_store
+from agentbus.composition.collector import calm_collector
+from agentbus.composition.probes import LOOPBACK, probes_app, serving
+from agentbus.composition.signals import signalled
+from agentbus.composition.workers import WORKERS, make_router, make_session_worker
+from agentbus.settings import Settings
+from contracts.members import WorkerKind
+from workers.bus.memory import MemoryBus
+from workers.endings import CLOSING, all_of, ended, side_by_side
+from workers.installation.record import join_installation
+from workers.installation.watch import until_it_changes
+from workers.telemetry import process_registry
+from workers.worker import HAND_BACK_SECONDS, Worker
+
+_CLOSING: Final = HAND_BACK_SECONDS + CLOSING
+"""Seconds that all workers together may take to close."""
+
+
+async def run_workers(
+    settings: Settings, kinds: Collection[WorkerKind], *, http_port: int | None = None, http_host: str = LOOPBACK
+) -> None:
+    """Run a worker of each kind in this process until SIGTERM or SIGINT; they finish what they have begun then.
+
+    With `http_port` (0: a free one) probes and metrics of all of them are served. Raises what one of them fails with,
+    InstallationMismatch when the installation is another one now, ConfigurationError for a port that can't be had.
+    """
+    registry = process_registry()
+    async with installed(settings, registry) as app:
+        workers = {kind: row.make(app) for kind, row in WORKERS.items() if kind in kinds}
+        probes = probes_app({kind: worker.health for kind, worker in workers.items()}, registry)
+        changes = until_it_changes(app.store, app.bus.topology)
+        await work(list(workers.values()), changes, probes, http_port=http_port, http_host=http_host)
+
+
+async def work(
+    workers: Sequence[Worker],
+    until: Coroutine[None, None, None],
+    probes: Starlette,
+    *,
+    http_port: int | None = None,
+    http_host: str = LOOPBACK,
+) -> None:
+    """Have workers at work until a signal comes, one of them ends or `until` is over, and close them.
+
+    A signal that comes while they start ends them too. The HTTP port, if there is to be one, is there from before their
+    start to before their end.
+    """
+    async with AsyncExitStack() as stack:
+        stop = stack.enter_context(signalled())
+        stack.callback(until.close)
+        stack.push_async_callback(_close, workers)
+        if http_port is not None:
+            await stack.enter_async_context(serving(probes, http_port, host=http_host))
+        await _either(stop.wait(), _start(workers))
+        if not stop.is_set():
+            calm_collector()
+            await _either(stop.wait(), until, *(worker.wait() for worker in workers))
+
+
+@asynccontextmanager
+async def embedded(settings: Settings) -> AsyncIterator[App]:
+    """Run a whole AgentBus in this process: in-process bus, the settings' store, router and session worker.
+
+    What was published and not committed yet is gone when the process dies: the bus keeps it in memory alone.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(make_store(settings))
+        bus = await stack.enter_async_context(MemoryBus(settings.topology))
+        app = App(settings=settings, bus=bus, store=store, clock=make_clock())
+        await join_installation(store, bus, app.clock)
+        worker = make_session_worker(app)
+        for one in (worker, make_router(app)):
+            stack.push_async_callback(one.close)
+            await one.start()
+        worker.announce_owed()
+        yield app
+
+
+async def _start(workers: Sequence[Worker]) -> None:
+    await side_by_side(worker.start() for worker in workers)
+
+
+async def _close(workers: Sequence[Worker]) -> None:
+    if len(workers) == 1:
+        await workers[0].close()
+    else:
+        await all_of((worker.close() for worker in workers), within=_CLOSING)
+
+
+async def _either(*waits: Coroutine[None, None, object]) -> None:
+    """Wait until the first is over; raise what it raised."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await ended(task for task in tasks if not task.done())
+    for task in done:
+        task.result()

@@ -1,0 +1,176 @@
+"""The workers that there are, a row each, and the services that are put together the same way everywhere."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from agentbus.composition.app import App
+from agentbus.settings import Settings
+from contracts.members import WorkerKind
+from workers.bus.memory import MemoryBus
+from workers.expiry.notify import (
+    NotificationCallback,
+    create_email_notification_callback,
+    create_webhook_notification_callback,
+    default_notification_callback,
+)
+from workers.expiry.rules import ExpiryRules
+from workers.expiry.sweep import Sweep
+from workers.expiry.watch.acting import Acting
+from workers.expiry.worker import ExpiryConfig, ExpiryWorker
+from workers.ingress.router import IngressRouter
+from workers.presence import Presence
+from workers.reactive.embedded import EmbeddedEvents
+from workers.reactive.handling import Handler
+from workers.reactive.worker import Events
+from workers.session.config import SessionWorkerConfig
+from workers.session.worker import SessionWorker
+from workers.sync.handler import TOPICS
+from workers.sync.services import SyncServices, make_sync_services
+from workers.sync.worker import SUBSCRIPTION, SyncWorker
+from workers.worker import Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRow:
+    """A kind of worker."""
+
+    make: Callable[[App], Worker]
+    """Makes one, not started yet. Raises ConfigurationError."""
+    does: str
+    """What it is for, in a few words."""
+
+
+def make_session_worker(app: App) -> SessionWorker:
+    """Return a session worker; alone on its bus, it takes commands from everybody there."""
+    session = app.settings.session
+    config = SessionWorkerConfig(
+        scope=session.scope,
+        prefetch=session.prefetch,
+        max_live=session.max_live,
+        beat=session.worker_beat,
+        ttl=session.worker_ttl,
+        stall_limit=float(app.settings.bus.heartbeat),
+        park_limit=session.park_limit,
+        on_failure=session.on_failure,
+        secret_keys=session.secret_keys,
+        resets=session.reset_policies,
+        command_users=() if app.alone else app.settings.bus.command_users,
+        solo=app.alone,
+    )
+    return SessionWorker(app.bus, app.store, config=config, clock=app.clock, metrics=app.metrics)
+
+
+def make_router(app: App) -> IngressRouter:
+    """Return an ingress router; the others know of it, if there can be any."""
+    session = app.settings.session
+    if app.alone:
+        return IngressRouter(app.bus, scope=session.scope, metrics=app.metrics)
+    presence = Presence(
+        app.store,
+        WorkerKind.INGRESS.group(app.bus.topology.prefix),
+        clock=app.clock,
+        interval=session.worker_beat,
+        ttl=session.worker_ttl,
+    )
+    return IngressRouter(
+        app.bus, scope=session.scope, metrics=app.metrics, presence=presence, trials_in=app.store
+    )
+
+
+def make_expiry_worker(app: App, callbacks: Sequence[NotificationCallback] = ()) -> ExpiryWorker:
+    """Return an expiry worker; `callbacks` are told besides those that the settings name."""
+    session = app.settings.session
+    return ExpiryWorker(
+        app.bus,
+        app.store,
+        partial(_events, app),
+        app.commands,
+        archive=app.archive,
+        callbacks=[*notification_callbacks(app.settings), *callbacks],
+        clock=app.clock,
+        metrics=app.metrics,
+        config=ExpiryConfig(beat=session.worker_beat, ttl=session.worker_ttl, secret_keys=session.secret_keys),
+    )
+
+
+def make_sync_worker(app: App) -> SyncWorker:
+    """Return a sync worker."""
+    services = make_sync(app)
+    return SyncWorker(
+        app.store,
+        _events(app, SUBSCRIPTION, TOPICS, services.handler),
+        services.tasks,
+        clock=app.clock,
+        topology=app.bus.topology,
+        beat=app.settings.session.worker_beat,
+        ttl=app.settings.session.worker_ttl,
+        metrics=app.metrics,
+    )
+
+
+WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
+    WorkerKind.SESSION: WorkerRow(make=make_session_worker, does="consumes the partitions and keeps their sessions"),
+    WorkerKind.INGRESS: WorkerRow(make=make_router, does="finds the partition for publishers that don't"),
+    WorkerKind.SYNC: WorkerRow(make=make_sync_worker, does="shares context between linked sessions"),
+    WorkerKind.EXPIRY: WorkerRow(make=make_expiry_worker, does="ends sessions by rules and by their own deadlines"),
+}
+"""Every kind, in the order in which they are started; they are closed in the opposite one."""
+
+
+def make_sync(app: App) -> SyncServices:
+    """Return the parts of syncing: what people call, and what a sync worker goes by."""
+    return make_sync_services(
+        app.store,
+        app.bus,
+        app.commands,
+        clock=app.clock,
+        claim_secret=app.settings.sync.claim_secret,
+        secret_keys=app.settings.session.secret_keys,
+    )
+
+
+async def make_sweep(app: App) -> Sweep:
+    """Return a sweep by the rules that are there now. Raises ConfigurationError for rules that can't be read."""
+    acting = Acting(
+        app.store,
+        app.commands,
+        app.archive,
+        metrics=app.metrics,
+        clock=app.clock,
+        secret_keys=app.settings.session.secret_keys,
+    )
+    return Sweep(app.store, await ExpiryRules(app.store, app.clock).list(), acting, app.clock)
+
+
+def notification_callbacks(settings: Settings) -> list[NotificationCallback]:
+    """Return who is told what expiry rules do: the log, and whom the settings name. Raises ConfigurationError."""
+    told = settings.expiry
+    callbacks: list[NotificationCallback] = [default_notification_callback]
+    if told.expiry_webhook:
+        secret, private = told.expiry_webhook_secret or "", told.expiry_webhook_private
+        callbacks.append(create_webhook_notification_callback(told.expiry_webhook, secret, allow_private=private))
+    if told.expiry_email_to:
+        mail = create_email_notification_callback(
+            told.smtp_host,
+            told.smtp_port,
+            told.expiry_email_from,
+            told.expiry_email_to,
+            username=told.smtp_username,
+            password=told.smtp_password,
+        )
+        callbacks.append(mail)
+    return callbacks
+
+
+def _events(app: App, name: str, patterns: tuple[str, ...], handler: Handler) -> Events:
+    """Return what gives a reactive worker its events: FastStream over RabbitMQ, or the in-process bus."""
+    failed = app.metrics.handler_failures.inc
+    if isinstance(app.bus, MemoryBus):
+        return EmbeddedEvents(app.bus, name, patterns, handler, on_failure=failed)
+    # FastStream takes a quarter of a second to import; most commands do without.
+    from workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
+
+    bus = app.settings.bus
+    return ReactiveApp(bus.amqp_url, app.bus, name, patterns, handler, heartbeat=bus.heartbeat, on_failure=failed)
