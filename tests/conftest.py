@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
@@ -28,6 +29,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 def nothing_said_yet() -> None:
     """Let each test see the lines that are said of the first few times something happens."""
     outages._SPARING.forget()
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Undo what a test's commands set up: their lines go to a stream that is closed when the test is over."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

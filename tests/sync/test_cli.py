@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from agentbus.cli import app
@@ -15,12 +14,6 @@ from agentbus.sessions import SessionSystem, SyncMode, SyncPolicy
 from agentbus.sessions.config import make_config
 
 Call = Callable[..., Result]
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

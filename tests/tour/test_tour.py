@@ -1,12 +1,10 @@
 """The tour succeeds, and would not if a name failed, lacked a step, or was gone."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-import structlog
 
 import agentbus.sessions
 from agentbus.sessions import SessionManager
@@ -17,12 +15,6 @@ from tests.tour.names import public_names
 from tests.tour.registry import STEPS, Step, shows
 from tests.tour.run import tour
 from tests.tour.world import Mode, World
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.timeout(600)  # every name: a minute or more, beside other tests

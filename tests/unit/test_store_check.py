@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from agentbus.cli.app import app
@@ -211,13 +210,6 @@ async def test_head_without_a_log(store: Store) -> None:
     assert await problems(store, repair=True) == [(Problem.HEAD_AHEAD, False)]
 
 
-@pytest.fixture
-def logs_as_they_were() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("logs_as_they_were")
 async def test_command_tells_repairs_and_exits_by_what_is_left(
     url: str, store: Store, healthy: list[SessionState]
 ) -> None:
