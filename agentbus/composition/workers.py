@@ -74,9 +74,7 @@ def make_router(app: App) -> IngressRouter:
         interval=session.worker_beat,
         ttl=session.worker_ttl,
     )
-    return IngressRouter(
-        app.bus, scope=session.scope, metrics=app.metrics, presence=presence, trials_in=app.store
-    )
+    return IngressRouter(app.bus, scope=session.scope, metrics=app.metrics, presence=presence, trials_in=app.store)
 
 
 def make_expiry_worker(app: App, callbacks: Sequence[NotificationCallback] = ()) -> ExpiryWorker:
