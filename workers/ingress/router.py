@@ -133,9 +133,12 @@ class IngressRouter(Worker):
             return self._routed(delivery)
         await keep_trying("begin trial", partial(trials.begin_alone, key))
         try:
-            return self._routed(delivery)
-        finally:
+            routed = self._routed(delivery)
+        except Exception:
             await keep_trying("end trial", partial(trials.end_alone, key))
+            raise
+        await keep_trying("end trial", partial(trials.end_alone, key))
+        return routed
 
     def _routed(self, delivery: Delivery) -> Routed:
         envelope = InputEnvelope.from_bytes(delivery.body)
