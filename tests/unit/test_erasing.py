@@ -10,7 +10,7 @@ from typing import Any
 import pymongo
 import pytest
 
-from contracts.commands import CloseSession
+from contracts.commands import CloseSession, ResetSession, SetMetadata
 from contracts.errors import Refused, StoreUnavailable, UserErased
 from contracts.events import Commit, MessageAppended
 from contracts.expiry import ArchiveRef
@@ -92,6 +92,32 @@ async def texts(it: Town, name: str) -> list[str]:
     assert head is not None
     contents = [item.message.content async for item in iter_history(it.store, head)]
     return [content.text for content in contents if isinstance(content, TextContent)]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["restored", "archived again"])
+async def test_what_a_restored_session_got_back_goes_too(place: Place, *, again: bool) -> None:
+    """What the user set in a shared session stands in the event that brought it back, too."""
+    async with town(place.store, place.archive_url) as it:
+        await live_in(it)
+        commands, session = it.erasing.commands, it.sessions["attic"]
+        head = await restore_session(it.store, it.archive, commands, session, clock=it.erasing.clock)
+        assert head.metadata == {"about": f"the {WORD}", "rule": "be kind"}
+        about = SetMetadata(session_id=session, actor=BOB, values={"about": "this and that"})
+        await it.client.send(about)  # what the event says is older
+        if again:
+            await it.client.send(CloseSession(session_id=session))
+            head = await it.store.head(session) or head
+            await it.client.send(ResetSession(session_id=session))
+            await archive_session(it.store, it.archive, commands, head)
+            head = await restore_session(it.store, it.archive, commands, session, clock=it.erasing.clock)
+            await archive_session(it.store, it.archive, commands, head)
+        await erase_user(it.erasing, ADA)
+        assert place.found() == []
+        if again:
+            head = await restore_session(it.store, it.archive, commands, session, clock=it.erasing.clock)
+        kept = await it.store.head(session)
+        assert kept is not None
+        assert kept.metadata == {"about": "this and that", "rule": "be kind"}
 
 
 @pytest.mark.parametrize("name", ["ada", "lobby"])

@@ -120,7 +120,8 @@ class Written:
                 keys = self._keys.setdefault(event.session_id, set())
                 keys -= {(part, key) for key in (*event.values, *event.removed)}
                 if event.actor in self._subject.known:
-                    keys |= {(part, key) for key in event.values}
+                    # What they set and was emptied by now (`_changes`) reads as if they had taken the key away.
+                    keys |= {(part, key) for key in (*event.values, *event.removed)}
 
     def taken_out(self, session: SessionId, values: dict[str, Any]) -> dict[str, Any]:
         """Return those of `values["data"]` and `values["metadata"]` that change, without these keys."""
@@ -131,6 +132,19 @@ class Written:
             if isinstance(held, dict) and any((part, key) in found for key in held):
                 changed[part] = {key: value for key, value in held.items() if (part, key) not in found}
         return changed
+
+
+def without_written(commit: Commit, written: Written) -> Commit:
+    """Return a commit without what the subject set in sessions that it says were restored; the same one if nothing."""
+    events = tuple(_without_written(event, written) for event in commit.events)
+    return commit if events == commit.events else commit.model_copy(update={"events": events})
+
+
+def _without_written(event: AnyEvent, written: Written) -> AnyEvent:
+    if not isinstance(event, SessionRestored):
+        return event
+    changes = written.taken_out(event.restored, {"data": event.data, "metadata": event.metadata})
+    return event.model_copy(update=changes) if changes else event
 
 
 def scrub_head(

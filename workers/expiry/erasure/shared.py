@@ -1,17 +1,18 @@
 """Taking a user out of a conversation that others write in too: log, heads, checkpoints, archive files."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from contracts.clock import Clock
-from contracts.events import Commit
+from contracts.events import Commit, DataSet, MetadataSet
 from contracts.ids import ConversationId, SessionId
 from contracts.records import RecordKind
 from contracts.session import SessionState
 from storage.archive import ArchiveEntry, ArchiveStore
 from storage.port import Store
 from storage.reading import iter_log, iter_records
-from workers.domain.erasing import Written, scrub, scrub_head
+from workers.domain.erasing import Written, scrub, scrub_head, without_written
 from workers.domain.pseudonyms import renamed, renamed_json
 from workers.expiry.erasure.search import all_sessions
 from workers.expiry.erasure.traces import Person
@@ -33,6 +34,7 @@ class SharedConversation:
         self._subject = person.subject
         self._digested = False
         self._written = Written(person.subject)
+        self._from_files: list[Commit] = []
 
     async def scrub(self, archived: Sequence[SessionId], *, digested: bool) -> None:
         """Take the person out of everything. `digested`: the id of an input in the log becomes a digest."""
@@ -46,10 +48,7 @@ class SharedConversation:
             # The heads first: once the latest says so, repeats are looked for by both forms of their ids.
             for head in await all_sessions(self._store, self._conversation):
                 await self._scrub_session(head)
-            await log.change(self._scrubbed)
-
-    def _scrubbed(self, commit: Commit) -> Commit:
-        return scrub(commit, self._subject) if self._person.covers(commit.at) else commit
+            await log.change(_Scrubbing(self._person, self._from_files).scrubbed)
 
     def _scrubbed_head(self, head: SessionState) -> SessionState:
         covered = self._person.covers(head.created_at)
@@ -90,6 +89,7 @@ class SharedConversation:
                 async for commit in self._archive.commits(entry):
                     if self._person.covers(commit.at):
                         written.add(commit)
+                        self._from_files += _writes_of(commit)
                 head = self._without_person(head, written)
             ref = await self._archive.write(head, self._scrubbed_file(self._archive, entry))
             index = await get_index(self._store, session)
@@ -102,5 +102,39 @@ class SharedConversation:
         await self._archive.delete_left_overs(session)
 
     async def _scrubbed_file(self, archive: ArchiveStore, entry: ArchiveEntry) -> AsyncIterator[Commit]:
+        scrubbing = _Scrubbing(self._person)
         async for commit in archive.commits(entry):
-            yield self._scrubbed(commit)
+            yield scrubbing.scrubbed(commit)
+
+
+class _Scrubbing:
+    """Takes a person out of commits, one after the other from the first on.
+
+    What an event gives back to a restored session is what was written in that one before: `written` are the commits
+    with that which are in the archive, and not in the log any more.
+    """
+
+    def __init__(self, person: Person, written: Iterable[Commit] = ()) -> None:
+        self._person = person
+        self._before = deque(sorted(written, key=lambda commit: commit.version))
+        self._written = Written(person.subject)
+
+    def scrubbed(self, commit: Commit) -> Commit:
+        """Return the next commit without the person."""
+        if not self._person.covers(commit.at):
+            return commit
+        while self._before and self._before[0].version <= commit.version:
+            self._written.add(self._before.popleft())
+        left = without_written(scrub(commit, self._person.subject), self._written)
+        self._written.add(commit)
+        return left
+
+
+def _writes_of(commit: Commit) -> list[Commit]:
+    """Return a commit with those of its events that write data or metadata, without the values; nothing if none do."""
+    writes = tuple(
+        event.model_copy(update={"values": dict.fromkeys(event.values), "bases": {}})
+        for event in commit.events
+        if isinstance(event, DataSet | MetadataSet)
+    )
+    return [commit.model_copy(update={"events": writes})] if writes else []
