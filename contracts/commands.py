@@ -14,7 +14,16 @@ from contracts.messages import Attachments, OutboundMessage, SessionMessage
 from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
 from contracts.session import SessionState, SessionStatus
 from contracts.stamps import StampField
-from contracts.sync import ALL_OPERATIONS, ConflictStrategy, Entry, FieldPointer, Resolution, SyncOperation
+from contracts.sync import (
+    ALL_OPERATIONS,
+    Conflict,
+    ConflictStrategy,
+    Entry,
+    FieldPointer,
+    Resolution,
+    SyncOperation,
+    TurnedDown,
+)
 
 
 class _Command(Contract):
@@ -242,6 +251,8 @@ class RestoreSession(_Command):
     data: KeepableObject = Field(default_factory=dict)
     metadata: KeepableObject = Field(default_factory=dict)
     stamps: dict[str, StampField] = Field(default_factory=dict)
+    conflicts: Many[Conflict] = Field(default=(), description="Those that were open.")
+    turned_down: Many[TurnedDown] = Field(default=(), description="What it did not take of linked sessions.")
 
 
 class EraseConversation(_Command):

@@ -4,12 +4,13 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from contracts.base import Id, Timestamp
+from contracts.base import Id, Many, Timestamp
 from contracts.events.base import SessionEvent
 from contracts.expiry import ArchiveRef, CleanupAction
 from contracts.ids import SessionId, SessionIdField
 from contracts.session import SessionStatus
 from contracts.stamps import StampField
+from contracts.sync import Conflict, TurnedDown
 
 
 class ExpiryStepTaken(SessionEvent):
@@ -45,6 +46,8 @@ class SessionRestored(SessionEvent):
     data: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     stamps: dict[str, StampField] = Field(default_factory=dict)
+    conflicts: Many[Conflict] = Field(default=(), description="Open again.")
+    turned_down: Many[TurnedDown] = ()
 
 
 class ConversationErased(SessionEvent):

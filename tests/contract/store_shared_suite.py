@@ -22,7 +22,7 @@ from contracts.history import SessionFilter
 from contracts.ids import InputId, SessionId, session_id_for
 from contracts.session import SessionState, SessionStatus
 from contracts.stamps import Stamp, next_stamp
-from contracts.sync import Conflict, ConflictStrategy, Entry
+from contracts.sync import Conflict, ConflictStrategy, Entry, TurnedDown
 from storage.port import Store
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment
 from tests.contract.store_listing_suite import a_session, found
@@ -67,7 +67,15 @@ def odd_events(session: SessionId) -> list[AnyEvent]:
         ConflictResolved(**common, entries=entries),
         ExpiryStepTaken(**common, rule_id="$rule.1", step=-1, action=CleanupAction.NOTIFY, next_at=NOON),
         SessionArchived(**common, archive=an_archive(), archived=session),
-        SessionRestored(**common, restored=session, status=SessionStatus.EXPIRED, data=values, stamps=bases),
+        SessionRestored(
+            **common,
+            restored=session,
+            status=SessionStatus.EXPIRED,
+            data=values,
+            stamps=bases,
+            conflicts=(a_conflict(), unheld),
+            turned_down=(TurnedDown(field="/data/a", stamp=stamp),),
+        ),
         ConversationErased(**common),
     ]
 

@@ -1,11 +1,17 @@
 """Manual: a session is not changed until somebody has chosen, and the choice goes everywhere."""
 
+from uuid import uuid4
+
 import pytest
 
+from contracts.commands import CloseSession
 from contracts.errors import SessionNotFound
 from contracts.ids import SessionId
 from contracts.sync import ConflictStrategy, Resolution, SyncMode
+from storage.archive import open_archive
 from tests.sync.world import World
+from workers.expiry.archiving import archive_session
+from workers.expiry.restoring import restore_session
 
 TAKE = Resolution(take_offered=True)
 KEEP = Resolution(take_offered=False)
@@ -50,6 +56,40 @@ async def test_the_choice_of_one_is_everywhere_and_no_conflict_is_left(
     assert await world.data(*sessions) == [{"city": wanted}] * 3
     assert (await world.sync.conflicts.sessions()).items == ()
     assert await world.sync.conflicts.resolve(sessions, resolution) == []
+
+
+async def test_conflicts_are_open_still_after_the_archive_though_nobody_else_is_left(world: World) -> None:
+    first, *others = await in_conflict(world)
+    (conflict,) = before = (await world.head(first)).conflicts
+    for other in others:
+        await world.sync.identities.unlink(other)
+    await world.ask(CloseSession(session_id=first))
+    await world.settle()
+    archive, commands = open_archive(f"memory://{uuid4().hex}"), world.commands
+    await archive_session(world.store, archive, commands, await world.head(first))
+    assert (await world.head(first)).conflicts == ()
+
+    await restore_session(world.store, archive, commands, first, clock=world.clock)
+    await world.settle()
+
+    assert (await world.head(first)).conflicts == before
+    await world.sync.conflicts.resolve([first], TAKE)
+    assert await world.data(first) == [{"city": conflict.offered.value}]
+
+
+async def test_what_was_turned_down_is_not_asked_again_after_the_archive(world: World) -> None:
+    first, *_ = await in_conflict(world)
+    await world.sync.conflicts.resolve([first], KEEP)
+    await world.settle()
+    kept = (await world.head(first)).turned_down
+    assert kept
+    await world.ask(CloseSession(session_id=first))
+    archive, commands = open_archive(f"memory://{uuid4().hex}"), world.commands
+    await archive_session(world.store, archive, commands, await world.head(first))
+    await restore_session(world.store, archive, commands, first, clock=world.clock)
+    assert (await world.head(first)).turned_down == kept
+    await world.settle()
+    assert (await world.sync.conflicts.sessions()).items == ()
 
 
 @pytest.mark.parametrize("mode", list(SyncMode))

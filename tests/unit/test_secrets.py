@@ -121,6 +121,23 @@ def test_a_restored_session_is_announced_without_secrets() -> None:
     assert (shown.data, shown.stamps) == ({"city": "Oslo"}, state.stamps)
 
 
+def test_conflicts_that_are_open_again_are_announced_without_secrets() -> None:
+    state = linked("web", {"token": "mine", "city": "Oslo"})
+    offered = entry("/data/token", "theirs", stamp(5)), entry("/data/city", "Rome", stamp(5))
+    conflicted = after_events(state, events_of(state, merge(*offered, strategy=ConflictStrategy.MANUAL)))
+    assert len(conflicted.conflicts) == 2
+    ended = after(conflicted, CloseSession())
+    ref = ArchiveRef(url="memory://a", digest="0" * 64, sequence=ended.sequence, messages=0, at=NOW)
+    archived = after(ended, ArchiveSession(archive=ref))
+    (event,) = events_of(
+        archived, RestoreSession(status=SessionStatus.CLOSED, digest="0" * 64, conflicts=conflicted.conflicts)
+    )
+    assert after_events(archived, [event]).conflicts == conflicted.conflicts
+    wire = announced(event, SECRET_KEYS).model_dump_json()
+    assert not any(secret in wire for secret in ("mine", "theirs"))
+    assert "Rome" in wire
+
+
 def test_a_message_is_announced_as_it_is() -> None:
     (event,) = decide(LIVE, fresh(message(2, "my token is token")), NOW)
     assert announced(event, SECRET_KEYS) is event

@@ -24,8 +24,13 @@ def announced(event: AnyEvent, secret_keys: Collection[str]) -> AnyEvent:
         case DataSet() | MetadataSet():
             bases = {field: stamp for field, stamp in event.bases.items() if not _is_secret(field, secret_keys)}
             return event.model_copy(update={"values": _shown(event.values, secret_keys), "bases": bases})
-        case SessionStarted() | SessionRestored() if event.data or event.metadata:
-            cleaned = {"data": _shown(event.data, secret_keys), "metadata": _shown(event.metadata, secret_keys)}
+        case SessionStarted() | SessionRestored():
+            cleaned: dict[str, Any] = {
+                "data": _shown(event.data, secret_keys),
+                "metadata": _shown(event.metadata, secret_keys),
+            }
+            if isinstance(event, SessionRestored):
+                cleaned["conflicts"] = _conflicts(event.conflicts, secret_keys)
             return event.model_copy(update=cleaned)
         case ContextMerged():
             applied, kept = _entries(event.applied, secret_keys), _entries(event.kept, secret_keys)

@@ -89,7 +89,8 @@ def _changed(
 def _restored(session: SessionState, event: SessionRestored) -> dict[str, Any]:
     """Coming back to life is activity: otherwise the rule that ended the session would at once do so again."""
     active = {"last_activity": event.at} if event.status.is_live else {}
-    back = {"status": event.status, "data": event.data, "metadata": event.metadata, "stamps": event.stamps}
+    names = ("status", "data", "metadata", "stamps", "conflicts", "turned_down")
+    back = {name: getattr(event, name) for name in names}
     clock = latest(session.clock, event.stamps.values())
     return {**back, **active, "clock": clock, "archive": None, "restored": True, "expiry": None, "last_step": None}
 

@@ -30,6 +30,7 @@ from contracts.messages import Role, SessionMessage, TextContent
 from contracts.profile import Profile, no_profile
 from contracts.session import SessionState, SessionStatus
 from contracts.stamps import origin_of
+from contracts.sync import Conflict
 from workers.domain.pseudonyms import renamed
 
 ERASED_PREFIX: Final = "erased:"
@@ -40,7 +41,7 @@ REACTION: Final = "erased"
 
 _CONTENTS: Final[dict[type[AnyEvent], dict[str, Any]]] = {
     SessionStarted: {"data": {}, "metadata": {}},
-    SessionRestored: {"data": {}, "metadata": {}, "stamps": {}},
+    SessionRestored: {"data": {}, "metadata": {}, "stamps": {}, "conflicts": (), "turned_down": ()},
     DataSet: {"values": {}, "removed": (), "bases": {}},
     MetadataSet: {"values": {}, "removed": (), "bases": {}},
     ContextMerged: {"applied": (), "kept": ()},
@@ -235,8 +236,9 @@ def _changes(event: AnyEvent, subject: Subject) -> dict[str, Any]:
         case ContextMerged(source=source) if conversation_of(source) in subject.conversations:
             changes = {"applied": (), "kept": ()}
         case ConflictOpened(conflicts=conflicts) if not subject.owns:
-            kept = tuple(one for one in conflicts if conversation_of(one.source) not in subject.conversations)
-            changes = {"conflicts": kept}
+            changes = {"conflicts": _of_others(conflicts, subject.conversations)}
+        case SessionRestored(conflicts=conflicts) if not subject.owns:
+            changes = {"conflicts": _of_others(conflicts, subject.conversations)}
         case _:
             pass
     return changes
@@ -265,7 +267,7 @@ def _without_data(head: SessionState) -> SessionState:
 def _without_copies(head: SessionState, conversations: frozenset[ConversationId]) -> SessionState:
     """Take out the fields that were written in conversations that are erased."""
     gone = [pointer for pointer, stamp in head.stamps.items() if origin_of(stamp) in conversations]
-    conflicts = tuple(one for one in head.conflicts if conversation_of(one.source) not in conversations)
+    conflicts = _of_others(head.conflicts, conversations)
     turned_down = tuple(one for one in head.turned_down if origin_of(one.stamp) not in conversations)
     if not gone and conflicts == head.conflicts and turned_down == head.turned_down:
         return head
@@ -275,6 +277,10 @@ def _without_copies(head: SessionState, conversations: frozenset[ConversationId]
     stamps = {pointer: stamp for pointer, stamp in head.stamps.items() if pointer not in gone}
     left = {"stamps": stamps, "conflicts": conflicts, "turned_down": turned_down}
     return head.model_copy(update={**whole, **left})
+
+
+def _of_others(conflicts: Iterable[Conflict], conversations: frozenset[ConversationId]) -> tuple[Conflict, ...]:
+    return tuple(one for one in conflicts if conversation_of(one.source) not in conversations)
 
 
 def _without(value: Any, path: list[str]) -> Any:

@@ -13,6 +13,7 @@ from contracts.clock import Clock
 from contracts.commands import RestoreSession
 from contracts.errors import (
     ArchiveDamaged,
+    InvalidInput,
     LimitExceeded,
     Refused,
     SessionNotFound,
@@ -72,7 +73,7 @@ async def restore_session(
             await _check_same(store, contents)
             await log.hold()
             await commands.ask(command)
-        except (Refused, ArchiveDamaged):
+        except (InvalidInput, Refused, ArchiveDamaged):
             await _take_out_again(store, log, now, elsewhere)
             raise
     return await _mark_restored(store, archive, await _archived(store, session), clock)
@@ -187,6 +188,8 @@ def _command(head: SessionState, archived: ArchiveRef, contents: Contents, statu
             data=kept.data,
             metadata=kept.metadata,
             stamps=kept.stamps,
+            conflicts=kept.conflicts,
+            turned_down=kept.turned_down,
         )
     except ValidationError as error:
         raise LimitExceeded(f"session {head.session_id} has more data than a command can carry: {error}") from None

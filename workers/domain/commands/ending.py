@@ -17,7 +17,7 @@ from contracts.events import (
 from contracts.expiry import CleanupAction, ExpiryProgress
 from contracts.ids import SessionId
 from contracts.session import SessionState, SessionStatus
-from workers.domain.checks.limits import check_fields, check_size
+from workers.domain.checks.limits import check_conflicts, check_fields, check_size
 from workers.domain.deadlines import has_expired, lasting
 from workers.domain.draft import Draft
 
@@ -96,6 +96,7 @@ def _restore(draft: Draft, state: SessionState, command: RestoreSession, earlier
     check_size("data", command.data)
     check_size("metadata", command.metadata)
     check_fields(command.stamps)
+    check_conflicts(command.conflicts)
     draft.add(
         SessionRestored,
         restored=session.session_id,
@@ -103,6 +104,8 @@ def _restore(draft: Draft, state: SessionState, command: RestoreSession, earlier
         data=command.data,
         metadata=command.metadata,
         stamps=command.stamps,
+        conflicts=command.conflicts,
+        turned_down=command.turned_down,
     )
     if session is state and has_expired(state.model_copy(update={"status": command.status}), draft.at):
         # Its end came while it was away: it would be over again with the next input.
