@@ -45,6 +45,18 @@ async def test_of_many_created_at_once_as_many_are_left_as_allowed(
         await system.create_session("chat", "bob", "web")  # The limit is each user's own.
 
 
+async def test_a_creation_made_again_closes_nothing_for_a_session_that_has_ended() -> None:
+    async with limited({}, LimitPolicy.CLOSE_OLDEST, 2) as system:
+        first = await system.create_session("a", "ann", "web", request_id="r")
+        await system.close_session(first.session_id)
+        others = [await system.create_session(name, "ann", "web") for name in "bc"]
+
+        again = await system.create_session("a", "ann", "web", request_id="r")
+
+        assert (again.session_id, again.status) == (first.session_id, SessionStatus.CLOSED)
+        assert {one.session_id for one in await system.get_user_sessions("ann")} == {one.session_id for one in others}
+
+
 async def test_the_oldest_is_closed_and_stays_readable() -> None:
     async with limited({}, LimitPolicy.CLOSE_OLDEST, 2) as system:
         first, second = [await system.create_session(name, "ann", "web") for name in "ab"]

@@ -150,9 +150,14 @@ class Creation(Templates, Locks):
             created = await self._create(command, request_id)
             # Only now: what is refused, or fails, must have cost nobody a session.
             others = await self._others_of(owner, command, request_id)
-            for state in sorted(others, key=listed_at)[: max(0, len(others) - limit + 1)]:
+            # A creation that is made again may be of a session that has ended: that one takes no room.
+            room = limit - 1 if self._is_live(created) else limit
+            for state in sorted(others, key=listed_at)[: max(0, len(others) - room)]:
                 await self._close_oldest(state)
             return created
+
+    def _is_live(self, session: SessionContext) -> bool:
+        return session.status.is_live and (session.expires_at is None or session.expires_at > self._clock.now())
 
     async def _create(self, command: CreateSession, request_id: str) -> SessionContext:
         owner = command.profile.owner
