@@ -35,6 +35,8 @@ from workers.sync.members import live_members
 
 LONG: Final = timedelta(seconds=1000)
 """Longer than any rule waits for anything: its condition, its warning, a step, a command given again."""
+AGAIN: Final = timedelta(seconds=300)
+"""Within this time what could not be done is tried again."""
 ROUNDS: Final = 8
 """More than a rule has steps, its warning among them."""
 
@@ -126,10 +128,12 @@ async def _forgotten(world: World) -> list[str]:
         due = due_of(phase, now)
         if due is None:
             continue
-        if not isinstance(phase, Later):
-            found.append(f"{head.session_id} ({head.status}) is left with {phase} to do")
-        elif record is None or record.due_at is None or record.due_at > due:
-            found.append(f"nobody looks at {head.session_id} ({head.status}) at {due}, but {record and record.due_at}")
+        # A command whose effect was not seen, or that could not be carried out, is given again after a while.
+        latest = due if isinstance(phase, Later) else now + AGAIN
+        if record is None or record.due_at is None or record.due_at > latest:
+            found.append(
+                f"nobody looks at {head.session_id} ({head.status}) for {phase}, but {record and record.due_at}"
+            )
     return found
 
 
