@@ -20,6 +20,7 @@ from storage.port import Store
 from tests.builders import a_commit, a_conversation, a_head, a_moment, appended, begun, data_set
 from tests.contract.store_inside import spoil
 from workers.domain.evolve import heads_along
+from workers.domain.stripping import stripped
 from workers.session.live import follow
 
 
@@ -96,6 +97,31 @@ async def test_damaged_head_is_rebuilt(store: Store, healthy: list[SessionState]
     assert await problems(store, repair=True) == [(Problem.DAMAGED_HEAD, True)]
     assert await store.head(healthy[3].session_id) == healthy[3]
     assert await check(store) == []
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["which stays in the log", "which an earlier release took out"])
+async def test_a_deletion_that_stood_in_a_session_in_the_archive_is_not_undone(store: Store, *, left: bool) -> None:
+    """Session 2 deletes session 1, and leaves the log: of session 1 all is there but, maybe, that it was deleted."""
+    one = a_conversation()
+    second = session_id_for(one, 2)
+    gone = SessionDeleted(
+        session_id=second, sequence=2, at=a_moment(9), cause=InputId("d"), platform=None, deleted=session_id_for(one, 1)
+    )
+    log = a_log(one, [begun(one, generation=2)], [gone], [begun(one, generation=3)])
+    first, *_ = await keep(store, log)
+    without = [commit.model_copy(update={"events": ()}) for commit in log[2:4]]
+    await store.replace_commits([stripped(commit, second, 9, ()) for commit in log[2:4]] if left else without)
+    assert sum(len(commit.events) for commit in await store.read_log(one, first=3, last=4, limit=9)) == left
+    assert await check(store) == []
+
+    await spoil(store, first)
+
+    [found] = await check(store, repair=True)
+    assert (found.session_id, found.problem, found.repaired) == (first.session_id, Problem.DAMAGED_HEAD, False)
+    assert "emptied" in found.advice
+    assert (
+        list((await store.list_sessions(SessionFilter(conversation_id=one, status=SessionStatus.CLOSED))).items) == []
+    )
 
 
 async def test_deleted_session_stays_deleted(store: Store) -> None:
