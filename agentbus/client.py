@@ -22,10 +22,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -56,6 +55,9 @@ from workers.bus.port import Bus
 from workers.endings import in_turn, side_by_side
 from workers.inputs import Inputs, Routed
 from workers.outages import trouble_now
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
 
 PUBLISH_DEADLINE: Final = 30.0
 """Seconds for which an unconfirmed publish is made again, with the same id, before the error is raised."""
@@ -291,7 +293,7 @@ async def connect(amqp_url: str | None = None, **settings: object) -> AsyncItera
 class SyncAgentBus:
     """The client for scripts without an event loop: the same calls, blocking."""
 
-    def __init__(self, client: AgentBus, portal: BlockingPortal) -> None:
+    def __init__(self, client: AgentBus, portal: "BlockingPortal") -> None:
         self._client = client
         self._portal = portal
 
@@ -322,6 +324,8 @@ class SyncAgentBus:
 @contextmanager
 def connect_sync(amqp_url: str | None = None, **settings: object) -> Iterator[SyncAgentBus]:
     """Connect as `connect` does, for a script: the client it yields blocks until each call is done."""
+    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - only scripts need it
+
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(connect(amqp_url, **settings)) as client,

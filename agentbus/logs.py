@@ -5,8 +5,6 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-import structlog
-
 from agentbus.bounds import FewRepeats, bounded
 from agentbus.settings import LogFormat, LogSettings
 from contracts.secrets import without_secrets
@@ -15,6 +13,8 @@ from workers.faults import told
 
 def configure_logs(settings: LogSettings) -> None:
     """Send log lines to standard error, in the format and from the level set."""
+    import structlog  # noqa: PLC0415 - slow to import, and a library may never log a line
+
     level = logging.getLevelName(settings.log_level.upper())
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -69,6 +69,8 @@ def configure_library_logs() -> None:
     A library prints nothing of its own: under its loggers' names (`workers.session.worker`, ...) a program chooses what
     is shown, by default warnings and errors.
     """
+    import structlog  # noqa: PLC0415 - as above
+
     _quieten_drivers()
     if structlog.is_configured():
         return

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-import structlog
-
 from contracts.telemetry import Action
+from storage.loggers import Logger
 
 GRACE: Final = 2.0
 """Seconds that a call which is being cancelled stays for the end of what it began.
@@ -21,7 +20,7 @@ What takes longer, as a server does not answer, goes on alone until its own time
 
 _Answer = TypeVar("_Answer")
 _Work = Coroutine[Any, Any, _Answer]
-_log = structlog.get_logger()
+_log = Logger(__name__)
 
 
 async def finished(work: _Work[_Answer]) -> _Answer:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Awaitable, Callable
 
-import structlog
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -16,8 +15,9 @@ from tenacity import (
 from contracts.errors import StoreUnavailable
 from contracts.outages import Outage
 from contracts.telemetry import Action
+from storage.loggers import Logger
 
-_log = structlog.get_logger()
+_log = Logger(__name__)
 
 
 async def connect_patiently(attempt: Callable[[], Awaitable[None]], *, target: str, timeout: float, hint: str) -> None:

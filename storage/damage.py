@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-import structlog
 from pydantic import ValidationError
 
 from contracts.errors import StoreDamaged
 from contracts.telemetry import Action
+from storage.loggers import Logger
 
 _Kept = TypeVar("_Kept")
 _Item = TypeVar("_Item")
@@ -21,7 +21,7 @@ _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, Recursion
 
 _MOST_TOLD: Final = 1000
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 _told: Final[set[str]] = set()
 
 

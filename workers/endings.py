@@ -11,9 +11,8 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import structlog
-
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.faults import told
 
 PROMPTLY: Final = 3.0
@@ -26,7 +25,7 @@ CLOSING: Final = 10.0
 
 Result = TypeVar("Result")
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 def raise_if_cancelled() -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-import structlog
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
@@ -16,6 +15,7 @@ from contracts.envelope import InputEnvelope
 from contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
 from contracts.ids import ConversationId, Partition
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.bus.port import Bus, Message
 
 DECLARE_PATIENCE: Final = 5.0
@@ -23,7 +23,7 @@ DECLARE_PATIENCE: Final = 5.0
 
 Result = TypeVar("Result")
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

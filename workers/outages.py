@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-import structlog
 from tenacity import RetryCallState
 
 from contracts.errors import BusError, StoreError
@@ -13,6 +12,7 @@ from contracts.ids import Partition
 from contracts.members import WorkerId
 from contracts.outages import REMIND_SECONDS, Cause, Notice, Outage, Stage
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.domain.assignment import ranges
 from workers.faults import told
 
@@ -22,7 +22,7 @@ SAID_AT_ONCE: Final = 5
 _OUTAGES: Final = {cause: Outage(monotonic) for cause in Cause}
 _last_words: Final[dict[Cause, str]] = {}
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Trouble:

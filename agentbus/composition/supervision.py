@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Final
 
-import structlog
-
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.endings import ended, raise_if_cancelled
 
 _PAUSES: Final = (0.1, 30.0)
@@ -16,7 +15,7 @@ _PAUSES: Final = (0.1, 30.0)
 _STOP_SECONDS: Final = 15.0
 """Seconds that a part may take to end: it finishes what is in hand, and closes what it has opened."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class ComponentState(StrEnum):

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-import fsspec  # type: ignore[import-untyped]  # it has no type hints
-from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
-
 from contracts.base import to_utc_milliseconds
 from contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable, ConfigurationError
 from contracts.urls import masked
@@ -31,6 +28,10 @@ class Folder:
     """Files below one folder. Paths given are relative to it; the caller makes them of checked names alone."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        # Slow to import, and most processes have no archive.
+        import fsspec  # type: ignore[import-untyped] # noqa: PLC0415 - see above; it has no type hints
+        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # noqa: PLC0415 - as above
+
         self.shown = masked(url) if "://" in url else url
         try:
             self._fs, root = fsspec.url_to_fs(url, **options)

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import structlog
 from sqlalchemy import Column, ColumnElement, Row, Select, and_, literal_column, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -17,6 +16,7 @@ from contracts.telemetry import Action
 from storage.cancelling import finished, taken
 from storage.connecting import connect_patiently
 from storage.damage import enough
+from storage.loggers import Logger
 from storage.options import StoreOptions
 from storage.paging import Position, to_milliseconds
 from storage.port import Store, StoreInfo
@@ -36,7 +36,7 @@ timeout: so that a call which can't write ends after 15 s, however many wait."""
 _WIPES = 2
 """How often to wait for those who read, for the busy timeout each, until the write-ahead log can be emptied."""
 
-_log = structlog.get_logger()
+_log = Logger(__name__)
 
 Item = TypeVar("Item")
 

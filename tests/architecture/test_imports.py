@@ -49,8 +49,21 @@ def test_the_distribution_is_never_uploaded() -> None:
     assert "Private :: Do Not Upload" in (metadata("agentbus").get_all("Classifier") or [])
 
 
+def imported_by(statement: str, *looked_for: str) -> set[str]:
+    """Return which of some packages a fresh process has imported after a statement."""
+    look = f"import sys; {statement}; print(*({set(looked_for)} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_session_library_imports_nothing_that_it_may_never_use() -> None:
+    """A store's driver, a broker's, an archive's, a mail server's: imported when they are opened."""
+    drivers = ("sqlalchemy", "motor", "pymongo", "aio_pika", "faststream", "fsspec", "httpx", "aiosmtplib", "anyio")
+    others = ("uvicorn", "starlette", "structlog", "rich", "typer")
+    assert imported_by("import agentbus.sessions", *drivers, *others) == set()
+    assert imported_by("import agentbus.sessions", "pydantic") == {"pydantic"}
+
+
 def test_a_command_imports_no_driver_that_it_has_no_use_for() -> None:
     """SQLAlchemy, MongoDB's drivers and FastStream together double the time that each command takes to start."""
-    look = "import sys, agentbus.cli.app; print({'sqlalchemy', 'motor', 'pymongo', 'faststream'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert imported_by("import agentbus.cli.app", "sqlalchemy", "motor", "pymongo", "faststream", "aio_pika") == set()

@@ -20,11 +20,11 @@ LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception"
 
 
 def logged(tree: ast.Module) -> Iterator[ast.Call]:
-    """Yield the calls that write a line by a logger of structlog."""
+    """Yield the calls that write a line by a logger of ours, or of structlog."""
     loggers = {
         target.id
         for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and "structlog.get_logger" in ast.unparse(node.value)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Logger(", "structlog.get_logger"))
         for target in node.targets
         if isinstance(target, ast.Name)
     }

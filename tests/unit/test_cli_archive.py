@@ -2,26 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from agentbus.cli import app
 from agentbus.cli import archive as archive_commands
 from agentbus.cli import erase as erase_commands
-from agentbus.composition.app import make_store
+from agentbus.composition.app import App, make_clock, make_store
 from agentbus.settings import Settings
 from contracts.topology import Topology
 from storage.factory import open_store
-from storage.port import Store
 from tests.erasures import ADA, ADA_SLACK, TRACES, everything_in, live_in, town
 from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
@@ -29,14 +26,14 @@ Command = Callable[..., Result]
 
 
 @asynccontextmanager
-async def with_a_worker(settings: Settings) -> AsyncIterator[tuple[Bus, Store]]:
+async def with_a_worker(settings: Settings) -> AsyncIterator[App]:
     """Connect as the command does, with a session worker beside it."""
     async with make_store(settings) as store, MemoryBus(Topology(partitions=4)) as bus:
         await bus.declare()
         worker = SessionWorker(bus, store, config=SessionWorkerConfig())
         try:
             await worker.start()
-            yield bus, store
+            yield App(settings=settings, bus=bus, store=store, clock=make_clock())
         finally:
             await worker.close()
 
@@ -55,9 +52,9 @@ def sessions(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def agentbus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+def agentbus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     for module in (archive_commands, erase_commands):
-        monkeypatch.setattr(module, "backends", with_a_worker)
+        monkeypatch.setattr(module, "connected", with_a_worker)
     monkeypatch.setenv("AGENTBUS_STORE_URL", f"sqlite:///{tmp_path}/sessions.db")
     monkeypatch.setenv("AGENTBUS_ARCHIVE_URL", f"file://{tmp_path}/archive")
     monkeypatch.setenv("COLUMNS", "200")
@@ -65,8 +62,7 @@ def agentbus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comman
     def call(*arguments: str, **how: Any) -> Result:
         return CliRunner().invoke(app, arguments, **how)
 
-    yield call
-    structlog.reset_defaults()  # The commands' logs go to a stream that is closed by now.
+    return call
 
 
 def test_an_archived_session_is_listed_shown_verified_and_restored(agentbus: Command, sessions: dict[str, str]) -> None:

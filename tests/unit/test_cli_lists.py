@@ -73,10 +73,7 @@ NOTHING_TO_LIST: Final = {
     "sync run",
     "topology declare",
     "topology repartition",
-    "worker expiry",
-    "worker ingress",
-    "worker session",
-    "worker sync",
+    "worker",
 }
 """Commands that do something, and say so in a sentence or in counts."""
 

@@ -6,9 +6,7 @@ from urllib.parse import urlsplit
 from contracts.errors import ConfigurationError
 from contracts.topology import Topology
 from contracts.urls import check_credentials
-from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
-from workers.bus.rabbit import RabbitBus
 
 
 def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
@@ -23,9 +21,14 @@ def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
     except ValueError as error:
         raise ConfigurationError(f"the bus URL has a wrong part: {error}") from error
     match parts.scheme:
+        # Each brings what takes long to import: nobody needs both.
         case "memory":
+            from workers.bus.memory import MemoryBus  # noqa: PLC0415 - see above
+
             return MemoryBus(topology)
         case "amqp" | "amqps" if known:
+            from workers.bus.rabbit import RabbitBus  # noqa: PLC0415 - see above
+
             return RabbitBus(url, topology, **settings)
         case "amqp" | "amqps":
             raise ConfigurationError("the bus URL names no host: amqp://user:password@host:5672/virtual-host")

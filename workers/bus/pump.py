@@ -4,9 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.bus.port import Delivery
 from workers.endings import ended, raise_if_cancelled
 from workers.faults import told
@@ -17,7 +16,7 @@ BatchHandler = Callable[[list[Delivery]], Awaitable[None]]
 GiveUp = Callable[[Delivery, Exception], Awaitable[None]]
 """Takes a delivery that its handler failed with out of the flow, and acknowledges it."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Pump:

@@ -3,14 +3,13 @@
 from enum import StrEnum
 from typing import Final
 
-import structlog
-
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.outages import sparingly
 
 _LONGEST: Final = 300
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Fate(StrEnum):

@@ -2,15 +2,14 @@
 
 from typing import Final
 
-import structlog
-
 from contracts.telemetry import Action
 from contracts.text import first_bytes
 from contracts.topology import Topology
+from storage.loggers import Logger
 
 _SHOWN: Final = 100
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class ReplyAddresses:

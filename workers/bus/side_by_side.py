@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-import structlog
-
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.bus.port import Delivery
 from workers.bus.pump import GiveUp, survived, take_out
 from workers.endings import ended
@@ -19,7 +18,7 @@ LaneOf = Callable[[Delivery], str]
 
 _SHOWN: Final = 5
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class SideBySide:

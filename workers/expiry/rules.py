@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-import structlog
 from pydantic import ValidationError
 
 from contracts.clock import Clock
@@ -12,12 +11,13 @@ from contracts.errors import ConfigurationError
 from contracts.expiry import ExpiryRule, ExpiryStrategy
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from storage.reading import iter_records
 
 _GROUP = "default"
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class ExpiryRules:

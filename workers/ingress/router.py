@@ -6,13 +6,12 @@ Any number of routers may run; single active consumer keeps all but one on stand
 import asyncio
 from functools import partial
 
-import structlog
-
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
 from contracts.errors import KilledWorker, UntrustedSender
 from contracts.messages import InboundMessage
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
@@ -28,7 +27,7 @@ from workers.session.watch import STALL_LIMIT, LoopWatch
 from workers.telemetry import WorkerMetrics
 from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class IngressRouter(Worker):

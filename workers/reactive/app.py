@@ -9,13 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-import structlog
 from faststream import AckPolicy, FastStream
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 
 from contracts.errors import BrokerUnavailable, BusError
 from contracts.telemetry import Action
 from contracts.urls import masked
+from storage.loggers import Logger
 from workers.bus.port import Bus, Delivery
 from workers.bus.rabbit.connections import DRIVER_ERRORS
 from workers.bus.rabbit.consumers import attempts_of, plain_headers
@@ -37,7 +37,7 @@ _RECONNECT: Final = 1.0
 _DECLARE_EVERY: Final = 10.0
 """Seconds after which the queue is declared again, should somebody have deleted it."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class ReactiveApp:

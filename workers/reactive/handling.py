@@ -8,12 +8,12 @@ from functools import partial
 from traceback import format_exc
 from typing import Final
 
-import structlog
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from contracts.envelope import EventEnvelope
 from contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedType
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import survived
 from workers.endings import raise_if_cancelled
@@ -32,7 +32,7 @@ EventHandler = Callable[[EventEnvelope], Awaitable[None]]
 GiveUp = Callable[[Delivery, Failure], Awaitable[None]]
 """Takes a delivery that can't be handled out of the flow, and acknowledges it."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class HandlerFailed(AgentBusError):

@@ -5,12 +5,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-import structlog
-
 from contracts.clock import Clock
 from contracts.ids import Partition
 from contracts.members import Member
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.domain.assignment import assign
 from workers.endings import ended, raise_if_cancelled
@@ -22,7 +21,7 @@ from workers.retry import keep_trying
 _LONGEST_PAUSE: Final = 5.0
 """Seconds before a turn that failed unexpectedly is tried again."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Share:

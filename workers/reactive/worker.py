@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-import structlog
-
 from contracts.members import WorkerKind
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.endings import in_turn
 from workers.reactive.watch import Share, TimeLoop
 from workers.session.watch import STALL_LIMIT, LoopWatch
 from workers.telemetry import WorkerMetrics
 from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Events(Protocol):

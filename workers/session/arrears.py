@@ -8,14 +8,13 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-import structlog
-
 from contracts.clock import Clock
 from contracts.errors import StoreDamaged
 from contracts.events import Commit
 from contracts.ids import ConversationId
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from storage.reading import iter_records
 from workers.endings import ended, raise_if_cancelled
@@ -36,7 +35,7 @@ _PAGE: Final = 100
 _MOST_REFUSED: Final = 3
 """Conversations refused one after the other, with none getting through, after which the rest is left for later."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 Publish = Callable[[Sequence[Commit]], Awaitable[int]]
 """Announces commits of one conversation in their order; returns how many of them got through whole, from the first."""

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 
-import structlog
-
 from contracts.clock import Clock
 from contracts.commands import CommandReply, ReplyError
 from contracts.errors import (
@@ -20,6 +18,7 @@ from contracts.errors import (
 )
 from contracts.session import SessionState
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus
 from workers.domain.endings import concerns_earlier
@@ -39,7 +38,7 @@ from workers.session.sizes import LargeSessions
 from workers.session.trials import Trials, key_of, suspects_of
 from workers.telemetry import WorkerMetrics
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Committer:

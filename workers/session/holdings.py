@@ -6,12 +6,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import structlog
-
 from contracts.errors import BusError, StoreError
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.bus.port import Bus, Delivery
 from workers.bus.supervise import KeptConsumer
 from workers.domain.assignment import Assignment
@@ -27,7 +26,7 @@ OWNER_PRIORITY: Final = 10
 OPENING_SECONDS: Final = 2.0
 """Seconds that the heartbeat waits for subscriptions; they go on after it."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Holding:

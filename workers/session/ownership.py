@@ -10,13 +10,12 @@ from functools import partial
 from typing import Final
 from uuid import uuid4
 
-import structlog
-
 from contracts.clock import Clock
 from contracts.errors import AgentBusError
 from contracts.ids import ConversationId, Partition
 from contracts.members import Member, WorkerId, WorkerStatus
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.domain.assignment import assign
@@ -32,7 +31,7 @@ from workers.worker import HAND_BACK_SECONDS
 FRESH_BEATS: Final = 2
 """Heartbeats that a member may have missed to still count as there."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Ownership:

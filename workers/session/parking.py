@@ -10,8 +10,6 @@ from functools import partial
 from time import time_ns
 from typing import Final
 
-import structlog
-
 from contracts.base import MAX_INTEGER
 from contracts.clock import Clock
 from contracts.ids import ConversationId, is_conversation
@@ -19,6 +17,7 @@ from contracts.parked import ParkedInput, parked_id_for
 from contracts.telemetry import Action
 from contracts.text import first_bytes, last_bytes
 from contracts.topology import Topology
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import DEATH_QUEUE, DEATH_REASON, Bus, Delivery, Message
 from workers.bus.pump import Pump
@@ -50,7 +49,7 @@ _LONGEST_STACK: Final = 16_000
 _MOST_ATTEMPTS: Final = 2**31
 """More than anything is delivered; one more for each time that it is parked again has to fit beside it."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class _Positions:

@@ -3,8 +3,6 @@
 import asyncio
 from typing import Final
 
-import structlog
-
 from contracts.commands import CommandReply, ReplyError
 from contracts.errors import (
     AccessDenied,
@@ -20,6 +18,7 @@ from contracts.queries import AnyQuery, ReadSession
 from contracts.session import SessionState, SessionStatus
 from contracts.telemetry import Action
 from storage.history import history_page
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.domain.access import DENIED, Right, may
@@ -29,7 +28,7 @@ from workers.faults import told
 _SECONDS: Final = 10.0
 """Seconds for which a query is answered. Who asked does not wait longer, and asks again."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Queries:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import structlog
-
 from contracts.base import json_size
 from contracts.ids import SessionId
 from contracts.session import RECENT_INPUTS, SessionState
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.domain.checks.limits import MAX_SESSION_BYTES, MAX_STAMP_BYTES
 from workers.outages import sparingly
 from workers.telemetry import WorkerMetrics
@@ -53,7 +52,7 @@ _LIMITS: Final[Mapping[str, int]] = MappingProxyType(
 _WARNED_AT: Final = 0.5
 _MOST_KNOWN: Final = 1000
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Sized:

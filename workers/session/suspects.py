@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import structlog
-
 from contracts.errors import KilledWorker
 from contracts.ids import Partition
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Delivery
 from workers.endings import ended, raise_if_cancelled
@@ -24,7 +23,7 @@ from workers.session.trials import Trials, is_suspect, key_unread
 _TOGETHER: Final = 100
 """Inputs whose tries are counted side by side."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-import structlog
-
 from contracts.errors import InstallationMismatch, WrongPartition
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.endings import ended, raise_if_cancelled
@@ -26,7 +25,7 @@ _TOGETHER: Final = 100
 
 _Waiting = tuple[Holding, Failed]
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Unreadable:

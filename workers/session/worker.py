@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Coroutine
 from functools import partial
 
-import structlog
-
 from contracts.clock import Clock, SystemClock
 from contracts.envelope import InputEnvelope
 from contracts.errors import UntrustedSender, WrongPartition
@@ -13,6 +11,7 @@ from contracts.ids import ConversationId, InputId
 from contracts.members import Member, WorkerKind, WorkerStatus
 from contracts.queries import AnyQuery
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.endings import ended, in_turn
@@ -32,7 +31,7 @@ from workers.session.unreadable import Unreadable
 from workers.telemetry import WorkerMetrics
 from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class SessionWorker(Worker):

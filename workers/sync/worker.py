@@ -3,13 +3,12 @@
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
 from contracts.clock import Clock
 from contracts.members import WorkerKind
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
 from contracts.topology import Topology
+from storage.loggers import Logger
 from storage.port import Store
 from workers.endings import raise_if_cancelled, side_by_side
 from workers.faults import told
@@ -27,7 +26,7 @@ _BATCH: Final = 100
 _AGAIN: Final = timedelta(minutes=1)
 """How much later a task that failed unexpectedly is tried again."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class SyncWorker(ReactiveWorker):

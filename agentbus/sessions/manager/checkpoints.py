@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
-import structlog
-
 from agentbus.sessions.manager.base import ManagerBase
 from agentbus.sessions.manager.engine import is_id
 from agentbus.sessions.model.checking import checking
@@ -19,9 +17,10 @@ from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.domain.access import DENIED, Right, may
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 _TICK: Final = timedelta(milliseconds=1)
 """What every store tells moments apart by."""

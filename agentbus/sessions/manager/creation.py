@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-import structlog
 from pydantic import JsonValue
 
 from agentbus.sessions.manager.base import sessions_of
@@ -32,6 +31,7 @@ from contracts.ids import InputId, SessionId, conversation_of, digest_of
 from contracts.profile import Profile
 from contracts.session import SessionState
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.paging import listed_at
 from storage.reading import iter_live, iter_sessions
 from workers.domain.access import DENIED, Right, may
@@ -39,7 +39,7 @@ from workers.domain.deadlines import goes_on
 from workers.endings import raise_if_cancelled
 from workers.faults import told
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 LIMIT_SECONDS: Final = 30.0
 """How long creating a session may wait for others that create one for the same user."""

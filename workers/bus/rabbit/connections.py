@@ -10,7 +10,6 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, cast
 
-import structlog
 from aio_pika import Connection
 from aio_pika.connection import make_url
 from aiormq.abc import AbstractConnection
@@ -24,6 +23,7 @@ from contracts.outages import Outage
 from contracts.telemetry import Action
 from contracts.urls import masked
 from storage.cancelling import taken
+from storage.loggers import Logger
 from workers.bus.rabbit.decoding import decode_leniently
 from workers.bus.rabbit.failures import channel_failure, connect_failure
 from workers.endings import afterwards, ended, passing_over
@@ -47,7 +47,7 @@ _ABANDONING: Final = CANCEL_SECONDS + CALL_SECONDS
 DRIVER_ERRORS: Final = (AMQPError, PAMQPException, OSError, RuntimeError, EOFError, TimeoutError)
 """What aio-pika and aiormq raise for a connection or channel that fails (ConnectionError is an OSError)."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 def user_of(url: str) -> str | None:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from email.message import EmailMessage
 from typing import Final
 
-import aiosmtplib
-
 from contracts.errors import ConfigurationError
 from workers.expiry.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
 from workers.expiry.notify.trying import NotYet, trying
@@ -32,6 +30,8 @@ def create_email_notification_callback(
     does not answer or asks to wait is tried again a few times, for up to some minutes. The Message-ID comes from the
     notice, so that a repeat can be told. Raises ConfigurationError without a recipient.
     """
+    import aiosmtplib  # noqa: PLC0415 - slow to import, and most processes send no mail
+
     recipients = [to] if isinstance(to, str) else list(to)
     if not recipients:
         raise ConfigurationError("notifications by e-mail need a recipient")

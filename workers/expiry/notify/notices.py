@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from contracts.address import Platform
 from contracts.errors import AgentBusError
 from contracts.events import ExpiryStepTaken
 from contracts.expiry import CleanupAction
 from contracts.ids import SessionId
 from contracts.telemetry import Action
+from storage.loggers import Logger
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

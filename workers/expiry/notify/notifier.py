@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
 from contracts.envelope import EventEnvelope
 from contracts.errors import Reject
 from contracts.events import ExpiryStepTaken
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.endings import raise_if_cancelled, side_by_side
 from workers.expiry.notify.notices import ExpiryNotice, NotificationCallback
 from workers.faults import told
@@ -21,7 +20,7 @@ TOPICS: Final = (f"session.{ExpiryStepTaken.topic}.*",)
 CALLBACK_SECONDS: Final = 30.0
 """Seconds that a callback may take; one that never returns would stop all notices."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Notifier(Handler):

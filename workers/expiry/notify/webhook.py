@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 from contracts.clock import Clock, SystemClock
 from contracts.errors import ConfigurationError
@@ -48,6 +49,8 @@ def create_webhook_notification_callback(
         raise ConfigurationError("the address for notifications has to be an http or https URL")
     if not secret:
         raise ConfigurationError("notifications to a web address need a secret to be signed with")
+    import httpx  # noqa: PLC0415 - slow to import, and most processes call no webhook
+
     now = (clock or SystemClock()).now
     target = httpx.URL(url)
     where = target.host
@@ -81,9 +84,11 @@ def create_webhook_notification_callback(
 
 
 async def _post(
-    url: httpx.URL, body: bytes, headers: Mapping[str, str], *, timeout: float, allow_private: bool
-) -> httpx.Response:
+    url: "httpx.URL", body: bytes, headers: Mapping[str, str], *, timeout: float, allow_private: bool
+) -> "httpx.Response":
     """Post to an address that was looked at, and return the answer's status and headers: its body is not read."""
+    import httpx  # noqa: PLC0415 - as above
+
     port = url.port or (443 if url.scheme == "https" else 80)
     address = await resolved(url.host, port, allow_private=allow_private)
     named = {"Host": url.netloc.decode("ascii"), **headers}
@@ -96,7 +101,7 @@ async def _post(
         return response
 
 
-def _asked_wait(response: httpx.Response, now: datetime) -> float | None:
+def _asked_wait(response: "httpx.Response", now: datetime) -> float | None:
     """Return the seconds that Retry-After asks for: a number or a date (RFC 9110, section 10.2.3)."""
     asked = response.headers.get("Retry-After", "")
     if asked.isdecimal():

@@ -5,8 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
 from contracts.errors import ArchiveNotFound, ConfigurationError, SessionNotFound
@@ -17,6 +15,7 @@ from contracts.session import SessionState, SessionStatus
 from contracts.sync import SyncPolicy
 from contracts.telemetry import Action
 from storage.archive import ArchiveStore
+from storage.loggers import Logger
 from storage.port import Store
 from workers.domain.sync.fields import entries_of
 from workers.expiry.archiving import archive_session, delete_archived
@@ -31,7 +30,7 @@ from workers.telemetry import WorkerMetrics
 DEADLINE: Final = "deadline"
 """The label of what is no rule's action: a session's own deadline."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-import structlog
-
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
 from contracts.errors import ConfigurationError
@@ -18,6 +16,7 @@ from contracts.ids import SessionId
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.endings import ended, raise_if_cancelled
 from workers.expiry.figures import Figures
@@ -41,7 +40,7 @@ GRACE: Final = 5.0
 _ARCHIVING: Final = timedelta(seconds=60)
 """After this long somebody looks whether a move to the archive was finished."""
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 _Move = Archive | Discard | ExpireSession

@@ -9,14 +9,13 @@ at; so those that were active during a pass are looked at in another, much short
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
-
 from contracts.base import Announced, Timestamp
 from contracts.clock import Clock
 from contracts.history import SessionFilter
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
 from storage.damage import read_as, unless_damaged
+from storage.loggers import Logger
 from storage.port import Store
 from workers.expiry.rules import RuleBook
 from workers.expiry.watch.deadlines import Deadlines
@@ -46,7 +45,7 @@ class _Progress(Announced):
     done: bool = False
 
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Rescan:

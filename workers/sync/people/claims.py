@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-import structlog
 from pydantic import TypeAdapter
 
 from contracts.clock import Clock
@@ -18,6 +17,7 @@ from contracts.messages import OutboundMessage, Role, TextContent
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
 from contracts.telemetry import Action
+from storage.loggers import Logger
 from storage.port import Store
 from workers.reactive.commands import Commands, Given
 from workers.sync.members import latest_session
@@ -37,7 +37,7 @@ _NEW: Final = "new"
 """In a claim's record: the conversations that were linked to nobody before it."""
 _CONVERSATIONS: Final = TypeAdapter[list[ConversationId]](list[ConversationIdField])
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class ClaimOutcome(StrEnum):
