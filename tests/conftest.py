@@ -38,6 +38,15 @@ def logs_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def no_files_in_memory() -> Iterator[None]:
+    """Take away what a test kept at `memory://`: fsspec has one such place for the whole process."""
+    yield
+    if memory := sys.modules.get("fsspec.implementations.memory"):
+        memory.MemoryFileSystem.store.clear()
+        memory.MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
     """Start the run's broker for the first test that asks. Use `amqp_url` unless you need the broker itself."""
