@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from contracts.base import Announced, Id, JsonObject, Timestamp
+from contracts.ids import SessionId
 from contracts.session import SessionStatus
 
 
@@ -56,6 +57,14 @@ class Record(Announced):
     data: JsonObject
     revision: int = Field(default=0, ge=0, description="Of what it was made from: an older one replaces no newer one.")
     due_at: Timestamp | None = Field(default=None, description="When somebody has to look at it.")
+
+
+def checkpoint_groups(session: SessionId) -> tuple[Id, Id]:
+    """Return the groups of a session's checkpoints: those that are shown, and the mark of the last one by itself.
+
+    The mark stays when checkpoints are cleared: what was due once is not due again.
+    """
+    return session, f"{session}/auto"
 
 
 class Lock(Announced):

@@ -20,7 +20,7 @@ from agentbus.sessions import (
 from agentbus.sessions.config import make_config
 from contracts.clock import ManualClock
 from contracts.errors import SchemaViolation
-from contracts.records import Record, RecordKind
+from contracts.records import Record, RecordKind, checkpoint_groups
 from contracts.telemetry import Action
 
 
@@ -272,3 +272,24 @@ async def test_data_that_can_not_be_kept_is_refused(system: SessionSystem, data:
     with pytest.raises(SessionNotFound):
         await system.save_checkpoint("missing", {})
     assert (await system.list_checkpoints(session.session_id)).items == []
+
+
+async def test_what_was_cleared_does_not_come_back(automatic: SessionSystem) -> None:
+    session = await automatic.create_session("chat", "ann", "web")
+
+    async def say(number: int) -> list[str]:
+        for one in range(number):
+            await automatic.add_message(session.session_id, "ann", "user", str(one))
+        return [one.checkpoint_id for one in (await automatic.list_checkpoints(session.session_id)).items]
+
+    assert await say(10) == [f"{session.session_id}/auto/1"]
+    assert await automatic.clear_checkpoints(session.session_id) == 1
+    assert await say(9) == []
+    assert await say(1) == [f"{session.session_id}/auto/2"]
+    assert await automatic.delete_checkpoint(f"{session.session_id}/auto/2")
+    assert await say(5) == []
+    assert await automatic.get_checkpoint(f"{session.session_id}/auto") is None
+
+    await automatic.delete_session(session.session_id)
+    for group in checkpoint_groups(session.session_id):
+        assert not (await automatic._store.list_records(RecordKind.CHECKPOINT, group)).items

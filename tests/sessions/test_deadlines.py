@@ -153,6 +153,14 @@ async def test_a_moment_outside_the_calendar_is_refused(system: SessionSystem) -
         await system.create_session("chat", "ann", "web", expires_at=west)
 
 
+async def test_no_session_is_made_whose_time_is_over(timed: SessionSystem, clock: ManualClock) -> None:
+    for ago in (0, 1, 86400):
+        with pytest.raises(SchemaViolation, match="expires_at"):
+            await timed.create_session(user_id="ann", expires_at=clock.now() - timedelta(seconds=ago))
+    assert (await timed.get_statistics()).total == 0
+    await timed.create_session(user_id="ann", expires_at=clock.now() + timedelta(milliseconds=1))
+
+
 async def test_old_sessions_that_ended_are_deleted(timed: SessionSystem, clock: ManualClock) -> None:
     closed = await timed.create_session("one", "ann", "web")
     await timed.close_session(closed.session_id)

@@ -1,6 +1,8 @@
 """Locks of sessions."""
 
 import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -233,3 +235,66 @@ def test_tokens_are_those_of_one_lock_and_of_one_deployment() -> None:
     assert {one.number_of(name, token) for token in given for one, name in ((tokens, "b"), (others, "a"))} == {None}
     with pytest.raises(LimitExceeded):
         tokens.given("a", 2**33)
+
+
+Fenced = Callable[[SessionSystem, str, int], Awaitable[object]]
+
+
+async def _saved(system: SessionSystem, session_id: str, fence: int) -> None:
+    context = await system.get_session(session_id)
+    assert context is not None
+    context.set_data("late", True)
+    await system.update_session(context, fence=fence)
+
+
+FENCED: dict[str, Fenced] = {
+    "add_message": lambda s, one, token: s.add_message(one, "ann", "user", "late", fence=token),
+    "add_message_to_session": lambda s, one, token: s.add_message_to_session(one, Message(content="l"), fence=token),
+    "apply_template": lambda s, one, token: s.apply_template(one, "kept", fence=token),
+    "close_session": lambda s, one, token: s.close_session(one, fence=token),
+    "delete_session": lambda s, one, token: s.delete_session(one, children="cascade", fence=token),
+    "extend_session_lifetime": lambda s, one, token: s.extend_session_lifetime(one, 60, fence=token),
+    "refresh_session": lambda s, one, token: s.refresh_session(one, fence=token),
+    "reset_session_history": lambda s, one, token: s.reset_session_history(one, fence=token),
+    "restore_checkpoint": lambda s, one, token: s.restore_checkpoint(one, "kept", fence=token),
+    "revoke_share": lambda s, one, token: s.revoke_share(one, "ann", "bob", fence=token),
+    "set_session_state": lambda s, one, token: s.set_session_state(one, "suspended", fence=token),
+    "set_visibility": lambda s, one, token: s.set_visibility(one, "ann", "public", fence=token),
+    "share_session": lambda s, one, token: s.share_session(one, "ann", "eve", fence=token),
+    "update_session": _saved,
+    "update_session_metadata": lambda s, one, token: s.update_session_metadata(one, {"late": 1}, fence=token),
+}
+
+
+def test_every_call_that_changes_one_session_takes_a_token() -> None:
+    """Whoever can be told by a `request_id` that it was done can be told by a token that it came too late."""
+    public = inspect.getmembers(SessionSystem, inspect.isfunction)
+    calls = {name: inspect.signature(call).parameters for name, call in public if not name.startswith("_")}
+    taking = {name for name, given in calls.items() if "fence" in given}
+    changing = {name for name, given in calls.items() if {"session_id", "request_id"} <= given.keys()}
+    assert taking == FENCED.keys()
+    assert changing - taking == set()
+
+
+@pytest.mark.parametrize("name", FENCED)
+async def test_no_call_of_a_holder_who_is_too_late_changes_anything(any_system: SessionSystem, name: str) -> None:
+    session_id = (await any_system.create_session("chat", "ann", "web", custom_data={"a": 1})).session_id
+    child = await any_system.create_session(user_id="ann", parent_id=session_id)
+    await any_system.save_template("kept", context={"late": True})
+    await any_system.save_checkpoint(session_id, {"late": True}, checkpoint_id="kept")
+    await any_system.share_session(session_id, "ann", "bob")
+    stale = await any_system.acquire_lock(session_id)
+    assert await any_system.release_lock(session_id, stale)
+    fresh = await any_system.acquire_lock(session_id)
+    await any_system.update_session_metadata(session_id, {"held": True}, fence=fresh)
+    before = await any_system._store.head(session_id)  # type: ignore[arg-type]
+
+    for fence in (stale, 5):
+        with pytest.raises(LockLost):
+            await FENCED[name](any_system, session_id, fence)
+    assert await any_system._store.head(session_id) == before  # type: ignore[arg-type]
+    assert await any_system.session_exists(child.session_id)
+
+    await FENCED[name](any_system, session_id, fresh)
+    after = await any_system._store.head(session_id)  # type: ignore[arg-type]
+    assert after != before

@@ -7,7 +7,7 @@ from typing import Final
 from contracts.errors import StoreDamaged
 from contracts.events import Commit, SessionDeleted
 from contracts.ids import ConversationId, SessionId
-from contracts.records import RecordKind
+from contracts.records import RecordKind, checkpoint_groups
 from contracts.session import SessionState
 from storage.chunks import chunks
 from storage.port import Loaded, Store
@@ -101,7 +101,8 @@ async def follow(store: Store, commits: Iterable[Commit]) -> None:
     for commit in filter(concerns_earlier, commits):
         for event in commit.events:
             if isinstance(event, SessionDeleted):
-                await store.delete_records(RecordKind.CHECKPOINT, event.deleted)
+                for group in checkpoint_groups(event.deleted):
+                    await store.delete_records(RecordKind.CHECKPOINT, group)
             for sessions in chunks(earlier_sessions(event), _TOGETHER):
                 kept = await store.heads(sessions)
                 marks = {"version": commit.version, "epoch": commit.epoch}

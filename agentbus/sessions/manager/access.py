@@ -62,23 +62,36 @@ class Access(ManagerBase):
         target_user_id: str,
         permission: Permission | str = Permission.READ,
         *,
+        fence: int | None = None,
         request_id: str | None = None,
     ) -> None:
         """Let another user read the session, or write to it. Raises AccessDenied unless `owner_id` owns it."""
         shared = {"user": target_user_id, "permission": permission}
-        await self._commanded_by(session_id, owner_id, ShareSession, request_id, **shared)
+        await self._commanded_by(session_id, owner_id, ShareSession, request_id, fence, **shared)
 
     async def revoke_share(
-        self, session_id: str, owner_id: str, target_user_id: str, *, request_id: str | None = None
+        self,
+        session_id: str,
+        owner_id: str,
+        target_user_id: str,
+        *,
+        fence: int | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Take back what was shared with a user. Raises AccessDenied unless `owner_id` owns it."""
-        await self._commanded_by(session_id, owner_id, ShareSession, request_id, user=target_user_id)
+        await self._commanded_by(session_id, owner_id, ShareSession, request_id, fence, user=target_user_id)
 
     async def set_visibility(
-        self, session_id: str, owner_id: str, visibility: Visibility | str, *, request_id: str | None = None
+        self,
+        session_id: str,
+        owner_id: str,
+        visibility: Visibility | str,
+        *,
+        fence: int | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Say who may see the session besides its owner. Raises AccessDenied unless `owner_id` owns it."""
-        await self._commanded_by(session_id, owner_id, SetVisibility, request_id, visibility=visibility)
+        await self._commanded_by(session_id, owner_id, SetVisibility, request_id, fence, visibility=visibility)
 
     async def get_audit_log(
         self, session_id: str, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
@@ -112,10 +125,11 @@ class Access(ManagerBase):
         owner_id: str,
         kind: type[ShareSession] | type[SetVisibility],
         request_id: str | None,
+        fence: int | None,
         **fields: Any,
     ) -> None:
         await self._engine.existing(session_id, owner_id, Right.OWN)
-        await self._command(session_id, kind, request_id, actor=owner_id, **fields)
+        await self._command(session_id, kind, request_id, actor=owner_id, fence=fence, **fields)
 
 
 def _entry(event: AnyEvent) -> AuditEntry:

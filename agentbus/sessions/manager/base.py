@@ -67,12 +67,13 @@ class ManagerBase:
     ) -> CommandReply:
         """Have a command of a kind carried out on a session, for the user `actor` if that is among its fields.
 
-        Raises at once SchemaViolation for a field that can't be, and SessionNotFound (AccessDenied with `actor`) for
-        what can't be a session's id.
+        Raises at once SchemaViolation for a field that can't be, SessionNotFound (AccessDenied with `actor`) for what
+        can't be a session's id, and LockLost for a `fence` that was never given out.
         """
         named = checked_for(session_id, fields.get("actor"))
         with checking("the session can't be changed like that"):
             command = kind(session_id=named, **fields)
+        await self._check_fence(session_id, command.fence)
         return await self._engine.send(command, request_id=request_id)
 
 

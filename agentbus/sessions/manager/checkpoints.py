@@ -14,7 +14,7 @@ from contracts.changes import FieldChanges
 from contracts.commands import UpdateSession
 from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotFound
 from contracts.ids import SessionId
-from contracts.records import Record, RecordKind
+from contracts.records import Record, RecordKind, checkpoint_groups
 from contracts.session import SessionState
 from contracts.telemetry import Action
 from storage.loggers import Logger
@@ -108,12 +108,21 @@ class Checkpoints(ManagerBase):
         return found is not None and await self._store.delete_record(RecordKind.CHECKPOINT, checkpoint_id)
 
     async def clear_checkpoints(self, session_id: str, *, user_id: str | None = None) -> int:
-        """Delete all checkpoints of a session; return how many. Raises SessionNotFound, AccessDenied."""
+        """Delete all checkpoints of a session; return how many. Those saved by themselves do not come back.
+
+        Raises SessionNotFound, AccessDenied.
+        """
         await self._engine.existing(session_id, user_id, Right.WRITE)
         return await self._store.delete_records(RecordKind.CHECKPOINT, session_id)
 
     async def restore_checkpoint(
-        self, session_id: str, checkpoint_id: str, *, user_id: str | None = None, request_id: str | None = None
+        self,
+        session_id: str,
+        checkpoint_id: str,
+        *,
+        user_id: str | None = None,
+        fence: int | None = None,
+        request_id: str | None = None,
     ) -> Checkpoint:
         """Make a session's data what the checkpoint says: other keys are taken out. Its messages stay.
 
@@ -124,25 +133,34 @@ class Checkpoints(ManagerBase):
         if record is None:
             raise CheckpointNotFound(f"session {session_id} has no checkpoint {checkpoint_id}")
         changes = FieldChanges(values=record.data, replace=True)
-        await self._command(session_id, UpdateSession, request_id, actor=user_id, data=changes)
+        await self._command(session_id, UpdateSession, request_id, actor=user_id, fence=fence, data=changes)
         return _checkpoint(record)
 
     async def _checkpoint_by_itself(self, session_id: str) -> None:
-        """Save the checkpoint that is due by the number of messages, once, whoever gets there first.
+        """Save the checkpoint that is due by the number of messages, once for ever, whoever gets there first.
 
         Data too large for one is none to fail the call for that comes by: it is logged.
         """
         every = self._options.checkpoint_every
         state = await self._engine.state(session_id) if every else None
-        if every and state and (turns := state.message_count // every):
-            key = f"{session_id}/auto/{turns}"
-            if await self._store.record(RecordKind.CHECKPOINT, key) is None:
-                try:
-                    await self._save(state, key, state.data)
-                except SessionNotFound:
-                    return  # It was deleted just now.
-                except SchemaViolation as error:
-                    _log.warning(Action.CHECKPOINT_SKIPPED, session_id=session_id, error=str(error))
+        if every is None or state is None or not (turns := state.message_count // every):
+            return
+        key, (_, mark) = f"{session_id}/auto/{turns}", checkpoint_groups(state.session_id)
+        last = await self._store.record(RecordKind.CHECKPOINT, mark)
+        if last and last.revision >= turns:
+            return
+        try:
+            await self._save(state, key, state.data)
+            done = Record(
+                kind=RecordKind.CHECKPOINT, key=mark, group=mark, created_at=self._clock.now(), data={}, revision=turns
+            )
+            await self._store.put_records([done])
+            if await self._engine.state(session_id) is None:
+                await self._store.delete_record(RecordKind.CHECKPOINT, mark)
+        except SessionNotFound:
+            return  # It was deleted just now.
+        except SchemaViolation as error:
+            _log.warning(Action.CHECKPOINT_SKIPPED, session_id=session_id, error=str(error))
 
     async def _checkpoint_record(self, checkpoint_id: str, session_id: str | None = None) -> Record | None:
         if not is_id(checkpoint_id):

@@ -87,6 +87,8 @@ class Creation(Templates, Locks):
             places = {"agent_id": agent_id, "session_type": session_type, "parent_id": parent_id, "template": template}
             terms = {"ai_model": ai_model, "tags": tags, "max_history": max_history}
             ends = self._ends(idle_timeout, expires_in, expires_at)
+            if ends["expires_at"] and ends["expires_at"] <= self._clock.now():
+                raise ValueError(f"expires_at: {ends['expires_at']} is over already")
             command = CreateSession(
                 address=_address(platform, account, chat_id, thread_id, user_id),
                 keep_live=keep_live,

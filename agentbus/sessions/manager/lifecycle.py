@@ -25,6 +25,7 @@ from contracts.commands import (
 from contracts.errors import (
     AccessDenied,
     AgentBusError,
+    LockLost,
     Refused,
     SchemaViolation,
     SessionNotCurrent,
@@ -117,11 +118,12 @@ class Lifecycle(Creation, Checkpoints):
         metadata: Mapping[str, JsonValue],
         *,
         user_id: str | None = None,
+        fence: int | None = None,
         request_id: str | None = None,
     ) -> SessionContext:
         """Set keys of a session's metadata; the others stay. Returns the session. Raises as `update_session` does."""
         changes = {"values": metadata}
-        await self._command(session_id, UpdateSession, request_id, actor=user_id, metadata=changes)
+        await self._command(session_id, UpdateSession, request_id, actor=user_id, fence=fence, metadata=changes)
         return await self._context(await self._engine.existing(session_id, user_id))
 
     async def delete_session(
@@ -130,6 +132,7 @@ class Lifecycle(Creation, Checkpoints):
         *,
         user_id: str | None = None,
         children: ChildPolicy | str = ChildPolicy.REFUSE,
+        fence: int | None = None,
         request_id: str | None = None,
     ) -> bool:
         """Delete a session: it is no longer found, shown or listed. Return whether there was one.
@@ -144,12 +147,15 @@ class Lifecycle(Creation, Checkpoints):
             raise AccessDenied(DENIED)
         if state is None or state.status is SessionStatus.DELETED:
             return await self._deleted_by(state, request_id)
+        await self._check_fence(session_id, fence)
+        if fence is not None and fence < state.fence:  # before anything becomes of its children
+            raise LockLost(f"lock token {fence} is older than {state.fence}: somebody else has held the lock since")
         await self._settle_children(session_id, user_id, policy)
         try:
             # An owner never changes, so that what was checked here still holds; the owner of the conversation knows no
             # more about who owned its earlier sessions.
             actor = user_id if state.is_live else None
-            await self._command(session_id, DeleteSession, request_id, actor=actor)
+            await self._command(session_id, DeleteSession, request_id, actor=actor, fence=fence)
         except SessionNotFound:
             return False
         return True
@@ -161,27 +167,39 @@ class Lifecycle(Creation, Checkpoints):
         return bool(await self._store.commits_of_inputs(state.conversation_id, [InputId(request_id)]))
 
     async def close_session(
-        self, session_id: str, *, user_id: str | None = None, reason: str | None = None, request_id: str | None = None
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        reason: str | None = None,
+        fence: int | None = None,
+        request_id: str | None = None,
     ) -> None:
         """End a session; it stays readable. Raises SessionNotFound, SessionNotCurrent, AccessDenied."""
-        await self._command(session_id, CloseSession, request_id, actor=user_id, reason=reason)
+        await self._command(session_id, CloseSession, request_id, actor=user_id, fence=fence, reason=reason)
 
     async def extend_session_lifetime(
-        self, session_id: str, seconds: float, *, user_id: str | None = None, request_id: str | None = None
+        self,
+        session_id: str,
+        seconds: float,
+        *,
+        user_id: str | None = None,
+        fence: int | None = None,
+        request_id: str | None = None,
     ) -> SessionContext:
         """Move the end of a session by `seconds` (from now, if it had none) and return the session.
 
         Raises SessionNotFound if it is over already, AccessDenied; SchemaViolation unless seconds are more than 0, and
         at most 100 years.
         """
-        await self._command(session_id, ExtendSession, request_id, actor=user_id, seconds=seconds)
+        await self._command(session_id, ExtendSession, request_id, actor=user_id, fence=fence, seconds=seconds)
         return await self._context(await self._engine.existing(session_id, user_id))
 
     async def refresh_session(
-        self, session_id: str, *, user_id: str | None = None, request_id: str | None = None
+        self, session_id: str, *, user_id: str | None = None, fence: int | None = None, request_id: str | None = None
     ) -> SessionContext:
         """Count as activity, and begin the session's lifetime anew if it has one. Raises as extending does."""
-        await self._command(session_id, RefreshSession, request_id, actor=user_id)
+        await self._command(session_id, RefreshSession, request_id, actor=user_id, fence=fence)
         return await self._context(await self._engine.existing(session_id, user_id))
 
     async def set_session_state(
@@ -191,6 +209,7 @@ class Lifecycle(Creation, Checkpoints):
         *,
         user_id: str | None = None,
         reason: str | None = None,
+        fence: int | None = None,
         request_id: str | None = None,
     ) -> None:
         """Move a session to another status. Raises TransitionForbidden, SessionNotFound, AccessDenied.
@@ -198,7 +217,9 @@ class Lifecycle(Creation, Checkpoints):
         One that is made `archived` is moved to the archive by an expiry worker that has one, and can be restored from
         there; without one it stays in the store, and its history can be read.
         """
-        await self._command(session_id, ChangeState, request_id, actor=user_id, status=status, reason=reason)
+        await self._command(
+            session_id, ChangeState, request_id, actor=user_id, fence=fence, status=status, reason=reason
+        )
 
     async def get_session_state(self, session_id: str, *, user_id: str | None = None) -> SessionStatus | None:
         """Return a session's status; None if there is no such session. Raises AccessDenied as `get_session` does."""
@@ -206,7 +227,13 @@ class Lifecycle(Creation, Checkpoints):
         return None if state is None else state.status
 
     async def reset_session_history(
-        self, session_id: str, keep_recent: int = 0, *, user_id: str | None = None, request_id: str | None = None
+        self,
+        session_id: str,
+        keep_recent: int = 0,
+        *,
+        user_id: str | None = None,
+        fence: int | None = None,
+        request_id: str | None = None,
     ) -> None:
         """No longer show a session's messages, but the `keep_recent` latest ones (up to 1000).
 
@@ -219,7 +246,7 @@ class Lifecycle(Creation, Checkpoints):
         if keep_recent:
             page = await history_page(self._store, state, limit=keep_recent)
             before = page.items[0].sequence if page.items else before
-        await self._command(session_id, TrimHistory, request_id, actor=user_id, before=before)
+        await self._command(session_id, TrimHistory, request_id, actor=user_id, fence=fence, before=before)
 
     async def cleanup_all_expired(self) -> Count:
         """Expire all sessions whose time has come, and make idle those that were silent; return how many expired.

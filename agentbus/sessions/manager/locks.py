@@ -26,10 +26,11 @@ _POLL: Final = (0.005, 0.25)
 class Locks(ManagerBase):
     """The section of locks. A lock is a lease by the store's clock with a fencing token that only grows.
 
-    Whoever was stopped for longer than the lease may believe to hold a lock that somebody else has by now. Writes
-    that name the token (`update_session(..., fence=token)`) are refused with LockLost once a later token was seen:
-    that is what keeps the session right (Kleppmann, "How to do distributed locking"). A token that was never given out
-    is refused likewise.
+    Whoever was stopped for longer than the lease may believe to hold a lock that somebody else has by now. Every call
+    that changes a session takes the token (`update_session(..., fence=token)`), and is refused with LockLost once a
+    later one was seen: that is what keeps the session right (Kleppmann, "How to do distributed locking"). A token that
+    was never given out is refused likewise. A lock keeps nobody off who names no token, and messages of a channel
+    come in all the same; which calls take none is in the documentation, call by call.
     """
 
     async def acquire_lock(

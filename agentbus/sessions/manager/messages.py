@@ -27,13 +27,19 @@ class Messages(Checkpoints, ManagerBase):
         with checking(f"message {message.id} can't be kept"):
             outbound = message.outbound(state.address if state else None)
             key = said_key(SessionId(session_id), message.id)
-        await self._check_fence(session_id, fence)
         await self._command(session_id, AppendMessage, key, actor=user_id, fence=fence, message=outbound)
         await self._checkpoint_by_itself(session_id)
         return message
 
     async def add_message(
-        self, session_id: str, user_id: str | None, role: Role | str, content: str, *, message_id: str | None = None
+        self,
+        session_id: str,
+        user_id: str | None,
+        role: Role | str,
+        content: str,
+        *,
+        message_id: str | None = None,
+        fence: int | None = None,
     ) -> Message:
         """Add a message of a role (user, assistant, system, tool) on behalf of `user_id`, and return it.
 
@@ -43,7 +49,7 @@ class Messages(Checkpoints, ManagerBase):
             author = user_id if Role(role) is Role.USER else None
             message = Message(content=content, user_id=author, role=Role(role))
             message.id = message.id if message_id is None else message_id
-        return await self.add_message_to_session(session_id, message, user_id=user_id)
+        return await self.add_message_to_session(session_id, message, user_id=user_id, fence=fence)
 
     async def get_session_messages(
         self, session_id: str, user_id: str | None = None, *, limit: int = 50, before: str | None = None

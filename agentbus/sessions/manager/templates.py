@@ -78,7 +78,13 @@ class Templates(ManagerBase):
         return is_id(name) and await self._store.delete_record(RecordKind.TEMPLATE, name)
 
     async def apply_template(
-        self, session_id: str, name: str, *, user_id: str | None = None, request_id: str | None = None
+        self,
+        session_id: str,
+        name: str,
+        *,
+        user_id: str | None = None,
+        fence: int | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Set a session's data and metadata to what a template says; keys that it does not name stay.
 
@@ -91,6 +97,7 @@ class Templates(ManagerBase):
             UpdateSession,
             request_id,
             actor=user_id,
+            fence=fence,
             data=FieldChanges(values=dict(template.context)),
             metadata=FieldChanges(values=template.metadata),
             profile=ProfileChanges(template=name),

@@ -7,7 +7,7 @@ from typing import Any, Final
 from contracts.documents import json_in
 from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
 from contracts.parked import ParkedId, ParkedInput
-from contracts.records import Record, RecordKind
+from contracts.records import Record, RecordKind, checkpoint_groups
 from storage.port import LISTED_BODY, Store
 from storage.reading import iter_parked, iter_records
 from workers.expiry.erasure.traces import Person
@@ -27,8 +27,9 @@ async def records_of_sessions(
     """Yield the records that belong to conversations and their sessions."""
     known = set(conversations)
     for session in sessions:
-        async for record in iter_records(store, RecordKind.CHECKPOINT, session):
-            yield record
+        for group in checkpoint_groups(session):
+            async for record in iter_records(store, RecordKind.CHECKPOINT, group):
+                yield record
         for kind in _BY_SESSION:
             if one := await store.record(kind, session):
                 yield one

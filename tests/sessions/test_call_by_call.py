@@ -1,0 +1,61 @@
+"""The page that says, call by call, what happens under contention, after a time-out, and to earlier sessions."""
+
+import inspect
+from typing import Final
+
+import pytest
+
+from agentbus.sessions import SessionNotCurrent, SessionSystem
+from agentbus.sessions.config import make_config
+from contracts.commands import ResetSession
+from tests.docs.markdown import ROOT
+from tests.sessions.access.rows import ROWS, Row
+from tests.sessions.access.test_matrix import CALLS, place
+
+PAGE: Final = (ROOT / "docs" / "calls.md").read_text("utf-8")
+TABLE: Final[list[list[str]]] = [
+    [cell.strip() for cell in line.strip().strip("|").split("|")]
+    for line in PAGE.splitlines()
+    if line.startswith("| `")
+]
+CELLS: Final = {row[0].strip("`"): row[1:] for row in TABLE}
+EARLIER: Final = {"refused", "done", "read", "passes over it", "ends it", "its conversation's", ""}
+ON_EARLIER: Final = {
+    name: row
+    for name, row in ROWS.items()
+    if name in CELLS and CELLS[name][3] in {"refused", "done", "read"} and name != "delete_sessions"
+}
+OWNERS: Final = {"share_session", "revoke_share", "set_visibility"}
+"""Those that are always done by somebody."""
+
+
+def test_every_call_has_a_row_and_every_row_a_call() -> None:
+    assert len(TABLE) == len(CELLS)
+    assert CELLS.keys() == CALLS.keys()
+    assert all(len(row) == 5 and row[1] for row in TABLE)
+
+
+def test_the_rows_say_what_the_calls_take() -> None:
+    for name, (_, timed_out, lock, earlier) in CELLS.items():
+        takes = inspect.signature(CALLS[name]).parameters
+        assert ("`request_id`" in timed_out) == ("request_id" in takes), name
+        assert (lock == "`fence`") == ("fence" in takes), name
+        assert lock in {"", "`fence`"}, name
+        assert earlier in EARLIER, name
+        assert timed_out.startswith(("`request_id`", "*again*", "*look*", "*message's id*")), name
+
+
+@pytest.mark.parametrize("name", ON_EARLIER)
+async def test_what_is_done_to_an_earlier_session_is_what_the_row_says(name: str) -> None:
+    row: Row = ON_EARLIER[name]
+    async with SessionSystem(make_config(enable_sync=row.syncs, enable_cleanup=False, partitions=4)) as system:
+        at = await place(system, "nobody", "present", row)
+        for session in (at.session, at.other):
+            head = await system._store.head(session)  # type: ignore[arg-type]
+            assert head is not None
+            await system._engine.send(ResetSession(), to=head.conversation_id)
+        if CELLS[name][3] == "refused":
+            with pytest.raises(SessionNotCurrent):
+                await row.call(system, at, None if name not in OWNERS else "ann")
+        else:
+            await row.call(system, at, None if name not in OWNERS else "ann")
