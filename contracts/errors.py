@@ -18,6 +18,7 @@ AgentBusError
 │   ├── UntrustedSender     not a chat message, from somebody who may send nothing else
 │   ├── EditConflict        somebody else changed the same fields first
 │   ├── LockLost            somebody else has held the session's lock since
+│   ├── RequestReused       the id was used for another request before
 │   ├── IdentityConflict    the session is linked to another identity
 │   ├── ClaimRefused        the claim code is wrong, used or out of date
 │   ├── UserErased          the user's data was erased: it does not come back
@@ -136,6 +137,10 @@ class EditConflict(Refused):
 
 class LockLost(Refused):
     """The lock has passed to somebody else."""
+
+
+class RequestReused(Refused):
+    """The request's id was used for another one before: take another id."""
 
 
 class IdentityConflict(Refused):

@@ -287,14 +287,14 @@ async def test_no_call_of_a_holder_who_is_too_late_changes_anything(any_system: 
     assert await any_system.release_lock(session_id, stale)
     fresh = await any_system.acquire_lock(session_id)
     await any_system.update_session_metadata(session_id, {"held": True}, fence=fresh)
-    before = await any_system._store.head(session_id)  # type: ignore[arg-type]
+    before = await any_system._store.head(session_id)
 
     for fence in (stale, 5):
         with pytest.raises(LockLost):
             await FENCED[name](any_system, session_id, fence)
-    assert await any_system._store.head(session_id) == before  # type: ignore[arg-type]
+    assert await any_system._store.head(session_id) == before
     assert await any_system.session_exists(child.session_id)
 
     await FENCED[name](any_system, session_id, fresh)
-    after = await any_system._store.head(session_id)  # type: ignore[arg-type]
+    after = await any_system._store.head(session_id)
     assert after != before

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.commands import AppendMessage, UnblockSession, UpdateSession
-from contracts.errors import AccessDenied, AgentBusError, ConversationBlocked, Refused, StoreDamaged
+from contracts.errors import AccessDenied, AgentBusError, ConversationBlocked, Refused, RequestReused, StoreDamaged
 from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId, InputId, SessionId
@@ -18,6 +18,7 @@ from workers.domain.decide import Input, decide
 from workers.domain.endings import earlier_sessions, followed
 from workers.domain.evolve import fold, sealed
 from workers.domain.line import places_of
+from workers.domain.repeats import check_same
 from workers.domain.said import events_said, keys_said, unsaid
 from workers.session.lanes import Waiting
 
@@ -192,6 +193,11 @@ def _repeated(state: SessionState, waiting: Waiting, caused: tuple[AnyEvent, ...
         try:
             check_access(state, data)
         except AccessDenied as error:
+            return Answer(waiting, failure=Failure(error))
+    if not isinstance(data, InboundMessage):
+        try:
+            check_same(data, caused)
+        except RequestReused as error:
             return Answer(waiting, failure=Failure(error))
     return Answer(waiting, caused if announce else (), repeated=True)
 

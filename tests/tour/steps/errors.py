@@ -16,6 +16,7 @@ from agentbus.sessions import (
     NotInitialized,
     Refused,
     ReplyTimeout,
+    RequestReused,
     SchemaViolation,
     SessionNotCurrent,
     SessionNotFound,
@@ -161,6 +162,16 @@ async def show_refused(world: World) -> None:
     made = await world.session()
     with pytest.raises(Refused):
         await world.manager.share_session(made.session_id, "somebody else", "eve")
+
+
+@shows("RequestReused")
+async def show_request_reused(world: World) -> None:
+    made = await world.session()
+    await world.manager.update_session_metadata(made.session_id, {"mood": "glad"}, request_id="r")
+    await world.manager.update_session_metadata(made.session_id, {"mood": "glad"}, request_id="r")
+    with pytest.raises(RequestReused):
+        await world.manager.update_session_metadata(made.session_id, {"mood": "sad"}, request_id="r")
+    assert (await world.read(made.session_id)).metadata == {"mood": "glad"}
 
 
 @shows("SchemaViolation")
