@@ -103,6 +103,17 @@ def json_size(value: JsonValue, depth: int = 0) -> int:
             return 8
 
 
+def same_json(one: object, other: object) -> bool:
+    """Whether two values are the same in JSON: to Python true is 1, and false 0, in lists and objects too."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(same_json(value, other[key]) for key, value in one.items())
+        case list(), list():
+            return len(one) == len(other) and all(map(same_json, one, other))
+        case _:
+            return isinstance(one, bool) is isinstance(other, bool) and one == other
+
+
 _Object = TypeVar("_Object", bound=Mapping[str, JsonValue])
 
 

@@ -26,7 +26,7 @@ NAMES: Final = ("t1", "t2")
 KEYS: Final = ("a", "b", "c")
 NUMBERS: Final = ("n", "m")
 """Keys that hold numbers alone."""
-VALUES: Final = (2, "x", None, True, 1.5, [1], {"k": 1})
+VALUES: Final = (1, 2, "x", None, True, 1.5, [1], {"k": 1})
 LEASE: Final = 86_400.0
 """Seconds by the store's own clock: no lock ends by itself."""
 NOWHERE: Final = ("a" * 26 + ".1", "nonsense")

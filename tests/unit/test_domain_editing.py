@@ -46,6 +46,8 @@ def test_fields_are_set_taken_out_and_replaced(changes: FieldChanges, outcome: F
     ("changes", "differing"),
     [
         (FieldChanges(expected={"a": 2}), "a"),
+        (FieldChanges(expected={"a": True}), "a"),
+        (FieldChanges(expected={"b": {"deep": [True, 2]}}), "b"),
         (FieldChanges(expected={"b": {"deep": [1]}}), "b"),
         (FieldChanges(expected={"missing": None}), "missing"),
         (FieldChanges(expected={"none": 0}), "none"),

@@ -67,6 +67,14 @@ def test_the_same_value_is_no_conflict() -> None:
     assert (state.conflicts, state.stamps["/data/city"]) == ((), stamp(5))
 
 
+@pytest.mark.parametrize(("held", "offered"), [(1, True), (False, 0), ([1], [True])])
+def test_what_python_alone_takes_for_the_same_is_a_conflict(held: Any, offered: Any) -> None:
+    state = offer(web({"n": held}), entry("/data/n", offered, stamp(5)))
+    assert [one.field for one in state.conflicts] == ["/data/n"]
+    assert [one.field for one in step(state, SetData(values={"n": held})).conflicts] == ["/data/n"]
+    assert step(state, SetData(values={"n": offered})).conflicts == ()
+
+
 def test_what_was_removed_here_is_held_as_removed() -> None:
     state = step(web(), SetData(remove=("city",)))
     (conflict,) = offer(state, ROME).conflicts

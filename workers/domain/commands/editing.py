@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
+from contracts.base import same_json
 from contracts.changes import FieldChanges
 from contracts.errors import EditConflict
 from contracts.profile import Permission, Profile, ProfileChanges, Visibility
@@ -27,7 +28,7 @@ def changed_fields(
     number; LimitExceeded if it would grow too large.
     """
     wanted = {**_increased(what, current, changes.increments or {}), **changes.values}
-    other = [key for key, value in changes.expected.items() if current.get(key, _MISSING) != value]
+    other = [key for key, value in changes.expected.items() if not same_json(current.get(key, _MISSING), value)]
     other += [key for key in changes.absent if key in current]
     if other:
         keys = ", ".join(sorted(other))

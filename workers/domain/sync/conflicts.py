@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
+from contracts.base import same_json
 from contracts.commands import MergeContext
 from contracts.session import SessionState
 from contracts.stamps import Stamp, origin_of
@@ -128,11 +129,8 @@ def _judge(seen: Seen, found: Found, entry: Entry) -> _Verdict:
 def _against(there: Register, entry: Entry) -> _Verdict:
     if there.stamp == entry.stamp:
         return _Verdict.PASS
-    same = origin_of(there.stamp) == origin_of(entry.stamp) or (there.removed, there.value) == (
-        entry.removed,
-        None if entry.removed else entry.value,
-    )
-    if same:
+    alike = there.removed == entry.removed and (entry.removed or same_json(there.value, entry.value))
+    if alike or origin_of(there.stamp) == origin_of(entry.stamp):
         return _Verdict.TAKE if entry.stamp > there.stamp else _Verdict.PASS
     return _Verdict.TAKE if entry.base == there.stamp else _Verdict.ASK
 
@@ -162,4 +160,6 @@ def _is_over(conflict: Conflict, written: Iterable[tuple[str, Stamp]]) -> bool:
 
 def _same(found: Registers, conflict: Conflict) -> bool:
     there, offered = found.get(conflict.field), conflict.offered
-    return there is not None and not there.removed and not offered.removed and there.value == offered.value
+    if there is None or there.removed or offered.removed:
+        return False
+    return same_json(there.value, offered.value)
