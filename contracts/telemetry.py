@@ -159,6 +159,8 @@ METRICS: Final = (
 class Action(StrEnum):
     """The `event` field of a log line: what happened, for searching."""
 
+    SERVING_HTTP = "serving_http"
+    """Probes and metrics are served: at which address and port."""
     WORKER_STARTED = "worker_started"
     """A worker takes inputs."""
     WORKER_DRAINING = "worker_draining"

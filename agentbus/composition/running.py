@@ -14,6 +14,8 @@ from agentbus.composition.signals import signalled
 from agentbus.composition.workers import WORKERS, make_router, make_session_worker
 from agentbus.settings import Settings
 from contracts.members import WorkerKind
+from contracts.telemetry import Action
+from storage.loggers import Logger
 from workers.bus.memory import MemoryBus
 from workers.endings import CLOSING, all_of, ended, side_by_side
 from workers.installation.record import join_installation
@@ -23,6 +25,9 @@ from workers.worker import HAND_BACK_SECONDS, Worker
 
 _CLOSING: Final = HAND_BACK_SECONDS + CLOSING
 """Seconds that all workers together may take to close."""
+
+
+_log = Logger(__name__)
 
 
 async def run_workers(
@@ -59,7 +64,8 @@ async def work(
         stack.callback(until.close)
         stack.push_async_callback(_close, workers)
         if http_port is not None:
-            await stack.enter_async_context(serving(probes, http_port, host=http_host))
+            port = await stack.enter_async_context(serving(probes, http_port, host=http_host))
+            _log.info(Action.SERVING_HTTP, host=http_host, port=port)
         await _either(stop.wait(), _start(workers))
         if not stop.is_set():
             calm_collector()

@@ -1,0 +1,63 @@
+"""`agentbus worker all`: every kind in one process, behind one port."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from contracts.members import WorkerKind
+from tests.e2e.conftest import Distributed
+from tests.processes import agentbus, started
+
+PATIENCE: Final = 90.0
+
+
+def shown(env: dict[str, str], *arguments: str) -> Any:
+    done = agentbus(*arguments, "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distributed, tmp_path: Path) -> None:
+    with started(
+        "-m", "agentbus", "worker", "all", "--http-port", "0", folder=tmp_path, env=distributed.env
+    ) as program:
+        program.until_printed("serving_http")
+        port = re.search(r"serving_http.*port=(\d+)", program.output())
+        assert port is not None
+        at = f"http://127.0.0.1:{port[1]}"
+        ready = until_ready(at)
+        assert set(ready["workers"]) == {kind.value for kind in WorkerKind}
+        assert httpx.get(f"{at}/live").status_code == 200
+        metrics = httpx.get(f"{at}/metrics").text
+        for kind in ("session", "sync", "expiry"):
+            assert f'agentbus_owned_partitions{{worker="{kind}"}} 8.0' in metrics
+        kinds = {row["kind"] for row in shown(distributed.env, "workers", "list")["items"]}
+        assert kinds == {kind.value for kind in WorkerKind}
+        assert agentbus("publish", "hello", "--user", "ada", env=distributed.env).returncode == 0
+        until_listed(distributed.env, "ada")
+        begun = time.monotonic()
+        assert program.stop() == 0
+        assert time.monotonic() - begun < PATIENCE / 3
+    assert shown(distributed.env, "workers", "list")["items"] == []
+
+
+def until_ready(at: str) -> Any:
+    """Ask until the process is ready, and return what it says of itself."""
+    deadline = time.monotonic() + PATIENCE
+    while (answer := httpx.get(f"{at}/ready")).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
+    return answer.json()
+
+
+def until_listed(env: dict[str, str], user: str) -> None:
+    """Ask until there is one session, of a user."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := shown(env, "sessions", "list")["items"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert user in json.dumps(found)
