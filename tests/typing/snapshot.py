@@ -69,7 +69,11 @@ def _file(name: str) -> Path:
 
 def _defined_in(module: ModuleType, name: str) -> bool:
     value = getattr(module, name)
-    return not name.startswith("_") and (getattr(value, "__module__", None) == module.__name__ or name.isupper())
+    return (
+        not name.startswith("_")
+        and name != "TYPE_CHECKING"
+        and (getattr(value, "__module__", None) == module.__name__ or name.isupper())
+    )
 
 
 def _described(name: str, value: Any, kinds: Sequence[type]) -> Iterator[str]:
