@@ -372,10 +372,16 @@ class Library:
         return True
 
     def update_session_metadata(
-        self, session_id: str, metadata: Mapping[str, Any], *, user_id: str | None = None, request_id: str
+        self,
+        session_id: str,
+        metadata: Mapping[str, Any],
+        *,
+        user_id: str | None = None,
+        request_id: str,
+        fence: int | None = None,
     ) -> Session:
         """Set keys; the others stay."""
-        with self.changing(session_id, user_id, WRITE, active=True) as session:
+        with self.changing(session_id, user_id, WRITE, active=True, fence=fence) as session:
             if metadata:
                 session.metadata |= metadata
                 session.last_activity = self.now
@@ -396,9 +402,18 @@ class Library:
         self._checkpoint_by_itself(session_id)
         return message
 
-    def add_message(self, session_id: str, user_id: str | None, role: str, content: str, *, message_id: str) -> Said:
+    def add_message(
+        self,
+        session_id: str,
+        user_id: str | None,
+        role: str,
+        content: str,
+        *,
+        message_id: str,
+        fence: int | None = None,
+    ) -> Said:
         """Add what somebody says; the same as a message that is made first."""
-        return self.add_message_to_session(session_id, Said(message_id, content, role), user_id=user_id)
+        return self.add_message_to_session(session_id, Said(message_id, content, role), user_id=user_id, fence=fence)
 
     def set_session_state(
         self,
@@ -408,44 +423,59 @@ class Library:
         user_id: str | None = None,
         reason: str | None = None,
         request_id: str,
+        fence: int | None = None,
     ) -> None:
         """Move it to another status; its owner alone ends it. Nothing ends, or comes back to life, twice."""
         right = WRITE if status in LIVE else OWN
-        with self.changing(session_id, user_id, right, ended=True) as session:
+        with self.changing(session_id, user_id, right, ended=True, fence=fence) as session:
             self._check_change(session, status)
             self._set_status(session, status)
 
     def close_session(
-        self, session_id: str, *, user_id: str | None = None, reason: str | None = None, request_id: str
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        reason: str | None = None,
+        request_id: str,
+        fence: int | None = None,
     ) -> None:
         """End it; it stays readable."""
-        with self.changing(session_id, user_id, OWN) as session:
+        with self.changing(session_id, user_id, OWN, fence=fence) as session:
             session.status = SessionStatus.CLOSED
 
     def extend_session_lifetime(
-        self, session_id: str, seconds: float, *, user_id: str | None = None, request_id: str
+        self, session_id: str, seconds: float, *, user_id: str | None = None, request_id: str, fence: int | None = None
     ) -> Session:
         """Move its end; where there was none there is one now, so that its owner alone may."""
         current = self._current_of(session_id)
         right = OWN if current is None or current.expires_at is None else WRITE
-        with self.changing(session_id, user_id, right) as session:
+        with self.changing(session_id, user_id, right, fence=fence) as session:
             session.expires_at = (session.expires_at or self.now) + timedelta(seconds=seconds)
             session.last_activity = self.now
         return self.existing(session_id)
 
-    def refresh_session(self, session_id: str, *, user_id: str | None = None, request_id: str) -> Session:
+    def refresh_session(
+        self, session_id: str, *, user_id: str | None = None, request_id: str, fence: int | None = None
+    ) -> Session:
         """Count as activity, and begin its lifetime anew."""
-        with self.changing(session_id, user_id, WRITE, active=True) as session:
+        with self.changing(session_id, user_id, WRITE, active=True, fence=fence) as session:
             session.begins_anew(self.now)
             session.last_activity = self.now
         return self.existing(session_id)
 
     def reset_session_history(
-        self, session_id: str, keep_recent: int = 0, *, user_id: str | None = None, request_id: str
+        self,
+        session_id: str,
+        keep_recent: int = 0,
+        *,
+        user_id: str | None = None,
+        request_id: str,
+        fence: int | None = None,
     ) -> None:
         """Show the latest messages alone, of those that were still shown."""
         self.existing(session_id, user_id, WRITE)
-        with self.changing(session_id, user_id, WRITE) as session:
+        with self.changing(session_id, user_id, WRITE, fence=fence) as session:
             session.hidden = max(session.hidden, len(session.messages) - keep_recent)
 
     def _check_change(self, session: Session, status: SessionStatus | None) -> None:
@@ -461,28 +491,39 @@ class Library:
     # Sharing
 
     def share_session(
-        self, session_id: str, owner_id: str, target_user_id: str, permission: str = "read", *, request_id: str
+        self,
+        session_id: str,
+        owner_id: str,
+        target_user_id: str,
+        permission: str = "read",
+        *,
+        request_id: str,
+        fence: int | None = None,
     ) -> None:
         """Let another user read it, or write to it; its owner alone may."""
-        with self._shared(session_id, owner_id) as session:
+        with self._shared(session_id, owner_id, fence) as session:
             session.shares[target_user_id] = permission
             self._seen_by(session)
 
-    def revoke_share(self, session_id: str, owner_id: str, target_user_id: str, *, request_id: str) -> None:
+    def revoke_share(
+        self, session_id: str, owner_id: str, target_user_id: str, *, request_id: str, fence: int | None = None
+    ) -> None:
         """Take that back."""
-        with self._shared(session_id, owner_id) as session:
+        with self._shared(session_id, owner_id, fence) as session:
             session.shares.pop(target_user_id, None)
             self._seen_by(session)
 
-    def set_visibility(self, session_id: str, owner_id: str, visibility: str, *, request_id: str) -> None:
+    def set_visibility(
+        self, session_id: str, owner_id: str, visibility: str, *, request_id: str, fence: int | None = None
+    ) -> None:
         """Say whether everybody may read it."""
-        with self._shared(session_id, owner_id) as session:
+        with self._shared(session_id, owner_id, fence) as session:
             session.visibility = visibility
 
     @contextmanager
-    def _shared(self, session_id: str, owner_id: str) -> Iterator[Session]:
+    def _shared(self, session_id: str, owner_id: str, fence: int | None) -> Iterator[Session]:
         self.existing(session_id, owner_id, OWN)
-        with self.changing(session_id, owner_id, OWN) as session:
+        with self.changing(session_id, owner_id, OWN, fence=fence) as session:
             yield session
             session.last_activity = self.now
 
@@ -493,7 +534,13 @@ class Library:
     # Ending
 
     def delete_session(
-        self, session_id: str, *, user_id: str | None = None, children: str = "refuse", request_id: str | None = None
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        children: str = "refuse",
+        request_id: str | None = None,
+        fence: int | None = None,
     ) -> bool:
         """Nothing of it is read, listed or counted again; its checkpoints go with it.
 
@@ -504,6 +551,9 @@ class Library:
             raise AccessDenied
         if found is None or not found.is_there:
             return False
+        conversation = self.held.conversations[session_id.partition(".")[0]]
+        if fence is not None and fence < conversation.fence:
+            raise LockLost
         for child in self.sessions(parent_id=session_id):
             match children:
                 case "refuse":
@@ -514,6 +564,7 @@ class Library:
                     self._detach(child.session_id)
         self._come_by(session_id)
         self._delete(found)
+        conversation.fence = max(conversation.fence, fence or 0)
         return True
 
     def _delete(self, session: Session) -> None:
@@ -798,14 +849,20 @@ class Library:
         return [one for one in reversed(self.held.checkpoints) if one.session_id == session_id]
 
     def restore_checkpoint(
-        self, session_id: str, checkpoint_id: str, *, user_id: str | None = None, request_id: str
+        self,
+        session_id: str,
+        checkpoint_id: str,
+        *,
+        user_id: str | None = None,
+        request_id: str,
+        fence: int | None = None,
     ) -> Checkpoint:
         """Make a session's data what it was; messages stay."""
         self.existing(session_id, user_id, WRITE)
         found = self.checkpoint(checkpoint_id)
         if found is None or found.session_id != session_id:
             raise CheckpointNotFound
-        with self.changing(session_id, user_id, WRITE, active=True) as session:
+        with self.changing(session_id, user_id, WRITE, active=True, fence=fence) as session:
             session.write(self.now, found.data, [key for key in session.data if key not in found.data])
             session.last_activity = self.now
         return found
@@ -850,13 +907,15 @@ class Library:
         """Delete it; sessions made from it stay as they are."""
         return self.held.templates.pop(name, None) is not None
 
-    def apply_template(self, session_id: str, name: str, *, user_id: str | None = None, request_id: str) -> None:
+    def apply_template(
+        self, session_id: str, name: str, *, user_id: str | None = None, request_id: str, fence: int | None = None
+    ) -> None:
         """Set what it says; other keys stay."""
         self.existing(session_id, user_id, WRITE)
         template = self.held.templates.get(name)
         if template is None:
             raise TemplateNotFound
-        with self.changing(session_id, user_id, WRITE, active=True) as session:
+        with self.changing(session_id, user_id, WRITE, active=True, fence=fence) as session:
             if template.context or template.metadata or session.template != name:
                 session.last_activity = self.now
             session.write(self.now, template.context)

@@ -135,7 +135,7 @@ class Draw:
 
     def by(self, session: Session | None, **more: Any) -> dict[str, Any]:
         """Return who does a call, and its id."""
-        return {"user_id": self.user(session), **self.request(), **more}
+        return {"user_id": self.user(session), "fence": self.fence(session), **self.request(), **more}
 
     def fence(self, session: Session | None) -> int | None:
         """Return the number of a lock that was once taken, most often none."""
@@ -313,7 +313,11 @@ def _speaker(draw: Draw, session: Session | None) -> str | None:
 def add_message(draw: Draw) -> Move:
     session_id, session = draw.named()
     said = draw.said(session)
-    return Move("add_message", (session_id, _speaker(draw, session), said.role, said.content), {"message_id": said.id})
+    return Move(
+        "add_message",
+        (session_id, _speaker(draw, session), said.role, said.content),
+        {"message_id": said.id, "fence": draw.fence(session)},
+    )
 
 
 @rule
@@ -322,7 +326,7 @@ def update_session(draw: Draw) -> Move | None:
         return None
     fitting = [one for one in draw.copies if draw.focus and one.read.session_id == draw.focus.session_id]
     copy = draw.pick(fitting or draw.copies)
-    kwargs = draw.by(copy.read, fence=draw.fence(copy.read))
+    kwargs = draw.by(copy.read)
     if draw.chance(0.3):
         kwargs["on_conflict"] = "overwrite"
     return Move("update_session", (copy.read, draw.edit(copy.read)), kwargs, copy=copy)
@@ -369,19 +373,21 @@ def reset_session_history(draw: Draw) -> Move:
 def share_session(draw: Draw) -> Move:
     session_id, session = draw.named()
     asked = (session_id, draw.owner(session), draw.pick(USERS), draw.pick(("read", "write")))
-    return Move("share_session", asked, draw.request())
+    return Move("share_session", asked, {**draw.request(), "fence": draw.fence(session)})
 
 
 @rule
 def revoke_share(draw: Draw) -> Move:
     session_id, session = draw.named()
-    return Move("revoke_share", (session_id, draw.owner(session), draw.pick(USERS)), draw.request())
+    asked = (session_id, draw.owner(session), draw.pick(USERS))
+    return Move("revoke_share", asked, {**draw.request(), "fence": draw.fence(session)})
 
 
 @rule
 def set_visibility(draw: Draw) -> Move:
     session_id, session = draw.named()
-    return Move("set_visibility", (session_id, draw.owner(session), draw.pick(("private", "public"))), draw.request())
+    asked = (session_id, draw.owner(session), draw.pick(("private", "public")))
+    return Move("set_visibility", asked, {**draw.request(), "fence": draw.fence(session)})
 
 
 @rule
