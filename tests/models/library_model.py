@@ -140,13 +140,13 @@ class Change:
         ):
             raise EditConflict
 
-    def make(self, session: Session, now: datetime) -> bool:
-        """Carry it out, but for the status; return whether that is activity."""
+    def make(self, session: Session, now: datetime, by: str | None) -> bool:
+        """Carry it out for somebody, but for the status; return whether that is activity."""
         sums = {key: session.data.get(key, 0) + by for key, by in self.added.items()}
         session.write(now, {**sums, **self.data}, self.removed)
         session.metadata |= self.metadata
         count = session.count
-        session.say(*self.messages)
+        session.say(*self.messages, by=by)
         tags = [tag for tag in session.tags if tag not in self.remove_tags]
         after = {**self.attributes, "tags": [*tags, *(tag for tag in self.add_tags if tag not in tags)]}
         differs = any(getattr(session, name) != value for name, value in after.items())
@@ -364,7 +364,7 @@ class Library:
             if on_conflict == "raise":
                 change.check(read, session)
             self._check_change(session, change.status)
-            if change.make(session, self.now):
+            if change.make(session, self.now, user_id):
                 session.last_activity = self.now
             self._set_status(session, change.status)
         if change.messages:
@@ -395,9 +395,14 @@ class Library:
             self.existing(session_id, user_id, WRITE)
         found = self.find(session_id)
         if found and message.id in found.said:
+            # Who adds what somebody else has added is asked whether they may add anything now.
+            current = self._current_of(session_id)
+            may = current is not None and current.is_there and current.right(user_id) >= WRITE
+            if user_id not in (None, found.said[message.id]) and not may:
+                raise AccessDenied
             return message
         with self.changing(session_id, user_id, WRITE, fence=fence, active=True) as session:
-            session.say(message)
+            session.say(message, by=user_id)
             session.last_activity = self.now
         self._checkpoint_by_itself(session_id)
         return message

@@ -56,8 +56,8 @@ class Session:
     messages: list[Said] = field(default_factory=list)
     count: int = 0
     """How many messages it ever had."""
-    said: set[str] = field(default_factory=set)
-    """Their ids."""
+    said: dict[str, str | None] = field(default_factory=dict)
+    """By their ids: for whom they were added."""
     hidden: int = 0
     """How many messages, the first ones, are no longer shown."""
     identity: str | None = None
@@ -121,12 +121,12 @@ class Session:
         if self.lifetime is not None:
             self.expires_at = now + timedelta(seconds=self.lifetime)
 
-    def say(self, *messages: Said) -> None:
-        """Add messages; one that it ever had is not added again."""
+    def say(self, *messages: Said, by: str | None = None) -> None:
+        """Add messages for somebody; one that it ever had is not added again."""
         new = [one for one in messages if one.id not in self.said]
         self.messages += new
         self.count += len(new)
-        self.said |= {one.id for one in new}
+        self.said |= {one.id: by for one in new}
 
     def shown(self, most: int) -> list[Said]:
         """Return the latest messages, as many as come with a session."""
@@ -209,7 +209,7 @@ class Session:
         """Return a copy; the values in it are never changed in place."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         copied: dict[str, Any] = {
-            name: value.copy() if isinstance(value, dict | list | set) else value for name, value in values.items()
+            name: value.copy() if isinstance(value, dict | list) else value for name, value in values.items()
         }
         return replace(self, **copied)
 
