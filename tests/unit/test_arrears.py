@@ -285,3 +285,37 @@ async def test_a_mark_of_a_process_of_its_own_goes_once_all_was_heard(monkeypatc
         await say(client, "ada", "a2")
         await ear.until("ada", "a1", "a2")
         assert store.marked == 2
+
+
+@pytest.fixture
+async def looked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Return what is set each time that somebody has looked for marks."""
+    looked, know = asyncio.Event(), arrears.Arrears.know
+
+    async def knowing(one: arrears.Arrears) -> None:
+        await know(one)
+        looked.set()
+
+    monkeypatch.setattr(arrears.Arrears, "know", knowing)
+    monkeypatch.setattr(arrears, "LATER", 0.01)
+    return looked
+
+
+async def test_the_mark_of_a_process_that_lives_is_left_to_it_by_others_on_its_store(looked: asyncio.Event) -> None:
+    async with Store() as store, system() as (other_bus, other_ear, _), working(other_bus, store, solo=True) as other:
+        other.announce_owed()
+        async with system() as (bus, ear, client), working(bus, store, solo=True):
+            await say(client, "ada", "a1")
+            await ear.until("ada", "a1")
+            for _ in range(2):  # the first look may have begun before the mark was there
+                looked.clear()
+                async with asyncio.timeout(PATIENCE):
+                    await looked.wait()
+            assert len(await store.marks()) == 1
+            assert other_ear.events == []
+            bus.hangs = True
+            await say(client, "ada", "a2")
+            await until_committed(store, "ada", 2)
+            async with asyncio.timeout(PATIENCE):
+                await bus.hanging.wait()
+        await other_ear.until("ada", "a1", "a2")

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -12,6 +12,7 @@ from contracts.envelope import EventEnvelope
 from contracts.errors import BusError, PublishUnconfirmed
 from contracts.events import AnyEvent, Commit
 from contracts.ids import ConversationId
+from contracts.members import WorkerId
 from storage.port import Store
 from workers.bus.port import Bus, Message
 from workers.domain.announcing import announced
@@ -51,14 +52,15 @@ class Announcer:
         *,
         metrics: WorkerMetrics,
         mine: Callable[[ConversationId], bool],
+        lives: Callable[[WorkerId], Awaitable[bool]],
         secret_keys: Collection[str],
-        writer: str = "",
+        writer: WorkerId | None = None,
     ) -> None:
         self._bus = bus
         self._metrics = metrics
         self._secret_keys = frozenset(secret_keys)
         self._patience = PATIENCE
-        self.arrears = Arrears(store, clock, self._publish_commits, mine=mine, writer=writer)
+        self.arrears = Arrears(store, clock, self._publish_commits, mine=mine, lives=lives, writer=writer)
 
     async def announce(self, plans: Sequence[Plan]) -> None:
         """Announce what `plans` caused, now or the first time. On return it is announced, or owed for sure."""

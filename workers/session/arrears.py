@@ -12,6 +12,7 @@ from contracts.clock import Clock
 from contracts.errors import StoreDamaged
 from contracts.events import Commit
 from contracts.ids import ConversationId
+from contracts.members import WorkerId
 from contracts.records import Record, RecordKind
 from contracts.telemetry import Action
 from storage.loggers import Logger
@@ -68,17 +69,26 @@ class Arrears:
 
     A mark says from which version on a conversation may be unannounced. It is kept before the inputs are acknowledged:
     whoever crashes before that gets them again. Where inputs do not come again, because the bus is this process alone,
-    the mark is made `ahead` of the commit, and goes some time after the announcement.
+    the mark is made `ahead` of the commit, and goes some time after the announcement. Such a mark is its process's for
+    as long as that one `lives`: taken away by another it would be missed at the next commit.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, publish: Publish, *, mine: Callable[[ConversationId], bool], writer: str = ""
+        self,
+        store: Store,
+        clock: Clock,
+        publish: Publish,
+        *,
+        mine: Callable[[ConversationId], bool],
+        lives: Callable[[WorkerId], Awaitable[bool]],
+        writer: WorkerId | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._publish = publish
         self._mine = mine
-        self._writer = writer  # of several processes that write to one store, each has marks of its own
+        self._lives = lives
+        self._writer = writer or ""  # of several processes that write to one store, each has marks of its own
         self._debts: dict[ConversationId, _Debt] = {}
         self._ahead: dict[ConversationId, _Ahead] = {}
         self._given_up: set[ConversationId] = set()
@@ -106,9 +116,14 @@ class Arrears:
 
     async def know(self) -> None:
         """Read the marks of conversations that are ours: an owner before us may have left some. Raises StoreError."""
+        living: dict[str, bool] = {self._writer: False, "": False}
         try:
             async for mark in iter_records(self._store, RecordKind.UNANNOUNCED, GROUP):
-                self._take_over(mark)
+                writer = _writer_of(mark)
+                if writer not in living:
+                    living[writer] = await self._lives(WorkerId(writer))
+                if not living[writer]:
+                    self._take_over(mark)
         except StoreDamaged as error:
             raise_if_cancelled()
             _log.error(Action.ANNOUNCING_GIVEN_UP, error=str(error))
@@ -163,7 +178,7 @@ class Arrears:
                 one.announced = monotonic()
 
     def _is_own(self, mark: Record) -> bool:
-        return mark.key.endswith(f"/{self._writer}")
+        return _writer_of(mark) == self._writer
 
     def _mark(self, conversation: ConversationId, version: int) -> Record:
         return Record(
@@ -250,3 +265,8 @@ class Arrears:
         marks = [self._ahead.pop(one).mark for one in over if one not in self._debts]
         if marks:
             await keep_trying("take back marks", partial(self._store.drop_records, marks))
+
+
+def _writer_of(mark: Record) -> str:
+    """Return the process whose mark it is; nothing if it is of no single one."""
+    return mark.key.partition("/")[2]

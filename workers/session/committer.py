@@ -73,8 +73,9 @@ class Committer:
             clock,
             metrics=metrics,
             mine=ownership.owns,
+            lives=ownership.lives,
             secret_keys=config.secret_keys,
-            writer=ownership.worker_id if config.solo else "",
+            writer=ownership.worker_id if config.solo else None,
         )
         self.arrears = self._announcer.arrears
         self._decider = Decider(store, live, ownership, self.arrears, config=config, clock=clock)

@@ -64,6 +64,7 @@ class Ownership:
         self._started_at = clock.now()
         self._brakes: defaultdict[Partition, Brake] = defaultdict(lambda: Brake(park_limit))
         self._interval = interval
+        self._ttl = ttl
         self._forget_work = forget
         self._status = WorkerStatus.RUNNING
         self._taking = asyncio.Lock()
@@ -75,7 +76,7 @@ class Ownership:
         )
         self._membership = Membership(
             store,
-            f"{self._group}/{self.worker_id}" if solo else self._group,
+            self._alone(self.worker_id) if solo else self._group,
             describe=self.describe,
             on_members=self._on_members,
             on_silence=self._on_silence,
@@ -123,6 +124,13 @@ class Ownership:
         """Whether the conversation's partition is this worker's, as far as it knows."""
         holding = self.holdings.get(self._bus.topology.partition_of(conversation))
         return holding is not None and holding.subscribed and (holding.owner or holding.active)
+
+    async def lives(self, worker: WorkerId) -> bool:
+        """Whether a worker that is alone in its group, as each is on a bus of its own, beats. Raises StoreError."""
+        return bool(await self._store.members(self._alone(worker), ttl=self._ttl))
+
+    def _alone(self, worker: WorkerId) -> str:
+        return f"{self._group}/{worker}"
 
     async def take_epochs(self, leases: Collection[Lease]) -> None:
         """Give those of `leases` an epoch that have none yet. Raises StoreError."""
