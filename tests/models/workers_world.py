@@ -10,6 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 from unittest.mock import patch
+from uuid import uuid4
+
+import fsspec  # type: ignore[import-untyped]  # it ships no types
 
 from agentbus.client import AgentBus
 from contracts.clock import ManualClock
@@ -256,7 +259,7 @@ async def a_world(folder: Path, *, sqlite: bool) -> AsyncIterator[World]:
             await bus.declare()
             client = AgentBus(bus)
             worker = SessionWorker(bus, store, config=SessionWorkerConfig(prefetch=100), clock=clock)
-            archive = open_archive(f"file://{folder}/archive")
+            archive = open_archive(stack.enter_context(_an_archive(folder, sqlite=sqlite)))
             world = World(bus, store, clock, worker, client, archive, Commands(bus), patient=sqlite)
             client.on("session.#")(world.take)
             await client.start()
@@ -266,6 +269,19 @@ async def a_world(folder: Path, *, sqlite: bool) -> AsyncIterator[World]:
             stack.push_async_callback(world.close)
             await world.start()
             yield world
+
+
+@contextmanager
+def _an_archive(folder: Path, *, sqlite: bool) -> Iterator[str]:
+    """Give the URL of an empty archive: in memory unless the store is on the disk as well."""
+    if sqlite:
+        yield f"file://{folder}/archive"
+        return
+    name = f"/workers-model-{uuid4().hex}"
+    yield f"memory:/{name}"
+    files = fsspec.filesystem("memory")
+    if files.exists(name):
+        files.rm(name, recursive=True)
 
 
 @contextmanager
