@@ -214,6 +214,7 @@ class AmendCopy(_Command):
     target: Id = Field(description="The message's key.")
     text: Text | None = Field(default=None, description="What it says now; none: it was deleted.")
     attachments: Attachments = ()
+    version: int = Field(default=0, ge=0, description="Of several edits the highest holds, in any order.")
 
 
 class ResolveConflict(_Command):

@@ -122,13 +122,15 @@ def _amended(appended: MessageAppended, changes: Iterable[AnyEvent]) -> HistoryM
     content: SpokenContent = appended.message.content
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
+    latest = 0
     reactions: dict[Reaction, None] = {}
     for change in changes:
         match change:
             case MessageEdited(source=source) | MessageDeleted(source=source) if not _is_for(appended, source):
                 continue
-            case MessageEdited() if deleted_at is None:
+            case MessageEdited() if deleted_at is None and (change.source is None or change.source_version >= latest):
                 content, edited_at = _edited(content, change), change.at
+                latest = max(latest, change.source_version)
             case MessageDeleted() if deleted_at is None:
                 content, deleted_at = TextContent(), change.at
             case ReactionChanged():

@@ -36,6 +36,9 @@ class MessageEdited(SessionEvent):
     text: Text
     attachments: Attachments = ()
     source: SessionId | None = Field(default=None, description="The linked session in which it happened.")
+    source_version: int = Field(
+        default=0, ge=0, description="Its commit's version there: of several edits of copies the highest holds."
+    )
 
 
 class MessageDeleted(SessionEvent):

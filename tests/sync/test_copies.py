@@ -1,5 +1,6 @@
 """Copies follow their source: what is edited or deleted there is so wherever it was copied to, and nowhere else."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from contracts.records import RecordKind
 from contracts.sync import SyncMode
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import World
+from workers.reactive.commands import Commands, Given
 
 PIN = "my PIN is 1234"
 
@@ -148,3 +150,37 @@ async def test_what_a_conversation_was_linked_to_is_noted_however_it_was_linked(
     await world.settle()
     assert await world.sync.identities.ever_of(conversation_of(first)) == {"by command", "by call"}
     assert await world.store.record(RecordKind.IDENTITY, "by call") is not None
+
+
+class Overtaken(Commands):
+    """Commands of a sync worker that stands still before it gives its first ones, while somebody else goes on."""
+
+    def __init__(self, world: World, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(world.bus)
+        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+
+    async def give(self, commands: Sequence[Given]) -> None:
+        """Let the others go on, once, and give the commands."""
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile:
+            await meanwhile()
+        await super().give(commands)
+
+
+async def test_an_edit_that_is_overtaken_on_its_way_is_not_what_a_copy_says(world: World) -> None:
+    sessions, key = await copied(world)
+    await world.ask(EditMessage(session_id=sessions[0], target=key, text="one"))
+    await world.quiet()
+    (edited,) = world.waiting
+    world.waiting = []
+
+    async def edit_again() -> None:
+        world.restarted()
+        await world.ask(EditMessage(session_id=sessions[0], target=key, text="two"))
+        await world.settle()
+        assert (await world.texts(sessions[1]))[-1] == "two"
+
+    world.restarted(Overtaken(world, edit_again))
+    await world.sync.handler.handle(edited)
+    await world.settle()
+    assert [(await world.texts(session))[-1] for session in sessions] == ["two", "two"]

@@ -34,7 +34,7 @@ class Copies:
         here = conversation_of(event.session_id)
         if event.source is not None or not (others := await self._others(event, here)):
             return
-        now = await self._now(event, here)
+        version, now = await self._now(event, here)
         text, attachments = (now.text, now.attachments) if isinstance(now, MessageEdited) else (None, ())
         commands: list[Given] = []
         for conversation in sorted(others):
@@ -46,6 +46,7 @@ class Copies:
                     target=event.target,
                     text=text,
                     attachments=attachments,
+                    version=version,
                 )
                 commands.append(Given(command, digest_of(("amend copy", now.event_id, conversation))))
         await self._commands.give(commands)
@@ -58,14 +59,17 @@ class Copies:
                 found |= await self._identities.ever_linked(identity)
         return found - {here}
 
-    async def _now(self, event: Amended, here: ConversationId) -> Amended:
-        """Return what holds of the message by now: that it was deleted, else its latest edit."""
-        latest: Amended = event
+    async def _now(self, event: Amended, here: ConversationId) -> tuple[int, Amended]:
+        """Return what holds of the message by now: that it was deleted, else its latest edit, and that one's commit.
+
+        By the time that it is told, there may be a later one: it is the version that tells them apart.
+        """
+        version, latest = 0, event
         for commit in await self._store.commits_amending(here, [event.target]):
             for one in commit.events:
                 if not isinstance(one, Amended) or one.target != event.target or one.source is not None:
                     continue
                 if isinstance(one, MessageDeleted):
-                    return one
-                latest = one
-        return latest
+                    return commit.version, one
+                version, latest = commit.version, one
+        return version, latest

@@ -90,7 +90,8 @@ def _amend(draft: Draft, state: SessionState, command: AmendCopy) -> None:
     if command.text is None:
         draft.add(MessageDeleted, **what)
     else:
-        draft.add(MessageEdited, text=command.text, attachments=command.attachments, **what)
+        what |= {"text": command.text, "attachments": command.attachments, "source_version": command.version}
+        draft.add(MessageEdited, **what)
 
 
 def _resolve(draft: Draft, state: SessionState, command: ResolveConflict) -> None:
