@@ -18,6 +18,7 @@ READS: Final = frozenset(
         "get_identity",
         "get_latest_checkpoint",
         "get_session",
+        "get_session_identity",
         "get_session_messages",
         "get_session_state",
         "get_session_tree",
@@ -54,9 +55,9 @@ ELSEWHERE: Final[Mapping[str, str]] = {
 
 LATER: Final = frozenset(
     {
-        # Played by nobody yet: the gaps of this model.
+        # Played by nobody yet, the gaps of this model: claim codes, suggestions, and policies with their conflicts
+        # (tests/models/workers_*.py changes policies, by the workers alone).
         "get_expiry_statistics",
-        "get_session_identity",
         "create_claim_code",
         "suggest_links",
         "confirm_link",

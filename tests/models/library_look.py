@@ -189,6 +189,10 @@ async def _look_at_lists(library: Library, manager: SessionSystem, same: Any) ->
         for identity in (f"home of {user}", f"work of {user}"):
             shown = await manager.get_identity(identity)
             same(identity, plain(shown) if shown else [], sorted(_ids(library.linked(identity))))
+    for current in (one.current for one in library.held.conversations.values() if one.current.is_there):
+        found_identity = await manager.get_session_identity(current.session_id)
+        linked = sorted(_ids(library.linked(current.identity))) if current.identity else None
+        same(f"identity of {current.session_id}", plain(found_identity), linked)
     rules = sorted(library.held.rules.values(), key=lambda rule: (-rule.priority, rule.rule_id))
     same("rules", plain([*await manager.list_expiry_rules()]), plain(rules))
     templates = {one.name: plain(one) for one in await manager.list_templates()}

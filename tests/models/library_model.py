@@ -400,6 +400,7 @@ class Library:
             may = current is not None and current.is_there and current.right(user_id) >= WRITE
             if user_id not in (None, found.said[message.id]) and not may:
                 raise AccessDenied
+            self._checkpoint_by_itself(session_id)
             return message
         with self.changing(session_id, user_id, WRITE, fence=fence, active=True) as session:
             session.say(message, by=user_id)
@@ -837,11 +838,20 @@ class Library:
             )
         return checkpoint_id
 
+    def made_again(self, name: str, args: Sequence[Any]) -> None:
+        """Note that a call was made again: all that comes of it is a checkpoint that is due, if it adds messages."""
+        match name, args:
+            case (("add_message" | "add_message_to_session"), (str(session_id), *_)):
+                self._checkpoint_by_itself(session_id)
+            case "update_session", (Session() as read, Edit() as edit):
+                if Change.of(read, edit, self.options.max_history).messages:
+                    self._checkpoint_by_itself(read.session_id)
+
     def _checkpoint_by_itself(self, session_id: str) -> None:
-        """Save the checkpoint that is due by the number of messages, once for ever."""
-        session, every = self.existing(session_id), self.options.checkpoint_every
-        turns = session.count // every if every else 0
-        if turns > session.turns:
+        """Save the checkpoint that is due by the number of messages, once for ever: whoever adds one comes by."""
+        session, every = self.find(session_id), self.options.checkpoint_every
+        turns = session.count // every if session and every else 0
+        if session and session.is_there and turns > session.turns:
             session.turns = turns
             self.held.checkpoints.append(Checkpoint(f"{session_id}/auto/{turns}", session_id, dict(session.data)))
 

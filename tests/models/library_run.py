@@ -118,6 +118,8 @@ class Play:
         self.counts["again"] += 1
         if given[0] == "broke" or given == ("raised", "RequestReused"):
             raise _Differs([f"{move.name} again: it {_told(given)}"])
+        if given[0] == "gave":
+            self.library.made_again(move.name, move.args)
         await self.look(move.sessions)
 
     async def _two(self, number: int, moves: Sequence[Move]) -> None:

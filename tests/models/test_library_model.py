@@ -11,6 +11,7 @@ from contracts.commands import AppendMessage, CommandReply
 from contracts.ids import InputId
 from tests.models.__main__ import main
 from tests.models.library_calls import ELSEWHERE, LATER, READS, played_calls, public_calls, unknown_arguments, unplayed
+from tests.models.library_moves import RULES
 from tests.models.library_run import play, smallest
 from tests.models.library_world import Services
 from tests.tour.world import Mode
@@ -36,6 +37,8 @@ async def test_the_library_does_what_its_model_says(
     found = await play(mode, seed, range(steps), Services(broker, mongo), counts)
     assert found is None, str(found)
     assert counts.total() > steps / 3, f"most calls were refused: {counts}"
+    if mode is Mode.MEMORY:
+        assert len(counts.keys() & RULES.keys()) > 0.8 * len(RULES), f"some were never carried out: {counts}"
 
 
 def test_every_public_call_is_played_or_said_not_to_be() -> None:
