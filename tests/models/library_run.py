@@ -16,7 +16,7 @@ from agentbus.sessions import SessionSystem
 from contracts.errors import AgentBusError
 from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken
 from tests.models.library_look import differences, plain
-from tests.models.library_model import Library, Options
+from tests.models.library_model import Library, Options, conversation_at
 from tests.models.library_moves import ATOMIC, RULES, Copy, Draw, Move, drawn
 from tests.models.library_world import Services, World, a_world
 from tests.tour.world import Mode
@@ -109,7 +109,7 @@ class Play:
         if given != meant:
             raise _Differs([f"{move.name}: it {_told(given)}, but is to have {_told(meant)}"])
         self._note(move, given, changed=before != self._shown(move))
-        await self.look(move.sessions)
+        await self.look(self._beside(move))
 
     async def _again(self, number: int, manager: SessionSystem, move: Move) -> None:
         """Repeat a call: whatever it answers, nothing changes."""
@@ -140,7 +140,7 @@ class Play:
                 continue
             earlier, self.library = self.library, library
             try:
-                await self.look({one for move in moves for one in move.sessions})
+                await self.look(set().union(*map(self._beside, moves)))
             except _Differs as error:
                 self.library = earlier
                 unlike += [f"order {order}: {line}" for line in error.args[0]]
@@ -198,8 +198,8 @@ class Play:
         return None if number is None else self.tokens[session_id.partition(".")[0], number]
 
     def _shown(self, move: Move) -> list[Any]:
-        """Return what the model shows of the sessions that a call names, and how many there are."""
-        found = [self.library.find(one) for one in sorted(move.sessions)]
+        """Return what the model shows of the sessions that a call is about, and how many there are."""
+        found = [self.library.find(one) for one in sorted(self._beside(move))]
         return [len(list(self.library.held.sessions)), *(plain(one) for one in found)]
 
     def _note(self, move: Move, given: tuple[str, Any], *, changed: bool) -> None:
@@ -217,6 +217,16 @@ class Play:
         limit = self.library.options.max_sessions_per_user
         live = Counter(one.owner for one in self.library.sessions() if one.goes_on(self.library.now))
         return "create" in move.name and limit is not None and max(live.values(), default=0) > limit
+
+    def _beside(self, move: Move) -> set[str]:
+        """Return the sessions of the conversations that a call is about."""
+        args = move.args
+        where = conversation_at(args[0]) if args and isinstance(args[0], tuple) else ""
+        if move.name == "create_session" and args[0]:
+            where = conversation_at((args[1], args[0], args[2]))
+        conversations = {where, *(one.partition(".")[0] for one in move.sessions)}
+        held = self.library.held.conversations
+        return {one.session_id for key in conversations if key in held for one in held[key].sessions}
 
     def _who(self, manager: SessionSystem) -> str:
         return ("one", "two")[self.world.managers.index(manager)]
