@@ -252,8 +252,8 @@ class RestoreSession(_Command):
     data: KeepableObject = Field(default_factory=dict)
     metadata: KeepableObject = Field(default_factory=dict)
     stamps: dict[str, StampField] = Field(default_factory=dict)
-    conflicts: Many[Conflict] = Field(default=(), description="Those that were open.")
-    turned_down: Many[TurnedDown] = Field(default=(), description="What it did not take of linked sessions.")
+    conflicts: Many[Conflict] | None = Field(default=None, description="Those that were open.")
+    turned_down: Many[TurnedDown] | None = Field(default=None, description="What it did not take of linked sessions.")
 
 
 class EraseConversation(_Command):

@@ -1,6 +1,7 @@
 """A rolling upgrade: workers of an earlier release beside those of this one, on one broker and one store."""
 
 import asyncio
+import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -43,6 +44,22 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(fileobj=BytesIO(archived.stdout)) as archive:
         archive.extractall(folder, filter="data")
     return folder
+
+
+def test_inputs_hold_what_an_earlier_release_does_not_know_only_where_it_is_used(earlier: Path) -> None:
+    before, now = (
+        json.loads((folder / "contracts/schema/v1/input.json").read_text("utf-8"))["$defs"]
+        for folder in (earlier, ROOT)
+    )
+    added = {
+        f"{name}.{field}": schema["properties"][field].get("default", "needed")
+        for name, schema in now.items()
+        if name in before
+        for field in schema.get("properties", {}).keys() - before[name].get("properties", {}).keys()
+    }
+    assert "UpdateSession.seen_status" in added
+    # None is left out of what is sent.
+    assert not {name: default for name, default in added.items() if default is not None}
 
 
 @contextmanager

@@ -188,8 +188,8 @@ def _command(head: SessionState, archived: ArchiveRef, contents: Contents, statu
             data=kept.data,
             metadata=kept.metadata,
             stamps=kept.stamps,
-            conflicts=kept.conflicts,
-            turned_down=kept.turned_down,
+            conflicts=kept.conflicts or None,  # a worker of an earlier release knows no such fields
+            turned_down=kept.turned_down or None,
         )
     except ValidationError as error:
         raise LimitExceeded(f"session {head.session_id} has more data than a command can carry: {error}") from None

@@ -96,7 +96,8 @@ def _restore(draft: Draft, state: SessionState, command: RestoreSession, earlier
     check_size("data", command.data)
     check_size("metadata", command.metadata)
     check_fields(command.stamps)
-    check_conflicts(command.conflicts)
+    conflicts = command.conflicts or ()
+    check_conflicts(conflicts)
     draft.add(
         SessionRestored,
         restored=session.session_id,
@@ -104,8 +105,8 @@ def _restore(draft: Draft, state: SessionState, command: RestoreSession, earlier
         data=command.data,
         metadata=command.metadata,
         stamps=command.stamps,
-        conflicts=command.conflicts,
-        turned_down=command.turned_down,
+        conflicts=conflicts,
+        turned_down=command.turned_down or (),
     )
     if session is state and has_expired(state.model_copy(update={"status": command.status}), draft.at):
         # Its end came while it was away: it would be over again with the next input.
