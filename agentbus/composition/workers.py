@@ -114,7 +114,7 @@ WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
     WorkerKind.SYNC: WorkerRow(make=make_sync_worker, does="shares context between linked sessions"),
     WorkerKind.EXPIRY: WorkerRow(make=make_expiry_worker, does="ends sessions by rules and by their own deadlines"),
 }
-"""Every kind, in the order in which they are started; they are closed in the opposite one."""
+"""Every kind. Those of one process start at the same time, and close so."""
 
 
 def make_sync(app: App) -> SyncServices:

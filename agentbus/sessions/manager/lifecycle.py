@@ -138,7 +138,8 @@ class Lifecycle(Creation, Checkpoints):
         """Delete a session: it is no longer found, shown or listed. Return whether there was one.
 
         `children` says what becomes of its children: a session that has some is refused by default (Refused).
-        With `user_id` it raises AccessDenied unless they own it, or did.
+        With `user_id` it raises AccessDenied unless they own it, or did; LockLost for a `fence` that was never
+        given out, or after which a later one was seen.
         """
         with checking("children can't be dealt with like that"):
             policy = ChildPolicy(children)
