@@ -393,3 +393,19 @@ async def is_stripped_now(world: World, session: SessionId) -> bool:
     return (await world.head(session)).status is SessionStatus.ARCHIVED and not await world.store.record(
         RecordKind.DEADLINE, session
     )
+
+
+@pytest.mark.parametrize("last", [NOTIFY, SUSPEND])
+async def test_a_rule_that_ends_no_session_begins_anew_with_what_happens_after_it(
+    world: World, last: CleanupAction
+) -> None:
+    async with world.expiring(a_rule("silent", last)):
+        session = await world.session()
+        await world.scheduled(session)
+        for taken in (1, 2, 3):
+            world.advance(60)
+            await world.until_steps(taken)
+            await until_dropped(world, session)
+            await world.send(SetData(session_id=session, values={"taken": taken}))
+            await world.scheduled(session)
+        assert world.steps() == [("silent", 0, last)] * 3

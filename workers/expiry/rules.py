@@ -72,6 +72,8 @@ class RuleBook:
         """Tells one set of rules from another."""
         self.least_messages: int | None = None
         """Sessions of fewer messages are none of these rules' business when a message comes; None: all sessions."""
+        self.returning = False
+        """Whether a rule may be through with a session that goes on: the next activity makes it begin anew."""
         self.custom = False
         """Whether a condition of somebody's own may look at anything in a session."""
 
@@ -84,6 +86,7 @@ class RuleBook:
             return
         if fingerprint != self.fingerprint:
             self.rules, self.fingerprint = rules, fingerprint
+            self.returning = any(rule.enabled and not rule.actions[-1].action.ends for rule in rules)
             self.custom = any(rule.enabled and rule.strategy is ExpiryStrategy.CUSTOM for rule in rules)
             self.least_messages = min((_least(rule) for rule in rules if _counts(rule)), default=None)
             _log.info(Action.EXPIRY_RULES_CHANGED, rules=[rule.rule_id for rule in rules])

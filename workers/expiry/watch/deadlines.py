@@ -35,6 +35,14 @@ class Deadlines:
         heads = await self._store.heads(sessions)
         await self._put(head for head in heads.values() if not was_moved(head))
 
+    async def look_at_returned(self, sessions: Collection[SessionId]) -> None:
+        """Put the deadlines of those among sessions in which something happened after a rule's step.
+
+        The rule may have been through, and without a deadline: it begins anew.
+        """
+        heads = await self._store.heads(sessions)
+        await self._put(head for head in heads.values() if head.is_live and head.last_step and head.expiry is None)
+
     async def look_again(self, heads: Collection[SessionState]) -> None:
         """Put the deadlines of these sessions by the rules that are there now."""
         archived = [head for head in heads if was_moved(head)]

@@ -9,8 +9,11 @@ from contracts.events import (
     DataSet,
     ExpiryStepTaken,
     MessageAppended,
+    MessageDeleted,
+    MessageEdited,
     MetadataSet,
     ProfileChanged,
+    ReactionChanged,
     SessionDeleted,
     SessionRestored,
     SessionStarted,
@@ -18,7 +21,7 @@ from contracts.events import (
     StateChanged,
 )
 from contracts.ids import SessionId
-from workers.endings import side_by_side
+from workers.endings import in_turn, side_by_side
 from workers.expiry.figures import Figures
 from workers.expiry.rules import RuleBook
 from workers.expiry.watch.deadlines import Deadlines
@@ -38,6 +41,9 @@ TOPICS: Final = (
             ExpiryStepTaken,
             SessionUnblocked,
             *_OF_CONTEXT,
+            MessageEdited,
+            MessageDeleted,
+            ReactionChanged,
         )
     ),
     "session.message.*",
@@ -51,28 +57,30 @@ class ExpiryHandler(Handler):
     """Looks at the sessions to which something happened that may bring a deadline nearer.
 
     A message does so only for rules that count them, and not before there can be enough: otherwise it moves deadlines
-    away, which is found out when they come due. Data and metadata do so for conditions of somebody's own alone.
+    away, which is found out when they come due. Data and metadata do so for conditions of somebody's own alone. Where a
+    rule ends no session, whatever happens after its last step does.
     """
 
     def __init__(self, book: RuleBook, deadlines: Deadlines, figures: Figures) -> None:
         self._book = book
         self._figures = figures
         self._looking = Together[SessionId](deadlines.look_at, most=_TOGETHER)
+        self._returning = Together[SessionId](deadlines.look_at_returned, most=_TOGETHER)
 
     async def close(self) -> None:
         """Stop. Idempotent."""
-        await self._looking.close()
+        await in_turn(self._looking.close, self._returning.close)
 
     async def handle(self, event: EventEnvelope) -> None:
         data = event.data
         match data:
             case MessageAppended():
-                if self._book.least_messages is None or data.sequence < self._book.least_messages:
-                    return
-                await self._looking.do(data.session_id)
+                least = self._book.least_messages
+                await self._look(data.session_id, sure=least is not None and data.sequence >= least)
             case DataSet() | MetadataSet() | ContextMerged() | ConflictResolved():
-                if self._book.custom:
-                    await self._looking.do(data.session_id)
+                await self._look(data.session_id, sure=self._book.custom)
+            case MessageEdited() | MessageDeleted() | ReactionChanged():
+                await self._look(data.session_id, sure=False)
             case ExpiryStepTaken():
                 session = data.earlier or data.session_id
                 await side_by_side((self._figures.step(data), self._looking.do(session)))
@@ -82,3 +90,10 @@ class ExpiryHandler(Handler):
                 await self._looking.do(data.restored)
             case _:
                 await self._looking.do(data.session_id)
+
+    async def _look(self, session: SessionId, *, sure: bool) -> None:
+        """Look at a session in which something happened, if a deadline may come nearer by it."""
+        if sure:
+            await self._looking.do(session)
+        elif self._book.returning:
+            await self._returning.do(session)
