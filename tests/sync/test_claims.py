@@ -7,7 +7,7 @@ import pytest
 from contracts.address import Platform
 from contracts.commands import CommandReply, DeleteSession, LinkIdentity
 from contracts.envelope import EventEnvelope
-from contracts.errors import ConversationBlocked, IdentityConflict, Refused, SessionNotFound
+from contracts.errors import ConversationBlocked, IdentityConflict, Refused, ReplyTimeout, SessionNotFound
 from contracts.ids import SessionId
 from contracts.messages import Role, TextContent
 from contracts.records import RecordKind
@@ -230,6 +230,29 @@ async def test_a_claim_whose_second_link_fails_leaves_no_half_of_it(
     await world.talk(Platform.SLACK, await code_for(world, telegram))
     await world.settle()
     assert await linked(world, telegram, slack) == ["somebody", "somebody"]
+
+
+async def test_a_link_that_is_slow_to_come_is_taken_back_too(
+    world: World, telegram: SessionId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack = await world.talk(Platform.SLACK, await code_for(world, telegram))
+    asked = world.commands.ask
+    queued: list[Given] = []
+
+    async def ask(given: Given, *, timeout: float = 10) -> CommandReply:
+        if isinstance(given.command, LinkIdentity):
+            if given.command.session_id == slack:
+                raise IdentityConflict
+            queued.append(given)  # It is in its owner's queue, before all that comes later.
+            raise ReplyTimeout
+        while queued:
+            await asked(queued.pop(0))
+        return await asked(given, timeout=timeout)
+
+    monkeypatch.setattr(world.commands, "ask", ask)
+    await world.settle()
+    assert queued == []
+    assert await linked(world, telegram, slack) == [None, None]
 
 
 async def test_text_that_only_looks_like_a_code_is_left_alone(world: World) -> None:

@@ -219,14 +219,16 @@ class Claims:
 
     async def _take_back(self, claim: Record) -> None:
         """Unlink what this claim linked before it failed: half a link tells nobody anything, and is in the way of the
-        next claim."""
+        next claim.
+
+        Also what it has not linked yet: the owner who did not answer in time has the command before this one.
+        """
         identity = str(claim.data["identity"])
         for conversation in _CONVERSATIONS.validate_python(claim.data.get(_NEW, [])):
             session = await latest_session(self._store, conversation)
-            if session.identity == identity:
-                command = UnlinkIdentity(session_id=session.session_id, identity=identity)
-                with suppress(Refused, ReplyTimeout):
-                    await self._commands.ask(Given(command, digest_of(("claim taken back", claim.key, conversation))))
+            command = UnlinkIdentity(session_id=session.session_id, identity=identity)
+            with suppress(Refused, ReplyTimeout):
+                await self._commands.ask(Given(command, digest_of(("claim taken back", claim.key, conversation))))
 
     async def _answer(self, event: MessageAppended, outcome: ClaimOutcome) -> None:
         """Tell whoever sent the code, if their conversation goes on."""
