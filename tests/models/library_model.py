@@ -319,7 +319,8 @@ class Library:
         if limit is None or owner is None:
             return
         live = [one for one in self.sessions(owner=owner) if one.goes_on(self.now) and conversation_of_(one) != key]
-        too_many = live[limit - 1 :]
+        live.sort(key=lambda one: one.last_activity)
+        too_many = live[: max(0, len(live) - limit + 1)]
         if too_many and not self.options.close_oldest:
             raise LimitExceeded
         for one in too_many:

@@ -125,8 +125,7 @@ class Play:
     async def _two(self, number: int, moves: Sequence[Move]) -> None:
         """Make two calls at once: what comes of it is what one of the two orders makes."""
         before = [self._shown(one) for one in moves]
-        orders = [(Library.of(self.library), order) for order in ((0, 1), (1, 0))]
-        meant = [{index: _expected(moves[index], library) for index in order} for library, order in orders]
+        candidates = [self._in_order(moves, order, late) for late in (False, True) for order in ((0, 1), (1, 0))]
         given = await asyncio.gather(
             *(self._do(one, move) for one, move in zip(self.world.managers, moves, strict=True))
         )
@@ -134,7 +133,7 @@ class Play:
         self.said += [f"{number}: at once {self._who(one)}.{move} -> {_short(gave)}" for one, move, gave in calls]
         self.counts["two"] += 1
         unlike: list[str] = []
-        for (library, order), expected in zip(orders, meant, strict=True):
+        for order, library, expected in candidates:
             if [_answer(expected[0]), _answer(expected[1])] != [_answer(one) for one in given]:
                 unlike.append(f"order {order}: {_short(expected[0])}, {_short(expected[1])}")
                 continue
@@ -149,6 +148,16 @@ class Play:
                     self._note(move, gave, changed=shown != self._shown(move))
                 return
         raise _Differs(["what came of two at once is no order of them", *unlike])
+
+    def _in_order(
+        self, moves: Sequence[Move], order: tuple[int, int], late: bool
+    ) -> tuple[tuple[int, int], Library, dict[int, tuple[str, Any]]]:
+        """Have the model make calls one after the other; `late`: what comes by itself after one comes after both."""
+        library = Library.of(self.library)
+        expected = {index: _expected(moves[index], library) for index in order}
+        for move in moves if late else ():
+            library.made_again(move.name, move.args)
+        return order, library, expected
 
     async def _copy(self, number: int, manager: SessionSystem, session_id: str) -> None:
         context = await manager.get_session(session_id)
