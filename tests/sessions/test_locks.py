@@ -298,3 +298,24 @@ async def test_no_call_of_a_holder_who_is_too_late_changes_anything(any_system: 
     await FENCED[name](any_system, session_id, fresh)
     after = await any_system._store.head(session_id)
     assert after != before
+
+
+@pytest.mark.parametrize("children", ["detach", "cascade"])
+async def test_whoever_lost_the_lock_does_nothing_to_the_children_of_an_earlier_session(
+    system: SessionSystem, children: str
+) -> None:
+    earlier = (await system.create_session("chat", "ann", "web")).session_id
+    child = await system.create_session(user_id="ann", parent_id=earlier)
+    stale = await system.acquire_lock(earlier, timeout=0)
+    await system.release_lock(earlier, stale)
+    token = await system.acquire_lock(earlier, timeout=0)
+    now = (await system.create_session("chat", "ann", "web")).session_id
+    await system.refresh_session(now, fence=token)
+
+    with pytest.raises(LockLost):
+        await system.delete_session(earlier, fence=stale, children=children)
+
+    assert await system.session_exists(earlier)
+    kept = await system.get_session(child.session_id)
+    assert kept is not None
+    assert kept.parent_id == earlier

@@ -40,6 +40,7 @@ from storage.port import MAX_PAGE
 from storage.reading import iter_due, iter_sessions
 from workers.domain.access import DENIED, Right, may
 from workers.domain.deadlines import goes_on
+from workers.sync.members import latest_session
 
 
 class Lifecycle(Creation, Checkpoints):
@@ -149,8 +150,10 @@ class Lifecycle(Creation, Checkpoints):
         if state is None or state.status is SessionStatus.DELETED:
             return await self._deleted_by(state, request_id)
         await self._check_fence(session_id, fence)
-        if fence is not None and fence < state.fence:  # before anything becomes of its children
-            raise LockLost(f"lock token {fence} is older than {state.fence}: somebody else has held the lock since")
+        if fence is not None:  # before anything becomes of its children; an earlier session's head knows no later one
+            seen = (await latest_session(self._store, state.conversation_id)).fence
+            if fence < seen:
+                raise LockLost(f"lock token {fence} is older than {seen}: somebody else has held the lock since")
         await self._settle_children(session_id, user_id, policy)
         try:
             # An owner never changes, so that what was checked here still holds; the owner of the conversation knows no
