@@ -279,7 +279,9 @@ def create_session(draw: Draw) -> Move:
 @rule
 def create_sessions(draw: Draw) -> Move:
     # Different chats: at once, the order of two in one chat is nobody's to say.
-    chats = draw.random.sample((None, *CHATS), 2)
+    # And where there is a limit, whom it refuses.
+    limited = draw.library.options.max_sessions_per_user is not None
+    chats = draw.random.sample((None, *CHATS), 1 if limited else 2)
     user, name = draw.pick(USERS), draw.name
     asked = [
         {"chat_id": chat, "user_id": user, "platform": "web", "request_id": f"r-{name}-{number}"}
