@@ -166,12 +166,12 @@ def _not_over(head: SessionState, rules: Iterable[ExpiryRule], world: World) -> 
     rule = next((one for one in rules if is_for(one, head) and holds_at(one, head) is not None), None)
     if rule is None:
         return []
+    taken = head.expiry or head.last_step
+    if taken and taken.rule_id == rule.rule_id and taken.step >= len(rule.actions) - 1:
+        return []  # through; a rule that was changed goes on from where it was
     if any(step.action.ends for step in rule.actions):
         return [f"{head.session_id} is {head.status}, {rule.rule_id} was to end it: {rule}, {head.expiry}"]
-    taken = head.expiry or head.last_step
-    if taken is None or (taken.rule_id, taken.step) != (rule.rule_id, len(rule.actions) - 1):
-        return [f"{head.session_id} is at {taken}, {rule} is not through"]
-    return []
+    return [f"{head.session_id} is at {taken}, {rule} is not through"]
 
 
 def _not_put_away(head: SessionState, rules: Iterable[ExpiryRule]) -> list[str]:
