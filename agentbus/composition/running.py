@@ -87,7 +87,7 @@ async def embedded(settings: Settings) -> AsyncIterator[App]:
         for one in (worker, make_router(app)):
             stack.push_async_callback(one.close)
             await one.start()
-        worker.announce_owed()
+        # What others owe stays owed: here nobody syncs, who would have to hear of it.
         yield app
 
 

@@ -222,8 +222,9 @@ class SessionSystem(Syncing, Expiring):
             )
         if self.config.enable_cleanup:
             await self._run(stack, Component("cleanup", self._clean_up))
-        self._subscribed = True
-        if self._worker:
+        # What a process that died owes stays owed if nobody here is to hear of it: the next one may have who does.
+        self._subscribed = self._is_on("sync") or self._is_on("expiry")
+        if self._worker and self._subscribed:
             self._worker.announce_owed()
 
     def _detach_engine(self) -> None:

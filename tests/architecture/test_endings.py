@@ -29,7 +29,6 @@ ALLOWED = {
     },
     "workers/ingress/router.py": {"IngressRouter.wait": "until the worker is closed"},
     "workers/reactive/worker.py": {"ReactiveWorker.wait": "until the worker is closed"},
-    "workers/session/arrears.py": {"Arrears._run": _OWN_TASK},
     "workers/session/holdings.py": {
         "Holding.until_idle": "its caller sets the time",
         "Holdings._hand_back": "ends a consumer, which has its deadline",

@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from agentbus.client import AgentBus
+from agentbus.composition.running import embedded
+from agentbus.sessions import SessionSystem, SessionSystemConfig, StorageType
+from agentbus.settings import load_settings
 from contracts.address import Scope, conversation_id_for
 from contracts.envelope import EventEnvelope
 from contracts.errors import BrokerBlocked, BusError, PublishUnconfirmed, StoreDamaged
@@ -16,9 +20,10 @@ from contracts.ids import ConversationId
 from contracts.messages import TextContent
 from contracts.records import Record, RecordKind
 from contracts.topology import Topology
+from storage.factory import open_store
 from storage.memory import MemoryStore
 from storage.reading import iter_records
-from tests.conversations import address, message
+from tests.conversations import NOW, address, message
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.session import announcer, arrears
@@ -319,3 +324,39 @@ async def test_the_mark_of_a_process_that_lives_is_left_to_it_by_others_on_its_s
             async with asyncio.timeout(PATIENCE):
                 await bus.hanging.wait()
         await other_ear.until("ada", "a1", "a2")
+
+
+async def test_what_is_owed_stays_so_where_nobody_is_to_hear_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrears, "LATER", 0.01)
+    looked, settle = asyncio.Event(), arrears.Arrears._settle_ahead
+
+    async def settling(one: arrears.Arrears) -> None:
+        await settle(one)
+        looked.set()
+
+    monkeypatch.setattr(arrears.Arrears, "_settle_ahead", settling)
+    path = tmp_path / "sessions.db"
+    ada = conversation("ada")
+    debt = Record(
+        kind=RecordKind.UNANNOUNCED,
+        key=f"{ada}/dead",
+        group=arrears.GROUP,
+        created_at=NOW,
+        data={"conversation": ada},
+        revision=1,
+    )
+    async with open_store(f"sqlite:///{path}") as store, asyncio.timeout(PATIENCE):
+        await store.put_records([debt])
+        settings = load_settings(amqp_url="memory://", store_url=f"sqlite:///{path}")
+        nobody = SessionSystemConfig(storage_type=StorageType.DATABASE, storage_config={"db_path": str(path)})
+        for deaf in (embedded(settings), SessionSystem(nobody)):
+            async with deaf:
+                for _ in range(2):
+                    looked.clear()
+                    await looked.wait()
+                assert await store.record(RecordKind.UNANNOUNCED, debt.key)
+        async with SessionSystem(nobody.update({"enable_sync": True})):
+            while await store.record(RecordKind.UNANNOUNCED, debt.key):
+                await asyncio.sleep(0.01)

@@ -191,7 +191,8 @@ class Arrears:
         )
 
     async def _run(self) -> None:
-        await self._begun.wait()
+        while not await self._is_begun(LATER):
+            await self._settle_ahead()
         looked, pause = -inf, LATER
         while True:
             if monotonic() - looked >= LATER:
@@ -202,6 +203,15 @@ class Arrears:
             pause = _SOON if paid else min(2 * pause, LATER)
             if not (paid and self._debts) and await self._woken(pause):
                 pause = _SOON
+
+    async def _is_begun(self, within: float) -> bool:
+        """Wait `within` seconds for those who are to hear; return whether they are there."""
+        try:
+            async with asyncio.timeout(within):
+                await self._begun.wait()
+        except TimeoutError:
+            raise_if_cancelled()
+        return self._begun.is_set()
 
     async def _woken(self, within: float) -> bool:
         """Wait `within` seconds, or until there is something more to announce; return if there is."""
