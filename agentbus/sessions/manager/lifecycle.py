@@ -162,6 +162,10 @@ class Lifecycle(Creation, Checkpoints):
             await self._command(session_id, DeleteSession, request_id, actor=actor, fence=fence)
         except SessionNotFound:
             return False
+        except AccessDenied:
+            if await self._engine.state(session_id) is None:
+                return False  # Deleted meanwhile: who owned it is told so, as if they had come later.
+            raise
         return True
 
     async def _deleted_by(self, state: SessionState | None, request_id: str | None) -> bool:
