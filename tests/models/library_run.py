@@ -108,14 +108,14 @@ class Play:
                 raise _Differs([f"by manager {self._who(manager)}, {line}" for line in found])
 
     async def _one(self, number: int, manager: SessionSystem, move: Move) -> None:
-        before = self._shown(move)
+        before = self._shown(move, self.library)
         meant = _expected(move, self.library)
         given = await self._do(manager, move)
         self.said.append(f"{number}: {self._who(manager)}.{move} -> {_short(given)}")
         if given != meant:
             raise _Differs([f"{move.name}: it {_told(given)}, but is to have {_told(meant)}"])
-        self._note(move, given, changed=before != self._shown(move))
-        await self.look(self._beside(move))
+        self._note(move, given, changed=before != self._shown(move, self.library))
+        await self.look(self._beside(move, self.library))
 
     async def _again(self, number: int, manager: SessionSystem, move: Move) -> None:
         """Repeat a call: whatever it answers, nothing changes."""
@@ -130,7 +130,6 @@ class Play:
 
     async def _two(self, number: int, moves: Sequence[Move]) -> None:
         """Make two calls at once: what comes of it is what one of the two orders makes."""
-        before = [self._shown(one) for one in moves]
         candidates = [self._in_order(moves, order, late) for late in (False, True) for order in ((0, 1), (1, 0))]
         given = await asyncio.gather(
             *(self._do(one, move) for one, move in zip(self.world.managers, moves, strict=True))
@@ -139,36 +138,38 @@ class Play:
         self.said += [f"{number}: at once {self._who(one)}.{move} -> {_short(gave)}" for one, move, gave in calls]
         self.counts["two"] += 1
         unlike: list[str] = []
-        for order, library, expected in candidates:
+        for order, library, expected, changed in candidates:
             if [_answer(expected[0]), _answer(expected[1])] != [_answer(one) for one in given]:
                 unlike.append(f"order {order}: {_short(expected[0])}, {_short(expected[1])}")
                 continue
             earlier, self.library = self.library, library
             try:
-                await self.look(set().union(*map(self._beside, moves)))
+                await self.look({one for move in moves for one in self._beside(move, library)})
             except _Differs as error:
                 self.library = earlier
                 unlike += [f"order {order}: {line}" for line in error.args[0]]
             else:
-                for move, gave, shown in zip(moves, given, before, strict=True):
-                    # Of two at once it is not known which of them created: one that only found is not done.
-                    changed = shown != self._shown(move) and "create" not in move.name
-                    self._note(move, gave, changed=changed)
+                for index, move in enumerate(moves):
+                    self._note(move, given[index], changed=changed[index])
                 return
         raise _Differs(["what came of two at once is no order of them", *unlike])
 
     def _in_order(
         self, moves: Sequence[Move], order: tuple[int, int], late: bool
-    ) -> tuple[tuple[int, int], Library, dict[int, tuple[str, Any]]]:
+    ) -> tuple[tuple[int, int], Library, dict[int, tuple[str, Any]], dict[int, bool]]:
         """Have the model make calls one after the other; `late`: what comes by itself after one comes after both."""
         library = Library.of(self.library)
         if late:
             library.options = replace(library.options, checkpoint_every=None)
-        expected = {index: _expected(moves[index], library) for index in order}
+        expected, changed = dict[int, tuple[str, Any]](), dict[int, bool]()
+        for index in order:
+            before = self._shown(moves[index], library)
+            expected[index] = _expected(moves[index], library)
+            changed[index] = before != self._shown(moves[index], library)
         library.options = self.library.options
         for move in moves if late else ():
             library.made_again(move.name, move.args)
-        return order, library, expected
+        return order, library, expected, changed
 
     async def _copy(self, number: int, manager: SessionSystem, session_id: str) -> None:
         context = await manager.get_session(session_id)
@@ -217,10 +218,10 @@ class Play:
     def _token(self, session_id: str, number: int | None) -> int | None:
         return None if number is None else self.tokens[session_id.partition(".")[0], number]
 
-    def _shown(self, move: Move) -> list[Any]:
+    def _shown(self, move: Move, library: Library) -> list[Any]:
         """Return what the model shows of the sessions that a call is about, and how many there are."""
-        found = [self.library.find(one) for one in sorted(self._beside(move))]
-        return [len(list(self.library.held.sessions)), *(plain(one) for one in found)]
+        found = [library.find(one) for one in sorted(self._beside(move, library))]
+        return [len(list(library.held.sessions)), *(plain(one) for one in found)]
 
     def _note(self, move: Move, given: tuple[str, Any], *, changed: bool) -> None:
         if given[0] != "gave":
@@ -238,14 +239,14 @@ class Play:
         live = Counter(one.owner for one in self.library.sessions() if one.goes_on(self.library.now))
         return "create" in move.name and limit is not None and max(live.values(), default=0) > limit
 
-    def _beside(self, move: Move) -> set[str]:
+    def _beside(self, move: Move, library: Library) -> set[str]:
         """Return the sessions of the conversations that a call is about."""
         args = move.args
         where = conversation_at(args[0]) if args and isinstance(args[0], tuple) else ""
         if move.name == "create_session" and args[0]:
             where = conversation_at((args[1], args[0], args[2]))
         conversations = {where, *(one.partition(".")[0] for one in move.sessions)}
-        held = self.library.held.conversations
+        held = library.held.conversations
         return {one.session_id for key in conversations if key in held for one in held[key].sessions}
 
     def _who(self, manager: SessionSystem) -> str:
