@@ -64,7 +64,6 @@ class Ownership:
         self._started_at = clock.now()
         self._brakes: defaultdict[Partition, Brake] = defaultdict(lambda: Brake(park_limit))
         self._interval = interval
-        self._ttl = ttl
         self._forget_work = forget
         self._status = WorkerStatus.RUNNING
         self._taking = asyncio.Lock()
@@ -127,7 +126,8 @@ class Ownership:
 
     async def lives(self, worker: WorkerId) -> bool:
         """Whether a worker that is alone in its group, as each is on a bus of its own, beats. Raises StoreError."""
-        return bool(await self._store.members(self._alone(worker), ttl=self._ttl))
+        # Not the ttl: who starts again after a kill is waiting for what it owes.
+        return bool(await self._store.members(self._alone(worker), ttl=(1 + FRESH_BEATS) * self._interval))
 
     def _alone(self, worker: WorkerId) -> str:
         return f"{self._group}/{worker}"
