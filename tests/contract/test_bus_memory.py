@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from math import inf
+from time import monotonic
 
 import pytest
 
 from tests.contract.bus_cancelled_suite import BusCancelledSuite
-from tests.contract.bus_suite import TOPOLOGY, BusContract, Connect, bus
+from tests.contract.bus_suite import TOPOLOGY, BusContract, Connect, Inbox, bus, message
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
 
@@ -28,3 +30,32 @@ def make(bus: Bus) -> Callable[[], Bus]:
 
 class TestMemoryBus(BusContract, BusCancelledSuite):
     pass
+
+
+async def test_what_a_durable_subscription_has_not_acknowledged_could_still_be_lost() -> None:
+    async with MemoryBus(TOPOLOGY) as bus:
+        await bus.declare()
+        live, first, second = Inbox(), Inbox(), Inbox()
+        await bus.subscribe(("session.#",), live)
+        taking = await bus.subscribe(("session.#",), first, durable="one", prefetch=1)
+        await bus.subscribe(("session.#",), second, durable="other")
+        await bus.publish(TOPOLOGY.inbound, "0", message(0))
+        assert bus.heard_until() == inf
+
+        before = monotonic()
+        await bus.publish(TOPOLOGY.events, "session.message.web", message(1))
+        between = monotonic()
+        await bus.publish(TOPOLOGY.events, "session.message.web", message(2))
+        for delivery in await second.first(2):
+            await delivery.ack()
+        assert before <= bus.heard_until() <= between
+        await (await first.first(1))[0].requeue()
+        assert before <= bus.heard_until() <= between
+        await (await first.first(2))[1].ack()
+        assert between <= bus.heard_until() <= monotonic()
+        await first.first(3)
+        await taking.close()
+        assert between <= bus.heard_until() <= monotonic()
+
+        await bus.delete_queue(TOPOLOGY.subscription_queue("one"))
+        assert bus.heard_until() == inf

@@ -121,7 +121,7 @@ async def publish(bus: MemoryBus, attempt: Attempt, number: int) -> None:
 
 async def until_quiet(broker: MemoryBroker) -> None:
     async with asyncio.timeout(PATIENCE):
-        while any(queue.ready or any(consumer.holds_some for consumer in queue.consumers) for queue in broker.queues):
+        while any(queue.ready or any(consumer.held for consumer in queue.consumers) for queue in broker.queues):
             await asyncio.sleep(0)
 
 

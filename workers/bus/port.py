@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from types import TracebackType
 from typing import Final, Self
 
@@ -261,3 +262,11 @@ class Bus(ABC):
 
         Raises TopologyMismatch if there is a durable one of that name which is not `ordered` as this one is.
         """
+
+    def heard_until(self) -> float:
+        """Return before which moment, by `monotonic`, all that was published is safe for the durable subscriptions.
+
+        inf if all is. A broker keeps events for them, whatever becomes of this process; where the process alone does,
+        one is safe once each subscription that it belongs to has acknowledged it.
+        """
+        return inf

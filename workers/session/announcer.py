@@ -60,7 +60,9 @@ class Announcer:
         self._metrics = metrics
         self._secret_keys = frozenset(secret_keys)
         self._patience = PATIENCE
-        self.arrears = Arrears(store, clock, self._publish_commits, mine=mine, lives=lives, writer=writer)
+        self.arrears = Arrears(
+            store, clock, self._publish_commits, mine=mine, lives=lives, heard_until=bus.heard_until, writer=writer
+        )
 
     async def announce(self, plans: Sequence[Plan]) -> None:
         """Announce what `plans` caused, now or the first time. On return it is announced, or owed for sure."""

@@ -29,10 +29,11 @@ _SOON: Final = 0.2
 LATER: Final = 5.0
 """Seconds until it is tried again, doubled from the one to the other while nothing gets through."""
 SETTLE: Final = 5.0
-"""Seconds for which a mark made ahead stays after its conversation's last announcement, also if the process is closed
-meanwhile: one serves many commits, and what was announced inside a process is lost with it until it was handled."""
+"""Seconds for which a mark made ahead stays after its conversation's last announcement: one serves many commits."""
 _PAGE: Final = 100
-"""Commits read from the log and announced together."""
+"""Commits read from the log and announced together, and marks taken away together."""
+_LOOKING: Final = 20
+"""How much more time than the last look for marks took passes at least until the next one: there may be many."""
 _MOST_REFUSED: Final = 3
 """Conversations refused one after the other, with none getting through, after which the rest is left for later."""
 
@@ -63,14 +64,19 @@ class _Ahead:
     announced: float = -inf
     """When one was announced last, by `monotonic`."""
 
+    def is_over(self, latest: float) -> bool:
+        """Whether it stands for nothing that was announced after `latest`, or has yet to be."""
+        return not self.open and self.announced < latest
+
 
 class Arrears:
     """Knows the conversations that are behind, and announces them once the broker takes it.
 
     A mark says from which version on a conversation may be unannounced. It is kept before the inputs are acknowledged:
     whoever crashes before that gets them again. Where inputs do not come again, because the bus is this process alone,
-    the mark is made `ahead` of the commit, and goes some time after the announcement. Such a mark is its process's for
-    as long as that one `lives`: taken away by another it would be missed at the next commit.
+    the mark is made `ahead` of the commit. What was announced inside a process is lost with it until it was handled:
+    there a mark stays until all that it stands for was `heard`, and a while longer. Such a mark is its process's for as
+    long as that one `lives`: taken away by another it would be missed at the next commit.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Arrears:
         *,
         mine: Callable[[ConversationId], bool],
         lives: Callable[[WorkerId], Awaitable[bool]],
+        heard_until: Callable[[], float],
         writer: WorkerId | None = None,
     ) -> None:
         self._store = store
@@ -88,9 +95,11 @@ class Arrears:
         self._publish = publish
         self._mine = mine
         self._lives = lives
+        self._heard_until = heard_until
         self._writer = writer or ""  # of several processes that write to one store, each has marks of its own
         self._debts: dict[ConversationId, _Debt] = {}
         self._ahead: dict[ConversationId, _Ahead] = {}
+        self._paid: dict[str, _Ahead] = {}  # others' marks, by their key, of what was announced here and not heard yet
         self._given_up: set[ConversationId] = set()
         self._begun = asyncio.Event()
         self._more = asyncio.Event()
@@ -131,6 +140,7 @@ class Arrears:
     def _take_over(self, mark: Record) -> None:
         conversation = ConversationId(str(mark.data.get("conversation")))
         known = conversation in self._debts or (conversation in self._ahead and self._is_own(mark))
+        known = known or mark.key in self._paid
         if not known and conversation not in self._given_up and self._mine(conversation):
             self._debts[conversation] = _Debt(conversation, mark.revision, mark.revision, mark)
             self._more.set()
@@ -145,7 +155,7 @@ class Arrears:
 
     async def put_off(self, firsts: Mapping[ConversationId, int]) -> None:
         """Announce conversations later, from these versions on. On return that survives a crash."""
-        debts = [_Debt(one, first, first, self._mark(one, first)) for one, first in firsts.items()]
+        debts = [_Debt(one, first, first, self._mark(one, self._marked(one, first))) for one, first in firsts.items()]
         await keep_trying("mark as unannounced", partial(self._store.put_records, [debt.mark for debt in debts]))
         for debt in debts:
             known = self._debts.setdefault(debt.conversation, debt)
@@ -177,6 +187,11 @@ class Arrears:
                 one.open -= 1
                 one.announced = monotonic()
 
+    def _marked(self, conversation: ConversationId, first: int) -> int:
+        """Return the version to mark if `first` is to be announced: there may be earlier ones that nobody heard."""
+        ahead = self._ahead.get(conversation)
+        return min(first, ahead.mark.revision) if ahead else first
+
     def _is_own(self, mark: Record) -> bool:
         return _writer_of(mark) == self._writer
 
@@ -193,11 +208,11 @@ class Arrears:
     async def _run(self) -> None:
         while not await self._is_begun(LATER):
             await self._settle_ahead()
-        looked, pause = -inf, LATER
+        look, pause = -inf, LATER
         while True:
-            if monotonic() - looked >= LATER:
+            if (begun := monotonic()) >= look:
                 await keep_trying("look for what was not announced", self.know)
-                looked = monotonic()
+                look = monotonic() + max(LATER, _LOOKING * (monotonic() - begun))
             paid = await self._pay_some()
             await self._settle_ahead()
             pause = _SOON if paid else min(2 * pause, LATER)
@@ -261,20 +276,31 @@ class Arrears:
         if len(commits) < _PAGE and debt.next > debt.last:
             # First here: what is committed from now on is announced at once, after all that was owed.
             self._debts.pop(debt.conversation, None)
-            if self._is_own(debt.mark) and (ahead := self._ahead.get(debt.conversation)):
-                ahead.mark = debt.mark  # It still stands for commits that are under way.
-            else:
-                await keep_trying("settle what was owed", partial(self._store.drop_records, [debt.mark]))
+            await self._paid_off(debt)
             _log.info(Action.ANNOUNCED_LATE, conversation=debt.conversation, owed=len(self))
         return True
 
+    async def _paid_off(self, debt: _Debt) -> None:
+        """Take away the mark of what was announced now; inside a process, once it was heard."""
+        if not self._writer:
+            await keep_trying("settle what was owed", partial(self._store.drop_records, [debt.mark]))
+        elif self._is_own(debt.mark):
+            # It may stand for commits that are under way, too.
+            ahead = self._ahead.setdefault(debt.conversation, _Ahead(debt.mark))
+            ahead.mark, ahead.announced = debt.mark, monotonic()
+        else:
+            self._paid[debt.mark.key] = _Ahead(debt.mark, announced=monotonic())
+
     async def _settle_ahead(self) -> None:
-        """Take away the marks made ahead of what was announced a while ago."""
-        latest = monotonic() - SETTLE
-        over = [conversation for conversation, one in self._ahead.items() if not one.open and one.announced < latest]
+        """Take away the marks of what was announced a while ago, and heard."""
+        heard = self._heard_until()
+        latest = min(heard, monotonic() - SETTLE)
+        over = [conversation for conversation, one in self._ahead.items() if one.is_over(latest)]
         marks = [self._ahead.pop(one).mark for one in over if one not in self._debts]
-        if marks:
-            await keep_trying("take back marks", partial(self._store.drop_records, marks))
+        marks += [self._paid.pop(key).mark for key, one in list(self._paid.items()) if one.is_over(heard)]
+        for first in range(0, len(marks), _PAGE):
+            some = marks[first : first + _PAGE]
+            await keep_trying("take back marks", partial(self._store.drop_records, some))
 
 
 def _writer_of(mark: Record) -> str:

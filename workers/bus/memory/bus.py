@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import count
+from math import inf
 from typing import Final
 from uuid import uuid4
 
@@ -144,6 +145,11 @@ class MemoryBus(Bus):
         live = Queue(name=f"{self.topology.prefix}.live.{next(self._live)}", arguments={}, bindings=bindings)
         source = self._broker.declare_queue(live)
         return source.attach(_LiveConsumer(source, on_delivery, self._addresses, prefetch, self._broker))
+
+    def heard_until(self) -> float:
+        durable = self.topology.subscription_queue("")
+        subscriptions = (queue for queue in self._broker.queues if queue.queue.name.startswith(durable))
+        return min((queue.oldest for queue in subscriptions), default=inf)
 
     def disconnect(self) -> None:
         """End all consumers as a lost connection would, for tests of those who must start them again."""

@@ -1,6 +1,7 @@
 """A consumer inside the process, and what it is handed."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Protocol
 
 from workers.bus.memory.stored import Stored
@@ -54,9 +55,9 @@ class MemoryConsumer(Consumer):
         return len(self._unacked) < self._prefetch
 
     @property
-    def holds_some(self) -> bool:
-        """Whether something that it was handed is not acknowledged yet."""
-        return bool(self._unacked)
+    def held(self) -> Collection[Stored]:
+        """What it was handed and is not acknowledged yet."""
+        return self._unacked.values()
 
     def deliver(self, stored: Stored, delivery: Delivery) -> None:
         """Hand over a message."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 from contracts.topology import Queue
 from workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery
@@ -42,6 +43,12 @@ class MemoryQueue:
     def consumers(self) -> tuple[MemoryConsumer, ...]:
         """The consumers, the oldest first while single active consumer is on."""
         return tuple(self._consumers)
+
+    @property
+    def oldest(self) -> float:
+        """When the oldest message was published that is not acknowledged, by `monotonic`; inf if all are."""
+        held = [stored.at for consumer in self._consumers for stored in consumer.held]
+        return min([*held, self._ready[0].at] if self._ready else held, default=inf)
 
     def put(self, exchange: str, routing_key: str, message: Message, user: str | None = None) -> None:
         """Add a message at the back."""
@@ -102,7 +109,7 @@ class MemoryQueue:
         if self._single:
             active = max(self._consumers, key=lambda consumer: consumer.priority, default=None)
             # One that was active before somebody of higher priority came finishes what it holds first: order is kept.
-            if any(consumer.holds_some for consumer in self._consumers if consumer is not active):
+            if any(consumer.held for consumer in self._consumers if consumer is not active):
                 return None
             return active if active and active.has_room else None
         for _ in range(len(self._consumers)):

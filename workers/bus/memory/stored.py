@@ -1,6 +1,7 @@
 """A message as a queue inside the process keeps it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 
 from workers.bus.port import Message
 
@@ -15,3 +16,5 @@ class Stored:
     message: Message
     user: str | None = None
     returns: int = 0
+    at: float = field(default_factory=monotonic)
+    """When it was published."""
