@@ -1,12 +1,15 @@
 """Hostile messages: a seeded stream of every kind that is known to have hurt, or might."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, islice
 from random import Random
 from typing import Any, Final
 
 from contracts.base import MAX_INPUT_BYTES
+from contracts.envelope import InputEnvelope
+from contracts.errors import SchemaViolation
 from contracts.ids import ConversationId, Partition, digest_of
 from contracts.topology import Topology
 from tests.attack.crafted.contracts import Contracts
@@ -88,8 +91,13 @@ class Hostile:
     def forged(self) -> Shot:
         """Make a valid command or query by a broker user who may give none; a reply is asked for."""
         number, conversation = next(self._numbers), self._conversation()
-        kind = self._random.choice([kind for kind in self._contracts.kinds if kind != "message"])
-        body = as_json(self._contracts.envelope(kind, conversation=conversation, number=number), self._random)
+        kinds = [kind for kind in self._contracts.kinds if kind != "message"]
+        while True:
+            kind = self._random.choice(kinds)
+            body = as_json(self._contracts.envelope(kind, conversation=conversation, number=number), self._random)
+            with suppress(SchemaViolation):  # the schema does not tell all the rules
+                InputEnvelope.from_bytes(body)
+                break
         return self._to_partition("forged command", number, conversation, body, reply_to=short(REPLIES.encode()))
 
     def unanswered(self) -> Shot:
