@@ -26,6 +26,19 @@ async def test_the_workers_come_to_rest_where_they_must(seed: int, sqlite: bool)
     assert expected <= {name for name, many in counts.items() if many}, counts
 
 
+FOUND = (
+    # Who wrote over what outranks it was overwritten before the batch ended, and never answered.
+    (1020, (14, 21, 26, 35, 37, 39, 48, 49, 50, 55, 56, 57, 58, 63, 64)),
+)
+"""Findings that are mended: the seed of a world, and its steps."""
+
+
+@pytest.mark.parametrize(("seed", "steps"), FOUND)
+async def test_what_was_found_once_is_not_found_again(seed: int, steps: tuple[int, ...]) -> None:
+    found = await play(seed, steps)
+    assert found is None, str(found)
+
+
 async def test_a_change_that_gets_lost_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
     merge = linking._merge
 

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from contracts.address import Platform
 from contracts.commands import ResolveConflict, SetData, SetMetadata
-from contracts.events import ConflictOpened, ContextMerged
+from contracts.events import ConflictOpened, ContextMerged, DataSet
 from contracts.session import SessionState
 from contracts.stamps import origin_of
 from contracts.sync import ConflictStrategy, Entry, Resolution
 from tests.conversations import NOW
 from tests.linked import context, entry, events_of, gone, linked, merge, stamp, step
-from workers.domain.sync.fields import entries_of, leaves, registers_of
+from workers.domain.sync.fields import entries_of, leaves, registers_of, written
+from workers.domain.sync.merging import passed_on
 
 FIELDS = (
     "/data/a", "/data/a/x", "/data/a/y", "/data/a/x/p", "/data/a/x/q", "/data/b", "/data/~1~0/x", "/metadata/a",
@@ -122,6 +123,86 @@ def test_two_sessions_that_tell_each_other_all_come_to_the_same(
         one, _ = received(one, [("irc", back)], **policy)
         assert (one.data, one.metadata) == (two.data, two.metadata)
         assert received(one, [("irc", entries_of(two))], **policy)[1] == []
+
+
+class Linked:
+    """Sessions that are linked; what they pass on comes in any order, and is answered."""
+
+    def __init__(self, chance: Any, **policy: Any) -> None:
+        self.chance, self.policy = chance, policy
+        self.states = {name: linked(name) for name in WRITERS}
+        self.due: dict[str, None] = {}
+        """Who wrote something since they last passed on what they have."""
+        self.sent: list[tuple[str, str, tuple[Entry, ...]]] = []
+        """From whom, to whom, what."""
+        self._second = self._writes = 0
+
+    def write(self, name: str, *, batch: bool) -> None:
+        """Let a session set a key, or remove one; that goes to the others now, or with what is due."""
+        self._second += self.chance.choice((0, 1))
+        key, value = self.chance.choice("aaaab"), self.chance.choice((1, 2, {"x": 1}, {"x": {"p": 1}}))
+        command = SetData(remove=(key,)) if self.chance.random() < 0.3 else SetData(values={key: value})
+        now = NOW + timedelta(seconds=self._second)
+        self._writes += 1
+        (event,) = events_of(self.states[name], command, now, f"write {self._writes}")
+        assert isinstance(event, DataSet)
+        self.states[name] = step(self.states[name], command, now, f"write {self._writes}")
+        if batch:
+            self.due[name] = None
+        else:
+            self._to_others(name, written(event))
+
+    def pass_on(self, name: str) -> None:
+        """Let a session pass on what it has of its own, if something is due."""
+        if name in self.due:
+            del self.due[name]
+            self._to_others(name, passed_on(self.states[name], self.policy["strategy"], own=True))
+
+    def deliver(self) -> None:
+        """Let something that is under way come, with luck not for the last time."""
+        if not self.sent:
+            return
+        source, target, entries = self.sent.pop(self.chance.randrange(len(self.sent)))
+        if self.chance.random() < 0.2:
+            self.sent.append((source, target, entries))
+        state, events = received(self.states[target], [(source, entries)], **self.policy)
+        self.states[target] = state
+        answers = [event.kept for event in events if isinstance(event, ContextMerged) and event.kept]
+        self.sent += [(target, source, answer) for answer in answers]
+
+    def settle(self) -> None:
+        """Let all come that is due or under way."""
+        for _ in range(2000):
+            if self.due and self.chance.random() < 0.2:
+                self.pass_on(self.chance.choice(sorted(self.due)))
+            self.deliver()
+            if not (self.due or self.sent):
+                return
+        raise AssertionError("it goes on for ever")
+
+    def _to_others(self, name: str, entries: tuple[Entry, ...]) -> None:
+        self.sent += [(name, other, entries) for other in WRITERS if other != name and entries]
+
+
+STRATEGIES = (ConflictStrategy.LATEST_WINS, ConflictStrategy.MERGE, *(ConflictStrategy.SOURCE_PRIORITY,) * 4)
+
+
+@over(st.randoms(use_true_random=True), st.sampled_from(STRATEGIES), st.sampled_from(PRIORITIES), st.booleans())
+def test_sessions_that_pass_on_at_once_or_in_batches_come_to_the_same(
+    chance: Any, strategy: ConflictStrategy, priority: tuple[Platform, ...], batch: bool
+) -> None:
+    """Also who has written over what outranks it, and was overwritten before it told anybody."""
+    people = Linked(chance, strategy=strategy, priority=priority)
+    for _ in range(6):
+        for name in chance.sample(WRITERS, chance.randint(1, 3)):
+            people.write(name, batch=batch)
+            if chance.random() < 0.5:
+                people.pass_on(name)
+            for _ in range(chance.randint(0, 3)):
+                people.deliver()
+        people.settle()
+        first, *others = people.states.values()
+        assert all((one.data, one.metadata) == (first.data, first.metadata) for one in others)
 
 
 @over(sessions(), commands())

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from contracts.address import Platform
 from contracts.records import RecordKind
 from contracts.sync import ConflictStrategy, SyncMode, SyncOperation, SyncPolicy
 from storage.reading import iter_parked
@@ -111,6 +112,30 @@ async def test_a_batch_is_synced_when_its_interval_ends(world: World) -> None:
     world.clock.advance(timedelta(seconds=15))
     assert await carry_out_due(world) == 2
     assert await world.data(first, second) == [{"city": 2, "name": 2}] * 2
+
+
+async def test_who_was_overwritten_before_the_batch_ended_comes_to_the_same(world: World) -> None:
+    """Slack and the web write over what outranks both, and slack's value reaches the web before that told anybody."""
+    await world.policy(
+        mode=SyncMode.BATCH, interval=60, strategy=ConflictStrategy.SOURCE_PRIORITY, priority=(Platform.TELEGRAM,)
+    )
+    telegram, slack, web = sessions = await world.people(3)
+    await world.write(telegram, city="Paris")
+    await world.settle()
+    world.clock.advance(timedelta(seconds=60))
+    assert await carry_out_due(world) == 1
+    assert await world.data(*sessions) == [{"city": "Paris"}] * 3
+    await world.write(web, ["city"])
+    await world.write(slack, city="Rome")
+    await world.settle()
+    world.clock.advance(timedelta(seconds=60))
+    due = await world.store.due_records(RecordKind.SYNC_TASK, world.clock.now(), limit=100)
+    for task in sorted(due, key=lambda one: one.key != slack):
+        await world.sync.tasks.carry_out(task)
+        await world.quiet()
+    await world.settle()
+    assert len(due) == 2
+    assert await world.data(*sessions) == [{"city": "Paris"}] * 3
 
 
 async def test_a_batch_does_not_wait_for_who_never_stops(world: World) -> None:

@@ -12,6 +12,7 @@ from contracts.sync import ConflictStrategy, Entry
 from tests.conversations import NOW
 from tests.linked import context, events_of, linked, merge, step
 from workers.domain.sync.fields import written
+from workers.domain.sync.merging import passed_on
 
 PRIORITY = (Platform.TELEGRAM, Platform.DISCORD)
 
@@ -50,3 +51,25 @@ def test_what_a_higher_platform_removed_long_ago_does_not_keep_up_a_lower_ones_v
     discord = step(discord, outrank(*kept.kept, source="telegram"))
     assert discord.data == {"k": {"field 2": 2}}
     assert context(discord) == context(telegram)
+
+
+def test_who_was_overwritten_before_it_told_anybody_is_answered_all_the_same() -> None:
+    """What outranks both is told to the writer of the other value; who has that in place of their own needs it too."""
+    rule = ConflictStrategy.SOURCE_PRIORITY
+    telegram, passed = write(linked("telegram"), 1, k="first")
+    slack, web = (step(linked(name), outrank(*passed, source="telegram")) for name in ("slack", "web"))
+    assert [passed_on(one, rule, own=True) for one in (slack, web)] == [(), ()]
+    web, _ = write(web, 2, k="not told")
+    slack, passed = write(slack, 3, k="told")
+    web = step(web, outrank(*passed, source="slack"))
+    telegram = step(telegram, outrank(*passed, source="slack"))
+    assert (web.data, telegram.data) == ({"k": "told"}, {"k": "first"})
+    passed = passed_on(web, rule, own=True)
+    (kept,) = events_of(telegram, outrank(*passed, source="web"))
+    assert isinstance(kept, ContextMerged)
+    web = step(web, outrank(*kept.kept, source="telegram"))
+    assert context(web) == context(telegram)
+    again = step(telegram, outrank(*passed, source="web"))
+    assert events_of(again, outrank(*passed, source="web")) == ()
+    for other in (ConflictStrategy.LATEST_WINS, ConflictStrategy.MERGE):
+        assert passed_on(web, other, own=True) == ()

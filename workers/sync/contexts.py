@@ -11,7 +11,7 @@ from contracts.stamps import Stamp, origin_of
 from contracts.sync import ConflictStrategy, Entry, SyncPolicy
 from storage.chunks import chunks
 from storage.port import MAX_PAGE, Store
-from workers.domain.sync.fields import entries_of, key_of
+from workers.domain.sync.merging import passed_on
 from workers.sync.exchange import shared
 
 _COMMITS: Final = 200
@@ -32,11 +32,7 @@ async def shared_context(
     Where the policy asks what a writer saw, that is looked up among the latest commits of the session; what was
     written before them is taken for written without a look.
     """
-    entries = entries_of(session)
-    if own:
-        written = {key_of(one.field) for one in entries if not _is_foreign(one.stamp, session.conversation_id)}
-        entries = tuple(one for one in entries if key_of(one.field) in written)
-    found = shared(policy, entries, secret_keys)
+    found = shared(policy, passed_on(session, policy.strategy, own=own), secret_keys)
     if not found or policy.strategy is not ConflictStrategy.MANUAL:
         return found
     seen = await _seen(store, session)

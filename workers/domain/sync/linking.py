@@ -15,7 +15,7 @@ from contracts.events import (
     MessageDeleted,
     MessageEdited,
 )
-from contracts.ids import MessageKey
+from contracts.ids import MessageKey, conversation_of
 from contracts.session import SessionState
 from contracts.sync import Conflict, ConflictStrategy, Entry
 from workers.domain.checks.limits import check_conflicts, check_fields, check_size
@@ -23,7 +23,7 @@ from workers.domain.draft import Draft
 from workers.domain.erasing import is_erased
 from workers.domain.sync.conflicts import weigh, with_opened
 from workers.domain.sync.fields import key_of, registers_of, with_fields
-from workers.domain.sync.merging import WHOLE_KEYS, Merged, merge_fields, merge_keys, order_of, seen_of
+from workers.domain.sync.merging import WHOLE_KEYS, Merged, Told, merge_fields, merge_keys, order_of, seen_of
 from workers.domain.sync.resolving import chosen
 
 
@@ -123,8 +123,10 @@ def _outcome(state: SessionState, command: MergeContext, now: datetime) -> tuple
     order = order_of(command.strategy, command.priority)
     if command.strategy is ConflictStrategy.MERGE:
         return merge_fields(held, command.entries, order, command.operations), ()
-    seen = seen_of(state.turned_down) if command.strategy is ConflictStrategy.SOURCE_PRIORITY else None
-    return merge_keys(held, command.entries, order, command.operations, seen), ()
+    told = None
+    if command.strategy is ConflictStrategy.SOURCE_PRIORITY:
+        told = Told(conversation_of(command.source), seen_of(state.turned_down))
+    return merge_keys(held, command.entries, order, command.operations, told), ()
 
 
 def _check(state: SessionState, entries: tuple[Entry, ...], *, whole: bool) -> None:

@@ -5,15 +5,24 @@ from typing import Any, NamedTuple
 
 from contracts.address import Platform
 from contracts.ids import ConversationId
+from contracts.session import SessionState
 from contracts.stamps import Stamp, origin_of, platform_of
 from contracts.sync import ConflictStrategy, Entry, SyncOperation, TurnedDown
-from workers.domain.sync.fields import Register, Registers, above, as_entries, key_of
+from workers.domain.sync.fields import Register, Registers, above, as_entries, entries_of, key_of
 
 Order = Callable[[Stamp], Any]
 """What stamps are compared by."""
 
 Seen = dict[tuple[str, ConversationId], Stamp]
 """What a session did not take, by field and writer."""
+
+
+class Told(NamedTuple):
+    """Whom an answer is for, and what was answered before."""
+
+    source: ConversationId
+    seen: Seen
+
 
 WHOLE_KEYS = frozenset({ConflictStrategy.LATEST_WINS, ConflictStrategy.SOURCE_PRIORITY})
 """Strategies that choose between top-level keys with all that is in them."""
@@ -39,21 +48,40 @@ def _moment(stamp: Stamp) -> str:
     return stamp
 
 
+def passed_on(state: SessionState, strategy: ConflictStrategy, *, own: bool = False) -> tuple[Entry, ...]:
+    """Return all that a session would tell a linked one; with `own` those keys alone in which it wrote something.
+
+    With `source_priority` a session may write over what outranks it, and be told so by who still has that. Where
+    another's value has come in place of its own by then, that may not have been told to anybody: its stamp goes along,
+    as the `base`, so that it is answered all the same.
+    """
+    here = state.conversation_id
+    entries = entries_of(state)
+    if strategy is ConflictStrategy.SOURCE_PRIORITY:
+        seen = seen_of(state.turned_down)
+        entries = tuple(one.model_copy(update={"base": seen.get((key_of(one.field), here))}) for one in entries)
+    if not own:
+        return entries
+    wrote = {key_of(one.field) for one in entries if _own_stamps(one, here)}
+    return tuple(one for one in entries if key_of(one.field) in wrote)
+
+
 def merge_keys(
     held: Registers,
-    offered: Iterable[Entry],
+    offered: Collection[Entry],
     order: Order,
     operations: Collection[SyncOperation],
-    seen: Seen | None,
+    told: Told | None,
 ) -> Merged:
     """Choose key by key, each as a whole: by the highest of its fields' stamps.
 
-    What is kept against the source is told once: `seen` says what was told. Without that, nothing is.
+    What is kept against the source is told once: `told` says what was. Without that, nothing is.
     """
     applied: list[Entry] = []
     kept: list[Entry] = []
     theirs = _by_key(registers(offered, order))
     ours = _by_key(held)
+    answered = _answered(offered, told.source) if told else {}
     for key, group in sorted(theirs.items()):
         mine = ours.get(key, {})
         if not _permitted(_operation_on_key(mine, group), operations):
@@ -63,8 +91,8 @@ def merge_keys(
             result = group if high != low else settled(joined(mine, group, order), order)
             if _differ(mine, result):
                 applied += as_entries(result)
-        elif seen is not None:
-            kept += _told(key, mine, group, seen)
+        elif told is not None:
+            kept += _answer(key, mine, answered[key], told.seen)
     return Merged(tuple(applied), tuple(kept))
 
 
@@ -155,10 +183,29 @@ def _highest(group: Registers, order: Order) -> Any:
     return max((order(one.stamp) for one in group.values()), default=None)
 
 
-def _told(key: str, mine: Registers, theirs: Registers, seen: Seen) -> tuple[Entry, ...]:
-    latest = max(one.stamp for one in theirs.values())
-    own = origin_of(latest) == origin_of(max(one.stamp for one in mine.values()))
-    return () if own or is_turned_down(seen, key, latest) else as_entries(mine, latest)
+def _answered(offered: Iterable[Entry], source: ConversationId) -> dict[str, Stamp]:
+    """Return, by key, the write that is answered if what is offered is outranked.
+
+    It is the source's own latest, also where it passes on what came in the place of that.
+    """
+    found: dict[str, tuple[bool, Stamp]] = {}
+    for entry in offered:
+        own = _own_stamps(entry, source)
+        one = (bool(own), max(own, default=entry.stamp))
+        key = key_of(entry.field)
+        found[key] = max(one, found.get(key, one))
+    return {key: stamp for key, (_, stamp) in found.items()}
+
+
+def _answer(key: str, mine: Registers, write: Stamp, seen: Seen) -> tuple[Entry, ...]:
+    """Return what is held, for the source of a write; nothing if it was told, or has written later itself."""
+    same = origin_of(write) == origin_of(max(one.stamp for one in mine.values()))
+    return () if same or is_turned_down(seen, key, write) else as_entries(mine, write)
+
+
+def _own_stamps(entry: Entry, conversation: ConversationId) -> list[Stamp]:
+    """Return the stamps of a conversation's own writes that an entry has: its own, and its base."""
+    return [stamp for stamp in (entry.stamp, entry.base) if stamp is not None and origin_of(stamp) == conversation]
 
 
 def seen_of(turned_down: Iterable[TurnedDown]) -> Seen:
