@@ -1,5 +1,8 @@
-"""Reading whole lists out of a store, page by page, so that memory stays flat."""
+"""Reading whole lists out of a store, page by page: what is kept of an item that was read is some bytes."""
 
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -7,7 +10,7 @@ from typing import Final, TypeVar
 
 from contracts.events import Commit
 from contracts.history import Page, SessionFilter
-from contracts.ids import ConversationId, SessionId
+from contracts.ids import ConversationId
 from contracts.parked import ParkedInput, ParkedStatus
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
@@ -22,6 +25,8 @@ _LOOKS: Final = 10
 """How often a list is read from its front at most: somewhere there is always somebody writing."""
 _SKEW: Final = timedelta(seconds=10)
 """How far the clocks may differ by which things are sorted."""
+_SHORT: Final = 52
+"""Bits of a digest that do not choose its array: there are 4096 of these."""
 _LIVE: Final = tuple(status for status in SessionStatus if status.is_live)
 
 
@@ -46,22 +51,20 @@ async def iter_sessions(store: Store, where: SessionFilter) -> AsyncIterator[Ses
 
 async def iter_live(store: Store, where: SessionFilter) -> AsyncIterator[SessionState]:
     """Yield the heads of the live sessions that `where` selects, each once, those that wake up meanwhile too."""
-    seen = set[SessionId]()
+    seen = _Seen()
     # Active ones twice: one that was idle, or set aside, may have become active while the others were read.
     for status in (*_LIVE, SessionStatus.ACTIVE):
         async for session in iter_sessions(store, where.model_copy(update={"status": status})):
-            if session.session_id not in seen:
-                seen.add(session.session_id)
+            if seen.is_new(session.session_id):
                 yield session
 
 
 async def iter_due(store: Store, before: datetime) -> AsyncIterator[SessionState]:
     """Yield the heads that are due at `before`, the earliest first, each once, whatever is done about them."""
-    seen = set[SessionId]()
+    seen = _Seen()
     while True:
         due = await store.due(before, limit=MAX_PAGE)
-        fresh = [one for one in due if one.session_id not in seen]
-        seen |= {one.session_id for one in fresh}
+        fresh = [one for one in due if seen.is_new(one.session_id)]
         for session in fresh:
             yield session
         if not fresh:
@@ -70,7 +73,7 @@ async def iter_due(store: Store, before: datetime) -> AsyncIterator[SessionState
         return
     # As many as can be asked for stay due, and hide the rest.
     async for session in iter_live(store, SessionFilter()):
-        if session.due_at and session.due_at <= before and session.session_id not in seen:
+        if session.due_at and session.due_at <= before and seen.is_new(session.session_id):
             yield session
 
 
@@ -98,7 +101,7 @@ async def _all_pages(
     What moves to the front while it is read is behind whoever reads on, so the front is read again, as far as things
     may have moved there, until that finds nothing new.
     """
-    seen = set[str]()
+    seen = _Seen()
     since: datetime | None = None
     for _ in range(_LOOKS):
         cursor, first, found = None, None, False
@@ -107,8 +110,7 @@ async def _all_pages(
             for item in page.items:
                 at, name = place(item)
                 first = first or at
-                if name not in seen:
-                    seen.add(name)
+                if seen.is_new(name):
                     found = True
                     yield item
             if page.items and since and place(page.items[-1])[0] < since:
@@ -119,3 +121,24 @@ async def _all_pages(
         if not found or at_once or first is None:
             return  # Of what is read at once nothing is overlooked.
         since = first - _SKEW
+
+
+class _Seen:
+    """Tells whether a name came before, and keeps 8 bytes of each: what was read can move to the front and come again.
+
+    Of a million names one is taken for another once in thirty million reads.
+    """
+
+    def __init__(self) -> None:
+        # By their first bits, so that each array stays short: in it digests stand in their order.
+        self._digests: defaultdict[int, array[int]] = defaultdict(partial(array, "q"))
+
+    def is_new(self, name: str) -> bool:
+        """Whether `name` comes the first time."""
+        digest = hash(name)
+        others = self._digests[digest >> _SHORT]
+        place = bisect_left(others, digest)
+        if place < len(others) and others[place] == digest:
+            return False
+        others.insert(place, digest)
+        return True

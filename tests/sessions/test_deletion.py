@@ -4,9 +4,19 @@ import asyncio
 
 import pytest
 
-from agentbus.sessions import AccessDenied, ChildPolicy, Message, SessionNotFound, SessionStatus, SessionSystem
+from agentbus.sessions import (
+    AccessDenied,
+    ChildPolicy,
+    Message,
+    RequestReused,
+    SessionNotFound,
+    SessionStatus,
+    SessionSystem,
+)
 from agentbus.sessions.model.context import SessionContext
 from contracts.errors import Refused, SchemaViolation
+from contracts.ids import SessionId
+from contracts.messages import said_key
 
 
 async def a_family(system: SessionSystem) -> tuple[SessionContext, SessionContext, SessionContext]:
@@ -160,3 +170,24 @@ async def test_of_two_who_delete_a_session_at_once_one_is_told_that_there_was_on
     session = await system.create_session("chat", "ann", "web")
     both = (system.delete_session(session.session_id, user_id=user) for _ in range(2))
     assert sorted(await asyncio.gather(*both)) == [False, True]
+
+
+async def test_a_deletion_with_the_id_of_another_request_is_refused_though_the_session_is_gone(
+    system: SessionSystem,
+) -> None:
+    first = (await system.create_session("chat", "ann", "web")).session_id
+    await system.update_session_metadata(first, {"a": 1}, request_id="changed")
+    await system.add_message(first, "ann", "user", "hello", message_id="said")
+    await system.delete_session(first, request_id="first")
+    second = (await system.create_session("chat", "ann", "web")).session_id
+    await system.delete_session(second, user_id="ann", request_id="second")
+
+    said = said_key(SessionId(first), "said")
+    for session, reused in ((first, "changed"), (first, said), (first, "second"), (second, "first")):
+        with pytest.raises(RequestReused):
+            await system.delete_session(session, request_id=reused)
+    with pytest.raises(AccessDenied):
+        await system.delete_session(first, user_id="eve", request_id="changed")
+    assert await system.delete_session(first, request_id="first")
+    assert await system.delete_session(second, request_id="second")
+    assert not await system.delete_session(first, request_id="new")

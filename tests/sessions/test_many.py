@@ -1,6 +1,8 @@
 """Many sessions: batches, lists, figures, and requests that are repeated."""
 
 import asyncio
+import gc
+import warnings
 from datetime import timedelta
 
 import pytest
@@ -18,6 +20,8 @@ from agentbus.sessions import (
 )
 from contracts.clock import ManualClock
 from contracts.errors import SchemaViolation
+
+PATIENCE = 20.0
 
 
 def ids_of(contexts: list[SessionContext]) -> set[str]:
@@ -54,6 +58,33 @@ async def test_a_batch_larger_than_is_done_at_a_time(system: SessionSystem) -> N
     assert [one.value.data["n"] for one in results if one.value] == list(range(120))
     assert await system.delete_user_sessions("ann") == 120
     assert (await system.get_statistics()).total == 0
+
+
+@pytest.mark.parametrize("name", ["create_session", "delete_session"])
+async def test_of_a_batch_that_is_cancelled_no_call_is_left_that_nobody_made(
+    system: SessionSystem, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    made, some = 0, asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        nonlocal made
+        made += 1
+        some.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(system, name, hang)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        many = system.create_sessions([{}] * 130) if name == "create_session" else system.delete_sessions(["x"] * 130)
+        batch = asyncio.ensure_future(many)
+        async with asyncio.timeout(PATIENCE):
+            await some.wait()
+        batch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await batch
+        gc.collect()
+    assert 0 < made < 130
+    assert [str(one.message) for one in told] == []
 
 
 async def test_the_limit_holds_in_a_batch() -> None:

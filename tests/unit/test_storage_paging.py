@@ -1,9 +1,11 @@
 """Cursors: opaque, checked, and good for one kind of list."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from contracts.history import Page
 from contracts.parked import ParkedInput
 from contracts.records import Record, RecordKind
 from storage import reading
@@ -71,3 +73,39 @@ async def test_what_moves_to_the_front_of_a_list_while_it_is_read_is_read_too(mo
             if len(ids) == 4:
                 await store.park(parked(0, noon + timedelta(hours=1)))
         assert sorted(ids) == sorted(parked(number, noon).parked_id for number in range(10))
+
+
+async def test_of_a_long_list_that_was_read_little_is_kept() -> None:
+    count, newest = 60_000, datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    async def read(*, cursor: str | None) -> Page[int]:
+        first = int(cursor or 0)
+        last = min(first + 200, count)
+        return Page(items=tuple(range(first, last)), cursor=str(last) if last < count else None)
+
+    def place(number: int) -> tuple[datetime, str]:
+        return newest - timedelta(seconds=number), f"session-{number:032}"
+
+    read_them = reading._all_pages(read, place)
+    tracemalloc.start()
+    try:
+        found = 0
+        async for number in read_them:
+            assert number == found
+            found += 1
+            if found == 10_000:
+                before, _ = tracemalloc.get_traced_memory()
+            if found == count:
+                after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == count
+    assert (after - before) / (count - 10_000) < 20, "bytes an item"
+
+
+def test_a_name_is_new_once() -> None:
+    seen = reading._Seen()
+    names = [f"name-{number}" for number in range(20_000)]
+    assert all(map(seen.is_new, names))
+    assert not any(map(seen.is_new, names))
+    assert seen.is_new("another")

@@ -23,6 +23,7 @@ from contracts.errors import RequestReused
 from contracts.events import (
     AnyEvent,
     CloseReason,
+    Commit,
     DataSet,
     FenceRaised,
     HistoryTrimmed,
@@ -37,7 +38,9 @@ from contracts.events import (
     StartReason,
     StateChanged,
 )
+from contracts.ids import InputId
 from contracts.profile import Permission
+from workers.domain.said import events_said
 
 _BY_CALLERS: Final = (
     AppendMessage,
@@ -56,6 +59,12 @@ _BY_CALLERS: Final = (
 """Commands whose ids callers choose; of our own workers' commands an id is made of what they say."""
 _BESIDE: Final = frozenset({"expired", "activity"})
 """Why a status changes beside what a command asks for."""
+
+
+def caused_by(input_id: InputId, commit: Commit) -> tuple[AnyEvent, ...]:
+    """Return the events of `commit` that an input caused, or that appended the message of which it is the key."""
+    caused = tuple(event for event in commit.events if event.cause == input_id)
+    return caused or events_said((input_id,), commit.events).get(input_id, ())
 
 
 def check_same(command: AnyCommand, caused: Iterable[AnyEvent]) -> None:

@@ -18,7 +18,7 @@ from workers.domain.decide import Input, decide
 from workers.domain.endings import earlier_sessions, followed
 from workers.domain.evolve import fold, sealed
 from workers.domain.line import places_of
-from workers.domain.repeats import check_same
+from workers.domain.repeats import caused_by, check_same
 from workers.domain.said import events_said, keys_said, unsaid
 from workers.session.lanes import Waiting
 
@@ -98,7 +98,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
         if before := next((one for one in ids if one in applied), None):
             plan.answers.append(_repeated(state, waiting, applied[before], announce=False))
         elif before := next((one for one in ids if one in known), None):
-            plan.answers.append(_repeated(state, waiting, _caused_by(before, known[before])))
+            plan.answers.append(_repeated(state, waiting, caused_by(before, known[before])))
             plan.repeated.append(known[before])
         else:
             given = _unsaid(state, waiting.given, {key for key in keys if key in applied or key in known})
@@ -210,8 +210,3 @@ def failure_of(error: Exception) -> Failure:
 def unforeseen(error: Exception) -> Failure:
     """Return a fault of ours as the reason of a parking, with its traceback."""
     return Failure(AgentBusError(repr(error)), "".join(traceback.format_exception(error)))
-
-
-def _caused_by(input_id: InputId, commit: Commit) -> tuple[AnyEvent, ...]:
-    caused = tuple(event for event in commit.events if event.cause == input_id)
-    return caused or events_said((input_id,), commit.events).get(input_id, ())

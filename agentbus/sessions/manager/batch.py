@@ -2,9 +2,10 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from agentbus.sessions.manager.base import sessions_of
@@ -55,7 +56,7 @@ class Batch(Lifecycle):
                 raise SchemaViolation(f"the session can't be created: {error}") from error
             return await self.create_session(**request)
 
-        return await _each(create(request) for request in requests)
+        return await _each(partial(create, request) for request in requests)
 
     async def delete_sessions(
         self,
@@ -65,7 +66,8 @@ class Batch(Lifecycle):
         children: ChildPolicy | str = ChildPolicy.REFUSE,
     ) -> list[BatchResult[bool]]:
         """Delete many sessions, as `delete_session` does. Results are in order."""
-        return await _each(self.delete_session(one, user_id=user_id, children=children) for one in session_ids)
+        delete = partial(self.delete_session, user_id=user_id, children=children)
+        return await _each(partial(delete, one) for one in session_ids)
 
     async def delete_user_sessions(self, user_id: str) -> Count:
         """Delete all sessions that a user owns, those that ended included; return how many.
@@ -106,7 +108,8 @@ class Batch(Lifecycle):
 
     async def _delete_each(self, session_ids: Sequence[SessionId]) -> Count:
         """Delete sessions. Raises what is wrong with store or bus, once each was tried: the others are deleted."""
-        results = await _each(self.delete_session(one, children=ChildPolicy.DETACH) for one in session_ids)
+        delete = partial(self.delete_session, children=ChildPolicy.DETACH)
+        results = await _each(partial(delete, one) for one in session_ids)
         failed = {one: result.error for one, result in zip(session_ids, results, strict=True) if result.error}
         for error in failed.values():
             if not isinstance(error, Refused):
@@ -114,14 +117,14 @@ class Batch(Lifecycle):
         return Count(sum(bool(result.value) for result in results), failed)
 
 
-async def _each(calls: Iterable[Awaitable[T]]) -> list[BatchResult[T]]:
-    """Await calls, a bounded number at a time; whatever one raises is its own result."""
+async def _each(calls: Iterable[Callable[[], Awaitable[T]]]) -> list[BatchResult[T]]:
+    """Make calls, a bounded number at a time; whatever one raises is its own result."""
     slots = asyncio.Semaphore(_AT_A_TIME)
 
-    async def one(call: Awaitable[T]) -> BatchResult[T]:
+    async def one(call: Callable[[], Awaitable[T]]) -> BatchResult[T]:
         async with slots:
             try:
-                return BatchResult(value=await call)
+                return BatchResult(value=await call())
             except AgentBusError as error:
                 raise_if_cancelled()
                 return BatchResult(error=error)

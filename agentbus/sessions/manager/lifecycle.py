@@ -40,6 +40,7 @@ from storage.port import MAX_PAGE
 from storage.reading import iter_due, iter_sessions
 from workers.domain.access import DENIED, Right, may
 from workers.domain.deadlines import goes_on
+from workers.domain.repeats import caused_by, check_same
 from workers.sync.members import latest_session
 
 
@@ -140,7 +141,7 @@ class Lifecycle(Creation, Checkpoints):
 
         `children` says what becomes of its children: a session that has some is refused by default (Refused).
         With `user_id` it raises AccessDenied unless they own it, or did; LockLost for a `fence` that was never
-        given out, or after which a later one was seen.
+        given out, or after which a later one was seen; RequestReused for the `request_id` of another call.
         """
         with checking("children can't be dealt with like that"):
             policy = ChildPolicy(children)
@@ -169,10 +170,15 @@ class Lifecycle(Creation, Checkpoints):
         return True
 
     async def _deleted_by(self, state: SessionState | None, request_id: str | None) -> bool:
-        """Whether a session that is deleted was so by an earlier call with the same `request_id`."""
+        """Whether a deleted session was deleted by an earlier call with `request_id`. Raises RequestReused."""
         if state is None or request_id is None:
             return False
-        return bool(await self._store.commits_of_inputs(state.conversation_id, [InputId(request_id)]))
+        given = InputId(request_id)
+        commit = (await self._store.commits_of_inputs(state.conversation_id, [given])).get(given)
+        if commit is None:
+            return False
+        check_same(DeleteSession(session_id=state.session_id), caused_by(given, commit))
+        return True
 
     async def close_session(
         self,
