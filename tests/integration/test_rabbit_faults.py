@@ -36,8 +36,8 @@ async def bus(url: str) -> AsyncIterator[RabbitBus]:
     async with RabbitBus(url, TOPOLOGY, publish_timeout=2, heartbeat=5) as opened:
         await opened.declare()
         # RabbitMQ 3.10 writes what was declared to its tables on disk within half a second (DETS auto_save); killed
-        # before that it comes back with queues that never get a leader.
-        await asyncio.sleep(1)
+        # before that it comes back with queues that never get a leader, or without bindings. Busy cores take longer.
+        await asyncio.sleep(3)
         yield opened
 
 
