@@ -552,11 +552,13 @@ class Library:
         """Nothing of it is read, listed or counted again; its checkpoints go with it.
 
         A session with children is not deleted, or they have no parent any more, or go first. Its owner alone may.
+        Deleted once more, it leaves those behind that still name it: a rule has deleted it, or they were restored.
         """
         found = self.find(session_id)
         if user_id is not None and (found is None or found.right(user_id) < OWN):
             raise AccessDenied
         if found is None or not found.is_there:
+            self._leave_behind(session_id)
             return False
         conversation = self.held.conversations[session_id.partition(".")[0]]
         if fence is not None and fence < conversation.fence:
@@ -592,6 +594,18 @@ class Library:
                 session.parent_id, session.last_activity = None, self.now
         except (SessionNotFound, SessionNotCurrent):
             pass
+
+    def _leave_behind(self, session_id: str) -> None:
+        """Make the live children of a deleted session nobody's."""
+        for child in self.sessions(parent_id=session_id):
+            if child.is_live:
+                self._detach(child.session_id)
+
+    def comes_alone(self, session_id: str, parent_id: str) -> None:
+        """Have a session that was created as its parent was deleted be there without one: neither saw the other."""
+        found = self.find(session_id)
+        if found and found.parent_id == parent_id:
+            self._detach(session_id)
 
     def cleanup_all_expired(self) -> int:
         """Expire those whose time is over, and make idle those that were silent; return how many expired."""
@@ -840,8 +854,13 @@ class Library:
         return checkpoint_id
 
     def made_again(self, name: str, args: Sequence[Any]) -> None:
-        """Note that a call was made again: all that comes of it is a checkpoint that is due, if it adds messages."""
+        """Note that a call was made again: all that comes of it is a checkpoint that is due, if it adds messages.
+
+        And children of what was deleted that came to it since, by being restored.
+        """
         match name, args:
+            case "delete_session", (str(session_id), *_) if (found := self.find(session_id)) and not found.is_there:
+                self._leave_behind(session_id)
             case (("add_message" | "add_message_to_session"), (str(session_id), *_)):
                 self._checkpoint_by_itself(session_id)
             case "update_session", (Session() as read, Edit() as edit):

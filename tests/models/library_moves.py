@@ -261,9 +261,7 @@ def create_session(draw: Draw) -> Move:
     kwargs: dict[str, Any] = draw.request()
     if draw.chance(0.3):
         kwargs["keep_live"] = True
-    # KNOWN GAP: a child that is created at the moment in which its parent is deleted stays its child: two
-    # conversations, two owners, and what the one saw may be over when the other decides.
-    if draw.focus is None and draw.chance(0.3):
+    if draw.chance(0.3):
         kwargs["parent_id"] = draw.named()[0]
     if draw.chance(0.2):
         kwargs["template"] = draw.pick(NAMES)

@@ -1,6 +1,8 @@
 """Deleting sessions, and what becomes of their children and of what is kept beside them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -13,10 +15,13 @@ from agentbus.sessions import (
     SessionStatus,
     SessionSystem,
 )
+from agentbus.sessions.manager import Engine
 from agentbus.sessions.model.context import SessionContext
+from contracts.commands import AnyCommand, CommandReply, CreateSession, DeleteSession, UpdateSession
 from contracts.errors import Refused, SchemaViolation
 from contracts.ids import SessionId
 from contracts.messages import said_key
+from workers.domain.commands import carry_out
 
 
 async def a_family(system: SessionSystem) -> tuple[SessionContext, SessionContext, SessionContext]:
@@ -164,11 +169,14 @@ async def test_deleting_again_with_the_same_request_says_the_same_and_changes_no
 
 
 @pytest.mark.parametrize("user", [None, "ann"])
+@pytest.mark.parametrize("earlier", [False, True], ids=["current", "earlier"])
 async def test_of_two_who_delete_a_session_at_once_one_is_told_that_there_was_one(
-    system: SessionSystem, user: str | None
+    any_system: SessionSystem, user: str | None, *, earlier: bool
 ) -> None:
-    session = await system.create_session("chat", "ann", "web")
-    both = (system.delete_session(session.session_id, user_id=user) for _ in range(2))
+    session = await any_system.create_session("chat", "ann", "web")
+    if earlier:
+        await any_system.create_session("chat", "ann", "web")
+    both = (any_system.delete_session(session.session_id, user_id=user) for _ in range(2))
     assert sorted(await asyncio.gather(*both)) == [False, True]
 
 
@@ -191,3 +199,104 @@ async def test_a_deletion_with_the_id_of_another_request_is_refused_though_the_s
     assert await system.delete_session(first, request_id="first")
     assert await system.delete_session(second, request_id="second")
     assert not await system.delete_session(first, request_id="new")
+
+
+def just_before(monkeypatch: pytest.MonkeyPatch, kind: type[AnyCommand], act: Callable[[], Awaitable[object]]) -> None:
+    """Have something else happen, once, between what a call looked at and the command that it then sends."""
+    real, left = Engine.send, [act]
+
+    async def send(self: Engine, command: AnyCommand, **given: Any) -> CommandReply:
+        if left and isinstance(command, kind):
+            await left.pop()()
+        return await real(self, command, **given)
+
+    monkeypatch.setattr(Engine, "send", send)
+
+
+async def test_a_session_that_is_superseded_as_its_owner_deletes_it_is_deleted(
+    system: SessionSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await system.create_session("chat", "ann", "web")
+    just_before(monkeypatch, DeleteSession, lambda: system.create_session("chat", "ann", "web"))
+
+    assert await system.delete_session(first.session_id, user_id="ann")
+
+    assert not await system.session_exists(first.session_id)
+    assert await system.get_user_session("ann", "chat", "web")
+
+
+@pytest.mark.parametrize("policy", list(ChildPolicy))
+async def test_a_child_that_comes_as_its_parent_is_deleted_does_not_stay_its_child(
+    any_system: SessionSystem, policy: ChildPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody saw it when the parent's children were settled, and who created it saw the parent."""
+    parent = await any_system.create_session(user_id="ann")
+    born: list[SessionContext] = []
+
+    async def create() -> None:
+        born.append(await any_system.create_session(user_id="ann", parent_id=parent.session_id))
+
+    just_before(monkeypatch, DeleteSession, create)
+    assert await any_system.delete_session(parent.session_id, children=policy)
+
+    left = await any_system.get_session(born[0].session_id)
+    if policy is ChildPolicy.CASCADE:
+        assert left is None
+    else:
+        assert left is not None
+        assert left.parent_id is None
+
+
+@pytest.mark.parametrize(("user", "refusal"), [(None, SessionNotFound), ("ann", AccessDenied)])
+async def test_no_child_begins_once_its_parent_is_deleted(
+    any_system: SessionSystem, user: str | None, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command may be carried out long after its sender looked: it waited, or was sent again."""
+    parent = await any_system.create_session(user_id="ann")
+    just_before(monkeypatch, CreateSession, lambda: any_system.delete_session(parent.session_id))
+
+    with pytest.raises(refusal):
+        await any_system.create_session(user_id=user, parent_id=parent.session_id)
+    assert (await any_system.get_statistics()).total == 0
+
+
+async def a_parent_gone_unseen(system: SessionSystem, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the next child's parent be deleted between the look of the child's owner and the child's beginning."""
+    parent = await system.create_session(user_id="ann")
+    monkeypatch.setattr(carry_out, "check_parent", lambda *_: None)
+    just_before(monkeypatch, CreateSession, lambda: system.delete_session(parent.session_id))
+    return parent.session_id
+
+
+async def test_a_child_that_begins_just_after_its_parent_was_deleted_has_none(
+    any_system: SessionSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await a_parent_gone_unseen(any_system, monkeypatch)
+
+    child = await any_system.create_session(user_id="ann", parent_id=parent)
+
+    assert child.parent_id is None
+    kept = await any_system.get_session(child.session_id)
+    assert kept is not None
+    assert kept.parent_id is None
+
+
+async def test_a_child_whose_creator_dies_before_it_sees_that_is_left_by_deleting_the_parent_again(
+    system: SessionSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await a_parent_gone_unseen(system, monkeypatch)
+
+    async def dies() -> None:
+        raise ConnectionError("the process has ended")
+
+    just_before(monkeypatch, UpdateSession, dies)
+    with pytest.raises(ConnectionError):
+        await system.create_session(user_id="ann", parent_id=parent)
+    (child,) = await system.get_sessions_by_user("ann")
+    assert child.parent_id == parent
+
+    assert not await system.delete_session(parent)
+
+    kept = await system.get_session(child.session_id)
+    assert kept is not None
+    assert kept.parent_id is None

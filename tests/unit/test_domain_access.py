@@ -253,9 +253,14 @@ def test_another_conversations_session_is_out_of_reach() -> None:
         decide(of(PRIVATE), fresh(DeleteSession(actor="ada", session_id=foreign)), NOW)
 
 
-def test_who_owned_an_earlier_session_is_not_for_the_owner_of_this_one_to_decide() -> None:
-    current = of(PRIVATE)
-    later = current.model_copy(update={"generation": current.generation + 1})
-    with pytest.raises(AccessDenied):
-        decide(later, fresh(DeleteSession(actor="ada", session_id=current.session_id)), NOW)
-    assert decide(later, fresh(DeleteSession(session_id=current.session_id)), NOW)
+def test_an_earlier_session_is_deleted_for_who_owned_it_whoever_owns_this_one() -> None:
+    earlier = of(PRIVATE)
+    others = PRIVATE.model_copy(update={"owner": "bob"})
+    later = earlier.model_copy(update={"generation": earlier.generation + 1, "profile": others})
+    heads = {earlier.session_id: earlier}
+    asked = {user: fresh(DeleteSession(actor=user, session_id=earlier.session_id)) for user in ("ada", "bob", None)}
+    for user, known in (("bob", heads), ("ada", {})):
+        with pytest.raises(AccessDenied):
+            decide(later, asked[user], NOW, (), known)
+    assert decide(later, asked["ada"], NOW, (), heads)
+    assert decide(later, asked[None], NOW, (), heads)

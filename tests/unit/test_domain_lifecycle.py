@@ -24,15 +24,16 @@ from contracts.commands import (
     UpdateSession,
 )
 from contracts.errors import EditConflict, LockLost, SessionNotCurrent, SessionNotFound, TransitionForbidden
-from contracts.events import FenceRaised, HistoryTrimmed, MessageAppended, SessionDeleted
+from contracts.events import AnyEvent, FenceRaised, HistoryTrimmed, MessageAppended, SessionDeleted
 from contracts.ids import session_id_for
 from contracts.messages import message_key_for
-from contracts.profile import ProfileChanges, Visibility
+from contracts.profile import Profile, ProfileChanges, Visibility
 from contracts.session import SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, kinds, said
 from workers.domain.decide import decide
 from workers.domain.endings import earlier_sessions, followed
+from workers.domain.evolve import evolve
 
 FULL = after(LIVE, UpdateSession(data=FieldChanges(values={"d": 1}), metadata=FieldChanges(values={"m": 1})))
 SECOND = after(FULL, ResetSession())
@@ -53,21 +54,38 @@ def test_the_current_session_can_be_deleted_by_its_id_and_after_its_end() -> Non
     assert after(after(FULL, CloseSession()), DeleteSession()).status is SessionStatus.DELETED
 
 
+def deletion_of_earlier() -> AnyEvent:
+    asked = fresh(DeleteSession(session_id=FULL.session_id))
+    (event,) = decide(SECOND, asked, NOW, (), {FULL.session_id: FULL})
+    return event
+
+
 def test_deleting_an_earlier_session_leaves_the_current_one_as_it_is() -> None:
-    (event,) = decide(SECOND, fresh(DeleteSession(session_id=FULL.session_id)), NOW)
+    event = deletion_of_earlier()
     assert isinstance(event, SessionDeleted)
     assert (event.deleted, event.session_id) == (FULL.session_id, SECOND.session_id)
-    state = after(SECOND, DeleteSession(session_id=FULL.session_id))
+    state = evolve(SECOND, event)
     assert (state.status, state.profile, state.sequence) == (SessionStatus.ACTIVE, SECOND.profile, 2)
 
 
 def test_an_earlier_sessions_head_becomes_that_of_a_deleted_one() -> None:
-    (event,) = decide(SECOND, fresh(DeleteSession(session_id=FULL.session_id)), NOW)
+    event = deletion_of_earlier()
     assert earlier_sessions(event) == (FULL.session_id,)
     head = followed(FULL, event)
     assert (head.session_id, head.status) == (FULL.session_id, SessionStatus.DELETED)
     assert (head.data, head.metadata, head.stamps) == ({}, {}, {})
     assert followed(head, event) == head
+    with pytest.raises(SessionNotFound):
+        decide(SECOND, fresh(DeleteSession(session_id=FULL.session_id)), NOW, (), {FULL.session_id: head})
+
+
+def test_a_session_does_not_begin_as_the_child_of_one_that_was_deleted() -> None:
+    asked = fresh(CreateSession(profile=Profile(parent_id=FULL.session_id)))
+    for state, others in ((EMPTY, {DELETED.session_id: DELETED}), (DELETED, {})):
+        with pytest.raises(SessionNotFound, match="parent"):
+            decide(state, asked, NOW, (), others)
+    for others in ({FULL.session_id: FULL}, {}):
+        assert decide(EMPTY, asked, NOW, (), others)
 
 
 @pytest.mark.parametrize("generation", [3, 999_999_999])

@@ -115,6 +115,15 @@ async def test_deleting_it_again_changes_nothing_about_it() -> None:
         assert_buried(await head_of(bench.store, first), reply.version)
 
 
+async def test_deleting_it_once_more_is_refused_as_for_any_other() -> None:
+    async with running() as bench:
+        first, second = await two_sessions(bench.client)
+        version = (await bench.client.send(DeleteSession(session_id=first))).version
+        with pytest.raises(SessionNotFound):
+            await bench.client.send(DeleteSession(session_id=first))
+        assert (await head_of(bench.store, second)).version == version
+
+
 async def test_a_session_of_another_conversation_can_not_be_deleted_through_ones_own() -> None:
     async with running() as bench:
         first, _ = await two_sessions(bench.client)
@@ -158,7 +167,7 @@ async def test_a_deletion_whose_worker_died_before_the_heads_is_made_up_for() ->
         first, second = await two_sessions(bench.client)
     await checkpoint(store, first, second)
     delete = Input(InputId("delete"), DeleteSession(session_id=first))
-    commit = await append_unseen(store, conversation_of(first), delete)
+    commit = await append_unseen(store, conversation_of(first), delete, {first: await head_of(store, first)})
     assert (await head_of(store, first)).status is SessionStatus.CLOSED
     async with running(store) as bench:
         reply = await bench.client.send(DeleteSession(session_id=first), command_id="delete")

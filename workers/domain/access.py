@@ -1,7 +1,9 @@
 """Access: who may see a session, who may change it, who decides about it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from contracts.commands import (
@@ -32,6 +34,8 @@ from contracts.profile import Permission, Profile, Visibility
 from contracts.session import SessionState, SessionStatus
 
 Bound = TypeVar("Bound", datetime, float)
+
+_NONE: Final[Mapping[SessionId, SessionState]] = MappingProxyType({})
 
 DENIED: Final = "no such session, or no access to it"
 """The same words for both, so that a refusal does not tell whether the session exists."""
@@ -84,8 +88,11 @@ def may(state: SessionState, user: str | None, right: Right) -> bool:
     return user is None or right_of(state.profile, user) >= right
 
 
-def check_access(state: SessionState, command: AnyCommand) -> None:
-    """Raise AccessDenied unless the user whom `command` is done for may do it, or it is done for no user."""
+def check_access(state: SessionState, command: AnyCommand, earlier: Mapping[SessionId, SessionState] = _NONE) -> None:
+    """Raise AccessDenied unless the user whom `command` is done for may do it, or it is done for no user.
+
+    `earlier`: the head of the earlier session that it is about. Without it nobody may.
+    """
     if command.actor is None:
         return
     if isinstance(command, CreateSession):
@@ -94,10 +101,11 @@ def check_access(state: SessionState, command: AnyCommand) -> None:
             raise AccessDenied(DENIED)
         if not state.is_live:
             return
-    # Whose an earlier session was is not known here: those who ask are checked against its head, and ask for nobody.
-    earlier = isinstance(command, _ABOUT_ONE_SESSION) and command.session_id not in (None, _current(state))
-    missing = earlier or not state.generation or state.status is SessionStatus.DELETED
-    if missing or not may(state, command.actor, _needed(state, command)):
+    session: SessionState | None = state
+    if isinstance(command, _ABOUT_ONE_SESSION) and command.session_id not in (None, _current(state)):
+        session = earlier.get(command.session_id)  # whose it was is not always whose its conversation is
+    missing = session is None or not session.generation or session.status is SessionStatus.DELETED
+    if missing or not may(session, command.actor, _needed(session, command)):
         raise AccessDenied(DENIED)
 
 

@@ -73,7 +73,7 @@ def decide(
 
     The events of a reset belong to two sessions: the one that ends and the one that begins. What is said begins a
     session where none is live; an edit, a deletion or a reaction belongs to the one that there was last. `earlier`
-    holds the head of the earlier session that a command is about.
+    holds the head of the earlier session that a command is about, or of the parent that it names.
     Raises Refused (a command against the rules, TargetNotFound) or InvalidInput (FutureTimestamp).
     """
     if given.id in state.recent_inputs or (state.erased and digest_input(given.id) in state.recent_inputs):
@@ -85,7 +85,7 @@ def decide(
         expire(draft, state)
         state = evolve(state, draft.events[-1])
     if not isinstance(data, InboundMessage):
-        check_access(state, data)
+        check_access(state, data, earlier)
     check_unblocked(state, given.id, data)
     if is_next(state, given.id):
         draft.add(SessionUnblocked, waiting=len(state.waiting))

@@ -9,7 +9,7 @@ from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, SessionId
 from contracts.session import SessionState
 from storage.port import Store
-from workers.domain.checks.target import about_earlier
+from workers.domain.checks.target import about_another
 from workers.domain.erasing import digest_input
 from workers.domain.said import keys_said
 from workers.endings import side_by_side
@@ -122,11 +122,11 @@ class Decider:
     async def _earlier(
         self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState]
     ) -> Mapping[SessionId, SessionState]:
-        """Read the heads of earlier sessions that inputs are about."""
+        """Read the heads of other sessions than the current ones that inputs are about."""
         named = {
             session
             for turn in turns
             for waiting in turn.inputs
-            if (session := about_earlier(states[turn.lane.conversation], waiting.given.data))
+            if (session := about_another(states[turn.lane.conversation], waiting.given.data))
         }
         return await keep_trying("load heads", partial(self._store.heads, named)) if named else {}

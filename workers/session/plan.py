@@ -74,7 +74,7 @@ class Terms:
     on_failure: FailurePolicy
     resets: tuple[ResetPolicy, ...] = ()
     earlier: Mapping[SessionId, SessionState] = field(default_factory=dict)
-    """The heads of earlier sessions that inputs are about, by id."""
+    """The heads of earlier sessions, and of parents, that inputs are about, by id."""
     failure: Failure | None = None
     """Why the inputs failed while they were carried out: they are not decided again."""
 
@@ -104,11 +104,13 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             given = _unsaid(state, waiting.given, {key for key in keys if key in applied or key in known})
             answer = _decided(state, waiting, given, terms, earlier)
             plan.answers.append(answer)
-            if earlier:
-                _follow(earlier, answer.events)
+            _follow(earlier, answer.events)
             if answer.events and isinstance(answer.events[0], SessionStarted) and state is not plan.before:
                 ended.append(state)  # the session that an earlier input of this turn ended
-            more, state = fold(state, answer.events)
+            more, after = fold(state, answer.events)
+            # Those that this turn itself has left behind: what comes later in it may be about one of them.
+            earlier |= {one.session_id: one for one in (state, *more) if 0 < one.generation < after.generation}
+            state = after
             ended += more
             events += answer.events
             if answer.events and not answer.failure:

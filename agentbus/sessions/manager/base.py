@@ -12,10 +12,11 @@ from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.options import ManagerOptions
 from contracts.clock import Clock, SystemClock
-from contracts.commands import AnyCommand, CommandReply
-from contracts.errors import LockLost, NotInitialized, SchemaViolation
+from contracts.commands import AnyCommand, CommandReply, UpdateSession
+from contracts.errors import LockLost, NotInitialized, SchemaViolation, SessionNotCurrent, SessionNotFound
 from contracts.history import SessionFilter
 from contracts.ids import SessionId, conversation_of
+from contracts.profile import ProfileChanges
 from contracts.session import SessionState
 from storage.history import history_page
 from storage.port import Store
@@ -75,6 +76,13 @@ class ManagerBase:
             command = kind(session_id=named, **fields)
         await self._check_fence(session_id, command.fence)
         return await self._engine.send(command, request_id=request_id)
+
+    async def _detach(self, session_id: str) -> None:
+        """Make a session nobody's child."""
+        try:
+            await self._command(session_id, UpdateSession, profile=ProfileChanges(clear=("parent_id",)))
+        except (SessionNotFound, SessionNotCurrent):
+            return  # It has ended: what it was a part of stays as it was.
 
 
 def lock_name(session_id: str) -> str:

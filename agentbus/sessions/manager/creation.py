@@ -78,7 +78,8 @@ class Creation(Templates, Locks):
         own. Times are in seconds. A call that timed out may be repeated with the same `request_id`.
 
         Raises SchemaViolation for a value that can't be, TemplateNotFound, LimitExceeded, ReplyTimeout; for a parent
-        that is not there SessionNotFound, or AccessDenied unless `user_id` may change it.
+        that is not there SessionNotFound, or AccessDenied unless `user_id` may change it. If the parent is deleted at
+        that moment, the session may be there without one.
         """
         if parent_id is not None:
             await self._engine.existing(parent_id, user_id, Right.WRITE)
@@ -96,7 +97,27 @@ class Creation(Templates, Locks):
                 metadata={**chosen.metadata, **(metadata or {})},
                 profile=Profile.model_validate({"owner": user_id, **places, **terms, **ends}),
             )
-        return await self._within_limit(command, checked_request(request_id))
+        try:
+            created = await self._within_limit(command, checked_request(request_id))
+        except SessionNotFound:
+            if parent_id is not None:  # deleted meanwhile: refused as if it had been so before
+                await self._engine.existing(parent_id, user_id, Right.WRITE)
+            raise
+        if parent_id is None or created.parent_id != parent_id or await self._engine.state(parent_id):
+            return created
+        return await self._orphaned(created)
+
+    async def _orphaned(self, created: SessionContext) -> SessionContext:
+        """Return a session whose parent was deleted while it was created: it has none.
+
+        Whoever deletes a session looks for its children once more when it is gone, and who creates one for its parent
+        when it is there: whichever process comes last sees what the other one did.
+        """
+        await self._detach(created.session_id)
+        state = await self._engine.state(created.session_id)
+        if state is None:
+            raise SessionNotFound(f"session {created.session_id} was deleted just after it was created")
+        return await self._context(state)
 
     def _ends(
         self, idle_timeout: float | None, expires_in: float | None, expires_at: datetime | None

@@ -28,12 +28,10 @@ from contracts.errors import (
     LockLost,
     Refused,
     SchemaViolation,
-    SessionNotCurrent,
     SessionNotFound,
 )
 from contracts.history import SessionFilter
 from contracts.ids import InputId, SessionId
-from contracts.profile import ProfileChanges
 from contracts.session import SessionState
 from storage.history import history_page
 from storage.port import MAX_PAGE
@@ -139,7 +137,8 @@ class Lifecycle(Creation, Checkpoints):
     ) -> bool:
         """Delete a session: it is no longer found, shown or listed. Return whether there was one.
 
-        `children` says what becomes of its children: a session that has some is refused by default (Refused).
+        `children` says what becomes of its children: a session that has some is refused by default (Refused). One that
+        is created meanwhile has no parent then, or is deleted with it (cascade).
         With `user_id` it raises AccessDenied unless they own it, or did; LockLost for a `fence` that was never
         given out, or after which a later one was seen; RequestReused for the `request_id` of another call.
         """
@@ -148,7 +147,10 @@ class Lifecycle(Creation, Checkpoints):
         state = await self._engine.kept(session_id)
         if user_id is not None and (state is None or not may(state, user_id, Right.OWN)):
             raise AccessDenied(DENIED)
-        if state is None or state.status is SessionStatus.DELETED:
+        if state is None:
+            return False
+        if state.status is SessionStatus.DELETED:
+            await self._settle_late(session_id, user_id, ChildPolicy.DETACH)  # who deleted it may have died before that
             return await self._deleted_by(state, request_id)
         await self._check_fence(session_id, fence)
         if fence is not None:  # before anything becomes of its children; an earlier session's head knows no later one
@@ -157,8 +159,8 @@ class Lifecycle(Creation, Checkpoints):
                 raise LockLost(f"lock token {fence} is older than {seen}: somebody else has held the lock since")
         await self._settle_children(session_id, user_id, policy)
         try:
-            # An owner never changes, so that what was checked here still holds; the owner of the conversation knows no
-            # more about who owned its earlier sessions.
+            # An owner never changes, so that what was checked here still holds. Session workers of earlier releases let
+            # nobody delete an earlier session but AgentBus itself.
             actor = user_id if state.is_live else None
             await self._command(session_id, DeleteSession, request_id, actor=actor, fence=fence)
         except SessionNotFound:
@@ -167,11 +169,12 @@ class Lifecycle(Creation, Checkpoints):
             if await self._engine.state(session_id) is None:
                 return False  # Deleted meanwhile: who owned it is told so, as if they had come later.
             raise
+        await self._settle_late(session_id, user_id, policy)
         return True
 
-    async def _deleted_by(self, state: SessionState | None, request_id: str | None) -> bool:
+    async def _deleted_by(self, state: SessionState, request_id: str | None) -> bool:
         """Whether a deleted session was deleted by an earlier call with `request_id`. Raises RequestReused."""
-        if state is None or request_id is None:
+        if request_id is None:
             return False
         given = InputId(request_id)
         commit = (await self._store.commits_of_inputs(state.conversation_id, [given])).get(given)
@@ -298,8 +301,15 @@ class Lifecycle(Creation, Checkpoints):
                 case ChildPolicy.DETACH:
                     await self._detach(child.session_id)
 
-    async def _detach(self, session_id: str) -> None:
-        try:
-            await self._command(session_id, UpdateSession, profile=ProfileChanges(clear=("parent_id",)))
-        except (SessionNotFound, SessionNotCurrent):
-            return  # It has ended: what it was a part of stays as it was.
+    async def _settle_late(self, session_id: str, user_id: str | None, policy: ChildPolicy) -> None:
+        """Settle the children that came while their parent was deleted; what they have seen was still there.
+
+        Whoever creates one later sees, once it is there, that its parent is not: `create_session` settles those.
+        """
+        async for child in iter_sessions(self._store, SessionFilter(parent_id=session_id)):
+            if not child.is_live:
+                continue
+            if policy is ChildPolicy.CASCADE and may(child, user_id, Right.OWN):
+                await self.delete_session(child.session_id, user_id=user_id, children=policy)
+            else:
+                await self._detach(child.session_id)

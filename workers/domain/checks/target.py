@@ -1,5 +1,6 @@
 """Which session a command is for, and whether that session takes it."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from contracts.commands import (
@@ -52,7 +53,7 @@ _FOR_EARLIER: Final = (
 )
 """What is done to an earlier session, or to the conversation whichever of its sessions is named."""
 
-_BY_HEAD: Final = (ArchiveSession, ExpireSession, RestoreSession)
+_BY_HEAD: Final = (ArchiveSession, DeleteSession, ExpireSession, RestoreSession)
 
 
 def check_target(state: SessionState, command: AnyCommand) -> None:
@@ -70,6 +71,19 @@ def check_target(state: SessionState, command: AnyCommand) -> None:
         raise SessionNotFound(f"session {state.session_id} is {state.status}; create or reset it to go on")
 
 
+def check_parent(state: SessionState, command: CreateSession, others: Mapping[SessionId, SessionState]) -> None:
+    """Raise SessionNotFound if the parent of a session that is to begin was deleted since its creation was asked for.
+
+    A parent that nothing is known of was not deleted: what is gone keeps its head.
+    """
+    named = command.profile.parent_id
+    if named is None:
+        return
+    parent = state if state.generation and state.session_id == named else others.get(named)
+    if parent is not None and parent.status is SessionStatus.DELETED:
+        raise SessionNotFound(f"session {named}, which was to be the parent, was deleted")
+
+
 def check_target_there(state: SessionState, target: str) -> None:
     """Raise TargetNotFound if there is nothing in the conversation that an edit, deletion or reaction may be about.
 
@@ -82,8 +96,10 @@ def check_target_there(state: SessionState, target: str) -> None:
         )
 
 
-def about_earlier(state: SessionState, data: InboundMessage | AnyCommand) -> SessionId | None:
-    """Return the earlier session that an input is about, if its head is needed to decide."""
+def about_another(state: SessionState, data: InboundMessage | AnyCommand) -> SessionId | None:
+    """Return the session whose head is needed to decide an input besides the current one: an earlier one, a parent."""
+    if isinstance(data, CreateSession):
+        return data.profile.parent_id
     if not isinstance(data, _BY_HEAD) or data.session_id is None or not state.generation:
         return None
     same = conversation_of(data.session_id) == state.conversation_id

@@ -46,7 +46,6 @@ from contracts.events import (
     MetadataSet,
     ProfileAct,
     ProfileChanged,
-    SessionDeleted,
     SessionUnblocked,
     StartReason,
     StateChanged,
@@ -57,6 +56,7 @@ from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
 from workers.domain.checks.limits import check_fields
 from workers.domain.checks.states import check_transition
+from workers.domain.checks.target import check_parent
 from workers.domain.commands.editing import (
     changed_fields,
     changed_profile,
@@ -77,7 +77,7 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
     now = draft.at
     match command:
         case CreateSession():
-            _create(draft, state, command, now)
+            _create(draft, state, command, now, earlier)
         case AppendMessage():
             draft.add(MessageAppended, message=_outgoing(state, command.message, command_id, now))
         case EditMessage():
@@ -99,13 +99,13 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
                 draft.add(HistoryTrimmed, before=before)
         case ApplyDeadlines():
             make_idle(draft, state, now)
-        case ResetSession() | CloseSession() | DeleteSession():
+        case ResetSession() | CloseSession():
             _end(draft, state, command, now)
         case ChangeState():
             _change_status(draft, state, command.status, command.reason)
         case LinkIdentity() | UnlinkIdentity() | MergeContext() | AmendCopy() | ResolveConflict():
             share(draft, state, command)
-        case ExpireSession() | ArchiveSession() | RestoreSession() | EraseConversation():
+        case DeleteSession() | ExpireSession() | ArchiveSession() | RestoreSession() | EraseConversation():
             put_away(draft, state, command, earlier)
         case UnblockSession():
             _unblock(draft, state, command)
@@ -113,9 +113,10 @@ def carry_out(draft: Draft, state: SessionState, command: AnyCommand, command_id
             assert_never(command)
 
 
-def _create(draft: Draft, state: SessionState, command: CreateSession, now: datetime) -> None:
+def _create(draft: Draft, state: SessionState, command: CreateSession, now: datetime, earlier: Earlier) -> None:
     if state.is_live and command.keep_live:
         return
+    check_parent(state, command, earlier)
     if state.is_live:
         draft.close(CloseReason.SUPERSEDED)
     owner = command.profile.owner or command.actor or (command.address.user if command.address else None)
@@ -131,9 +132,7 @@ def _create(draft: Draft, state: SessionState, command: CreateSession, now: date
     )
 
 
-def _end(
-    draft: Draft, state: SessionState, command: ResetSession | CloseSession | DeleteSession, now: datetime
-) -> None:
+def _end(draft: Draft, state: SessionState, command: ResetSession | CloseSession, now: datetime) -> None:
     match command:
         case ResetSession():
             if state.is_live:
@@ -141,8 +140,6 @@ def _end(
             draft.start(StartReason.RESET, state.address, profile=lasting(state.profile, now))
         case CloseSession():
             draft.close(CloseReason.CLOSED, command.reason)
-        case DeleteSession():
-            draft.add(SessionDeleted, deleted=command.session_id or state.session_id)
 
 
 def _unblock(draft: Draft, state: SessionState, command: UnblockSession) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from contracts.commands import ArchiveSession, EraseConversation, ExpireSession, RestoreSession
+from contracts.commands import ArchiveSession, DeleteSession, EraseConversation, ExpireSession, RestoreSession
 from contracts.errors import EditConflict, SessionNotFound, TransitionForbidden
 from contracts.events import (
     ConversationErased,
@@ -22,7 +22,7 @@ from workers.domain.deadlines import has_expired, lasting
 from workers.domain.draft import Draft
 
 Earlier = Mapping[SessionId, SessionState]
-"""The heads of earlier sessions of a conversation, of those that commands name."""
+"""The heads of earlier sessions of a conversation, and of parents, of those that commands name."""
 
 _GONE: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 
@@ -30,11 +30,13 @@ _GONE: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 def put_away(
     draft: Draft,
     state: SessionState,
-    command: ExpireSession | ArchiveSession | RestoreSession | EraseConversation,
+    command: DeleteSession | ExpireSession | ArchiveSession | RestoreSession | EraseConversation,
     earlier: Earlier,
 ) -> None:
     """Add what a command causes that is about a session's end, or what comes after it."""
     match command:
+        case DeleteSession():
+            _delete(draft, state, command, earlier)
         case ExpireSession():
             _take_step(draft, state, command, earlier)
         case ArchiveSession():
@@ -43,6 +45,14 @@ def put_away(
             _restore(draft, state, command, earlier)
         case EraseConversation():
             _erase(draft, state)
+
+
+def _delete(draft: Draft, state: SessionState, command: DeleteSession, earlier: Earlier) -> None:
+    """Delete a session, once: of several who do so at once the later ones find none."""
+    session = _target(state, command, earlier)
+    if session is None or session.status is SessionStatus.DELETED:
+        raise SessionNotFound(f"session {command.session_id} was deleted")
+    draft.add(SessionDeleted, deleted=session.session_id)
 
 
 def _take_step(draft: Draft, state: SessionState, command: ExpireSession, earlier: Earlier) -> None:
@@ -121,7 +131,7 @@ def _erase(draft: Draft, state: SessionState) -> None:
 
 
 def _target(
-    state: SessionState, command: ExpireSession | ArchiveSession | RestoreSession, earlier: Earlier
+    state: SessionState, command: DeleteSession | ExpireSession | ArchiveSession | RestoreSession, earlier: Earlier
 ) -> SessionState | None:
     """Return the session that a command is for."""
     if command.session_id in (None, state.session_id):
