@@ -19,6 +19,7 @@ from agentbus.sessions.manager import Engine
 from agentbus.sessions.model.context import SessionContext
 from contracts.commands import AnyCommand, CommandReply, CreateSession, DeleteSession, UpdateSession
 from contracts.errors import Refused, SchemaViolation
+from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.messages import said_key
 from workers.domain.commands import carry_out
@@ -300,3 +301,19 @@ async def test_a_child_whose_creator_dies_before_it_sees_that_is_left_by_deletin
     kept = await system.get_session(child.session_id)
     assert kept is not None
     assert kept.parent_id is None
+
+
+@pytest.mark.parametrize(("user", "refusal"), [(None, SessionNotFound), ("ann", AccessDenied)])
+async def test_a_child_that_goes_with_its_parent_as_it_begins_is_refused_like_one_of_a_parent_that_is_gone(
+    system: SessionSystem, user: str | None, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await a_parent_gone_unseen(system, monkeypatch)
+
+    async def goes_too() -> None:
+        (child,) = await system.find_sessions(SessionFilter(parent_id=SessionId(parent)))
+        await system.delete_session(child.session_id)
+
+    just_before(monkeypatch, UpdateSession, goes_too)
+    with pytest.raises(refusal):
+        await system.create_session(user_id=user, parent_id=parent)
+    assert (await system.get_statistics()).total == 0

@@ -97,27 +97,25 @@ class Creation(Templates, Locks):
                 metadata={**chosen.metadata, **(metadata or {})},
                 profile=Profile.model_validate({"owner": user_id, **places, **terms, **ends}),
             )
-        try:
-            created = await self._within_limit(command, checked_request(request_id))
-        except SessionNotFound:
-            if parent_id is not None:  # deleted meanwhile: refused as if it had been so before
-                await self._engine.existing(parent_id, user_id, Right.WRITE)
-            raise
-        if parent_id is None or created.parent_id != parent_id or await self._engine.state(parent_id):
-            return created
-        return await self._orphaned(created)
+        return await self._below_parent(command, checked_request(request_id), user_id)
 
-    async def _orphaned(self, created: SessionContext) -> SessionContext:
-        """Return a session whose parent was deleted while it was created: it has none.
+    async def _below_parent(self, command: CreateSession, request_id: str, user_id: str | None) -> SessionContext:
+        """Create a session. If its parent is deleted meanwhile it has none; refused if it went with its parent.
 
         Whoever deletes a session looks for its children once more when it is gone, and who creates one for its parent
         when it is there: whichever process comes last sees what the other one did.
         """
-        await self._detach(created.session_id)
-        state = await self._engine.state(created.session_id)
-        if state is None:
-            raise SessionNotFound(f"session {created.session_id} was deleted just after it was created")
-        return await self._context(state)
+        parent = command.profile.parent_id
+        try:
+            created = await self._within_limit(command, request_id)
+            if parent is None or created.parent_id != parent or await self._engine.state(parent):
+                return created
+            await self._detach(created.session_id)
+            return await self._context(await self._engine.existing(created.session_id))
+        except SessionNotFound:
+            if parent is not None:
+                await self._engine.existing(parent, user_id, Right.WRITE)  # as if it had been deleted before
+            raise
 
     def _ends(
         self, idle_timeout: float | None, expires_in: float | None, expires_at: datetime | None
