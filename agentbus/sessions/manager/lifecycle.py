@@ -150,8 +150,9 @@ class Lifecycle(Creation, Checkpoints):
         if state is None:
             return False
         if state.status is SessionStatus.DELETED:
+            told = await self._deleted_by(state, request_id)
             await self._settle_late(session_id, user_id, ChildPolicy.DETACH)  # who deleted it may have died before that
-            return await self._deleted_by(state, request_id)
+            return told
         await self._check_fence(session_id, fence)
         if fence is not None:  # before anything becomes of its children; an earlier session's head knows no later one
             seen = (await latest_session(self._store, state.conversation_id)).fence
