@@ -265,7 +265,7 @@ class Play:
         args = move.args
         where = conversation_at(args[0]) if args and isinstance(args[0], tuple) else ""
         if move.name == "create_session":
-            where = conversation_key(*args, move.kwargs["request_id"])
+            where = conversation_key(args[0], args[1], args[2], move.kwargs["request_id"])
         conversations = {where, *(one.partition(".")[0] for one in move.sessions)}
         held = library.held.conversations
         return {one.session_id for key in conversations if key in held for one in held[key].sessions}

@@ -104,8 +104,9 @@ def check_access(state: SessionState, command: AnyCommand, earlier: Mapping[Sess
     session: SessionState | None = state
     if isinstance(command, _ABOUT_ONE_SESSION) and command.session_id not in (None, _current(state)):
         session = earlier.get(command.session_id)  # whose it was is not always whose its conversation is
-    missing = session is None or not session.generation or session.status is SessionStatus.DELETED
-    if missing or not may(session, command.actor, _needed(session, command)):
+    if session is None or not session.generation or session.status is SessionStatus.DELETED:
+        raise AccessDenied(DENIED)
+    if not may(session, command.actor, _needed(session, command)):
         raise AccessDenied(DENIED)
 
 
