@@ -5,6 +5,7 @@ a guard, a small shell, waits on a pipe that only this process holds. When the p
 the program and removes the folder.
 """
 
+import os
 import shutil
 import signal
 import subprocess
@@ -70,8 +71,10 @@ class Program:
         return self._process.poll() is None
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the program itself."""
+        """Send a signal to the program itself; after SIGSTOP, wait until all its threads stand still."""
         self._process.send_signal(number)
+        if number is signal.SIGSTOP:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def end(self, number: signal.Signals, seconds: float = STOP_SECONDS) -> None:
         """Send a signal that ends it and wait; after `seconds` it is killed."""
