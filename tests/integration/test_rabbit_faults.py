@@ -32,12 +32,10 @@ def url(broker: RabbitMQ) -> str:
 
 
 @pytest.fixture
-async def bus(url: str) -> AsyncIterator[RabbitBus]:
+async def bus(url: str, broker: RabbitMQ) -> AsyncIterator[RabbitBus]:
     async with RabbitBus(url, TOPOLOGY, publish_timeout=2, heartbeat=5) as opened:
         await opened.declare()
-        # RabbitMQ 3.10 writes what was declared to its tables on disk within half a second (DETS auto_save); killed
-        # before that it comes back with queues that never get a leader, or without bindings. Busy cores take longer.
-        await asyncio.sleep(3)
+        await asyncio.to_thread(broker.sync)  # a broker that is killed comes back with what was declared
         yield opened
 
 

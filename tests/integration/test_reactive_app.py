@@ -171,7 +171,7 @@ async def test_a_broker_that_is_killed_and_comes_back_is_found_again(broker: Rab
         await app.start()
         before = await announce(bus, range(100, 200))
         await until_handled(handler, before)
-        await asyncio.sleep(1)  # RabbitMQ writes what was declared to its tables within half a second
+        await asyncio.to_thread(broker.sync)
         await asyncio.to_thread(broker.kill)
         await asyncio.to_thread(broker.start)
         async with asyncio.timeout(PATIENCE):
