@@ -6,7 +6,7 @@ import pytest
 
 from agentbus.sessions import CheckpointNotFound, LockLost, LockTimeout
 from tests.tour.registry import shows
-from tests.tour.world import World
+from tests.tour.world import World, later
 
 
 @shows("Checkpoint")
@@ -48,7 +48,7 @@ async def show_get_latest_checkpoint(world: World) -> None:
     assert await world.manager.get_latest_checkpoint(made.session_id) is None
     for number in range(3):
         await world.manager.save_checkpoint(made.session_id, {"number": number})
-        await asyncio.sleep(0.002)
+        await later()
     latest = await world.manager.get_latest_checkpoint(made.session_id)
     assert latest is not None
     assert latest.data == {"number": 2}
@@ -59,7 +59,7 @@ async def show_list_checkpoints(world: World) -> None:
     made = await world.session()
     for number in range(3):
         await world.manager.save_checkpoint(made.session_id, {"number": number})
-        await asyncio.sleep(0.002)
+        await later()
     first = await world.manager.list_checkpoints(made.session_id, limit=2)
     second = await world.manager.list_checkpoints(made.session_id, limit=2, cursor=first.cursor)
     assert [one.data["number"] for one in (*first.items, *second.items)] == [2, 1, 0]

@@ -1,6 +1,5 @@
 """Finding, saving and ending sessions."""
 
-from asyncio import sleep
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from agentbus.sessions import AccessDenied, ChildPolicy, EditConflict, SessionNotFound, SessionStatus
 from contracts.errors import Refused, SchemaViolation, TransitionForbidden
 from tests.tour.registry import shows
-from tests.tour.world import World
+from tests.tour.world import World, later
 
 
 @shows("SessionManager.get_session")
@@ -114,7 +113,7 @@ async def show_extend_session_lifetime(world: World) -> None:
 @shows("SessionManager.refresh_session")
 async def show_refresh_session(world: World) -> None:
     made = await world.session(expires_in=60)
-    await sleep(0.01)
+    await later()
     refreshed = await world.manager.refresh_session(made.session_id)
     assert made.expires_at
     assert refreshed.expires_at
@@ -161,7 +160,7 @@ async def show_cleanup_all_expired(world: World) -> None:
         await world.session(idle_timeout=0.02),
         await world.session(),
     )
-    await sleep(0.03)
+    await later(0.02)
     assert await world.manager.cleanup_all_expired() == 1
     states = [await world.manager.get_session_state(one.session_id) for one in (over, silent, other)]
     assert states == [SessionStatus.EXPIRED, SessionStatus.IDLE, SessionStatus.ACTIVE]
@@ -173,7 +172,7 @@ async def show_batch_cleanup(world: World) -> None:
     ended, live = await world.session(), await world.session()
     await world.manager.close_session(ended.session_id)
     assert await world.manager.batch_cleanup(older_than_days=1) == 0
-    await sleep(0.002)
+    await later()
     assert await world.manager.batch_cleanup(older_than_days=0) >= 1
     assert not await world.manager.session_exists(ended.session_id)
     assert await world.manager.session_exists(live.session_id)

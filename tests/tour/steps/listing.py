@@ -5,7 +5,7 @@ import pytest
 from agentbus.sessions import AccessDenied, SessionNotFound, SessionStatus
 from contracts.history import SessionFilter
 from tests.tour.registry import shows
-from tests.tour.world import World
+from tests.tour.world import World, later
 
 
 @shows("Page")
@@ -22,6 +22,7 @@ async def show_page(world: World) -> None:
 async def show_list_user_sessions(world: World) -> None:
     user = world.name()
     tagged = await world.session(user, tags=["vip", "beta"])
+    await later()
     closed = await world.session(user, tags=["vip"])
     await world.manager.close_session(closed.session_id)
     await world.session()

@@ -1,7 +1,5 @@
 """Starting and stopping, the functions of the module, and what a session system tells about itself."""
 
-from asyncio import sleep
-
 import pytest
 
 from agentbus.sessions import (
@@ -25,7 +23,7 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.config import make_config
 from tests.tour.registry import shows
-from tests.tour.world import World
+from tests.tour.world import World, later
 
 
 @shows("initialize_sessions")
@@ -204,7 +202,7 @@ async def show_restore_backup(world: World) -> None:
 @shows("SessionSystem.cleanup_expired_sessions")
 async def show_cleanup_expired_sessions(world: World) -> None:
     over = await world.session(expires_in=0.02)
-    await sleep(0.03)
+    await later(0.02)
     assert over.session_id in (await world.manager.cleanup_expired_sessions(dry_run=True)).expired
     assert await world.manager.get_session_state(over.session_id) is SessionStatus.ACTIVE
     assert over.session_id in (await world.manager.cleanup_expired_sessions()).expired
@@ -214,7 +212,7 @@ async def show_cleanup_expired_sessions(world: World) -> None:
 @shows("CleanupReport")
 async def show_cleanup_report(world: World) -> None:
     silent = await world.session(idle_timeout=0.02)
-    await sleep(0.03)
+    await later(0.02)
     report = await world.manager.cleanup_expired_sessions()
     assert not report.dry_run
     assert silent.session_id in report.idle

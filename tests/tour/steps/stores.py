@@ -1,7 +1,5 @@
 """Session stores: that of the mode; where there is none of that kind, the one in memory."""
 
-from asyncio import sleep
-
 import pytest
 
 from agentbus.sessions import (
@@ -14,7 +12,7 @@ from agentbus.sessions import (
 )
 from contracts.errors import SchemaViolation
 from tests.tour.registry import shows
-from tests.tour.world import Mode, World
+from tests.tour.world import Mode, World, later
 
 
 def _store(world: World) -> SessionStore:
@@ -143,7 +141,7 @@ async def show_find_sessions(world: World) -> None:
 async def show_cleanup_expired(world: World) -> None:
     async with _store(world) as store:
         made = await store.create(user_id=world.name(), expires_in=0.01)
-        await sleep(0.02)
+        await later(0.01)
         assert await store.cleanup_expired() == 1
         found = await store.get(made.session_id)
         assert found is not None

@@ -24,7 +24,7 @@ from agentbus.sessions import (
     SyncReport,
 )
 from tests.tour.registry import shows
-from tests.tour.world import World
+from tests.tour.world import World, later
 
 PATIENCE: Final = 60
 
@@ -75,7 +75,7 @@ async def in_conflict(world: World, system: SessionSystem) -> tuple[str, list[st
     key, sessions = await two_linked(world, system, mode=SyncMode.MANUAL, strategy=ConflictStrategy.MANUAL)
     for session, city in zip(sessions, ("Paris", "Rome"), strict=True):
         await set_data(system, session, city=city)
-        await asyncio.sleep(0.002)  # within one millisecond neither is later: the platforms' names decide then
+        await later()
     report = await system.sync_sessions(sessions[0])
     assert [one.conflicts for one in report.sessions] == [1]
     return key, sessions
@@ -218,6 +218,7 @@ async def show_resolve_session_conflicts(world: World) -> None:
 async def show_get_sync_history(world: World) -> None:
     async with synced(world) as system:
         key, (one, other) = await two_linked(world, system, mode=SyncMode.MANUAL)
+        await later()  # than the link, which the history tells of too
         await set_data(system, one, city="Paris")
         await system.sync_sessions(one)
         newest = (await system.get_sync_history(identity_key=key)).items[0]
@@ -268,6 +269,7 @@ async def show_conflict_strategy(world: World) -> None:
                 world, system, mode=SyncMode.MANUAL, strategy=strategy, priority=("telegram",)
             )
             await set_data(system, one, home={"city": "Paris"})
+            await later()
             await set_data(system, other, home={"street": "Via"})
             await system.sync_sessions(one)
             assert (

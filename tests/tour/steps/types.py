@@ -1,7 +1,5 @@
 """The small types: every member goes through the store and back."""
 
-from asyncio import sleep
-
 import pytest
 
 from agentbus.sessions import (
@@ -16,7 +14,7 @@ from agentbus.sessions import (
 from agentbus.sessions.storage import store_for
 from contracts.errors import ConfigurationError
 from tests.tour.registry import shows
-from tests.tour.world import World
+from tests.tour.world import World, later
 
 
 @shows("MessageType")
@@ -74,7 +72,7 @@ async def show_session_status(world: World) -> None:
     assert {one: (await world.read(one)).status for one in wanted} == wanted
     # By activity alone: a silent session is idle, a message wakes it.
     silent = await world.session(idle_timeout=0.02)
-    await sleep(0.03)
+    await later(0.02)
     await world.manager.cleanup_all_expired()
     assert (await world.read(silent.session_id)).status is SessionStatus.IDLE
     await world.manager.add_message(silent.session_id, silent.user_id, Role.USER, "hello")
@@ -92,9 +90,9 @@ async def show_session_type(world: World) -> None:
 async def show_storage_type(world: World) -> None:
     kind = StorageType.of(world.place.settings["storage_type"])
     assert (await world.manager.get_system_status())["system"]["storage"] == kind
-    for later in (StorageType.REDIS, StorageType.SQL):
+    for kind_to_come in (StorageType.REDIS, StorageType.SQL):
         with pytest.raises(ConfigurationError, match="later release"):
-            store_for(later, {"url": "there"})
+            store_for(kind_to_come, {"url": "there"})
 
 
 @shows("StorageType.of")
