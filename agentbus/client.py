@@ -52,8 +52,8 @@ from contracts.ids import ConversationId, InputId, Partition
 from contracts.messages import InboundMessage
 from contracts.session import SessionState
 from workers.bus.port import Bus
-from workers.endings import in_turn, side_by_side
-from workers.inputs import Inputs, Routed
+from workers.concurrency import in_turn, side_by_side
+from workers.delivery.inputs import Inputs, Routed
 from workers.outages import trouble_now
 
 if TYPE_CHECKING:

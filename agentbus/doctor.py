@@ -16,7 +16,7 @@ from contracts.records import RecordKind
 from contracts.topology import Topology
 from storage.port import Store
 from workers.bus.port import Bus, QueueDepth
-from workers.endings import raise_if_cancelled
+from workers.concurrency import raise_if_cancelled
 from workers.installation.record import check_installation, read_installation
 
 OLDEST_RABBITMQ: Final = (3, 10)

@@ -10,7 +10,7 @@ from contracts.messages import InboundMessage
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from storage.port import Store
 from workers.bus.port import Bus, Message
-from workers.inputs import Inputs, Routed
+from workers.delivery.inputs import Inputs, Routed
 
 _BY_BODY: Final = "publish its bytes from a file with --body"
 

@@ -18,9 +18,9 @@ from contracts.session import SessionState
 from storage.damage import RESTORE
 from storage.port import Store
 from storage.wholeness import Wholeness
-from workers.domain.endings import earlier_sessions, followed
+from workers.concurrency import side_by_side
+from workers.domain.earlier import earlier_sessions, followed
 from workers.domain.evolve import heads_after
-from workers.endings import side_by_side
 
 _AT_ONCE: Final = 8
 """Conversations that are looked at side by side."""

@@ -6,11 +6,11 @@ from typing import Final
 from contracts.errors import ConfigurationError
 from workers.bus.port import Bus, Delivery
 from workers.bus.side_by_side import SideBySide
-from workers.bus.supervise import KeptConsumer
-from workers.endings import in_turn
+from workers.bus.supervise import SupervisedConsumer
+from workers.concurrency import in_turn
+from workers.delivery.failures import Failure, unforeseen
+from workers.delivery.parking import park
 from workers.reactive.handling import EventHandler, hand_over
-from workers.session.parking import park
-from workers.session.plan import Failure, unforeseen
 
 CONCURRENCY: Final = 32
 """Sessions whose events are handled at a time, unless a subscription says otherwise."""
@@ -45,7 +45,7 @@ class Subscription:
         self._durable = durable
         self._lanes = SideBySide(_conversation, self._handle, self._fail, most=concurrency)
         prefetch = max(_LEAST_PREFETCH, _AHEAD * concurrency)
-        self._consumer = KeptConsumer(
+        self._consumer = SupervisedConsumer(
             durable or ", ".join(patterns),
             partial(bus.subscribe, patterns, self._lanes.push, durable=durable, ordered=ordered, prefetch=prefetch),
             on_lost=self._lanes.forget,

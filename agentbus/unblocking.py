@@ -19,10 +19,10 @@ from contracts.session import SessionState
 from storage.port import Store
 from storage.reading import iter_parked
 from workers.bus.port import Bus
-from workers.domain.erasing import digest_input
+from workers.delivery.inputs import Inputs, once_declared
 from workers.domain.evolve import replay
 from workers.domain.line import line_of
-from workers.inputs import Inputs, once_declared
+from workers.domain.redaction import digest_input
 
 PATIENCE: Final = 60.0
 """Seconds in which a blocked conversation has to get through all that waits."""

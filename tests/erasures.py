@@ -34,9 +34,9 @@ from contracts.topology import Topology
 from storage.archive import ArchiveStore, open_archive
 from storage.port import Store
 from tests.conversations import NOW
+from workers.archive.archiving import archive_session
 from workers.bus.memory import MemoryBus
-from workers.expiry.archiving import archive_session
-from workers.expiry.erasing import Erasing
+from workers.erasure.erase import Erasing
 from workers.reactive.commands import Commands
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker

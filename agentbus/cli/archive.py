@@ -17,9 +17,9 @@ from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from storage.archive import ArchiveEntry, ArchiveStore
 from storage.damage import unless_damaged
-from workers.expiry.archiving import delete_archived
-from workers.expiry.index import GROUP, read_index, rebuild_index
-from workers.expiry.restoring import restore_session
+from workers.archive.archiving import delete_archived
+from workers.archive.index import GROUP, read_index, rebuild_index
+from workers.archive.restoring import restore_session
 
 app = typer.Typer(
     help="Sessions that left the store: look at them, check them, bring them back.\n\n"

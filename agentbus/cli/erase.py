@@ -12,8 +12,8 @@ from agentbus.cli.running import run, settings_of
 from agentbus.composition.app import App, connected
 from agentbus.settings import Settings
 from contracts.expiry import ErasureReceipt
-from workers.expiry.erasing import Erasing, erase_user, find_user, reapply_erasures
-from workers.expiry.erasure.plan import Plan
+from workers.erasure.erase import Erasing, erase_user, find_user, reapply_erasures
+from workers.erasure.plan import Plan
 
 Result = TypeVar("Result")
 

@@ -16,9 +16,9 @@ from agentbus.settings import Settings
 from contracts.errors import ConfigurationError
 from contracts.expiry import ExpiryRule
 from workers.domain.expiry import parsed_rules
-from workers.expiry.figures import Figures, Outcome
 from workers.expiry.rules import ExpiryRules
-from workers.expiry.sweep import Came, Finding
+from workers.expiry.statistics import Outcome, StatisticsRecorder
+from workers.expiry.sweep import Finding, SweepOutcome
 
 app = typer.Typer(
     help="Sessions that end by rules: the rules, what is due, what was done.\n\n"
@@ -162,13 +162,13 @@ async def _run(settings: Settings, *, dry_run: bool, as_json: bool) -> None:
     ]
     shown = ("session_id", "rule", "step", "action", "outcome", "reason")
     print_rows(rows, shown, as_json=as_json, empty="Nothing is due.", shorten=("reason",))
-    if any(one.came is Came.FAILED for one in findings):
+    if any(one.came is SweepOutcome.FAILED for one in findings):
         raise typer.Exit(EXIT_FAILED)
 
 
 async def _stats(settings: Settings, *, as_json: bool) -> None:
     async with make_store(settings) as store:
-        statistics = await Figures(store, make_clock()).statistics()
+        statistics = await StatisticsRecorder(store, make_clock()).statistics()
     if as_json:
         print_json({"rules": statistics.rules, "total": statistics.total})
         return

@@ -18,7 +18,7 @@ from agentbus.replay.run import Progress as Step
 from agentbus.replay.run import Report
 from agentbus.replay.run import replay as replay_history
 from agentbus.settings import Settings
-from workers.histories import HistoryFormat, read_history
+from workers.importers import HistoryFormat, read_history
 
 
 def replay(

@@ -16,9 +16,9 @@ from storage.port import Store
 from workers.bus.factory import open_bus
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
+from workers.delivery.telemetry import WorkerMetrics
 from workers.installation.record import check_installation, join_installation
 from workers.reactive.commands import Commands
-from workers.telemetry import WorkerMetrics
 
 
 def make_bus(settings: Settings, topology: Topology | None = None) -> Bus:

@@ -17,10 +17,9 @@ from contracts.members import WorkerKind
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from workers.bus.memory import MemoryBus
-from workers.endings import CLOSING, all_of, ended, side_by_side
-from workers.installation.record import join_installation
-from workers.installation.watch import until_it_changes
-from workers.telemetry import process_registry
+from workers.concurrency import CLOSING, all_of, ended, side_by_side
+from workers.delivery.telemetry import process_registry
+from workers.installation.record import join_installation, until_it_changes
 from workers.worker import HAND_BACK_SECONDS, Worker
 
 _CLOSING: Final = HAND_BACK_SECONDS + CLOSING

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from contracts.telemetry import Action
 from storage.loggers import Logger
-from workers.endings import ended, raise_if_cancelled
+from workers.concurrency import ended, raise_if_cancelled
 
 _PAUSES: Final = (0.1, 30.0)
 """The shortest and the longest pause before a part that failed is started again, in seconds."""

@@ -9,18 +9,18 @@ from agentbus.composition.app import App
 from agentbus.settings import Settings
 from contracts.members import WorkerKind
 from workers.bus.memory import MemoryBus
-from workers.expiry.notify import (
+from workers.delivery.presence import Presence
+from workers.expiry.rules import ExpiryRules
+from workers.expiry.sweep import Sweep
+from workers.expiry.watch.commands import ExpiryCommands
+from workers.expiry.worker import ExpiryConfig, ExpiryWorker
+from workers.ingress.router import IngressRouter
+from workers.notify import (
     NotificationCallback,
     create_email_notification_callback,
     create_webhook_notification_callback,
     default_notification_callback,
 )
-from workers.expiry.rules import ExpiryRules
-from workers.expiry.sweep import Sweep
-from workers.expiry.watch.acting import Acting
-from workers.expiry.worker import ExpiryConfig, ExpiryWorker
-from workers.ingress.router import IngressRouter
-from workers.presence import Presence
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
 from workers.reactive.worker import Events
@@ -131,7 +131,7 @@ def make_sync(app: App) -> SyncServices:
 
 async def make_sweep(app: App) -> Sweep:
     """Return a sweep by the rules that are there now. Raises ConfigurationError for rules that can't be read."""
-    acting = Acting(
+    acting = ExpiryCommands(
         app.store,
         app.commands,
         app.archive,

@@ -19,8 +19,8 @@ from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrate
 from contracts.ids import SessionId, session_id_for
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import ConflictStrategy, Resolution, SyncPolicy
-from workers.endings import side_by_side
-from workers.expiry.restoring import restore_session
+from workers.archive.restoring import restore_session
+from workers.concurrency import side_by_side
 from workers.expiry.rules import ExpiryRules
 from workers.sync.policies import DEFAULT
 

@@ -89,8 +89,8 @@ from contracts.messages import Role
 from contracts.records import SessionStatistics
 from contracts.sync import Conflict, ConflictStrategy, Identity, SyncMode, SyncOperation, SyncPolicy
 from workers.domain.expiry import register_condition
-from workers.expiry.figures import ExpiryStatistics
-from workers.expiry.notify import (
+from workers.expiry.statistics import ExpiryStatistics
+from workers.notify import (
     ExpiryNotice,
     create_email_notification_callback,
     create_webhook_notification_callback,

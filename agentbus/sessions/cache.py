@@ -14,7 +14,7 @@ from agentbus.sessions.model.checking import reasons
 from agentbus.sessions.model.context import SessionContext
 from contracts.base import JsonObject
 from contracts.errors import AgentBusError, SchemaViolation
-from workers.endings import raise_if_cancelled
+from workers.concurrency import raise_if_cancelled
 
 _OBJECT: Final = TypeAdapter[dict[str, Any]](JsonObject)
 _CONTEXT: Final = TypeAdapter(SessionContext)

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from agentbus.sessions.manager import SessionManager
 from contracts.errors import FeatureNotEnabled
 from contracts.expiry import ExpiryRule
-from workers.expiry.figures import ExpiryStatistics, Figures
-from workers.expiry.notify import NotificationCallback
 from workers.expiry.rules import ExpiryRules
+from workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
 from workers.expiry.sweep import Finding, Sweep
+from workers.notify import NotificationCallback
 
 
 class Expiring(SessionManager):
@@ -36,7 +36,7 @@ class Expiring(SessionManager):
     async def get_expiry_statistics(self) -> ExpiryStatistics:
         """Return how often each rule did what, since it was first there; a step is counted once."""
         self._check_expiry()
-        return await Figures(self._store, self._clock).statistics()
+        return await StatisticsRecorder(self._store, self._clock).statistics()
 
     def add_notification_callback(self, callback: NotificationCallback) -> None:
         """Tell `callback` of each step that a rule takes, from the next start of the system on.

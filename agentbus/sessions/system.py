@@ -32,8 +32,8 @@ from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from storage.reading import iter_due
+from workers.concurrency import raise_if_cancelled
 from workers.domain.deadlines import has_expired
-from workers.endings import raise_if_cancelled
 from workers.expiry.sweep import Finding
 from workers.installation.record import check_installation, join_installation
 from workers.session.worker import SessionWorker

@@ -19,10 +19,10 @@ _UNTIL_CANCELLED = "whoever runs it cancels it"
 
 ALLOWED = {
     "workers/bus/pump.py": {"Pump._run": _OWN_TASK},
-    "workers/bus/supervise.py": {"KeptConsumer._keep": _OWN_TASK},
+    "workers/bus/supervise.py": {"SupervisedConsumer._keep": _OWN_TASK},
     "workers/bus/rabbit/outbox.py": {"Outbox._send_some": "until a confirm makes room; who posts gives up by itself"},
     "workers/bus/rabbit/frames.py": {"write": "until there is room, or the channel closes"},
-    "workers/endings.py": {
+    "workers/concurrency.py": {
         "ended": _WAITS_FOR_ITS_TASKS,
         "_seen_through": _WAITS_FOR_ITS_TASKS,
         "side_by_side": "until the calls are over; a cancellation ends them",

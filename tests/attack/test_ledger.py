@@ -16,8 +16,8 @@ from tests.conversations import message
 from tests.deliveries import Handed
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
+from workers.delivery.parking import read_parked
 from workers.session.config import SessionWorkerConfig
-from workers.session.parking import read_parked
 from workers.session.worker import SessionWorker
 
 PATIENCE = 30

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from contracts.expiry import CleanupAction
 from contracts.telemetry import BUILD, METRICS, PROCESS, Action, Metric
 from tests.docs.markdown import ROOT
-from workers.expiry.watch.acting import DEADLINE
-from workers.telemetry import WorkerMetrics, process_registry
+from workers.delivery.telemetry import WorkerMetrics, process_registry
+from workers.expiry.watch.commands import DEADLINE
 
 SOURCES = [
     file for package in ("contracts", "storage", "workers", "agentbus") for file in (ROOT / package).rglob("*.py")

@@ -17,7 +17,7 @@ from tests.conversations import message
 from tests.e2e.conftest import Distributed
 from workers.bus.port import Message
 from workers.bus.rabbit import RabbitBus
-from workers.session.trials import MOST_ALONE, TRIED_FROM
+from workers.delivery.trials import MOST_ALONE, TRIED_FROM
 
 PATIENCE = 120
 TOPOLOGY = Topology(partitions=1)

@@ -13,7 +13,7 @@ from storage.memory import MemoryStore
 from storage.port import Store
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
-from workers.endings import standing
+from workers.concurrency import standing
 
 SOON = 3.0
 """Seconds within which what has nothing in hand ends, whatever does not answer."""

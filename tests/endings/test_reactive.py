@@ -16,6 +16,7 @@ from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
+from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from workers.ingress.router import IngressRouter
 from workers.reactive.commands import Commands
@@ -24,7 +25,6 @@ from workers.reactive.handling import Handler
 from workers.reactive.worker import Events
 from workers.sync.services import make_sync_services
 from workers.sync.worker import SUBSCRIPTION, SyncWorker
-from workers.telemetry import WorkerMetrics
 
 CONFIG = ExpiryConfig(interval=0.01, refresh=0.01, beat=0.05, ttl=1.0)
 BEATS = 3 * CONFIG.beat

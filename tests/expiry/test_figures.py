@@ -12,7 +12,7 @@ from contracts.ids import InputId, session_id_for
 from contracts.records import RecordKind
 from storage.memory import MemoryStore
 from tests.builders import a_conversation
-from workers.expiry.figures import ExpiryStatistics, Figures
+from workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
 
 
 def a_step(
@@ -40,7 +40,7 @@ def store() -> MemoryStore:
 
 
 async def test_repeats_are_not_counted(store: MemoryStore, clock: ManualClock) -> None:
-    figures = Figures(store, clock)
+    figures = StatisticsRecorder(store, clock)
     await figures.start()
     events = [a_step(clock, number) for number in range(20)] * 3
     random.shuffle(events)
@@ -55,13 +55,13 @@ async def test_repeats_are_not_counted(store: MemoryStore, clock: ManualClock) -
     )
     assert await figures.statistics() == expected
     await figures.close()
-    later = Figures(store, clock)
+    later = StatisticsRecorder(store, clock)
     await later.start()
     assert await later.statistics() == expected
 
 
 async def test_past_days_are_added_up_and_stay_counted_once(store: MemoryStore, clock: ManualClock) -> None:
-    figures = Figures(store, clock)
+    figures = StatisticsRecorder(store, clock)
     await figures.start()
     events = []
     for day in range(6):
@@ -76,7 +76,7 @@ async def test_past_days_are_added_up_and_stay_counted_once(store: MemoryStore, 
         await figures.step(event)
     assert (await figures.statistics()).total == {"expired": 21}
     await figures.fold()
-    assert (await Figures(store, clock).statistics()).total == {"expired": 21}
+    assert (await StatisticsRecorder(store, clock).statistics()).total == {"expired": 21}
     kept = [record for kind, _ in store._records if kind is RecordKind.FIGURE for record in [kind]]
     assert len(kept) < 21
 
@@ -84,7 +84,7 @@ async def test_past_days_are_added_up_and_stay_counted_once(store: MemoryStore, 
 async def test_a_crash_between_adding_up_and_deleting_changes_nothing(
     store: MemoryStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = Figures(store, clock)
+    figures = StatisticsRecorder(store, clock)
     await figures.start()
     for number in range(5):
         await figures.step(a_step(clock, number))
@@ -97,14 +97,14 @@ async def test_a_crash_between_adding_up_and_deleting_changes_nothing(
         patched.setattr(store, "delete_records", crash)
         with pytest.raises(RuntimeError):
             await figures.fold()
-    after = Figures(store, clock)
+    after = StatisticsRecorder(store, clock)
     assert (await after.statistics()).total == {"expired": 5}
     await after.fold()
     assert (await after.statistics()).total == {"expired": 5}
 
 
 async def test_two_that_add_up_at_once_do_it_once(store: MemoryStore, clock: ManualClock) -> None:
-    figures = Figures(store, clock)
+    figures = StatisticsRecorder(store, clock)
     await figures.start()
     await figures.step(a_step(clock, 1))
     clock.advance(timedelta(days=3))

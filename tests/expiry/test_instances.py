@@ -17,7 +17,7 @@ from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from storage.memory import MemoryStore
 from tests.expiry.world import World, a_rule, a_world
-from workers.expiry import rewriting
+from workers.archive import rewriting
 from workers.expiry.worker import ExpiryWorker
 
 ARCHIVE, DELETE, EXPIRE = CleanupAction.ARCHIVE, CleanupAction.DELETE, CleanupAction.EXPIRE

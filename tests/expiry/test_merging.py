@@ -12,10 +12,10 @@ from contracts.session import SessionStatus
 from storage.reading import iter_parked
 from tests.expiry.test_steps import fails_again, until_counted, until_status
 from tests.expiry.world import World, a_rule, a_world
-from workers.expiry.sweep import Came, Finding, Sweep
-from workers.expiry.watch.acting import Acting
+from workers.delivery.telemetry import WorkerMetrics
+from workers.expiry.sweep import Finding, Sweep, SweepOutcome
+from workers.expiry.watch.commands import ExpiryCommands
 from workers.reactive.commands import Commands, Given
-from workers.telemetry import WorkerMetrics
 
 EXPIRE, MERGE, DELETE = CleanupAction.EXPIRE, CleanupAction.MERGE, CleanupAction.DELETE
 
@@ -121,16 +121,16 @@ async def test_a_merge_into_what_has_ended_or_was_unlinked_meanwhile_ends_nothin
 
 async def test_a_sweep_says_what_could_not_be_merged_and_ends_nothing(world: World) -> None:
     one, other = await linked(world, room=False)
-    acting = Acting(world.store, Commands(world.bus), None, metrics=WorkerMetrics(), clock=world.clock)
+    acting = ExpiryCommands(world.store, Commands(world.bus), None, metrics=WorkerMetrics(), clock=world.clock)
     sweep = Sweep(world.store, [MERGE_THEN_DELETE], acting, world.clock)
     world.advance(60)
 
-    async def found() -> list[tuple[SessionId, str, Came]]:
+    async def found() -> list[tuple[SessionId, str, SweepOutcome]]:
         findings = [one async for one in sweep.run(dry_run=False) if isinstance(one, Finding)]
         return [(one.session_id, one.action, one.came) for one in findings]
 
-    assert await found() == [(one, "merge", Came.FAILED)]
+    assert await found() == [(one, "merge", SweepOutcome.FAILED)]
     assert (await world.head(one)).is_live
     await world.send(SetData(session_id=other, remove=("0", "1")))
-    assert await found() == [(one, "merge", Came.DONE)]
+    assert await found() == [(one, "merge", SweepOutcome.DONE)]
     assert "precious" in (await world.head(other)).data

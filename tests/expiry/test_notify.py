@@ -31,7 +31,8 @@ from tests.builders import a_conversation, a_moment
 from tests.expiry.test_figures import a_step
 from tests.expiry.world import World, a_rule, a_world
 from tests.services.ports import free_port
-from workers.expiry.notify import (
+from workers.delivery.telemetry import WorkerMetrics
+from workers.notify import (
     ExpiryNotice,
     NotificationFailed,
     create_email_notification_callback,
@@ -41,9 +42,8 @@ from workers.expiry.notify import (
     signature_of,
     trying,
 )
-from workers.expiry.notify.reachable import is_public
-from workers.expiry.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
-from workers.telemetry import WorkerMetrics
+from workers.notify.reachable import is_public
+from workers.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 OPENSSL = "03eb1d5c30c622f41388559a149af0f74baf4b1fd416d7b680c96479d63f8656"
 SECRET = "a secret of some length"  # noqa: S105 - a made-up one

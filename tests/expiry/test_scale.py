@@ -18,14 +18,14 @@ from contracts.session import SessionState, SessionStatus
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.expiry.world import a_rule
-from workers.expiry.figures import Figures
+from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import ExpiryRules, RuleBook
-from workers.expiry.watch.acting import Acting
+from workers.expiry.statistics import StatisticsRecorder
+from workers.expiry.watch.commands import ExpiryCommands
 from workers.expiry.watch.deadlines import Deadlines
 from workers.expiry.watch.due import DueWatch
 from workers.reactive.commands import Commands, Given
 from workers.reactive.watch import Share
-from workers.telemetry import WorkerMetrics
 
 SESSIONS = 100_000
 TOPOLOGY = Topology(partitions=16)
@@ -126,8 +126,8 @@ async def test_a_hundred_thousand_sessions_due_in_the_same_minute() -> None:
         share,
         book,
         deadlines,
-        acting=Acting(store, owners, None, metrics=metrics, clock=clock),
-        figures=Figures(store, clock),
+        acting=ExpiryCommands(store, owners, None, metrics=metrics, clock=clock),
+        figures=StatisticsRecorder(store, clock),
         clock=clock,
         metrics=metrics,
     )

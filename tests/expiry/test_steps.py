@@ -20,10 +20,10 @@ from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from storage.history import iter_history
 from tests.expiry.world import World, a_rule, a_world
+from workers.archive.restoring import restore_session
 from workers.domain.expiry import register_condition
-from workers.expiry.erasing import Erasing, erase_user
-from workers.expiry.figures import Outcome
-from workers.expiry.restoring import restore_session
+from workers.erasure.erase import Erasing, erase_user
+from workers.expiry.statistics import Outcome
 from workers.expiry.worker import ExpiryWorker
 from workers.reactive.commands import Commands
 

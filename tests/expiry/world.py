@@ -24,15 +24,15 @@ from storage.memory import MemoryStore
 from storage.port import Store
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
-from workers.expiry.notify import NotificationCallback
+from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.worker import ExpiryConfig, ExpiryWorker
+from workers.notify import NotificationCallback
 from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
 from workers.reactive.worker import Events
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
-from workers.telemetry import WorkerMetrics
 
 PATIENCE = 60.0
 QUICK = ExpiryConfig(interval=0.005, refresh=0.01, beat=0.02, ttl=0.2)

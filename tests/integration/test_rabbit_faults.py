@@ -14,7 +14,7 @@ from tests.services import RabbitMQ, private_rabbitmq
 from workers.bus.port import Delivery
 from workers.bus.rabbit import RabbitBus
 from workers.bus.rabbit.outbox import NOT_SENT
-from workers.bus.supervise import KeptConsumer
+from workers.bus.supervise import SupervisedConsumer
 
 TOPOLOGY = Topology(prefix="faults", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
@@ -69,7 +69,7 @@ async def test_a_broker_killed_and_restarted_loses_nothing_confirmed(bus: Rabbit
         for number in range(total):
             await publish_until_confirmed(bus, number)
 
-    kept = KeptConsumer(QUEUE, partial(bus.consume, QUEUE, waiting.put_nowait, prefetch=10), on_lost)
+    kept = SupervisedConsumer(QUEUE, partial(bus.consume, QUEUE, waiting.put_nowait, prefetch=10), on_lost)
     await kept.start()
     publishing, working = asyncio.create_task(publish()), asyncio.create_task(work())
     await eventually(lambda: _at_least(handled, 50))

@@ -17,7 +17,7 @@ from tests.raw_amqp import publish_raw, short, table
 from workers.bus.port import Delivery
 from workers.bus.rabbit import RabbitBus
 from workers.bus.rabbit.connections import Link
-from workers.session.parking import DEAD_LETTERED, read_parked
+from workers.delivery.parking import DEAD_LETTERED, read_parked
 
 TOPOLOGY = Topology(prefix="forged", partitions=1)
 VICTIM = b"forged.inbound.0"

@@ -16,9 +16,9 @@ from tests.builders import a_conversation, appended
 from tests.services import RabbitMQ, private_rabbitmq
 from workers.bus.port import Delivery, Message
 from workers.bus.rabbit import RabbitBus
+from workers.delivery.parking import read_parked
 from workers.reactive.app import ReactiveApp
 from workers.reactive.handling import Handler
-from workers.session.parking import read_parked
 
 TOPOLOGY = Topology(prefix="reactive", partitions=1)
 PATIENCE = 60

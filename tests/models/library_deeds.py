@@ -24,9 +24,9 @@ from tests.models.library_model import Edit, Where
 from tests.models.library_moves import STRANGER
 from tests.models.library_state import Rule, Said
 from tests.models.library_world import World
-from workers.expiry.archiving import archive_session
-from workers.expiry.erasing import Erasing, erase_user
-from workers.expiry.restoring import restore_session
+from workers.archive.archiving import archive_session
+from workers.archive.restoring import restore_session
+from workers.erasure.erase import Erasing, erase_user
 from workers.reactive.commands import Commands
 
 

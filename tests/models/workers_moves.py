@@ -31,7 +31,7 @@ from contracts.records import RecordKind
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import ConflictStrategy, Resolution, SyncMode, SyncPolicy
 from tests.models.workers_world import INSTANCES, World
-from workers.expiry.restoring import restore_session
+from workers.archive.restoring import restore_session
 from workers.sync.policies import DEFAULT
 
 WHERE: Final = tuple(

@@ -30,10 +30,11 @@ from storage.factory import open_store
 from storage.port import Store
 from storage.reading import iter_sessions
 from workers.bus.memory import MemoryBus
-from workers.endings import ended
-from workers.expiry.figures import Figures
+from workers.concurrency import ended
+from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import ExpiryRules, RuleBook
-from workers.expiry.watch.acting import Acting
+from workers.expiry.statistics import StatisticsRecorder
+from workers.expiry.watch.commands import ExpiryCommands
 from workers.expiry.watch.deadlines import Deadlines
 from workers.expiry.watch.due import DueWatch
 from workers.expiry.watch.handler import TOPICS as FOR_EXPIRY
@@ -46,7 +47,6 @@ from workers.session.worker import SessionWorker
 from workers.sync import policies
 from workers.sync.handler import TOPICS as FOR_SYNC
 from workers.sync.services import SyncServices, make_sync_services
-from workers.telemetry import WorkerMetrics
 
 PARTITIONS: Final = 2
 INSTANCES: Final = 2
@@ -87,11 +87,11 @@ class Expiring:
         self.leads = leads
         self.rules = ExpiryRules(store, clock)
         self.book = RuleBook(self.rules)
-        self.figures = Figures(store, clock)
+        self.figures = StatisticsRecorder(store, clock)
         share = _Whole(leads=leads)
         deadlines = Deadlines(store, world.bus.topology, self.book, clock)
         self.handler = ExpiryHandler(self.book, deadlines, self.figures)
-        acting = Acting(store, world.commands, world.archive, metrics=_METRICS, clock=clock)
+        acting = ExpiryCommands(store, world.commands, world.archive, metrics=_METRICS, clock=clock)
         self.due = DueWatch(
             store,
             share,

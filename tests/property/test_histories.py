@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from contracts.address import Address, Platform
 from contracts.messages import InboundMessage, TextContent
-from workers.histories import HistoryFormat, HistoryUnreadable, read_history
+from workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 Said = tuple[str, str, datetime]
 """Who, what and when."""

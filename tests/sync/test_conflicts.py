@@ -10,8 +10,8 @@ from contracts.ids import SessionId
 from contracts.sync import ConflictStrategy, Resolution, SyncMode
 from storage.archive import open_archive
 from tests.sync.world import World
-from workers.expiry.archiving import archive_session
-from workers.expiry.restoring import restore_session
+from workers.archive.archiving import archive_session
+from workers.archive.restoring import restore_session
 
 TAKE = Resolution(take_offered=True)
 KEEP = Resolution(take_offered=False)

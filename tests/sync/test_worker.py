@@ -27,8 +27,8 @@ from contracts.topology import Topology
 from storage.archive import open_archive
 from tests.builders import NOON
 from tests.sync.world import World
-from workers.expiry.archiving import archive_session
-from workers.expiry.restoring import restore_session
+from workers.archive.archiving import archive_session
+from workers.archive.restoring import restore_session
 from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.sync.handler import TOPICS

@@ -28,9 +28,9 @@ from storage.history import iter_history
 from tests.conversations import address, message
 from tests.faults import FaultyStore
 from tests.unit.test_session_worker import Bench, running
-from workers.expiry.archiving import archive_command, archive_session, delete_archived, strip_session, write_archive
-from workers.expiry.index import get_index, rebuild_index
-from workers.expiry.restoring import restore_session
+from workers.archive.archiving import archive_command, archive_session, delete_archived, strip_session, write_archive
+from workers.archive.index import get_index, rebuild_index
+from workers.archive.restoring import restore_session
 from workers.reactive.commands import Commands, Given
 
 

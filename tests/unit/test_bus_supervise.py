@@ -12,7 +12,7 @@ from workers import outages
 from workers.bus import supervise
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Consumer
-from workers.bus.supervise import KeptConsumer, longest_pause
+from workers.bus.supervise import SupervisedConsumer, longest_pause
 
 TOPOLOGY = Topology(prefix="kept", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
@@ -48,7 +48,7 @@ class _Broker:
 
 async def test_it_consumes_again_after_a_loss_and_says_so_before() -> None:
     broker, seen = _Broker(), list[int]()
-    kept = KeptConsumer(QUEUE, broker.consume, lambda: seen.append(len(broker.given)), first_wait=0.001)
+    kept = SupervisedConsumer(QUEUE, broker.consume, lambda: seen.append(len(broker.given)), first_wait=0.001)
     await kept.start()
     for round_ in range(1, 4):
         broker.failures = round_
@@ -64,7 +64,7 @@ async def test_it_consumes_again_after_a_loss_and_says_so_before() -> None:
 async def test_the_first_failure_is_the_callers() -> None:
     broker = _Broker()
     broker.failures = 1
-    kept = KeptConsumer(QUEUE, broker.consume, lambda: None)
+    kept = SupervisedConsumer(QUEUE, broker.consume, lambda: None)
     with pytest.raises(BrokerUnavailable):
         await kept.start()
     await kept.close()
@@ -73,7 +73,7 @@ async def test_the_first_failure_is_the_callers() -> None:
 
 async def test_closing_ends_the_waiting() -> None:
     broker = _Broker()
-    kept = KeptConsumer(QUEUE, broker.consume, lambda: None, first_wait=0.001)
+    kept = SupervisedConsumer(QUEUE, broker.consume, lambda: None, first_wait=0.001)
     await kept.start()
     broker.failures = 1_000_000
     broker.failed.clear()
@@ -99,7 +99,7 @@ async def test_a_deleted_queue_is_tried_again_until_it_is_there() -> None:
 
     first = answers[0]
     assert isinstance(first, _Consumer)
-    kept = KeptConsumer(QUEUE, consume, lambda: None, first_wait=0.001)
+    kept = SupervisedConsumer(QUEUE, consume, lambda: None, first_wait=0.001)
     await kept.start()
     first.lost.set()
     async with asyncio.timeout(SECONDS):
@@ -111,7 +111,7 @@ async def test_with_the_bus_in_the_process() -> None:
     inbox, lost = Inbox(), list[int]()
     async with MemoryBus(TOPOLOGY) as bus:
         await bus.declare()
-        kept = KeptConsumer(
+        kept = SupervisedConsumer(
             QUEUE, partial(bus.consume, QUEUE, inbox, prefetch=2), lambda: lost.append(1), first_wait=0.001
         )
         await kept.start()
@@ -129,7 +129,7 @@ async def test_with_the_bus_in_the_process() -> None:
 async def test_many_lost_consumers_and_attempts_are_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "_OUTAGES", {cause: Outage(lambda: 0.0) for cause in Cause})
     brokers = [_Broker() for _ in range(20)]
-    kept = [KeptConsumer(f"q{n}", one.consume, lambda: None, first_wait=0.001) for n, one in enumerate(brokers)]
+    kept = [SupervisedConsumer(f"q{n}", one.consume, lambda: None, first_wait=0.001) for n, one in enumerate(brokers)]
     for one in kept:
         await one.start()
     with capture_logs() as lines:
@@ -151,7 +151,7 @@ async def test_many_lost_consumers_and_attempts_are_two_lines(monkeypatch: pytes
 async def test_a_consumer_that_is_reopened_on_purpose_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "_OUTAGES", {cause: Outage(lambda: 0.0) for cause in Cause})
     broker = _Broker()
-    kept = KeptConsumer(QUEUE, broker.consume, lambda: None, first_wait=0.001)
+    kept = SupervisedConsumer(QUEUE, broker.consume, lambda: None, first_wait=0.001)
     await kept.start()
     with capture_logs() as lines:
         broker.gave.clear()
@@ -173,7 +173,7 @@ async def test_a_consumer_that_dies_young_again_is_not_started_again_at_once(mon
     now = 0.0
     monkeypatch.setattr(supervise, "monotonic", lambda: now)
     broker = _Broker()
-    kept = KeptConsumer(QUEUE, broker.consume, lambda: None, first_wait=5.0)
+    kept = SupervisedConsumer(QUEUE, broker.consume, lambda: None, first_wait=5.0)
     await kept.start()
 
     async def die(after: float) -> None:
@@ -203,7 +203,7 @@ async def test_an_error_that_nobody_foresaw_does_not_leave_the_queue_alone() -> 
             raise error
         return await broker.consume()
 
-    kept = KeptConsumer(QUEUE, consume, lambda: None, first_wait=0.001)
+    kept = SupervisedConsumer(QUEUE, consume, lambda: None, first_wait=0.001)
     await kept.start()
     broker.gave.clear()
     broker.given[0].lost.set()

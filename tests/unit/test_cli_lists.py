@@ -29,8 +29,8 @@ from storage.archive import open_archive
 from storage.factory import open_store
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.contract.store_shared_suite import a_conflict
-from workers.expiry.archiving import write_archive
-from workers.expiry.index import archived_session, put_index
+from workers.archive.archiving import write_archive
+from workers.archive.index import archived_session, put_index
 
 COLUMNS: Final = 80
 

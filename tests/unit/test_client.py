@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tenacity import wait_none
 
 import agentbus.client
-import workers.inputs
+import workers.delivery.inputs
 from agentbus.client import AgentBus, connect, connect_sync
 from agentbus.settings import HURRY, Settings, in_a_hurry, load_settings
 from contracts.address import Scope, conversation_id_for
@@ -82,7 +82,7 @@ class Inhabited(MemoryBus):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agentbus.client, "wait_random_exponential", lambda **_: wait_none())
-    monkeypatch.setattr(workers.inputs, "DECLARE_PATIENCE", 0)
+    monkeypatch.setattr(workers.delivery.inputs, "DECLARE_PATIENCE", 0)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ async def test_what_cannot_be_routed_is_told() -> None:
 
 
 async def test_who_sends_waits_for_a_worker_that_is_just_starting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.inputs, "DECLARE_PATIENCE", PATIENCE)
+    monkeypatch.setattr(workers.delivery.inputs, "DECLARE_PATIENCE", PATIENCE)
     async with MemoryBus(Topology(partitions=2)) as bus:
         client = AgentBus(bus)
         with capture_logs() as logs:

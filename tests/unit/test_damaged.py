@@ -30,9 +30,9 @@ from tests.contract.store_inside import spoil
 from tests.conversations import address, message
 from tests.erasures import ADA, town
 from workers.bus.memory import MemoryBus
+from workers.delivery.retry import keep_trying
 from workers.domain.evolve import heads_along
-from workers.expiry.erasing import find_user
-from workers.retry import keep_trying
+from workers.erasure.erase import find_user
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 

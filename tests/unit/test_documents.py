@@ -9,7 +9,7 @@ from agentbus.sessions.config import ConfigManager
 from contracts.documents import json_in, toml_in
 from contracts.errors import ConfigurationError
 from workers.domain.expiry.documents import parsed_rules
-from workers.histories import HistoryFormat, HistoryUnreadable, read_history
+from workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 _ROOT = Path(__file__).resolve().parents[2]
 _DEEP = "[" * 100_000

@@ -31,8 +31,8 @@ from contracts.sync import ConflictStrategy
 from tests.conversations import NOW, address, message
 from tests.linked import after, conversation, entry, events_of, linked, merge, stamp, step
 from workers.domain.decide import Input, decide
-from workers.domain.endings import earlier_sessions, followed
-from workers.domain.erasing import digest_input
+from workers.domain.earlier import earlier_sessions, followed
+from workers.domain.redaction import digest_input
 
 LIVE = linked("web", {"city": "Oslo"})
 LATER = NOW + timedelta(hours=1)

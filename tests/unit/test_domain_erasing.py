@@ -22,7 +22,8 @@ from contracts.session import SessionState, SessionStatus
 from contracts.stamps import next_stamp
 from contracts.sync import ConflictStrategy, Entry, TurnedDown
 from tests.builders import NOON, a_commit, a_conversation, a_head, an_address
-from workers.domain.erasing import (
+from workers.domain.pseudonyms import renamed_json
+from workers.domain.redaction import (
     ERASED_PREFIX,
     REACTION,
     Subject,
@@ -34,7 +35,6 @@ from workers.domain.erasing import (
     scrub_head,
     tombstone,
 )
-from workers.domain.pseudonyms import renamed_json
 
 CONVERSATION = a_conversation("shared")
 SESSION = session_id_for(CONVERSATION, 1)

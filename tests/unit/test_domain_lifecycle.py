@@ -32,7 +32,7 @@ from contracts.session import SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, kinds, said
 from workers.domain.decide import decide
-from workers.domain.endings import earlier_sessions, followed
+from workers.domain.earlier import earlier_sessions, followed
 from workers.domain.evolve import evolve
 
 FULL = after(LIVE, UpdateSession(data=FieldChanges(values={"d": 1}), metadata=FieldChanges(values={"m": 1})))

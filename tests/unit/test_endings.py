@@ -10,9 +10,17 @@ from tenacity import wait_none
 
 from contracts.errors import StoreUnavailable
 from contracts.telemetry import Action
-from workers import retry
-from workers.endings import afterwards, ended, passing_over, raise_if_cancelled, side_by_side, standing, still_wanted
-from workers.retry import keep_trying
+from workers.concurrency import (
+    afterwards,
+    ended,
+    passing_over,
+    raise_if_cancelled,
+    side_by_side,
+    standing,
+    still_wanted,
+)
+from workers.delivery import retry
+from workers.delivery.retry import keep_trying
 
 SOON = 0.05
 PATIENCE = 20

@@ -39,9 +39,9 @@ from tests.erasures import (
     said,
     town,
 )
-from workers.expiry.archiving import archive_session
-from workers.expiry.erasing import erase_user, find_user, reapply_erasures
-from workers.expiry.restoring import restore_session
+from workers.archive.archiving import archive_session
+from workers.archive.restoring import restore_session
+from workers.erasure.erase import erase_user, find_user, reapply_erasures
 
 
 class Place:

@@ -14,7 +14,7 @@ from agentbus.composition.probes import LOOPBACK, Connections, probes_app, servi
 from contracts.errors import ConfigurationError
 from contracts.members import WorkerKind, WorkerStatus
 from tests.builders import a_member
-from workers.telemetry import WorkerMetrics
+from workers.delivery.telemetry import WorkerMetrics
 from workers.worker import Health
 
 SECONDS = 10.0

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from contracts.messages import InboundMessage, TextContent
-from workers.histories import HistoryFormat, HistoryUnreadable, read_history
+from workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "histories" / "irc"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.messages import EditContent, TextContent
-from workers.histories import HistoryFormat, HistoryUnreadable, read_history
+from workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "histories" / "jsonl" / "messages.jsonl"
 GOOD = SAMPLE.read_text().splitlines()[0]

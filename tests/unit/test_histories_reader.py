@@ -9,8 +9,8 @@ import pytest
 from contracts.address import Platform
 from contracts.base import MAX_TEXT_LENGTH
 from contracts.messages import AttachmentKind, TextContent
-from workers.histories import History, HistoryFormat, HistoryUnreadable, detect_format, read_history
-from workers.histories.values import fit_id, fit_name, fit_text, kind_for, position_id
+from workers.importers import History, HistoryFormat, HistoryUnreadable, detect_format, read_history
+from workers.importers.values import fit_id, fit_name, fit_text, kind_for, position_id
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES = PROJECT / "tests" / "samples" / "histories"

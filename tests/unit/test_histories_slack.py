@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
-from workers.histories import HistoryFormat, HistoryUnreadable, detect_format, read_history
-from workers.histories.port import NOT_EXPORTED
+from workers.importers import HistoryFormat, HistoryUnreadable, detect_format, read_history
+from workers.importers.port import NOT_EXPORTED
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "histories" / "slack"
 

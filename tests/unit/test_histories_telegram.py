@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
-from workers.histories import HistoryFormat, HistoryUnreadable, read_history
-from workers.histories.port import NOT_EXPORTED
+from workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from workers.importers.port import NOT_EXPORTED
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "histories" / "telegram"
 

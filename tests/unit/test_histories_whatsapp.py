@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from contracts.messages import Attachment, AttachmentKind, InboundMessage, TextContent
-from workers.histories import HistoryFormat, read_history
-from workers.histories.port import NOT_EXPORTED
-from workers.histories.whatsapp_dates import WrittenDate, is_day_first, to_date
+from workers.importers import HistoryFormat, read_history
+from workers.importers.port import NOT_EXPORTED
+from workers.importers.whatsapp_dates import WrittenDate, is_day_first, to_date
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "histories" / "whatsapp"
 

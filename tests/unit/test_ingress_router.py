@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-import workers.retry
+import workers.delivery.retry
 from contracts.address import Scope, conversation_id_for
 from contracts.clock import SystemClock
 from contracts.commands import CommandReply, CreateSession, SetData
@@ -21,10 +21,10 @@ from tests.builders import a_conversation
 from tests.conversations import address, message
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
+from workers.delivery.parking import read_parked
+from workers.delivery.telemetry import WorkerMetrics
 from workers.ingress.router import IngressRouter
-from workers.session.parking import read_parked
 from workers.session.worker import SessionWorker
-from workers.telemetry import WorkerMetrics
 
 PATIENCE = 10
 SESSION = session_id_for(a_conversation("s"), 3)
@@ -62,7 +62,7 @@ class Sink:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.retry, "FIRST_WAIT", 0)
+    monkeypatch.setattr(workers.delivery.retry, "FIRST_WAIT", 0)
 
 
 @pytest.fixture

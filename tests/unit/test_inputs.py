@@ -10,7 +10,7 @@ from contracts.errors import ReplyTimeout
 from contracts.topology import Topology
 from tests.conversations import CONVERSATION
 from workers.bus.memory import MemoryBus
-from workers.inputs import Inputs
+from workers.delivery.inputs import Inputs
 
 
 @pytest.mark.parametrize("answer", [b"", b"{", b"[]", b'{"command_id": 1}', b"\xff", b"[" * 100_000])

@@ -6,8 +6,7 @@ from contracts.ids import ConversationId, Partition
 from tests.builders import a_conversation
 from tests.conversations import given, message
 from tests.deliveries import Handed
-from workers.session.lanes import Lanes, Turn, Waiting
-from workers.session.lease import Lease
+from workers.session.lanes import Lanes, Lease, Turn, Waiting
 
 ADA, BOB, EVE = (a_conversation(name) for name in ("ada", "bob", "eve"))
 HOME, AWAY = Partition(0), Partition(1)

@@ -16,8 +16,8 @@ from storage.factory import open_store
 from storage.memory import MemoryStore
 from storage.port import Store
 from tests.conversations import NOW
-from workers.expiry.erasure.receipts import Receipts
-from workers.expiry.index import GROUP, ArchivedSession, read_index
+from workers.archive.index import GROUP, ArchivedSession, read_index
+from workers.archive.receipts import Receipts
 from workers.installation.record import KEY, read_installation
 from workers.sync.people.suggestions import Suggestions
 from workers.sync.policies import Policies

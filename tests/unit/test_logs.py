@@ -25,8 +25,8 @@ from contracts.topology import Topology
 from tests.builders import a_conversation, appended
 from tests.deliveries import Handed
 from workers.bus.memory import MemoryBus
+from workers.delivery.parking import park
 from workers.reactive.handling import EventHandler, hand_over
-from workers.session.parking import park
 
 Captured = pytest.CaptureFixture[str]
 

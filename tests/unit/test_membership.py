@@ -14,7 +14,7 @@ from storage.memory import MemoryStore
 from storage.port import Store
 from tests.builders import a_member
 from workers import outages
-from workers.session.membership import Membership
+from workers.delivery.membership import Membership
 
 SECONDS = 10.0
 

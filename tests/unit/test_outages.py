@@ -8,8 +8,8 @@ from contracts.ids import Partition
 from contracts.members import WorkerId
 from contracts.outages import REMIND_SECONDS, Cause, Outage, Stage
 from workers import outages
+from workers.delivery.retry import keep_trying
 from workers.outages import PartitionLog, Trouble
-from workers.retry import keep_trying
 
 
 class Seconds:
@@ -100,7 +100,7 @@ def test_store_and_broker_are_told_apart(clock: Seconds) -> None:
 
 
 async def test_calls_that_are_tried_again_are_few_lines(clock: Seconds, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.retry.FIRST_WAIT", 0)
+    monkeypatch.setattr("workers.delivery.retry.FIRST_WAIT", 0)
     failures = 40
 
     async def call() -> str:

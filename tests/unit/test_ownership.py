@@ -21,14 +21,14 @@ from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, message
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
+from workers.delivery.failures import Failure
+from workers.delivery.trials import MOST_ALONE, TRIED_FROM
 from workers.domain.decide import Input, decide
 from workers.domain.evolve import heads_after
 from workers.session import brake
 from workers.session.config import SessionWorkerConfig
 from workers.session.holdings import Holding
 from workers.session.lanes import Turn
-from workers.session.plan import Failure
-from workers.session.trials import MOST_ALONE, TRIED_FROM
 from workers.session.worker import SessionWorker
 
 PARTITIONS = 8

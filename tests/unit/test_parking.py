@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-import workers.retry
+import workers.delivery.retry
 from contracts.clock import ManualClock
 from contracts.envelope import InputEnvelope
 from contracts.errors import PublishUnconfirmed, SchemaViolation, StoreUnavailable
@@ -21,10 +21,10 @@ from tests.conversations import CONVERSATION, message
 from tests.deliveries import Handed
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
+from workers.delivery.failures import Failure
+from workers.delivery.parking import DEAD_LETTERED, Failed, ParkingRecorder, park, park_all, read_parked
+from workers.delivery.telemetry import WorkerMetrics
 from workers.outages import SAID_AT_ONCE
-from workers.session.parking import DEAD_LETTERED, Failed, ParkingRecorder, park, park_all, read_parked
-from workers.session.plan import Failure
-from workers.telemetry import WorkerMetrics
 
 PATIENCE = 10
 CLOCK = ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
@@ -33,7 +33,7 @@ BODY = b'{"broken": "\xff'
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.retry, "FIRST_WAIT", 0)
+    monkeypatch.setattr(workers.delivery.retry, "FIRST_WAIT", 0)
 
 
 class Doubtful(MemoryBus):

@@ -14,15 +14,15 @@ from contracts.parked import ParkedInput
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.builders import a_conversation, appended
-from workers import retry
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
+from workers.delivery import retry
+from workers.delivery.parking import read_parked
+from workers.delivery.telemetry import WorkerMetrics
+from workers.reactive.coalescer import Coalescer
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import HANDLER_ATTEMPTS, Handler
-from workers.reactive.together import Together
 from workers.reactive.watch import Share, TimeLoop
-from workers.session.parking import read_parked
-from workers.telemetry import WorkerMetrics
 
 PATIENCE = 30
 
@@ -158,7 +158,7 @@ async def test_what_is_asked_for_at_once_is_done_together() -> None:
         if 13 in batch:
             raise ValueError("13")
 
-    together = Together[int](work, most=4)
+    together = Coalescer[int](work, most=4)
     await asyncio.gather(*(together.do(number % 5) for number in range(20)))
     assert sorted(number for batch in batches for number in batch) == [0, 1, 2, 3, 4]
     assert max(map(len, batches)) == 4
@@ -177,7 +177,7 @@ async def test_an_item_asked_for_while_it_is_worked_on_is_done_again() -> None:
         entered.set()
         await go_on.wait()
 
-    together = Together(work, most=4)
+    together = Coalescer(work, most=4)
     first = asyncio.create_task(together.do(1))
     await entered.wait()
     second = asyncio.create_task(together.do(1))
@@ -191,7 +191,7 @@ async def test_closing_ends_those_who_wait() -> None:
     async def endless(_: list[int]) -> None:
         await asyncio.Event().wait()
 
-    together = Together[int](endless, most=1)
+    together = Coalescer[int](endless, most=1)
     waiting = [asyncio.create_task(together.do(number)) for number in range(3)]
     await asyncio.sleep(0.01)
     await together.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import workers.inputs
+import workers.delivery.inputs
 from agentbus.client import AgentBus
 from contracts.address import conversation_id_for
 from contracts.clock import SystemClock
@@ -29,9 +29,9 @@ from tests.conversations import NOW, message
 from workers.bus.memory import MemoryBus
 from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Delivery, Message
+from workers.delivery.senders import are_trusted
 from workers.installation.record import check_installation, join_installation, read_installation
 from workers.repartition.change import LOCK, AnotherChange, Repartition, StillAtWork, plan_repartition
-from workers.session.senders import are_trusted
 
 OLD, NEW = Topology(partitions=4), Topology(partitions=6)
 USERS = [f"user{number}" for number in range(12)]
@@ -39,7 +39,7 @@ USERS = [f"user{number}" for number in range(12)]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.inputs, "DECLARE_PATIENCE", 0.01)
+    monkeypatch.setattr(workers.delivery.inputs, "DECLARE_PATIENCE", 0.01)
 
 
 class Broken(Exception):

@@ -27,8 +27,8 @@ from tests.deliveries import Handed
 from workers.bus.memory import MemoryBus
 from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Headers, Message
+from workers.delivery.senders import SENDERS, are_trusted, passed_on, senders_of
 from workers.session.config import SessionWorkerConfig
-from workers.session.senders import SENDERS, are_trusted, passed_on, senders_of
 from workers.session.worker import SessionWorker
 
 PATIENCE = 10

@@ -20,7 +20,7 @@ from tests.faults import FaultyStore, outage
 from tests.unit.test_session_deletion import append_unseen, head_of
 from tests.unit.test_session_worker import Bench, running
 from workers.domain.decide import Input
-from workers.domain.erasing import digest_input
+from workers.domain.redaction import digest_input
 
 DIGEST = "a" * 64
 

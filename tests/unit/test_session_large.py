@@ -16,12 +16,12 @@ from storage.memory import MemoryStore
 from tests.builders import a_conversation, a_head
 from tests.conversations import message
 from workers.bus.memory import MemoryBus
+from workers.delivery.telemetry import WorkerMetrics
 from workers.domain.checks.limits import MAX_SESSION_BYTES
 from workers.session import sizes
 from workers.session.config import SessionWorkerConfig
 from workers.session.sizes import LargeSessions
 from workers.session.worker import SessionWorker
-from workers.telemetry import WorkerMetrics
 
 PIECE = "x" * 200_000
 

@@ -48,12 +48,12 @@ from tests.faults import FaultyBus, FaultyStore, outage
 from workers.bus.memory import MemoryBus
 from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Bus, Message
+from workers.delivery.parking import Failed, park_all
+from workers.delivery.telemetry import WorkerMetrics
 from workers.domain.decide import Input, decide
 from workers.installation.record import join_installation
 from workers.session.config import SessionWorkerConfig
-from workers.session.parking import Failed, park_all
 from workers.session.worker import SessionWorker
-from workers.telemetry import WorkerMetrics
 
 PATIENCE = 10
 SCOPE = Scope.PER_CHAT_USER

@@ -17,8 +17,8 @@ from contracts.topology import Topology
 from tests.builders import a_conversation, appended
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
+from workers.delivery.parking import read_parked
 from workers.reactive.handling import HANDLER_ATTEMPTS, EventHandler
-from workers.session.parking import read_parked
 
 PATIENCE = 10
 ADA = a_conversation("ada")

@@ -11,10 +11,10 @@ from contracts.ids import Partition
 from storage.memory import MemoryStore
 from tests.deliveries import Handed
 from workers.bus.port import Delivery
+from workers.delivery.loop_watch import LoopWatch
+from workers.delivery.trials import MOST_ALONE, TRIED_FROM
 from workers.session.holdings import Holding
 from workers.session.suspects import Suspects
-from workers.session.trials import MOST_ALONE, TRIED_FROM
-from workers.session.watch import LoopWatch
 
 PATIENCE = 10
 DEADLY = b"deadly"

@@ -9,8 +9,7 @@ from contracts.session import FailurePolicy, SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, message
 from tests.deliveries import Handed
 from workers.domain.decide import Input
-from workers.session.lanes import Waiting
-from workers.session.lease import Lease
+from workers.session.lanes import Lease, Waiting
 from workers.session.plan import Plan, Terms, plan_turn
 
 

@@ -15,10 +15,10 @@ from storage.memory import MemoryStore
 from tests.deliveries import Handed
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
+from workers.delivery.telemetry import WorkerMetrics
 from workers.session.holdings import Holding
 from workers.session.ownership import Ownership
 from workers.session.unreadable import Unreadable
-from workers.telemetry import WorkerMetrics
 
 PATIENCE = 10
 

@@ -12,7 +12,7 @@ from contracts.envelope import CONTENT_TYPE
 from contracts.errors import BusError
 from contracts.ids import digest_of
 from contracts.topology import Queue, Topology
-from workers.endings import afterwards
+from workers.concurrency import afterwards
 
 Headers = Mapping[str, str | int]
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from workers.bus.port import Delivery
-from workers.endings import ended, raise_if_cancelled
+from workers.concurrency import ended, raise_if_cancelled
 from workers.faults import told
 
 BatchHandler = Callable[[list[Delivery]], Awaitable[None]]

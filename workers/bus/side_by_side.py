@@ -10,7 +10,7 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from workers.bus.port import Delivery
 from workers.bus.pump import GiveUp, survived, take_out
-from workers.endings import ended
+from workers.concurrency import ended
 from workers.faults import told
 
 LaneOf = Callable[[Delivery], str]

@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from contracts.errors import BrokerUnavailable
 from workers.bus.port import Consumer
-from workers.endings import ended, still_wanted
+from workers.concurrency import ended, still_wanted
 from workers.outages import Trouble
 
 OnLost = Callable[[], None]
@@ -28,10 +28,10 @@ def longest_pause(young: int, first_wait: float) -> float:
     return min(first_wait * 2 ** min(young, 16), _MOST_SECONDS) if young > 1 else 0.0
 
 
-class KeptConsumer:
+class SupervisedConsumer:
     """Starts a consumer, and starts it again whenever it was lost, waiting with jitter while that fails.
 
-    `KeptConsumer(queue, partial(bus.consume, queue, on_delivery, prefetch=20), on_lost)`; likewise with
+    `SupervisedConsumer(queue, partial(bus.consume, queue, on_delivery, prefetch=20), on_lost)`; likewise with
     `bus.subscribe`. `first_wait` is the upper bound of the first wait in seconds; it doubles up to 5. One that dies
     within 10 s of its start is started again at once the first time, and after longer and longer waits if that goes on:
     perhaps it is what it consumes that kills it, and its connection with it.

@@ -46,9 +46,9 @@ from workers.domain.commands.carry_out import carry_out
 from workers.domain.commands.ending import Earlier
 from workers.domain.deadlines import expire, has_expired, lasting
 from workers.domain.draft import Draft
-from workers.domain.erasing import digest_input
 from workers.domain.evolve import evolve
 from workers.domain.line import is_next
+from workers.domain.redaction import digest_input
 from workers.domain.resets import resets_now
 
 _NONE_EARLIER: Final[Earlier] = MappingProxyType({})

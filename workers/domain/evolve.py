@@ -38,9 +38,9 @@ from contracts.events import (
 from contracts.ids import generation_of
 from contracts.messages import Role
 from contracts.session import RECENT_INPUTS, SessionState, SessionStatus
-from workers.domain.endings import after_the_end
-from workers.domain.erasing import digest_input
+from workers.domain.earlier import after_the_end
 from workers.domain.line import lined_up, next_in_line
+from workers.domain.redaction import digest_input
 from workers.domain.sync.fields import DATA, METADATA
 from workers.domain.sync.stamped import after_sharing, after_start, after_write
 

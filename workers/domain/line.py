@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from contracts.ids import InputId
 from contracts.session import MOST_WAITING, SessionState
-from workers.domain.erasing import digest_input
+from workers.domain.redaction import digest_input
 
 _LONGEST_ID: Final = 64
 """Bytes. Of a longer id the digest stands in the line, so that a head stays small."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from contracts.events import Amendment, AnyEvent, Commit, MessageAppended, MessageDeleted
 from contracts.ids import MessageKey, SessionId
-from workers.domain.endings import earlier_sessions
+from workers.domain.earlier import earlier_sessions
 
 
 def stripped(commit: Commit, session: SessionId, last: int, elsewhere: Collection[MessageKey]) -> Commit:

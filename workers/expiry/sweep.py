@@ -15,9 +15,9 @@ from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
+from workers.concurrency import raise_if_cancelled, side_by_side
 from workers.domain.expiry import Later
-from workers.endings import raise_if_cancelled, side_by_side
-from workers.expiry.watch.acting import DEADLINE, Acting, Order
+from workers.expiry.watch.commands import DEADLINE, ExpiryCommands, Order
 from workers.expiry.watch.phases import Archive, Discard, next_phase, was_moved
 
 _PAGE: Final = 200
@@ -32,7 +32,7 @@ _Due = ExpireSession | ApplyDeadlines | Archive | ConfigurationError
 """What is to be done, or why that can't be said."""
 
 
-class Came(StrEnum):
+class SweepOutcome(StrEnum):
     """What came of something that was due."""
 
     WOULD = "would be done"
@@ -58,7 +58,7 @@ class Finding:
     """Counted from 0; -1 is the warning; None: no step of a rule."""
     action: str
     """A rule's action, `warn`, `deadline` for a session's own, `move to archive`, or `undecided`."""
-    came: Came
+    came: SweepOutcome
     reason: str | None = None
 
 
@@ -72,7 +72,7 @@ class Progress:
 class Sweep:
     """Walks all sessions once."""
 
-    def __init__(self, store: Store, rules: Sequence[ExpiryRule], acting: Acting, clock: Clock) -> None:
+    def __init__(self, store: Store, rules: Sequence[ExpiryRule], acting: ExpiryCommands, clock: Clock) -> None:
         self._store = store
         self._rules = rules
         self._acting = acting
@@ -85,7 +85,7 @@ class Sweep:
             page = await self._store.list_sessions(SessionFilter(), limit=_PAGE, cursor=cursor)
             if dry_run:
                 for head, phase in self._due(page.items):
-                    yield _finding(head, phase, Came.WOULD)
+                    yield _finding(head, phase, SweepOutcome.WOULD)
             else:
                 async for finding in self._done(page.items):
                     yield finding
@@ -105,11 +105,11 @@ class Sweep:
             done: list[SessionId] = []
             for head, phase in due:
                 if reason := failed.get(head.session_id):
-                    yield _finding(head, phase, Came.FAILED, reason)
+                    yield _finding(head, phase, SweepOutcome.FAILED, reason)
                     continue
                 finding = await self._came(head, phase, after.get(head.session_id))
                 yield finding
-                if finding.came is Came.DONE:
+                if finding.came is SweepOutcome.DONE:
                     done.append(head.session_id)
             heads = list((await self._store.heads(done)).values())
             if not heads:
@@ -155,23 +155,24 @@ class Sweep:
     async def _came(self, head: SessionState, phase: _Due, after: SessionState | None) -> Finding:
         match phase:
             case ConfigurationError():
-                return _finding(head, phase, Came.FAILED, str(phase))
+                return _finding(head, phase, SweepOutcome.FAILED, str(phase))
             case Archive():
                 return await self._moved(head, phase)
             case _ if after is None:
-                return _finding(head, phase, Came.UNANSWERED)
+                return _finding(head, phase, SweepOutcome.UNANSWERED)
             case ApplyDeadlines():
-                return _finding(head, phase, Came.DONE if after.status is not head.status else Came.OVERTAKEN)
+                ended = after.status is not head.status
+                return _finding(head, phase, SweepOutcome.DONE if ended else SweepOutcome.OVERTAKEN)
             case ExpireSession():
-                return _finding(head, phase, Came.DONE if _shows(after, phase) else Came.OVERTAKEN)
+                return _finding(head, phase, SweepOutcome.DONE if _shows(after, phase) else SweepOutcome.OVERTAKEN)
 
     async def _moved(self, head: SessionState, phase: Archive) -> Finding:
         try:
             await self._acting.archive(head)
         except AgentBusError as error:
             raise_if_cancelled()
-            return _finding(head, phase, Came.FAILED, str(error))
-        return _finding(head, phase, Came.DONE)
+            return _finding(head, phase, SweepOutcome.FAILED, str(error))
+        return _finding(head, phase, SweepOutcome.DONE)
 
     async def _seen(self, before: Sequence[SessionState]) -> dict[SessionId, SessionState]:
         """Wait until something happened to the sessions, for some seconds; return those to which it did."""
@@ -194,7 +195,7 @@ def _shows(head: SessionState, command: ExpireSession) -> bool:
     return progress is not None and progress.rule_id == command.rule_id and progress.step >= command.step
 
 
-def _finding(head: SessionState, phase: _Due, came: Came, reason: str | None = None) -> Finding:
+def _finding(head: SessionState, phase: _Due, came: SweepOutcome, reason: str | None = None) -> Finding:
     rule, step, action = (head.expiry.rule_id if head.expiry else None), None, "undecided"
     match phase:
         case ExpireSession():

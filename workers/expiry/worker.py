@@ -9,22 +9,22 @@ from contracts.secrets import SECRET_KEYS
 from storage.archive import ArchiveStore
 from storage.port import Store
 from workers.bus.port import Bus
-from workers.endings import in_turn
-from workers.expiry.figures import Figures
-from workers.expiry.notify import NotificationCallback
-from workers.expiry.notify.notifier import TOPICS as NOTICES
-from workers.expiry.notify.notifier import Notifier
+from workers.concurrency import in_turn
+from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import ExpiryRules, RuleBook
-from workers.expiry.watch.acting import Acting
+from workers.expiry.statistics import StatisticsRecorder
+from workers.expiry.watch.commands import ExpiryCommands
 from workers.expiry.watch.deadlines import Deadlines
 from workers.expiry.watch.due import DueWatch
 from workers.expiry.watch.handler import TOPICS, ExpiryHandler
 from workers.expiry.watch.rescan import Rescan
+from workers.notify import NotificationCallback
+from workers.notify.notifier import TOPICS as NOTICES
+from workers.notify.notifier import Notifier
 from workers.reactive.commands import Commands
 from workers.reactive.handling import Handler
 from workers.reactive.watch import Share, TimeLoop
 from workers.reactive.worker import Events, ReactiveWorker
-from workers.telemetry import WorkerMetrics
 
 EVENTS_QUEUE = "expiry"
 """The durable subscription that all expiry workers share."""
@@ -73,14 +73,14 @@ class ExpiryWorker(ReactiveWorker):
         config = config or ExpiryConfig()
         topology = bus.topology
         self.rules = ExpiryRules(store, clock)
-        self.figures = Figures(store, clock)
+        self.figures = StatisticsRecorder(store, clock)
         self.notifier = Notifier(callbacks, metrics)
         self._book = RuleBook(self.rules)
         group = WorkerKind.EXPIRY.group(topology.prefix)
         share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
         deadlines = Deadlines(store, topology, self._book, clock)
         self._handler = ExpiryHandler(self._book, deadlines, self.figures)
-        acting = Acting(store, commands, archive, metrics=metrics, clock=clock, secret_keys=config.secret_keys)
+        acting = ExpiryCommands(store, commands, archive, metrics=metrics, clock=clock, secret_keys=config.secret_keys)
         self._due = DueWatch(
             store,
             share,

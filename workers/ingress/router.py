@@ -15,16 +15,16 @@ from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
-from workers.bus.supervise import KeptConsumer
-from workers.endings import in_turn, raise_if_cancelled
-from workers.inputs import Inputs, Routed
-from workers.presence import Presence
-from workers.retry import keep_trying
-from workers.session.parking import Failed, park_all, park_failed
-from workers.session.plan import failure_of
-from workers.session.trials import Trials, is_suspect, key_unread
-from workers.session.watch import STALL_LIMIT, LoopWatch
-from workers.telemetry import WorkerMetrics
+from workers.bus.supervise import SupervisedConsumer
+from workers.concurrency import in_turn, raise_if_cancelled
+from workers.delivery.failures import failure_of
+from workers.delivery.inputs import Inputs, Routed
+from workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
+from workers.delivery.parking import Failed, park_all, park_failed
+from workers.delivery.presence import Presence
+from workers.delivery.retry import keep_trying
+from workers.delivery.telemetry import WorkerMetrics
+from workers.delivery.trials import PoisonTrials, is_suspect, key_unread
 from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = Logger(__name__)
@@ -56,7 +56,7 @@ class IngressRouter(Worker):
         self._ended = asyncio.Event()
         self._pump = Pump(self._route, partial(park_failed, bus), most=prefetch)
         queue = bus.topology.ingress
-        self._consumer = KeptConsumer(
+        self._consumer = SupervisedConsumer(
             queue, partial(bus.consume, queue, self._pump.push, prefetch=prefetch), on_lost=self._pump.forget
         )
 
@@ -98,7 +98,7 @@ class IngressRouter(Worker):
     async def _route(self, batch: list[Delivery]) -> None:
         left: list[tuple[Delivery, Routed]] = []
         bad: list[Failed] = []
-        trials = Trials(self._trials_in) if self._trials_in and any(map(is_suspect, batch)) else None
+        trials = PoisonTrials(self._trials_in) if self._trials_in and any(map(is_suspect, batch)) else None
         if trials:
             await keep_trying(
                 "begin trials", partial(trials.begin, [key_unread(one) for one in batch if is_suspect(one)])
@@ -118,14 +118,14 @@ class IngressRouter(Worker):
             await self._over(trials, bad)
 
     @staticmethod
-    async def _over(trials: Trials, bad: list[Failed]) -> None:
+    async def _over(trials: PoisonTrials, bad: list[Failed]) -> None:
         """Forget what was counted: all was passed on, or is parked."""
         for one in bad:
             if isinstance(one.failure.error, KilledWorker):
                 await keep_trying("end trial", partial(trials.end_alone, key_unread(one.delivery)))
         await keep_trying("end trials", trials.end)
 
-    async def _tried(self, delivery: Delivery, trials: Trials) -> Routed:
+    async def _tried(self, delivery: Delivery, trials: PoisonTrials) -> Routed:
         """Read one that may kill by being read, alone if it must be. Raises KilledWorker if it did so too often."""
         key = key_unread(delivery)
         if not trials.must_be_alone(key):

@@ -1,16 +1,22 @@
 """The installation as the store keeps it: made by the first that starts, checked by all others."""
 
+import asyncio
 from typing import Final
 
 from contracts.clock import Clock
+from contracts.errors import StoreError
 from contracts.installation import Installation
 from contracts.records import Record, RecordKind
 from contracts.topology import Topology
 from storage.damage import read_as
 from storage.port import Store
 from workers.bus.port import Bus
+from workers.concurrency import passing_over
 
 KEY: Final = "installation"
+
+INTERVAL = 1.0
+"""Seconds between two looks: how long a change of the partitions' number waits for a worker at least."""
 
 
 async def read_installation(store: Store) -> Installation | None:
@@ -44,3 +50,11 @@ async def join_installation(store: Store, bus: Bus, clock: Clock) -> None:
     await keep_installation(store, Installation.of(bus.topology), clock, replace=False)
     await check_installation(store, bus.topology)
     await bus.declare()
+
+
+async def until_it_changes(store: Store, topology: Topology, *, interval: float = INTERVAL) -> None:
+    """Raise InstallationMismatch once the store's installation is another; an outage of the store is waited out."""
+    while True:
+        await asyncio.sleep(interval)
+        with passing_over(StoreError):
+            await check_installation(store, topology)

@@ -19,11 +19,11 @@ from storage.loggers import Logger
 from workers.bus.port import Bus, Delivery
 from workers.bus.rabbit.connections import DRIVER_ERRORS
 from workers.bus.rabbit.consumers import attempts_of, plain_headers
-from workers.endings import afterwards, ended, passing_over, raise_if_cancelled
+from workers.concurrency import afterwards, ended, passing_over, raise_if_cancelled
+from workers.delivery.retry import keep_trying
 from workers.faults import told
 from workers.outages import Trouble
 from workers.reactive.handling import Handler, react
-from workers.retry import keep_trying
 
 PREFETCH: Final = 100
 """Events that are handled at a time."""

@@ -9,8 +9,8 @@ from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
 from contracts.envelope import InputEnvelope
 from workers.bus.port import Bus
-from workers.inputs import Inputs
-from workers.retry import keep_trying
+from workers.delivery.inputs import Inputs
+from workers.delivery.retry import keep_trying
 
 _SOURCE: Final = "/worker"
 

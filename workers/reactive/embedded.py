@@ -5,10 +5,10 @@ from functools import partial
 
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import Pump
-from workers.bus.supervise import KeptConsumer
-from workers.endings import in_turn, side_by_side
+from workers.bus.supervise import SupervisedConsumer
+from workers.concurrency import in_turn, side_by_side
+from workers.delivery.parking import park_failed
 from workers.reactive.handling import Handler, react
-from workers.session.parking import park_failed
 
 
 class EmbeddedEvents:
@@ -28,7 +28,7 @@ class EmbeddedEvents:
         self._handler = handler
         self._on_failure = on_failure
         self._pump = Pump(self._react, partial(park_failed, bus), most=prefetch)
-        self._consumer = KeptConsumer(
+        self._consumer = SupervisedConsumer(
             name,
             partial(bus.subscribe, patterns, self._pump.push, durable=name, prefetch=prefetch),
             on_lost=self._pump.forget,

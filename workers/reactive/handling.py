@@ -16,12 +16,12 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from workers.bus.port import Bus, Delivery
 from workers.bus.pump import survived
-from workers.endings import raise_if_cancelled
+from workers.concurrency import raise_if_cancelled
+from workers.delivery.failures import Failure
+from workers.delivery.parking import park
+from workers.delivery.retry import keep_trying
 from workers.faults import told
 from workers.outages import sparingly
-from workers.retry import keep_trying
-from workers.session.parking import park
-from workers.session.plan import Failure
 
 HANDLER_ATTEMPTS: Final = 5
 """Times that a failing handler is given the same event."""

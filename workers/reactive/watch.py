@@ -11,12 +11,12 @@ from contracts.members import Member
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
+from workers.concurrency import ended, raise_if_cancelled
+from workers.delivery.presence import Presence
+from workers.delivery.retry import keep_trying
 from workers.domain.assignment import assign
-from workers.endings import ended, raise_if_cancelled
 from workers.faults import told
 from workers.outages import PartitionLog
-from workers.presence import Presence
-from workers.retry import keep_trying
 
 _LONGEST_PAUSE: Final = 5.0
 """Seconds before a turn that failed unexpectedly is tried again."""

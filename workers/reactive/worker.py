@@ -8,10 +8,10 @@ from typing import Protocol
 from contracts.members import WorkerKind
 from contracts.telemetry import Action
 from storage.loggers import Logger
-from workers.endings import in_turn
+from workers.concurrency import in_turn
+from workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
+from workers.delivery.telemetry import WorkerMetrics
 from workers.reactive.watch import Share, TimeLoop
-from workers.session.watch import STALL_LIMIT, LoopWatch
-from workers.telemetry import WorkerMetrics
 from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = Logger(__name__)

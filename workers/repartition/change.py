@@ -20,10 +20,10 @@ from contracts.records import Lock, Record, RecordKind
 from contracts.topology import Queue, Topology
 from storage.port import MAX_PAGE, Store
 from workers.bus.port import Bus, Delivery, Message
-from workers.endings import afterwards, ended
+from workers.concurrency import afterwards, ended
+from workers.delivery.senders import passed_on
 from workers.installation.record import keep_installation, read_installation
 from workers.repartition.transfer import Transfer
-from workers.session.senders import passed_on
 
 LOCK: Final = "installation"
 LEASE_SECONDS: Final = 15.0

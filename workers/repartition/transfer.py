@@ -11,8 +11,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from contracts.errors import BusError
 from workers.bus.port import Bus, Delivery, Message
-from workers.session.parking import Failed, park_all
-from workers.session.plan import failure_of
+from workers.delivery.failures import failure_of
+from workers.delivery.parking import Failed, park_all
 
 _PREFETCH: Final = 200
 _PATIENCE: Final = 5.0

@@ -15,12 +15,12 @@ from contracts.ids import ConversationId
 from contracts.members import WorkerId
 from storage.port import Store
 from workers.bus.port import Bus, Message
+from workers.concurrency import raise_if_cancelled
+from workers.delivery.telemetry import WorkerMetrics
 from workers.domain.announcing import announced
-from workers.endings import raise_if_cancelled
 from workers.outages import Trouble
 from workers.session.arrears import Arrears
 from workers.session.plan import Plan
-from workers.telemetry import WorkerMetrics
 
 PATIENCE: Final = 5.0
 """Seconds for which a round tries to announce. While something is owed already, it tries once."""

@@ -18,9 +18,9 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
 from storage.reading import iter_records
-from workers.endings import ended, raise_if_cancelled
+from workers.concurrency import ended, raise_if_cancelled
+from workers.delivery.retry import keep_trying
 from workers.faults import told
-from workers.retry import keep_trying
 
 GROUP: Final = "unannounced"
 """The group of the marks: they are found by whoever owns their conversations, whatever the number of partitions is."""

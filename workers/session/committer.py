@@ -21,22 +21,24 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus
-from workers.domain.endings import concerns_earlier
-from workers.endings import raise_if_cancelled
+from workers.concurrency import raise_if_cancelled
+from workers.delivery.failures import Failure, failure_of
+from workers.delivery.parking import Failed, park_all
+from workers.delivery.retry import keep_trying
+from workers.delivery.telemetry import WorkerMetrics
+from workers.delivery.trials import PoisonTrials
+from workers.domain.earlier import concerns_earlier
 from workers.faults import told
 from workers.outages import sparingly
-from workers.retry import keep_trying
 from workers.session.announcer import Announcer
 from workers.session.config import SessionWorkerConfig
 from workers.session.decider import Decider, Planned
 from workers.session.lanes import Turn, Waiting
 from workers.session.live import LiveStates, follow
 from workers.session.ownership import Ownership
-from workers.session.parking import Failed, park_all
-from workers.session.plan import Answer, Failure, failure_of
+from workers.session.plan import Answer
 from workers.session.sizes import LargeSessions
-from workers.session.trials import Trials, key_of, suspects_of
-from workers.telemetry import WorkerMetrics
+from workers.session.suspects import key_of, suspects_of
 
 _log = Logger(__name__)
 
@@ -91,7 +93,7 @@ class Committer:
         """
         begun = perf_counter()
         if not self._ownership.watch.stalled():
-            trials = Trials(self._store)
+            trials = PoisonTrials(self._store)
             await keep_trying("begin trials", partial(trials.begin, suspects_of(turns)))
             alone = [turn for turn in turns if any(trials.must_be_alone(key_of(turn, one)) for one in turn.inputs)]
             await self._carry_out_together([turn for turn in turns if turn not in alone], trials)
@@ -101,7 +103,7 @@ class Committer:
         self._metrics.round_turns.observe(len(turns))
         self._metrics.live_actors.set(len(self._live))
 
-    async def _carry_out_together(self, turns: Sequence[Turn], trials: Trials) -> None:
+    async def _carry_out_together(self, turns: Sequence[Turn], trials: PoisonTrials) -> None:
         try:
             await self._commit(turns)
         except Exception as error:
@@ -110,7 +112,7 @@ class Committer:
                 _log.error(Action.ROUND_FAILED, turns=len(turns), **told(error), **more)
             await self._carry_out_singly(turns, trials)
 
-    async def _carry_out_singly(self, turns: Sequence[Turn], trials: Trials) -> None:
+    async def _carry_out_singly(self, turns: Sequence[Turn], trials: PoisonTrials) -> None:
         for turn, waiting in [(one, waiting) for one in turns for waiting in one.inputs]:
             try:
                 await self._carry_out_alone(turn, waiting, trials)
@@ -121,7 +123,7 @@ class Committer:
                 _log.error(Action.ROUND_FAILED, turns=1, **told(error))
                 await waiting.delivery.requeue()
 
-    async def _carry_out_alone(self, turn: Turn, waiting: Waiting, trials: Trials) -> None:
+    async def _carry_out_alone(self, turn: Turn, waiting: Waiting, trials: PoisonTrials) -> None:
         self._live.drop(turn.lane.conversation)
         single = Turn(turn.lane, (waiting,))
         try:

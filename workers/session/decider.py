@@ -9,17 +9,18 @@ from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, SessionId
 from contracts.session import SessionState
 from storage.port import Store
+from workers.concurrency import side_by_side
+from workers.delivery.failures import Failure
+from workers.delivery.retry import keep_trying
 from workers.domain.checks.target import about_another
-from workers.domain.erasing import digest_input
+from workers.domain.redaction import digest_input
 from workers.domain.said import keys_said
-from workers.endings import side_by_side
-from workers.retry import keep_trying
 from workers.session.arrears import Arrears
 from workers.session.config import SessionWorkerConfig
 from workers.session.lanes import Turn
 from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
-from workers.session.plan import Failure, Plan, Terms, failed_turn, plan_turn
+from workers.session.plan import Plan, Terms, failed_turn, plan_turn
 
 Planned = tuple[Turn, Plan]
 

@@ -12,12 +12,12 @@ from contracts.members import Member, WorkerId
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from workers.bus.port import Bus, Delivery
-from workers.bus.supervise import KeptConsumer
+from workers.bus.supervise import SupervisedConsumer
+from workers.concurrency import all_of, ended, in_turn, side_by_side
 from workers.domain.assignment import Assignment
-from workers.endings import all_of, ended, in_turn, side_by_side
 from workers.faults import told
 from workers.outages import Trouble
-from workers.session.lease import Lease
+from workers.session.lanes import Lease
 from workers.worker import HAND_BACK_SECONDS
 
 OWNER_PRIORITY: Final = 10
@@ -43,7 +43,7 @@ class Holding:
         self.closing = False
         self.stopped = False
         """Too many inputs failed in a row by no fault of theirs: nothing more is taken for a while."""
-        self.consumer: KeptConsumer | None = None
+        self.consumer: SupervisedConsumer | None = None
         self._turns = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -194,7 +194,7 @@ class Holdings:
         if self._leaving:
             return
         holding = Holding(partition, self._bus.topology.partition_queue(partition), owner=owner)
-        holding.consumer = KeptConsumer(
+        holding.consumer = SupervisedConsumer(
             holding.queue,
             partial(
                 self._bus.consume,

@@ -12,7 +12,17 @@ from contracts.ids import ConversationId, Partition
 from contracts.queries import AnyQuery
 from workers.bus.port import Delivery
 from workers.domain.decide import Input
-from workers.session.lease import Lease
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """What came by one subscription may be worked on while its lease is valid; its commits carry its epoch."""
+
+    partition: Partition
+    epoch: int | None = None
+    """The partition's epoch since the first turn; none before it."""
+    valid: bool = True
+    """Not any more once the subscription ended: its deliveries come again, perhaps to another worker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from contracts.records import RecordKind, checkpoint_groups
 from contracts.session import SessionState
 from storage.chunks import chunks
 from storage.port import Loaded, Store
-from workers.domain.endings import concerns_earlier, earlier_sessions, followed
+from workers.domain.earlier import concerns_earlier, earlier_sessions, followed
 from workers.domain.evolve import heads_along
 from workers.session.sizes import Sized
 

@@ -18,14 +18,14 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
+from workers.concurrency import ended, in_turn, side_by_side
+from workers.delivery.loop_watch import LoopWatch
+from workers.delivery.membership import Membership
 from workers.domain.assignment import assign
-from workers.endings import ended, in_turn, side_by_side
 from workers.outages import PartitionLog
 from workers.session.brake import Brake
 from workers.session.holdings import Holding, Holdings
-from workers.session.lease import Lease
-from workers.session.membership import Membership
-from workers.session.watch import LoopWatch
+from workers.session.lanes import Lease
 from workers.worker import HAND_BACK_SECONDS
 
 FRESH_BEATS: Final = 2

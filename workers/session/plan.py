@@ -1,34 +1,26 @@
 """What one turn of a conversation will do: decided here, without I/O, and carried out by the committer."""
 
-import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.commands import AppendMessage, UnblockSession, UpdateSession
-from contracts.errors import AccessDenied, AgentBusError, ConversationBlocked, Refused, RequestReused, StoreDamaged
+from contracts.errors import AccessDenied, ConversationBlocked, Refused, RequestReused, StoreDamaged
 from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
 from contracts.ids import ConversationId, InputId, SessionId
 from contracts.messages import InboundMessage
 from contracts.session import FailurePolicy, SessionState
+from workers.delivery.failures import Failure, failure_of
 from workers.domain.access import check_access
 from workers.domain.checks.blocking import block, hold, is_beside
 from workers.domain.decide import Input, decide
-from workers.domain.endings import earlier_sessions, followed
+from workers.domain.earlier import earlier_sessions, followed
 from workers.domain.evolve import fold, sealed
 from workers.domain.line import places_of
 from workers.domain.repeats import caused_by, check_same
 from workers.domain.said import events_said, keys_said, unsaid
 from workers.session.lanes import Waiting
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an input was not applied."""
-
-    error: AgentBusError
-    stack: str = ""
 
 
 @dataclass(slots=True)
@@ -202,13 +194,3 @@ def _repeated(state: SessionState, waiting: Waiting, caused: tuple[AnyEvent, ...
         except RequestReused as error:
             return Answer(waiting, failure=Failure(error))
     return Answer(waiting, caused if announce else (), repeated=True)
-
-
-def failure_of(error: Exception) -> Failure:
-    """Return the reason of a parking: an error of ours as it is, a fault of ours with its traceback."""
-    return Failure(error) if isinstance(error, AgentBusError) else unforeseen(error)
-
-
-def unforeseen(error: Exception) -> Failure:
-    """Return a fault of ours as the reason of a parking, with its traceback."""
-    return Failure(AgentBusError(repr(error)), "".join(traceback.format_exception(error)))

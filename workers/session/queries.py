@@ -21,8 +21,8 @@ from storage.history import history_page
 from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
+from workers.concurrency import raise_if_cancelled
 from workers.domain.access import DENIED, Right, may
-from workers.endings import raise_if_cancelled
 from workers.faults import told
 
 _SECONDS: Final = 10.0

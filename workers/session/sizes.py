@@ -10,9 +10,9 @@ from contracts.ids import SessionId
 from contracts.session import RECENT_INPUTS, SessionState
 from contracts.telemetry import Action
 from storage.loggers import Logger
+from workers.delivery.telemetry import WorkerMetrics
 from workers.domain.checks.limits import MAX_SESSION_BYTES, MAX_STAMP_BYTES
 from workers.outages import sparingly
-from workers.telemetry import WorkerMetrics
 
 _ALWAYS: Final = 2_000 + 40 * RECENT_INPUTS
 """Bytes, about, of a state's small fields."""

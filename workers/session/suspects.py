@@ -13,12 +13,12 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Delivery
-from workers.endings import ended, raise_if_cancelled
+from workers.concurrency import ended, raise_if_cancelled
+from workers.delivery.retry import keep_trying
+from workers.delivery.trials import PoisonTrials, is_suspect, key_unread
 from workers.faults import told
-from workers.retry import keep_trying
 from workers.session.holdings import Holding
-from workers.session.lease import Lease
-from workers.session.trials import Trials, is_suspect, key_unread
+from workers.session.lanes import Lease, Turn, Waiting
 
 _TOGETHER: Final = 100
 """Inputs whose tries are counted side by side."""
@@ -101,7 +101,7 @@ class Suspects:
                     one.holding.end_turn()
 
     async def _try(self, batch: Sequence[_Unread]) -> None:
-        trials = Trials(self._store)
+        trials = PoisonTrials(self._store)
         left = list(batch)
         try:
             keys = [one.key for one in batch if is_suspect(one.delivery)]
@@ -117,7 +117,7 @@ class Suspects:
             for one in left:
                 self._look_into(one)
 
-    async def _try_one(self, one: _Unread, trials: Trials) -> bool:
+    async def _try_one(self, one: _Unread, trials: PoisonTrials) -> bool:
         """Read one, alone if need be; return whether that was survived."""
         if not (is_suspect(one.delivery) and trials.must_be_alone(one.key)):
             return self._survived(one)
@@ -143,3 +143,13 @@ class Suspects:
 
     def _forget(self, gone: Sequence[_Unread]) -> None:
         self._unread -= Counter(one.holding.partition for one in gone)
+
+
+def suspects_of(turns: Sequence[Turn]) -> list[str]:
+    """Return the keys of those inputs whose tries are counted."""
+    return [key_of(turn, waiting) for turn in turns for waiting in turn.inputs if is_suspect(waiting.delivery)]
+
+
+def key_of(turn: Turn, waiting: Waiting) -> str:
+    """Return the key of an input that was read."""
+    return f"{turn.lane.conversation}/{waiting.given.id}"

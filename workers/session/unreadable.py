@@ -10,15 +10,15 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
-from workers.endings import ended, raise_if_cancelled
+from workers.concurrency import ended, raise_if_cancelled
+from workers.delivery.failures import failure_of
+from workers.delivery.parking import Failed, park_all
+from workers.delivery.retry import keep_trying
+from workers.delivery.telemetry import WorkerMetrics
 from workers.faults import told
 from workers.installation.record import check_installation
-from workers.retry import keep_trying
 from workers.session.holdings import Holding
 from workers.session.ownership import Ownership
-from workers.session.parking import Failed, park_all
-from workers.session.plan import failure_of
-from workers.telemetry import WorkerMetrics
 
 _TOGETHER: Final = 100
 """Inputs that are parked with one wait for their confirms: what is parked must cost less than what is committed."""

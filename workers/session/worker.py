@@ -14,7 +14,11 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
 from workers.bus.port import Bus, Delivery
-from workers.endings import ended, in_turn
+from workers.concurrency import ended, in_turn
+from workers.delivery.parking import ParkingRecorder
+from workers.delivery.senders import check_sender
+from workers.delivery.telemetry import WorkerMetrics
+from workers.delivery.trials import is_suspect
 from workers.faults import told
 from workers.session.committer import Committer
 from workers.session.config import SessionWorkerConfig
@@ -22,13 +26,9 @@ from workers.session.holdings import Holding
 from workers.session.lanes import Lanes, Turn, Waiting
 from workers.session.live import LiveStates
 from workers.session.ownership import Ownership
-from workers.session.parking import ParkingRecorder
 from workers.session.queries import Queries
-from workers.session.senders import check_sender
 from workers.session.suspects import Suspects
-from workers.session.trials import is_suspect
 from workers.session.unreadable import Unreadable
-from workers.telemetry import WorkerMetrics
 from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = Logger(__name__)

@@ -9,8 +9,8 @@ from contracts.errors import AccessDenied, Refused, ReplyTimeout, SessionNotFoun
 from contracts.ids import SessionId, conversation_of
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
+from workers.concurrency import side_by_side
 from workers.domain.access import DENIED, Right, may
-from workers.endings import side_by_side
 from workers.reactive.commands import Commands, Given
 from workers.sync.exchange import merges
 from workers.sync.members import is_linked, live_members

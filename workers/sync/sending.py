@@ -10,7 +10,7 @@ from contracts.ids import ConversationId, conversation_of, digest_of
 from contracts.session import SessionState
 from contracts.sync import SyncOperation, SyncPolicy
 from storage.port import Store
-from workers.endings import side_by_side
+from workers.concurrency import side_by_side
 from workers.reactive.commands import Commands, Given
 from workers.sync.exchange import Parcel, merges
 from workers.sync.members import is_linked, live_members

@@ -10,13 +10,13 @@ from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.loggers import Logger
 from storage.port import Store
-from workers.endings import raise_if_cancelled, side_by_side
+from workers.concurrency import raise_if_cancelled, side_by_side
+from workers.delivery.retry import may_pass
+from workers.delivery.telemetry import WorkerMetrics
 from workers.faults import told
 from workers.reactive.watch import Share, TimeLoop
 from workers.reactive.worker import Events, ReactiveWorker
-from workers.retry import may_pass
 from workers.sync.tasks import SyncTasks
-from workers.telemetry import WorkerMetrics
 
 SUBSCRIPTION: Final = "sync"
 """The durable subscription that all sync workers share."""

@@ -12,7 +12,7 @@ from agentbus.sessions.manager.messages import Messages
 from agentbus.sessions.manager.templates import Template, TemplateNotFound
 from agentbus.sessions.model.health import Health
 from contracts.errors import AgentBusError
-from workers.endings import raise_if_cancelled
+from workers.concurrency import raise_if_cancelled
 
 __all__ = [
     "AuditEntry",

@@ -19,8 +19,8 @@ from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from storage.paging import listed_at
 from storage.reading import iter_sessions
+from workers.concurrency import raise_if_cancelled, side_by_side
 from workers.domain.expiry import is_leaving
-from workers.endings import raise_if_cancelled, side_by_side
 
 _AT_A_TIME: Final = 100
 _ROUNDS: Final = 10

@@ -34,9 +34,9 @@ from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.paging import listed_at
 from storage.reading import iter_live, iter_sessions
+from workers.concurrency import raise_if_cancelled
 from workers.domain.access import DENIED, Right, may
 from workers.domain.deadlines import goes_on
-from workers.endings import raise_if_cancelled
 from workers.faults import told
 
 _log = Logger(__name__)

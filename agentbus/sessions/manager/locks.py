@@ -10,8 +10,8 @@ from agentbus.sessions.manager.base import ManagerBase, lock_name
 from agentbus.sessions.manager.tokens import LockTokens
 from contracts.errors import LockLost, LockTimeout, StoreError, StoreUnavailable
 from storage.cancelling import finished
+from workers.concurrency import passing_over
 from workers.domain.access import Right
-from workers.endings import passing_over
 
 LEASE_SECONDS: Final = 30.0
 """How long a lock is held without being renewed."""

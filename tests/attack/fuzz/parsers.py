@@ -34,10 +34,10 @@ from tests.deliveries import Handed
 from tests.raw_amqp import content_header, short
 from workers.bus.rabbit.consumers import attempts_of, plain_headers
 from workers.bus.rabbit.decoding import unmarshal
+from workers.delivery.parking import read_parked
 from workers.domain.expiry.documents import parsed_rules
-from workers.expiry.erasure.records import texts_in
-from workers.histories import HistoryFormat, HistoryUnreadable, read_history
-from workers.session.parking import read_parked
+from workers.erasure.records import texts_in
+from workers.importers import HistoryFormat, HistoryUnreadable, read_history
 from workers.sync.people.codes import heard_in, new_number, written
 
 _SAMPLES: Final = Path(__file__).parents[2] / "samples" / "histories"

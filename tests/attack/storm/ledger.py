@@ -16,8 +16,8 @@ from storage.port import Store
 from storage.reading import iter_parked
 from tests.attack.crafted.hostile import Shot
 from workers.bus.port import Bus, Message
-from workers.domain.erasing import digest_input
-from workers.inputs import Inputs
+from workers.delivery.inputs import Inputs
+from workers.domain.redaction import digest_input
 
 _EXAMPLES: Final = 5
 

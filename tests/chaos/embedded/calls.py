@@ -12,7 +12,7 @@ from contracts.address import Scope, conversation_id_for
 from contracts.ids import ConversationId, InputId, SessionId, digest_of
 from contracts.messages import InboundMessage, TextContent
 from tests.chaos.embedded.programs import Answer, Gone, Program, Programs
-from workers.endings import side_by_side
+from workers.concurrency import side_by_side
 
 READS: Final = 25.0
 """Seconds beyond its own time that a call may take for its reads: a pool or a thread is waited for, then the store."""

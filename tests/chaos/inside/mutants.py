@@ -14,13 +14,12 @@ from storage.mongo.base import BY_INPUT
 from tests.chaos.inside.instruments import patch
 from workers.bus.rabbit.connections import close_channel
 from workers.bus.rabbit.consumers import RabbitConsumer
+from workers.delivery.loop_watch import LoopWatch
 from workers.session import live
 from workers.session.announcer import Announcer
-from workers.session.lanes import Lane, Lanes, Waiting
-from workers.session.lease import Lease
+from workers.session.lanes import Lane, Lanes, Lease, Waiting
 from workers.session.live import LiveStates
 from workers.session.plan import Plan
-from workers.session.watch import LoopWatch
 
 _LATE: float = 1.5
 """Seconds after which a hand-back that only cancelled its consumer closes the channel too."""

@@ -7,8 +7,8 @@ from typing import Final
 from contracts.errors import TopologyMismatch, Unroutable
 from contracts.installation import Installation
 from contracts.topology import Binding, Queue, Topology
+from workers.bus.memory.consumer import Stored
 from workers.bus.memory.queue import MemoryQueue
-from workers.bus.memory.stored import Stored
 from workers.bus.memory.topics import topic_matches
 from workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, Message
 

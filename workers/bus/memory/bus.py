@@ -17,7 +17,7 @@ from workers.bus.memory.queue import MemoryQueue
 from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
 from workers.bus.refusals import Fate
 from workers.bus.replies import ReplyAddresses
-from workers.endings import raise_if_cancelled
+from workers.concurrency import raise_if_cancelled
 
 _DIRECT: Final = f"{DIRECT_REPLY_TO}."
 

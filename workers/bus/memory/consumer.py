@@ -2,12 +2,27 @@
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
-from workers.bus.memory.stored import Stored
-from workers.bus.port import Consumer, Delivery, OnDelivery
+from workers.bus.port import Consumer, Delivery, Message, OnDelivery
 from workers.bus.refusals import Fate, tell_refused
 from workers.bus.replies import ReplyAddresses
+
+
+@dataclass(slots=True, frozen=True)
+class Stored:
+    """A message in a queue; `place` is its place in the queue's order, whatever happens to it."""
+
+    place: int
+    exchange: str
+    routing_key: str
+    message: Message
+    user: str | None = None
+    returns: int = 0
+    at: float = field(default_factory=monotonic)
+    """When it was published."""
 
 
 class Source(Protocol):

@@ -7,8 +7,7 @@ from dataclasses import replace
 from math import inf
 
 from contracts.topology import Queue
-from workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery
-from workers.bus.memory.stored import Stored
+from workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery, Stored
 from workers.bus.port import Message
 
 OnDead = Callable[[Queue, Stored, str], None]

@@ -23,7 +23,7 @@ from workers.bus.rabbit.requests import Replies, Requests
 from workers.bus.rabbit.topology import declare_events, declare_queues, declare_topology, delete_queue
 from workers.bus.refusals import Fate
 from workers.bus.replies import ReplyAddresses
-from workers.endings import afterwards, all_of, in_turn
+from workers.concurrency import afterwards, all_of, in_turn
 
 _FRAMES_PER_DELIVERY: Final = 3
 

@@ -26,7 +26,7 @@ from storage.cancelling import taken
 from storage.loggers import Logger
 from workers.bus.rabbit.decoding import decode_leniently
 from workers.bus.rabbit.failures import channel_failure, connect_failure
-from workers.endings import afterwards, ended, passing_over
+from workers.concurrency import afterwards, ended, passing_over
 from workers.outages import Trouble
 
 ATTEMPT_SECONDS: Final = 10.0

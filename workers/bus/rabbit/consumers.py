@@ -23,7 +23,7 @@ from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_ch
 from workers.bus.rabbit.failures import channel_failure
 from workers.bus.refusals import Fate, tell_refused
 from workers.bus.replies import ReplyAddresses
-from workers.endings import afterwards, passing_over
+from workers.concurrency import afterwards, passing_over
 
 _CLOSING: Final = 2 * CALL_SECONDS + 1.0
 """Seconds after which closing a consumer is given up: its parts have their own limits."""

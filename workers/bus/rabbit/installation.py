@@ -17,7 +17,7 @@ from contracts.installation import Installation
 from contracts.topology import MAX_PARTITIONS, Exchange, Topology
 from workers.bus.rabbit.connections import CALL_SECONDS, Link
 from workers.bus.rabbit.topology import declare_exchanges, on_channel
-from workers.endings import raise_if_cancelled
+from workers.concurrency import raise_if_cancelled
 
 _ATTEMPTS: Final = 5
 """Times that somebody else may declare what was just withdrawn before we could."""

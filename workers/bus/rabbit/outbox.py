@@ -13,7 +13,7 @@ from contracts.errors import BrokerUnavailable, BusError
 from workers.bus.rabbit.connections import Link, close_channel, is_blocked, is_usable
 from workers.bus.rabbit.frames import publish_frames, write
 from workers.bus.rabbit.routes import Posted, Routes
-from workers.endings import ended, raise_if_cancelled
+from workers.concurrency import ended, raise_if_cancelled
 
 NOT_SENT: Final = "not sent: what came before it failed"
 

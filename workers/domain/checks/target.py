@@ -26,7 +26,7 @@ from contracts.errors import LockLost, SessionNotCurrent, SessionNotFound, Targe
 from contracts.ids import SessionId, conversation_of, generation_of
 from contracts.messages import InboundMessage
 from contracts.session import SessionState, SessionStatus
-from workers.domain.erasing import is_erased
+from workers.domain.redaction import is_erased
 
 _FOR_DELETED: Final = (AmendCopy, EraseConversation, ExpireSession, MergeContext, ResetSession, UnlinkIdentity)
 _FOR_ENDED: Final = (

@@ -6,7 +6,6 @@ from typing import Final, assert_never
 from contracts.expiry import Conditions, ExpiryProgress, ExpiryRule, ExpiryStrategy
 from contracts.session import SessionState
 from workers.domain.expiry.conditions import custom_since
-from workers.domain.expiry.moments import moved
 
 _MOMENT: Final = timedelta(seconds=1)
 
@@ -85,3 +84,11 @@ def _combined(asked: Conditions, head: SessionState) -> datetime | None:
     if asked.match == "any":
         return min(holding, default=None)
     return max(holding) if len(holding) == len(moments) else None
+
+
+def moved(moment: datetime, seconds: float) -> datetime | None:
+    """Return the moment `seconds` after `moment`, to the millisecond; None beyond the years 1 to 9999: never."""
+    try:
+        return moment + timedelta(milliseconds=round(seconds * 1000))
+    except OverflowError:
+        return None

@@ -14,8 +14,7 @@ from typing import Final
 from contracts.commands import ApplyDeadlines, ExpireSession
 from contracts.expiry import AFTER, CleanupAction, ExpiryProgress, ExpiryRule
 from contracts.session import SessionState, SessionStatus
-from workers.domain.expiry.holding import holds_at, is_for, lasts_from
-from workers.domain.expiry.moments import moved
+from workers.domain.expiry.holding import holds_at, is_for, lasts_from, moved
 
 WARNING: Final = -1
 """The warning's number among the steps of a rule."""

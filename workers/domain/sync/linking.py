@@ -20,7 +20,7 @@ from contracts.session import SessionState
 from contracts.sync import Conflict, ConflictStrategy, Entry
 from workers.domain.checks.limits import check_conflicts, check_fields, check_size
 from workers.domain.draft import Draft
-from workers.domain.erasing import is_erased
+from workers.domain.redaction import is_erased
 from workers.domain.sync.conflicts import weigh, with_opened
 from workers.domain.sync.fields import key_of, registers_of, with_fields
 from workers.domain.sync.merging import WHOLE_KEYS, Merged, Told, merge_fields, merge_keys, order_of, seen_of

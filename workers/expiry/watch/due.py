@@ -18,16 +18,16 @@ from contracts.session import SessionState
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
-from workers.endings import ended, raise_if_cancelled
-from workers.expiry.figures import Figures
+from workers.concurrency import ended, raise_if_cancelled
+from workers.delivery.retry import keep_trying
+from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import RuleBook
-from workers.expiry.watch.acting import Acting, Order
+from workers.expiry.statistics import StatisticsRecorder
+from workers.expiry.watch.commands import ExpiryCommands, Order
 from workers.expiry.watch.deadlines import UNCLEAR, Deadlines
 from workers.expiry.watch.phases import Archive, Discard, Phase, again_after, due_of, is_stripped, next_phase, tries_of
 from workers.faults import told
 from workers.reactive.watch import Share
-from workers.retry import keep_trying
-from workers.telemetry import WorkerMetrics
 
 BATCH: Final = 500
 """Sessions that are looked at together."""
@@ -72,8 +72,8 @@ class DueWatch:
         book: RuleBook,
         deadlines: Deadlines,
         *,
-        acting: Acting,
-        figures: Figures,
+        acting: ExpiryCommands,
+        figures: StatisticsRecorder,
         clock: Clock,
         metrics: WorkerMetrics,
     ) -> None:

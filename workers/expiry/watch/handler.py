@@ -21,12 +21,12 @@ from contracts.events import (
     StateChanged,
 )
 from contracts.ids import SessionId
-from workers.endings import in_turn, side_by_side
-from workers.expiry.figures import Figures
+from workers.concurrency import in_turn, side_by_side
 from workers.expiry.rules import RuleBook
+from workers.expiry.statistics import StatisticsRecorder
 from workers.expiry.watch.deadlines import Deadlines
+from workers.reactive.coalescer import Coalescer
 from workers.reactive.handling import Handler
-from workers.reactive.together import Together
 
 _OF_CONTEXT: Final = (DataSet, MetadataSet, ContextMerged, ConflictResolved)
 TOPICS: Final = (
@@ -61,11 +61,11 @@ class ExpiryHandler(Handler):
     rule ends no session, whatever happens after its last step does.
     """
 
-    def __init__(self, book: RuleBook, deadlines: Deadlines, figures: Figures) -> None:
+    def __init__(self, book: RuleBook, deadlines: Deadlines, figures: StatisticsRecorder) -> None:
         self._book = book
         self._figures = figures
-        self._looking = Together[SessionId](deadlines.look_at, most=_TOGETHER)
-        self._returning = Together[SessionId](deadlines.look_at_returned, most=_TOGETHER)
+        self._looking = Coalescer[SessionId](deadlines.look_at, most=_TOGETHER)
+        self._returning = Coalescer[SessionId](deadlines.look_at_returned, most=_TOGETHER)
 
     async def close(self) -> None:
         """Stop. Idempotent."""

@@ -1,0 +1,1 @@
+"""What every consumer shares: sending inputs, parking, finding what kills, membership, retries, telemetry."""

@@ -1,0 +1,121 @@
+"""The records and parked inputs that belong to a user's sessions."""
+
+import re
+from collections.abc import AsyncIterator, Collection, Iterable
+from typing import Any, Final
+
+from contracts.documents import json_in
+from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
+from contracts.parked import ParkedId, ParkedInput
+from contracts.records import Record, RecordKind, checkpoint_groups
+from storage.port import LISTED_BODY, Store
+from storage.reading import iter_parked, iter_records
+from workers.erasure.traces import Person
+from workers.sync.people.identities import reverse_group, reverse_key
+from workers.sync.people.suggestions import CONTACT_KEYS
+
+_BY_SESSION: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.ARCHIVED)
+"""Kinds whose records have the session as their key."""
+_BY_CONVERSATION: Final = (RecordKind.CLAIM_CODE, RecordKind.CLAIM)
+"""Kinds whose records have the conversation as their group."""
+_SUGGESTIONS: Final = ("open", "settled")
+
+
+async def records_of_sessions(
+    store: Store, conversations: Iterable[ConversationId], sessions: Iterable[SessionId]
+) -> AsyncIterator[Record]:
+    """Yield the records that belong to conversations and their sessions."""
+    known = set(conversations)
+    for session in sessions:
+        for group in checkpoint_groups(session):
+            async for record in iter_records(store, RecordKind.CHECKPOINT, group):
+                yield record
+        for kind in _BY_SESSION:
+            if one := await store.record(kind, session):
+                yield one
+    for conversation in known:
+        for kind in _BY_CONVERSATION:
+            async for record in iter_records(store, kind, conversation):
+                yield record
+        async for record in iter_records(store, RecordKind.IDENTITY, reverse_group(conversation)):
+            yield record
+        for key in CONTACT_KEYS:
+            if one := await store.record(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
+                yield one
+    for group in _SUGGESTIONS if known else ():
+        async for record in iter_records(store, RecordKind.SUGGESTION, group):
+            if any(conversation_of(one) in known for one in _sessions_in(record)):
+                yield record
+
+
+async def records_of_identities(store: Store, identities: Iterable[str]) -> AsyncIterator[Record]:
+    """Yield what is kept of identities."""
+    for identity in identities:
+        for kind in (RecordKind.IDENTITY, RecordKind.SYNC_POLICY):
+            if record := await store.record(kind, identity):
+                yield record
+        async for record in iter_records(store, RecordKind.IDENTITY, digest_of(("identity", identity))):
+            yield record
+            linked = ConversationId(str(record.data.get("conversation")))
+            if reverse := await store.record(RecordKind.IDENTITY, reverse_key(linked, identity)):
+                yield reverse
+
+
+async def parked_of(store: Store, conversations: Collection[ConversationId], person: Person) -> AsyncIterator[ParkedId]:
+    """Yield the parked inputs of conversations, and those whose body or reason names the person."""
+    names = [re.escape(one) for one in person.subject.pseudonyms]
+    # Glued to other words too, but for the shortest ids: in a body that can't be read nothing says where a value ends.
+    named = re.compile("|".join(one if len(one) >= _DISTINCT else rf"(?<!\w){one}(?!\w)" for one in names) or r"(?!)")
+    async for listed in iter_parked(store):
+        if not person.covers(listed.parked_at):
+            continue
+        parked = listed
+        if listed.size > len(listed.body) or len(listed.body) >= LISTED_BODY:
+            parked = await store.parked(listed.parked_id) or listed
+        if parked.conversation_id in conversations or _names(parked, person, conversations, named):
+            yield parked.parked_id
+
+
+_DISTINCT: Final = 4
+"""Characters from which on an id is hardly part of a word by chance."""
+
+
+def _names(
+    parked: ParkedInput, person: Person, conversations: Collection[ConversationId], named: re.Pattern[str]
+) -> bool:
+    """Whether an input is the person's: it says so in a value, or, where it can't be read, anywhere."""
+    if parked.message_id in person.subject.pseudonyms:
+        return True
+    texts = texts_in(parked.body)
+    if not texts:
+        return named.search(parked.body.decode("utf-8", "replace")) is not None
+    sessions = {text.partition(".")[0] for text in texts}
+    return not texts.isdisjoint(person.subject.pseudonyms) or not sessions.isdisjoint(conversations)
+
+
+def texts_in(body: bytes) -> set[str]:
+    """Return the texts and keys in a JSON document; none if it is no JSON."""
+    try:
+        return set(_texts(json_in(body)))
+    except (ValueError, RecursionError):  # read, and yet too deep to be gone through
+        return set()
+
+
+def _texts(value: Any) -> Iterable[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, item in value.items():
+                yield key
+                yield from _texts(item)
+        case list():
+            for item in value:
+                yield from _texts(item)
+        case _:
+            return
+
+
+def _sessions_in(record: Record) -> list[SessionId]:
+    found = record.data.get("session_ids")
+    return [SessionId(str(one)) for one in found] if isinstance(found, list) else []

@@ -1,0 +1,151 @@
+"""What an expiry worker does about sessions: commands to their owners, and the move to the archive."""
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.clock import Clock
+from contracts.commands import ApplyDeadlines, ExpireSession
+from contracts.errors import ArchiveNotFound, ConfigurationError, SessionNotFound
+from contracts.expiry import CleanupAction
+from contracts.ids import digest_of
+from contracts.secrets import SECRET_KEYS
+from contracts.session import SessionState, SessionStatus
+from contracts.sync import SyncPolicy
+from contracts.telemetry import Action
+from storage.archive import ArchiveStore
+from storage.loggers import Logger
+from storage.port import Store
+from workers.archive.archiving import archive_session, delete_archived
+from workers.archive.index import get_index
+from workers.delivery.telemetry import WorkerMetrics
+from workers.domain.sync.fields import entries_of
+from workers.expiry.watch.phases import was_moved
+from workers.reactive.commands import Commands, Given
+from workers.sync.exchange import Parcel, merges, shared
+from workers.sync.members import live_members
+from workers.sync.policies import Policies
+
+DEADLINE: Final = "deadline"
+"""The label of what is no rule's action: a session's own deadline."""
+
+_log = Logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command that a session's time has come for."""
+
+    head: SessionState
+    command: ExpireSession | ApplyDeadlines
+    tries: int = 0
+    """How often it was given before."""
+
+
+class ExpiryCommands:
+    """Gives commands in bulk. Their ids come from what was decided: given again they are carried out once."""
+
+    def __init__(
+        self,
+        store: Store,
+        commands: Commands,
+        archive: ArchiveStore | None,
+        *,
+        metrics: WorkerMetrics,
+        clock: Clock,
+        secret_keys: Collection[str] = SECRET_KEYS,
+    ) -> None:
+        self._store = store
+        self._commands = commands
+        self._archive = archive
+        self._metrics = metrics
+        self._policies = Policies(store, clock)
+        self._secret_keys = secret_keys
+
+    async def give(self, orders: list[Order]) -> None:
+        """Give the commands, confirmed, and wait out the broker; what the owner makes of them is seen in the head.
+
+        One that merges is given by `merge`.
+        """
+        await self._commands.give([_given(order) for order in orders])
+        for order in orders:
+            self._count(order.command)
+
+    async def merge(self, head: SessionState, command: ExpireSession) -> None:
+        """Bring a session's context into the other one of its identity that was last active, and end it after that.
+
+        Without such another one it has nowhere to go, and simply expires. Raises Refused if the other one did not take
+        all of it, or has ended or was unlinked meanwhile: then nothing is ended; ReplyTimeout, BusError, StoreError.
+        """
+        if target := await self._target(head):
+            for given in await self._brought_over(head, target):
+                await self._commands.ask(given)
+            now = await self._store.head(target.session_id)
+            if now is None or not now.is_live or now.identity != head.identity:
+                raise SessionNotFound(
+                    f"session {target.session_id} has ended, or is no longer linked: nothing is merged"
+                )
+        else:
+            _log.info(Action.MERGE_ALONE, session_id=head.session_id, identity=head.identity)
+            command = command.model_copy(update={"action": CleanupAction.EXPIRE})
+        await self._commands.give([_given(Order(head, command))])
+        self._count(command)
+
+    def can_move(self, head: SessionState) -> bool:
+        """Whether a session that is to be archived has to be moved: without an archive, one that a call made archived
+        stays in the store."""
+        return self._archive is not None or head.status is not SessionStatus.ARCHIVED or was_moved(head)
+
+    async def archive(self, head: SessionState) -> None:
+        """Move an ended session to the archive, or finish that. Raises ConfigurationError if there is no archive."""
+        if not self.can_move(head):
+            return
+        await archive_session(self._store, self._place(), self._commands, head)
+
+    async def discard(self, head: SessionState) -> None:
+        """Delete what the archive has of a deleted session. Raises ConfigurationError if there is no archive."""
+        if await get_index(self._store, head.session_id):
+            with suppress(ArchiveNotFound):  # somebody was faster
+                await delete_archived(self._store, self._place(), head.session_id)
+
+    def _place(self) -> ArchiveStore:
+        if self._archive is None:
+            raise ConfigurationError("sessions are archived here, and no archive is set: set AGENTBUS_ARCHIVE_URL")
+        return self._archive
+
+    def _count(self, command: ExpireSession | ApplyDeadlines) -> None:
+        self._metrics.expiry_commands.labels(command.action if isinstance(command, ExpireSession) else DEADLINE).inc()
+
+    async def _target(self, head: SessionState) -> SessionState | None:
+        """Return the session of another conversation of the same identity that was last active, if there is one."""
+        members = await live_members(self._store, head.identity) if head.identity else []
+        others = [member for member in members if member.conversation_id != head.conversation_id]
+        return max(
+            others,
+            key=lambda one: (one.last_activity or one.created_at or head.created_at, one.session_id),
+            default=None,
+        )
+
+    async def _brought_over(self, head: SessionState, target: SessionState) -> list[Given]:
+        """Return the commands that bring a session's context into another one."""
+        identity = head.identity or ""
+        policy = await self._policies.of(identity)
+        parcel = Parcel(
+            cause=f"expiry/{head.sequence}",
+            identity=identity,
+            source=head.session_id,
+            entries=shared(policy, entries_of(head), self._secret_keys),
+            strategy=policy.strategy,
+            whole=True,
+        )
+        return merges(parcel, SyncPolicy(priority=policy.priority), [target])
+
+
+def _given(order: Order) -> Given:
+    head, command = order.head, order.command
+    if isinstance(command, ApplyDeadlines):
+        # By the owner's clock its time may not have come yet: it is asked anew, not told to repeat.
+        return Given(command, digest_of((DEADLINE, head.session_id, str(head.version), str(order.tries))))
+    parts = ("expire", head.session_id, command.rule_id, str(command.step), command.action, str(command.seen))
+    return Given(command, digest_of(parts))
