@@ -11,7 +11,7 @@ from hypothesis import settings
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
 from workers import outages
 
-pytest_plugins = ["tests.harness.leaks.plugin", "tests.harness.order"]
+pytest_plugins = ["tests.harness.clock", "tests.harness.leaks.plugin", "tests.harness.order"]
 
 # Where this is set, as in many containers, each of the hundreds of programs that tests start would compile all that it
 # imports anew: 4 s of a processor's time in place of 1.5.

@@ -27,6 +27,7 @@ from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.session import FailurePolicy, SessionState
 from storage import reading
+from tests.harness.clock import later
 from workers.domain.checks.blocking import block
 from workers.domain.evolve import heads_after
 
@@ -197,6 +198,7 @@ async def test_an_ended_one_that_is_blocked_stays_and_the_rest_is_cleaned_up(sys
     for one in sessions:
         await system.close_session(one.session_id)
     await blocked(system, sessions[2].session_id)
+    await later()
 
     count = await system.batch_cleanup(older_than_days=0)
 
@@ -258,7 +260,10 @@ async def test_an_oldest_one_that_is_blocked_is_passed_over() -> None:
     async with limited(max_sessions_per_user=2) as system:
         stuck = await system.create_session(user_id="ann")
         await blocked(system, stuck.session_id)
-        second, third = [await system.create_session(user_id="ann") for _ in range(2)]
+        await later()
+        second = await system.create_session(user_id="ann")
+        await later()
+        third = await system.create_session(user_id="ann")
         assert ids_of(await system.get_user_sessions("ann")) == {one.session_id for one in (stuck, second, third)}
 
         fourth = await system.create_session(user_id="ann")

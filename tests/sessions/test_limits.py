@@ -16,6 +16,7 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.config import make_config
 from contracts.clock import ManualClock
+from tests.harness.clock import later
 
 LIMIT = 5
 
@@ -60,7 +61,7 @@ async def test_a_creation_made_again_closes_nothing_for_a_session_that_has_ended
 async def test_the_oldest_is_closed_and_stays_readable() -> None:
     async with limited({}, LimitPolicy.CLOSE_OLDEST, 2) as system:
         first, second = [await system.create_session(name, "ann", "web") for name in "ab"]
-        await asyncio.sleep(0.005)
+        await later()
         await system.add_message(first.session_id, "ann", "user", "still here")
 
         third = await system.create_session("c", "ann", "web")

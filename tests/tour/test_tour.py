@@ -1,16 +1,15 @@
 """The tour succeeds, and would not if a name failed, lacked a step, or was gone."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Final
 
 import pytest
 
 import agentbus.sessions
 from agentbus.sessions import SessionManager
-from contracts.clock import SystemClock
+from tests.harness.clock import make_coarse
 from tests.services import MongoDB, RabbitMQ
 from tests.tour import run
 from tests.tour.__main__ import main
@@ -19,16 +18,11 @@ from tests.tour.registry import STEPS, Step, shows
 from tests.tour.run import tour
 from tests.tour.world import Mode, World
 
-TICK: Final = 30
-"""Milliseconds of a clock so coarse that what a step does one after the other has the same time."""
-
 
 @pytest.fixture
 def coarse_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process's clock go on by `TICK` at a time."""
-    start = datetime(1970, 1, 1, tzinfo=UTC)
-    tick = timedelta(milliseconds=TICK)
-    monkeypatch.setattr(SystemClock, "now", lambda _: start + (datetime.now(UTC) - start) // tick * tick)
+    """Let what a step does one after the other have the same time."""
+    make_coarse(monkeypatch, timedelta(milliseconds=30))
 
 
 @pytest.mark.timeout(600)  # every name: a minute or more, beside other tests

@@ -1,10 +1,8 @@
 """Where a step of the tour is taken: a running session system of one mode, and the means to start more like it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any, Final
 
 from agentbus.sessions import SessionContext, SessionSystem, StorageType
 from agentbus.sessions.config import make_config
-from contracts.clock import SystemClock
 from tests.processes import started
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
 
@@ -76,18 +73,6 @@ class World:
         """Run another session system in the same place, with more settings."""
         async with SessionSystem(make_config(**{**self.place.settings, **settings})) as system:
             yield system
-
-
-async def later(seconds: float = 0) -> None:
-    """Wait until the clock shows a later time: by more than `seconds`, or at all.
-
-    Two calls within one tick of the clock bear the same time, and neither is the later one: a step about what is
-    older, newer or over lets the clock go on in between, however coarse it is.
-    """
-    clock = SystemClock()
-    enough = clock.now() + timedelta(seconds=seconds)
-    while clock.now() <= enough:
-        await asyncio.sleep(0.001)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from tests.erasures import (
     said,
     town,
 )
+from tests.harness.clock import later
 from workers.archive.archiving import archive_session
 from workers.archive.restoring import restore_session
 from workers.erasure.erase import erase_user, find_user, reapply_erasures
@@ -344,6 +345,7 @@ async def test_who_came_back_is_left_alone_when_erasures_are_applied_again(memor
     async with town(memory.store, memory.archive_url) as it:
         await live_in(it)
         await erase_user(it.erasing, ADA)
+        await later()
         conversation = await it.publish(it.client, said("a9", ADA, "I am back"))
         head = await it.settled(conversation)
         assert await reapply_erasures(it.erasing) == []

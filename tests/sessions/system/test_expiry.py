@@ -20,6 +20,7 @@ from agentbus.sessions import (
 from agentbus.sessions.config import make_config
 from contracts.commands import ExpireSession
 from contracts.ids import SessionId
+from tests.harness.clock import later
 
 PATIENCE = 30
 
@@ -79,7 +80,7 @@ async def test_cleaning_up_says_what_is_due_and_what_came_of_it(tmp_path: Path) 
         await system._components[-1].stop()  # the worker would be faster
         await system.add_expiry_rule(old_at_once("gone", CleanupAction.ARCHIVE))
         session = await system.create_session("chat", "ann", "web")
-        await asyncio.sleep(0.01)
+        await later()
         report = await system.cleanup_expired_sessions(dry_run=True)
         assert [(one.session_id, one.rule_id, one.action, one.came) for one in report.steps] == [
             (session.session_id, "gone", "archive", "would be done")
@@ -111,7 +112,7 @@ async def test_cleaning_up_after_days_keeps_the_archive_and_what_is_on_its_way_t
         await system._components[-1].stop()  # the worker would be faster
         await system.add_expiry_rule(old_at_once("gone", CleanupAction.ARCHIVE))
         archived = await system.create_session("one", "ann", "web")
-        await asyncio.sleep(0.01)
+        await later()
         await system.cleanup_expired_sessions()
         leaving, closed = (
             await system.create_session("two", "ann", "web"),
@@ -123,7 +124,7 @@ async def test_cleaning_up_after_days_keeps_the_archive_and_what_is_on_its_way_t
         )
         await system._engine.send(step)
         await system.close_session(closed.session_id)
-        await asyncio.sleep(0.01)
+        await later()
 
         assert await system.batch_cleanup(older_than_days=0) == 1
 

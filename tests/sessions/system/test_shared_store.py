@@ -18,6 +18,7 @@ from agentbus.sessions import (
     session_context,
 )
 from agentbus.sessions.config import make_config
+from tests.harness.clock import later
 
 HERE: dict[str, Any] = {"chat_id": "chat", "user_id": "ann", "platform": "telegram"}
 Both = tuple[SessionSystem, SessionSystem]
@@ -128,7 +129,7 @@ async def test_the_limit_holds_for_both_together(both: Both) -> None:
 
 async def test_both_clean_up_at_once(both: Both) -> None:
     ids = [(await both[0].create_session(user_id=f"user-{n}", expires_in=0.01)).session_id for n in range(10)]
-    await asyncio.sleep(0.02)
+    await later(0.01)
 
     await asyncio.gather(*(system.cleanup_all_expired() for system in both))
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from agentbus.sessions import CheckpointNotFound, LockLost, LockTimeout
+from tests.harness.clock import later
 from tests.tour.registry import shows
-from tests.tour.world import World, later
+from tests.tour.world import World
 
 
 @shows("Checkpoint")

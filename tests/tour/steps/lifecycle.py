@@ -6,8 +6,9 @@ import pytest
 
 from agentbus.sessions import AccessDenied, ChildPolicy, EditConflict, SessionNotFound, SessionStatus
 from contracts.errors import Refused, SchemaViolation, TransitionForbidden
+from tests.harness.clock import later
 from tests.tour.registry import shows
-from tests.tour.world import World, later
+from tests.tour.world import World
 
 
 @shows("SessionManager.get_session")

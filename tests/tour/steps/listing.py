@@ -4,8 +4,9 @@ import pytest
 
 from agentbus.sessions import AccessDenied, SessionNotFound, SessionStatus
 from contracts.history import SessionFilter
+from tests.harness.clock import later
 from tests.tour.registry import shows
-from tests.tour.world import World, later
+from tests.tour.world import World
 
 
 @shows("Page")

@@ -22,8 +22,9 @@ from agentbus.sessions import (
     shutdown_sessions,
 )
 from agentbus.sessions.config import make_config
+from tests.harness.clock import later
 from tests.tour.registry import shows
-from tests.tour.world import World, later
+from tests.tour.world import World
 
 
 @shows("initialize_sessions")

@@ -11,8 +11,9 @@ from agentbus.sessions import (
     SessionStore,
 )
 from contracts.errors import SchemaViolation
+from tests.harness.clock import later
 from tests.tour.registry import shows
-from tests.tour.world import Mode, World, later
+from tests.tour.world import Mode, World
 
 
 def _store(world: World) -> SessionStore:

@@ -23,8 +23,9 @@ from agentbus.sessions import (
     SyncPolicy,
     SyncReport,
 )
+from tests.harness.clock import later
 from tests.tour.registry import shows
-from tests.tour.world import World, later
+from tests.tour.world import World
 
 PATIENCE: Final = 60
 

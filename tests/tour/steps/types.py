@@ -13,8 +13,9 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.storage import store_for
 from contracts.errors import ConfigurationError
+from tests.harness.clock import later
 from tests.tour.registry import shows
-from tests.tour.world import World, later
+from tests.tour.world import World
 
 
 @shows("MessageType")
