@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -45,7 +45,11 @@ async def tour(
 async def _walk(place: Place, names: Sequence[str], steps: Mapping[str, Step]) -> list[Outcome]:
     async with SessionSystem(make_config(**place.settings)) as system:
         world = World(place, system)
-        shown = [await _taken(world, name, steps[name]) for name in names if name in steps]
+        taken: dict[Step, Outcome] = {}  # a step that shows several names is taken once
+        for name in (one for one in names if one in steps):
+            if (step := steps[name]) not in taken:
+                taken[step] = await _taken(world, name, step)
+        shown = [replace(taken[steps[name]], name=name) for name in names if name in steps]
     missing = [Outcome(name, place.mode, 0.0, "no step shows it") for name in names if name not in steps]
     gone = [Outcome(name, place.mode, 0.0, "there is no such name") for name in steps if name not in names]
     return shown + missing + gone
