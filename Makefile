@@ -189,6 +189,10 @@ stress: setup services ## Let 200 users work at once, kill a worker, and check e
 	@$(BIN)/python -m tests.stress $(if $(FOR),--seconds $(FOR)) $(if $(SEED),--seed $(SEED))
 
 # `STEPS=n` takes n steps instead of 200,000, `SEED=n` others, `MODE=name` one kind of set-up, `ONLY=n,n` a finding's.
+.PHONY: sizes
+sizes: $(READY) ## Report the longest files and functions, and crumbs
+	@$(BIN)/python -m tests.architecture.sizes
+
 .PHONY: models
 models: setup services ## Play the session library against its model, 200,000 random steps, and the two workers as many
 	@$(BIN)/python -m tests.models $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \

@@ -1,42 +1,32 @@
-"""What is too long to be understood at once is looked at.
+"""The report on sizes measures what is there, and names it."""
 
-Half of our files should be under 150 lines and half of our functions under 10. A file of 400 lines surely has more than
-one job; below that a number decides nothing.
-"""
-
-import ast
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).resolve().parents[2]
-_LONGEST_FILE = 400
-_LONGEST_FUNCTION = 50
-_FILES = [
-    file
-    for package in ("contracts", "storage", "workers", "agentbus")
-    for file in sorted((_ROOT / package).rglob("*.py"))
-]
+from tests.architecture.sizes import PACKAGES, Size, main, our_files, report_on
 
 
-def _functions(source: str) -> Iterator[tuple[str, int]]:
-    """Yield each function's name, and its length in lines with its docstring."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
-
-
-@pytest.mark.parametrize("file", _FILES, ids=lambda file: str(file.relative_to(_ROOT)))
-def test_a_file_can_be_read_at_once(file: Path) -> None:
-    source = file.read_text("utf-8")
-    assert len(source.splitlines()) <= _LONGEST_FILE
-    assert {name: lines for name, lines in _functions(source) if lines > _LONGEST_FUNCTION} == {}
-
-
-def test_the_length_of_a_function_is_counted_from_its_name_to_its_end() -> None:
-    assert dict(_functions("class A:\n    async def f(self):\n        x = 1\n        return x\n")) == {"f": 3}
+def test_files_and_functions_are_measured_longest_first(tmp_path: Path) -> None:
+    long, short = tmp_path / "long.py", tmp_path / "short.py"
+    long.write_text("class A:\n    async def f(self):\n        x = 1\n        return x\n\n\n" + "Y = 1\n" * 20)
+    short.write_text("def g():\n    def inner():\n        pass\n")
+    report = report_on([short, long], tmp_path)
+    assert report.files == [Size(26, "long.py"), Size(3, "short.py")]
+    assert report.functions == [Size(3, "short.py:g"), Size(3, "long.py:A.f"), Size(2, "short.py:g.inner")]
+    assert report.crumbs == [Size(3, "short.py")]
+    assert report.medians == (14.5, 3)
 
 
 def test_all_four_packages_are_looked_at() -> None:
-    assert {file.relative_to(_ROOT).parts[0] for file in _FILES} == {"contracts", "storage", "workers", "agentbus"}
+    assert {file.relative_to(Path.cwd()).parts[0] for file in our_files()} == {*PACKAGES}
+
+
+def test_it_is_printed_and_given_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--most", "3"])
+    told = capsys.readouterr().out
+    assert told.count(".py") >= 9
+    assert f"{len(our_files())} files" in told
+    main(["--json"])
+    assert len(json.loads(capsys.readouterr().out)["files"]) == len(our_files())
