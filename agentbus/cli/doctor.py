@@ -6,32 +6,18 @@ import typer
 from rich.markup import escape
 
 from agentbus.cli import options
+from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_json
-from agentbus.cli.running import EXIT_FAILED, run, settings_of
-from agentbus.doctor import Finding, Health, examine
+from agentbus.cli.running import EXIT_FAILED
+from agentbus.operations.doctor import Finding, Health, examine
 from agentbus.settings import Settings
 
 _MARKS: Final = {Health.OK: "[green]ok[/]     ", Health.WARNING: "[yellow]warning[/]", Health.FAILED: "[red]failed[/] "}
 
 
-def doctor(
-    amqp: options.Amqp = None,
-    store: options.StoreUrl = None,
-    prefix: options.Prefix = None,
-    partitions: options.Partitions = None,
-    scope: options.ScopePolicy = None,
-    wait: options.Wait = 5.0,
-    as_json: options.AsJson = False,
-    _output: options.Output = None,
-) -> None:
+@connecting("amqp", "store", "prefix", "partitions", "scope", "wait", wait=5.0, quiet=True)
+async def doctor(*, settings: Settings, as_json: options.AsJson = False) -> None:
     """Check broker, store, installation, workers and clocks, and say what to do. Exits with 1 on a failure."""
-    settings = settings_of(
-        amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, scope=scope, wait=wait, quiet=True
-    )
-    run(_doctor(settings, as_json=as_json))
-
-
-async def _doctor(settings: Settings, *, as_json: bool) -> None:
     findings: list[Finding] = []
     async for finding in examine(settings):
         findings.append(finding)

@@ -14,9 +14,9 @@ from agentbus.cli.running import EXIT_FAILED, run, settings_of
 from agentbus.client import AgentBus
 from agentbus.composition.app import App, connected
 from agentbus.composition.running import embedded
-from agentbus.replay.run import Progress as Step
-from agentbus.replay.run import Report
-from agentbus.replay.run import replay as replay_history
+from agentbus.operations.replay.run import Progress as Step
+from agentbus.operations.replay.run import Report
+from agentbus.operations.replay.run import replay as replay_history
 from agentbus.settings import Settings
 from workers.importers import HistoryFormat, read_history
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from agentbus.cli.output import err
 from agentbus.logs import configure_logs
+from agentbus.operations.paging import InvalidCursor
 from agentbus.settings import LogFormat, Settings, in_a_hurry, load_settings, unknown_variables
 from contracts.errors import AgentBusError
 from contracts.urls import masked_in
@@ -41,6 +42,8 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a command's coroutine to its end."""
     try:
         asyncio.run(work)
+    except InvalidCursor as error:
+        raise typer.BadParameter(str(error), param_hint="--cursor") from None
     except AgentBusError as error:
         fail(error)
     except KeyboardInterrupt:

@@ -9,8 +9,8 @@ from agentbus.cli import options
 from agentbus.cli.output import err, print_rows
 from agentbus.cli.running import EXIT_FAILED, run, settings_of
 from agentbus.composition.app import make_store
+from agentbus.operations.store_check import Finding, check_store
 from agentbus.settings import Settings
-from agentbus.store_check import Finding, check_store
 
 app = typer.Typer(help="Look after the store.", no_args_is_help=True)
 

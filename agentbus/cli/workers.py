@@ -6,31 +6,21 @@ from typing import Any
 import typer
 
 from agentbus.cli import options
+from agentbus.cli.connecting import connecting
 from agentbus.cli.output import print_rows
-from agentbus.cli.running import run, settings_of
 from agentbus.composition.app import make_store
+from agentbus.operations.workers import live_workers, ranges
 from agentbus.settings import Settings
-from agentbus.workers import live_workers
 from contracts.ids import Partition
 from contracts.members import Member
-from workers.domain.assignment import ranges
 
 app = typer.Typer(help="The workers: who is there, and who owns what.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_(
-    store: options.StoreUrl = None,
-    prefix: options.Prefix = None,
-    wait: options.Wait = None,
-    as_json: options.AsJson = False,
-    _output: options.Output = None,
-) -> None:
+@connecting("store", "prefix", "wait")
+async def list_(*, settings: Settings, as_json: options.AsJson = False) -> None:
     """List the live workers of every kind, and the partitions that each owns and stands by for."""
-    run(_list(settings_of(store_url=store, prefix=prefix, wait=wait), as_json=as_json))
-
-
-async def _list(settings: Settings, *, as_json: bool) -> None:
     async with make_store(settings) as store:
         found = await live_workers(store, settings)
     rows = [

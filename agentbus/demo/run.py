@@ -11,8 +11,8 @@ from agentbus.composition.running import embedded
 from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
 from agentbus.demo.person import Stage, one_person
 from agentbus.demo.waiting import patience
-from agentbus.parked import replay_parked
-from agentbus.replay.check import Outcome, check
+from agentbus.operations.parked import replay_parked
+from agentbus.operations.replay.check import Outcome, check
 from agentbus.settings import Settings
 from contracts.commands import AppendMessage, ResetSession
 from contracts.envelope import EventEnvelope, InputEnvelope

@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 import pytest
 from pymongo import MongoClient
 
-from agentbus.doctor import Health, _examine_store
+from agentbus.operations.doctor import Health, _examine_store
 from agentbus.settings import load_settings
 from contracts.envelope import InputEnvelope
 from contracts.errors import StoreDamaged

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from agentbus.store_check import Finding, check_store
+from agentbus.operations.store_check import Finding, check_store
 from agentbus.testing import Published, check, read_evidence
 from contracts.address import Address, Scope, conversation_id_for
 from contracts.history import SessionFilter

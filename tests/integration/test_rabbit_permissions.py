@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
 from agentbus.client import AgentBus
-from agentbus.parked import ReplayRefused, replay_parked
+from agentbus.operations.parked import ReplayRefused, replay_parked
 from agentbus.received import ReceivedEvent
 from contracts.address import Scope, conversation_id_for
 from contracts.commands import CreateSession

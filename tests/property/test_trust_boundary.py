@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentbus.parked import ReplayRefused, replay_parked
+from agentbus.operations.parked import ReplayRefused, replay_parked
 from contracts.address import Scope
 from contracts.clock import ManualClock
 from contracts.envelope import InputEnvelope

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from agentbus.client import AgentBus
-from agentbus.parked import discard_parked
-from agentbus.unblocking import Replayed, StillBlocked, replay_conversation
+from agentbus.operations.parked import discard_parked
+from agentbus.operations.unblocking import Replayed, StillBlocked, replay_conversation
 from contracts.address import Scope, conversation_id_for
 from contracts.clock import ManualClock
 from contracts.commands import CreateSession, UnblockSession

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agentbus.client import AgentBus
-from agentbus.unblocking import replay_conversation
+from agentbus.operations.unblocking import replay_conversation
 from contracts.address import Scope, conversation_id_for
 from contracts.commands import SetData
 from contracts.errors import AgentBusError, Refused, StoreDamaged, StoreUnavailable

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-import agentbus.doctor
-from agentbus.doctor import CLOCK_TOLERANCE, Finding, Health, _examine_bus, _examine_store, examine
+import agentbus.operations.doctor
+from agentbus.operations.doctor import CLOCK_TOLERANCE, Finding, Health, _examine_bus, _examine_store, examine
 from agentbus.settings import Settings, load_settings
 from contracts.address import Scope
 from contracts.clock import ManualClock
@@ -65,7 +65,7 @@ class BrokenStore(MemoryStore):
 
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agentbus.doctor, "make_clock", lambda: ManualClock(NOW))
+    monkeypatch.setattr(agentbus.operations.doctor, "make_clock", lambda: ManualClock(NOW))
 
 
 async def by_check(findings: AsyncIterator[Finding]) -> dict[str, Finding]:
@@ -193,8 +193,8 @@ def use(monkeypatch: pytest.MonkeyPatch, bus: Bus, store: Store) -> None:
     def make_store(_: Settings) -> Store:
         return store
 
-    monkeypatch.setattr(agentbus.doctor, "make_bus", make_bus)
-    monkeypatch.setattr(agentbus.doctor, "make_store", make_store)
+    monkeypatch.setattr(agentbus.operations.doctor, "make_bus", make_bus)
+    monkeypatch.setattr(agentbus.operations.doctor, "make_store", make_store)
 
 
 async def test_a_broken_broker_does_not_hide_the_store(monkeypatch: pytest.MonkeyPatch) -> None:

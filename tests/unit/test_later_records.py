@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from agentbus.cli.archive import _list
-from agentbus.doctor import Health, examine
+from agentbus.operations.doctor import Health, examine
 from agentbus.settings import load_settings
 from contracts.clock import ManualClock
 from contracts.errors import StoreDamaged

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from agentbus.client import Receipt
-from agentbus.replay.check import Outcome, check
+from agentbus.operations.replay.check import Outcome, check
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, Partition
 from contracts.parked import ParkedStatus

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from agentbus.client import AgentBus
-from agentbus.parked import ReplayRefused, replay_parked
-from agentbus.unblocking import replay_conversation
+from agentbus.operations.parked import ReplayRefused, replay_parked
+from agentbus.operations.unblocking import replay_conversation
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CreateSession, SetData
 from contracts.envelope import InputEnvelope

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 import workers.session.plan
 from agentbus.client import AgentBus
-from agentbus.parked import replay_parked
-from agentbus.unblocking import replay_conversation
+from agentbus.operations.parked import replay_parked
+from agentbus.operations.unblocking import replay_conversation
 from contracts.address import Scope, conversation_id_for
 from contracts.base import MAX_INPUT_BYTES
 from contracts.clock import SystemClock

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agentbus.cli.app import app
-from agentbus.store_check import Finding, Problem, check_store
+from agentbus.operations.store_check import Finding, Problem, check_store
 from contracts.errors import StoreDamaged
 from contracts.events import AnyEvent, Commit, SessionDeleted
 from contracts.history import SessionFilter

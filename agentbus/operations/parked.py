@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
+from agentbus.operations.paging import page_after
 from contracts.address import Scope
 from contracts.envelope import InputEnvelope
 from contracts.errors import AgentBusError, InvalidInput
+from contracts.history import Page
 from contracts.messages import InboundMessage
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from storage.port import Store
@@ -36,6 +38,25 @@ class _Way:
     message: Message
 
 
+async def list_parked(
+    store: Store, status: ParkedStatus | None = ParkedStatus.PARKED, *, limit: int = 50, cursor: str | None = None
+) -> Page[ParkedInput]:
+    """Return a page of parked inputs, the latest first: in one status, or for None in any; long bodies are cut.
+
+    Raises InvalidCursor, StoreError.
+    """
+    with page_after(cursor):
+        return await store.list_parked(status, limit=limit, cursor=cursor)
+
+
+async def get_parked(store: Store, parked_id: ParkedId) -> ParkedInput:
+    """Return a parked input with its whole body. Raises ParkedNotFound, StoreError."""
+    parked = await store.parked(parked_id)
+    if parked is None:
+        raise ParkedNotFound(parked_id)
+    return parked
+
+
 async def replay_parked(
     bus: Bus, store: Store, parked_id: ParkedId, *, scope: Scope, corrected: bytes | None = None
 ) -> str:
@@ -49,7 +70,7 @@ async def replay_parked(
     for what came from a queue that is none of ours; ParkedNotFound, Unroutable, PublishUnconfirmed; InvalidInput if the
     corrected bytes can't be read either.
     """
-    parked = await whole(store, parked_id)
+    parked = await get_parked(store, parked_id)
     way = _way_back(bus, parked, scope) if corrected is None else _corrected(bus, corrected, scope)
     await _publish_again(bus, store, parked_id, way)
     return way.queue
@@ -57,7 +78,7 @@ async def replay_parked(
 
 async def publish_again(bus: Bus, store: Store, listed: ParkedInput, *, scope: Scope) -> None:
     """Publish a parked input again that a list has given, its body perhaps cut. Raises as `replay_parked` does."""
-    parked = await whole(store, listed.parked_id) if listed.size > len(listed.body) else listed
+    parked = await get_parked(store, listed.parked_id) if listed.size > len(listed.body) else listed
     await _publish_again(bus, store, parked.parked_id, _way_back(bus, parked, scope))
 
 
@@ -65,14 +86,6 @@ async def discard_parked(store: Store, parked_id: ParkedId) -> None:
     """Mark a parked input as not needed. Raises ParkedNotFound."""
     if not await store.set_parked_status(parked_id, ParkedStatus.DISCARDED):
         raise ParkedNotFound(parked_id)
-
-
-async def whole(store: Store, parked_id: ParkedId) -> ParkedInput:
-    """Return a parked input with its whole body. Raises ParkedNotFound."""
-    parked = await store.parked(parked_id)
-    if parked is None:
-        raise ParkedNotFound(parked_id)
-    return parked
 
 
 async def _publish_again(bus: Bus, store: Store, parked_id: ParkedId, way: _Way) -> None:

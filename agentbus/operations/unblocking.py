@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final
 from uuid import uuid4
 
-from agentbus.parked import publish_again, whole
+from agentbus.operations.parked import get_parked, publish_again
 from contracts.address import Scope
 from contracts.commands import UnblockSession
 from contracts.envelope import InputEnvelope
@@ -150,7 +150,7 @@ class _Replay:
         """Return the ids by which the conversation may remember an input."""
         try:
             if parked.size > len(parked.body):
-                parked = await whole(self._store, parked.parked_id)
+                parked = await get_parked(self._store, parked.parked_id)
             input_id = InputEnvelope.from_bytes(parked.body).input_id
         except InvalidInput:
             return ()

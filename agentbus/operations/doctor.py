@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from agentbus.composition.app import make_bus, make_clock, make_store
+from agentbus.operations.workers import live_workers
 from agentbus.settings import Settings
-from agentbus.workers import live_workers
 from contracts.errors import AgentBusError, BrokerRejected, InstallationMismatch, StoreRejected, Unroutable
 from contracts.members import WorkerKind
 from contracts.parked import ParkedStatus

@@ -3,6 +3,9 @@
 from agentbus.settings import Settings
 from contracts.members import Member, WorkerKind
 from storage.port import Store
+from workers.domain.assignment import ranges
+
+__all__ = ["live_workers", "ranges"]
 
 
 async def live_workers(store: Store, settings: Settings) -> dict[WorkerKind, list[Member]]:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from agentbus.client import AgentBus, Receipt
-from agentbus.replay.check import Outcome, check
+from agentbus.operations.replay.check import Outcome, check
 from contracts.errors import AgentBusError
 from contracts.ids import ConversationId, InputId
 from contracts.messages import InboundMessage
