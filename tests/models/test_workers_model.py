@@ -29,6 +29,17 @@ async def test_the_workers_come_to_rest_where_they_must(seed: int, sqlite: bool)
 FOUND = (
     # Who wrote over what outranks it was overwritten before the batch ended, and never answered.
     (1020, (14, 21, 26, 35, 37, 39, 48, 49, 50, 55, 56, 57, 58, 63, 64)),
+    # Who was unlinked in the middle of passing on left those who stayed with different contexts.
+    (
+        5134,
+        tuple(
+            int(one)
+            for one in (
+                "7,15,21,43,45,47,62,65,102,121,139,142,143,144,145,149,168,169,170,174,175,176,177,178,179,192,193,194,"
+                "195,196,197,198,199"
+            ).split(",")
+        ),
+    ),
 )
 """Findings that are mended: the seed of a world, and its steps."""
 

@@ -1,6 +1,6 @@
 """What the sync worker does with events: a session's own changes go to its linked sessions, once and no further."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 from contracts.envelope import EventEnvelope
@@ -10,6 +10,7 @@ from contracts.events import (
     ContextMerged,
     DataSet,
     IdentityLinked,
+    IdentityUnlinked,
     MessageAppended,
     MessageDeleted,
     MessageEdited,
@@ -19,16 +20,14 @@ from contracts.events import (
 )
 from contracts.ids import conversation_of
 from contracts.secrets import SECRET_KEYS
-from contracts.session import SessionState
-from contracts.sync import ConflictStrategy, Entry, SyncMode, SyncOperation, SyncPolicy
+from contracts.sync import ConflictStrategy, Entry, SyncMode, SyncPolicy
 from storage.port import Store
 from workers.domain.sync.fields import written
 from workers.reactive.commands import Commands
 from workers.reactive.handling import Handler
-from workers.sync.contexts import shared_context
 from workers.sync.copies import Copies
-from workers.sync.exchange import Parcel, merges, shared
-from workers.sync.members import live_members
+from workers.sync.exchange import Parcel, shared
+from workers.sync.meeting import Meeting
 from workers.sync.people.claims import Claims
 from workers.sync.people.identities import Identities
 from workers.sync.people.suggestions import Suggestions
@@ -45,6 +44,7 @@ TOPICS: Final = (
     "session.data.*",
     "session.metadata.*",
     "session.linked.*",
+    "session.unlinked.*",
     "session.merged.*",
     "session.resolved.*",
     "session.restored.*",
@@ -67,9 +67,8 @@ class SyncHandler(Handler):
         suggestions: Suggestions,
         secret_keys: Collection[str] = SECRET_KEYS,
     ) -> None:
-        self._store = store
-        self._commands = commands
         self._sender = Sender(store, commands)
+        self._meeting = Meeting(store, commands, secret_keys=secret_keys)
         self._copies = Copies(store, commands, policies, identities)
         self._policies = policies
         self._tasks = tasks
@@ -88,14 +87,16 @@ class SyncHandler(Handler):
             await self._suggestions.note(happened)
         if isinstance(happened, IdentityLinked):
             await self._identities.remember(happened.linked, conversation_of(happened.session_id))
-            await self._introduce(happened, happened.linked)
+            await self._meeting.introduce(happened, happened.linked, await self._policies.of(happened.linked))
+        elif isinstance(happened, IdentityUnlinked):
+            await self._meeting.agree(happened.event_id, happened.unlinked, await self._policies.of(happened.unlinked))
         elif happened.identity:
             await self._sync(happened, happened.identity)
 
     async def _sync(self, event: AnyEvent, identity: str) -> None:
         match event:
             case SessionStarted() | SessionRestored():  # which has missed what the others did meanwhile
-                await self._introduce(event, identity)
+                await self._meeting.introduce(event, identity, await self._policies.of(identity))
             case ContextMerged() if event.kept:
                 await self._answer(event, identity)
             case DataSet() | MetadataSet() | ConflictResolved():
@@ -111,7 +112,8 @@ class SyncHandler(Handler):
             return
         # Who resolves a conflict asks for it to be over everywhere.
         if policy.mode is SyncMode.AUTOMATIC or isinstance(event, ConflictResolved):
-            await self._sender.send([parcel], policy)
+            if not await self._sender.send([parcel], policy):
+                await self._meeting.agree(event.event_id, identity, policy)
         elif policy.mode is not SyncMode.MANUAL:
             await self._tasks.put(event, policy)
 
@@ -132,37 +134,6 @@ class SyncHandler(Handler):
         entries = shared(policy, event.kept, self._secret_keys)
         parcel = Parcel(cause=event.event_id, identity=identity, source=event.session_id, entries=entries)
         await self._sender.send([parcel] if entries else [], policy, only=conversation_of(event.source))
-
-    async def _introduce(self, event: SessionStarted | SessionRestored | IdentityLinked, identity: str) -> None:
-        """Bring the whole contexts of a session that is new to an identity, or is back, and of the others together."""
-        policy = await self._policies.of(identity)
-        if policy.mode is SyncMode.MANUAL or SyncOperation.MERGE not in policy.operations:
-            return
-        newcomer, others = await self._newcomer(event, identity)
-        if newcomer is None or not others:
-            return
-        await self._sender.arrived(event.event_id, newcomer, others)
-        newcomer, others = await self._newcomer(event, identity)
-        if newcomer is not None:
-            await self._copy_context(event, newcomer, others, policy)
-            for other in others:
-                await self._copy_context(event, other, [newcomer], policy)
-
-    async def _newcomer(self, event: AnyEvent, identity: str) -> tuple[SessionState | None, list[SessionState]]:
-        """Return an event's session, if it is live and linked, and those of the other conversations."""
-        members = await live_members(self._store, identity)
-        here = conversation_of(event.session_id)
-        newcomer = next((one for one in members if one.session_id == event.session_id), None)
-        return newcomer, [one for one in members if one.conversation_id != here]
-
-    async def _copy_context(
-        self, event: AnyEvent, source: SessionState, targets: Sequence[SessionState], policy: SyncPolicy
-    ) -> None:
-        entries = await shared_context(self._store, source, policy, secret_keys=self._secret_keys)
-        parcel = Parcel(
-            cause=event.event_id, identity=source.identity or "", source=source.session_id, entries=entries, whole=True
-        )
-        await self._commands.give(merges(parcel, policy, targets))
 
 
 def _written(event: AnyEvent) -> tuple[Entry, ...]:

@@ -27,35 +27,33 @@ class Sender:
         self._store = store
         self._commands = commands
 
-    async def send(self, parcels: Sequence[Parcel], policy: SyncPolicy, *, only: ConversationId | None = None) -> None:
+    async def send(self, parcels: Sequence[Parcel], policy: SyncPolicy, *, only: ConversationId | None = None) -> bool:
         """Give parcels of one session to all that it is linked to, or to that of the conversation `only`.
 
         If it has ended, its conversation's next session gets them too, as the others won't tell what they were told.
+        Returns whether it was linked until all had them; otherwise some may have them, and others not.
         """
         if not parcels:
-            return
+            return True
         source, identity = parcels[0].source, parcels[0].identity
         here = conversation_of(source)
         served = {source}
         while True:
-            members = await self.members(identity, here)
+            members = await live_members(self._store, identity)
+            if all(one.conversation_id != here for one in members) and not await is_linked(
+                self._store, here, identity
+            ):
+                return False
             others = [one for one in members if one.conversation_id != here]
             heirs = [one for one in members if others and one.conversation_id == here and one.session_id not in served]
             new = [one for one in others if only in {None, one.conversation_id} and one.session_id not in served]
             if not (new or heirs):
-                return
+                return True
             commands = [given for parcel in parcels for given in merges(parcel, policy, new)]
             if SyncOperation.MERGE in policy.operations:
                 commands += [given for parcel in parcels for given in merges(_inherited(parcel), policy, heirs)]
             await self._commands.give(commands)
             served |= {one.session_id for one in (*new, *heirs)}
-
-    async def members(self, identity: str, conversation: ConversationId) -> list[SessionState]:
-        """Return an identity's live sessions; none if `conversation` is not linked to it, or not any more."""
-        members = await live_members(self._store, identity)
-        if any(member.conversation_id == conversation for member in members):
-            return members
-        return members if await is_linked(self._store, conversation, identity) else []
 
     async def arrived(self, cause: str, source: SessionState, others: Sequence[SessionState]) -> None:
         """Return once `others` have all that was sent to them until now. Raises ReplyTimeout, BusError."""

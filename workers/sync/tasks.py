@@ -10,16 +10,20 @@ from contracts.events import AnyEvent
 from contracts.ids import SessionId, conversation_of
 from contracts.records import Record, RecordKind
 from contracts.secrets import SECRET_KEYS
-from contracts.session import SessionState
+from contracts.session import SessionState, SessionStatus
 from contracts.sync import SyncMode, SyncPolicy
 from contracts.topology import Topology
 from storage.port import Store
 from workers.reactive.commands import Commands
 from workers.sync.contexts import messages_after, shared_context
 from workers.sync.exchange import Parcel
+from workers.sync.meeting import Meeting
 from workers.sync.members import is_linked
 from workers.sync.policies import Policies
 from workers.sync.sending import Sender
+
+_EMPTIED: Final = (SessionStatus.ARCHIVED, SessionStatus.DELETED)
+"""Of these nothing is left to pass on; who was linked meanwhile may have had it from their heads."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -51,6 +55,7 @@ class SyncTasks:
     ) -> None:
         self._store = store
         self._sender = Sender(store, commands)
+        self._meeting = Meeting(store, commands, secret_keys=secret_keys)
         self._policies = policies
         self._topology = topology
         self._secret_keys = secret_keys
@@ -75,7 +80,9 @@ class SyncTasks:
         if policy.mode is not SyncMode.MANUAL:
             cause = f"{session.session_id}@{session.version}"
             parcels = await self.parcels(session, policy, identity, cause, own=True)
-            await self._sender.send(parcels, policy)
+            told = await self._sender.send(parcels, policy)
+            if not told or session.status in _EMPTIED:
+                await self._meeting.agree(cause, identity, policy)
         await self.settle(session, policy, task)
 
     async def parcels(
