@@ -188,16 +188,16 @@ react: setup services ## Kill, shuffle and race the expiry and sync workers, and
 stress: setup services ## Let 200 users work at once, kill a worker, and check every call
 	@$(BIN)/python -m tests.stress $(if $(FOR),--seconds $(FOR)) $(if $(SEED),--seed $(SEED))
 
-# `STEPS=n` takes n steps instead of 200,000, `SEED=n` others, `MODE=name` one kind of set-up, `ONLY=n,n` a finding's.
 .PHONY: sizes
 sizes: $(READY) ## Report the longest files and functions, and crumbs
 	@$(BIN)/python -m tests.architecture.sizes
 
+# `STEPS=n` takes n steps instead of 200,000, `SEED=n` others, `MODEL=library` or `MODEL=workers` one of the two,
+# `MODE=name` one kind of set-up, `ONLY=n,n` a finding's, `JOBS=n` as many worlds at a time as n instead of the cores.
 .PHONY: models
 models: setup services ## Play the session library against its model, 200,000 random steps, and the two workers as many
 	@$(BIN)/python -m tests.models $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(MODE),--mode $(MODE)) $(if $(ONLY),--only $(ONLY))
-	@$(if $(MODE)$(ONLY),:,$(BIN)/python -m tests.models.workers $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)))
+	  $(if $(MODEL),--model $(MODEL)) $(if $(MODE),--mode $(MODE)) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

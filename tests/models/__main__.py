@@ -1,69 +1,77 @@
-"""`python -m tests.models`: play the session library against its model for many steps."""
+"""`python -m tests.models`: play the session library against its model, and the two workers, for many steps."""
 
 import argparse
 import asyncio
 import json
+import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Final
 
-from agentbus.logs import configure_logs
-from agentbus.settings import LogSettings
-from tests.models.library_run import play, smallest
+from tests.models.finding import Finding, Model, smallest
 from tests.models.library_world import Services
+from tests.models.series import SHARES, Played, Tally, World, play_all, say_little, worlds_of
 from tests.processes import exit_on_sigterm
 from tests.tour.world import Mode, services
 
-WORLD = 500
-"""Steps after which a new world begins."""
-
-SHARE = {Mode.MEMORY: 50, Mode.FILES: 15, Mode.SQLITE: 15, Mode.MONGODB: 10, Mode.DISTRIBUTED: 10}
-"""Of a hundred steps, how many are in which mode."""
+TELL_EVERY: Final = 10.0
+"""Seconds after which it is told how far it is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Take the steps; return 0 if there is no finding."""
     parser = argparse.ArgumentParser(prog="python -m tests.models", description=__doc__)
-    parser.add_argument("--steps", type=int, default=200_000, help="how many in all (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="the first world's; each has the next one (%(default)s)")
+    parser.add_argument("--model", type=Model, choices=list(Model), help="this one alone")
     parser.add_argument("--mode", type=Mode, choices=list(Mode), help="this mode alone")
-    parser.add_argument("--only", help="these steps of one world alone: play a finding again")
+    parser.add_argument("--steps", type=int, default=200_000, help="how many of each model (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="the first world's; each has the next one (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=_cores(), help="worlds at a time (%(default)s, the cores)")
+    parser.add_argument("--only", help="these steps of one world alone: play a finding again, of a model and a mode")
     chosen = parser.parse_args(arguments)
-    configure_logs(LogSettings(log_level="error"))
+    models = [chosen.model] if chosen.model else list(Model)
     modes = [chosen.mode] if chosen.mode else list(Mode)
-    with services(set(modes)) as (broker, mongo):
-        return asyncio.run(_run(chosen, modes, Services(broker, mongo)))
-
-
-async def _run(chosen: argparse.Namespace, modes: Sequence[Mode], there: Services) -> int:
-    begun, counts, findings, taken = perf_counter(), Counter[str](), 0, 0
-    worlds = _worlds(chosen.steps, chosen.seed, modes)
+    worlds = worlds_of(models, modes, chosen.steps, chosen.seed)
     if chosen.only:
-        worlds = [(mode, chosen.seed, [int(one) for one in chosen.only.split(",")]) for mode in modes]
-    for mode, seed, steps in worlds:
-        found = await play(mode, seed, steps, there, counts)
-        taken += len(found.steps) if found else len(steps)
-        if found:
-            findings += 1
-            _say(str(found if chosen.only else await smallest(found, there)))
-        _say(f"{mode} {seed}: {taken} steps, {findings} findings, {perf_counter() - begun:.0f} s")
-    _say(" ".join(f"{name}={count}" for name, count in sorted(counts.items())))
-    result = {"steps": taken, "findings": findings, "seconds": round(perf_counter() - begun, 1)}
-    sys.stdout.write(json.dumps({**result, "modes": [str(mode) for mode in modes]}) + "\n")
-    return 1 if findings else 0
+        if not (chosen.model and chosen.mode):
+            parser.error("--only takes steps of one world: give its --model and --mode")
+        worlds = [World(chosen.model, chosen.mode, chosen.seed, [int(one) for one in chosen.only.split(",")])]
+    if not worlds or chosen.jobs < 1:
+        parser.error(
+            f"nothing is played so; the modes are { ({str(one): [*map(str, SHARES[one])] for one in models}) }"
+        )
+    say_little()
+    with services({world.mode for world in worlds}) as (broker, mongo):
+        return _run(worlds, Services(broker, mongo), min(chosen.jobs, len(worlds)), whole=bool(chosen.only))
 
 
-def _worlds(steps: int, seed: int, modes: Sequence[Mode]) -> list[tuple[Mode, int, Sequence[int]]]:
-    """Return the worlds of a run: mode, seed, and steps in it."""
-    whole = sum(SHARE[mode] for mode in modes)
-    found: list[tuple[Mode, int, Sequence[int]]] = []
-    for mode in modes:
-        left = -(-steps * SHARE[mode] // whole)
-        while left > 0:
-            found.append((mode, seed + len(found), range(min(WORLD, left))))
-            left -= WORLD
-    return found
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(worlds: Sequence[World], there: Services, jobs: int, *, whole: bool) -> int:
+    """Play worlds and tell of it; findings are made small unless they are to be shown `whole`."""
+    tally, told, steps = Tally(), perf_counter(), sum(len(world.steps) for world in worlds)
+    for played in play_all(worlds, there, jobs):
+        tally.add(played)
+        if played.found:
+            _say(str(played.found if whole else _small(played, played.found, there)))
+        if perf_counter() - told > TELL_EVERY:
+            told = perf_counter()
+            left = (steps - tally.steps.total()) / max(tally.rate, 0.1) / 60
+            _say(
+                f"{tally.steps.total()} of {steps} steps, {tally.rate:.0f} a second, {tally.findings} findings, "
+                f"{left:.0f} min left"
+            )
+    _say(" ".join(f"{name}={count}" for name, count in sorted(tally.counts.items())))
+    result = {"steps": tally.steps.total(), "findings": tally.findings, "seconds": round(tally.seconds, 1)}
+    _say(json.dumps({**result, "rate": round(tally.rate, 1), "of": dict(sorted(tally.steps.items()))}))
+    return 1 if tally.findings else 0
+
+
+def _small(played: Played, found: Finding, there: Services) -> Finding:
+    return asyncio.run(smallest(found, played.world.play(there)))
 
 
 def _say(line: str) -> None:

@@ -1,19 +1,20 @@
-"""Playing the library against its model: steps by seed, and the fewest of them that still show a finding."""
+"""Playing the library against its model: steps by seed, and a look at what came of each."""
 
 import asyncio
 import tempfile
+import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from time import perf_counter
 from typing import Any, Final
 
 from agentbus.sessions import SessionSystem
 from contracts.errors import AgentBusError
+from tests.models.finding import Finding, Model
 from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken
 from tests.models.library_look import differences, plain
 from tests.models.library_model import Library, Options, conversation_at, conversation_key
@@ -27,26 +28,6 @@ COPIES: Final = 6
 """How many copies of sessions somebody holds at most."""
 REPEATED: Final = ("add_message_to_session", "add_message", "say", "change_said", "react")
 """Calls that are known again by something else than a request's id."""
-PATIENCE: Final = 60.0
-"""Seconds that may be spent on making a finding small."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Where library and model differ."""
-
-    mode: Mode
-    seed: int
-    steps: tuple[int, ...]
-    """The steps that show it: `--seed` and `--only` with these play it again."""
-    said: tuple[str, ...]
-    """What was done."""
-    unlike: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Return it for people."""
-        again = f"make models MODE={self.mode} SEED={self.seed} ONLY={','.join(map(str, self.steps))}"
-        return "\n".join([f"{self.mode}, {len(self.steps)} steps:", *self.said, *self.unlike, again])
 
 
 Candidate = tuple[tuple[int, int], Library, dict[int, tuple[str, Any]], dict[int, bool]]
@@ -331,26 +312,11 @@ async def play(
                         await run.look()
                 await run.look()
             except _Differs as error:
-                return Finding(mode, seed, tuple(taken), tuple(run.said), tuple(error.args[0]))
+                return Finding(Model.LIBRARY, mode, seed, tuple(taken), tuple(run.said), tuple(error.args[0]))
+            except Exception as error:
+                wrong = "".join(traceback.format_exception(error))
+                return Finding(Model.LIBRARY, mode, seed, tuple(taken), tuple(run.said), (wrong,))
             finally:
                 if counts is not None:
                     counts.update(run.counts)
     return None
-
-
-async def smallest(found: Finding, services: Services, tell: Callable[[str], None] = lambda _: None) -> Finding:
-    """Leave out steps for as long as there is a finding without them."""
-    until, size = perf_counter() + PATIENCE, max(1, len(found.steps) // 2)
-    while perf_counter() < until:
-        at, smaller = 0, False
-        while at < len(found.steps) and perf_counter() < until:
-            left = found.steps[:at] + found.steps[at + size :]
-            if left and (again := await play(found.mode, found.seed, left, services)):
-                found, smaller = again, True
-                tell(f"{len(found.steps)} steps")
-            else:
-                at += size
-        if size == 1 and not smaller:
-            break
-        size = max(1, size // 2)
-    return found

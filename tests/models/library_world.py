@@ -3,10 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from unittest.mock import patch
 
 from agentbus import client
@@ -21,7 +21,6 @@ from storage.archive import ArchiveStore, open_archive
 from storage.memory import MemoryStore
 from storage.port import Store
 from tests.models.library_model import Options
-from tests.services import MongoDB, RabbitMQ
 from tests.tour.world import Mode
 from workers.session.worker import SessionWorker
 from workers.worker import Worker
@@ -56,12 +55,26 @@ class World:
         return self.managers[0]._store
 
 
+class VirtualHosts(Protocol):
+    """A broker."""
+
+    def fresh_vhost(self) -> AbstractContextManager[str]:
+        """Give the URL of an unused virtual host."""
+
+
+class Databases(Protocol):
+    """A MongoDB server."""
+
+    def fresh_database(self) -> AbstractContextManager[str]:
+        """Give the URL of an unused database."""
+
+
 @dataclass(frozen=True)
 class Services:
     """What modes need besides this process."""
 
-    broker: RabbitMQ | None = None
-    mongo: MongoDB | None = None
+    broker: VirtualHosts | None = None
+    mongo: Databases | None = None
 
 
 @asynccontextmanager

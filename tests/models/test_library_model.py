@@ -9,10 +9,10 @@ from agentbus.sessions import SessionSystem
 from agentbus.sessions.manager import Engine
 from contracts.commands import AppendMessage, CommandReply
 from contracts.ids import InputId
-from tests.models.__main__ import main
+from tests.models.finding import smallest
 from tests.models.library_calls import ELSEWHERE, LATER, READS, played_calls, public_calls, unknown_arguments, unplayed
 from tests.models.library_moves import RULES
-from tests.models.library_run import play, smallest
+from tests.models.library_run import play
 from tests.models.library_world import Services
 from tests.tour.world import Mode
 
@@ -65,7 +65,7 @@ async def test_what_a_call_forgets_is_found_and_made_small(monkeypatch: pytest.M
     monkeypatch.setattr(SessionSystem, "close_session", forgets)
     found = await play(Mode.MEMORY, 1, range(300), Services())
     assert found is not None
-    found = await smallest(found, Services())
+    found = await smallest(found, lambda steps: play(Mode.MEMORY, 1, steps, Services()))
     assert len(found.steps) <= 3, str(found)
     assert f"SEED=1 ONLY={','.join(map(str, found.steps))}" in str(found)
     assert "close_session" in found.said[-1]
@@ -91,8 +91,3 @@ async def test_what_is_lost_between_two_at_once_is_found(monkeypatch: pytest.Mon
             break
     assert found is not None
     assert any("at once" in line for line in found.said[-2:]), str(found)
-
-
-def test_the_command_line_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--mode", "memory", "--steps", "30", "--seed", "5"]) == 0
-    assert '"steps": 30, "findings": 0' in capsys.readouterr().out.splitlines()[-1]

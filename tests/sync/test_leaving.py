@@ -1,4 +1,4 @@
-"""Who leaves an identity, or is gone, stops passing on what was written; those who stay agree on what they got of it."""
+"""Who leaves an identity, or is gone, stops passing on what was written; those who stay agree on what they got."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -14,7 +14,6 @@ from tests.sync.world import PLATFORMS, Killed, World
 from workers.reactive.commands import Commands, Given
 
 CARD = {"card": 1}
-BATCH = {"mode": SyncMode.BATCH, "interval": 60}
 
 
 class _Once(Commands):
@@ -49,9 +48,9 @@ async def _handle(world: World, kind: type[AnyEvent], session: SessionId) -> Non
 
 @pytest.mark.parametrize("strategy", [one for one in ConflictStrategy if one is not ConflictStrategy.MANUAL])
 async def test_what_a_newcomer_got_of_who_left_the_others_get_as_well(world: World, strategy: ConflictStrategy) -> None:
-    await world.policy(strategy=strategy, **BATCH)
+    await world.policy(mode=SyncMode.BATCH, interval=60, strategy=strategy)
     first, second = await world.people(2)
-    await world.write(first, **CARD)
+    await world.write(first, card=1)
     await world.settle()
     third = await _one_more(world)
     assert await world.data(second, third) == [{}, CARD]
@@ -65,7 +64,7 @@ async def test_what_a_newcomer_got_of_who_left_the_others_get_as_well(world: Wor
 
 async def test_a_change_that_one_got_before_its_writer_left_all_get(world: World) -> None:
     first, second, third = await world.people(3)
-    await world.write(first, **CARD)
+    await world.write(first, card=1)
 
     async def killed(commands: Sequence[Given]) -> None:
         await world.commands.give(commands[:1])
@@ -85,7 +84,7 @@ async def test_a_change_that_one_got_before_its_writer_left_all_get(world: World
 async def test_a_change_that_is_given_as_its_writer_leaves_all_get_or_none(world: World) -> None:
     """The leaving is handled before the one command that was still to be given."""
     first, second, third = await world.people(3)
-    await world.write(first, **CARD)
+    await world.write(first, card=1)
 
     async def leaves(commands: Sequence[Given]) -> None:
         await world.sync.identities.unlink(first)
@@ -106,9 +105,9 @@ async def test_a_change_that_is_given_as_its_writer_leaves_all_get_or_none(world
 
 async def test_a_context_that_is_copied_as_its_session_leaves_all_get(world: World) -> None:
     """The leaving is handled before a newcomer gets what was read of the session."""
-    await world.policy(**BATCH)
+    await world.policy(mode=SyncMode.BATCH, interval=60)
     first, second = await world.people(2)
-    await world.write(first, **CARD)
+    await world.write(first, card=1)
     await world.settle()
 
     async def leaves(_: Sequence[Given]) -> None:
@@ -122,9 +121,9 @@ async def test_a_context_that_is_copied_as_its_session_leaves_all_get(world: Wor
 
 
 async def test_what_a_newcomer_got_of_who_is_deleted_the_others_get_as_well(world: World) -> None:
-    await world.policy(**BATCH)
+    await world.policy(mode=SyncMode.BATCH, interval=60)
     first, second = await world.people(2)
-    await world.write(first, **CARD)
+    await world.write(first, card=1)
     await world.settle()
     third = await _one_more(world)
     await world.ask(DeleteSession(session_id=first))
@@ -137,7 +136,7 @@ async def test_what_a_newcomer_got_of_who_is_deleted_the_others_get_as_well(worl
 async def test_who_ends_before_they_were_introduced_may_have_told_a_newcomer(world: World) -> None:
     first, second = await world.people(2)
     third = await world.talk(PLATFORMS[2])
-    await world.write(third, **CARD)
+    await world.write(third, card=1)
     await world.settle()
     fourth = await world.talk(PLATFORMS[3])
     await world.sync.identities.link("ann", [third, fourth])
@@ -149,9 +148,9 @@ async def test_who_ends_before_they_were_introduced_may_have_told_a_newcomer(wor
 
 
 async def test_who_stays_alone_is_told_nothing(world: World) -> None:
-    await world.policy(**BATCH)
+    await world.policy(mode=SyncMode.BATCH, interval=60)
     first, second = await world.people(2)
-    await world.write(first, **CARD)
+    await world.write(first, card=1)
     await world.settle()
     before = world.counts()["context_merged"]
     await world.sync.identities.unlink(first)

@@ -68,7 +68,7 @@ class Meeting:
         return newcomer, [one for one in members if one.conversation_id != here]
 
     async def _are_linked(self, sessions: Sequence[SessionState], identity: str) -> bool:
-        """Whether sessions are still those of an identity: what was copied of them is as good as if they had said it."""
+        """Whether the conversations of sessions are an identity's still."""
         there: set[ConversationId] = {one.conversation_id for one in await live_members(self._store, identity)}
         return all(one.conversation_id in there for one in sessions)
 

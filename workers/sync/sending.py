@@ -40,9 +40,7 @@ class Sender:
         served = {source}
         while True:
             members = await live_members(self._store, identity)
-            if all(one.conversation_id != here for one in members) and not await is_linked(
-                self._store, here, identity
-            ):
+            if all(one.conversation_id != here for one in members) and not await is_linked(self._store, here, identity):
                 return False
             others = [one for one in members if one.conversation_id != here]
             heirs = [one for one in members if others and one.conversation_id == here and one.session_id not in served]

@@ -1,0 +1,60 @@
+"""Series of worlds: what is played, by whom, and what is told of it."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from agentbus.sessions import SessionSystem
+from tests.models.__main__ import main
+from tests.models.finding import Model
+from tests.models.series import SHARES, worlds_of
+from tests.processes import ROOT
+from tests.tour.world import Mode
+
+
+def test_a_series_takes_the_steps_of_each_model_in_all_its_modes() -> None:
+    worlds = worlds_of(list(Model), list(Mode), 10_000, 7)
+    steps = Counter[tuple[Model, Mode]]()
+    for world in worlds:
+        steps[world.model, world.mode] += len(world.steps)
+    assert steps == {(model, mode): share * 100 for model in Model for mode, share in SHARES[model].items()}
+    assert len({world.seed for world in worlds}) == len(worlds)
+
+
+@pytest.mark.parametrize("model", list(Model))
+def test_the_command_line_tells_what_it_did(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", model, "--mode", "memory", "--steps", "30", "--seed", "5"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["steps"], result["findings"], result["of"]) == (30, 0, {f"{model} memory": 30})
+
+
+def test_a_finding_is_told_and_counted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgets(*_: object, **__: object) -> None:
+        return None
+
+    monkeypatch.setattr(SessionSystem, "close_session", forgets)
+    assert main(["--model", "library", "--mode", "memory", "--steps", "300", "--seed", "1"]) == 1
+    *_, again, _, result = capsys.readouterr().out.splitlines()
+    assert json.loads(result)["findings"] == 1
+    options = [one.split("=") for one in again.removeprefix("make models ").split()]
+    assert main([part for name, value in options for part in (f"--{name.lower()}", value)]) == 1
+
+
+@pytest.mark.timeout(300)
+def test_several_processes_play_a_series() -> None:
+    command = [sys.executable, "-m", "tests.models", "--mode", "memory", "--steps", "20", "--jobs", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["of"] == {"library memory": 20, "workers memory": 20}
+
+
+@pytest.mark.parametrize("options", [["--only", "1,2"], ["--model", "workers", "--mode", "distributed"]])
+def test_what_can_not_be_played_is_said(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert "--only takes" in (said := capsys.readouterr().err) or "the modes are" in said
