@@ -27,6 +27,8 @@ from tests.models.library_state import Checkpoint, Rule, Said, Session, Template
 _MOVED = "move to archive"
 """What follows a rule's step, and is none."""
 
+EVERYBODY = (*USERS, FORGOTTEN, STRANGER)
+
 _FIELDS = (
     "session_id",
     "status",
@@ -102,8 +104,13 @@ def _fields(value: SessionContext | Session) -> dict[str, Any]:
     return shown | {name: json.dumps(shown[name], sort_keys=True) for name in ("data", "metadata")}
 
 
-async def differences(library: Library, manager: SessionSystem, named: Iterable[str] | None = None) -> list[str]:
-    """Return where what a manager shows is not what the model says: of the sessions named, or of everything."""
+async def differences(
+    library: Library, manager: SessionSystem, named: Iterable[str] | None = None, users: Iterable[str] = EVERYBODY
+) -> list[str]:
+    """Return where what a manager shows is not what the model says: of the sessions named, or of everything.
+
+    Of each session it is looked at whether `users` may see it.
+    """
     found: list[str] = []
 
     def same(what: str, shown: Any, meant: Any) -> None:
@@ -114,6 +121,7 @@ async def differences(library: Library, manager: SessionSystem, named: Iterable[
     for session in sessions:
         try:
             await _look_at(library, manager, session, same)
+            await _look_whether_seen(manager, session, users, same)
         except AgentBusError as error:
             found.append(f"session {session.session_id}: it can't be read: {type(error).__name__}: {error}")
     if named is None:
@@ -144,7 +152,11 @@ async def _look_at(library: Library, manager: SessionSystem, session: Session, s
             sorted(children),
             sorted(one.session_id for one in library.sessions(parent_id=named)),
         )
-    for user in (*USERS, FORGOTTEN, STRANGER):
+
+
+async def _look_whether_seen(manager: SessionSystem, session: Session, users: Iterable[str], same: Any) -> None:
+    named = session.session_id
+    for user in users:
         may = session.is_there and session.right(user) > 0
         same(f"whether {user} sees {named}", await manager.session_exists(named, user_id=user), may)
         if not may:
@@ -161,7 +173,7 @@ async def _look_at_lists(library: Library, manager: SessionSystem, same: Any) ->
         sorted([one.session_id async for one in manager.get_all_active_sessions()]),
         sorted(one.session_id for one in everything if one.status is SessionStatus.ACTIVE and one.goes_on(now)),
     )
-    for user in (None, *USERS, FORGOTTEN, STRANGER):
+    for user in (None, *EVERYBODY):
         mine = library.sessions(owner=user)
         figures = await manager.get_statistics(user)
         same(
@@ -172,7 +184,7 @@ async def _look_at_lists(library: Library, manager: SessionSystem, same: Any) ->
         same(f"mean duration of {user}", abs(figures.mean_seconds - _mean(mine)) < 0.01, True)
         active = [one for one in mine if one.status is SessionStatus.ACTIVE]
         same(f"active sessions of {user}", await manager.get_active_session_count(user), len(active))
-    for user in (*USERS, FORGOTTEN, STRANGER):
+    for user in EVERYBODY:
         mine = library.sessions(owner=user)
         same(f"sessions of {user}", [one.session_id for one in await manager.get_sessions_by_user(user)], _ids(mine))
         live = sorted(one.session_id for one in mine if one.goes_on(now))

@@ -16,7 +16,7 @@ from agentbus.sessions import SessionSystem
 from contracts.errors import AgentBusError
 from tests.models.finding import Finding, Model
 from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken
-from tests.models.library_look import differences, plain
+from tests.models.library_look import EVERYBODY, differences, plain
 from tests.models.library_model import Library, Options, conversation_at, conversation_key
 from tests.models.library_moves import ATOMIC, RULES, Copy, Draw, Move, drawn
 from tests.models.library_world import Services, World, a_world
@@ -80,11 +80,18 @@ class Play:
         else:
             await self._one(number, manager, drawn(draw, list(RULES)))
 
-    async def look(self, named: set[str] | None = None) -> None:
-        """Compare what the managers show of these sessions (one of the two, by turns), or of all. Raises _Differs."""
+    async def look(self, named: set[str] | None = None, *, by_both: bool = False) -> None:
+        """Compare what a manager, or both, shows of these sessions, or of all. Raises _Differs.
+
+        What has to be read from a disk or a server takes most of a step's time. There one manager looks at a time, and
+        after a step one user is asked for.
+        """
         self.looks += 1
-        for manager in self.world.managers if named is None else (self.world.managers[self.looks % 2],):
-            if found := await differences(self.library, manager, named):
+        slow = self.world.is_slow
+        both = by_both or (named is None and not slow)
+        users = EVERYBODY if named is None or not slow else (EVERYBODY[self.looks % len(EVERYBODY)],)
+        for manager in self.world.managers if both else (self.world.managers[self.looks % 2],):
+            if found := await differences(self.library, manager, named, users):
                 raise _Differs([f"by manager {self._who(manager)}, {line}" for line in found])
 
     async def _one(self, number: int, manager: SessionSystem, move: Move) -> None:
@@ -310,7 +317,7 @@ async def play(
                     await run.step(number)
                     if number % LOOK_EVERY == LOOK_EVERY - 1:
                         await run.look()
-                await run.look()
+                await run.look(by_both=True)
             except _Differs as error:
                 return Finding(Model.LIBRARY, mode, seed, tuple(taken), tuple(run.said), tuple(error.args[0]))
             except Exception as error:

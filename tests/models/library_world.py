@@ -49,6 +49,8 @@ class World:
     managers: tuple[SessionSystem, SessionSystem]
     clock: ManualClock
     archive: ArchiveStore
+    is_slow: bool
+    """Whether what is kept is read from a disk or a server."""
 
     @property
     def store(self) -> Store:
@@ -104,7 +106,8 @@ async def a_world(mode: Mode, folder: Path, services: Services, options: Options
                 await running.enter_async_context(_a_worker(config))
             one = await running.enter_async_context(Quiet(config))
             two = await running.enter_async_context(Quiet(config))
-            yield World((one, two), clock, open_archive(archive_url_of(config) or ""))
+            archive = open_archive(archive_url_of(config) or "")
+            yield World((one, two), clock, archive, is_slow=mode is not Mode.MEMORY)
 
 
 def _settings(mode: Mode, folder: Path, services: Services, stack: ExitStack) -> dict[str, Any]:
