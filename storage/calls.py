@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from contracts.records import Lock
 from storage.cancelling import cancelled_once, finished, taken
-from storage.port import Store
+from storage.port import Locks
 
-_Store = TypeVar("_Store", bound=Store)
+_Kind = TypeVar("_Kind", bound=type)
 _Call = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -19,20 +19,21 @@ class How(Protocol):
     async def __call__(self, work: Coroutine[Any, Any, Any], /) -> Any: ...
 
 
-_OF_EVERY_STORE: Final[dict[str, How]] = {"start": cancelled_once, "close": finished, "release_lock": finished}
+_OF_EVERY_STORE: Final[dict[str, How]] = {"start": cancelled_once, "close": finished, "release": finished}
 """The calls that end alike in all of them: looking for a server stops at once, what gives back is finished."""
 
 
-def end_well(how: How) -> Callable[[type[_Store]], type[_Store]]:
-    """Let the calls of a store end as `how` says when they are cancelled; a lock that was taken then is given back."""
+def end_well(how: How) -> Callable[[_Kind], _Kind]:
+    """Let the calls of a store, or of one of its sections, end as `how` says when they are cancelled.
 
-    def decorate(kind: type[_Store]) -> type[_Store]:
-        for name, _ in getmembers(Store, iscoroutinefunction):
-            if name.startswith("_"):
-                continue
-            call = getattr(kind, name)
-            ending = _taking(call) if name == "acquire_lock" else _ending(call, _OF_EVERY_STORE.get(name, how))
-            setattr(kind, name, ending)
+    A lock that was taken then is given back.
+    """
+
+    def decorate(kind: _Kind) -> _Kind:
+        for name, call in getmembers(kind, iscoroutinefunction):
+            if not name.startswith("_"):
+                takes = issubclass(kind, Locks) and name == "acquire"
+                setattr(kind, name, _taking(call) if takes else _ending(call, _OF_EVERY_STORE.get(name, how)))
         return kind
 
     return decorate
@@ -48,11 +49,11 @@ def _ending(call: _Call, how: How) -> _Call:
 
 def _taking(acquire: _Call) -> _Call:
     @wraps(acquire)
-    async def taking(store: Store, name: str, *, ttl: float) -> Lock | None:
+    async def taking(locks: Locks, name: str, *, ttl: float) -> Lock | None:
         async def give_back(lock: Lock | None) -> None:
             if lock is not None:
-                await store.release_lock(lock.name, lock.token)
+                await locks.release(lock.name, lock.token)
 
-        return await taken(acquire(store, name, ttl=ttl), give_back)
+        return await taken(acquire(locks, name, ttl=ttl), give_back)
 
     return taking

@@ -47,7 +47,7 @@ async def iter_history(store: Store, session: SessionState) -> AsyncIterator[His
     """Yield a session's messages, oldest first."""
     first = session.first_version
     while first <= session.version and (
-        commits := await store.read_log(session.conversation_id, first=first, last=session.version, limit=_COMMITS)
+        commits := await store.log.read(session.conversation_id, first=first, last=session.version, limit=_COMMITS)
     ):
         for item in await _as_read(store, session, _messages(session, commits)):
             yield item
@@ -70,7 +70,7 @@ async def _newest(
     """Return the latest messages up to a commit, newest first, each with its commit's version."""
     found: list[tuple[int, MessageAppended]] = []
     while len(found) < count and version >= session.first_version:
-        commits = await store.read_log(
+        commits = await store.log.read(
             session.conversation_id, first=session.first_version, last=version, limit=_COMMITS, newest=True
         )
         if not commits:
@@ -104,7 +104,7 @@ def _trimmed(session: SessionState, commit: Commit) -> bool:
 async def _as_read(store: Store, session: SessionState, messages: Sequence[MessageAppended]) -> list[HistoryMessage]:
     """Work the later changes into messages. Changes made in other sessions of the conversation count too."""
     keys = {event.message.key for event in messages}
-    commits = await store.commits_amending(session.conversation_id, keys) if keys else []
+    commits = await store.log.commits_amending(session.conversation_id, keys) if keys else []
     changes = _changes(commits, keys)
     return [_amended(event, changes.get(event.message.key, ())) for event in messages]
 

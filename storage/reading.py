@@ -33,7 +33,7 @@ _LIVE: Final = tuple(status for status in SessionStatus if status.is_live)
 async def iter_log(store: Store, conversation: ConversationId) -> AsyncIterator[Commit]:
     """Yield a conversation's commits, oldest first."""
     first = 1
-    while commits := await store.read_log(conversation, first=first, limit=PAGE):
+    while commits := await store.log.read(conversation, first=first, limit=PAGE):
         for commit in commits:
             yield commit
         first = commits[-1].version + 1
@@ -44,7 +44,7 @@ async def iter_sessions(store: Store, where: SessionFilter) -> AsyncIterator[Ses
 
     Those that become active meanwhile come last.
     """
-    read = partial(store.list_sessions, where, limit=PAGE)
+    read = partial(store.heads.page, where, limit=PAGE)
     async for session in _all_pages(read, lambda one: (listed_at(one), one.session_id)):
         yield session
 
@@ -63,7 +63,7 @@ async def iter_due(store: Store, before: datetime) -> AsyncIterator[SessionState
     """Yield the heads that are due at `before`, the earliest first, each once, whatever is done about them."""
     seen = _Seen()
     while True:
-        due = await store.due(before, limit=MAX_PAGE)
+        due = await store.heads.due(before, limit=MAX_PAGE)
         fresh = [one for one in due if seen.is_new(one.session_id)]
         for session in fresh:
             yield session
@@ -80,15 +80,15 @@ async def iter_due(store: Store, before: datetime) -> AsyncIterator[SessionState
 async def iter_parked(
     store: Store, status: ParkedStatus | None = None, *, conversation: ConversationId | None = None
 ) -> AsyncIterator[ParkedInput]:
-    """Yield parked inputs as `list_parked` does, bodies cut, the latest first; those parked meanwhile come last."""
-    read = partial(store.list_parked, status, conversation=conversation, limit=PAGE)
+    """Yield parked inputs as a page has them, bodies cut, the latest first; those parked meanwhile come last."""
+    read = partial(store.parked.page, status, conversation=conversation, limit=PAGE)
     async for parked in _all_pages(read, lambda one: (one.parked_at, one.parked_id)):
         yield parked
 
 
 async def iter_records(store: Store, kind: RecordKind, group: str) -> AsyncIterator[Record]:
     """Yield the records of a group, the latest first; those put there meanwhile come last."""
-    read = partial(store.list_records, kind, group, limit=PAGE)
+    read = partial(store.records.page, kind, group, limit=PAGE)
     async for record in _all_pages(read, lambda one: (one.created_at, one.key)):
         yield record
 

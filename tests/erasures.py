@@ -91,7 +91,7 @@ class Town:
         """Wait for what was published to a conversation, and return its latest head: a command comes after it."""
         address = await self.client.send(SetData(), to=conversation)
         assert address.session_id
-        head = await self.store.head(address.session_id)
+        head = await self.store.heads.get(address.session_id)
         assert head is not None
         return head
 
@@ -134,7 +134,7 @@ async def _alone(town: Town) -> None:
     await town.client.send(SetData(session_id=head.session_id, values={"wants": f"a {WORD}", ADA: [1]}))
     await _reply(town, conversation, f"your {WORD} will be mended")
     await town.client.send(CloseSession(session_id=head.session_id))
-    ended = await town.store.head(head.session_id)
+    ended = await town.store.heads.get(head.session_id)
     assert ended is not None
     await archive_session(town.store, town.archive, town.erasing.commands, ended)
     await town.publish(town.client, said("a3", ADA, f"is the {WORD} ready?"))
@@ -173,7 +173,7 @@ async def _together(town: Town, chat: str, *, archived: bool) -> None:
     town.sessions[chat] = head.session_id
     if archived:
         await town.client.send(CloseSession(session_id=head.session_id))
-        ended = await town.store.head(head.session_id)
+        ended = await town.store.heads.get(head.session_id)
         assert ended is not None
         await archive_session(town.store, town.archive, town.erasing.commands, ended)
 
@@ -209,7 +209,7 @@ async def _beside(town: Town) -> None:
         )
     ]
     for record in records:
-        await town.store.put_record(record)
+        await town.store.records.put(record)
     envelope = InputEnvelope(id="x", data=said("p1", ADA, f"parked {WORD}", chat="lobby"))
     for body in (
         envelope.to_bytes(),
@@ -217,7 +217,7 @@ async def _beside(town: Town) -> None:
         f"x{ADA}x{WORD}".encode(),
         b'{"user": "bob-0815"}',
     ):
-        await town.store.park(a_parked(body))
+        await town.store.parked.put(a_parked(body))
 
 
 def a_parked(body: bytes) -> ParkedInput:
@@ -258,5 +258,5 @@ def documents_in(url: str) -> dict[str, list[dict[str, Any]]]:
 
 
 async def heads_in(store: Store) -> dict[SessionId, SessionState]:
-    page = await store.list_sessions(SessionFilter(), limit=1000)
+    page = await store.heads.page(SessionFilter(), limit=1000)
     return {head.session_id: head for head in page.items}

@@ -8,6 +8,8 @@ from contracts.events import Commit
 from contracts.ids import ConversationId
 from contracts.session import SessionState
 from storage.memory import MemoryStore
+from storage.memory.heads import MemoryHeads
+from storage.memory.log import MemoryLog
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
 
@@ -23,25 +25,41 @@ class FaultyStore(MemoryStore):
         self.refuse: dict[str, StoreError] = {}
         self.refuse_heads: dict[ConversationId, StoreError] = {}
         self.batches: list[int] = []
+        self.heads = _FaultyHeads(self)
+        self.log = _FaultyLog(self)
+
+
+class _FaultyLog(MemoryLog):
+    def __init__(self, store: FaultyStore) -> None:
+        super().__init__(store.heads)
+        self._store = store
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
-        self.batches.append(len(commits))
-        if self.fail_before:
-            raise self.fail_before.popleft()
+        told = self._store
+        told.batches.append(len(commits))
+        if told.fail_before:
+            raise told.fail_before.popleft()
         outcomes: list[StoreError | None] = []
         for commit in commits:
-            refused = next((error for one, error in self.refuse.items() if one in commit.inputs), None)
+            refused = next((error for one, error in told.refuse.items() if one in commit.inputs), None)
             outcomes += [refused] if refused else await super().append([commit])
-        if self.fail_after:
-            raise self.fail_after.popleft()
+        if told.fail_after:
+            raise told.fail_after.popleft()
         return outcomes
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
-        if self.fail_heads:
-            raise self.fail_heads.popleft()
-        kept = [head for head in heads if head.conversation_id not in self.refuse_heads]
-        await super().save_heads(kept)
-        return [self.refuse_heads.get(head.conversation_id) for head in heads]
+
+class _FaultyHeads(MemoryHeads):
+    def __init__(self, store: FaultyStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        told = self._store
+        if told.fail_heads:
+            raise told.fail_heads.popleft()
+        kept = [head for head in heads if head.conversation_id not in told.refuse_heads]
+        await super().save(kept)
+        return [told.refuse_heads.get(head.conversation_id) for head in heads]
 
 
 class FaultyBus(MemoryBus):

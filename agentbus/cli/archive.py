@@ -110,7 +110,7 @@ def delete(
 async def _list(settings: Settings, limit: int, cursor: str | None, *, as_json: bool) -> None:
     async with make_store(settings) as store:
         try:
-            page = await store.list_records(RecordKind.ARCHIVED, GROUP, limit=limit, cursor=cursor)
+            page = await store.records.page(RecordKind.ARCHIVED, GROUP, limit=limit, cursor=cursor)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cursor") from None
     rows = []

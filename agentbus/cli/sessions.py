@@ -99,7 +99,7 @@ async def _unblock(settings: Settings, session_id: SessionId) -> None:
 async def _list(settings: Settings, where: SessionFilter, limit: int, cursor: str | None, *, as_json: bool) -> None:
     async with make_store(settings) as store:
         try:
-            page = await store.list_sessions(where, limit=limit, cursor=cursor)
+            page = await store.heads.page(where, limit=limit, cursor=cursor)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cursor") from None
     rows = [_row(session) for session in page.items]
@@ -133,7 +133,7 @@ async def _history(settings: Settings, session_id: str, limit: int, cursor: str 
 
 
 async def _find(store: Store, session_id: str) -> SessionState:
-    session = await store.head(_checked(session_id))
+    session = await store.heads.get(_checked(session_id))
     if session is None or session.status is SessionStatus.DELETED:
         raise SessionNotFound(f"no session {session_id} in this store; see: agentbus sessions list")
     return session

@@ -47,7 +47,7 @@ class Stage:
         receipt = await self.client.publish(message)
         self.receipts.append(receipt)
         session = session_id_for(receipt.conversation_id, 1)
-        before = await self.system.store.head(session)
+        before = await self.system.store.heads.get(session)
         said = before.message_count if before else 0
         await self.until(session, lambda head: head.message_count > said or bool(before))
         return session
@@ -56,7 +56,7 @@ class Stage:
         """Return the session's head once `holds` is true of it. Raises DemoStuck."""
         async with patience(f"session {session} changes as it should"):
             while True:
-                head = await self.system.store.head(session)
+                head = await self.system.store.heads.get(session)
                 if head and holds(head):
                     return head
                 await asyncio.sleep(_PAUSE)

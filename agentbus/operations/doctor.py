@@ -127,7 +127,7 @@ async def _examine_store(store: Store, settings: Settings) -> AsyncIterator[Find
     else:
         yield Finding("clock", Health.OK, f"store and this machine agree within {CLOCK_TOLERANCE.seconds} s")
     yield await _at_work(store, settings)
-    waiting = await store.list_parked(ParkedStatus.PARKED, limit=1)
+    waiting = await store.parked.page(ParkedStatus.PARKED, limit=1)
     if waiting.items:
         yield Finding("parked", Health.WARNING, "there are parked inputs", "Run: agentbus parked list")
     else:
@@ -172,13 +172,13 @@ async def _at_work(store: Store, settings: Settings) -> Finding:
 
 
 async def _why_expiry(store: Store) -> str:
-    rules = await store.list_records(RecordKind.EXPIRY_RULE, "default", limit=1)
-    due = await store.due(make_clock().now(), limit=1)
+    rules = await store.records.page(RecordKind.EXPIRY_RULE, "default", limit=1)
+    due = await store.heads.due(make_clock().now(), limit=1)
     return "there are expiry rules" if rules.items else "sessions are past their deadline" if due else ""
 
 
 async def _why_sync(store: Store) -> str:
-    due = await store.due_records(RecordKind.SYNC_TASK, make_clock().now(), limit=1)
+    due = await store.records.due(RecordKind.SYNC_TASK, make_clock().now(), limit=1)
     return "syncs are due" if due else ""
 
 

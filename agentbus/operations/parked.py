@@ -46,12 +46,12 @@ async def list_parked(
     Raises InvalidCursor, StoreError.
     """
     with page_after(cursor):
-        return await store.list_parked(status, limit=limit, cursor=cursor)
+        return await store.parked.page(status, limit=limit, cursor=cursor)
 
 
 async def get_parked(store: Store, parked_id: ParkedId) -> ParkedInput:
     """Return a parked input with its whole body. Raises ParkedNotFound, StoreError."""
-    parked = await store.parked(parked_id)
+    parked = await store.parked.get(parked_id)
     if parked is None:
         raise ParkedNotFound(parked_id)
     return parked
@@ -84,17 +84,17 @@ async def publish_again(bus: Bus, store: Store, listed: ParkedInput, *, scope: S
 
 async def discard_parked(store: Store, parked_id: ParkedId) -> None:
     """Mark a parked input as not needed. Raises ParkedNotFound."""
-    if not await store.set_parked_status(parked_id, ParkedStatus.DISCARDED):
+    if not await store.parked.set_status(parked_id, ParkedStatus.DISCARDED):
         raise ParkedNotFound(parked_id)
 
 
 async def _publish_again(bus: Bus, store: Store, parked_id: ParkedId, way: _Way) -> None:
     # The status first: should the input fail once more, its parking sets it back to `parked` after this.
-    await store.set_parked_status(parked_id, ParkedStatus.REPLAYED)
+    await store.parked.set_status(parked_id, ParkedStatus.REPLAYED)
     try:
         await bus.publish(way.exchange, way.routing_key, way.message)
     except AgentBusError:
-        await store.set_parked_status(parked_id, ParkedStatus.PARKED)
+        await store.parked.set_status(parked_id, ParkedStatus.PARKED)
         raise
 
 

@@ -104,7 +104,7 @@ async def check_store(store: Store, *, repair: bool) -> AsyncIterator[Finding | 
     """
     after: ConversationId | None = None
     looked_at = 0
-    while page := await store.conversations(after=after, limit=_AT_ONCE):
+    while page := await store.log.conversations(after=after, limit=_AT_ONCE):
         for findings in await side_by_side(_checked(store, one, repair=repair) for one in page):
             for finding in findings:
                 yield finding
@@ -123,7 +123,7 @@ async def _checked(store: Store, conversation: ConversationId, *, repair: bool) 
     rebuilt = [log.heads[one.session_id] for one in lasting if one.session_id and one.advice == _REBUILDS]
     if not repair or not rebuilt:
         return lasting
-    await store.save_heads(rebuilt)
+    await store.heads.save(rebuilt)
     left, _ = await _examined(store, conversation)
     return [finding if finding in left else replace(finding, repaired=True) for finding in lasting]
 
@@ -151,7 +151,7 @@ async def _read_heads(store: Store, conversation: ConversationId, kept: _Kept, n
 async def _read_head(store: Store, session: SessionId, kept: _Kept) -> bool:
     """Read a head; return whether there is one, damaged or not."""
     try:
-        head = await store.head(session)
+        head = await store.heads.get(session)
     except StoreDamaged as damage:
         kept.damaged[session] = damage
         return True
@@ -186,10 +186,10 @@ async def _commits(store: Store, conversation: ConversationId) -> AsyncIterator[
     while True:
         damage: StoreDamaged | None = None
         try:
-            page = await store.read_log(conversation, first=first, limit=_PAGE)
+            page = await store.log.read(conversation, first=first, limit=_PAGE)
         except StoreDamaged as error:
             damage, last = error, int(error.details["version"]) - 1
-            page = await store.read_log(conversation, first=first, last=last, limit=_PAGE) if first <= last else []
+            page = await store.log.read(conversation, first=first, last=last, limit=_PAGE) if first <= last else []
         for commit in page:
             yield commit.version, commit
         if damage:

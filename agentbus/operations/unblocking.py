@@ -106,7 +106,7 @@ class _Replay:
         return Replayed(self._published)
 
     async def _state(self) -> SessionState:
-        kept = (await self._store.load([self._conversation]))[self._conversation]
+        kept = (await self._store.log.load([self._conversation]))[self._conversation]
         return replay(kept.head or SessionState.empty(self._conversation), kept.commits)
 
     async def _publish_in_line(self, line: Collection[InputId]) -> bool:
@@ -159,7 +159,7 @@ class _Replay:
     async def _failed_again(self, first: InputId) -> ParkedInput | None:
         if first not in self._sent:
             return None
-        parked = await self._store.parked(self._sent[first])
+        parked = await self._store.parked.get(self._sent[first])
         return parked if parked and parked.status is ParkedStatus.PARKED else None
 
     def _what_is_late(self, first: InputId, within: float) -> str:

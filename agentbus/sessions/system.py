@@ -180,7 +180,7 @@ class SessionSystem(Syncing, Expiring):
 
     async def _figures(self) -> SessionStatistics | None:
         try:
-            return await self._store.statistics(SessionFilter())
+            return await self._store.heads.statistics(SessionFilter())
         except (StoreError, NotInitialized):
             raise_if_cancelled()
             return None

@@ -35,16 +35,37 @@ none.
 
 from storage.calls import end_well
 from storage.cancelling import finished
+from storage.files.base import Folder
 from storage.files.heads import FileHeads
 from storage.files.locks import FileLocks
 from storage.files.log import FileLog
 from storage.files.members import FileMembers
 from storage.files.parked import FileParked
 from storage.files.records import FileRecords
+from storage.options import StoreOptions
+from storage.port import Store, StoreInfo
 
 __all__ = ["FileStore"]
 
 
 @end_well(finished)
-class FileStore(FileLog, FileHeads, FileParked, FileMembers, FileRecords, FileLocks):
+class FileStore(Store):
     """Keeps conversations in JSON files."""
+
+    def __init__(self, url: str, options: StoreOptions) -> None:
+        self._folder = Folder(url, options)
+        self.log = FileLog(self._folder)
+        self.heads = FileHeads(self._folder)
+        self.parked = FileParked(self._folder)
+        self.members = FileMembers(self._folder)
+        self.records = FileRecords(self._folder)
+        self.locks = FileLocks(self._folder)
+
+    async def start(self) -> None:
+        await self._folder.start()
+
+    async def close(self) -> None:
+        await self._folder.close()
+
+    async def info(self) -> StoreInfo:
+        return await self._folder.info()

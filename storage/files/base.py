@@ -14,16 +14,14 @@ from pydantic import Field
 
 from contracts.base import Announced
 from contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState
 from storage import private
 from storage.cancelling import finished
 from storage.files.disk import Disk, locked
 from storage.files.errors import store_errors
 from storage.files.layout import LAYOUT_VERSION, Layout, make_folders
-from storage.files.reading import KeptParked, Remembered, pretty, read
+from storage.files.reading import pretty, read
 from storage.options import StoreOptions
-from storage.port import Store, StoreInfo
+from storage.port import StoreInfo
 
 AT_ONCE: Final = 64
 """How many conversations one thread locks at once: an open file each, of which a process may often have 1024."""
@@ -44,20 +42,20 @@ class _Marker(Announced):
     layout: int = Field(description="The version of the layout.")
 
 
-class FileBase(Store):
-    """The folder of a file store. Every call is one piece of work for a thread. The clock is this machine's."""
+class Folder:
+    """The folder that the sections of a file store share.
+
+    Every call is one piece of work for a thread. The clock is this machine's.
+    """
 
     def __init__(self, url: str, _options: StoreOptions) -> None:
         path = unquote(url.partition("://")[2])
         if not path or "\0" in path or "?" in url or "#" in url:
             raise ConfigurationError("a file URL is like file:///absolute/folder or file://relative/folder")
-        self._layout = Layout(Path(path).absolute())
-        self._target = f"folder {self._layout.root}"
-        self._disk = Disk(self._layout.temporary)
+        self.layout = Layout(Path(path).absolute())
+        self._target = f"folder {self.layout.root}"
+        self.disk = Disk(self.layout.temporary)
         self._threads: ThreadPoolExecutor | None = None
-        self._known_heads = Remembered(SessionState)
-        self._known_parked = Remembered(KeptParked)
-        self._known_records = {kind: Remembered(Record) for kind in RecordKind}
 
     async def start(self) -> None:
         if self._threads is None:
@@ -66,11 +64,11 @@ class FileBase(Store):
             self._threads = ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="agentbus-files")
 
     def _open(self) -> None:
-        self._disk = Disk(self._layout.temporary)
-        make_folders(self._layout.root)
-        private.close_to_others(self._layout.root)
-        with locked([self._layout.root]):
-            marker = read(self._layout.marker, _Marker)
+        self.disk = Disk(self.layout.temporary)
+        make_folders(self.layout.root)
+        private.close_to_others(self.layout.root)
+        with locked([self.layout.root]):
+            marker = read(self.layout.marker, _Marker)
             if marker is None:
                 self._claim()
             elif marker.layout != LAYOUT_VERSION:
@@ -78,33 +76,33 @@ class FileBase(Store):
                     f"{self._target} has layout {marker.layout}, this release has layout {LAYOUT_VERSION}: "
                     "use the release that wrote it, or another folder"
                 )
-        self._disk.remove_left_overs()
-        with self._disk.temporaries() as files:
+        self.disk.remove_left_overs()
+        with self.disk.temporaries() as files:
             files.write(b"")  # To find out at once whether that is possible.
 
     def _claim(self) -> None:
         """Make a store of an empty folder."""
-        root = self._layout.root
-        ours = {folder.name for folder in self._layout.folders} | _NOBODYS
+        root = self.layout.root
+        ours = {folder.name for folder in self.layout.folders} | _NOBODYS
         if others := sorted(set(os.listdir(root)) - ours):
             raise StoreRejected(f"{self._target} is no store, and holds {others[0]}: choose an empty or a new folder")
-        make_folders(*self._layout.folders)
-        self._disk.put(self._layout.marker, pretty(_Marker(layout=LAYOUT_VERSION)))
-        self._disk.sync([root.parent])
+        make_folders(*self.layout.folders)
+        self.disk.put(self.layout.marker, pretty(_Marker(layout=LAYOUT_VERSION)))
+        self.disk.sync([root.parent])
 
     async def close(self) -> None:
         threads, self._threads = self._threads, None
         if threads is not None:
             await asyncio.to_thread(threads.shutdown)
-            self._disk.close()
+            self.disk.close()
 
     async def info(self) -> StoreInfo:
         def look() -> StoreInfo:
             return StoreInfo(kind="files", version=f"layout {LAYOUT_VERSION}", server_time=datetime.now(UTC))
 
-        return await self._call(look)
+        return await self.call(look)
 
-    async def _call(self, work: Callable[[], _Answer]) -> _Answer:
+    async def call(self, work: Callable[[], _Answer]) -> _Answer:
         """Do `work` in a thread."""
         if self._threads is None:
             raise StoreRejected(f"{self._target} is not open: call start() first")
@@ -119,6 +117,13 @@ class FileBase(Store):
                 f"{self._target} does not answer: the calls before this one have not ended in {TURN_TIMEOUT:g} s: "
                 "does a program that is stopped hold its locks?"
             )
-        if not self._layout.marker.exists():  # Without it, all conversations would seem to be new.
+        if not self.layout.marker.exists():  # Without it, all conversations would seem to be new.
             raise StoreRejected(f"{self._target} is a store no more: is its disk mounted?")
         return work()
+
+
+class FileSection:
+    """A section of a file store."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder

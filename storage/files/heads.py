@@ -11,74 +11,80 @@ from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.chunks import chunks
-from storage.files.base import AT_ONCE, FileBase
+from storage.files.base import AT_ONCE, FileSection, Folder
 from storage.files.disk import locked
 from storage.files.layout import JSON, ConversationFolder
-from storage.files.reading import pretty, read, read_if_sound
+from storage.files.reading import Remembered, pretty, read, read_if_sound
 from storage.memory.listing import earliest_due, listed, matches
 from storage.paging import Position, check_limit, listed_at, position_of, sessions_page
+from storage.port import Heads
 from storage.statistics import statistics_of
 
 
-class FileHeads(FileBase):
+@end_well(finished)
+class FileHeads(FileSection, Heads):
     """The section of the heads. What looks through all of them keeps them in memory, and reads those that changed."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(folder)
+        self._known = Remembered(SessionState)
+
+    async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         newest: dict[SessionId, SessionState] = {}
         for head in sorted(heads, key=lambda head: head.version):
             newest[head.session_id] = head
-        await self._call(partial(self._save, list(newest.values())))
+        await self._folder.call(partial(self._save, list(newest.values())))
         return [None] * len(heads)
 
     def _save(self, heads: Sequence[SessionState]) -> None:
         for chunk in chunks(heads, AT_ONCE):
-            folders = [self._layout.conversation(head.conversation_id) for head in chunk]
+            folders = [self._folder.layout.conversation(head.conversation_id) for head in chunk]
             for folder in folders:
                 folder.make()
             with locked({folder.path for folder in folders}):
                 self._write([head for head in chunk if not self._is_old(head)])
                 # After the heads, so that it leads to one; for old ones too, as a crash may have come between.
                 changed = [self._lead_to(head, folder) for head, folder in zip(chunk, folders, strict=True)]
-                self._disk.sync({path for paths in changed for path in paths})
+                self._folder.disk.sync({path for paths in changed for path in paths})
 
     def _is_old(self, head: SessionState) -> bool:
-        kept = read_if_sound(self._layout.head(head.session_id), SessionState)
+        kept = read_if_sound(self._folder.layout.head(head.session_id), SessionState)
         return kept is not None and kept.version > head.version
 
     def _write(self, heads: Sequence[SessionState]) -> None:
         if not heads:
             return
-        with self._disk.temporaries() as files:
+        with self._folder.disk.temporaries() as files:
             written = [files.write(pretty(head)) for head in heads]
-            self._disk.sync(written)
+            self._folder.disk.sync(written)
             for head, file in zip(heads, written, strict=True):
-                file.rename(self._layout.head(head.session_id))
-        self._disk.sync([self._layout.heads])
+                file.rename(self._folder.layout.head(head.session_id))
+        self._folder.disk.sync([self._folder.layout.heads])
 
     def _lead_to(self, head: SessionState, folder: ConversationFolder) -> Sequence[Path]:
         """Let the conversation's `latest` lead to this session, if none is later; return the folders changed."""
         if head.generation <= _generation(folder.latest):
             return ()
-        self._disk.point(folder.latest, os.path.relpath(self._layout.head(head.session_id), folder.path))
+        self._folder.disk.point(folder.latest, os.path.relpath(self._folder.layout.head(head.session_id), folder.path))
         return folder.entries()
 
-    async def head(self, session: SessionId) -> SessionState | None:
-        return await self._call(partial(read, self._layout.head(session), SessionState))
+    async def get(self, session: SessionId) -> SessionState | None:
+        return await self._folder.call(partial(read, self._folder.layout.head(session), SessionState))
 
-    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+    async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         def read_all() -> dict[SessionId, SessionState]:
-            found = (read_if_sound(self._layout.head(session), SessionState) for session in sessions)
+            found = (read_if_sound(self._folder.layout.head(session), SessionState) for session in sessions)
             return {head.session_id: head for head in found if head}
 
-        return await self._call(read_all)
+        return await self._folder.call(read_all)
 
-    async def list_sessions(
-        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[SessionState]:
+    async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         after = position_of("sessions", cursor)
-        return await self._call(partial(self._list, where, after, limit))
+        return await self._folder.call(partial(self._list, where, after, limit))
 
     def _list(self, where: SessionFilter, after: Position | None, limit: int) -> Page[SessionState]:
         matching = (head for head in self._all() if matches(head, where))
@@ -87,14 +93,14 @@ class FileHeads(FileBase):
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         check_limit(limit)
-        return await self._call(lambda: earliest_due(self._all(), before, limit))
+        return await self._folder.call(lambda: earliest_due(self._all(), before, limit))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
-        return await self._call(lambda: statistics_of(head for head in self._all() if matches(head, where)))
+        return await self._folder.call(lambda: statistics_of(head for head in self._all() if matches(head, where)))
 
     def _all(self) -> list[SessionState]:
-        folder = self._layout.heads
-        return self._known_heads.read_all(f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(JSON))
+        folder = self._folder.layout.heads
+        return self._known.read_all(f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(JSON))
 
 
 def _generation(link: Path) -> int:

@@ -8,11 +8,14 @@ from pydantic import Field
 
 from contracts.base import Announced, Timestamp
 from contracts.records import Lock
-from storage.files.base import FileBase
+from storage.calls import end_well
+from storage.cancelling import finished
+from storage.files.base import FileSection
 from storage.files.disk import locked
 from storage.files.layout import JSON, file_name
 from storage.files.reading import pretty, read
 from storage.leases import check_name, lease_ms
+from storage.port import Locks
 
 
 class _Lease(Announced):
@@ -23,35 +26,36 @@ class _Lease(Announced):
     expires_at: Timestamp | None = Field(default=None, description="None: it was released.")
 
 
-class FileLocks(FileBase):
+@end_well(finished)
+class FileLocks(FileSection, Locks):
     """The section of the locks. The clock is this machine's."""
 
-    async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
+    async def acquire(self, name: str, *, ttl: float) -> Lock | None:
         lease = lease_ms(ttl)
-        return await self._call(partial(self._acquire, check_name(name), lease))
+        return await self._folder.call(partial(self._acquire, check_name(name), lease))
 
     def _acquire(self, name: str, lease: int) -> Lock | None:
-        with locked([self._layout.locks]):
+        with locked([self._folder.layout.locks]):
             last = read(self._lock(name), _Lease) or _Lease(name=name)
             if last.expires_at is not None and last.expires_at > datetime.now(UTC):
                 return None
             return self._lease(name, last.token + 1, lease)
 
-    async def renew_lock(self, name: str, token: int, *, ttl: float) -> Lock | None:
-        return await self._call(partial(self._renew, name, token, lease_ms(ttl)))
+    async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
+        return await self._folder.call(partial(self._renew, name, token, lease_ms(ttl)))
 
     def _renew(self, name: str, token: int, lease: int) -> Lock | None:
-        with locked([self._layout.locks]):
+        with locked([self._folder.layout.locks]):
             return self._lease(name, token, lease) if self._is_held(name, token) else None
 
-    async def release_lock(self, name: str, token: int) -> bool:
-        return await self._call(partial(self._release, name, token))
+    async def release(self, name: str, token: int) -> bool:
+        return await self._folder.call(partial(self._release, name, token))
 
     def _release(self, name: str, token: int) -> bool:
-        with locked([self._layout.locks]):
+        with locked([self._folder.layout.locks]):
             held = self._is_held(name, token)
             if held:
-                self._disk.put(self._lock(name), pretty(_Lease(name=name, token=token)))
+                self._folder.disk.put(self._lock(name), pretty(_Lease(name=name, token=token)))
             return held
 
     def _is_held(self, name: str, token: int) -> bool:
@@ -61,8 +65,8 @@ class FileLocks(FileBase):
 
     def _lease(self, name: str, token: int, lease: int) -> Lock:
         lock = Lock(name=name, token=token, expires_at=datetime.now(UTC) + timedelta(milliseconds=lease))
-        self._disk.put(self._lock(name), pretty(lock))
+        self._folder.disk.put(self._lock(name), pretty(lock))
         return lock
 
     def _lock(self, name: str) -> Path:
-        return self._layout.locks / (file_name(name) + JSON)
+        return self._folder.layout.locks / (file_name(name) + JSON)

@@ -11,40 +11,43 @@ from contracts.errors import DuplicateInput, StoreDamaged, StoreError, StoreReje
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from contracts.session import SessionState
-from storage.files.base import AT_ONCE, FileBase
+from storage.calls import end_well
+from storage.cancelling import finished
+from storage.files.base import AT_ONCE, FileSection
 from storage.files.disk import Temporaries, locked
 from storage.files.layout import COMMITS_PER_FOLDER, JSON, ConversationFolder, folder_of, make_folders, names_in
 from storage.files.reading import pretty, read, read_if_sound
 from storage.paging import check_limit
-from storage.port import Loaded
+from storage.port import Loaded, Log
 from storage.wholeness import loaded, reloaded
 
 
-class FileLog(FileBase):
+@end_well(finished)
+class FileLog(FileSection, Log):
     """The section of the log."""
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
-        return await self._call(partial(self._append, commits))
+        return await self._folder.call(partial(self._append, commits))
 
     def _append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
         return [outcome for group in _groups(commits) for outcome in self._append_group(group)]
 
     def _append_group(self, commits: Sequence[Commit]) -> list[StoreError | None]:
         """Append commits of different conversations, waiting for the disk twice for all of them."""
-        folders = [self._layout.conversation(commit.conversation_id) for commit in commits]
+        folders = [self._folder.layout.conversation(commit.conversation_id) for commit in commits]
         for folder in folders:
             folder.make()
         outcomes: list[StoreError | None] = []
         unsynced: set[Path] = set()
         placed: set[Path] = set()
-        with locked(folder.path for folder in folders), self._disk.temporaries() as files:
+        with locked(folder.path for folder in folders), self._folder.disk.temporaries() as files:
             written: dict[int, Path] = {}
             for number, (folder, commit) in enumerate(zip(folders, commits, strict=True)):
                 outcomes.append(_refusal(folder, commit))
                 if outcomes[number] is None:
                     unsynced |= self._prepare(folder, commit)
                     written[number] = files.write(pretty(commit))
-            self._disk.sync(unsynced.union(written.values()))
+            self._folder.disk.sync(unsynced.union(written.values()))
             for number, file in written.items():
                 place = folders[number].commit(commits[number].version)
                 try:
@@ -52,7 +55,7 @@ class FileLog(FileBase):
                 except FileExistsError:  # By somebody who does not know our lock.
                     outcomes[number] = VersionConflict()
                 placed.add(place.parent)
-            self._disk.sync(placed)
+            self._folder.disk.sync(placed)
         return outcomes
 
     def _prepare(self, folder: ConversationFolder, commit: Commit) -> set[Path]:
@@ -65,25 +68,25 @@ class FileLog(FileBase):
             changed |= {*folder.entries(), folder.log}
         target = place.relative_to(folder.path)
         for input_id in dict.fromkeys(commit.inputs):
-            self._disk.point(folder.input(input_id), f"../{target}")
+            self._folder.disk.point(folder.input(input_id), f"../{target}")
             changed.add(folder.inputs)
         for amended in map(folder.amending, commit.targets):
             make_folders(folder.amends, amended)
-            self._disk.point(amended / place.stem, f"../../{target}")
+            self._folder.disk.point(amended / place.stem, f"../../{target}")
             changed |= {amended, folder.amends, folder.path}
         return changed
 
-    async def replace_commits(self, commits: Sequence[Commit]) -> None:
-        await self._call(partial(self._replace, commits))
+    async def replace(self, commits: Sequence[Commit]) -> None:
+        await self._folder.call(partial(self._replace, commits))
 
     def _replace(self, commits: Sequence[Commit]) -> None:
         of_conversation: dict[ConversationId, list[Commit]] = {}
         for commit in commits:
             of_conversation.setdefault(commit.conversation_id, []).append(commit)
         for conversation, wanted in of_conversation.items():
-            folder = self._layout.conversation(conversation)
+            folder = self._folder.layout.conversation(conversation)
             if folder.path.exists():
-                with locked([folder.path]), self._disk.temporaries() as files:
+                with locked([folder.path]), self._folder.disk.temporaries() as files:
                     self._put_in_place(folder, wanted, files)
 
     def _put_in_place(self, folder: ConversationFolder, wanted: Sequence[Commit], files: Temporaries) -> None:
@@ -94,37 +97,39 @@ class FileLog(FileBase):
                 raise StoreRejected(f"another commit of {commit.conversation_id} holds an input of {commit.version}")
         changed = set().union(*(self._prepare(folder, commit) for commit in kept))
         written = [files.write(pretty(commit)) for commit in kept]
-        self._disk.sync(changed.union(written))
+        self._folder.disk.sync(changed.union(written))
         places = [folder.commit(commit.version) for commit in kept]
         for file, place in zip(written, places, strict=True):
             file.rename(place)
-        self._disk.sync({place.parent for place in places})
-        self._disk.sync(_unlink_others(folder, kept))
+        self._folder.disk.sync({place.parent for place in places})
+        self._folder.disk.sync(_unlink_others(folder, kept))
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
-        return await self._call(lambda: {conversation: self._load(conversation) for conversation in conversations})
+        return await self._folder.call(
+            lambda: {conversation: self._load(conversation) for conversation in conversations}
+        )
 
     def _load(self, conversation: ConversationId) -> Loaded:
-        folder = self._layout.conversation(conversation)
+        folder = self._folder.layout.conversation(conversation)
         head = read_if_sound(folder.latest, SessionState)
         if head is None and folder.latest.is_symlink():  # It was there.
             return reloaded(conversation, _commits(folder, 1, None))
         return loaded(head, _commits(folder, head.version + 1 if head else 1, None))
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
-        return await self._call(partial(self._conversations, after or "", check_limit(limit)))
+        return await self._folder.call(partial(self._conversations, after or "", check_limit(limit)))
 
     def _conversations(self, after: str, limit: int) -> list[ConversationId]:
         """Look into the folders that names with the same beginning share, until there are enough."""
-        headed = [name.removesuffix(JSON).rpartition(".")[0] for name in os.listdir(self._layout.heads)]
+        headed = [name.removesuffix(JSON).rpartition(".")[0] for name in os.listdir(self._folder.layout.heads)]
         found = {name for name in headed if name > after}
         logged: set[str] = set()
-        for shard in sorted(names_in(self._layout.conversations)):
+        for shard in sorted(names_in(self._folder.layout.conversations)):
             if len(logged) < limit and shard >= after[: len(shard)]:
-                logged |= {name for name in names_in(self._layout.conversations / shard) if name > after}
+                logged |= {name for name in names_in(self._folder.layout.conversations / shard) if name > after}
         return [ConversationId(name) for name in sorted(found | logged)[:limit]]
 
-    async def read_log(
+    async def read(
         self,
         conversation: ConversationId,
         *,
@@ -134,29 +139,29 @@ class FileLog(FileBase):
         newest: bool = False,
     ) -> list[Commit]:
         check_limit(limit)
-        folder = self._layout.conversation(conversation)
-        return await self._call(lambda: list(islice(_commits(folder, first, last, newest=newest), limit)))
+        folder = self._folder.layout.conversation(conversation)
+        return await self._folder.call(lambda: list(islice(_commits(folder, first, last, newest=newest), limit)))
 
     async def commits_of_inputs(
         self, conversation: ConversationId, inputs: Collection[InputId]
     ) -> Mapping[InputId, Commit]:
-        folder = self._layout.conversation(conversation)
+        folder = self._folder.layout.conversation(conversation)
 
         def look_up() -> Mapping[InputId, Commit]:
             found = ((input_id, _commit_of(folder, input_id)) for input_id in inputs)
             return {input_id: commit for input_id, commit in found if commit}
 
-        return await self._call(look_up)
+        return await self._folder.call(look_up)
 
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
-        folder = self._layout.conversation(conversation)
+        folder = self._folder.layout.conversation(conversation)
 
         def look_up() -> list[Commit]:
             versions = {version for target in targets for version in _numbers(folder.amending(target))}
             found = (read(folder.commit(version), Commit) for version in sorted(versions))
             return [commit for commit in found if commit and not commit.targets.isdisjoint(targets)]
 
-        return await self._call(look_up)
+        return await self._folder.call(look_up)
 
 
 def _groups(commits: Sequence[Commit]) -> Iterator[Sequence[Commit]]:

@@ -10,12 +10,15 @@ from pydantic import Field
 from contracts.base import Announced
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
-from storage.files.base import FileBase
+from storage.calls import end_well
+from storage.cancelling import finished
+from storage.files.base import FileSection
 from storage.files.disk import locked
 from storage.files.layout import JSON, file_name, make_folders
 from storage.files.reading import pretty, read_if_sound
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
+from storage.port import Members
 from storage.trials import attempt_of
 
 
@@ -35,11 +38,12 @@ class _Attempts(Announced):
     attempts: frozenset[str] = frozenset()
 
 
-class FileMembers(FileBase):
+@end_well(finished)
+class FileMembers(FileSection, Members):
     """The section of the workers. The clock is this machine's, as all of them run on it."""
 
     async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
-        return await self._call(partial(self._heartbeat, group, member, ttl))
+        return await self._folder.call(partial(self._heartbeat, group, member, ttl))
 
     def _heartbeat(self, group: str, member: Member, ttl: float) -> list[Member]:
         folder = self._group(group)
@@ -47,57 +51,57 @@ class FileMembers(FileBase):
         with locked([folder]):
             now = datetime.now(UTC)
             seen = pretty(member.model_copy(update={"seen_at": now}))
-            self._disk.put(_file(folder, member.worker_id), seen, durable=False)  # After a crash nobody lives.
+            self._folder.disk.put(_file(folder, member.worker_id), seen, durable=False)  # After a crash nobody lives.
             members = _members(folder)
             for forgotten in members:
                 if _age_ms(forgotten, now) > forgotten_ms(ttl):
                     _file(folder, forgotten.worker_id).unlink(missing_ok=True)
         return _live(members, now, ttl)
 
-    async def members(self, group: str, *, ttl: float) -> list[Member]:
-        return await self._call(lambda: _live(_members(self._group(group)), datetime.now(UTC), ttl))
+    async def live(self, group: str, *, ttl: float) -> list[Member]:
+        return await self._folder.call(lambda: _live(_members(self._group(group)), datetime.now(UTC), ttl))
 
     async def leave(self, group: str, worker: WorkerId) -> None:
-        await self._call(lambda: _file(self._group(group), worker).unlink(missing_ok=True))
+        await self._folder.call(lambda: _file(self._group(group), worker).unlink(missing_ok=True))
 
     def _group(self, group: str) -> Path:
-        return self._layout.members / file_name(group)
+        return self._folder.layout.members / file_name(group)
 
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
-        return await self._call(partial(self._take_epoch, group, partition, above))
+        return await self._folder.call(partial(self._take_epoch, group, partition, above))
 
     def _take_epoch(self, group: str, partition: Partition, above: int) -> int:
-        folder = self._layout.epochs / file_name(group)
+        folder = self._folder.layout.epochs / file_name(group)
         make_folders(folder)
         with locked([folder]):
             path = _file(folder, str(partition))
             last = read_if_sound(path, _Epoch)  # After a lower one the fences lead above those of the heads.
             taken = _Epoch(group=group, partition=partition, epoch=max(last.epoch if last else 0, above) + 1)
-            self._disk.put(path, pretty(taken))
+            self._folder.disk.put(path, pretty(taken))
             if last is None:
-                self._disk.sync([self._layout.epochs])
+                self._folder.disk.sync([self._folder.layout.epochs])
         return taken.epoch
 
     async def begin_trial(self, key: str) -> int:
-        return await self._call(partial(self._begin_trial, *attempt_of(key)))
+        return await self._folder.call(partial(self._begin_trial, *attempt_of(key)))
 
     def _begin_trial(self, key: str, attempt: str) -> int:
-        path = _file(self._layout.trials, key)
-        with locked([self._layout.trials]):
+        path = _file(self._folder.layout.trials, key)
+        with locked([self._folder.layout.trials]):
             last = read_if_sound(path, _Attempts) or _Attempts(key=key)
             begun = last.model_copy(update={"attempts": last.attempts | {attempt}})
-            self._disk.put(path, pretty(begun))
+            self._folder.disk.put(path, pretty(begun))
         return begun.count + len(begun.attempts)
 
     async def end_trial(self, key: str) -> None:
-        await self._call(partial(self._end_trial, key))
+        await self._folder.call(partial(self._end_trial, key))
 
     def _end_trial(self, key: str) -> None:
-        with locked([self._layout.trials]):
-            path = _file(self._layout.trials, key)
+        with locked([self._folder.layout.trials]):
+            path = _file(self._folder.layout.trials, key)
             if path.exists():
                 path.unlink()
-                self._disk.sync([self._layout.trials])
+                self._folder.disk.sync([self._folder.layout.trials])
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -10,24 +10,31 @@ from contracts.errors import StoreDamaged
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.damage import RESTORE, readable
-from storage.files.base import FileBase
+from storage.files.base import FileSection, Folder
 from storage.files.disk import locked
 from storage.files.layout import file_name, make_folders
-from storage.files.reading import KeptParked, pretty, read, read_if_sound
+from storage.files.reading import KeptParked, Remembered, pretty, read, read_if_sound
 from storage.memory.listing import listed
 from storage.paging import Position, check_limit, parked_page, position_of
-from storage.port import LISTED_BODY
+from storage.port import LISTED_BODY, ParkedInputs
 
 _DETAILS: Final = "details.json"
 _BODY: Final = "body"
 
 
-class FileParked(FileBase):
+@end_well(finished)
+class FileParked(FileSection, ParkedInputs):
     """The section of the parked inputs. Lists keep the details of all in memory, as those of heads do."""
 
-    async def park(self, parked: ParkedInput) -> None:
-        await self._call(partial(self._park, parked))
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(folder)
+        self._known = Remembered(KeptParked)
+
+    async def put(self, parked: ParkedInput) -> None:
+        await self._folder.call(partial(self._park, parked))
 
     def _park(self, parked: ParkedInput) -> None:
         try:
@@ -36,29 +43,29 @@ class FileParked(FileBase):
             self._keep(parked)
 
     def _keep(self, parked: ParkedInput) -> None:
-        folder = self._folder(parked.parked_id)
+        folder = self._folder_of(parked.parked_id)
         make_folders(folder)
         with locked([folder]):
             kept = read_if_sound(folder / _DETAILS, KeptParked)
             if kept is None:
-                self._disk.put(folder / _BODY, parked.body)
-                self._disk.sync([self._layout.parked])
+                self._folder.disk.put(folder / _BODY, parked.body)
+                self._folder.disk.sync([self._folder.layout.parked])
             changed: dict[str, Any] = {
                 "status": ParkedStatus.PARKED,
                 "attempts": kept.attempts + 1 if kept else parked.attempts,
                 "body_bytes": kept.body_bytes if kept else len(parked.body),
             }
             details = KeptParked.model_validate(parked.model_dump(exclude={"body"}) | changed)
-            self._disk.put(folder / _DETAILS, pretty(details))
+            self._folder.disk.put(folder / _DETAILS, pretty(details))
 
-    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
-        return await self._call(partial(self._parked, self._folder(parked_id)))
+    async def get(self, parked_id: ParkedId) -> ParkedInput | None:
+        return await self._folder.call(partial(self._parked, self._folder_of(parked_id)))
 
     def _parked(self, folder: Path) -> ParkedInput | None:
         kept = read(folder / _DETAILS, KeptParked)
         return None if kept is None else self._with_body(kept, kept.body_bytes)
 
-    async def list_parked(
+    async def page(
         self,
         status: ParkedStatus | None = None,
         *,
@@ -68,49 +75,49 @@ class FileParked(FileBase):
     ) -> Page[ParkedInput]:
         check_limit(limit)
         after = position_of("parked", cursor)
-        return await self._call(partial(self._list_parked, status, conversation, after, limit))
+        return await self._folder.call(partial(self._list_parked, status, conversation, after, limit))
 
     def _list_parked(
         self, status: ParkedStatus | None, conversation: ConversationId | None, after: Position | None, limit: int
     ) -> Page[ParkedInput]:
-        folder = self._layout.parked
+        folder = self._folder.layout.parked
         matching = (
             item
-            for item in self._known_parked.read_all(f"{folder}/{name}/{_DETAILS}" for name in os.listdir(folder))
+            for item in self._known.read_all(f"{folder}/{name}/{_DETAILS}" for name in os.listdir(folder))
             if status in {None, item.status} and conversation in {None, item.conversation_id}
         )
         found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
         shown = islice(readable(found, lambda item: self._with_body(item, LISTED_BODY)), limit + 1)
         return parked_page(list(shown), limit)
 
-    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
-        return await self._call(partial(self._set_status, self._folder(parked_id), status))
+    async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        return await self._folder.call(partial(self._set_status, self._folder_of(parked_id), status))
 
     def _set_status(self, folder: Path, status: ParkedStatus) -> bool:
         try:
             with locked([folder]):
                 kept = read(folder / _DETAILS, KeptParked)
                 if kept is not None:
-                    self._disk.put(folder / _DETAILS, pretty(kept.model_copy(update={"status": status})))
+                    self._folder.disk.put(folder / _DETAILS, pretty(kept.model_copy(update={"status": status})))
         except FileNotFoundError:
             return False
         return kept is not None
 
-    async def delete_parked(self, parked_id: ParkedId) -> bool:
-        return await self._call(partial(self._delete_parked, self._folder(parked_id)))
+    async def delete(self, parked_id: ParkedId) -> bool:
+        return await self._folder.call(partial(self._delete_parked, self._folder_of(parked_id)))
 
     def _delete_parked(self, folder: Path) -> bool:
         try:
             with locked([folder]):
                 there_was_one = (folder / _DETAILS).exists()
-                self._disk.discard(folder)
+                self._folder.disk.discard(folder)
         except FileNotFoundError:
             return False
         return there_was_one
 
     def _with_body(self, kept: KeptParked, size: int) -> ParkedInput:
         """Return a parked input with up to `size` bytes of its body."""
-        path = self._folder(kept.parked_id) / _BODY
+        path = self._folder_of(kept.parked_id) / _BODY
         try:
             with path.open("rb") as file:
                 body = file.read(size)
@@ -120,5 +127,5 @@ class FileParked(FileBase):
             raise StoreDamaged(f"{path} is damaged: {len(body)} of {expected} bytes are left: {RESTORE}")
         return ParkedInput.model_validate(kept.model_dump() | {"body": body})
 
-    def _folder(self, parked_id: ParkedId) -> Path:
-        return self._layout.parked / file_name(parked_id)
+    def _folder_of(self, parked_id: ParkedId) -> Path:
+        return self._folder.layout.parked / file_name(parked_id)

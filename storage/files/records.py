@@ -9,20 +9,28 @@ from pathlib import Path
 
 from contracts.history import Page
 from contracts.records import Record, RecordKind
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.chunks import newest_by_kind
-from storage.files.base import FileBase
+from storage.files.base import FileSection, Folder
 from storage.files.disk import locked
 from storage.files.layout import JSON, file_name, make_folders, names_in
-from storage.files.reading import pretty, read, read_if_sound
+from storage.files.reading import Remembered, pretty, read, read_if_sound
 from storage.memory.listing import earliest_due_records, listed
 from storage.paging import Position, check_limit, position_of, records_page
+from storage.port import Records
 
 
-class FileRecords(FileBase):
+@end_well(finished)
+class FileRecords(FileSection, Records):
     """The section of the records. A link in a group counts if the record is there and says that it is of the group."""
 
-    async def put_record(self, record: Record, *, replace: bool = True) -> bool:
-        return await self._call(partial(self._put_record, record, replace))
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(folder)
+        self._known = {kind: Remembered(Record) for kind in RecordKind}
+
+    async def put(self, record: Record, *, replace: bool = True) -> bool:
+        return await self._folder.call(partial(self._put_record, record, replace))
 
     def _put_record(self, record: Record, replace: bool) -> bool:
         path = self._record(record.kind, record.key)
@@ -37,15 +45,15 @@ class FileRecords(FileBase):
     def _write_records(self, records: Sequence[tuple[Record, Record | None]]) -> None:
         """Write records of one kind, each with the one that it replaces, under the lock of the kind."""
         changed: set[Path] = set()
-        with self._disk.temporaries() as files:
+        with self._folder.disk.temporaries() as files:
             written = [files.write(pretty(record)) for record, _ in records]
             for record, kept in records:
                 if kept is None or kept.group != record.group:
                     changed |= self._link(record)
-            self._disk.sync(changed.union(written))
+            self._folder.disk.sync(changed.union(written))
             for file, (record, _) in zip(written, records, strict=True):
                 file.rename(self._record(record.kind, record.key))
-        self._disk.sync({self._record(record.kind, record.key).parent for record, _ in records})
+        self._folder.disk.sync({self._record(record.kind, record.key).parent for record, _ in records})
         for record, kept in records:
             if kept is not None and kept.group != record.group:
                 self._unlink(kept)
@@ -54,25 +62,23 @@ class FileRecords(FileBase):
         """Put a record into its group; return the folders changed."""
         path, group = self._record(record.kind, record.key), self._group_of(record.kind, record.group)
         make_folders(group.parent, group)
-        self._disk.point(group / path.name, os.path.relpath(path, group))
+        self._folder.disk.point(group / path.name, os.path.relpath(path, group))
         return {group, group.parent, group.parent.parent, path.parent.parent}
 
-    async def record(self, kind: RecordKind, key: str) -> Record | None:
-        return await self._call(partial(read, self._record(kind, key), Record))
+    async def get(self, kind: RecordKind, key: str) -> Record | None:
+        return await self._folder.call(partial(read, self._record(kind, key), Record))
 
-    async def list_records(
-        self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[Record]:
+    async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)
         after = position_of("records", cursor)
-        return await self._call(partial(self._list_records, kind, group, after, limit))
+        return await self._folder.call(partial(self._list_records, kind, group, after, limit))
 
     def _list_records(self, kind: RecordKind, group: str, after: Position | None, limit: int) -> Page[Record]:
         found = listed(self._in_group(kind, group), lambda record: (record.created_at, record.key), after)
         return records_page(found[: limit + 1], limit)
 
-    async def delete_record(self, kind: RecordKind, key: str) -> bool:
-        return await self._call(partial(self._delete_record, kind, key))
+    async def delete(self, kind: RecordKind, key: str) -> bool:
+        return await self._folder.call(partial(self._delete_record, kind, key))
 
     def _delete_record(self, kind: RecordKind, key: str) -> bool:
         path = self._record(kind, key)
@@ -85,47 +91,47 @@ class FileRecords(FileBase):
                 self._delete([kept])
             else:
                 path.unlink()
-                self._disk.sync([path.parent])
+                self._folder.disk.sync([path.parent])
             return True
 
-    async def delete_records(self, kind: RecordKind, group: str) -> int:
-        return await self._call(partial(self._delete_group, kind, group))
+    async def delete_group(self, kind: RecordKind, group: str) -> int:
+        return await self._folder.call(partial(self._delete_group, kind, group))
 
     def _delete_group(self, kind: RecordKind, group: str) -> int:
         if not self._group_of(kind, group).exists():
             return 0
-        with locked([self._layout.records / kind]):
+        with locked([self._folder.layout.records / kind]):
             return self._delete(self._in_group(kind, group))
 
-    async def put_records(self, records: Sequence[Record]) -> None:
+    async def put_many(self, records: Sequence[Record]) -> None:
         for kind, of_kind in newest_by_kind(records).items():
-            await self._call(partial(self._put_records, kind, of_kind))
+            await self._folder.call(partial(self._put_records, kind, of_kind))
 
     def _put_records(self, kind: RecordKind, records: Sequence[Record]) -> None:
-        folder = self._layout.records / kind
+        folder = self._folder.layout.records / kind
         make_folders(folder)
         with locked([folder]):
             changed = [(record, kept) for record, kept in self._with_kept(records) if not _is_newer(kept, record)]
             if changed:
                 self._write_records(changed)
 
-    async def due_records(
+    async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
         check_limit(limit)
-        return await self._call(lambda: earliest_due_records(self._all_of(kind), before, groups, limit))
+        return await self._folder.call(lambda: earliest_due_records(self._all_of(kind), before, groups, limit))
 
     def _all_of(self, kind: RecordKind) -> list[Record]:
-        folder = self._layout.records / kind
+        folder = self._folder.layout.records / kind
         names = (name for name in names_in(folder) if name.endswith(JSON))
-        return self._known_records[kind].read_all(f"{folder}/{name}" for name in names)
+        return self._known[kind].read_all(f"{folder}/{name}" for name in names)
 
-    async def drop_records(self, records: Sequence[Record]) -> None:
+    async def drop(self, records: Sequence[Record]) -> None:
         for kind, of_kind in newest_by_kind(records).items():
-            await self._call(partial(self._drop_records, kind, of_kind))
+            await self._folder.call(partial(self._drop_records, kind, of_kind))
 
     def _drop_records(self, kind: RecordKind, records: Sequence[Record]) -> None:
-        folder = self._layout.records / kind
+        folder = self._folder.layout.records / kind
         if folder.exists():
             with locked([folder]):
                 found = [kept for record, kept in self._with_kept(records) if not _is_newer(kept, record)]
@@ -139,7 +145,7 @@ class FileRecords(FileBase):
         for record in records:
             self._record(record.kind, record.key).unlink()
         if records:
-            self._disk.sync([self._layout.records / records[0].kind])
+            self._folder.disk.sync([self._folder.layout.records / records[0].kind])
         for record in records:
             self._unlink(record)
         return len(records)
@@ -157,10 +163,10 @@ class FileRecords(FileBase):
         return [record for record in found if record and record.group == group]
 
     def _record(self, kind: RecordKind, key: str) -> Path:
-        return self._layout.records / kind / (file_name(key) + JSON)
+        return self._folder.layout.records / kind / (file_name(key) + JSON)
 
     def _group_of(self, kind: RecordKind, group: str) -> Path:
-        return self._layout.groups / kind / file_name(group)
+        return self._folder.layout.groups / kind / file_name(group)
 
 
 def _is_newer(kept: Record | None, record: Record) -> bool:

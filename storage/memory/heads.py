@@ -5,37 +5,39 @@ from datetime import datetime
 
 from contracts.errors import StoreError
 from contracts.history import Page, SessionFilter
-from contracts.ids import SessionId
+from contracts.ids import ConversationId, SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState
-from storage.memory.base import MemoryBase
 from storage.memory.listing import earliest_due, listed, matches
 from storage.paging import check_limit, listed_at, position_of, sessions_page
+from storage.port import Heads
 from storage.statistics import statistics_of
 
 
-class MemoryHeads(MemoryBase):
-    """The section of the heads."""
+class MemoryHeads(Heads):
+    """The section of the heads. `latest` are those of each conversation's latest session."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+    def __init__(self) -> None:
+        self._heads: dict[SessionId, SessionState] = {}
+        self.latest: dict[ConversationId, SessionState] = {}
+
+    async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         for head in heads:
             kept = self._heads.get(head.session_id)
             if kept is None or kept.version <= head.version:
                 self._heads[head.session_id] = head
-                latest = self._latest.get(head.conversation_id)
+                latest = self.latest.get(head.conversation_id)
                 if latest is None or latest.generation <= head.generation:
-                    self._latest[head.conversation_id] = head
+                    self.latest[head.conversation_id] = head
         return [None] * len(heads)
 
-    async def head(self, session: SessionId) -> SessionState | None:
+    async def get(self, session: SessionId) -> SessionState | None:
         return self._heads.get(session)
 
-    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+    async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         return {session: self._heads[session] for session in sessions if session in self._heads}
 
-    async def list_sessions(
-        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[SessionState]:
+    async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         after = position_of("sessions", cursor)
         matching = (head for head in self._heads.values() if matches(head, where))

@@ -1,16 +1,23 @@
 """The locks in memory."""
 
+from collections import defaultdict
 from datetime import timedelta
 
+from contracts.clock import Clock
 from contracts.records import Lock
 from storage.leases import check_name, lease_ms
-from storage.memory.base import MemoryBase
+from storage.port import Locks
 
 
-class MemoryLocks(MemoryBase):
+class MemoryLocks(Locks):
     """The section of the locks. A lock that was released is gone, its last token stays."""
 
-    async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._locks: dict[str, Lock] = {}
+        self._tokens: dict[str, int] = defaultdict(int)
+
+    async def acquire(self, name: str, *, ttl: float) -> Lock | None:
         lease = lease_ms(ttl)
         held = self._locks.get(check_name(name))
         if held is not None and held.expires_at > self._clock.now():
@@ -18,11 +25,11 @@ class MemoryLocks(MemoryBase):
         self._tokens[name] += 1
         return self._lease(name, self._tokens[name], lease)
 
-    async def renew_lock(self, name: str, token: int, *, ttl: float) -> Lock | None:
+    async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
         lease = lease_ms(ttl)
         return self._lease(name, token, lease) if self._is_held(name, token) else None
 
-    async def release_lock(self, name: str, token: int) -> bool:
+    async def release(self, name: str, token: int) -> bool:
         held = self._is_held(name, token)
         if held:
             del self._locks[name]

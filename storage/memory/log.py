@@ -1,17 +1,23 @@
 """The log in memory."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
-from storage.memory.base import MemoryBase
+from storage.memory.heads import MemoryHeads
 from storage.paging import check_limit
-from storage.port import Loaded
+from storage.port import Loaded, Log
 
 
-class MemoryLog(MemoryBase):
-    """The section of the log."""
+class MemoryLog(Log):
+    """The section of the log. What it loads begins with one of `heads`."""
+
+    def __init__(self, heads: MemoryHeads) -> None:
+        self._heads = heads
+        self._log: dict[ConversationId, dict[int, Commit]] = defaultdict(dict)
+        self._inputs: dict[ConversationId, dict[InputId, Commit]] = defaultdict(dict)
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
         return [self._append(commit) for commit in commits]
@@ -30,17 +36,17 @@ class MemoryLog(MemoryBase):
         return {conversation: self._load(conversation) for conversation in conversations}
 
     def _load(self, conversation: ConversationId) -> Loaded:
-        head = self._latest.get(conversation)
+        head = self._heads.latest.get(conversation)
         log = self._log.get(conversation, {})
         after = sorted(version for version in log if version > (head.version if head else 0))
         return Loaded(head=head, commits=tuple(log[version] for version in after))
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
         check_limit(limit)
-        known = {conversation for conversation, log in self._log.items() if log} | self._latest.keys()
+        known = {conversation for conversation, log in self._log.items() if log} | self._heads.latest.keys()
         return sorted(one for one in known if after is None or one > after)[:limit]
 
-    async def read_log(
+    async def read(
         self,
         conversation: ConversationId,
         *,
@@ -64,7 +70,7 @@ class MemoryLog(MemoryBase):
         log = self._log.get(conversation, {})
         return [log[version] for version in sorted(log) if not log[version].targets.isdisjoint(targets)]
 
-    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+    async def replace(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
             self._replace_commit(commit)
 

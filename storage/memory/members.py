@@ -1,17 +1,25 @@
 """The workers in memory: members, epochs and trials."""
 
+from collections import defaultdict
 from datetime import datetime
 
+from contracts.clock import Clock
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.liveness import forgotten_ms, ttl_ms
-from storage.memory.base import MemoryBase
 from storage.paging import to_milliseconds
+from storage.port import Members
 from storage.trials import attempt_of
 
 
-class MemoryMembers(MemoryBase):
+class MemoryMembers(Members):
     """The section of the workers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._members: dict[str, dict[WorkerId, Member]] = defaultdict(dict)
+        self._epochs: dict[tuple[str, Partition], int] = defaultdict(int)
+        self._trials: dict[str, set[str]] = defaultdict(set)
 
     async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
         now = self._clock.now()
@@ -19,7 +27,7 @@ class MemoryMembers(MemoryBase):
         self._members[group] = {one.worker_id: one for one in self._seen(group, now, forgotten_ms(ttl))}
         return self._seen(group, now, ttl_ms(ttl))
 
-    async def members(self, group: str, *, ttl: float) -> list[Member]:
+    async def live(self, group: str, *, ttl: float) -> list[Member]:
         return self._seen(group, self._clock.now(), ttl_ms(ttl))
 
     def _seen(self, group: str, now: datetime, age: int) -> list[Member]:

@@ -3,24 +3,26 @@
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.memory.base import MemoryBase
 from storage.memory.listing import listed
 from storage.paging import check_limit, parked_page, position_of
-from storage.port import LISTED_BODY
+from storage.port import LISTED_BODY, ParkedInputs
 
 
-class MemoryParked(MemoryBase):
+class MemoryParked(ParkedInputs):
     """The section of the parked inputs."""
 
-    async def park(self, parked: ParkedInput) -> None:
+    def __init__(self) -> None:
+        self._parked: dict[ParkedId, ParkedInput] = {}
+
+    async def put(self, parked: ParkedInput) -> None:
         kept = self._parked.get(parked.parked_id)
         changed = {"status": ParkedStatus.PARKED, "attempts": kept.attempts + 1 if kept else parked.attempts}
         self._parked[parked.parked_id] = parked.model_copy(update=changed)
 
-    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
+    async def get(self, parked_id: ParkedId) -> ParkedInput | None:
         return self._parked.get(parked_id)
 
-    async def list_parked(
+    async def page(
         self,
         status: ParkedStatus | None = None,
         *,
@@ -38,14 +40,14 @@ class MemoryParked(MemoryBase):
         found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
         return parked_page([_cut(item) for item in found[: limit + 1]], limit)
 
-    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+    async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         kept = self._parked.get(parked_id)
         if kept is None:
             return False
         self._parked[parked_id] = kept.model_copy(update={"status": status})
         return True
 
-    async def delete_parked(self, parked_id: ParkedId) -> bool:
+    async def delete(self, parked_id: ParkedId) -> bool:
         return self._parked.pop(parked_id, None) is not None
 
 

@@ -5,54 +5,55 @@ from datetime import datetime
 
 from contracts.history import Page
 from contracts.records import Record, RecordKind
-from storage.memory.base import MemoryBase
 from storage.memory.listing import earliest_due_records, listed
 from storage.paging import check_limit, position_of, records_page
+from storage.port import Records
 
 
-class MemoryRecords(MemoryBase):
+class MemoryRecords(Records):
     """The section of the records."""
 
-    async def put_record(self, record: Record, *, replace: bool = True) -> bool:
+    def __init__(self) -> None:
+        self._records: dict[tuple[RecordKind, str], Record] = {}
+
+    async def put(self, record: Record, *, replace: bool = True) -> bool:
         identity = (record.kind, record.key)
         if not replace and identity in self._records:
             return False
         self._records[identity] = record
         return True
 
-    async def record(self, kind: RecordKind, key: str) -> Record | None:
+    async def get(self, kind: RecordKind, key: str) -> Record | None:
         return self._records.get((kind, key))
 
-    async def list_records(
-        self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[Record]:
+    async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)
         after = position_of("records", cursor)
         found = listed(self._of_group(kind, group), lambda record: (record.created_at, record.key), after)
         return records_page(found[: limit + 1], limit)
 
-    async def delete_record(self, kind: RecordKind, key: str) -> bool:
+    async def delete(self, kind: RecordKind, key: str) -> bool:
         return self._records.pop((kind, key), None) is not None
 
-    async def delete_records(self, kind: RecordKind, group: str) -> int:
+    async def delete_group(self, kind: RecordKind, group: str) -> int:
         found = self._of_group(kind, group)
         for record in found:
             del self._records[kind, record.key]
         return len(found)
 
-    async def put_records(self, records: Sequence[Record]) -> None:
+    async def put_many(self, records: Sequence[Record]) -> None:
         for record in records:
             if not self._is_newer_kept(record):
                 self._records[record.kind, record.key] = record
 
-    async def due_records(
+    async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
         check_limit(limit)
         of_kind = (record for record in self._records.values() if record.kind is kind)
         return earliest_due_records(of_kind, before, groups, limit)
 
-    async def drop_records(self, records: Sequence[Record]) -> None:
+    async def drop(self, records: Sequence[Record]) -> None:
         for record in records:
             if not self._is_newer_kept(record):
                 self._records.pop((record.kind, record.key), None)

@@ -2,16 +2,37 @@
 
 from storage.calls import end_well
 from storage.cancelling import finished
+from storage.mongo.base import MongoDatabase
 from storage.mongo.heads import MongoHeads
 from storage.mongo.locks import MongoLocks
 from storage.mongo.log import MongoLog
 from storage.mongo.members import MongoMembers
 from storage.mongo.parked import MongoParked
 from storage.mongo.records import MongoRecords
+from storage.options import StoreOptions
+from storage.port import Store, StoreInfo
 
 __all__ = ["MongoStore"]
 
 
 @end_well(finished)
-class MongoStore(MongoLog, MongoHeads, MongoParked, MongoMembers, MongoRecords, MongoLocks):
+class MongoStore(Store):
     """Keeps conversations in MongoDB 5.0 or later: a single server, a replica set or a sharded cluster."""
+
+    def __init__(self, url: str, options: StoreOptions) -> None:
+        self._database = MongoDatabase(url, options)
+        self.log = MongoLog(self._database)
+        self.heads = MongoHeads(self._database)
+        self.parked = MongoParked(self._database)
+        self.members = MongoMembers(self._database)
+        self.records = MongoRecords(self._database)
+        self.locks = MongoLocks(self._database)
+
+    async def start(self) -> None:
+        await self._database.start()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def info(self) -> StoreInfo:
+        return await self._database.info()

@@ -17,7 +17,7 @@ from storage.mongo.driver import Collection, Connection, Document, Update, conne
 from storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
 from storage.options import StoreOptions
 from storage.paging import Position
-from storage.port import Store, StoreInfo
+from storage.port import StoreInfo
 
 SETTINGS: Final[dict[str, Any]] = {
     "appname": "agentbus",
@@ -103,13 +103,13 @@ INDEXES: Final = {
 """The indexes of each collection."""
 
 
-class MongoBase(Store):
-    """The connection of a MongoDB store."""
+class MongoDatabase:
+    """The connection that the sections of a MongoDB store share."""
 
     def __init__(self, url: str, options: StoreOptions) -> None:
         check_credentials(url)
         self._url = url
-        self._target = masked(url)
+        self.target = masked(url)
         self._options = options
         self._connection: Connection | None = None
 
@@ -117,7 +117,7 @@ class MongoBase(Store):
         if self._connection is None:
             await connect_patiently(
                 self._open,
-                target=self._target,
+                target=self.target,
                 timeout=self._options.connect_timeout,
                 hint="is mongod running, and are host and port right?",
             )
@@ -127,10 +127,10 @@ class MongoBase(Store):
         self._connection = await taken(self._connect(), lambda connection: connection.close())
 
     async def _connect(self) -> Connection:
-        with url_errors(self._target):
+        with url_errors(self.target):
             connection = connect(self._options.mongo_driver, self._url, self._settings())
         try:
-            with self._errors():
+            with self.errors():
                 await connection.command("ping")
                 for name, indexes in INDEXES.items():
                     await connection.collection(name).create_indexes(indexes)
@@ -145,14 +145,14 @@ class MongoBase(Store):
             await connection.close()
 
     async def info(self) -> StoreInfo:
-        with self._errors():
-            hello = await self._opened().command("hello")
-            build = await self._opened().command("buildInfo")
+        with self.errors():
+            hello = await self.opened().command("hello")
+            build = await self.opened().command("buildInfo")
         return StoreInfo(
             kind="mongodb",
             version=build["version"],
             server_time=hello["localTime"].replace(tzinfo=UTC),
-            name=self._opened().database,
+            name=self.opened().database,
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -165,59 +165,69 @@ class MongoBase(Store):
         return settings | {"tz_aware": True}
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with store_errors(self._target):
+    def errors(self) -> Iterator[None]:
+        """Turn the driver's errors into those of the store."""
+        with store_errors(self.target):
             yield
 
-    def _collection(self, name: str) -> Collection:
-        return self._opened().collection(name)
+    def collection(self, name: str) -> Collection:
+        """Return a collection of the database."""
+        return self.opened().collection(name)
 
-    async def _change(self, name: str, identity: Document | str, update: Update) -> Document:
+    async def change(self, name: str, identity: Document | str, update: Update) -> Document:
         """Change the document of this `_id` in the collection `name`, or insert it, and return it as it is then."""
-        with self._errors():
+        with self.errors():
             try:
                 return await self._upsert(name, identity, update)
             except DuplicateKeyError:  # Another process inserted it for the first time: now there is one.
                 return await self._upsert(name, identity, update)
 
     async def _upsert(self, name: str, identity: Document | str, update: Update) -> Document:
-        changed: Document = await self._collection(name).find_one_and_update(
+        changed: Document = await self.collection(name).find_one_and_update(
             {"_id": identity}, update, upsert=True, return_document=True
         )
         return changed
 
-    async def _first(
+    async def first(
         self, name: str, query: Document, order: Sequence[tuple[str, int]], read: Callable[[Document], Item], count: int
     ) -> list[Item]:
         """Return the first `count` documents that `query` finds and that can be read."""
 
         async def fetch(asked: int) -> list[Document]:
-            found = self._collection(name).find(query).sort(order).limit(asked)
+            found = self.collection(name).find(query).sort(order).limit(asked)
             documents: list[Document] = await found.to_list(None)
             return documents
 
-        with self._errors():
+        with self.errors():
             return await enough(fetch, read, count)
 
-    async def _write_all(self, name: str, writes: Sequence[Any]) -> list[int]:
+    async def write_all(self, name: str, writes: Sequence[Any]) -> list[int]:
         """Make many writes to the collection `name` at once; return the places of those refused for a key taken."""
         if not writes:
             return []
         try:
-            with self._errors():
-                await self._collection(name).bulk_write(writes, ordered=False)
+            with self.errors():
+                await self.collection(name).bulk_write(writes, ordered=False)
         except BulkWriteError as error:
-            failed = write_errors(self._target, error)
+            failed = write_errors(self.target, error)
             for one in failed:
                 if one["code"] != DUPLICATE_KEY:
-                    raise rejected(self._target, one["code"], one.get("errmsg", "")) from error
+                    raise rejected(self.target, one["code"], one.get("errmsg", "")) from error
             return [one["index"] for one in failed]
         return []
 
-    def _opened(self) -> Connection:
+    def opened(self) -> Connection:
+        """Return the connection. Raises StoreRejected unless the store is open."""
         if self._connection is None:
-            raise StoreRejected(f"{self._target} is not open: call start() first")
+            raise StoreRejected(f"{self.target} is not open: call start() first")
         return self._connection
+
+
+class MongoSection:
+    """A section of a MongoDB store."""
+
+    def __init__(self, database: MongoDatabase) -> None:
+        self._database = database
 
 
 def later(moment: str, identity: str, after: Position) -> Document:

@@ -13,11 +13,14 @@ from contracts.history import Page, SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState, SessionStatus
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.damage import readable
-from storage.mongo.base import FIRST_CONFLICT, MongoBase, later
+from storage.mongo.base import FIRST_CONFLICT, MongoSection, later
 from storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
 from storage.mongo.driver import Document
 from storage.paging import check_limit, position_of, sessions_page
+from storage.port import Heads
 from storage.statistics import Tally, to_statistics
 
 _PLACES: Final = {name: f"address.{name}" for name in ("platform", "account", "chat", "user")} | {
@@ -30,10 +33,11 @@ _NOT_DELETED: Final = {"status": {"$ne": SessionStatus.DELETED}}
 _LASTED: Final = {"lasted": {"$sum": {"$max": [0, {"$subtract": ["$last_activity", "$created_at"]}]}}}
 
 
-class MongoHeads(MongoBase):
+@end_well(finished)
+class MongoHeads(MongoSection, Heads):
     """The section of the heads."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+    async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         try:
             await self._save(heads)
         except StoreRejected:  # perhaps for one of them alone
@@ -59,21 +63,19 @@ class MongoHeads(MongoBase):
     async def _replace(self, heads: Sequence[SessionState]) -> list[SessionState]:
         """Write heads and return those that were refused because the session has a head of another version."""
         writes = [ReplaceOne(_unless_newer(head), head_document(head), upsert=True) for head in heads]
-        return [heads[place] for place in await self._write_all("heads", writes)]
+        return [heads[place] for place in await self._database.write_all("heads", writes)]
 
-    async def head(self, session: SessionId) -> SessionState | None:
-        with self._errors():
-            document = await self._collection("heads").find_one({"_id": session})
+    async def get(self, session: SessionId) -> SessionState | None:
+        with self._database.errors():
+            document = await self._database.collection("heads").find_one({"_id": session})
         return None if document is None else to_head(document)
 
-    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
-        with self._errors():
-            found = await self._collection("heads").find({"_id": {"$in": list(sessions)}}).to_list(None)
+    async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        with self._database.errors():
+            found = await self._database.collection("heads").find({"_id": {"$in": list(sessions)}}).to_list(None)
         return {head.session_id: head for head in readable(found, to_head)}
 
-    async def list_sessions(
-        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[SessionState]:
+    async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         query = _selected(where)
         if where.status is None:
@@ -81,19 +83,19 @@ class MongoHeads(MongoBase):
         if after := position_of("sessions", cursor):
             query |= later("listed_at", "_id", after)
         order = [("listed_at", -1), ("_id", 1)]
-        return sessions_page(await self._first("heads", query, order, to_head, limit + 1), limit)
+        return sessions_page(await self._database.first("heads", query, order, to_head, limit + 1), limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         order = [("due_at", 1), ("_id", 1)]
-        return await self._first("heads", {"due_at": {"$lte": before}}, order, to_head, check_limit(limit))
+        return await self._database.first("heads", {"due_at": {"$lte": before}}, order, to_head, check_limit(limit))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         pipeline: list[Document] = [
             {"$match": {"$and": [_selected(where), _NOT_DELETED]}},
             {"$group": {"_id": "$status", "count": {"$sum": 1}, "messages": {"$sum": "$message_count"}} | _LASTED},
         ]
-        with self._errors():
-            found = await self._opened().aggregate("heads", pipeline)
+        with self._database.errors():
+            found = await self._database.opened().aggregate("heads", pipeline)
         return to_statistics(Tally(str(one["_id"]), one["count"], one["messages"], one["lasted"]) for one in found)
 
 

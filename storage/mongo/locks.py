@@ -6,15 +6,19 @@ A lock is `{_id: name, token, expires_at, holder}`. One that was released stays,
 from uuid import uuid4
 
 from contracts.records import Lock
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.leases import check_name, lease_ms
-from storage.mongo.base import MongoBase
+from storage.mongo.base import MongoSection
 from storage.mongo.driver import Document
+from storage.port import Locks
 
 
-class MongoLocks(MongoBase):
+@end_well(finished)
+class MongoLocks(MongoSection, Locks):
     """The section of the locks."""
 
-    async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
+    async def acquire(self, name: str, *, ttl: float) -> Lock | None:
         # The document that comes back tells by its holder whether this very call took the lock.
         holder = uuid4().hex
         taken: Document = {
@@ -25,20 +29,22 @@ class MongoLocks(MongoBase):
         # A null, or no field at all, is less than every date.
         free = {"$lte": ["$expires_at", "$$NOW"]}
         update = {name: {"$cond": [free, value, f"${name}"]} for name, value in taken.items()}
-        document = await self._change("locks", check_name(name), [{"$set": update}])
+        document = await self._database.change("locks", check_name(name), [{"$set": update}])
         return _to_lock(document) if document["holder"] == holder else None
 
-    async def renew_lock(self, name: str, token: int, *, ttl: float) -> Lock | None:
+    async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
         update = [{"$set": {"expires_at": {"$add": ["$$NOW", lease_ms(ttl)]}}}]
-        with self._errors():
-            document: Document | None = await self._collection("locks").find_one_and_update(
+        with self._database.errors():
+            document: Document | None = await self._database.collection("locks").find_one_and_update(
                 _held(name, token), update, return_document=True
             )
         return None if document is None else _to_lock(document)
 
-    async def release_lock(self, name: str, token: int) -> bool:
-        with self._errors():
-            released = await self._collection("locks").update_one(_held(name, token), {"$set": {"expires_at": None}})
+    async def release(self, name: str, token: int) -> bool:
+        with self._database.errors():
+            released = await self._database.collection("locks").update_one(
+                _held(name, token), {"$set": {"expires_at": None}}
+            )
         return bool(released.matched_count)
 
 

@@ -13,21 +13,24 @@ from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionC
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from contracts.session import SessionState
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.chunks import chunks
 from storage.damage import unless_damaged
-from storage.mongo.base import MongoBase
+from storage.mongo.base import MongoSection
 from storage.mongo.codec import MAX_VERSION, commit_document, commit_id, to_commit, to_head
 from storage.mongo.driver import Document
 from storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
 from storage.paging import check_limit
-from storage.port import Loaded
+from storage.port import Loaded, Log
 from storage.wholeness import loaded, reloaded
 
 CHUNK = 200
 """How many conversations one query asks for."""
 
 
-class MongoLog(MongoBase):
+@end_well(finished)
+class MongoLog(MongoSection, Log):
     """The section of the log."""
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
@@ -47,15 +50,15 @@ class MongoLog(MongoBase):
 
     async def _insert(self, documents: Sequence[RawBSONDocument]) -> dict[int, StoreError]:
         try:
-            with self._errors():
-                await self._collection("log").insert_many(documents, ordered=False)
+            with self._database.errors():
+                await self._database.collection("log").insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            return {failed["index"]: self._meaning(failed) for failed in write_errors(self._target, error)}
+            return {failed["index"]: self._meaning(failed) for failed in write_errors(self._database.target, error)}
         return {}
 
     def _meaning(self, failed: Mapping[str, Any]) -> StoreError:
         if failed["code"] != DUPLICATE_KEY:
-            return rejected(self._target, failed["code"], failed.get("errmsg", ""))
+            return rejected(self._database.target, failed["code"], failed.get("errmsg", ""))
         return DuplicateInput() if "inputs" in failed["keyPattern"] else VersionConflict()
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
@@ -74,7 +77,7 @@ class MongoLog(MongoBase):
         check_limit(limit)
         found: list[ConversationId] = []
         last: str = after or ""
-        with self._errors():
+        with self._database.errors():
             while len(found) < limit and (following := await self._conversation_after(last)):
                 found.append(following)
                 last = following
@@ -82,16 +85,16 @@ class MongoLog(MongoBase):
 
     async def _conversation_after(self, last: str) -> ConversationId | None:
         """Return the next conversation: a look into an index, while a `distinct` would read it to its end."""
-        log = self._collection("log").find(
+        log = self._database.collection("log").find(
             {"_id": {"$gt": {"c": last, "v": MaxKey()}, "$lt": {"c": MaxKey()}}}, {"_id": 1}
         )
-        heads = self._collection("heads").find({"conversation_id": {"$gt": last}}, {"conversation_id": 1})
+        heads = self._database.collection("heads").find({"conversation_id": {"$gt": last}}, {"conversation_id": 1})
         commit = await log.sort([("_id", 1)]).limit(1).to_list(None)
         head = await heads.sort([("conversation_id", 1), ("generation", -1)]).limit(1).to_list(None)
         found = [one["_id"]["c"] for one in commit] + [one["conversation_id"] for one in head]
         return min(found, default=None)
 
-    async def read_log(
+    async def read(
         self,
         conversation: ConversationId,
         *,
@@ -101,8 +104,8 @@ class MongoLog(MongoBase):
         newest: bool = False,
     ) -> list[Commit]:
         query = _versions(conversation, first, MAX_VERSION if last is None else last)
-        cursor = self._collection("log").find(query, {"targets": 0})
-        with self._errors():
+        cursor = self._database.collection("log").find(query, {"targets": 0})
+        with self._database.errors():
             found = await cursor.sort([("_id", -1 if newest else 1)]).limit(check_limit(limit)).to_list(None)
         return [to_commit(document) for document in found]
 
@@ -116,12 +119,12 @@ class MongoLog(MongoBase):
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
         return await self._commits({"_id.c": conversation, "targets": {"$in": list(targets)}})
 
-    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+    async def replace(self, commits: Sequence[Commit]) -> None:
         try:
             writes: list[Any] = [ReplaceOne({"_id": _id_of(commit)}, commit_document(commit)) for commit in commits]
         except (BSONError, OverflowError, ValueError) as error:
             raise StoreRejected(f"MongoDB can't keep a commit: {error}") from error
-        for place in await self._write_all("log", writes):
+        for place in await self._database.write_all("log", writes):
             refused = commits[place]
             raise StoreRejected(f"another commit of {refused.conversation_id} holds an input of {refused.version}")
 
@@ -132,8 +135,8 @@ class MongoLog(MongoBase):
             {"$sort": {"conversation_id": 1, "generation": -1}},
             {"$group": {"_id": "$conversation_id", "head": {"$first": "$$ROOT"}}},
         ]
-        with self._errors():
-            found = await self._opened().aggregate("heads", pipeline)
+        with self._database.errors():
+            found = await self._database.opened().aggregate("heads", pipeline)
         return {group["_id"]: unless_damaged(group["head"], to_head) for group in found}
 
     async def _commits_after(
@@ -149,9 +152,9 @@ class MongoLog(MongoBase):
         return [to_commit(document) for document in await self._found(query)]
 
     async def _found(self, query: Document) -> list[Document]:
-        with self._errors():
+        with self._database.errors():
             found: list[Document] = (
-                await self._collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
+                await self._database.collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
             )
         return found
 

@@ -6,10 +6,13 @@ from bson import MaxKey
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
+from storage.calls import end_well
+from storage.cancelling import finished
 from storage.liveness import forgotten_ms, ttl_ms
-from storage.mongo.base import MongoBase
+from storage.mongo.base import MongoSection
 from storage.mongo.codec import epoch_id, member_fields, member_id, to_member
 from storage.mongo.driver import Document
+from storage.port import Members
 from storage.trials import attempt_of
 
 # What is damaged counts as nothing: it must not stop whoever comes to it.
@@ -17,43 +20,44 @@ _COUNT: Final = {"$cond": [{"$isNumber": "$count"}, "$count", 0]}
 _ATTEMPTS: Final = {"$cond": [{"$isArray": "$attempts"}, "$attempts", []]}
 
 
-class MongoMembers(MongoBase):
+@end_well(finished)
+class MongoMembers(MongoSection, Members):
     """The section of the workers. Members not seen for long are removed by the server, by their `expires_at`."""
 
     async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
         # The values are literals: a text that begins with "$" would be taken for a field's name.
         fields: Document = {name: {"$literal": value} for name, value in member_fields(member).items()}
         fields |= {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", forgotten_ms(ttl)]}}
-        own = to_member(await self._change("members", member_id(group, member.worker_id), [{"$set": fields}]))
+        own = to_member(await self._database.change("members", member_id(group, member.worker_id), [{"$set": fields}]))
         # Between the two calls the member's own heartbeat may grow older than a very short ttl.
-        others = [one for one in await self.members(group, ttl=ttl) if one.worker_id != own.worker_id]
+        others = [one for one in await self.live(group, ttl=ttl) if one.worker_id != own.worker_id]
         return sorted([own, *others], key=lambda one: one.worker_id)
 
-    async def members(self, group: str, *, ttl: float) -> list[Member]:
+    async def live(self, group: str, *, ttl: float) -> list[Member]:
         query: Document = {
             "_id": {"$gte": {"g": group}, "$lt": {"g": group, "w": MaxKey()}},
             "$expr": {"$gte": ["$seen_at", {"$subtract": ["$$NOW", ttl_ms(ttl)]}]},
         }
-        with self._errors():
-            found = await self._collection("members").find(query).sort([("_id", 1)]).to_list(None)
+        with self._database.errors():
+            found = await self._database.collection("members").find(query).sort([("_id", 1)]).to_list(None)
         return [to_member(document) for document in found]
 
     async def leave(self, group: str, worker: WorkerId) -> None:
-        with self._errors():
-            await self._collection("members").delete_one({"_id": member_id(group, worker)})
+        with self._database.errors():
+            await self._database.collection("members").delete_one({"_id": member_id(group, worker)})
 
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
         following = {"$add": [{"$max": [_COUNT, above]}, 1]}
-        taken = await self._change("epochs", epoch_id(group, partition), [{"$set": {"count": following}}])
+        taken = await self._database.change("epochs", epoch_id(group, partition), [{"$set": {"count": following}}])
         return int(taken["count"])
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)
         attempts = {"$setUnion": [_ATTEMPTS, [{"$literal": attempt}]]}
-        found = await self._change("trials", tried, [{"$set": {"attempts": attempts, "count": _COUNT}}])
+        found = await self._database.change("trials", tried, [{"$set": {"attempts": attempts, "count": _COUNT}}])
         # A release before this one counted, and named no attempts.
         return len(found["attempts"]) + int(found["count"])
 
     async def end_trial(self, key: str) -> None:
-        with self._errors():
-            await self._collection("trials").delete_one({"_id": key})
+        with self._database.errors():
+            await self._database.collection("trials").delete_one({"_id": key})

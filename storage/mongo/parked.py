@@ -11,44 +11,47 @@ from contracts.errors import StoreDamaged
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.mongo.base import MongoBase, later
+from storage.calls import end_well
+from storage.cancelling import finished
+from storage.mongo.base import MongoSection, later
 from storage.mongo.codec import parked_document, piece_id, to_parked
 from storage.mongo.driver import Document
 from storage.paging import check_limit, parked_page, position_of
-from storage.port import LISTED_BODY
+from storage.port import LISTED_BODY, ParkedInputs
 
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a piece of a body: half of what a document may have."""
 
 
-class MongoParked(MongoBase):
+@end_well(finished)
+class MongoParked(MongoSection, ParkedInputs):
     """The section of the parked inputs."""
 
-    async def park(self, parked: ParkedInput) -> None:
+    async def put(self, parked: ParkedInput) -> None:
         document = parked_document(parked) | {"status": ParkedStatus.PARKED}
-        with self._errors():
+        with self._database.errors():
             if await self._park_again(document):
                 return
             await self._keep_rest(parked)
             try:
-                await self._collection("parked").insert_one(document)
+                await self._database.collection("parked").insert_one(document)
             except DuplicateKeyError:  # Another process parked the same for the first time: now there is one.
                 await self._park_again(document)
 
-    async def park_many(self, parked: Sequence[ParkedInput]) -> None:
+    async def put_many(self, parked: Sequence[ParkedInput]) -> None:
         documents = [parked_document(one) | {"status": ParkedStatus.PARKED} for one in parked]
-        with self._errors():
+        with self._database.errors():
             for one in parked:
                 await self._keep_rest(one)
-        for known in await self._write_all("parked", [InsertOne(document) for document in documents]):
-            await self.park(parked[known])
+        for known in await self._database.write_all("parked", [InsertOne(document) for document in documents]):
+            await self.put(parked[known])
 
     async def _park_again(self, document: Document) -> bool:
         changed = {
             name: value for name, value in document.items() if name not in {"_id", "attempts", "body", "body_size"}
         }
         update = {"$set": changed, "$inc": {"attempts": 1}}
-        result = await self._collection("parked").update_one({"_id": document["_id"]}, update)
+        result = await self._database.collection("parked").update_one({"_id": document["_id"]}, update)
         return bool(result.matched_count)
 
     async def _keep_rest(self, parked: ParkedInput) -> None:
@@ -57,13 +60,13 @@ class MongoParked(MongoBase):
             identity = piece_id(parked.parked_id, number)
             piece = {"_id": identity, "body": parked.body[start : start + PIECE]}
             try:
-                await self._collection("parked_bodies").replace_one({"_id": identity}, piece, upsert=True)
+                await self._database.collection("parked_bodies").replace_one({"_id": identity}, piece, upsert=True)
             except DuplicateKeyError:  # Another process kept the same piece just now.
                 continue
 
-    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
-        with self._errors():
-            document = await self._collection("parked").find_one({"_id": parked_id})
+    async def get(self, parked_id: ParkedId) -> ParkedInput | None:
+        with self._database.errors():
+            document = await self._database.collection("parked").find_one({"_id": parked_id})
             if document is None:
                 return None
             return to_parked(document | {"body": await self._whole_body(document)})
@@ -71,17 +74,17 @@ class MongoParked(MongoBase):
     async def _whole_body(self, document: Document) -> bytes:
         body: bytes = document["body"]
         if document["body_size"] > len(body):
-            pieces = self._collection("parked_bodies").find(_pieces(document["_id"]))
+            pieces = self._database.collection("parked_bodies").find(_pieces(document["_id"]))
             found = await pieces.sort([("_id", 1)]).to_list(None)
             body += b"".join(piece["body"] for piece in found)
         if len(body) != document["body_size"]:
             raise StoreDamaged(
-                f"{self._target}: of parked input {document['_id']} {len(body)} of {document['body_size']} bytes "
-                "are left: restore the collection parked_bodies from a backup"
+                f"{self._database.target}: of parked input {document['_id']} {len(body)} of "
+                f"{document['body_size']} bytes are left: restore the collection parked_bodies from a backup"
             )
         return body
 
-    async def list_parked(
+    async def page(
         self,
         status: ParkedStatus | None = None,
         *,
@@ -96,20 +99,22 @@ class MongoParked(MongoBase):
         if after := position_of("parked", cursor):
             query |= later("parked_at", "_id", after)
         order = [("parked_at", -1), ("_id", 1)]
-        return parked_page(await self._first("parked", query, order, to_parked, limit + 1), limit)
+        return parked_page(await self._database.first("parked", query, order, to_parked, limit + 1), limit)
 
-    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
-        with self._errors():
-            result = await self._collection("parked").update_one({"_id": parked_id}, {"$set": {"status": status}})
+    async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        with self._database.errors():
+            result = await self._database.collection("parked").update_one(
+                {"_id": parked_id}, {"$set": {"status": status}}
+            )
         return bool(result.matched_count)
 
-    async def delete_parked(self, parked_id: ParkedId) -> bool:
-        with self._errors():
-            if await self._collection("parked").find_one({"_id": parked_id}) is None:
+    async def delete(self, parked_id: ParkedId) -> bool:
+        with self._database.errors():
+            if await self._database.collection("parked").find_one({"_id": parked_id}) is None:
                 return False  # Pieces that there are may be of one that another process is parking.
             # The pieces first: after a crash in between it is still listed, and can be deleted again.
-            await self._collection("parked_bodies").delete_many(_pieces(parked_id))
-            return bool((await self._collection("parked").delete_one({"_id": parked_id})).deleted_count)
+            await self._database.collection("parked_bodies").delete_many(_pieces(parked_id))
+            return bool((await self._database.collection("parked").delete_one({"_id": parked_id})).deleted_count)
 
 
 def _pieces(parked_id: str) -> Document:

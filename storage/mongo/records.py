@@ -8,23 +8,27 @@ from pymongo.errors import DuplicateKeyError
 
 from contracts.history import Page
 from contracts.records import Record, RecordKind
-from storage.mongo.base import MongoBase, later
+from storage.calls import end_well
+from storage.cancelling import finished
+from storage.mongo.base import MongoSection, later
 from storage.mongo.codec import record_document, record_id, to_record
 from storage.mongo.driver import Document
 from storage.paging import check_limit, position_of, records_page
+from storage.port import Records
 
 
-class MongoRecords(MongoBase):
+@end_well(finished)
+class MongoRecords(MongoSection, Records):
     """The section of the records."""
 
-    async def put_record(self, record: Record, *, replace: bool = True) -> bool:
+    async def put(self, record: Record, *, replace: bool = True) -> bool:
         document = record_document(record)
-        with self._errors():
+        with self._database.errors():
             if replace:
                 await self._replace_record(document)
                 return True
             try:
-                await self._collection("records").insert_one(document)
+                await self._database.collection("records").insert_one(document)
             except DuplicateKeyError:
                 return False
         return True
@@ -32,35 +36,33 @@ class MongoRecords(MongoBase):
     async def _replace_record(self, document: Document) -> None:
         where = {"_id": document["_id"]}
         try:
-            await self._collection("records").replace_one(where, document, upsert=True)
+            await self._database.collection("records").replace_one(where, document, upsert=True)
         except DuplicateKeyError:  # Another process put the same for the first time: now there is one.
-            await self._collection("records").replace_one(where, document, upsert=True)
+            await self._database.collection("records").replace_one(where, document, upsert=True)
 
-    async def record(self, kind: RecordKind, key: str) -> Record | None:
-        with self._errors():
-            document = await self._collection("records").find_one({"_id": record_id(kind, key)})
+    async def get(self, kind: RecordKind, key: str) -> Record | None:
+        with self._database.errors():
+            document = await self._database.collection("records").find_one({"_id": record_id(kind, key)})
         return None if document is None else to_record(document)
 
-    async def list_records(
-        self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[Record]:
+    async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)
         query = _of_group(kind, group)
         if after := position_of("records", cursor):
             query |= later("created_at", "_id.n", after)
         order = [("created_at", -1), ("_id.n", 1)]
-        return records_page(await self._first("records", query, order, to_record, limit + 1), limit)
+        return records_page(await self._database.first("records", query, order, to_record, limit + 1), limit)
 
-    async def delete_record(self, kind: RecordKind, key: str) -> bool:
-        with self._errors():
-            deleted = await self._collection("records").delete_one({"_id": record_id(kind, key)})
+    async def delete(self, kind: RecordKind, key: str) -> bool:
+        with self._database.errors():
+            deleted = await self._database.collection("records").delete_one({"_id": record_id(kind, key)})
         return bool(deleted.deleted_count)
 
-    async def delete_records(self, kind: RecordKind, group: str) -> int:
-        with self._errors():
-            return (await self._collection("records").delete_many(_of_group(kind, group))).deleted_count
+    async def delete_group(self, kind: RecordKind, group: str) -> int:
+        with self._database.errors():
+            return (await self._database.collection("records").delete_many(_of_group(kind, group))).deleted_count
 
-    async def put_records(self, records: Sequence[Record]) -> None:
+    async def put_many(self, records: Sequence[Record]) -> None:
         # Refused means that a newer one is there; or that another process just put an older one where there was none:
         # so once more, which then replaces it.
         refused = await self._put_all(records)
@@ -69,19 +71,19 @@ class MongoRecords(MongoBase):
     async def _put_all(self, records: Sequence[Record]) -> list[Record]:
         """Put records and return those that were refused because there is one of another revision."""
         writes = [ReplaceOne(_unless_newer(record), record_document(record), upsert=True) for record in records]
-        return [records[place] for place in await self._write_all("records", writes)]
+        return [records[place] for place in await self._database.write_all("records", writes)]
 
-    async def due_records(
+    async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
         query: Document = {"_id.k": kind, "due_at": {"$lte": before}}
         if groups is not None:
             query["group"] = {"$in": list(groups)}
         order = [("due_at", 1), ("_id.n", 1)]
-        return await self._first("records", query, order, to_record, check_limit(limit))
+        return await self._database.first("records", query, order, to_record, check_limit(limit))
 
-    async def drop_records(self, records: Sequence[Record]) -> None:
-        await self._write_all("records", [DeleteOne(_unless_newer(record)) for record in records])
+    async def drop(self, records: Sequence[Record]) -> None:
+        await self._database.write_all("records", [DeleteOne(_unless_newer(record)) for record in records])
 
 
 def _unless_newer(record: Record) -> Document:

@@ -19,7 +19,7 @@ from storage.damage import enough
 from storage.loggers import Logger
 from storage.options import StoreOptions
 from storage.paging import Position, to_milliseconds
-from storage.port import Store, StoreInfo
+from storage.port import StoreInfo
 from storage.sql import sqlite
 from storage.sql.errors import store_errors
 from storage.sql.schema import metadata
@@ -41,8 +41,11 @@ _log = Logger(__name__)
 Item = TypeVar("Item")
 
 
-class SqlBase(Store):
-    """The connection of a SQL store. Writing transactions of one process take turns, as SQLite has one writer."""
+class SqlDatabase:
+    """The connection that the sections of a SQL store share.
+
+    Writing transactions of one process take turns, as SQLite has one writer.
+    """
 
     def __init__(self, url: str, options: StoreOptions) -> None:
         try:
@@ -51,7 +54,7 @@ class SqlBase(Store):
             raise ConfigurationError("a SQLite URL is like sqlite:///relative.db or sqlite:////absolute.db") from None
         sqlite.check_url(parsed)
         self._url = parsed.set(drivername="sqlite+aiosqlite")
-        self._target = f"SQLite file {parsed.database}"
+        self.target = f"SQLite file {parsed.database}"
         self._options = options
         self._engine: AsyncEngine | None = None
         self._turn = asyncio.Lock()
@@ -60,13 +63,13 @@ class SqlBase(Store):
         if self._engine is None:
             await connect_patiently(
                 self._open,
-                target=self._target,
+                target=self.target,
                 timeout=self._options.connect_timeout,
                 hint="does another program hold a lock on it?",
             )
 
     async def _open(self) -> None:
-        with store_errors(self._target):
+        with store_errors(self.target):
             engine = create_async_engine(self._url, pool_timeout=_POOL_TIMEOUT)
             sqlite.prepare(engine)
             try:
@@ -84,20 +87,22 @@ class SqlBase(Store):
             await finished(engine.dispose())
 
     async def info(self) -> StoreInfo:
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             version = await connection.scalar(select(literal_column("sqlite_version()")))
         return StoreInfo(kind="sqlite", version=str(version), server_time=datetime.now(UTC))
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with store_errors(self._target):
-            async with _connected(self._opened()) as connection:
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection to read with; the database's errors are the store's."""
+        with store_errors(self.target):
+            async with _connected(self.opened()) as connection:
                 yield connection
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        with store_errors(self._target):
-            writing = self._opened().execution_options(**sqlite.WRITES)
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction that writes, when it is this one's turn; errors as in `reading`."""
+        with store_errors(self.target):
+            writing = self.opened().execution_options(**sqlite.WRITES)
             async with self._in_turn(), _connected(writing) as connection, connection.begin():
                 yield connection
 
@@ -108,7 +113,7 @@ class SqlBase(Store):
                 await self._turn.acquire()
         except TimeoutError:
             raise StoreUnavailable(
-                f"{self._target} does not answer: those who write before this one have not ended in "
+                f"{self.target} does not answer: those who write before this one have not ended in "
                 f"{TURN_TIMEOUT:g} s: does another program hold a lock on it?"
             ) from None
         try:
@@ -116,9 +121,9 @@ class SqlBase(Store):
         finally:
             self._turn.release()
 
-    async def _first(self, query: Select[Any], read: Callable[[Row[Any]], Item], count: int) -> list[Item]:
+    async def first(self, query: Select[Any], read: Callable[[Row[Any]], Item], count: int) -> list[Item]:
         """Return the first `count` rows of `query` that can be read."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
 
             async def fetch(asked: int) -> Sequence[Row[Any]]:
                 rows: Sequence[Row[Any]] = (await connection.execute(query.limit(asked))).all()
@@ -126,30 +131,38 @@ class SqlBase(Store):
 
             return await enough(fetch, read, count)
 
-    async def _wipe(self) -> None:
+    async def wipe(self) -> None:
         """Let bytes that were deleted or replaced leave the files. Raises StoreUnavailable if others read them on."""
         for _ in range(_WIPES):
-            if await self._wiped():
+            if await self.wiped():
                 return
         raise StoreUnavailable(
-            f"{self._target}: what was deleted is still in its write-ahead log, as another program is reading it: "
+            f"{self.target}: what was deleted is still in its write-ahead log, as another program is reading it: "
             "make the same call again once that one (a backup?) has ended"
         )
 
-    async def _wiped(self) -> bool:
+    async def wiped(self) -> bool:
         """Empty the write-ahead log; return False, and say so, if somebody reads older pages for too long."""
-        with store_errors(self._target):
-            async with self._in_turn(), _connected(self._opened()) as connection:
+        with store_errors(self.target):
+            async with self._in_turn(), _connected(self.opened()) as connection:
                 found = await connection.exec_driver_sql(sqlite.WIPE)
                 busy = bool(found.one().busy)
         if busy:
-            _log.warning(Action.STORE_WIPING, url=self._target)
+            _log.warning(Action.STORE_WIPING, url=self.target)
         return not busy
 
-    def _opened(self) -> AsyncEngine:
+    def opened(self) -> AsyncEngine:
+        """Return the engine. Raises StoreRejected unless the store is open."""
         if self._engine is None:
-            raise StoreRejected(f"{self._target} is not open: call start() first")
+            raise StoreRejected(f"{self.target} is not open: call start() first")
         return self._engine
+
+
+class SqlSection:
+    """A section of a SQL store."""
+
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
 
 
 @asynccontextmanager

@@ -13,10 +13,13 @@ from contracts.history import Page, SessionFilter
 from contracts.ids import ConversationId, SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState, SessionStatus
+from storage.calls import end_well
+from storage.cancelling import cancelled_once
 from storage.chunks import chunks
 from storage.damage import readable, unless_damaged
 from storage.paging import check_limit, position_of, sessions_page, to_milliseconds
-from storage.sql.base import CHUNK, SqlBase, later
+from storage.port import Heads
+from storage.sql.base import CHUNK, SqlSection, later
 from storage.sql.codec import HEAD, head_row, tag_item, to_head
 from storage.sql.schema import heads as table
 from storage.statistics import Tally, to_statistics
@@ -25,10 +28,11 @@ _NOT_DELETED: Final = table.c.status != SessionStatus.DELETED.value
 _REPLACE: Final = update(table).where(table.c.session_id == bindparam("key"), table.c.version <= bindparam("newer"))
 
 
-class SqlHeads(SqlBase):
+@end_well(cancelled_once)
+class SqlHeads(SqlSection, Heads):
     """The section of the heads."""
 
-    async def save_heads(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+    async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         newest: dict[SessionId, SessionState] = {}
         for head in sorted(heads, key=lambda head: head.version):
             newest[head.session_id] = head
@@ -39,27 +43,25 @@ class SqlHeads(SqlBase):
         return [None] * len(heads)
 
     async def _save(self, heads: Sequence[SessionState]) -> None:
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             for chunk in chunks(heads, CHUNK):
                 await _write(connection, chunk)
 
-    async def head(self, session: SessionId) -> SessionState | None:
-        async with self._reading() as connection:
+    async def get(self, session: SessionId) -> SessionState | None:
+        async with self._database.reading() as connection:
             found = await connection.execute(select(*HEAD).where(table.c.session_id == session))
             row = found.one_or_none()
         return None if row is None else to_head(row)
 
-    async def heads(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+    async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         found: list[SessionState] = []
-        async with self._reading() as connection:
+        async with self._database.reading() as connection:
             for chunk in chunks(list(sessions), CHUNK):
                 query = select(*HEAD).where(table.c.session_id.in_(chunk))
                 found += readable(await connection.execute(query), to_head)
         return {head.session_id: head for head in found}
 
-    async def list_sessions(
-        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[SessionState]:
+    async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         query = select(*HEAD).order_by(table.c.listed_at.desc(), table.c.session_id)
         query = query.where(*_conditions(where))
@@ -67,16 +69,18 @@ class SqlHeads(SqlBase):
             query = query.where(_NOT_DELETED)
         if after := position_of("sessions", cursor):
             query = query.where(later(table.c.listed_at, table.c.session_id, after))
-        return sessions_page(await self._first(query, to_head, limit + 1), limit)
+        return sessions_page(await self._database.first(query, to_head, limit + 1), limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         query = select(*HEAD).where(table.c.due_at <= to_milliseconds(before))
-        return await self._first(query.order_by(table.c.due_at, table.c.session_id), to_head, check_limit(limit))
+        return await self._database.first(
+            query.order_by(table.c.due_at, table.c.session_id), to_head, check_limit(limit)
+        )
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         sums = (func.count(), func.sum(table.c.message_count), func.sum(table.c.lasted_ms))
         query = select(table.c.status, *sums).where(*_conditions(where), _NOT_DELETED).group_by(table.c.status)
-        async with self._reading() as connection:
+        async with self._database.reading() as connection:
             found = await connection.execute(query)
             return to_statistics(Tally(*row) for row in found)
 

@@ -6,16 +6,20 @@ from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from contracts.records import Lock
+from storage.calls import end_well
+from storage.cancelling import cancelled_once
 from storage.leases import check_name, lease_ms
 from storage.paging import from_milliseconds, to_milliseconds
-from storage.sql.base import SqlBase
+from storage.port import Locks
+from storage.sql.base import SqlSection
 from storage.sql.schema import locks as table
 
 
-class SqlLocks(SqlBase):
+@end_well(cancelled_once)
+class SqlLocks(SqlSection, Locks):
     """The section of the locks. The clock is this machine's, as the database is a file on it."""
 
-    async def acquire_lock(self, name: str, *, ttl: float) -> Lock | None:
+    async def acquire(self, name: str, *, ttl: float) -> Lock | None:
         lease = lease_ms(ttl)
         try:
             return await self._acquire(check_name(name), lease)
@@ -23,7 +27,7 @@ class SqlLocks(SqlBase):
             return None
 
     async def _acquire(self, name: str, lease: int) -> Lock | None:
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             now = _now()
             same = table.c.name == name
             free = and_(same, or_(table.c.expires_at.is_(None), table.c.expires_at <= now))
@@ -38,15 +42,15 @@ class SqlLocks(SqlBase):
                 return None
         return Lock(name=name, token=token, expires_at=from_milliseconds(now + lease))
 
-    async def renew_lock(self, name: str, token: int, *, ttl: float) -> Lock | None:
+    async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
         lease = lease_ms(ttl)
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             expires_at = _now() + lease
             renewed = await connection.execute(update(table).where(_held(name, token)).values(expires_at=expires_at))
         return Lock(name=name, token=token, expires_at=from_milliseconds(expires_at)) if renewed.rowcount else None
 
-    async def release_lock(self, name: str, token: int) -> bool:
-        async with self._writing() as connection:
+    async def release(self, name: str, token: int) -> bool:
+        async with self._database.writing() as connection:
             released = await connection.execute(update(table).where(_held(name, token)).values(expires_at=None))
         return bool(released.rowcount)
 

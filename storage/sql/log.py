@@ -11,33 +11,36 @@ from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionC
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId, MessageKey
 from contracts.session import SessionState
+from storage.calls import end_well
+from storage.cancelling import cancelled_once
 from storage.chunks import chunks
 from storage.paging import check_limit
-from storage.port import Loaded
+from storage.port import Loaded, Log
 from storage.sql import schema
-from storage.sql.base import CHUNK, SqlBase
+from storage.sql.base import CHUNK, SqlSection
 from storage.sql.codec import COMMIT, amendment_rows, commit_row, input_rows, to_commit
 from storage.sql.heads import latest_heads
 from storage.wholeness import loaded, reloaded
 
 
-class SqlLog(SqlBase):
+@end_well(cancelled_once)
+class SqlLog(SqlSection, Log):
     """The section of the log."""
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
         if not commits:
             return []
         try:
-            async with self._writing() as connection:
+            async with self._database.writing() as connection:
                 await _insert(connection, commits)
         except IntegrityError:
-            async with self._writing() as connection:
+            async with self._database.writing() as connection:
                 return [await _append_one(connection, commit) for commit in commits]
         return [None] * len(commits)
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
         found: dict[ConversationId, Loaded] = {}
-        async with self._reading() as connection:
+        async with self._database.reading() as connection:
             for chunk in chunks(list(conversations), CHUNK):
                 heads = await latest_heads(connection, chunk)
                 after = await _commits_after(connection, chunk, heads)
@@ -50,13 +53,13 @@ class SqlLog(SqlBase):
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
         check_limit(limit)
         found: set[ConversationId] = set()
-        async with self._reading() as connection:
+        async with self._database.reading() as connection:
             for column in (schema.commits.c.conversation_id, schema.heads.c.conversation_id):
                 query = select(column).where(column > (after or "")).distinct().order_by(column).limit(limit)
                 found.update(await connection.scalars(query))
         return sorted(found)[:limit]
 
-    async def read_log(
+    async def read(
         self,
         conversation: ConversationId,
         *,
@@ -71,7 +74,7 @@ class SqlLog(SqlBase):
         if last is not None:
             query = query.where(schema.commits.c.version <= last)
         order = schema.commits.c.version.desc() if newest else schema.commits.c.version
-        async with self._reading() as connection:
+        async with self._database.reading() as connection:
             rows = await connection.execute(query.order_by(order).limit(check_limit(limit)))
             return [to_commit(row) for row in rows]
 
@@ -79,7 +82,7 @@ class SqlLog(SqlBase):
         self, conversation: ConversationId, inputs: Collection[InputId]
     ) -> Mapping[InputId, Commit]:
         found: dict[InputId, Commit] = {}
-        async with self._reading() as connection:
+        async with self._database.reading() as connection:
             for chunk in chunks(list(inputs), CHUNK):
                 for row in await connection.execute(_by_inputs(conversation, chunk)):
                     found[InputId(row.input_id)] = to_commit(row)
@@ -87,7 +90,7 @@ class SqlLog(SqlBase):
 
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
         found: dict[int, Commit] = {}
-        async with self._reading() as connection:
+        async with self._database.reading() as connection:
             for chunk in chunks(list(targets), CHUNK):
                 wanted = select(schema.amendments.c.version).where(
                     schema.amendments.c.conversation_id == conversation, schema.amendments.c.target.in_(chunk)
@@ -98,9 +101,9 @@ class SqlLog(SqlBase):
                 found |= {row.version: to_commit(row) for row in await connection.execute(query)}
         return [found[version] for version in sorted(found)]
 
-    async def replace_commits(self, commits: Sequence[Commit]) -> None:
+    async def replace(self, commits: Sequence[Commit]) -> None:
         try:
-            async with self._writing() as connection:
+            async with self._database.writing() as connection:
                 for chunk in chunks(commits, CHUNK):
                     await _replace(connection, chunk)
         except IntegrityError:
@@ -108,9 +111,9 @@ class SqlLog(SqlBase):
                 "nothing was replaced: another commit of the conversation holds an input of a new one"
             ) from None
         if commits:
-            await self._wiped()  # If not now, with the next.
+            await self._database.wiped()  # If not now, with the next.
         else:
-            await self._wipe()
+            await self._database.wipe()
 
 
 async def _insert(connection: AsyncConnection, batch: Sequence[Commit]) -> None:

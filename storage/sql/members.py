@@ -7,16 +7,20 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
+from storage.calls import end_well
+from storage.cancelling import cancelled_once
 from storage.liveness import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
-from storage.sql.base import SqlBase
+from storage.port import Members
+from storage.sql.base import SqlSection
 from storage.sql.codec import member_row, to_member
 from storage.sql.schema import epochs, trials
 from storage.sql.schema import members as table
 from storage.trials import attempt_at, attempt_of, attempts_between
 
 
-class SqlMembers(SqlBase):
+@end_well(cancelled_once)
+class SqlMembers(SqlSection, Members):
     """The section of the workers. The clock is this machine's, as the database is a file on it."""
 
     async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
@@ -26,7 +30,7 @@ class SqlMembers(SqlBase):
             return await self._heartbeat(group, member, ttl)
 
     async def _heartbeat(self, group: str, member: Member, ttl: float) -> list[Member]:
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             now = _now()
             row = member_row(group, member, now)
             same = and_(table.c.group == group, table.c.worker_id == member.worker_id)
@@ -37,14 +41,14 @@ class SqlMembers(SqlBase):
             found = await connection.execute(_live(group, now - ttl_ms(ttl)))
             return [to_member(row) for row in found.mappings()]
 
-    async def members(self, group: str, *, ttl: float) -> list[Member]:
-        async with self._reading() as connection:
+    async def live(self, group: str, *, ttl: float) -> list[Member]:
+        async with self._database.reading() as connection:
             found = await connection.execute(_live(group, _now() - ttl_ms(ttl)))
             return [to_member(row) for row in found.mappings()]
 
     async def leave(self, group: str, worker: WorkerId) -> None:
         gone = delete(table).where(table.c.group == group, table.c.worker_id == worker)
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             await connection.execute(gone)
 
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
@@ -56,7 +60,7 @@ class SqlMembers(SqlBase):
     async def _take_epoch(self, group: str, partition: Partition, above: int) -> int:
         following = case((epochs.c.epoch < above, above), else_=epochs.c.epoch) + 1
         same = and_(epochs.c.group == group, epochs.c.partition == partition)
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             counted = await connection.execute(update(epochs).where(same).values(epoch=following))
             if not counted.rowcount:
                 await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": above + 1}])
@@ -65,7 +69,7 @@ class SqlMembers(SqlBase):
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)
         row = attempt_at(tried, attempt)
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             known = await connection.execute(select(trials.c.key).where(trials.c.key == row))
             if known.first() is None:
                 await connection.execute(insert(trials), [{"key": row, "count": 1}])
@@ -73,7 +77,7 @@ class SqlMembers(SqlBase):
             return int(counted.scalar_one())
 
     async def end_trial(self, key: str) -> None:
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             await connection.execute(delete(trials).where(_attempts(key)))
 
 

@@ -9,9 +9,11 @@ from sqlalchemy.exc import IntegrityError
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from storage.calls import end_well
+from storage.cancelling import cancelled_once
 from storage.paging import check_limit, parked_page, position_of
-from storage.port import LISTED_BODY
-from storage.sql.base import SqlBase, later
+from storage.port import LISTED_BODY, ParkedInputs
+from storage.sql.base import SqlSection, later
 from storage.sql.codec import parked_row, to_parked
 from storage.sql.schema import parked as table
 
@@ -21,20 +23,21 @@ _LISTED: Final = (
 )
 
 
-class SqlParked(SqlBase):
+@end_well(cancelled_once)
+class SqlParked(SqlSection, ParkedInputs):
     """The section of the parked inputs."""
 
-    async def park(self, parked: ParkedInput) -> None:
-        await self.park_many([parked])
+    async def put(self, parked: ParkedInput) -> None:
+        await self.put_many([parked])
 
-    async def park_many(self, parked: Sequence[ParkedInput]) -> None:
+    async def put_many(self, parked: Sequence[ParkedInput]) -> None:
         try:
             await self._park(parked)
         except IntegrityError:  # Another process parked one of them for the first time: now there is one.
             await self._park(parked)
 
     async def _park(self, parked: Sequence[ParkedInput]) -> None:
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             for one in parked:
                 row = parked_row(one) | {"status": ParkedStatus.PARKED.value}
                 changed = {name: value for name, value in row.items() if name != "body"}
@@ -43,13 +46,13 @@ class SqlParked(SqlBase):
                 if not counted.rowcount:
                     await connection.execute(insert(table), [row])
 
-    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
-        async with self._reading() as connection:
+    async def get(self, parked_id: ParkedId) -> ParkedInput | None:
+        async with self._database.reading() as connection:
             found = await connection.execute(select(table).where(table.c.parked_id == parked_id))
             row = found.first()
         return None if row is None else to_parked(row)
 
-    async def list_parked(
+    async def page(
         self,
         status: ParkedStatus | None = None,
         *,
@@ -65,15 +68,15 @@ class SqlParked(SqlBase):
             query = query.where(table.c.conversation_id == conversation)
         if after := position_of("parked", cursor):
             query = query.where(later(table.c.parked_at, table.c.parked_id, after))
-        return parked_page(await self._first(query, to_parked, limit + 1), limit)
+        return parked_page(await self._database.first(query, to_parked, limit + 1), limit)
 
-    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+    async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         change = update(table).where(table.c.parked_id == parked_id).values(status=status.value)
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             return bool((await connection.execute(change)).rowcount)
 
-    async def delete_parked(self, parked_id: ParkedId) -> bool:
-        async with self._writing() as connection:
+    async def delete(self, parked_id: ParkedId) -> bool:
+        async with self._database.writing() as connection:
             deleted = await connection.execute(delete(table).where(table.c.parked_id == parked_id))
-        await self._wipe()
+        await self._database.wipe()
         return bool(deleted.rowcount)

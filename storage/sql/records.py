@@ -10,9 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.history import Page
 from contracts.records import Record, RecordKind
+from storage.calls import end_well
+from storage.cancelling import cancelled_once
 from storage.chunks import chunks, newest_by_kind
 from storage.paging import check_limit, position_of, records_page, to_milliseconds
-from storage.sql.base import CHUNK, SqlBase, later
+from storage.port import Records
+from storage.sql.base import CHUNK, SqlSection, later
 from storage.sql.codec import RECORD, Row, record_row, to_record
 from storage.sql.schema import records as table
 
@@ -21,10 +24,11 @@ _UNLESS_NEWER: Final = and_(
 )
 
 
-class SqlRecords(SqlBase):
+@end_well(cancelled_once)
+class SqlRecords(SqlSection, Records):
     """The section of the records."""
 
-    async def put_record(self, record: Record, *, replace: bool = True) -> bool:
+    async def put(self, record: Record, *, replace: bool = True) -> bool:
         if replace:
             try:
                 await self._replace(record)
@@ -32,7 +36,7 @@ class SqlRecords(SqlBase):
                 await self._replace(record)
             return True
         try:
-            async with self._writing() as connection:
+            async with self._database.writing() as connection:
                 await connection.execute(insert(table), [record_row(record)])
         except IntegrityError:
             return False
@@ -40,56 +44,54 @@ class SqlRecords(SqlBase):
 
     async def _replace(self, record: Record) -> None:
         row = record_row(record)
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             if not (await connection.execute(update(table).where(_is(record.kind, record.key)).values(row))).rowcount:
                 await connection.execute(insert(table), [row])
 
-    async def record(self, kind: RecordKind, key: str) -> Record | None:
-        async with self._reading() as connection:
+    async def get(self, kind: RecordKind, key: str) -> Record | None:
+        async with self._database.reading() as connection:
             row = (await connection.execute(select(*RECORD).where(_is(kind, key)))).one_or_none()
         return None if row is None else to_record(row)
 
-    async def list_records(
-        self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[Record]:
+    async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)
         query = select(*RECORD).where(_of_group(kind, group))
         if after := position_of("records", cursor):
             query = query.where(later(table.c.created_at, table.c.key, after))
         query = query.order_by(table.c.created_at.desc(), table.c.key)
-        return records_page(await self._first(query, to_record, limit + 1), limit)
+        return records_page(await self._database.first(query, to_record, limit + 1), limit)
 
-    async def delete_record(self, kind: RecordKind, key: str) -> bool:
-        async with self._writing() as connection:
+    async def delete(self, kind: RecordKind, key: str) -> bool:
+        async with self._database.writing() as connection:
             return bool((await connection.execute(delete(table).where(_is(kind, key)))).rowcount)
 
-    async def delete_records(self, kind: RecordKind, group: str) -> int:
-        async with self._writing() as connection:
+    async def delete_group(self, kind: RecordKind, group: str) -> int:
+        async with self._database.writing() as connection:
             return (await connection.execute(delete(table).where(_of_group(kind, group)))).rowcount
 
-    async def put_records(self, records: Sequence[Record]) -> None:
+    async def put_many(self, records: Sequence[Record]) -> None:
         try:
             await self._put_all(newest_by_kind(records))
         except IntegrityError:  # Another process put the same for the first time: now there is one.
             await self._put_all(newest_by_kind(records))
 
     async def _put_all(self, by_kind: Mapping[RecordKind, Sequence[Record]]) -> None:
-        async with self._writing() as connection:
+        async with self._database.writing() as connection:
             for of_kind in by_kind.values():
                 for chunk in chunks(of_kind, CHUNK):
                     await _put(connection, chunk)
 
-    async def due_records(
+    async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
         query = select(*RECORD).where(table.c.kind == kind.value, table.c.due_at <= to_milliseconds(before))
         if groups is not None:
             query = query.where(table.c.group.in_(list(groups)))
-        return await self._first(query.order_by(table.c.due_at, table.c.key), to_record, check_limit(limit))
+        return await self._database.first(query.order_by(table.c.due_at, table.c.key), to_record, check_limit(limit))
 
-    async def drop_records(self, records: Sequence[Record]) -> None:
+    async def drop(self, records: Sequence[Record]) -> None:
         if records:
-            async with self._writing() as connection:
+            async with self._database.writing() as connection:
                 await connection.execute(delete(table).where(_UNLESS_NEWER), [_bound(record) for record in records])
 
 

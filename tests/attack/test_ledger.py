@@ -47,7 +47,7 @@ async def outcome(*, command_users: tuple[str, ...], beside: bool = False) -> Le
             replies[number] = CommandReply.model_validate_json(body)
         if beside:
             records = [Handed(shot.body, message_id=shot.message_id) for shot in shots]
-            await store.park_many([read_parked(one, SystemClock()) for one in records])
+            await store.parked.put_many([read_parked(one, SystemClock()) for one in records])
         await worker.close()
         return await reckon(shots, replies, store, bus)
 

@@ -57,7 +57,7 @@ async def manager(mongo_url: str) -> AsyncIterator[SessionManager]:
         assert isinstance(store, MongoStore)
         for start in range(0, SESSIONS, _CHUNK):
             heads = [head_document(_head(number)) for number in range(start, start + _CHUNK)]
-            await store._collection("heads").insert_many(heads, ordered=False)
+            await store._database.collection("heads").insert_many(heads, ordered=False)
         # Listing sends no command: the manager needs no bus for it.
         client: object = None
         yield SessionManager(Engine(client, store, Scope.PER_CHAT_USER, 1.0))  # type: ignore[arg-type]  # as said

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, get_type_hints
 
 import pytest
 
@@ -28,8 +28,8 @@ _ROWS: Final[dict[str, Callable[[Store], Awaitable[Call]]]] = {}
 
 
 def _row(prepare: Callable[[Store], Awaitable[Call]]) -> Callable[[Store], Awaitable[Call]]:
-    """Let a function prepare, and give, the call that it is named after."""
-    _ROWS[prepare.__name__] = prepare
+    """Let a function prepare, and give, the call that it is named after: `section__call`."""
+    _ROWS[prepare.__name__.replace("__", ".")] = prepare
     return prepare
 
 
@@ -43,7 +43,7 @@ def _a_record(key: str | None = None) -> Record:
 
 async def _a_kept_record(store: Store) -> Record:
     record = _a_record()
-    await store.put_record(record)
+    await store.records.put(record)
     return record
 
 
@@ -65,208 +65,208 @@ async def info(store: Store) -> Call:
 
 
 @_row
-async def append(store: Store) -> Call:
+async def log__append(store: Store) -> Call:
     one, two = a_conversation(), a_conversation()
     first = a_commit(one, events=[appended(one, 1, "m")])
-    await store.append([first])
+    await store.log.append([first])
     # One of them is refused, so that each is tried by itself.
-    return store.append([first, a_commit(one, 2, events=[edited(one, 2, "m", "n")]), a_commit(two)])
+    return store.log.append([first, a_commit(one, 2, events=[edited(one, 2, "m", "n")]), a_commit(two)])
 
 
 @_row
-async def load(store: Store) -> Call:
+async def log__load(store: Store) -> Call:
     conversation = a_conversation()
-    await store.append([a_commit(conversation)])
-    return store.load([conversation, a_conversation()])
+    await store.log.append([a_commit(conversation)])
+    return store.log.load([conversation, a_conversation()])
 
 
 @_row
-async def conversations(store: Store) -> Call:
-    await store.append([a_commit(a_conversation())])
-    return store.conversations(limit=10)
+async def log__conversations(store: Store) -> Call:
+    await store.log.append([a_commit(a_conversation())])
+    return store.log.conversations(limit=10)
 
 
 @_row
-async def read_log(store: Store) -> Call:
-    return store.read_log(a_conversation(), limit=10)
+async def log__read(store: Store) -> Call:
+    return store.log.read(a_conversation(), limit=10)
 
 
 @_row
-async def commits_of_inputs(store: Store) -> Call:
-    return store.commits_of_inputs(a_conversation(), [InputId("input-1")])
+async def log__commits_of_inputs(store: Store) -> Call:
+    return store.log.commits_of_inputs(a_conversation(), [InputId("input-1")])
 
 
 @_row
-async def commits_amending(store: Store) -> Call:
-    return store.commits_amending(a_conversation(), [a_key("m")])
+async def log__commits_amending(store: Store) -> Call:
+    return store.log.commits_amending(a_conversation(), [a_key("m")])
 
 
 @_row
-async def replace_commits(store: Store) -> Call:
+async def log__replace(store: Store) -> Call:
     conversation = a_conversation()
-    await store.append([a_commit(conversation, events=[appended(conversation, 1, "m")])])
-    return store.replace_commits([a_commit(conversation, events=[edited(conversation, 1, "m", "")])])
+    await store.log.append([a_commit(conversation, events=[appended(conversation, 1, "m")])])
+    return store.log.replace([a_commit(conversation, events=[edited(conversation, 1, "m", "")])])
 
 
 @_row
-async def save_heads(store: Store) -> Call:
+async def heads__save(store: Store) -> Call:
     conversation = a_conversation()
-    await store.save_heads([a_head(conversation)])
-    return store.save_heads([a_head(conversation, version=2), a_head(a_conversation())])
+    await store.heads.save([a_head(conversation)])
+    return store.heads.save([a_head(conversation, version=2), a_head(a_conversation())])
 
 
 @_row
-async def head(store: Store) -> Call:
-    return store.head(session_id_for(a_conversation(), 1))
+async def heads__get(store: Store) -> Call:
+    return store.heads.get(session_id_for(a_conversation(), 1))
 
 
 @_row
-async def heads(store: Store) -> Call:
-    return store.heads([session_id_for(a_conversation(), 1)])
+async def heads__get_many(store: Store) -> Call:
+    return store.heads.get_many([session_id_for(a_conversation(), 1)])
 
 
 @_row
-async def list_sessions(store: Store) -> Call:
-    return store.list_sessions(SessionFilter(), limit=10)
+async def heads__page(store: Store) -> Call:
+    return store.heads.page(SessionFilter(), limit=10)
 
 
 @_row
-async def due(store: Store) -> Call:
-    return store.due(a_moment(), limit=10)
+async def heads__due(store: Store) -> Call:
+    return store.heads.due(a_moment(), limit=10)
 
 
 @_row
-async def statistics(store: Store) -> Call:
-    return store.statistics(SessionFilter())
+async def heads__statistics(store: Store) -> Call:
+    return store.heads.statistics(SessionFilter())
 
 
 @_row
-async def park(store: Store) -> Call:
-    return store.park(a_parked(_new_name()))
+async def parked__put(store: Store) -> Call:
+    return store.parked.put(a_parked(_new_name()))
 
 
 @_row
-async def park_many(store: Store) -> Call:
+async def parked__put_many(store: Store) -> Call:
     given = a_parked(_new_name())
-    await store.park(given)
-    return store.park_many([given, a_parked(_new_name())])
+    await store.parked.put(given)
+    return store.parked.put_many([given, a_parked(_new_name())])
 
 
 @_row
-async def parked(store: Store) -> Call:
+async def parked__get(store: Store) -> Call:
     given = a_parked(_new_name())
-    await store.park(given)
-    return store.parked(given.parked_id)
+    await store.parked.put(given)
+    return store.parked.get(given.parked_id)
 
 
 @_row
-async def list_parked(store: Store) -> Call:
-    return store.list_parked(limit=2)
+async def parked__page(store: Store) -> Call:
+    return store.parked.page(limit=2)
 
 
 @_row
-async def set_parked_status(store: Store) -> Call:
+async def parked__set_status(store: Store) -> Call:
     given = a_parked(_new_name())
-    await store.park(given)
-    return store.set_parked_status(given.parked_id, ParkedStatus.DISCARDED)
+    await store.parked.put(given)
+    return store.parked.set_status(given.parked_id, ParkedStatus.DISCARDED)
 
 
 @_row
-async def delete_parked(store: Store) -> Call:
+async def parked__delete(store: Store) -> Call:
     given = a_parked(_new_name())
-    await store.park(given)
-    return store.delete_parked(given.parked_id)
+    await store.parked.put(given)
+    return store.parked.delete(given.parked_id)
 
 
 @_row
-async def heartbeat(store: Store) -> Call:
-    return store.heartbeat("group", a_member(_new_name()), ttl=HOUR)
+async def members__heartbeat(store: Store) -> Call:
+    return store.members.heartbeat("group", a_member(_new_name()), ttl=HOUR)
 
 
 @_row
-async def members(store: Store) -> Call:
-    return store.members("group", ttl=HOUR)
+async def members__live(store: Store) -> Call:
+    return store.members.live("group", ttl=HOUR)
 
 
 @_row
-async def leave(store: Store) -> Call:
-    return store.leave("group", WorkerId("worker"))
+async def members__leave(store: Store) -> Call:
+    return store.members.leave("group", WorkerId("worker"))
 
 
 @_row
-async def take_epoch(store: Store) -> Call:
-    return store.take_epoch("group", Partition(1))
+async def members__take_epoch(store: Store) -> Call:
+    return store.members.take_epoch("group", Partition(1))
 
 
 @_row
-async def begin_trial(store: Store) -> Call:
-    return store.begin_trial(attempt_at(_new_name(), "first"))
+async def members__begin_trial(store: Store) -> Call:
+    return store.members.begin_trial(attempt_at(_new_name(), "first"))
 
 
 @_row
-async def end_trial(store: Store) -> Call:
-    return store.end_trial("trial")
+async def members__end_trial(store: Store) -> Call:
+    return store.members.end_trial("trial")
 
 
 @_row
-async def put_record(store: Store) -> Call:
-    return store.put_record(_a_record())
+async def records__put(store: Store) -> Call:
+    return store.records.put(_a_record())
 
 
 @_row
-async def record(store: Store) -> Call:
+async def records__get(store: Store) -> Call:
     kept = await _a_kept_record(store)
-    return store.record(kept.kind, kept.key)
+    return store.records.get(kept.kind, kept.key)
 
 
 @_row
-async def list_records(store: Store) -> Call:
-    return store.list_records(_KIND, "default", limit=2)
+async def records__page(store: Store) -> Call:
+    return store.records.page(_KIND, "default", limit=2)
 
 
 @_row
-async def delete_record(store: Store) -> Call:
+async def records__delete(store: Store) -> Call:
     kept = await _a_kept_record(store)
-    return store.delete_record(kept.kind, kept.key)
+    return store.records.delete(kept.kind, kept.key)
 
 
 @_row
-async def delete_records(store: Store) -> Call:
+async def records__delete_group(store: Store) -> Call:
     await _a_kept_record(store)
-    return store.delete_records(_KIND, "default")
+    return store.records.delete_group(_KIND, "default")
 
 
 @_row
-async def put_records(store: Store) -> Call:
+async def records__put_many(store: Store) -> Call:
     kept = await _a_kept_record(store)
-    return store.put_records([kept.model_copy(update={"revision": 1}), _a_record()])
+    return store.records.put_many([kept.model_copy(update={"revision": 1}), _a_record()])
 
 
 @_row
-async def due_records(store: Store) -> Call:
-    return store.due_records(_KIND, a_moment(), limit=2)
+async def records__due(store: Store) -> Call:
+    return store.records.due(_KIND, a_moment(), limit=2)
 
 
 @_row
-async def drop_records(store: Store) -> Call:
-    return store.drop_records([await _a_kept_record(store)])
+async def records__drop(store: Store) -> Call:
+    return store.records.drop([await _a_kept_record(store)])
 
 
 @_row
-async def acquire_lock(store: Store) -> Call:
-    return store.acquire_lock(_new_name(), ttl=HOUR)
+async def locks__acquire(store: Store) -> Call:
+    return store.locks.acquire(_new_name(), ttl=HOUR)
 
 
 @_row
-async def renew_lock(store: Store) -> Call:
+async def locks__renew(store: Store) -> Call:
     lock = await acquired(store, _new_name())
-    return store.renew_lock(lock.name, lock.token, ttl=HOUR)
+    return store.locks.renew(lock.name, lock.token, ttl=HOUR)
 
 
 @_row
-async def release_lock(store: Store) -> Call:
+async def locks__release(store: Store) -> Call:
     lock = await acquired(store, _new_name())
-    return store.release_lock(lock.name, lock.token)
+    return store.locks.release(lock.name, lock.token)
 
 
 async def _works(store: Store) -> None:
@@ -275,8 +275,8 @@ async def _works(store: Store) -> None:
         await store.start()
         assert held_by(store) == []
         kept = _a_record("works")
-        assert await store.put_record(kept)
-        assert await store.record(kept.kind, kept.key) == kept
+        assert await store.records.put(kept)
+        assert await store.records.get(kept.kind, kept.key) == kept
 
 
 async def _works_and_is_closed(store: Store) -> None:
@@ -289,8 +289,11 @@ class StoreCancelledSuite:
 
     def test_every_public_call_is_cancelled_here(self) -> None:
         calls = {name for name, _ in inspect.getmembers(Store, inspect.iscoroutinefunction) if name[0] != "_"}
+        for section, port in get_type_hints(Store).items():
+            calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
 
         assert set(_ROWS) == calls
+        assert len(calls) == 39
 
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)
@@ -308,7 +311,7 @@ class StoreCancelledSuite:
 
         async def take_and_give_back() -> None:
             lock = await acquired(store, names[-1])
-            await store.release_lock(lock.name, lock.token)
+            await store.locks.release(lock.name, lock.token)
 
         async def nobody_holds_it() -> None:
             await acquired(store, names[-1])
@@ -322,7 +325,7 @@ class StoreCancelledSuite:
         async def giving_back() -> Call:
             names.append(_new_name())
             lock = await acquired(store, names[-1])
-            return store.release_lock(names[-1], lock.token)
+            return store.locks.release(names[-1], lock.token)
 
         async def nobody_holds_it() -> None:
             await acquired(store, names[-1])

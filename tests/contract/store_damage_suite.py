@@ -28,7 +28,7 @@ async def ids_of(store: Store, limit: int) -> list[SessionId]:
     found: list[SessionState] = []
     cursor: str | None = None
     while True:
-        page = await store.list_sessions(SessionFilter(), limit=limit, cursor=cursor)
+        page = await store.heads.page(SessionFilter(), limit=limit, cursor=cursor)
         found += page.items
         cursor = page.cursor
         if not cursor:
@@ -44,36 +44,36 @@ class StoreDamageSuite:
         one, other = a_conversation(), a_conversation()
         commits = a_log(one)
         for commit in commits:
-            await store.append([commit])
+            await store.log.append([commit])
         heads = [a_head(one, version=2), a_head(other, version=1)]
-        await store.save_heads(heads)
+        await store.heads.save(heads)
 
         await spoil(store, heads[0])
 
-        loaded = await store.load([one, other])
+        loaded = await store.log.load([one, other])
         assert loaded[one].head is None
         assert loaded[one].commits == tuple(commits)
         assert loaded[other].head == heads[1]
         with pytest.raises(StoreDamaged, match=r"damaged: .*store check --repair"):
-            await store.head(heads[0].session_id)
-        assert await store.save_heads([heads[0]]) == [None]
-        assert await store.head(heads[0].session_id) == heads[0]
-        assert (await store.load([one]))[one].head == heads[0]
+            await store.heads.get(heads[0].session_id)
+        assert await store.heads.save([heads[0]]) == [None]
+        assert await store.heads.get(heads[0].session_id) == heads[0]
+        assert (await store.log.load([one]))[one].head == heads[0]
 
     @pytest.mark.parametrize("left", ["events of a version", "a version", "everything"])
     async def test_damaged_head_is_not_guessed_from_what_is_left_of_a_log(self, store: Store, left: str) -> None:
         one, other = a_conversation(), a_conversation()
         commits = a_log(one)
         if left != "everything":
-            await store.append(commits[left == "a version" :][:1])
-            await store.append(commits[1:])
+            await store.log.append(commits[left == "a version" :][:1])
+            await store.log.append(commits[1:])
         if left == "events of a version":
-            await store.replace_commits([commits[0].model_copy(update={"events": ()})])
-        await store.save_heads([head := a_head(one, version=2), a_head(other, version=1)])
+            await store.log.replace([commits[0].model_copy(update={"events": ()})])
+        await store.heads.save([head := a_head(one, version=2), a_head(other, version=1)])
 
         await spoil(store, head)
 
-        loaded = await store.load([one, other])
+        loaded = await store.log.load([one, other])
         assert loaded[other].head == a_head(other, version=1)
         assert isinstance(loaded[one].damage, StoreDamaged)
         assert one in str(loaded[one].damage)
@@ -84,17 +84,17 @@ class StoreDamageSuite:
     async def test_log_that_an_archived_session_left_does_not_bring_it_back(self, store: Store) -> None:
         one = a_conversation()
         second = begun(one, generation=2)
-        await store.append([a_commit(one, 1, events=[begun(one), second])])
-        await store.save_heads([head := a_head(one, generation=2, version=1)])
-        await store.replace_commits([a_commit(one, 1, events=[second])])
+        await store.log.append([a_commit(one, 1, events=[begun(one), second])])
+        await store.heads.save([head := a_head(one, generation=2, version=1)])
+        await store.log.replace([a_commit(one, 1, events=[second])])
 
         await spoil(store, head)
 
-        assert (await store.load([one]))[one].damage
+        assert (await store.log.load([one]))[one].damage
 
     async def test_damaged_head_hides_no_other(self, store: Store) -> None:
         heads = [idle_after(1, active=-number) for number in range(7)]
-        await store.save_heads(heads)
+        await store.heads.save(heads)
         for number in (0, 2, 3, 6):
             await spoil(store, heads[number])
         sound = [heads[number] for number in (1, 4, 5)]
@@ -103,88 +103,90 @@ class StoreDamageSuite:
             for limit in (1, 2, 3, 100):
                 assert await ids_of(store, limit) == [head.session_id for head in sound]
         assert [line["event"] for line in lines] == [Action.STORE_DAMAGED] * 4, "each is told once"
-        assert await store.due(LATE, limit=2) == sound[:0:-1]
-        assert await store.due(LATE, limit=10) == sound[::-1]
-        assert await store.heads([head.session_id for head in heads]) == {head.session_id: head for head in sound}
-        assert (await store.statistics(SessionFilter())).total >= len(sound)
+        assert await store.heads.due(LATE, limit=2) == sound[:0:-1]
+        assert await store.heads.due(LATE, limit=10) == sound[::-1]
+        assert await store.heads.get_many([head.session_id for head in heads]) == {
+            head.session_id: head for head in sound
+        }
+        assert (await store.heads.statistics(SessionFilter())).total >= len(sound)
 
     # The log
 
     async def test_damaged_commit_fails_its_own_conversation(self, store: Store) -> None:
         one, other = a_conversation(), a_conversation()
         first = a_commit(one, 1, inputs=["a"], events=[appended(one, 1, "m")])
-        await store.append([first, fine := a_commit(other)])
-        await store.append([a_commit(one, 2, events=[edited(one, 2, "m", "new")])])
+        await store.log.append([first, fine := a_commit(other)])
+        await store.log.append([a_commit(one, 2, events=[edited(one, 2, "m", "new")])])
 
         await spoil(store, first)
 
-        loaded = await store.load([one, other])
+        loaded = await store.log.load([one, other])
         assert loaded[other].commits == (fine,)
         assert isinstance(loaded[one].damage, StoreDamaged)
         with pytest.raises(StoreDamaged, match=r"1.*is damaged: .*restore it from a backup") as raised:
-            await store.read_log(one, limit=10)
+            await store.log.read(one, limit=10)
         assert raised.value.details["version"] == 1
         with pytest.raises(StoreDamaged, match=r"1.*is damaged"):
-            await store.commits_of_inputs(one, [InputId("a")])
-        assert await store.read_log(one, first=2, limit=10) == [a_commit(one, 2, events=[edited(one, 2, "m", "new")])]
-        assert await store.append([a_commit(one, 3), a_commit(other, 2)]) == [None, None]
+            await store.log.commits_of_inputs(one, [InputId("a")])
+        assert await store.log.read(one, first=2, limit=10) == [a_commit(one, 2, events=[edited(one, 2, "m", "new")])]
+        assert await store.log.append([a_commit(one, 3), a_commit(other, 2)]) == [None, None]
 
     async def test_damaged_commit_below_the_head_is_not_read(self, store: Store) -> None:
         one = a_conversation()
-        await store.append([first := a_commit(one, 1, events=[appended(one, 1, "m")])])
-        await store.append([second := a_commit(one, 2)])
-        await store.save_heads([head := a_head(one, version=1)])
+        await store.log.append([first := a_commit(one, 1, events=[appended(one, 1, "m")])])
+        await store.log.append([second := a_commit(one, 2)])
+        await store.heads.save([head := a_head(one, version=1)])
 
         await spoil(store, first)
 
-        loaded = (await store.load([one]))[one]
+        loaded = (await store.log.load([one]))[one]
         assert (loaded.head, loaded.commits) == (head, (second,))
 
     async def test_damaged_conversations_are_among_all(self, store: Store) -> None:
         commits = sorted((a_commit(a_conversation()) for _ in range(4)), key=lambda commit: commit.conversation_id)
         heads = [a_head(commit.conversation_id) for commit in commits[1:]]
-        await store.append(commits[:3])
-        await store.save_heads(heads)
+        await store.log.append(commits[:3])
+        await store.heads.save(heads)
         await spoil(store, commits[0])
         await spoil(store, heads[0])
         await spoil(store, heads[2])
 
-        assert await store.conversations(limit=100) == [commit.conversation_id for commit in commits]
+        assert await store.log.conversations(limit=100) == [commit.conversation_id for commit in commits]
 
     # What is kept beside it
 
     async def test_damaged_parked_input_hides_no_other(self, store: Store) -> None:
         parked = [a_parked(f"p{number}", at=-number) for number in range(4)]
         for one in parked:
-            await store.park(one)
+            await store.parked.put(one)
         for number in (0, 2):
             await spoil(store, parked[number])
 
-        page = await store.list_parked(limit=1)
+        page = await store.parked.page(limit=1)
         assert page.items == (parked[1],)
-        assert (await store.list_parked(limit=1, cursor=page.cursor)).items == (parked[3],)
+        assert (await store.parked.page(limit=1, cursor=page.cursor)).items == (parked[3],)
         with pytest.raises(StoreDamaged, match="is damaged"):
-            await store.parked(parked[0].parked_id)
-        assert await store.delete_parked(parked[0].parked_id)
-        await store.park(parked[2])
-        assert (await store.list_parked()).items[0].parked_id == parked[1].parked_id
-        again = await store.parked(parked[2].parked_id)
+            await store.parked.get(parked[0].parked_id)
+        assert await store.parked.delete(parked[0].parked_id)
+        await store.parked.put(parked[2])
+        assert (await store.parked.page()).items[0].parked_id == parked[1].parked_id
+        again = await store.parked.get(parked[2].parked_id)
         assert again is not None
         assert again.body == parked[2].body
 
     async def test_damaged_record_hides_no_other(self, store: Store) -> None:
         records = [a_record(f"r{number}", kind=RecordKind.DEADLINE, due=number) for number in range(4)]
-        await store.put_records(records)
+        await store.records.put_many(records)
         for number in (0, 2):
             await spoil(store, records[number])
 
-        assert await store.due_records(RecordKind.DEADLINE, LATE, limit=2) == [records[1], records[3]]
-        listed = (await store.list_records(RecordKind.DEADLINE, records[0].group)).items
+        assert await store.records.due(RecordKind.DEADLINE, LATE, limit=2) == [records[1], records[3]]
+        listed = (await store.records.page(RecordKind.DEADLINE, records[0].group)).items
         assert {record.key for record in listed} == {"r1", "r3"}
         with pytest.raises(StoreDamaged, match="is damaged"):
-            await store.record(RecordKind.DEADLINE, "r0")
-        await store.put_records([records[0]])
-        assert await store.record(RecordKind.DEADLINE, "r0") == records[0]
-        assert not await store.put_record(records[2], replace=False), "there is one, damaged as it is"
-        assert await store.delete_record(RecordKind.DEADLINE, "r2")
-        assert await store.put_record(records[2], replace=False)
+            await store.records.get(RecordKind.DEADLINE, "r0")
+        await store.records.put_many([records[0]])
+        assert await store.records.get(RecordKind.DEADLINE, "r0") == records[0]
+        assert not await store.records.put(records[2], replace=False), "there is one, damaged as it is"
+        assert await store.records.delete(RecordKind.DEADLINE, "r2")
+        assert await store.records.put(records[2], replace=False)

@@ -27,22 +27,22 @@ async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> 
     """Make a member's last heartbeat older, as if the time had passed."""
     match store:
         case MemoryStore():
-            members: dict[Any, Any] = store._members[group]
+            members: dict[Any, Any] = store.members._members[group]
             seen_at = members[name].seen_at - timedelta(seconds=seconds)
             members[name] = members[name].model_copy(update={"seen_at": seen_at})
         case FileStore():
-            path = store._layout.members / file_name(group) / f"{file_name(name)}.json"
+            path = store._folder.layout.members / file_name(group) / f"{file_name(name)}.json"
             member = Member.model_validate_json(path.read_bytes())
             assert member.seen_at is not None
             earlier_at = member.seen_at - timedelta(seconds=seconds)
             path.write_text(member.model_copy(update={"seen_at": earlier_at}).model_dump_json())
         case SqlStore():
             aged = text('UPDATE members SET seen_at = seen_at - :ms WHERE "group" = :group AND worker_id = :name')
-            async with store._writing() as connection:
+            async with store._database.writing() as connection:
                 await connection.execute(aged, {"ms": int(seconds * 1000), "group": group, "name": name})
         case MongoStore():
             earlier = {"$set": {"seen_at": {"$subtract": ["$seen_at", int(seconds * 1000)]}}}
-            await store._collection("members").update_one({"_id": {"g": group, "w": name}}, [earlier])
+            await store._database.collection("members").update_one({"_id": {"g": group, "w": name}}, [earlier])
         case _:
             raise AssertionError(f"no means to age a heartbeat in a {type(store).__name__}")
 
@@ -51,19 +51,19 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
     """Return the names of all that a store keeps of a parked input, pieces of its body too."""
     match store:
         case MemoryStore():
-            return [one for one in store._parked if one == parked_id]
+            return [one for one in store.parked._parked if one == parked_id]
         case FileStore():
-            folders = [store._layout.parked / file_name(parked_id), store._layout.temporary]
+            folders = [store._folder.layout.parked / file_name(parked_id), store._folder.layout.temporary]
             return [str(path) for folder in folders for path in folder.rglob("*")]
         case SqlStore():
-            async with store._reading() as connection:
+            async with store._database.reading() as connection:
                 found = await connection.scalars(
                     text("SELECT parked_id FROM parked WHERE parked_id = :id"), {"id": parked_id}
                 )
                 return list(found)
         case MongoStore():
-            parked = await store._collection("parked").find({"_id": parked_id}).to_list(None)
-            pieces = await store._collection("parked_bodies").find({"_id.p": parked_id}).to_list(None)
+            parked = await store._database.collection("parked").find({"_id": parked_id}).to_list(None)
+            pieces = await store._database.collection("parked_bodies").find({"_id.p": parked_id}).to_list(None)
             return [str(document["_id"]) for document in [*parked, *pieces]]
         case _:
             raise AssertionError(f"no means to look into a {type(store).__name__}")
@@ -81,18 +81,18 @@ async def spoil(store: Store, kept: Spoiled) -> None:
             table, column, keys = _row_of(kept)
             where = " AND ".join(f'"{name}" = :{name}' for name in keys)
             damage = text(f"UPDATE {table} SET {column} = :damage WHERE {where}")  # noqa: S608 - constants
-            async with store._writing() as connection:
+            async with store._database.writing() as connection:
                 assert (await connection.execute(damage, keys | {"damage": '{"half a row'})).rowcount == 1
         case MongoStore():
             collection, identity, field = _document_of(kept)
-            done = await store._collection(collection).update_one({"_id": identity}, {"$set": {field: 1.5}})
+            done = await store._database.collection(collection).update_one({"_id": identity}, {"$set": {field: 1.5}})
             assert done.matched_count == 1
         case _:
             raise AssertionError(f"no means to damage a {type(store).__name__}")
 
 
 def _file_of(store: FileStore, kept: Spoiled) -> Path:
-    layout = store._layout
+    layout = store._folder.layout
     match kept:
         case SessionState():
             return layout.head(kept.session_id)
@@ -134,17 +134,17 @@ def held_by(store: Store) -> list[str]:
         case SqlStore():
             return _held_in_sqlite(store)
         case FileStore():
-            root = store._layout.root
+            root = store._folder.layout.root
             locked = [str(folder) for folder in (root, *root.rglob("*/")) if _is_locked(folder)]
-            return locked + [str(path) for path in store._layout.temporary.iterdir()]
+            return locked + [str(path) for path in store._folder.layout.temporary.iterdir()]
         case _:
             return []
 
 
 def _held_in_sqlite(store: SqlStore) -> list[str]:
-    engine = store._opened()
+    engine = store._database.opened()
     held = ["connections"] if engine.pool.checkedout() else []  # type: ignore[attr-defined]  # Pools that queue have it.
-    held += ["the turn"] if store._turn.locked() else []
+    held += ["the turn"] if store._database._turn.locked() else []
     assert engine.url.database
     with closing(sqlite3.connect(engine.url.database, timeout=0, isolation_level=None)) as connection:
         try:

@@ -29,7 +29,7 @@ def idle_after(seconds: float, **changes: Any) -> SessionState:
 
 
 async def found(store: Store, where: SessionFilter) -> list[SessionState]:
-    return list((await store.list_sessions(where)).items)
+    return list((await store.heads.page(where)).items)
 
 
 class StoreListingSuite:
@@ -53,9 +53,9 @@ class StoreListingSuite:
         )
         head = a_session(profile=profile, messages=3)
 
-        await store.save_heads([head])
+        await store.heads.save([head])
 
-        assert await store.head(head.session_id) == head
+        assert await store.heads.get(head.session_id) == head
         assert await found(store, SessionFilter(owner="$owner.😀")) == [head]
 
     async def test_sessions_are_filtered_by_owner_agent_and_parent(self, store: Store) -> None:
@@ -63,7 +63,7 @@ class StoreListingSuite:
         anns, bobs = Profile(owner="ann", agent_id="helper"), Profile(owner="bob", agent_id="helper", parent_id=parent)
         first, second = a_session(profile=anns), a_session(profile=anns, active=1, address=an_address(chat="other"))
         third, nobodys = a_session(profile=bobs, active=2), a_session(active=3)
-        await store.save_heads([first, second, third, nobodys])
+        await store.heads.save([first, second, third, nobodys])
 
         assert await found(store, SessionFilter(owner="ann")) == [second, first]
         assert await found(store, SessionFilter(owner="ann", chat="other")) == [second]
@@ -76,7 +76,7 @@ class StoreListingSuite:
 
     async def test_sessions_are_filtered_by_all_of_their_tags(self, store: Store) -> None:
         both, one = a_session(profile=Profile(tags=("a", "b"))), a_session(profile=Profile(tags=("b",)), active=1)
-        await store.save_heads([both, one, a_session(active=2)])
+        await store.heads.save([both, one, a_session(active=2)])
 
         assert await found(store, SessionFilter(tags=("b",))) == [one, both]
         assert await found(store, SessionFilter(tags=("b", "a"))) == [both]
@@ -86,7 +86,7 @@ class StoreListingSuite:
 
     async def test_tags_may_be_any_text(self, store: Store) -> None:
         tagged = {tag: a_session(profile=Profile(tags=("plain", tag, "x,"))) for tag in ODD_TAGS}
-        await store.save_heads(list(tagged.values()))
+        await store.heads.save(list(tagged.values()))
 
         assert {tag: await found(store, SessionFilter(tags=(tag,))) for tag in ODD_TAGS} == {
             tag: [head] for tag, head in tagged.items()
@@ -95,25 +95,25 @@ class StoreListingSuite:
 
     async def test_list_follows_a_profile_that_changes(self, store: Store) -> None:
         head = a_session(profile=Profile(owner="ann", tags=("old",), expires_at=NOON))
-        await store.save_heads([head])
+        await store.heads.save([head])
 
         changed = head.model_copy(update={"version": 2, "profile": Profile(owner="bob", tags=("new",))})
-        await store.save_heads([changed])
+        await store.heads.save([changed])
 
         assert await found(store, SessionFilter(owner="ann")) == await found(store, SessionFilter(tags=("old",))) == []
         assert await found(store, SessionFilter(owner="bob", tags=("new",))) == [changed]
-        assert await store.due(NOON, limit=10) == []
+        assert await store.heads.due(NOON, limit=10) == []
 
     async def test_pages_of_an_owner_stay_right_while_others_write(self, store: Store) -> None:
         anns = [a_session(profile=Profile(owner="ann"), active=second // 2) for second in range(7)]
-        await store.save_heads([*anns, *(a_session(profile=Profile(owner="bob"), active=n) for n in range(3))])
+        await store.heads.save([*anns, *(a_session(profile=Profile(owner="bob"), active=n) for n in range(3))])
         everything = await found(store, SessionFilter(owner="ann"))
 
-        page = await store.list_sessions(SessionFilter(owner="ann"), limit=3)
+        page = await store.heads.page(SessionFilter(owner="ann"), limit=3)
         seen = list(page.items)
-        await store.save_heads([a_session(profile=Profile(owner="ann"), active=100)])
+        await store.heads.save([a_session(profile=Profile(owner="ann"), active=100)])
         while page.cursor:
-            page = await store.list_sessions(SessionFilter(owner="ann"), limit=3, cursor=page.cursor)
+            page = await store.heads.page(SessionFilter(owner="ann"), limit=3, cursor=page.cursor)
             seen += page.items
 
         assert seen == everything
@@ -124,27 +124,27 @@ class StoreListingSuite:
     async def test_deleted_sessions_are_listed_only_if_asked_for(self, store: Store) -> None:
         ann = Profile(owner="ann", tags=("a",))
         gone, kept = a_session(profile=ann, status=SessionStatus.DELETED), a_session(profile=ann, active=-1)
-        await store.save_heads([gone, kept])
+        await store.heads.save([gone, kept])
 
         assert await found(store, SessionFilter()) == [kept]
         assert await found(store, SessionFilter(owner="ann", tags=("a",))) == [kept]
         assert await found(store, SessionFilter(conversation_id=gone.conversation_id)) == []
         assert await found(store, SessionFilter(status=SessionStatus.DELETED)) == [gone]
-        assert (await store.list_sessions(SessionFilter(), limit=1)).cursor is None
-        assert await store.head(gone.session_id) == gone
-        assert (await store.load([gone.conversation_id]))[gone.conversation_id].head == gone
+        assert (await store.heads.page(SessionFilter(), limit=1)).cursor is None
+        assert await store.heads.get(gone.session_id) == gone
+        assert (await store.log.load([gone.conversation_id]))[gone.conversation_id].head == gone
 
     async def test_older_head_does_not_bring_a_deleted_session_back(self, store: Store) -> None:
         ann = Profile(owner="ann", tags=("a",), expires_at=NOON)
         gone = a_session(profile=ann, status=SessionStatus.DELETED, version=5, messages=1)
-        await store.save_heads([gone])
+        await store.heads.save([gone])
 
-        await store.save_heads([gone.model_copy(update={"version": 4, "status": SessionStatus.ACTIVE})])
+        await store.heads.save([gone.model_copy(update={"version": 4, "status": SessionStatus.ACTIVE})])
 
         assert await found(store, SessionFilter(owner="ann")) == []
         assert await found(store, SessionFilter(tags=("a",))) == []
-        assert await store.due(NOON, limit=10) == []
-        assert (await store.statistics(SessionFilter())).total == 0
+        assert await store.heads.due(NOON, limit=10) == []
+        assert (await store.heads.statistics(SessionFilter())).total == 0
 
     # Due
 
@@ -152,40 +152,40 @@ class StoreListingSuite:
         late, early, same = idle_after(60, active=30), idle_after(20, active=30), idle_after(20, active=30)
         expiring = a_session(profile=Profile(expires_at=a_moment(40), idle_timeout=HOUR))
         later, never = idle_after(HOUR), a_session()
-        await store.save_heads([late, early, same, expiring, later, never])
+        await store.heads.save([late, early, same, expiring, later, never])
         expected = [expiring, *sorted((early, same), key=lambda head: head.session_id), late]
 
-        assert await store.due(a_moment(100), limit=10) == expected
-        assert await store.due(a_moment(90), limit=10) == expected
-        assert await store.due(a_moment(89.999), limit=10) == expected[:3]
-        assert await store.due(a_moment(100), limit=2) == expected[:2]
-        assert await store.due(a_moment(39.9999), limit=10) == []
+        assert await store.heads.due(a_moment(100), limit=10) == expected
+        assert await store.heads.due(a_moment(90), limit=10) == expected
+        assert await store.heads.due(a_moment(89.999), limit=10) == expected[:3]
+        assert await store.heads.due(a_moment(100), limit=2) == expected[:2]
+        assert await store.heads.due(a_moment(39.9999), limit=10) == []
 
     async def test_what_is_not_live_is_never_due(self, store: Store) -> None:
         head = idle_after(1)
-        await store.save_heads([head])
-        assert await store.due(a_moment(HOUR), limit=10) == [head]
+        await store.heads.save([head])
+        assert await store.heads.due(a_moment(HOUR), limit=10) == [head]
 
-        await store.save_heads([head.model_copy(update={"version": 2, "status": SessionStatus.IDLE})])
-        await store.save_heads([a_session(profile=Profile(expires_at=NOON), status=SessionStatus.CLOSED)])
+        await store.heads.save([head.model_copy(update={"version": 2, "status": SessionStatus.IDLE})])
+        await store.heads.save([a_session(profile=Profile(expires_at=NOON), status=SessionStatus.CLOSED)])
 
-        assert await store.due(a_moment(HOUR), limit=10) == []
+        assert await store.heads.due(a_moment(HOUR), limit=10) == []
 
     @pytest.mark.parametrize("limit", [0, -1, MAX_PAGE + 1])
     async def test_limit_of_due_is_checked(self, store: Store, limit: int) -> None:
         with pytest.raises(ValueError, match="limit"):
-            await store.due(NOON, limit=limit)
+            await store.heads.due(NOON, limit=limit)
 
     # Statistics
 
     async def test_statistics_of_nothing(self, store: Store) -> None:
-        statistics = await store.statistics(SessionFilter())
+        statistics = await store.heads.statistics(SessionFilter())
 
         assert (statistics.total, statistics.by_status, statistics.messages, statistics.mean_seconds) == (0, {}, 0, 0)
 
     async def test_statistics_add_up_the_heads(self, store: Store) -> None:
         ann = Profile(owner="ann", tags=("a",))
-        await store.save_heads(
+        await store.heads.save(
             [
                 a_session(profile=ann, messages=3, active=1.5),
                 a_session(profile=ann, messages=4, active=10, status=SessionStatus.CLOSED),
@@ -194,23 +194,23 @@ class StoreListingSuite:
             ]
         )
 
-        everything = await store.statistics(SessionFilter())
-        anns = await store.statistics(SessionFilter(owner="ann", tags=("a",)))
-        closed = await store.statistics(SessionFilter(status=SessionStatus.CLOSED))
+        everything = await store.heads.statistics(SessionFilter())
+        anns = await store.heads.statistics(SessionFilter(owner="ann", tags=("a",)))
+        closed = await store.heads.statistics(SessionFilter(status=SessionStatus.CLOSED))
 
         assert (everything.total, everything.messages) == (3, 12)
         assert everything.by_status == {SessionStatus.ACTIVE: 2, SessionStatus.CLOSED: 1}
         assert everything.mean_seconds == pytest.approx(111.5 / 3)
         assert (anns.total, anns.messages, anns.mean_seconds) == (2, 7, 5.75)
         assert (closed.by_status, closed.messages) == ({SessionStatus.CLOSED: 1}, 4)
-        assert (await store.statistics(SessionFilter(status=SessionStatus.DELETED))).total == 0
+        assert (await store.heads.statistics(SessionFilter(status=SessionStatus.DELETED))).total == 0
 
     async def test_session_without_activity_lasted_no_time(self, store: Store) -> None:
         bare = SessionState(conversation_id=a_conversation(), generation=1, version=1, status=SessionStatus.ACTIVE)
         backwards = a_session(active=-5)
-        await store.save_heads([bare, backwards, a_session(active=6)])
+        await store.heads.save([bare, backwards, a_session(active=6)])
 
-        statistics = await store.statistics(SessionFilter())
+        statistics = await store.heads.statistics(SessionFilter())
 
         assert (statistics.total, statistics.mean_seconds) == (3, 2)
 
@@ -220,9 +220,9 @@ class DurableStoreListingSuite(StoreListingSuite):
 
     async def test_lists_are_found_again(self, store: Store, reopened: Store) -> None:
         head = a_session(profile=Profile(owner="ann", tags=("a",), expires_at=NOON), messages=2)
-        await store.save_heads([head])
+        await store.heads.save([head])
         await store.close()
 
         assert await found(reopened, SessionFilter(owner="ann", tags=("a",))) == [head]
-        assert await reopened.due(NOON, limit=10) == [head]
-        assert (await reopened.statistics(SessionFilter(owner="ann"))).messages == 2
+        assert await reopened.heads.due(NOON, limit=10) == [head]
+        assert (await reopened.heads.statistics(SessionFilter(owner="ann"))).messages == 2

@@ -15,7 +15,7 @@ SHORT = 0.02
 
 async def acquired(store: Store, name: str = "lock", ttl: float = HOUR) -> Lock:
     """Acquire a lock that is free."""
-    lock = await store.acquire_lock(name, ttl=ttl)
+    lock = await store.locks.acquire(name, ttl=ttl)
     assert lock is not None
     return lock
 
@@ -35,8 +35,8 @@ class StoreLocksSuite:
         lock = await acquired(store)
 
         assert (lock.name, lock.token) == ("lock", 1)
-        assert await store.acquire_lock("lock", ttl=HOUR) is None
-        assert await store.acquire_lock("lock", ttl=SHORT) is None
+        assert await store.locks.acquire("lock", ttl=HOUR) is None
+        assert await store.locks.acquire("lock", ttl=SHORT) is None
 
     async def test_lease_is_told_by_the_clock_of_the_store(self, store: Store) -> None:
         before = (await store.info()).server_time
@@ -49,17 +49,17 @@ class StoreLocksSuite:
         for name in ("lock", "Lock", "lock ", "$lock.😀'"):
             assert (await acquired(store, name)).token == 1
 
-        assert await store.release_lock("Lock", 1)
-        assert await store.acquire_lock("lock", ttl=HOUR) is None
+        assert await store.locks.release("Lock", 1)
+        assert await store.locks.acquire("lock", ttl=HOUR) is None
         assert (await acquired(store, "Lock")).token == 2
 
     async def test_one_of_many_racing_acquires_gets_it(self, store: Store) -> None:
         for token in (1, 2):
-            outcomes = await asyncio.gather(*(store.acquire_lock("lock", ttl=HOUR) for _ in range(20)))
+            outcomes = await asyncio.gather(*(store.locks.acquire("lock", ttl=HOUR) for _ in range(20)))
 
             [lock] = [outcome for outcome in outcomes if outcome]
             assert lock.token == token
-            assert await store.release_lock("lock", token)
+            assert await store.locks.release("lock", token)
 
     # Tokens
 
@@ -68,7 +68,7 @@ class StoreLocksSuite:
         for _ in range(2):
             tokens.append((await ended(store)).token)
             tokens.append((lock := await acquired(store)).token)
-            assert await store.release_lock("lock", lock.token)
+            assert await store.locks.release("lock", lock.token)
 
         assert tokens == [1, 2, 3, 4]
 
@@ -76,12 +76,12 @@ class StoreLocksSuite:
         lock = await acquired(store)
 
         for token in (lock.token - 1, lock.token + 1):
-            assert not await store.release_lock("lock", token)
-            assert await store.renew_lock("lock", token, ttl=HOUR) is None
-        assert not await store.release_lock("unknown", lock.token)
-        assert await store.renew_lock("unknown", lock.token, ttl=HOUR) is None
+            assert not await store.locks.release("lock", token)
+            assert await store.locks.renew("lock", token, ttl=HOUR) is None
+        assert not await store.locks.release("unknown", lock.token)
+        assert await store.locks.renew("unknown", lock.token, ttl=HOUR) is None
 
-        assert await store.acquire_lock("lock", ttl=HOUR) is None
+        assert await store.locks.acquire("lock", ttl=HOUR) is None
         assert (await acquired(store, "unknown")).token == 1
 
     # Leases
@@ -92,24 +92,24 @@ class StoreLocksSuite:
         second = await acquired(store)
 
         assert second.token == first.token + 1
-        assert not await store.release_lock("lock", first.token)
-        assert await store.renew_lock("lock", first.token, ttl=HOUR) is None
-        assert await store.acquire_lock("lock", ttl=HOUR) is None
+        assert not await store.locks.release("lock", first.token)
+        assert await store.locks.renew("lock", first.token, ttl=HOUR) is None
+        assert await store.locks.acquire("lock", ttl=HOUR) is None
 
     async def test_renewed_lease_lasts_longer(self, store: Store) -> None:
         lock = await acquired(store, ttl=60)
 
-        renewed = await store.renew_lock("lock", lock.token, ttl=HOUR)
+        renewed = await store.locks.renew("lock", lock.token, ttl=HOUR)
 
         assert renewed is not None
         assert (renewed.name, renewed.token) == ("lock", lock.token)
         assert renewed.expires_at - lock.expires_at >= timedelta(seconds=HOUR - 61)
-        assert await store.acquire_lock("lock", ttl=HOUR) is None
+        assert await store.locks.acquire("lock", ttl=HOUR) is None
 
     async def test_renewed_lease_may_be_shorter(self, store: Store) -> None:
         lock = await acquired(store)
 
-        renewed = await store.renew_lock("lock", lock.token, ttl=SHORT)
+        renewed = await store.locks.renew("lock", lock.token, ttl=SHORT)
 
         assert renewed is not None
         assert renewed.expires_at < lock.expires_at
@@ -117,23 +117,23 @@ class StoreLocksSuite:
     async def test_lease_that_ended_is_renewed_while_nobody_took_it(self, store: Store) -> None:
         lock = await ended(store)
 
-        assert await store.renew_lock("lock", lock.token, ttl=HOUR) is not None
+        assert await store.locks.renew("lock", lock.token, ttl=HOUR) is not None
 
-        assert await store.acquire_lock("lock", ttl=HOUR) is None
-        assert await store.release_lock("lock", lock.token)
+        assert await store.locks.acquire("lock", ttl=HOUR) is None
+        assert await store.locks.release("lock", lock.token)
 
     async def test_lease_that_ended_is_released_while_nobody_took_it(self, store: Store) -> None:
         lock = await ended(store)
 
-        assert await store.release_lock("lock", lock.token)
-        assert not await store.release_lock("lock", lock.token)
+        assert await store.locks.release("lock", lock.token)
+        assert not await store.locks.release("lock", lock.token)
 
     async def test_released_lock_is_not_renewed(self, store: Store) -> None:
         lock = await acquired(store)
-        assert await store.release_lock("lock", lock.token)
+        assert await store.locks.release("lock", lock.token)
 
-        assert await store.renew_lock("lock", lock.token, ttl=HOUR) is None
-        assert not await store.release_lock("lock", lock.token)
+        assert await store.locks.renew("lock", lock.token, ttl=HOUR) is None
+        assert not await store.locks.release("lock", lock.token)
 
         assert (await acquired(store)).token == lock.token + 1
 
@@ -142,17 +142,17 @@ class StoreLocksSuite:
     @pytest.mark.parametrize("ttl", [0, -1, math.nan, -math.inf])
     async def test_ttl_is_checked(self, store: Store, ttl: float) -> None:
         with pytest.raises(ValueError, match="ttl"):
-            await store.acquire_lock("lock", ttl=ttl)
+            await store.locks.acquire("lock", ttl=ttl)
         lock = await acquired(store)
         with pytest.raises(ValueError, match="ttl"):
-            await store.renew_lock("lock", lock.token, ttl=ttl)
+            await store.locks.renew("lock", lock.token, ttl=ttl)
 
         assert lock.token == 1
 
     @pytest.mark.parametrize("name", ["", "x" * 256, "a\nb"])
     async def test_name_is_checked(self, store: Store, name: str) -> None:
         with pytest.raises(ValueError, match="string"):
-            await store.acquire_lock(name, ttl=HOUR)
+            await store.locks.acquire(name, ttl=HOUR)
 
     async def test_ttl_may_be_endless_or_hardly_anything(self, store: Store) -> None:
         endless = await acquired(store, "endless", math.inf)
@@ -165,22 +165,22 @@ class DurableStoreLocksSuite(StoreLocksSuite):
     """What a store that outlives its process must do besides. The fixture `reopened` is a second one in its place."""
 
     async def test_one_of_two_processes_gets_it(self, store: Store, reopened: Store) -> None:
-        taking = [one.acquire_lock("lock", ttl=HOUR) for _ in range(10) for one in (store, reopened)]
+        taking = [one.locks.acquire("lock", ttl=HOUR) for _ in range(10) for one in (store, reopened)]
 
         [lock] = [outcome for outcome in await asyncio.gather(*taking) if outcome]
 
         assert lock.token == 1
-        assert await reopened.renew_lock("lock", lock.token, ttl=HOUR) is not None
-        assert await reopened.release_lock("lock", lock.token)
+        assert await reopened.locks.renew("lock", lock.token, ttl=HOUR) is not None
+        assert await reopened.locks.release("lock", lock.token)
         assert (await acquired(store)).token == 2
 
     async def test_locks_are_found_again(self, store: Store, reopened: Store) -> None:
         held, released = await acquired(store, "held"), await acquired(store, "released")
-        await store.release_lock("released", released.token)
+        await store.locks.release("released", released.token)
         await store.close()
 
-        assert await reopened.acquire_lock("held", ttl=HOUR) is None
-        assert await reopened.renew_lock("held", held.token, ttl=HOUR) is not None
+        assert await reopened.locks.acquire("held", ttl=HOUR) is None
+        assert await reopened.locks.renew("held", held.token, ttl=HOUR) is not None
         assert (await acquired(reopened, "released")).token == released.token + 1
 
     async def test_holders_of_two_processes_take_turns(self, store: Store, reopened: Store) -> None:
@@ -188,12 +188,12 @@ class DurableStoreLocksSuite(StoreLocksSuite):
 
         async def work(mine: Store) -> None:
             for _ in range(5):
-                while (lock := await mine.acquire_lock("lock", ttl=HOUR)) is None:
+                while (lock := await mine.locks.acquire("lock", ttl=HOUR)) is None:
                     await asyncio.sleep(0.001)
                 holding.append(lock.token)
                 await asyncio.sleep(0)
                 assert holding[-1] == lock.token
-                assert await mine.release_lock("lock", lock.token)
+                assert await mine.locks.release("lock", lock.token)
 
         await asyncio.gather(work(store), work(reopened))
 

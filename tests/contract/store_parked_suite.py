@@ -32,28 +32,28 @@ class StoreParkedSuite:
         parked = a_parked(attempts=3, conversation=a_conversation())
         parked = parked.model_copy(update={"stack": "Trace: $x.y", "position": 1_767_268_800_123_456_789})
 
-        await store.park(parked)
+        await store.parked.put(parked)
 
-        assert await store.parked(parked.parked_id) == parked
-        assert await store.parked(ParkedId("unknown")) is None
+        assert await store.parked.get(parked.parked_id) == parked
+        assert await store.parked.get(ParkedId("unknown")) is None
 
     async def test_parked_again_counts_up_and_waits_once_more(self, store: Store) -> None:
-        await store.park(a_parked(attempts=3))
+        await store.parked.put(a_parked(attempts=3))
         parked_id = a_parked().parked_id
-        await store.set_parked_status(parked_id, ParkedStatus.REPLAYED)
+        await store.parked.set_status(parked_id, ParkedStatus.REPLAYED)
 
-        await store.park(a_parked(at=60, reason="still bad"))
+        await store.parked.put(a_parked(at=60, reason="still bad"))
 
-        kept = await store.parked(parked_id)
+        kept = await store.parked.get(parked_id)
         assert kept is not None
         assert (kept.attempts, kept.status, kept.reason) == (4, ParkedStatus.PARKED, "still bad")
         assert kept.parked_at == a_moment(60)
-        assert len((await store.list_parked()).items) == 1
+        assert len((await store.parked.page()).items) == 1
 
     async def test_racing_parkings_count_each(self, store: Store) -> None:
-        await asyncio.gather(*(store.park(a_parked(attempts=1)) for _ in range(10)))
+        await asyncio.gather(*(store.parked.put(a_parked(attempts=1)) for _ in range(10)))
 
-        kept = await store.parked(a_parked().parked_id)
+        kept = await store.parked.get(a_parked().parked_id)
         assert kept is not None
         assert kept.attempts == 10
 
@@ -63,14 +63,14 @@ class StoreParkedSuite:
             a_parked("new"),
             a_parked("large", body=a_body(3 * LISTED_BODY)),
         )
-        await store.park(known)
-        await store.set_parked_status(known.parked_id, ParkedStatus.DISCARDED)
+        await store.parked.put(known)
+        await store.parked.set_status(known.parked_id, ParkedStatus.DISCARDED)
 
-        await store.park_many([new, known, large, new])
-        await store.park_many([])
+        await store.parked.put_many([new, known, large, new])
+        await store.parked.put_many([])
 
-        assert await store.parked(large.parked_id) == large
-        kept = [await store.parked(one.parked_id) for one in (known, new)]
+        assert await store.parked.get(large.parked_id) == large
+        kept = [await store.parked.get(one.parked_id) for one in (known, new)]
         assert [(one.status, one.attempts) for one in kept if one] == [
             (ParkedStatus.PARKED, 4),
             (ParkedStatus.PARKED, new.attempts + 1),
@@ -78,78 +78,78 @@ class StoreParkedSuite:
 
     async def test_racing_parkings_of_many_count_each(self, store: Store) -> None:
         given = [a_parked(f"p{number}", attempts=1) for number in range(5)]
-        await asyncio.gather(*(store.park_many(given) for _ in range(5)))
+        await asyncio.gather(*(store.parked.put_many(given) for _ in range(5)))
 
-        kept = [await store.parked(one.parked_id) for one in given]
+        kept = [await store.parked.get(one.parked_id) for one in given]
         assert [one.attempts for one in kept if one] == [5] * 5
 
     async def test_parked_inputs_are_listed_latest_first(self, store: Store) -> None:
         parked = [a_parked(f"p{second}", at=second) for second in range(5)]
         for item in parked:
-            await store.park(item)
-        assert await store.set_parked_status(parked[2].parked_id, ParkedStatus.DISCARDED)
+            await store.parked.put(item)
+        assert await store.parked.set_status(parked[2].parked_id, ParkedStatus.DISCARDED)
 
-        first = await store.list_parked(limit=3)
-        rest = await store.list_parked(limit=3, cursor=first.cursor)
-        waiting = await store.list_parked(ParkedStatus.PARKED)
+        first = await store.parked.page(limit=3)
+        rest = await store.parked.page(limit=3, cursor=first.cursor)
+        waiting = await store.parked.page(ParkedStatus.PARKED)
 
         assert [item.message_id for item in (*first.items, *rest.items)] == ["p4", "p3", "p2", "p1", "p0"]
         assert rest.cursor is None
         assert [item.message_id for item in waiting.items] == ["p4", "p3", "p1", "p0"]
-        assert [item.message_id for item in (await store.list_parked(ParkedStatus.DISCARDED)).items] == ["p2"]
+        assert [item.message_id for item in (await store.parked.page(ParkedStatus.DISCARDED)).items] == ["p2"]
 
     async def test_status_of_unknown_parked_input(self, store: Store) -> None:
-        assert not await store.set_parked_status(ParkedId("unknown"), ParkedStatus.DISCARDED)
+        assert not await store.parked.set_status(ParkedId("unknown"), ParkedStatus.DISCARDED)
 
     # Deleted
 
     async def test_parked_input_is_deleted_once(self, store: Store) -> None:
-        await store.park(a_parked(conversation=a_conversation()))
-        await store.park(a_parked("other"))
+        await store.parked.put(a_parked(conversation=a_conversation()))
+        await store.parked.put(a_parked("other"))
         parked_id = a_parked().parked_id
 
-        assert await store.delete_parked(parked_id)
-        assert not await store.delete_parked(parked_id)
+        assert await store.parked.delete(parked_id)
+        assert not await store.parked.delete(parked_id)
 
-        assert await store.parked(parked_id) is None
-        assert message_ids((await store.list_parked()).items) == ["other"]
-        assert not await store.set_parked_status(parked_id, ParkedStatus.REPLAYED)
+        assert await store.parked.get(parked_id) is None
+        assert message_ids((await store.parked.page()).items) == ["other"]
+        assert not await store.parked.set_status(parked_id, ParkedStatus.REPLAYED)
         assert await kept_of(store, parked_id) == []
 
     async def test_deleted_input_may_be_parked_anew(self, store: Store) -> None:
         parked = a_parked(attempts=3)
-        await store.park(parked)
-        await store.delete_parked(parked.parked_id)
+        await store.parked.put(parked)
+        await store.parked.delete(parked.parked_id)
 
-        await store.park(parked)
+        await store.parked.put(parked)
 
-        assert await store.parked(parked.parked_id) == parked
+        assert await store.parked.get(parked.parked_id) == parked
 
     async def test_nothing_is_left_of_a_large_body(self, store: Store) -> None:
         parked, other = a_parked(body=a_body(20 * MEGABYTES)), a_parked("other", body=a_body(LISTED_BODY + 1))
-        await store.park(parked)
-        await store.park(other)
+        await store.parked.put(parked)
+        await store.parked.put(other)
 
-        assert await store.delete_parked(parked.parked_id)
+        assert await store.parked.delete(parked.parked_id)
 
         assert await kept_of(store, parked.parked_id) == []
-        assert await store.parked(other.parked_id) == other
+        assert await store.parked.get(other.parked_id) == other
         # Nothing is mixed up with what was there before.
         smaller = parked.model_copy(update={"body": b"small"})
-        await store.park(smaller)
-        assert await store.parked(parked.parked_id) == smaller
+        await store.parked.put(smaller)
+        assert await store.parked.get(parked.parked_id) == smaller
 
     @pytest.mark.parametrize("deletes_first", [True, False])
     async def test_deleted_while_it_is_parked_again(self, store: Store, deletes_first: bool) -> None:
         parked = a_parked(body=a_body(LISTED_BODY + 1))
-        await store.park(parked)
+        await store.parked.put(parked)
 
-        calls: list[Coroutine[Any, Any, Any]] = [store.park(parked), store.delete_parked(parked.parked_id)]
+        calls: list[Coroutine[Any, Any, Any]] = [store.parked.put(parked), store.parked.delete(parked.parked_id)]
         await asyncio.gather(*(reversed(calls) if deletes_first else calls))
 
-        kept = await store.parked(parked.parked_id)
+        kept = await store.parked.get(parked.parked_id)
         assert kept is None or kept.body == parked.body
-        assert await store.delete_parked(parked.parked_id) == (kept is not None)
+        assert await store.parked.delete(parked.parked_id) == (kept is not None)
         assert await kept_of(store, parked.parked_id) == []
 
     # Of a conversation
@@ -157,27 +157,27 @@ class StoreParkedSuite:
     async def test_parked_inputs_of_a_conversation_are_listed(self, store: Store) -> None:
         one, two = a_conversation(), a_conversation()
         for second, conversation in enumerate((one, two, None, one, one)):
-            await store.park(a_parked(f"p{second}", at=second, conversation=conversation))
-        await store.set_parked_status(a_parked("p3").parked_id, ParkedStatus.REPLAYED)
+            await store.parked.put(a_parked(f"p{second}", at=second, conversation=conversation))
+        await store.parked.set_status(a_parked("p3").parked_id, ParkedStatus.REPLAYED)
 
-        first = await store.list_parked(conversation=one, limit=2)
-        rest = await store.list_parked(conversation=one, limit=2, cursor=first.cursor)
-        waiting = await store.list_parked(ParkedStatus.PARKED, conversation=one)
+        first = await store.parked.page(conversation=one, limit=2)
+        rest = await store.parked.page(conversation=one, limit=2, cursor=first.cursor)
+        waiting = await store.parked.page(ParkedStatus.PARKED, conversation=one)
 
         assert message_ids(first.items + rest.items) == ["p4", "p3", "p0"]
         assert rest.cursor is None
         assert message_ids(waiting.items) == ["p4", "p0"]
-        assert (await store.list_parked(conversation=a_conversation())).items == ()
-        assert len((await store.list_parked()).items) == 5
+        assert (await store.parked.page(conversation=a_conversation())).items == ()
+        assert len((await store.parked.page()).items) == 5
         assert [item.message_id async for item in iter_parked(store, conversation=two)] == ["p1"]
 
     async def test_conversation_becomes_known_when_parked_again(self, store: Store) -> None:
         one = a_conversation()
-        await store.park(a_parked())
+        await store.parked.put(a_parked())
 
-        await store.park(a_parked(conversation=one))
+        await store.parked.put(a_parked(conversation=one))
 
-        assert len((await store.list_parked(conversation=one)).items) == 1
+        assert len((await store.parked.page(conversation=one)).items) == 1
 
     # Large bodies
 
@@ -187,24 +187,26 @@ class StoreParkedSuite:
     async def test_body_of_any_size_is_kept_whole(self, store: Store, size: int) -> None:
         parked = a_parked(body=a_body(size))
 
-        await store.park(parked)
+        await store.parked.put(parked)
 
-        assert await store.parked(parked.parked_id) == parked
+        assert await store.parked.get(parked.parked_id) == parked
 
     async def test_body_larger_than_a_document_is_kept_and_listed_in_short(self, store: Store) -> None:
         parked = a_parked(body=a_body(20 * MEGABYTES))
-        await store.park(parked)
-        await store.park(a_parked("other", at=-1, body=b"other"))
+        await store.parked.put(parked)
+        await store.parked.put(a_parked("other", at=-1, body=b"other"))
 
-        await store.park(parked.model_copy(update={"reason": "still bad"}))
+        await store.parked.put(parked.model_copy(update={"reason": "still bad"}))
 
-        assert await store.parked(parked.parked_id) == parked.model_copy(update={"reason": "still bad", "attempts": 2})
-        listed = (await store.list_parked()).items
+        assert await store.parked.get(parked.parked_id) == parked.model_copy(
+            update={"reason": "still bad", "attempts": 2}
+        )
+        listed = (await store.parked.page()).items
         assert [item.body for item in listed] == [parked.body[:LISTED_BODY], b"other"]
 
     async def test_racing_parkings_of_a_large_body(self, store: Store) -> None:
         parked = a_parked(body=a_body(9 * MEGABYTES))
 
-        await asyncio.gather(*(store.park(parked) for _ in range(4)))
+        await asyncio.gather(*(store.parked.put(parked) for _ in range(4)))
 
-        assert await store.parked(parked.parked_id) == parked.model_copy(update={"attempts": 4})
+        assert await store.parked.get(parked.parked_id) == parked.model_copy(update={"attempts": 4})

@@ -45,7 +45,7 @@ def a_record(
 
 
 async def keys(store: Store, kind: RecordKind = CHECKPOINT, group: str = "group") -> list[str]:
-    return [record.key for record in (await store.list_records(kind, group)).items]
+    return [record.key for record in (await store.records.page(kind, group)).items]
 
 
 class StoreRecordsSuite:
@@ -56,55 +56,55 @@ class StoreRecordsSuite:
             kind=TEMPLATE, key="$k.😀'" + "x" * 249, group="$g.'", created_at=a_moment(0.001), data=ODD_DATA
         )
 
-        assert await store.put_record(record)
+        assert await store.records.put(record)
 
-        assert await store.record(TEMPLATE, record.key) == record
-        assert (await store.list_records(TEMPLATE, "$g.'")).items == (record,)
+        assert await store.records.get(TEMPLATE, record.key) == record
+        assert (await store.records.page(TEMPLATE, "$g.'")).items == (record,)
 
     async def test_unknown_record_is_none(self, store: Store) -> None:
-        await store.put_record(a_record())
+        await store.records.put(a_record())
 
-        assert await store.record(CHECKPOINT, "Key") is None
-        assert await store.record(TEMPLATE, "key") is None
-        assert (await store.list_records(CHECKPOINT, "other")).items == ()
+        assert await store.records.get(CHECKPOINT, "Key") is None
+        assert await store.records.get(TEMPLATE, "key") is None
+        assert (await store.records.page(CHECKPOINT, "other")).items == ()
 
     async def test_record_replaces_the_one_before(self, store: Store) -> None:
-        await store.put_record(a_record(data={"a": 1, "b": 2}))
+        await store.records.put(a_record(data={"a": 1, "b": 2}))
         replacing = a_record(group="other", at=5, data={"a": 3})
 
-        assert await store.put_record(replacing)
+        assert await store.records.put(replacing)
 
-        assert await store.record(CHECKPOINT, "key") == replacing
+        assert await store.records.get(CHECKPOINT, "key") == replacing
         assert await keys(store) == []
         assert await keys(store, group="other") == ["key"]
 
     async def test_record_is_kept_unless_it_may_be_replaced(self, store: Store) -> None:
         first = a_record(data="first")
 
-        assert await store.put_record(first, replace=False)
-        assert not await store.put_record(a_record(group="other", at=5, data="second"), replace=False)
+        assert await store.records.put(first, replace=False)
+        assert not await store.records.put(a_record(group="other", at=5, data="second"), replace=False)
 
-        assert await store.record(CHECKPOINT, "key") == first
+        assert await store.records.get(CHECKPOINT, "key") == first
         assert await keys(store, group="other") == []
 
     async def test_kinds_have_keys_of_their_own(self, store: Store) -> None:
         one, other = a_record(data=1), a_record(kind=TEMPLATE, data=2)
 
-        assert await store.put_record(one, replace=False)
-        assert await store.put_record(other, replace=False)
+        assert await store.records.put(one, replace=False)
+        assert await store.records.put(other, replace=False)
 
-        assert await store.record(CHECKPOINT, "key") == one
-        assert await store.record(TEMPLATE, "key") == other
-        assert (await store.list_records(TEMPLATE, "group")).items == (other,)
+        assert await store.records.get(CHECKPOINT, "key") == one
+        assert await store.records.get(TEMPLATE, "key") == other
+        assert (await store.records.page(TEMPLATE, "group")).items == (other,)
 
     async def test_one_of_many_racing_records_is_first(self, store: Store) -> None:
-        outcomes = await asyncio.gather(*(store.put_record(a_record(data=n), replace=False) for n in range(20)))
+        outcomes = await asyncio.gather(*(store.records.put(a_record(data=n), replace=False) for n in range(20)))
 
         assert outcomes.count(True) == 1
-        assert await store.record(CHECKPOINT, "key") == a_record(data=outcomes.index(True))
+        assert await store.records.get(CHECKPOINT, "key") == a_record(data=outcomes.index(True))
 
     async def test_racing_replacements_leave_one(self, store: Store) -> None:
-        assert all(await asyncio.gather(*(store.put_record(a_record(data=n)) for n in range(20))))
+        assert all(await asyncio.gather(*(store.records.put(a_record(data=n)) for n in range(20))))
 
         assert await keys(store) == ["key"]
 
@@ -113,14 +113,14 @@ class StoreRecordsSuite:
     async def test_records_are_listed_latest_first(self, store: Store) -> None:
         records = [a_record(f"k{n}", at=at) for n, at in enumerate((3, 1, 2, 2, 2, 5))]
         for record in [*records, a_record("other", group="other"), a_record("k", kind=TEMPLATE)]:
-            await store.put_record(record)
+            await store.records.put(record)
         expected = ["k5", "k0", "k2", "k3", "k4", "k1"]
 
         seen: list[str] = []
-        page = await store.list_records(CHECKPOINT, "group", limit=2)
+        page = await store.records.page(CHECKPOINT, "group", limit=2)
         seen += [record.key for record in page.items]
         while page.cursor:
-            page = await store.list_records(CHECKPOINT, "group", limit=2, cursor=page.cursor)
+            page = await store.records.page(CHECKPOINT, "group", limit=2, cursor=page.cursor)
             seen += [record.key for record in page.items]
 
         assert await keys(store) == expected
@@ -128,13 +128,13 @@ class StoreRecordsSuite:
 
     async def test_pages_stay_right_while_others_write(self, store: Store) -> None:
         for second in range(6):
-            await store.put_record(a_record(f"k{second}", at=second))
+            await store.records.put(a_record(f"k{second}", at=second))
 
-        first = await store.list_records(CHECKPOINT, "group", limit=2)
-        await store.put_record(a_record("new", at=100))
-        await store.delete_record(CHECKPOINT, "k4")
-        await store.delete_record(CHECKPOINT, "k2")
-        rest = await store.list_records(CHECKPOINT, "group", limit=10, cursor=first.cursor)
+        first = await store.records.page(CHECKPOINT, "group", limit=2)
+        await store.records.put(a_record("new", at=100))
+        await store.records.delete(CHECKPOINT, "k4")
+        await store.records.delete(CHECKPOINT, "k2")
+        rest = await store.records.page(CHECKPOINT, "group", limit=10, cursor=first.cursor)
 
         assert [record.key for record in first.items] == ["k5", "k4"]
         assert [record.key for record in rest.items] == ["k3", "k1", "k0"]
@@ -143,43 +143,43 @@ class StoreRecordsSuite:
     @pytest.mark.parametrize("limit", [0, -1, MAX_PAGE + 1])
     async def test_limit_of_records_is_checked(self, store: Store, limit: int) -> None:
         with pytest.raises(ValueError, match="limit"):
-            await store.list_records(CHECKPOINT, "group", limit=limit)
+            await store.records.page(CHECKPOINT, "group", limit=limit)
 
     async def test_foreign_cursors_of_records_are_refused(self, store: Store) -> None:
-        await store.save_heads([a_head(a_conversation()), a_head(a_conversation())])
-        of_sessions = (await store.list_sessions(SessionFilter(), limit=1)).cursor
+        await store.heads.save([a_head(a_conversation()), a_head(a_conversation())])
+        of_sessions = (await store.heads.page(SessionFilter(), limit=1)).cursor
         assert of_sessions is not None
 
         for cursor in ("", "nonsense", "é", "bnVsbA", "WzEsMl0", of_sessions):
             with pytest.raises(ValueError, match="not a cursor"):
-                await store.list_records(CHECKPOINT, "group", cursor=cursor)
+                await store.records.page(CHECKPOINT, "group", cursor=cursor)
 
     # Deletion
 
     async def test_record_is_deleted_once(self, store: Store) -> None:
-        await store.put_record(a_record())
-        await store.put_record(a_record(kind=TEMPLATE))
+        await store.records.put(a_record())
+        await store.records.put(a_record(kind=TEMPLATE))
 
-        assert await store.delete_record(CHECKPOINT, "key")
-        assert not await store.delete_record(CHECKPOINT, "key")
+        assert await store.records.delete(CHECKPOINT, "key")
+        assert not await store.records.delete(CHECKPOINT, "key")
 
-        assert await store.record(CHECKPOINT, "key") is None
+        assert await store.records.get(CHECKPOINT, "key") is None
         assert await keys(store) == []
-        assert await store.record(TEMPLATE, "key") is not None
-        assert await store.put_record(a_record(data="again"), replace=False)
+        assert await store.records.get(TEMPLATE, "key") is not None
+        assert await store.records.put(a_record(data="again"), replace=False)
 
     async def test_group_is_deleted_whole(self, store: Store) -> None:
         for n in range(3):
-            await store.put_record(a_record(f"k{n}"))
+            await store.records.put(a_record(f"k{n}"))
         kept = [a_record("other", group="groups"), a_record("k", kind=TEMPLATE)]
         for record in kept:
-            await store.put_record(record)
+            await store.records.put(record)
 
-        assert await store.delete_records(CHECKPOINT, "group") == 3
-        assert await store.delete_records(CHECKPOINT, "group") == 0
+        assert await store.records.delete_group(CHECKPOINT, "group") == 3
+        assert await store.records.delete_group(CHECKPOINT, "group") == 0
 
         assert await keys(store) == []
-        assert await store.record(CHECKPOINT, "k0") is None
+        assert await store.records.get(CHECKPOINT, "k0") is None
         assert await keys(store, group="groups") == ["other"]
         assert await keys(store, TEMPLATE) == ["k"]
 
@@ -189,17 +189,17 @@ class DurableStoreRecordsSuite(StoreRecordsSuite):
 
     async def test_records_are_found_again(self, store: Store, reopened: Store) -> None:
         record = a_record(data=ODD_DATA)
-        await store.put_record(record)
-        await store.put_record(a_record("gone"))
-        await store.delete_record(CHECKPOINT, "gone")
+        await store.records.put(record)
+        await store.records.put(a_record("gone"))
+        await store.records.delete(CHECKPOINT, "gone")
         await store.close()
 
-        assert await reopened.record(CHECKPOINT, "key") == record
-        assert (await reopened.list_records(CHECKPOINT, "group")).items == (record,)
-        assert not await reopened.put_record(a_record(), replace=False)
+        assert await reopened.records.get(CHECKPOINT, "key") == record
+        assert (await reopened.records.page(CHECKPOINT, "group")).items == (record,)
+        assert not await reopened.records.put(a_record(), replace=False)
 
     async def test_one_record_of_two_processes_is_first(self, store: Store, reopened: Store) -> None:
-        putting = [one.put_record(a_record(data=n), replace=False) for n in range(10) for one in (store, reopened)]
+        putting = [one.records.put(a_record(data=n), replace=False) for n in range(10) for one in (store, reopened)]
 
         assert (await asyncio.gather(*putting)).count(True) == 1
-        assert await store.record(CHECKPOINT, "key") == await reopened.record(CHECKPOINT, "key")
+        assert await store.records.get(CHECKPOINT, "key") == await reopened.records.get(CHECKPOINT, "key")

@@ -102,12 +102,12 @@ class StoreSharedSuite:
             }
         )
 
-        await store.save_heads([head])
+        await store.heads.save([head])
 
-        assert await store.head(head.session_id) == head
-        assert (await store.load([head.conversation_id]))[head.conversation_id].head == head
+        assert await store.heads.get(head.session_id) == head
+        assert (await store.log.load([head.conversation_id]))[head.conversation_id].head == head
         assert await found(store, SessionFilter(identity="$who.😀")) == [head]
-        kept = await store.head(head.session_id)
+        kept = await store.heads.get(head.session_id)
         assert kept is not None
         assert kept.model_dump_json() == head.model_dump_json()
 
@@ -115,46 +115,46 @@ class StoreSharedSuite:
         one = a_conversation()
         commit = a_commit(one, events=odd_events(session_id_for(one, 1)))
 
-        assert await store.append([commit]) == [None]
+        assert await store.log.append([commit]) == [None]
 
-        [kept] = await store.read_log(one, limit=1)
+        [kept] = await store.log.read(one, limit=1)
         assert kept == commit
         assert kept.model_dump_json() == commit.model_dump_json()
         replaced = commit.model_copy(update={"epoch": 5})
-        await store.replace_commits([replaced])
-        assert await store.read_log(one, limit=1) == [replaced]
+        await store.log.replace([replaced])
+        assert await store.log.read(one, limit=1) == [replaced]
 
     async def test_heads_are_read_in_bulk(self, store: Store) -> None:
         heads = {head.session_id: head for head in (a_head(a_conversation(), active=n) for n in range(450))}
         earlier = a_head(next(iter(heads.values())).conversation_id, generation=2)
-        await store.save_heads([*heads.values(), earlier])
+        await store.heads.save([*heads.values(), earlier])
         unknown = SessionId(f"{a_conversation()}.1")
 
-        assert await store.heads(heads) == heads
-        assert await store.heads([earlier.session_id, unknown]) == {earlier.session_id: earlier}
-        assert await store.heads([unknown]) == {}
-        assert await store.heads([]) == {}
+        assert await store.heads.get_many(heads) == heads
+        assert await store.heads.get_many([earlier.session_id, unknown]) == {earlier.session_id: earlier}
+        assert await store.heads.get_many([unknown]) == {}
+        assert await store.heads.get_many([]) == {}
 
     async def test_sessions_are_listed_by_identity(self, store: Store) -> None:
         anns = [linked("ann"), linked("ann", active=2)]
         bobs, nobodys = linked("bob", active=1), a_session(active=3)
-        await store.save_heads([*anns, bobs, nobodys])
+        await store.heads.save([*anns, bobs, nobodys])
 
         assert await found(store, SessionFilter(identity="ann")) == [anns[1], anns[0]]
         assert await found(store, SessionFilter(identity="Ann")) == []
         assert await found(store, SessionFilter(identity="ann", conversation_id=anns[0].conversation_id)) == [anns[0]]
         assert await found(store, SessionFilter(identity="ann", platform=Platform.SLACK)) == []
-        assert (await store.statistics(SessionFilter(identity="ann"))).total == 2
-        first = await store.list_sessions(SessionFilter(identity="ann"), limit=1)
-        rest = await store.list_sessions(SessionFilter(identity="ann"), limit=1, cursor=first.cursor)
+        assert (await store.heads.statistics(SessionFilter(identity="ann"))).total == 2
+        first = await store.heads.page(SessionFilter(identity="ann"), limit=1)
+        rest = await store.heads.page(SessionFilter(identity="ann"), limit=1, cursor=first.cursor)
         assert (*first.items, *rest.items) == (anns[1], anns[0])
 
     async def test_session_that_is_unlinked_is_listed_no_more(self, store: Store) -> None:
         head = linked("ann", conflicts=(a_conflict(),))
-        await store.save_heads([head])
+        await store.heads.save([head])
 
         unlinked = head.model_copy(update={"version": 2, "identity": None, "conflicts": ()})
-        await store.save_heads([unlinked])
+        await store.heads.save([unlinked])
 
         assert await found(store, SessionFilter(identity="ann")) == []
         assert await found(store, SessionFilter(conflicts=True)) == []
@@ -164,15 +164,15 @@ class StoreSharedSuite:
         open_one, fine = linked("ann", conflicts=(a_conflict(),)), linked("ann", active=1)
         two = linked("bob", conflicts=(a_conflict(), a_conflict()), active=2)
         nobodys = a_session(active=3)
-        await store.save_heads([open_one, fine, two, nobodys])
+        await store.heads.save([open_one, fine, two, nobodys])
 
         assert await found(store, SessionFilter(conflicts=True)) == [two, open_one]
         assert await found(store, SessionFilter(conflicts=False)) == [nobodys, fine]
         assert await found(store, SessionFilter(conflicts=True, identity="ann")) == [open_one]
         assert await found(store, SessionFilter(conflicts=False, identity="ann")) == [fine]
         assert await found(store, SessionFilter(identity="ann")) == [fine, open_one]
-        assert (await store.statistics(SessionFilter(conflicts=True))).total == 2
-        assert (await store.statistics(SessionFilter(conflicts=False, identity="ann"))).total == 1
-        first = await store.list_sessions(SessionFilter(conflicts=True), limit=1)
-        rest = await store.list_sessions(SessionFilter(conflicts=True), limit=1, cursor=first.cursor)
+        assert (await store.heads.statistics(SessionFilter(conflicts=True))).total == 2
+        assert (await store.heads.statistics(SessionFilter(conflicts=False, identity="ann"))).total == 1
+        first = await store.heads.page(SessionFilter(conflicts=True), limit=1)
+        rest = await store.heads.page(SessionFilter(conflicts=True), limit=1, cursor=first.cursor)
         assert (*first.items, *rest.items) == (two, open_one)

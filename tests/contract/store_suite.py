@@ -52,73 +52,73 @@ class StoreSuite:
         await store.close()
         await store.start()
 
-        assert (await store.list_sessions(SessionFilter())).items == ()
+        assert (await store.heads.page(SessionFilter())).items == ()
 
     # The log
 
     async def test_unknown_conversation_is_empty(self, store: Store) -> None:
         unknown = a_conversation()
 
-        loaded = await store.load([unknown])
+        loaded = await store.log.load([unknown])
 
         assert loaded[unknown].head is None
         assert loaded[unknown].commits == ()
-        assert await store.load([]) == {}
-        assert await store.read_log(unknown, limit=10) == []
-        assert await store.append([]) == []
+        assert await store.log.load([]) == {}
+        assert await store.log.read(unknown, limit=10) == []
+        assert await store.log.append([]) == []
 
     async def test_appended_commits_are_loaded(self, store: Store) -> None:
         one, two = a_conversation(), a_conversation()
         commits = [a_commit(one, events=[appended(one, 1, "m")], epoch=7), a_commit(two)]
 
-        assert await store.append(commits) == [None, None]
+        assert await store.log.append(commits) == [None, None]
 
-        loaded = await store.load([one, two])
+        loaded = await store.log.load([one, two])
         assert loaded[one].commits == (commits[0],)
         assert loaded[two].commits == (commits[1],)
 
     async def test_version_is_written_once(self, store: Store) -> None:
         one = a_conversation()
         first = a_commit(one, inputs=["a"])
-        await store.append([first])
+        await store.log.append([first])
 
-        [outcome] = await store.append([a_commit(one, inputs=["b"])])
+        [outcome] = await store.log.append([a_commit(one, inputs=["b"])])
 
         assert isinstance(outcome, VersionConflict)
-        assert await store.read_log(one, limit=10) == [first]
+        assert await store.log.read(one, limit=10) == [first]
 
     async def test_repeated_append_is_a_version_conflict(self, store: Store) -> None:
         commit = a_commit(a_conversation())
-        await store.append([commit])
+        await store.log.append([commit])
 
-        [outcome] = await store.append([commit])
+        [outcome] = await store.log.append([commit])
 
         assert isinstance(outcome, VersionConflict)
 
     async def test_input_is_committed_once_in_a_conversation(self, store: Store) -> None:
         one, two = a_conversation(), a_conversation()
-        await store.append([a_commit(one, 1, inputs=["a", "b"])])
-        await store.append([a_commit(one, 2, inputs=["c"])])
+        await store.log.append([a_commit(one, 1, inputs=["a", "b"])])
+        await store.log.append([a_commit(one, 2, inputs=["c"])])
 
-        [outcome] = await store.append([a_commit(one, 3, inputs=["d", "b"])])
+        [outcome] = await store.log.append([a_commit(one, 3, inputs=["d", "b"])])
 
         assert isinstance(outcome, DuplicateInput)
-        assert await store.append([a_commit(one, 3, inputs=["d"])]) == [None]
-        assert await store.append([a_commit(two, 1, inputs=["a", "b"])]) == [None]
+        assert await store.log.append([a_commit(one, 3, inputs=["d"])]) == [None]
+        assert await store.log.append([a_commit(two, 1, inputs=["a", "b"])]) == [None]
 
     async def test_commits_without_inputs_never_collide(self, store: Store) -> None:
         one = a_conversation()
 
-        assert await store.append([a_commit(one, 1, inputs=[])]) == [None]
-        assert await store.append([a_commit(one, 2, inputs=[])]) == [None]
+        assert await store.log.append([a_commit(one, 1, inputs=[])]) == [None]
+        assert await store.log.append([a_commit(one, 2, inputs=[])]) == [None]
 
-        assert await store.read_log(one, limit=10) == [a_commit(one, 1, inputs=[]), a_commit(one, 2, inputs=[])]
+        assert await store.log.read(one, limit=10) == [a_commit(one, 1, inputs=[]), a_commit(one, 2, inputs=[])]
 
     async def test_failed_commits_leave_their_batch_alone(self, store: Store) -> None:
         taken, repeated, *fresh = (a_conversation() for _ in range(6))
-        await store.append([a_commit(taken, 1), a_commit(repeated, 1, inputs=["x"])])
+        await store.log.append([a_commit(taken, 1), a_commit(repeated, 1, inputs=["x"])])
 
-        outcome = await store.append(
+        outcome = await store.log.append(
             [
                 a_commit(fresh[0]),
                 a_commit(taken, 1, inputs=["other"], events=[deleted(taken, 1, "m")]),
@@ -132,29 +132,29 @@ class StoreSuite:
         kinds = [type(error) for error in outcome]
         nothing = type(None)
         assert kinds == [nothing, VersionConflict, nothing, DuplicateInput, nothing, nothing]
-        loaded = await store.load([taken, repeated, *fresh])
+        loaded = await store.log.load([taken, repeated, *fresh])
         assert [len(loaded[key].commits) for key in (taken, repeated, *fresh)] == [1] * 6
         # Nothing of a refused commit is left behind: its other inputs and its amendments are not known.
-        assert await store.commits_of_inputs(taken, [InputId("other")]) == {}
-        assert await store.commits_of_inputs(repeated, [InputId("y")]) == {}
-        assert await store.commits_amending(taken, [a_key("m")]) == []
-        assert await store.append([a_commit(repeated, 2, inputs=["y"])]) == [None]
+        assert await store.log.commits_of_inputs(taken, [InputId("other")]) == {}
+        assert await store.log.commits_of_inputs(repeated, [InputId("y")]) == {}
+        assert await store.log.commits_amending(taken, [a_key("m")]) == []
+        assert await store.log.append([a_commit(repeated, 2, inputs=["y"])]) == [None]
 
     async def test_one_of_many_racing_writers_wins(self, store: Store) -> None:
         one = a_conversation()
 
-        outcomes = await asyncio.gather(*(store.append([a_commit(one, 1, inputs=[f"w{n}"])]) for n in range(20)))
+        outcomes = await asyncio.gather(*(store.log.append([a_commit(one, 1, inputs=[f"w{n}"])]) for n in range(20)))
 
         results = [outcome for [outcome] in outcomes]
         assert results.count(None) == 1
         assert sum(isinstance(error, VersionConflict) for error in results) == 19
-        [kept] = await store.read_log(one, limit=10)
+        [kept] = await store.log.read(one, limit=10)
         assert kept.inputs == (f"w{results.index(None)}",)
 
     async def test_one_of_many_racing_commits_of_an_input_wins(self, store: Store) -> None:
         one = a_conversation()
 
-        outcomes = await asyncio.gather(*(store.append([a_commit(one, n, inputs=["same"])]) for n in range(1, 21)))
+        outcomes = await asyncio.gather(*(store.log.append([a_commit(one, n, inputs=["same"])]) for n in range(1, 21)))
 
         results = [outcome for [outcome] in outcomes]
         assert results.count(None) == 1
@@ -166,12 +166,12 @@ class StoreSuite:
         async def writer(name: int) -> None:
             for number in range(5):
                 version = 1
-                while (await store.append([a_commit(one, version, inputs=[f"{name}-{number}"])]))[0]:
+                while (await store.log.append([a_commit(one, version, inputs=[f"{name}-{number}"])]))[0]:
                     version += 1
 
         await asyncio.gather(*(writer(name) for name in range(4)))
 
-        log = await store.read_log(one, limit=100)
+        log = await store.log.read(one, limit=100)
         assert [commit.version for commit in log] == list(range(1, 21))
         assert len({name for commit in log for name in commit.inputs}) == 20
 
@@ -179,12 +179,12 @@ class StoreSuite:
         one, two = a_conversation(), a_conversation()
         commits = [a_commit(one, version) for version in range(1, 13)]
         for commit in commits:
-            await store.append([commit])
+            await store.log.append([commit])
         latest = a_head(one, generation=10, version=10)
-        await store.save_heads([a_head(one, generation=9, version=10), latest, a_head(one, generation=2, version=2)])
-        await store.save_heads([a_head(two, version=3)])
+        await store.heads.save([a_head(one, generation=9, version=10), latest, a_head(one, generation=2, version=2)])
+        await store.heads.save([a_head(two, version=3)])
 
-        loaded = await store.load([one, two])
+        loaded = await store.log.load([one, two])
 
         assert loaded[one].head == latest
         assert loaded[one].commits == tuple(commits[10:])
@@ -193,10 +193,10 @@ class StoreSuite:
 
     async def test_load_takes_many_conversations(self, store: Store) -> None:
         conversations = [a_conversation() for _ in range(450)]
-        await store.append([a_commit(key) for key in conversations])
-        await store.save_heads([a_head(key, version=1) for key in conversations[::2]])
+        await store.log.append([a_commit(key) for key in conversations])
+        await store.heads.save([a_head(key, version=1) for key in conversations[::2]])
 
-        loaded = await store.load(conversations)
+        loaded = await store.log.load(conversations)
 
         assert set(loaded) == set(conversations)
         assert [len(loaded[key].commits) for key in conversations] == [0, 1] * 225
@@ -204,12 +204,12 @@ class StoreSuite:
     async def test_read_log_gives_ranges_in_both_directions(self, store: Store) -> None:
         one, other = a_conversation(), a_conversation()
         for version in range(1, 13):
-            await store.append([a_commit(one, version), a_commit(other, version)])
+            await store.log.append([a_commit(one, version), a_commit(other, version)])
 
         async def versions(
             first: int = 1, last: int | None = None, limit: int = 100, newest: bool = False
         ) -> list[int]:
-            log = await store.read_log(one, first=first, last=last, limit=limit, newest=newest)
+            log = await store.log.read(one, first=first, last=last, limit=limit, newest=newest)
             assert {commit.conversation_id for commit in log} <= {one}
             return [commit.version for commit in log]
 
@@ -223,22 +223,22 @@ class StoreSuite:
     @pytest.mark.parametrize("limit", [0, -1, MAX_PAGE + 1])
     async def test_limits_are_checked(self, store: Store, limit: int) -> None:
         with pytest.raises(ValueError, match="limit"):
-            await store.read_log(a_conversation(), limit=limit)
+            await store.log.read(a_conversation(), limit=limit)
         with pytest.raises(ValueError, match="limit"):
-            await store.list_sessions(SessionFilter(), limit=limit)
+            await store.heads.page(SessionFilter(), limit=limit)
         with pytest.raises(ValueError, match="limit"):
-            await store.list_parked(limit=limit)
+            await store.parked.page(limit=limit)
 
     async def test_commits_are_found_by_their_inputs(self, store: Store) -> None:
         one, other = a_conversation(), a_conversation()
         first, second = a_commit(one, 1, inputs=["a", "b"]), a_commit(one, 2, inputs=["c"])
-        await store.append([first])
-        await store.append([second, a_commit(other, 1, inputs=["z"])])
+        await store.log.append([first])
+        await store.log.append([second, a_commit(other, 1, inputs=["z"])])
 
-        found = await store.commits_of_inputs(one, [InputId(name) for name in "abcz"])
+        found = await store.log.commits_of_inputs(one, [InputId(name) for name in "abcz"])
 
         assert dict(found) == {"a": first, "b": first, "c": second}
-        assert dict(await store.commits_of_inputs(one, [])) == {}
+        assert dict(await store.log.commits_of_inputs(one, [])) == {}
 
     async def test_commits_are_found_by_what_they_amend(self, store: Store) -> None:
         one, other = a_conversation(), a_conversation()
@@ -249,13 +249,13 @@ class StoreSuite:
             a_commit(one, 10, events=[deleted(one, 6, "m")]),
         ]
         for commit in commits:
-            await store.append([commit])
-        await store.append([a_commit(other, 1, events=[deleted(other, 1, "m")])])
+            await store.log.append([commit])
+        await store.log.append([a_commit(other, 1, events=[deleted(other, 1, "m")])])
 
-        assert await store.commits_amending(one, [a_key("m")]) == [commits[1], commits[3]]
-        assert await store.commits_amending(one, [a_key("n"), a_key("m")]) == commits[1:]
-        assert await store.commits_amending(one, [a_key("unknown")]) == []
-        assert await store.commits_amending(one, []) == []
+        assert await store.log.commits_amending(one, [a_key("m")]) == [commits[1], commits[3]]
+        assert await store.log.commits_amending(one, [a_key("n"), a_key("m")]) == commits[1:]
+        assert await store.log.commits_amending(one, [a_key("unknown")]) == []
+        assert await store.log.commits_amending(one, []) == []
 
     async def test_odd_values_come_back_unchanged(self, store: Store) -> None:
         one = a_conversation()
@@ -264,52 +264,52 @@ class StoreSuite:
         commit = a_commit(one, inputs=[odd_id], events=[data_set(one, 1, ODD_VALUES)], epoch=2**40)
         head = a_head(one, version=1, data=ODD_VALUES, address=address)
 
-        assert await store.append([commit]) == [None]
-        await store.save_heads([head])
+        assert await store.log.append([commit]) == [None]
+        await store.heads.save([head])
 
-        assert await store.read_log(one, limit=1) == [commit]
-        assert (await store.commits_of_inputs(one, [InputId(odd_id)])) == {odd_id: commit}
-        assert (await store.load([one]))[one].head == head
-        listed = await store.list_sessions(SessionFilter(chat=address.chat, user=address.user))
+        assert await store.log.read(one, limit=1) == [commit]
+        assert (await store.log.commits_of_inputs(one, [InputId(odd_id)])) == {odd_id: commit}
+        assert (await store.log.load([one]))[one].head == head
+        listed = await store.heads.page(SessionFilter(chat=address.chat, user=address.user))
         assert listed.items == (head,)
 
     async def test_all_conversations_are_listed_once_by_id(self, store: Store) -> None:
         logged, headed, both = ([a_conversation() for _ in range(3)] for _ in range(3))
-        await store.append([a_commit(one) for one in (*logged, *both)])
-        await store.append([a_commit(one, 2) for one in both])
-        await store.save_heads([a_head(one, generation=number) for one in (*headed, *both) for number in (1, 2)])
+        await store.log.append([a_commit(one) for one in (*logged, *both)])
+        await store.log.append([a_commit(one, 2) for one in both])
+        await store.heads.save([a_head(one, generation=number) for one in (*headed, *both) for number in (1, 2)])
         everything = sorted([*logged, *headed, *both])
 
-        assert await store.conversations(limit=100) == everything
+        assert await store.log.conversations(limit=100) == everything
         pages: list[ConversationId] = []
-        while page := await store.conversations(after=pages[-1] if pages else None, limit=2):
+        while page := await store.log.conversations(after=pages[-1] if pages else None, limit=2):
             assert len(page) <= 2
             pages += page
         assert pages == everything
         for limit in (0, MAX_PAGE + 1):
             with pytest.raises(ValueError, match="limit is"):
-                await store.conversations(limit=limit)
+                await store.log.conversations(limit=limit)
 
     # The heads
 
     async def test_head_never_goes_back(self, store: Store) -> None:
         one = a_conversation()
-        await store.save_heads([a_head(one, version=5)])
+        await store.heads.save([a_head(one, version=5)])
 
-        await store.save_heads([a_head(one, version=4, data={"old": True})])
-        assert await store.head(a_head(one).session_id) == a_head(one, version=5)
+        await store.heads.save([a_head(one, version=4, data={"old": True})])
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=5)
 
-        await store.save_heads([a_head(one, version=5, data={"same": True})])
-        await store.save_heads([a_head(one, version=7), a_head(one, version=6)])
-        assert await store.head(a_head(one).session_id) == a_head(one, version=7)
+        await store.heads.save([a_head(one, version=5, data={"same": True})])
+        await store.heads.save([a_head(one, version=7), a_head(one, version=6)])
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=7)
 
     async def test_older_head_leaves_its_batch_alone(self, store: Store) -> None:
         one, two, three = (a_conversation() for _ in range(3))
-        await store.save_heads([a_head(two, version=9)])
+        await store.heads.save([a_head(two, version=9)])
 
-        await store.save_heads([a_head(one, version=1), a_head(two, version=8), a_head(three, version=1)])
+        await store.heads.save([a_head(one, version=1), a_head(two, version=8), a_head(three, version=1)])
 
-        loaded = await store.load([one, two, three])
+        loaded = await store.log.load([one, two, three])
         assert [loaded[key].head for key in (one, two, three)] == [
             a_head(one, version=1),
             a_head(two, version=9),
@@ -319,37 +319,37 @@ class StoreSuite:
     async def test_newest_of_racing_heads_stays(self, store: Store) -> None:
         one = a_conversation()
 
-        await asyncio.gather(*(store.save_heads([a_head(one, version=version)]) for version in range(1, 21)))
+        await asyncio.gather(*(store.heads.save([a_head(one, version=version)]) for version in range(1, 21)))
 
-        assert await store.head(a_head(one).session_id) == a_head(one, version=20)
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=20)
 
     async def test_unknown_head_is_none(self, store: Store) -> None:
-        assert await store.head(SessionId(f"{a_conversation()}.1")) is None
+        assert await store.heads.get(SessionId(f"{a_conversation()}.1")) is None
 
     async def test_head_without_address_or_activity(self, store: Store) -> None:
         one = a_conversation()
         bare = SessionState(conversation_id=one, generation=1, version=1)
 
-        await store.save_heads([bare, a_head(a_conversation())])
+        await store.heads.save([bare, a_head(a_conversation())])
 
-        assert await store.head(bare.session_id) == bare
-        first = await store.list_sessions(SessionFilter(), limit=1)
-        assert (await store.list_sessions(SessionFilter(), limit=1, cursor=first.cursor)).items == (bare,)
+        assert await store.heads.get(bare.session_id) == bare
+        first = await store.heads.page(SessionFilter(), limit=1)
+        assert (await store.heads.page(SessionFilter(), limit=1, cursor=first.cursor)).items == (bare,)
 
     async def test_state_without_session_is_no_head(self, store: Store) -> None:
         with pytest.raises(ValueError, match="no session"):
-            await store.save_heads([SessionState.empty(a_conversation())])
+            await store.heads.save([SessionState.empty(a_conversation())])
 
     async def test_sessions_are_listed_latest_first(self, store: Store) -> None:
         heads = [a_head(a_conversation(), active=second) for second in (3, 1, 2, 2, 2, 5)]
-        await store.save_heads(heads)
+        await store.heads.save(heads)
         expected = sorted(heads, key=lambda head: (-(head.last_activity or a_moment()).timestamp(), head.session_id))
 
-        everything = await store.list_sessions(SessionFilter())
+        everything = await store.heads.page(SessionFilter())
         seen: list[SessionState] = []
         cursor: str | None = None
         while len(seen) < len(heads):
-            page = await store.list_sessions(SessionFilter(), limit=2, cursor=cursor)
+            page = await store.heads.page(SessionFilter(), limit=2, cursor=cursor)
             seen += page.items
             cursor = page.cursor
 
@@ -360,13 +360,13 @@ class StoreSuite:
 
     async def test_pages_stay_right_while_others_write(self, store: Store) -> None:
         heads = [a_head(a_conversation(), active=second) for second in range(6)]
-        await store.save_heads(heads)
+        await store.heads.save(heads)
 
-        first = await store.list_sessions(SessionFilter(), limit=2)
-        await store.save_heads(
+        first = await store.heads.page(SessionFilter(), limit=2)
+        await store.heads.save(
             [a_head(heads[5].conversation_id, version=2, active=100), a_head(a_conversation(), active=99)]
         )
-        second = await store.list_sessions(SessionFilter(), limit=10, cursor=first.cursor)
+        second = await store.heads.page(SessionFilter(), limit=10, cursor=first.cursor)
 
         assert first.items == (heads[5], heads[4])
         assert second.items == (heads[3], heads[2], heads[1], heads[0])
@@ -378,10 +378,10 @@ class StoreSuite:
             a_head(two, address=an_address(chat="c2", user="u1", platform=Platform.SLACK), status=SessionStatus.CLOSED),
             a_head(three, address=an_address(chat="c2", user="u2")),
         ]
-        await store.save_heads(heads)
+        await store.heads.save(heads)
 
         async def found(where: SessionFilter) -> set[str]:
-            return {head.conversation_id for head in (await store.list_sessions(where)).items}
+            return {head.conversation_id for head in (await store.heads.page(where)).items}
 
         assert await found(SessionFilter(chat="c2")) == {two, three}
         assert await found(SessionFilter(user="u1")) == {one, two}
@@ -393,16 +393,16 @@ class StoreSuite:
         assert await found(SessionFilter(user="nobody")) == set()
 
     async def test_foreign_cursors_are_refused(self, store: Store) -> None:
-        await store.park(a_parked("one"))
-        await store.park(a_parked("two"))
-        of_parked = (await store.list_parked(limit=1)).cursor
+        await store.parked.put(a_parked("one"))
+        await store.parked.put(a_parked("two"))
+        of_parked = (await store.parked.page(limit=1)).cursor
         assert of_parked is not None
 
         for cursor in ("", "nonsense", "é", "bnVsbA", "WzEsMl0", of_parked):
             with pytest.raises(ValueError, match="not a cursor"):
-                await store.list_sessions(SessionFilter(), cursor=cursor)
+                await store.heads.page(SessionFilter(), cursor=cursor)
         with pytest.raises(ValueError, match="not a cursor"):
-            await store.list_parked(cursor="nonsense")
+            await store.parked.page(cursor="nonsense")
 
 
 class DurableStoreSuite(StoreSuite):
@@ -411,17 +411,17 @@ class DurableStoreSuite(StoreSuite):
     async def test_all_is_found_again(self, store: Store, reopened: Store) -> None:
         one = a_conversation()
         commit, head, parked = a_commit(one), a_head(one, version=0), a_parked()
-        await store.append([commit])
-        await store.save_heads([head])
-        await store.park(parked)
+        await store.log.append([commit])
+        await store.heads.save([head])
+        await store.parked.put(parked)
         await store.close()
 
-        loaded = (await reopened.load([one]))[one]
+        loaded = (await reopened.log.load([one]))[one]
 
         assert loaded.head == head
         assert loaded.commits == (commit,)
-        assert await reopened.parked(parked.parked_id) == parked
-        assert isinstance((await reopened.append([a_commit(one, 2, inputs=["input-1"])]))[0], DuplicateInput)
+        assert await reopened.parked.get(parked.parked_id) == parked
+        assert isinstance((await reopened.log.append([a_commit(one, 2, inputs=["input-1"])]))[0], DuplicateInput)
 
     async def test_two_open_stores_see_each_other(self, store: Store, reopened: Store) -> None:
         one = a_conversation()
@@ -429,16 +429,16 @@ class DurableStoreSuite(StoreSuite):
         async def writer(mine: Store, name: str) -> None:
             for number in range(10):
                 version = 1
-                while (await mine.append([a_commit(one, version, inputs=[f"{name}{number}"])]))[0]:
+                while (await mine.log.append([a_commit(one, version, inputs=[f"{name}{number}"])]))[0]:
                     version += 1
 
         await asyncio.gather(writer(store, "a"), writer(reopened, "b"))
 
-        assert len(await store.read_log(one, limit=100)) == 20
-        assert await store.read_log(one, limit=100) == await reopened.read_log(one, limit=100)
+        assert len(await store.log.read(one, limit=100)) == 20
+        assert await store.log.read(one, limit=100) == await reopened.log.read(one, limit=100)
 
     async def test_closed_store_says_so(self, store: Store) -> None:
         await store.close()
 
         with pytest.raises(StoreRejected, match="not open"):
-            await store.load([a_conversation()])
+            await store.log.load([a_conversation()])

@@ -1,7 +1,9 @@
 """The store contract on every backend."""
 
+import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -100,3 +102,15 @@ class TestMongoThroughPyMongo(_Durable):
     async def reopened(self, mongo_url: str) -> AsyncIterator[Store]:
         async with open_store(mongo_url, mongo_driver="pymongo") as store:
             yield store
+
+
+@pytest.mark.parametrize("url", ["file:///nowhere", "sqlite:////nowhere/store.db", "mongodb://nowhere/store"])
+def test_calls_of_every_section_end_well(url: str) -> None:
+    store = open_store(url)
+    kinds = [type(store), *(type(getattr(store, name)) for name in get_type_hints(Store))]
+
+    calls = [
+        call for kind in kinds for name, call in inspect.getmembers(kind, inspect.iscoroutinefunction) if name[0] != "_"
+    ]
+    assert len(calls) == 39
+    assert [call.__qualname__ for call in calls if not hasattr(call, "__wrapped__")] == []

@@ -97,12 +97,12 @@ async def test_mongo_keeps_the_neighbours_of_a_commit_too_large(driver: MongoDri
     event = event.model_copy(update={"message": event.message.model_copy(update={"content": content})})
 
     async with open_store(mongo_url, mongo_driver=driver) as store:
-        await store.append([a_commit(taken)])
-        outcome = await store.append([a_commit(large, events=[event] * 24), a_commit(taken), a_commit(fine)])
+        await store.log.append([a_commit(taken)])
+        outcome = await store.log.append([a_commit(large, events=[event] * 24), a_commit(taken), a_commit(fine)])
 
         assert [type(error) for error in outcome] == [StoreRejected, VersionConflict, type(None)]
         assert "limit" in str(outcome[0])
-        assert len(await store.read_log(fine, limit=10)) == 1
+        assert len(await store.log.read(fine, limit=10)) == 1
 
 
 @drivers
@@ -111,12 +111,12 @@ async def test_mongo_keeps_the_neighbours_of_a_head_too_large(driver: MongoDrive
     large = large.model_copy(update={"data": {str(number): "x" * 250_000 for number in range(70)}})
 
     async with open_store(mongo_url, mongo_driver=driver) as store:
-        outcome = await store.save_heads([large, fine])
+        outcome = await store.heads.save([large, fine])
 
         assert [type(error) for error in outcome] == [StoreRejected, type(None)]
         assert "limit" in str(outcome[0])
-        assert await store.head(fine.session_id) == fine
-        assert await store.head(large.session_id) is None
+        assert await store.heads.get(fine.session_id) == fine
+        assert await store.heads.get(large.session_id) is None
 
 
 async def test_mongo_does_not_give_a_parked_body_that_is_not_whole(mongo_url: str) -> None:
@@ -124,12 +124,12 @@ async def test_mongo_does_not_give_a_parked_body_that_is_not_whole(mongo_url: st
     client: MongoClient[dict[str, Any]] = MongoClient(mongo_url)
 
     async with open_store(mongo_url) as store:
-        await store.park(parked)
+        await store.parked.put(parked)
         with client:
             client.get_default_database()["parked_bodies"].delete_many({})
 
         with pytest.raises(StoreDamaged, match=r"65536 of 65546 bytes are left: restore"):
-            await store.parked(parked.parked_id)
+            await store.parked.get(parked.parked_id)
 
 
 async def test_mongo_refuses_what_bson_can_not_hold(mongo_url: str) -> None:
@@ -137,10 +137,10 @@ async def test_mongo_refuses_what_bson_can_not_hold(mongo_url: str) -> None:
     huge = data_set(one, 1, {"n": 2**70})
 
     async with open_store(mongo_url) as store:
-        outcome = await store.append([a_commit(one, events=[huge]), a_commit(two)])
+        outcome = await store.log.append([a_commit(one, events=[huge]), a_commit(two)])
 
         assert [type(error) for error in outcome] == [StoreRejected, type(None)]
-        outcome = await store.save_heads([a_head(one, data={"n": 2**70}), a_head(two)])
+        outcome = await store.heads.save([a_head(one, data={"n": 2**70}), a_head(two)])
         assert [type(error) for error in outcome] == [StoreRejected, type(None)]
 
 
@@ -191,11 +191,11 @@ async def test_sqlite_locked_by_another_program(tmp_path: Path, monkeypatch: pyt
         other.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(StoreUnavailable, match="locked"):
-            await store.append([a_commit(one)])
+            await store.log.append([a_commit(one)])
         other.execute("ROLLBACK")
         other.close()
 
-        assert await store.append([a_commit(one)]) == [None]
+        assert await store.log.append([a_commit(one)]) == [None]
 
 
 async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_after_the_other(
@@ -206,12 +206,12 @@ async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_af
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            calls = [store.append([a_commit(a_conversation())]) for _ in range(5)]
+            calls = [store.log.append([a_commit(a_conversation())]) for _ in range(5)]
             answers = await asyncio.gather(*calls, return_exceptions=True)
 
         assert {type(answer) for answer in answers} == {StoreUnavailable}
         assert any("those who write before this one" in str(answer) for answer in answers)
-        assert await store.append([a_commit(a_conversation())]) == [None]
+        assert await store.log.append([a_commit(a_conversation())]) == [None]
 
 
 async def test_sqlite_that_stays_locked_is_not_waited_for_forever(

@@ -48,11 +48,11 @@ async def main(url, name, count):
     async with open_store(url) as store:
         version = 1
         for number in range(int(count)):
-            while (await store.append([a_commit(one, version, inputs=[f"{name}-{number}"])]))[0]:
+            while (await store.log.append([a_commit(one, version, inputs=[f"{name}-{number}"])]))[0]:
                 version += 1
             print(version, f"{name}-{number}", flush=True)
-            await store.save_heads([a_head(one, generation=number % 3 + 1, version=version)])
-            await store.park(a_parked("same"))
+            await store.heads.save([a_head(one, generation=number % 3 + 1, version=version)])
+            await store.parked.put(a_parked("same"))
     print("all done", flush=True)
 
 asyncio.run(main(*sys.argv[1:]))
@@ -69,13 +69,13 @@ async def main(url, call, what):
     async with open_store(url) as store:
         setattr(Path, call, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         if what == "commit":
-            await store.append([a_commit(one, 1, inputs=["lost"], events=[deleted(one, 1, "m")])])
+            await store.log.append([a_commit(one, 1, inputs=["lost"], events=[deleted(one, 1, "m")])])
         elif what == "replace":
-            await store.replace_commits([a_commit(one, 2, inputs=["new"])])
+            await store.log.replace([a_commit(one, 2, inputs=["new"])])
         elif what == "parked":
-            await store.delete_parked(a_parked().parked_id)
+            await store.parked.delete(a_parked().parked_id)
         else:
-            await store.save_heads([a_head(one, generation=2, version=2)])
+            await store.heads.save([a_head(one, generation=2, version=2)])
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -96,7 +96,7 @@ async def store(url: str) -> AsyncIterator[FileStore]:
 
 
 def root_of(store: FileStore) -> Path:
-    return store._layout.root
+    return store._folder.layout.root
 
 
 # The layout
@@ -104,16 +104,16 @@ def root_of(store: FileStore) -> Path:
 
 async def test_everything_is_readable_json(store: FileStore) -> None:
     one = a_conversation()
-    await store.append([a_commit(one, 1, inputs=["in/../put"]), a_commit(a_conversation())])
-    await store.append([a_commit(one, 1000, inputs=[], events=[deleted(one, 1, "m")])])
-    await store.save_heads([a_head(one, version=2)])
-    await store.park(a_parked(body=b"the body"))
-    await store.heartbeat("group", a_member("W"), ttl=HOUR)
-    await store.take_epoch("group", Partition(3))
-    await store.begin_trial(attempt_at("key", "first"))
+    await store.log.append([a_commit(one, 1, inputs=["in/../put"]), a_commit(a_conversation())])
+    await store.log.append([a_commit(one, 1000, inputs=[], events=[deleted(one, 1, "m")])])
+    await store.heads.save([a_head(one, version=2)])
+    await store.parked.put(a_parked(body=b"the body"))
+    await store.members.heartbeat("group", a_member("W"), ttl=HOUR)
+    await store.members.take_epoch("group", Partition(3))
+    await store.members.begin_trial(attempt_at("key", "first"))
     record = Record(kind=RecordKind.TEMPLATE, key="key", group="../x", created_at=NOON, data={"a": 1})
-    await store.put_record(record)
-    await store.acquire_lock("lock", ttl=HOUR)
+    await store.records.put(record)
+    await store.locks.acquire("lock", ttl=HOUR)
 
     files = {str(path.relative_to(root_of(store))) for path in root_of(store).rglob("*") if not path.is_dir()}
 
@@ -162,23 +162,23 @@ def test_file_names_differ_and_stay_in_their_folder() -> None:
 async def test_ids_that_are_paths_lead_nowhere(store: FileStore) -> None:
     path: Any = "../../store"
 
-    assert await store.head(path) is None
-    assert (await store.load([path]))[path].commits == ()
-    assert await store.parked(path) is None
-    assert await store.record(RecordKind.TEMPLATE, path) is None
+    assert await store.heads.get(path) is None
+    assert (await store.log.load([path]))[path].commits == ()
+    assert await store.parked.get(path) is None
+    assert await store.records.get(RecordKind.TEMPLATE, path) is None
 
 
 async def test_batch_may_hold_a_conversation_twice(store: FileStore) -> None:
     one, two = a_conversation(), a_conversation()
 
-    outcome = await store.append([a_commit(one, 1), a_commit(two), a_commit(one, 2), a_commit(one, 2)])
+    outcome = await store.log.append([a_commit(one, 1), a_commit(two), a_commit(one, 2), a_commit(one, 2)])
 
     assert [type(error) for error in outcome] == [type(None), type(None), type(None), VersionConflict]
 
 
 async def test_list_reads_again_only_what_changed(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     heads = [a_head(a_conversation(), active=second) for second in range(3)]
-    await store.save_heads(heads)
+    await store.heads.save(heads)
     for path in (root_of(store) / "heads").iterdir():
         os.utime(path, (1, 1))  # As if it were written long ago.
     read: list[str] = []
@@ -189,13 +189,13 @@ async def test_list_reads_again_only_what_changed(store: FileStore, monkeypatch:
         return original(path, kind)
 
     monkeypatch.setattr(reading, "_read", counted)
-    first = await store.list_sessions(SessionFilter())
-    second = await store.list_sessions(SessionFilter())
+    first = await store.heads.page(SessionFilter())
+    second = await store.heads.page(SessionFilter())
     changed = heads[0].model_copy(update={"version": 2})
     async with open_store(f"file://{root_of(store)}") as other:
-        await other.save_heads([changed])
+        await other.heads.save([changed])
     read.clear()
-    third = await store.list_sessions(SessionFilter())
+    third = await store.heads.page(SessionFilter())
 
     assert first == second
     assert third.items == (heads[2], heads[1], changed)
@@ -204,10 +204,10 @@ async def test_list_reads_again_only_what_changed(store: FileStore, monkeypatch:
 
 async def test_next_heartbeat_forgets(store: FileStore) -> None:
     for name, age in (("gone", 1010), ("old", 990)):
-        await store.heartbeat("one", a_member(name), ttl=10)
+        await store.members.heartbeat("one", a_member(name), ttl=10)
         await age_heartbeat(store, "one", name, age)
 
-    await store.heartbeat("one", a_member("me"), ttl=10)
+    await store.members.heartbeat("one", a_member("me"), ttl=10)
 
     assert sorted(path.name for path in (root_of(store) / "members/one").iterdir()) == ["me.json", "old.json"]
 
@@ -224,12 +224,12 @@ async def test_two_processes_append_to_one_conversation(url: str, tmp_path: Path
         two.until_printed("all done")
 
     async with open_store(url) as store:
-        log = await store.read_log(SHARED, limit=100)
+        log = await store.log.read(SHARED, limit=100)
         told = [line.split() for program in (one, two) for line in program.output().splitlines()[:-1]]
         assert [commit.version for commit in log] == list(range(1, 81))
         assert sorted((int(version), name) for version, name in told) == [(c.version, c.inputs[0]) for c in log]
-        assert [head.version for head in (await store.list_sessions(SessionFilter())).items if head.version > 78] != []
-        kept = await store.parked(a_parked("same").parked_id)
+        assert [head.version for head in (await store.heads.page(SessionFilter())).items if head.version > 78] != []
+        kept = await store.parked.get(a_parked("same").parked_id)
         assert kept is not None
         assert kept.attempts == 80
         assert list((tmp_path / "store/tmp").iterdir()) == []
@@ -240,16 +240,16 @@ async def test_lock_of_a_stopped_process_is_not_waited_for_forever(
 ) -> None:
     monkeypatch.setattr(disk, "LOCK_TIMEOUT", 0.05)
     one = a_conversation()
-    await store.append([a_commit(one)])
+    await store.log.append([a_commit(one)])
     held = os.open(root_of(store) / "conversations" / one[:2] / one, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
 
     with pytest.raises(StoreUnavailable, match="another process holds the lock"):
-        await store.append([a_commit(one, 2)])
-    assert len(await store.read_log(one, limit=10)) == 1
+        await store.log.append([a_commit(one, 2)])
+    assert len(await store.log.read(one, limit=10)) == 1
     os.close(held)
 
-    assert await store.append([a_commit(one, 2)]) == [None]
+    assert await store.log.append([a_commit(one, 2)]) == [None]
 
 
 async def test_lock_of_a_stopped_process_is_not_waited_for_by_one_call_after_the_other(
@@ -259,13 +259,13 @@ async def test_lock_of_a_stopped_process_is_not_waited_for_by_one_call_after_the
     monkeypatch.setattr("storage.files.base.TURN_TIMEOUT", 0.1)
     held = os.open(root_of(store) / "locks", os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
-    calls = [store.acquire_lock(f"lock{number}", ttl=1.0) for number in range(20)]
+    calls = [store.locks.acquire(f"lock{number}", ttl=1.0) for number in range(20)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     os.close(held)
 
     assert {type(answer) for answer in answers} == {StoreUnavailable}
     assert sum("the calls before this one" in str(answer) for answer in answers) >= 12  # All but one a thread.
-    assert await store.acquire_lock("lock", ttl=1.0)
+    assert await store.locks.acquire("lock", ttl=1.0)
 
 
 # Crashes
@@ -281,17 +281,17 @@ async def test_killed_in_the_middle_of_writing(url: str, tmp_path: Path) -> None
         told |= {int(version): name for version, name in lines}
 
         async with open_store(url) as store:
-            log = await store.read_log(SHARED, limit=1000)
+            log = await store.log.read(SHARED, limit=1000)
             assert [commit.version for commit in log] == list(range(1, len(log) + 1))
             assert {version: log[version - 1].inputs[0] for version in told} == told
             inputs = [name for commit in log for name in commit.inputs]
             assert len(set(inputs)) == len(inputs)
-            assert set(await store.commits_of_inputs(SHARED, inputs)) == set(inputs)
-            loaded = (await store.load([SHARED]))[SHARED]
+            assert set(await store.log.commits_of_inputs(SHARED, inputs)) == set(inputs)
+            loaded = (await store.log.load([SHARED]))[SHARED]
             assert loaded.head is not None
             assert loaded.commits == tuple(log[loaded.head.version :])
-            assert len((await store.list_parked()).items) == 1
-            assert (await store.list_sessions(SessionFilter())).items
+            assert len((await store.parked.page()).items) == 1
+            assert (await store.heads.page(SessionFilter())).items
 
 
 @pytest.mark.parametrize("call", ["symlink_to", "hardlink_to"])
@@ -301,38 +301,38 @@ async def test_killed_before_its_commit_is_there(url: str, tmp_path: Path, call:
 
     async with open_store(url) as store:
         lost, target = InputId("lost"), a_key("m")
-        assert (await store.load([SHARED]))[SHARED].commits == ()
-        assert await store.commits_of_inputs(SHARED, [lost]) == {}
-        assert await store.commits_amending(SHARED, [target]) == []
+        assert (await store.log.load([SHARED]))[SHARED].commits == ()
+        assert await store.log.commits_of_inputs(SHARED, [lost]) == {}
+        assert await store.log.commits_amending(SHARED, [target]) == []
         # Its links now lead to another commit, which neither holds the input nor amends the message.
-        assert await store.append([a_commit(SHARED, 1, inputs=["other"])]) == [None]
-        assert await store.commits_of_inputs(SHARED, [lost]) == {}
-        assert await store.commits_amending(SHARED, [target]) == []
+        assert await store.log.append([a_commit(SHARED, 1, inputs=["other"])]) == [None]
+        assert await store.log.commits_of_inputs(SHARED, [lost]) == {}
+        assert await store.log.commits_amending(SHARED, [target]) == []
         again = a_commit(SHARED, 2, inputs=["lost"], events=[deleted(SHARED, 1, "m")])
-        assert await store.append([again]) == [None]
-        assert await store.commits_of_inputs(SHARED, [lost]) == {lost: again}
-        assert await store.commits_amending(SHARED, [target]) == [again]
-        assert isinstance((await store.append([a_commit(SHARED, 3, inputs=["lost"])]))[0], DuplicateInput)
+        assert await store.log.append([again]) == [None]
+        assert await store.log.commits_of_inputs(SHARED, [lost]) == {lost: again}
+        assert await store.log.commits_amending(SHARED, [target]) == [again]
+        assert isinstance((await store.log.append([a_commit(SHARED, 3, inputs=["lost"])]))[0], DuplicateInput)
 
 
 @pytest.mark.parametrize(("call", "version"), [("rename", 1), ("symlink_to", 2)])
 async def test_killed_before_its_head_is_there(url: str, tmp_path: Path, call: str, version: int) -> None:
     first, second = a_head(SHARED, version=1), a_head(SHARED, generation=2, version=2)
     async with open_store(url) as store:
-        await store.append([a_commit(SHARED, 1)])
-        await store.append([a_commit(SHARED, 2)])
-        await store.save_heads([first])
+        await store.log.append([a_commit(SHARED, 1)])
+        await store.log.append([a_commit(SHARED, 2)])
+        await store.heads.save([first])
 
     with started("-c", DIES_AT, url, call, "head", folder=tmp_path, env=ENV) as writer:
         assert writer.process.wait(30) == -signal.SIGKILL
 
     async with open_store(url) as store:
-        listed = (await store.list_sessions(SessionFilter())).items
-        loaded = (await store.load([SHARED]))[SHARED]
+        listed = (await store.heads.page(SessionFilter())).items
+        loaded = (await store.log.load([SHARED]))[SHARED]
         assert max(head.version for head in listed) == version
         assert (loaded.head, len(loaded.commits)) == (first, 1)
-        await store.save_heads([second])
-        loaded = (await store.load([SHARED]))[SHARED]
+        await store.heads.save([second])
+        loaded = (await store.log.load([SHARED]))[SHARED]
         assert (loaded.head, loaded.commits) == (second, ())
 
 
@@ -341,8 +341,8 @@ async def test_killed_while_it_replaces_a_commit(url: str, tmp_path: Path, call:
     old = a_commit(SHARED, 2, inputs=["old"], events=[deleted(SHARED, 1, "m")])
     new = a_commit(SHARED, 2, inputs=["new"])
     async with open_store(url) as store:
-        await store.append([a_commit(SHARED, 1)])
-        await store.append([old])
+        await store.log.append([a_commit(SHARED, 1)])
+        await store.log.append([old])
 
     with started("-c", DIES_AT, url, call, "replace", folder=tmp_path, env=ENV) as writer:
         assert writer.process.wait(30) == -signal.SIGKILL
@@ -351,28 +351,28 @@ async def test_killed_while_it_replaces_a_commit(url: str, tmp_path: Path, call:
     inputs = [InputId("old"), InputId("new")]
     async with open_store(url) as store:
         kept = new if replaced else old
-        assert await store.read_log(SHARED, first=2, limit=2) == [kept]
-        assert await store.commits_of_inputs(SHARED, inputs) == {kept.inputs[0]: kept}
-        assert await store.commits_amending(SHARED, [a_key("m")]) == ([] if replaced else [old])
+        assert await store.log.read(SHARED, first=2, limit=2) == [kept]
+        assert await store.log.commits_of_inputs(SHARED, inputs) == {kept.inputs[0]: kept}
+        assert await store.log.commits_amending(SHARED, [a_key("m")]) == ([] if replaced else [old])
 
-        await store.replace_commits([new])
+        await store.log.replace([new])
 
-        assert await store.read_log(SHARED, first=2, limit=2) == [new]
-        assert await store.commits_of_inputs(SHARED, inputs) == {InputId("new"): new}
+        assert await store.log.read(SHARED, first=2, limit=2) == [new]
+        assert await store.log.commits_of_inputs(SHARED, inputs) == {InputId("new"): new}
         assert sorted(os.listdir(folder / "inputs")) == ["input-1", "new"]
         assert os.listdir(folder / "amends") == []
 
 
 async def test_killed_while_it_deletes_what_is_parked(url: str, tmp_path: Path) -> None:
     async with open_store(url) as store:
-        await store.park(a_parked())
+        await store.parked.put(a_parked())
 
     with started("-c", DIES_AT, url, "unlink", "parked", folder=tmp_path, env=ENV) as writer:
         writer.process.wait(30)
 
     async with open_store(url) as store:
-        assert (await store.list_parked()).items == ()
-        assert not await store.delete_parked(a_parked().parked_id)
+        assert (await store.parked.page()).items == ()
+        assert not await store.parked.delete(a_parked().parked_id)
     for path in (tmp_path / "store/tmp").iterdir():
         os.utime(path, (1, 1))
     async with open_store(url):
@@ -392,7 +392,7 @@ async def test_left_overs_are_removed_when_old(url: str, tmp_path: Path) -> None
         os.utime(path, (1, 1))
 
     async with open_store(url) as store:
-        assert await store.append([a_commit(SHARED)]) == [None]
+        assert await store.log.append([a_commit(SHARED)]) == [None]
 
     assert not old.exists()
     assert not folder.exists()
@@ -404,62 +404,62 @@ async def test_left_overs_are_removed_when_old(url: str, tmp_path: Path) -> None
 
 async def test_damaged_commit_is_named(store: FileStore) -> None:
     one, fine = a_conversation(), a_conversation()
-    await store.append([a_commit(one, inputs=["a"])])
+    await store.log.append([a_commit(one, inputs=["a"])])
     path = root_of(store) / "conversations" / one[:2] / one / "log/000000/000000001.json"
     path.write_bytes(path.read_bytes()[:40])
 
-    for reads in (store.read_log(one, limit=1), store.commits_of_inputs(one, [InputId("a")])):
+    for reads in (store.log.read(one, limit=1), store.log.commits_of_inputs(one, [InputId("a")])):
         with pytest.raises(StoreDamaged, match=rf"{path} is damaged: .*: restore it from a backup"):
             await reads
-    assert str(path) in str((await store.load([one]))[one].damage)
-    outcome = await store.append([a_commit(one, 2, inputs=["a"]), a_commit(fine)])
+    assert str(path) in str((await store.log.load([one]))[one].damage)
+    outcome = await store.log.append([a_commit(one, 2, inputs=["a"]), a_commit(fine)])
     assert [type(error) for error in outcome] == [StoreDamaged, type(None)]
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"\xff\xfe", b'{"conversation_id": "x"}', b"\0" * 400])
 async def test_damaged_head_is_named(store: FileStore, text: bytes) -> None:
     head = a_head(a_conversation())
-    await store.save_heads([head])
+    await store.heads.save([head])
     path = root_of(store) / "heads" / f"{head.session_id}.json"
     path.write_bytes(text)
 
     with pytest.raises(StoreDamaged, match=rf"{path} is damaged: .*: `agentbus store check --repair` rebuilds it"):
-        await store.head(head.session_id)
+        await store.heads.get(head.session_id)
 
 
 async def test_link_to_the_latest_head_that_leads_nowhere_is_damage(store: FileStore) -> None:
     one = a_conversation()
-    await store.save_heads([head := a_head(one)])
+    await store.heads.save([head := a_head(one)])
     (root_of(store) / "heads" / f"{head.session_id}.json").unlink()
 
-    assert (await store.load([one]))[one].damage
+    assert (await store.log.load([one]))[one].damage
 
     latest = root_of(store) / "conversations" / one[:2] / one / "latest"
     latest.unlink()
     latest.symlink_to("elsewhere")
-    assert await store.save_heads([head]) == [None]
-    assert (await store.load([one]))[one].head == head
+    assert await store.heads.save([head]) == [None]
+    assert (await store.log.load([one]))[one].head == head
 
 
 async def test_damaged_epoch_and_trial_begin_anew(store: FileStore) -> None:
     trial = attempt_at("key", "one")
-    await store.begin_trial(trial)
-    assert await store.take_epoch("group", Partition(3), above=8) == 9
+    await store.members.begin_trial(trial)
+    assert await store.members.take_epoch("group", Partition(3), above=8) == 9
     for path in [*(root_of(store) / "epochs").rglob("*.json"), *(root_of(store) / "trials").rglob("*.json")]:
         path.write_bytes(b"")
 
-    assert await store.take_epoch("group", Partition(3)) == 1
-    assert await store.take_epoch("group", Partition(3), above=9) == 10
-    assert await store.begin_trial(trial) == 1
+    assert await store.members.take_epoch("group", Partition(3)) == 1
+    assert await store.members.take_epoch("group", Partition(3), above=9) == 10
+    assert await store.members.begin_trial(trial) == 1
 
 
 async def test_damaged_lock_is_given_to_nobody(store: FileStore) -> None:
-    await store.acquire_lock("a", ttl=60)
+    await store.locks.acquire("a", ttl=60)
     (root_of(store) / "locks" / "a.json").write_bytes(b"")
 
     with pytest.raises(StoreDamaged, match="restore it from a backup"):
-        await store.acquire_lock("a", ttl=60)
-    assert await store.acquire_lock("b", ttl=60)
+        await store.locks.acquire("a", ttl=60)
+    assert await store.locks.acquire("b", ttl=60)
 
 
 @pytest.mark.parametrize("unlisted", [[1], [2], [2, 3], [1, 2, 3]])
@@ -471,34 +471,34 @@ async def test_commits_that_a_folders_list_lacks_are_read(
     one = a_conversation()
     commits = [a_commit(one, version) for version in range(1, 5)]
     for commit in commits:
-        await store.append([commit])
+        await store.log.append([commit])
     listed = os.listdir
     lacking = {f"{version:09}.json" for version in unlisted}
     monkeypatch.setattr(os, "listdir", lambda path: [name for name in listed(path) if name not in lacking])
 
-    assert (await store.load([one]))[one].commits == tuple(commits)
+    assert (await store.log.load([one]))[one].commits == tuple(commits)
     expected = commits[::-1] if newest else commits
-    assert await store.read_log(one, limit=10, newest=newest) == expected
+    assert await store.log.read(one, limit=10, newest=newest) == expected
 
 
 async def test_versions_far_from_each_other_are_not_looked_for_one_by_one(store: FileStore) -> None:
     one = a_conversation()
     commits = [a_commit(one, version) for version in (1, 900_000_000)]
     for commit in commits:
-        await store.append([commit])
+        await store.log.append([commit])
 
     async with asyncio.timeout(5):
-        assert await store.read_log(one, limit=10) == commits
+        assert await store.log.read(one, limit=10) == commits
 
 
 async def test_parked_body_that_is_not_whole_is_not_given(store: FileStore) -> None:
     parked = a_parked(body=b"x" * 100)
-    await store.park(parked)
+    await store.parked.put(parked)
     (root_of(store) / "parked" / parked.parked_id / "body").write_bytes(b"x" * 40)
 
     with pytest.raises(StoreDamaged, match="40 of 100 bytes are left: restore"):
-        await store.parked(parked.parked_id)
-    assert (await store.list_parked()).items == ()
+        await store.parked.get(parked.parked_id)
+    assert (await store.parked.page()).items == ()
 
 
 # Folders that can't be used
@@ -519,7 +519,7 @@ def shown_folder() -> Iterator[Path]:
 async def test_folder_that_may_only_be_read(shown_folder: Path) -> None:
     url = f"file://{shown_folder}/store"
     async with open_store(url) as store:
-        await store.append([a_commit(SHARED)])
+        await store.log.append([a_commit(SHARED)])
         folders = [shown_folder / "store", *(path for path in (shown_folder / "store").rglob("*") if path.is_dir())]
         for file in (path for path in (shown_folder / "store").rglob("*") if path.is_file()):
             file.chmod(0o644)
@@ -529,8 +529,8 @@ async def test_folder_that_may_only_be_read(shown_folder: Path) -> None:
         if was == 0:
             os.seteuid(65534)  # To root, everything is writable.
         try:
-            assert len(await store.read_log(SHARED, limit=1)) == 1
-            for writes in (store.append([a_commit(SHARED, 2)]), store.append([a_commit(a_conversation())])):
+            assert len(await store.log.read(SHARED, limit=1)) == 1
+            for writes in (store.log.append([a_commit(SHARED, 2)]), store.log.append([a_commit(a_conversation())])):
                 with pytest.raises(StoreRejected, match="give this user the right to write the folder"):
                     await writes
             with pytest.raises(StoreRejected, match="give this user the right to write the folder"):
@@ -571,14 +571,14 @@ async def test_layout_of_another_version(url: str, tmp_path: Path) -> None:
 
 
 async def test_folder_that_went_away(store: FileStore, tmp_path: Path) -> None:
-    await store.append([a_commit(SHARED)])
+    await store.log.append([a_commit(SHARED)])
     (tmp_path / "store").rename(tmp_path / "elsewhere")
     (tmp_path / "store").mkdir()
 
     with pytest.raises(StoreRejected, match="is a store no more: is its disk mounted"):
-        await store.load([SHARED])
+        await store.log.load([SHARED])
     with pytest.raises(StoreRejected, match="is a store no more"):
-        await store.append([a_commit(SHARED, 2)])
+        await store.log.append([a_commit(SHARED, 2)])
 
 
 @pytest.mark.parametrize(
@@ -599,10 +599,10 @@ async def test_disk_that_takes_nothing(
     with monkeypatch.context() as broken:
         broken.setattr(disk, "_sync", fails)
         for call in (
-            store.append([a_commit(SHARED)]),
-            store.save_heads([a_head(SHARED)]),
-            store.park(a_parked()),
-            store.take_epoch("group", Partition(0)),
+            store.log.append([a_commit(SHARED)]),
+            store.heads.save([a_head(SHARED)]),
+            store.parked.put(a_parked()),
+            store.members.take_epoch("group", Partition(0)),
         ):
             with pytest.raises(kind, match=rf"folder .*/store.*{os.strerror(number)}.*: {advice}"):
                 await call
@@ -611,11 +611,11 @@ async def test_disk_that_takes_nothing(
 
 
 async def works(store: Store) -> None:
-    assert await store.read_log(SHARED, limit=1) == []
-    assert await store.head(a_head(SHARED).session_id) is None
-    assert await store.append([a_commit(SHARED)]) == [None]
-    await store.park(a_parked(attempts=2))
-    kept = await store.parked(a_parked().parked_id)
+    assert await store.log.read(SHARED, limit=1) == []
+    assert await store.heads.get(a_head(SHARED).session_id) is None
+    assert await store.log.append([a_commit(SHARED)]) == [None]
+    await store.parked.put(a_parked(attempts=2))
+    kept = await store.parked.get(a_parked().parked_id)
     assert kept is not None
     assert kept.attempts == 2
-    assert await store.take_epoch("group", Partition(0)) == 1
+    assert await store.members.take_epoch("group", Partition(0)) == 1

@@ -105,23 +105,23 @@ async def check(store: Store, rewrite: Callable[[], None]) -> None:
     head = a_head(one, version=1, data={"a.b": {"c": 1}}).model_copy(update=shared)
     record = a_record(kind=RecordKind.DEADLINE, revision=2, due=0, data={"a.b": 1})
     parked = a_parked(conversation=one)
-    await store.append(commits[:1])
-    await store.append(commits[1:])
-    await store.save_heads([head])
-    await store.park(parked)
-    await store.put_records([record])
-    members = await store.heartbeat("group", a_member(owns=[1, 2]), ttl=HOUR)
+    await store.log.append(commits[:1])
+    await store.log.append(commits[1:])
+    await store.heads.save([head])
+    await store.parked.put(parked)
+    await store.records.put_many([record])
+    members = await store.members.heartbeat("group", a_member(owns=[1, 2]), ttl=HOUR)
 
     rewrite()
 
-    assert await store.read_log(one, limit=10) == commits
-    loaded = (await store.load([one]))[one]
+    assert await store.log.read(one, limit=10) == commits
+    loaded = (await store.log.load([one]))[one]
     assert (loaded.head, loaded.commits) == (head, tuple(commits[1:]))
-    assert await store.head(head.session_id) == head
-    assert await store.parked(parked.parked_id) == parked
-    assert (await store.list_parked()).items == (parked,)
-    assert await store.members("group", ttl=HOUR) == members
-    assert await store.due_records(record.kind, a_moment(), limit=1) == [record]
+    assert await store.heads.get(head.session_id) == head
+    assert await store.parked.get(parked.parked_id) == parked
+    assert (await store.parked.page()).items == (parked,)
+    assert await store.members.live("group", ttl=HOUR) == members
+    assert await store.records.due(record.kind, a_moment(), limit=1) == [record]
 
 
 async def test_sqlite_reads_what_a_later_release_wrote(tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ odd_members = pytest.mark.parametrize("change", [with_a_later_status, unreadable
 
 async def check_members(store: Store, rewrite: Callable[[], None]) -> None:
     """Let `rewrite` change what the store keeps of a member: another's heartbeat must not suffer."""
-    await store.heartbeat("group", a_member("later"), ttl=HOUR)
+    await store.members.heartbeat("group", a_member("later"), ttl=HOUR)
 
     rewrite()
 
-    live = await store.heartbeat("group", a_member("w1"), ttl=HOUR)
-    assert live == await store.members("group", ttl=HOUR)
+    live = await store.members.heartbeat("group", a_member("w1"), ttl=HOUR)
+    assert live == await store.members.live("group", ttl=HOUR)
     statuses = {member.worker_id: member.status for member in live}
     assert statuses.pop(WorkerId("w1")) is WorkerStatus.RUNNING
     assert set(statuses.values()) <= {WorkerStatus.UNKNOWN}
@@ -200,31 +200,33 @@ def with_later_values(document: Any) -> Any:
 
 async def check_values(store: Store, rewrite: Callable[[], None]) -> None:
     """Write two of each, let `rewrite` change the values of one: whoever asks for the other must not suffer."""
-    await store.put_record(Record(kind=RecordKind.EXPIRY_RULE, key="plain", created_at=a_moment(), data={}))
+    await store.records.put(Record(kind=RecordKind.EXPIRY_RULE, key="plain", created_at=a_moment(), data={}))
     later, plain = a_conversation(), a_conversation()
     parked: dict[str, ParkedInput] = {}
     for one, words in ((later, LATER), (plain, "plain")):
         address = an_address(user=words)
         event = begun(one).model_copy(update={"address": address})
-        await store.append([a_commit(one, 1, events=[event])])
-        await store.save_heads([a_head(one, version=1, data={"words": words}).model_copy(update={"address": address})])
+        await store.log.append([a_commit(one, 1, events=[event])])
+        await store.heads.save([a_head(one, version=1, data={"words": words}).model_copy(update={"address": address})])
         parked[words] = a_parked(words, conversation=one).model_copy(update={"reason": words})
-        await store.park(parked[words])
+        await store.parked.put(parked[words])
 
     rewrite()
 
-    loaded = await store.load([later, plain])
+    loaded = await store.log.load([later, plain])
     assert loaded[plain].head is not None
     with pytest.raises(StoreDamaged):
         assert loaded[later].commits
     with pytest.raises(StoreDamaged):
-        await store.head(session_id_for(later, 1))
-    assert [head.session_id for head in (await store.list_sessions(SessionFilter(), limit=10)).items] == [
+        await store.heads.get(session_id_for(later, 1))
+    assert [head.session_id for head in (await store.heads.page(SessionFilter(), limit=10)).items] == [
         session_id_for(plain, 1)
     ]
-    assert list(await store.heads([session_id_for(one, 1) for one in (later, plain)])) == [session_id_for(plain, 1)]
-    assert (await store.statistics(SessionFilter())).total == 1
-    assert [one.parked_id for one in (await store.list_parked()).items] == [parked["plain"].parked_id]
+    assert list(await store.heads.get_many([session_id_for(one, 1) for one in (later, plain)])) == [
+        session_id_for(plain, 1)
+    ]
+    assert (await store.heads.statistics(SessionFilter())).total == 1
+    assert [one.parked_id for one in (await store.parked.page()).items] == [parked["plain"].parked_id]
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
         await work_goes_on(bus, store, later, plain)
@@ -240,9 +242,9 @@ async def work_goes_on(bus: MemoryBus, store: Store, later: ConversationId, plai
         said = InputEnvelope(id=f"for-{one}", partitionkey=one, data=message("1"))
         await bus.publish(bus.topology.inbound, "0", Message(body=said.to_bytes(), message_id=said.id))
     async with asyncio.timeout(PATIENCE):
-        while not await store.commits_of_inputs(plain, [InputId(f"for-{plain}")]):
+        while not await store.log.commits_of_inputs(plain, [InputId(f"for-{plain}")]):
             await asyncio.sleep(0.01)
-        while not (found := [one for one in (await store.list_parked()).items if one.message_id == f"for-{later}"]):
+        while not (found := [one for one in (await store.parked.page()).items if one.message_id == f"for-{later}"]):
             await asyncio.sleep(0.01)
     assert found[0].code == "store_damaged"
     await worker.close()

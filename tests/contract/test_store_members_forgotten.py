@@ -19,19 +19,19 @@ TTL = 10.0
 async def test_next_heartbeat_forgets(kind: str, tmp_path: Path) -> None:
     async with open_store("memory://" if kind == "memory" else f"sqlite:///{tmp_path}/store.db") as store:
         for group, name, age in (("one", "gone", 1010), ("one", "old", 990), ("other", "gone", 1010)):
-            await store.heartbeat(group, a_member(name), ttl=TTL)
+            await store.members.heartbeat(group, a_member(name), ttl=TTL)
             await age_heartbeat(store, group, name, age)
 
-        await store.heartbeat("one", a_member("me"), ttl=TTL)
+        await store.members.heartbeat("one", a_member("me"), ttl=TTL)
 
-        assert [member.worker_id for member in await store.members("one", ttl=ENDLESS)] == ["me", "old"]
-        assert [member.worker_id for member in await store.members("other", ttl=ENDLESS)] == ["gone"]
+        assert [member.worker_id for member in await store.members.live("one", ttl=ENDLESS)] == ["me", "old"]
+        assert [member.worker_id for member in await store.members.live("other", ttl=ENDLESS)] == ["gone"]
 
 
 async def test_mongo_is_told_when_to_forget(mongo_url: str) -> None:
     client: MongoClient[dict[str, Any]] = MongoClient(mongo_url, tz_aware=True)
     async with open_store(mongo_url) as store:
-        await store.heartbeat("one", a_member(), ttl=TTL)
+        await store.members.heartbeat("one", a_member(), ttl=TTL)
 
         with client:
             members = client.get_default_database()["members"]

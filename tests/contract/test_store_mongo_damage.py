@@ -56,43 +56,43 @@ async def test_document_that_can_not_be_decoded_hides_no_other(
     place = an_address().model_copy(update={"chat": WORD.decode()})
     start = begun(one).model_copy(update={"address": place})
     async with open_store(mongo_url, mongo_driver=driver) as store:
-        await store.append([first := a_commit(one, events=[start]), fine := a_commit(other, events=[begun(other)])])
-        await store.append([second := a_commit(one, 2, events=[appended(one, 2, "m")])])
+        await store.log.append([first := a_commit(one, events=[start]), fine := a_commit(other, events=[begun(other)])])
+        await store.log.append([second := a_commit(one, 2, events=[appended(one, 2, "m")])])
         heads = [a_head(one, version=2, address=place), a_head(other)]
-        await store.save_heads(heads)
+        await store.heads.save(heads)
 
         rewrite(mongo_url, "heads", heads[0].session_id, change)
 
-        assert (await store.list_sessions(SessionFilter())).items == (heads[1],)
-        assert await store.heads([head.session_id for head in heads]) == {heads[1].session_id: heads[1]}
-        assert (await store.load([one, other]))[one].commits == (first, second)
+        assert (await store.heads.page(SessionFilter())).items == (heads[1],)
+        assert await store.heads.get_many([head.session_id for head in heads]) == {heads[1].session_id: heads[1]}
+        assert (await store.log.load([one, other]))[one].commits == (first, second)
         with pytest.raises(StoreDamaged, match=heads[0].session_id):
-            await store.head(heads[0].session_id)
+            await store.heads.get(heads[0].session_id)
 
         rewrite(mongo_url, "log", {"c": one, "v": 1}, change)
 
-        loaded = await store.load([one, other])
+        loaded = await store.log.load([one, other])
         assert isinstance(loaded[one].damage, StoreDamaged)
         assert loaded[other].head == heads[1]
         with pytest.raises(StoreDamaged, match="is damaged"):
-            await store.read_log(one, limit=10)
-        assert await store.read_log(other, limit=10) == [fine]
+            await store.log.read(one, limit=10)
+        assert await store.log.read(other, limit=10) == [fine]
 
 
 @pytest.mark.parametrize("driver", get_args(MongoDriver))
 async def test_damaged_epoch_and_trial_begin_anew(driver: MongoDriver, mongo_url: str) -> None:
     trial, other = attempt_at("key", "first"), attempt_at("key", "second")
     async with open_store(mongo_url, mongo_driver=driver) as store:
-        assert await store.begin_trial(trial) == 1
-        assert await store.take_epoch("group", Partition(3), above=8) == 9
+        assert await store.members.begin_trial(trial) == 1
+        assert await store.members.take_epoch("group", Partition(3), above=8) == 9
         client: MongoClient[dict[str, Any]] = MongoClient(mongo_url)
         with client:
             database = client.get_default_database()
             database["trials"].update_many({}, {"$set": {"attempts": "many", "count": "some"}})
             database["epochs"].update_many({}, {"$set": {"count": "nine"}})
 
-        assert await store.begin_trial(trial) == 1
-        assert await store.begin_trial(trial) == 1
-        assert await store.begin_trial(other) == 2
-        assert await store.take_epoch("group", Partition(3)) == 1
-        assert await store.take_epoch("group", Partition(3), above=9) == 10
+        assert await store.members.begin_trial(trial) == 1
+        assert await store.members.begin_trial(trial) == 1
+        assert await store.members.begin_trial(other) == 2
+        assert await store.members.take_epoch("group", Partition(3)) == 1
+        assert await store.members.take_epoch("group", Partition(3), above=9) == 10

@@ -31,13 +31,13 @@ async def database(mongo_url: str) -> AsyncIterator[Any]:
     one = a_conversation("planned")
     async with open_store(mongo_url) as store:
         for version in range(1, 30):
-            await store.append([a_commit(one, version, events=[deleted(one, version, "m")] if version % 2 else [])])
-        await store.save_heads([a_head(one, version=29)])
+            await store.log.append([a_commit(one, version, events=[deleted(one, version, "m")] if version % 2 else [])])
+        await store.heads.save([a_head(one, version=29)])
         profile = Profile(owner="ann", agent_id="agent", parent_id=PARENT, tags=("a", "b"), expires_at=NOON)
-        await store.save_heads([a_session(profile=profile, active=n) for n in range(30)])
-        await store.save_heads([linked("ann", conflicts=(a_conflict(),))])
-        await store.put_record(a_record())
-        await store.put_records([a_deadline(f"k{n}", group=str(n % 3), due=n) for n in range(30)])
+        await store.heads.save([a_session(profile=profile, active=n) for n in range(30)])
+        await store.heads.save([linked("ann", conflicts=(a_conflict(),))])
+        await store.records.put(a_record())
+        await store.records.put_many([a_deadline(f"k{n}", group=str(n % 3), due=n) for n in range(30)])
     client: MongoClient[Document] = MongoClient(mongo_url, tz_aware=True)
     yield client.get_default_database()
     client.close()
@@ -149,7 +149,9 @@ def test_members_of_a_group_use_the_primary_index(database: Any) -> None:
 async def test_documents_hold_what_is_needed_and_no_more(mongo_url: str, database: Any) -> None:
     one = a_conversation()
     async with open_store(mongo_url) as store:
-        await store.append([a_commit(one, 1, inputs=[], events=[data_set(one, 1, {"a.b": 1, "$c": 2, "plain": 3})])])
+        await store.log.append(
+            [a_commit(one, 1, inputs=[], events=[data_set(one, 1, {"a.b": 1, "$c": 2, "plain": 3})])]
+        )
 
     document = database.log.find_one({"_id.c": one})
 

@@ -32,16 +32,16 @@ def open_to_others(folder: Path) -> dict[str, str]:
 
 
 async def read(store: Store, conversation: ConversationId) -> AsyncIterator[Commit]:
-    for commit in await store.read_log(conversation, limit=10):
+    for commit in await store.log.read(conversation, limit=10):
         yield commit
 
 
 async def use(store: Store, archive: str | None = None) -> None:
     one = a_conversation()
-    await store.append([a_commit(one, 1, events=[appended(one, 1, "m")])])
+    await store.log.append([a_commit(one, 1, events=[appended(one, 1, "m")])])
     head = a_head(one).model_copy(update={"sequence": 1, "message_count": 1})
-    await store.save_heads([head])
-    await store.park(a_parked())
+    await store.heads.save([head])
+    await store.parked.put(a_parked())
     if archive:
         await open_archive(archive).write(head, read(store, one))
 

@@ -63,21 +63,21 @@ async def test_tables_of_version_3_are_brought_to_this_one(place: Path, url: str
     one = a_conversation()
     commit, head, record = a_commit(one), a_head(one), a_record(data=1)
     async with open_store(url) as store:
-        await store.append([commit])
-        await store.save_heads([head])
-        await store.put_record(record)
+        await store.log.append([commit])
+        await store.heads.save([head])
+        await store.records.put(record)
     wanted = schema_of(place)
     with closing(sqlite3.connect(place)) as connection:
         connection.executescript(TO_VERSION_3)
 
     async with open_store(url) as store:
-        assert await store.read_log(one, limit=1) == [commit]
-        assert (await store.list_sessions(SessionFilter(conflicts=False))).items == (head,)
-        assert (await store.list_sessions(SessionFilter(identity="ann"))).items == ()
-        assert await store.due_records(record.kind, a_moment(), limit=1) == []
+        assert await store.log.read(one, limit=1) == [commit]
+        assert (await store.heads.page(SessionFilter(conflicts=False))).items == (head,)
+        assert (await store.heads.page(SessionFilter(identity="ann"))).items == ()
+        assert await store.records.due(record.kind, a_moment(), limit=1) == []
         due = record.model_copy(update={"due_at": a_moment()})
-        await store.put_records([due])
-        assert await store.due_records(record.kind, a_moment(), limit=1) == [due]
+        await store.records.put_many([due])
+        assert await store.records.due(record.kind, a_moment(), limit=1) == [due]
 
     assert schema_of(place) == wanted
     assert wanted[0] == SCHEMA_VERSION
@@ -118,19 +118,19 @@ async def test_nothing_of_what_was_erased_is_left_in_the_files(tmp_path: Path, u
     parked = a_parked(TRACE, reason=TRACE, body=TRACE.encode() * 10_000)
     async with open_store(url) as store:
         for commit in commits:
-            await store.append([commit])
-        await store.save_heads([head])
-        await store.put_record(record)
-        await store.park(parked)
+            await store.log.append([commit])
+        await store.heads.save([head])
+        await store.records.put(record)
+        await store.parked.put(parked)
         assert TRACE.encode() in bytes_of(tmp_path)
 
-        await store.save_heads([a_head(one, version=2)])
-        await store.delete_record(record.kind, record.key)
-        await store.delete_parked(parked.parked_id)
-        await store.replace_commits([a_commit(one, commit.version) for commit in commits])
+        await store.heads.save([a_head(one, version=2)])
+        await store.records.delete(record.kind, record.key)
+        await store.parked.delete(parked.parked_id)
+        await store.log.replace([a_commit(one, commit.version) for commit in commits])
 
         assert TRACE.encode() not in bytes_of(tmp_path)
-        assert await store.commits_of_inputs(one, [InputId("input-7")]) == {"input-7": a_commit(one, 7)}
+        assert await store.log.commits_of_inputs(one, [InputId("input-7")]) == {"input-7": a_commit(one, 7)}
     assert TRACE.encode() not in bytes_of(tmp_path)
 
 
@@ -140,18 +140,18 @@ async def test_erasing_is_not_done_while_others_read_what_was_erased(
     monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL"))
     parked = a_parked(body=TRACE.encode() * 100)
     async with open_store(url) as store:
-        await store.park(parked)
+        await store.parked.put(parked)
         with closing(sqlite3.connect(place, isolation_level=None)) as other:
             other.execute("BEGIN")
             other.execute("SELECT * FROM parked").fetchall()
 
             with pytest.raises(StoreUnavailable, match="write-ahead log"):
-                await store.delete_parked(parked.parked_id)
+                await store.parked.delete(parked.parked_id)
             with pytest.raises(StoreUnavailable, match="write-ahead log"):
-                await store.replace_commits(())
+                await store.log.replace(())
             assert TRACE.encode() in bytes_of(place.parent)
 
-        assert not await store.delete_parked(parked.parked_id)
+        assert not await store.parked.delete(parked.parked_id)
         assert TRACE.encode() not in bytes_of(place.parent)
 
 
@@ -161,16 +161,16 @@ async def test_readers_of_other_processes_do_not_make_erasing_fail(
     monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL"))
     one = a_conversation()
     async with open_store(url) as store:
-        await store.append([a_commit(one)])
+        await store.log.append([a_commit(one)])
         with closing(sqlite3.connect(place, isolation_level=None)) as other:
             other.execute("BEGIN")
             other.execute("SELECT * FROM commits").fetchall()
 
             with structlog.testing.capture_logs() as logs:
-                await store.replace_commits([a_commit(one, inputs=["new"])])
+                await store.log.replace([a_commit(one, inputs=["new"])])
 
             assert [entry["event"] for entry in logs] == ["store_wiping"]
-            assert await store.commits_of_inputs(one, [InputId("new")]) == {"new": a_commit(one, inputs=["new"])}
+            assert await store.log.commits_of_inputs(one, [InputId("new")]) == {"new": a_commit(one, inputs=["new"])}
 
 
 def bytes_of(folder: Path) -> bytes:
@@ -192,7 +192,7 @@ def plans(store: Store, place: Path) -> Iterator[list[str]]:
                 found.append("; ".join(row[3] for row in plan))
 
     assert isinstance(store, SqlStore)
-    engine = store._opened().sync_engine
+    engine = store._database.opened().sync_engine
     event.listen(engine, "before_cursor_execute", explain)
     try:
         yield found
@@ -203,10 +203,10 @@ def plans(store: Store, place: Path) -> Iterator[list[str]]:
 async def test_lists_walk_along_an_index(place: Path, url: str) -> None:
     async with open_store(url) as store:
         with plans(store, place) as found:
-            await store.due_records(RecordKind.DEADLINE, NOON, limit=10)
-            await store.due_records(RecordKind.DEADLINE, NOON, groups=[str(n) for n in range(64)], limit=10)
-            await store.list_sessions(SessionFilter(identity="ann"))
-            await store.list_sessions(SessionFilter(conflicts=True))
+            await store.records.due(RecordKind.DEADLINE, NOON, limit=10)
+            await store.records.due(RecordKind.DEADLINE, NOON, groups=[str(n) for n in range(64)], limit=10)
+            await store.heads.page(SessionFilter(identity="ann"))
+            await store.heads.page(SessionFilter(conflicts=True))
 
     assert ["TEMP B-TREE" in plan for plan in found] == [False] * 4
     for plan, index in zip(found, ("records_by_due",) * 2 + ("heads_by_identity", "heads_by_conflict"), strict=True):
@@ -218,15 +218,15 @@ async def test_writing_in_bulk_finds_rows_by_their_keys(place: Path, url: str) -
     conversations = [a_conversation() for _ in range(3)]
     commits = [a_commit(one, version) for one in conversations for version in (1, 2)]
     async with open_store(url) as store:
-        await store.put_records(records)
+        await store.records.put_many(records)
         for commit in commits:
-            await store.append([commit])
-        await store.save_heads([a_head(one) for one in conversations])
+            await store.log.append([commit])
+        await store.heads.save([a_head(one) for one in conversations])
         with plans(store, place) as found:
-            await store.put_records(records)
-            await store.drop_records(records)
-            await store.heads([a_head(one).session_id for one in conversations])
-            await store.replace_commits(commits)
+            await store.records.put_many(records)
+            await store.records.drop(records)
+            await store.heads.get_many([a_head(one).session_id for one in conversations])
+            await store.log.replace(commits)
 
     assert len(found) == 9
     assert [plan for plan in found if "SCAN" in plan] == []
@@ -236,20 +236,20 @@ async def test_writing_in_bulk_finds_rows_by_their_keys(place: Path, url: str) -
 async def test_row_that_holds_no_text_hides_no_other(place: Path, url: str, body: str) -> None:
     one, other = (a_conversation() for _ in range(2))
     async with open_store(url) as store:
-        await store.append([first := a_commit(one, events=[begun(one)]), fine := a_commit(other)])
-        await store.save_heads([head := a_head(one), sound := a_head(other)])
+        await store.log.append([first := a_commit(one, events=[begun(one)]), fine := a_commit(other)])
+        await store.heads.save([head := a_head(one), sound := a_head(other)])
         with closing(sqlite3.connect(place)) as connection, connection:
             connection.execute(f"UPDATE heads SET body = {body} WHERE conversation_id = ?", (one,))  # noqa: S608 - constants
 
-        assert (await store.list_sessions(SessionFilter())).items == (sound,)
-        assert (await store.load([one, other]))[one].commits == (first,)
+        assert (await store.heads.page(SessionFilter())).items == (sound,)
+        assert (await store.log.load([one, other]))[one].commits == (first,)
         with pytest.raises(StoreDamaged, match=head.session_id):
-            await store.head(head.session_id)
+            await store.heads.get(head.session_id)
 
         with closing(sqlite3.connect(place)) as connection, connection:
             connection.execute(f"UPDATE commits SET body = {body} WHERE conversation_id = ?", (one,))  # noqa: S608 - constants
 
-        loaded = await store.load([one, other])
+        loaded = await store.log.load([one, other])
         assert isinstance(loaded[one].damage, StoreDamaged)
         assert loaded[other].head == sound
-        assert await store.read_log(other, limit=1) == [fine]
+        assert await store.log.read(other, limit=1) == [fine]

@@ -55,7 +55,7 @@ class WholeBus(MemoryBus):
         await self._worker.close()
         await super().close()
         self._seen.committed += [
-            one for log in self._store._log.values() for commit in log.values() for one in commit.inputs
+            one for log in self._store.log._log.values() for commit in log.values() for one in commit.inputs
         ]
 
     async def until_quiet(self) -> None:

@@ -83,7 +83,7 @@ async def parked_in(url: str, count: int, workers: list[Program]) -> list[Parked
         while True:
             found = [parked async for parked in iter_parked(store)]
             if len(found) >= count:
-                return [whole for one in found if (whole := await store.parked(one.parked_id))]
+                return [whole for one in found if (whole := await store.parked.get(one.parked_id))]
             assert all(worker.process.poll() is None for worker in workers), "a worker ended"
             await asyncio.sleep(0.05)
 

@@ -61,6 +61,6 @@ async def test_it_is_parked_after_some_deaths_and_those_around_it_are_committed(
         assert "find out why before replaying it" in parked[0].reason
         for said in around:
             conversation = conversation_id_for(said.address, Scope.PER_CHAT_USER)
-            while not await store.commits_of_inputs(conversation, [said.input_id()]):
+            while not await store.log.commits_of_inputs(conversation, [said.input_id()]):
                 await asyncio.sleep(0.05)
         assert worker.running

@@ -45,7 +45,7 @@ async def say(bus: AgentBus, platform: Platform, text: str) -> SessionId:
 
 
 async def holds(store: Store, city: str, *sessions: SessionId) -> bool:
-    heads = await store.heads(sessions)
+    heads = await store.heads.get_many(sessions)
     return [heads[one].data if one in heads else None for one in sessions] == [{"city": city}] * len(sessions)
 
 
@@ -71,7 +71,7 @@ async def test_a_person_on_two_channels(distributed: Distributed, sync_workers: 
         await until(lambda: holds(store, "Paris", first, second))
         identity = await call("identity", "show", "--session", second)
         assert set(identity["session_ids"]) == {first, second}
-        head = await store.head(second)
+        head = await store.heads.get(second)
         assert head is not None
         answer = (await history_page(store, head)).items[-1].message
         assert (answer.role, answer.address and answer.address.platform) == ("assistant", Platform.SLACK)

@@ -34,7 +34,7 @@ class Switch:
 
 
 class _Switched:
-    """Passes calls on to a store or bus while its switch is up."""
+    """Passes calls on to a store, each of its sections, or a bus while its switch is up."""
 
     def __init__(self, inner: object, switch: Switch, error: Callable[[], AgentBusError]) -> None:
         self._inner = inner
@@ -50,6 +50,8 @@ class _Switched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
+        if isinstance(self._inner, Store) and name in Store.__annotations__:
+            return _Switched(found, self._switch, self._error)
         if name == "close" or not asyncio.iscoroutinefunction(found):
             return found
 

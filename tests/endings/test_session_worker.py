@@ -42,11 +42,11 @@ class Bench:
 
     async def until_committed(self, receipt: Receipt) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not await self.store.commits_of_inputs(receipt.conversation_id, [receipt.input_id]):
+            while not await self.store.log.commits_of_inputs(receipt.conversation_id, [receipt.input_id]):
                 await asyncio.sleep(0.005)
 
     async def inputs(self, conversation: ConversationId) -> list[str]:
-        log = await self.store.read_log(conversation, limit=100)
+        log = await self.store.log.read(conversation, limit=100)
         return [one for commit in log for one in commit.inputs]
 
 

@@ -6,11 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from contracts.clock import SystemClock
 from contracts.errors import StoreUnavailable
 from contracts.events import Commit, MessageAppended
 from contracts.expiry import CleanupAction
 from contracts.ids import SessionId
 from storage.memory import MemoryStore
+from storage.memory.locks import MemoryLocks
+from storage.memory.log import MemoryLog
 from tests.expiry.world import World, a_rule, a_world
 from workers.expiry.watch import due
 from workers.expiry.worker import ExpiryWorker
@@ -27,22 +30,36 @@ class Slow(MemoryStore):
         self.go_on = asyncio.Event()
         self.goes_away = False
         self.down = False
+        self.log = _SlowLog(self)
+        self.locks = _SlowLocks(self)
 
-    async def replace_commits(self, commits: Sequence[Commit]) -> None:
-        self.reached.set()
+
+class _SlowLog(MemoryLog):
+    def __init__(self, store: Slow) -> None:
+        super().__init__(store.heads)
+        self._store = store
+
+    async def replace(self, commits: Sequence[Commit]) -> None:
+        self._store.reached.set()
         try:
-            await self.go_on.wait()
+            await self._store.go_on.wait()
         except asyncio.CancelledError:
-            if not self.goes_away:
+            if not self._store.goes_away:
                 raise
-            self.down = True  # and so is all that clean-ups ask for
+            self._store.down = True  # and so is all that clean-ups ask for
             raise StoreUnavailable("the connection was closed") from None
-        await super().replace_commits(commits)
+        await super().replace(commits)
 
-    async def release_lock(self, name: str, token: int) -> bool:
-        if self.down:
+
+class _SlowLocks(MemoryLocks):
+    def __init__(self, store: Slow) -> None:
+        super().__init__(SystemClock())
+        self._store = store
+
+    async def release(self, name: str, token: int) -> bool:
+        if self._store.down:
             raise StoreUnavailable("down")
-        return await super().release_lock(name, token)
+        return await super().release(name, token)
 
 
 @asynccontextmanager
@@ -65,7 +82,7 @@ async def moving(store: Slow, archive: str) -> AsyncIterator[tuple[World, Expiry
 
 
 async def is_stripped(world: World, session: SessionId) -> bool:
-    log = await world.store.read_log((await world.head(session)).conversation_id, limit=100)
+    log = await world.store.log.read((await world.head(session)).conversation_id, limit=100)
     return not any(isinstance(event, MessageAppended) for commit in log for event in commit.events)
 
 
@@ -91,7 +108,7 @@ async def test_a_move_that_does_not_end_is_cut_short_and_made_by_another(
         async with asyncio.timeout(PATIENCE):
             await worker.close()
         assert worker._due._moving == {}
-        lock = await store.acquire_lock(f"rewrite/{(await world.head(session)).conversation_id}", ttl=0.01)
+        lock = await store.locks.acquire(f"rewrite/{(await world.head(session)).conversation_id}", ttl=0.01)
         assert (lock is None) is goes_away  # then it is free when its lease ends
         store.go_on.set()
         store.down = False

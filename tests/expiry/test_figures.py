@@ -77,7 +77,7 @@ async def test_past_days_are_added_up_and_stay_counted_once(store: MemoryStore, 
     assert (await figures.statistics()).total == {"expired": 21}
     await figures.fold()
     assert (await StatisticsRecorder(store, clock).statistics()).total == {"expired": 21}
-    kept = [record for kind, _ in store._records if kind is RecordKind.FIGURE for record in [kind]]
+    kept = [record for kind, _ in store.records._records if kind is RecordKind.FIGURE for record in [kind]]
     assert len(kept) < 21
 
 
@@ -94,7 +94,7 @@ async def test_a_crash_between_adding_up_and_deleting_changes_nothing(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "delete_records", crash)
+        patched.setattr(store.records, "delete_group", crash)
         with pytest.raises(RuntimeError):
             await figures.fold()
     after = StatisticsRecorder(store, clock)
@@ -108,12 +108,12 @@ async def test_two_that_add_up_at_once_do_it_once(store: MemoryStore, clock: Man
     await figures.start()
     await figures.step(a_step(clock, 1))
     clock.advance(timedelta(days=3))
-    lock = await store.acquire_lock("expiry/fold", ttl=60)
+    lock = await store.locks.acquire("expiry/fold", ttl=60)
     assert lock
     await figures.fold()
-    record = await store.record(RecordKind.FIGURE, "expiry/totals")
+    record = await store.records.get(RecordKind.FIGURE, "expiry/totals")
     assert record
     assert record.data["counts"] == {}
-    await store.release_lock(lock.name, lock.token)
+    await store.locks.release(lock.name, lock.token)
     await figures.fold()
     assert (await figures.statistics()).total == {"expired": 1}

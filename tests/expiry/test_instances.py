@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from contracts.ids import SessionId
 from contracts.records import RecordKind
 from contracts.session import SessionStatus
 from storage.memory import MemoryStore
+from storage.port import Store
 from tests.expiry.world import World, a_rule, a_world
 from workers.archive import rewriting
 from workers.expiry.worker import ExpiryWorker
@@ -38,19 +40,28 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        if name in {"heartbeat", "leave", "members"} or not asyncio.iscoroutinefunction(found):
+        return _MortalSection(self, found) if name in Store.__annotations__ else found
+
+    async def call(self, found: Any, *args: Any, **given: Any) -> Any:
+        self._left -= 1
+        if self._left > 0:
+            return await found(*args, **given)
+        if self._left == 0 and self._after and not self.dead:
+            await found(*args, **given)
+        self.dead = True
+        raise Killed
+
+
+class _MortalSection:
+    def __init__(self, store: Mortal, section: Any) -> None:
+        self._store = store
+        self._section = section
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._section, name)
+        if name in {"heartbeat", "leave", "live"} or not asyncio.iscoroutinefunction(found):
             return found
-
-        async def call(*args: Any, **given: Any) -> Any:
-            self._left -= 1
-            if self._left > 0:
-                return await found(*args, **given)
-            if self._left == 0 and self._after and not self.dead:
-                await found(*args, **given)
-            self.dead = True
-            raise Killed
-
-        return call
+        return partial(self._store.call, found)
 
 
 @pytest.fixture
@@ -61,7 +72,7 @@ async def world() -> AsyncIterator[World]:
 
 async def until_all(world: World, sessions: list[SessionId], status: SessionStatus) -> None:
     async def all_have_it() -> bool:
-        heads = await world.store.heads(sessions)
+        heads = await world.store.heads.get_many(sessions)
         return all(head.status is status for head in heads.values())
 
     await world.until(all_have_it)
@@ -151,12 +162,12 @@ async def _lives_and_dies(last: int, rule: Any, *, after: bool) -> bool:
             async def ended() -> bool:
                 world.advance(1)
                 deleted = (await world.head(session)).status is SessionStatus.DELETED
-                return deleted and await world.store.record(RecordKind.DEADLINE, session) is None
+                return deleted and await world.store.records.get(RecordKind.DEADLINE, session) is None
 
             await world.until(ended)
         await world.until_steps(2)
         assert world.steps(session) == [("staged", 0, ARCHIVE), ("staged", 1, DELETE)]
-        log = await world.store.read_log((await world.head(session)).conversation_id, limit=100)
+        log = await world.store.log.read((await world.head(session)).conversation_id, limit=100)
         assert not any(isinstance(event, MessageAppended) for commit in log for event in commit.events)
         return mortal.dead
 
@@ -199,7 +210,7 @@ async def test_an_expiry_and_a_message_at_once_never_both_end_and_extend_a_sessi
         await asyncio.gather(*said, worker._due.turn())
 
         async def all_said() -> bool:
-            page = await world.store.list_sessions(SessionFilter(), limit=1000)
+            page = await world.store.heads.page(SessionFilter(), limit=1000)
             return sum(head.message_count for head in page.items) == 100
 
         await world.until(all_said)

@@ -363,10 +363,10 @@ async def test_who_is_slow_or_fails_delays_nothing_and_is_parked(world: World) -
         await world.until(lambda: _called(told))
         assert told[0].session_id == session
         assert told[0].rule_id == "silent"
-        assert (await world.store.list_parked()).items == ()
+        assert (await world.store.parked.page()).items == ()
         stuck.set()
         await world.until(lambda: _parked(world))
-        (parked,) = (await world.store.list_parked()).items
+        (parked,) = (await world.store.parked.page()).items
         assert (parked.code, parked.reason) == ("reject", "the pager is off")
         assert parked.queue.endswith("expiry-notices")
         assert len(told) == 1
@@ -383,7 +383,7 @@ async def _called(told: list[ExpiryNotice]) -> bool:
 
 
 async def _parked(world: World) -> bool:
-    return bool((await world.store.list_parked()).items)
+    return bool((await world.store.parked.page()).items)
 
 
 async def test_a_callback_that_never_returns_stops_no_notice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,13 +25,13 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
 
 async def all_scheduled(world: World, sessions: list[SessionId]) -> bool:
     world.advance(0.01)  # the other instances have to see the rules first
-    records = [await world.store.record(RecordKind.DEADLINE, session) for session in sessions]
+    records = [await world.store.records.get(RecordKind.DEADLINE, session) for session in sessions]
     return all(records)
 
 
 async def scanned(world: World) -> bool:
     world.advance(0.01)
-    record = await world.store.record(RecordKind.FIGURE, "expiry/scan")
+    record = await world.store.records.get(RecordKind.FIGURE, "expiry/scan")
     return record is not None and record.data["done"] is True
 
 
@@ -42,7 +42,7 @@ async def test_sessions_from_before_the_first_start_are_found(world: World) -> N
         world.advance(60)
 
         async def ended() -> bool:
-            heads = await world.store.heads(sessions)
+            heads = await world.store.heads.get_many(sessions)
             return all(head.status is SessionStatus.EXPIRED for head in heads.values())
 
         await world.until(ended)
@@ -54,7 +54,7 @@ async def test_a_change_of_the_rules_is_in_force_for_all_sessions(world: World) 
     async with world.expiring() as worker:
         sessions = [await world.session(f"user-{number}") for number in range(10)]
         await world.until(lambda: scanned(world))
-        assert not await world.store.record(RecordKind.DEADLINE, sessions[0])
+        assert not await world.store.records.get(RecordKind.DEADLINE, sessions[0])
         await worker.rules.add(a_rule("silent"))
         await world.until(lambda: all_scheduled(world, sessions))
         await worker.rules.enable("silent", False)
@@ -69,7 +69,7 @@ async def test_a_change_of_the_rules_is_in_force_for_all_sessions(world: World) 
 async def _moved(world: World, sessions: list[SessionId], seconds: float) -> bool:
     world.advance(0.01)
     for session in sessions:
-        record = await world.store.record(RecordKind.DEADLINE, session)
+        record = await world.store.records.get(RecordKind.DEADLINE, session)
         head = await world.head(session)
         assert record
         assert record.due_at
@@ -94,7 +94,7 @@ async def test_another_instance_goes_on_where_one_stopped(world: World) -> None:
     assert await _looked_at(world) == 21
     while await second._rescan.turn():
         pass
-    records = [await world.store.record(RecordKind.DEADLINE, session) for session in sessions]
+    records = [await world.store.records.get(RecordKind.DEADLINE, session) for session in sessions]
     assert all(records)
     assert not await first._rescan.turn()
 
@@ -105,21 +105,21 @@ async def test_sessions_that_are_active_meanwhile_are_not_missed(world: World) -
     await _prepared(world, worker)
     while True:
         # The session that was silent longest, and so stands behind what was looked at, comes to the front.
-        page = await world.store.list_sessions(SessionFilter(), limit=100)
+        page = await world.store.heads.page(SessionFilter(), limit=100)
         world.advance(5)
         if await _looked_at(world) < 30:
             await world.send(SetData(session_id=page.items[-1].session_id, values={"at": str(world.clock.now())}))
         if not await worker._rescan.turn():
             break
-    records = [await world.store.record(RecordKind.DEADLINE, session) for session in sessions]
+    records = [await world.store.records.get(RecordKind.DEADLINE, session) for session in sessions]
     assert all(records)
 
 
 async def test_rules_that_cannot_be_read_leave_those_before_in_force(world: World) -> None:
     async with world.expiring(a_rule("silent")) as worker:
-        record = await world.store.record(RecordKind.EXPIRY_RULE, "silent")
+        record = await world.store.records.get(RecordKind.EXPIRY_RULE, "silent")
         assert record
-        await world.store.put_record(record.model_copy(update={"key": "odd", "data": {"from": "a later release"}}))
+        await world.store.records.put(record.model_copy(update={"key": "odd", "data": {"from": "a later release"}}))
         await worker._book.refresh()
         assert [rule.rule_id for rule in worker._book.rules] == ["silent"]
 
@@ -129,7 +129,7 @@ async def test_progress_that_a_later_release_wrote_is_begun_anew(world: World) -
     sessions = [await world.session(f"user-{number}") for number in range(10)]
     made_by_it = {"fingerprint": "abc", "starts_at": "in a moment", "done": True}
     record = Record(kind=RecordKind.FIGURE, key="expiry/scan", created_at=world.clock.now(), data=made_by_it)
-    await world.store.put_record(record)
+    await world.store.records.put(record)
     async with world.expiring(a_rule("silent")):
         await world.until(lambda: all_scheduled(world, sessions))
 
@@ -145,7 +145,7 @@ async def _prepared(world: World, worker: ExpiryWorker) -> None:
 
 
 async def _looked_at(world: World) -> int:
-    record = await world.store.record(RecordKind.FIGURE, "expiry/scan")
+    record = await world.store.records.get(RecordKind.FIGURE, "expiry/scan")
     assert record
     looked_at = record.data["looked_at"]
     assert isinstance(looked_at, int)

@@ -17,6 +17,7 @@ from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
 from contracts.topology import Topology
 from storage.memory import MemoryStore
+from storage.memory.records import MemoryRecords
 from tests.expiry.world import a_rule
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import ExpiryRules, RuleBook
@@ -31,20 +32,20 @@ SESSIONS = 100_000
 TOPOLOGY = Topology(partitions=16)
 
 
-class Indexed(MemoryStore):
-    """The memory store with what every other one has: an index of the deadlines by their time."""
+class Indexed(MemoryRecords):
+    """The records of a memory store with what every other one has: an index of the deadlines by their time."""
 
     def __init__(self) -> None:
         super().__init__()
         self._by_time: list[tuple[datetime, str]] = []
 
-    async def put_records(self, records: Sequence[Record]) -> None:
-        await super().put_records(records)
+    async def put_many(self, records: Sequence[Record]) -> None:
+        await super().put_many(records)
         for record in records:
             assert record.due_at
             insort(self._by_time, (record.due_at, record.key))
 
-    async def due_records(
+    async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
         assert groups is None  # there is one instance, which watches everything
@@ -76,7 +77,7 @@ class Owners(Commands):
         for given in commands:
             assert isinstance(given.command, ExpireSession)
             assert given.command.session_id
-            head = self._store._heads[given.command.session_id]
+            head = self._store.heads._heads[given.command.session_id]
             if given.command.seen != head.sequence:
                 self.repeated += 1
                 continue
@@ -84,7 +85,7 @@ class Owners(Commands):
             changes = {"status": SessionStatus.EXPIRED, "expiry": taken, "sequence": 5, "version": 4}
             heads.append(head.model_copy(update=changes))
             self.expired[head.session_id] += 1
-        await self._store.save_heads(heads)
+        await self._store.heads.save(heads)
 
 
 def a_session(number: int, clock: ManualClock) -> SessionState:
@@ -106,14 +107,15 @@ def a_session(number: int, clock: ManualClock) -> SessionState:
 
 @pytest.mark.timeout(600)  # a hundred thousand take about 20 s of a processor
 async def test_a_hundred_thousand_sessions_due_in_the_same_minute() -> None:
-    clock, store = ManualClock(), Indexed()
+    clock, store = ManualClock(), MemoryStore()
+    store.records = Indexed()
     rules = ExpiryRules(store, clock)
     await rules.add(a_rule("silent", idle_for=600.0))
     book = RuleBook(rules)
     await book.refresh()
     deadlines = Deadlines(store, TOPOLOGY, book, clock)
     heads = [a_session(number, clock) for number in range(SESSIONS)]
-    await store.save_heads(heads)
+    await store.heads.save(heads)
     for start in range(0, SESSIONS, 5000):
         await deadlines.look_again(heads[start : start + 5000])
 
@@ -147,7 +149,7 @@ async def test_a_hundred_thousand_sessions_due_in_the_same_minute() -> None:
     clock.advance(timedelta(minutes=10))
     while await watch.turn():
         pass
-    left = await store.due_records(RecordKind.DEADLINE, clock.now() + timedelta(days=365), limit=10)
+    left = await store.records.due(RecordKind.DEADLINE, clock.now() + timedelta(days=365), limit=10)
     assert left == []
     print(f"{rate:,.0f} sessions a second of one processor")  # noqa: T201 - the measured rate, for whoever asks for it with -s
     assert rate > 1000

@@ -58,7 +58,7 @@ async def until_dropped(world: World, session: SessionId) -> None:
 
     async def dropped() -> bool:
         world.advance(1)
-        return await world.store.record(RecordKind.DEADLINE, session) is None
+        return await world.store.records.get(RecordKind.DEADLINE, session) is None
 
     await world.until(dropped)
 
@@ -156,7 +156,7 @@ async def test_a_rule_goes_from_step_to_step(world: World) -> None:
         await until_status(world, session, SessionStatus.ARCHIVED)
         await until_counted(world, worker, warned=1, notified=1, suspended=1, archived=1)
         await world.until(lambda: _is_stripped(world, session))
-        log = await world.store.read_log((await world.head(session)).conversation_id, limit=100)
+        log = await world.store.log.read((await world.head(session)).conversation_id, limit=100)
         assert not any(isinstance(event, MessageAppended) for commit in log for event in commit.events)
         world.advance(30)
         await until_status(world, session, SessionStatus.DELETED)
@@ -230,7 +230,7 @@ async def test_who_deletes_an_archived_session_deletes_it_in_the_archive_too(wor
         await world.send(DeleteSession(session_id=sessions[0]))
         async with world.expiring():
             await until_archived(world, sessions[0], 0)
-    assert await world.store.record(RecordKind.ARCHIVED, sessions[0]) is None
+    assert await world.store.records.get(RecordKind.ARCHIVED, sessions[0]) is None
     assert await world.archived(sessions[1]) == 1
 
 
@@ -245,7 +245,7 @@ async def test_without_an_archive_a_deleted_sessions_file_waits_for_a_worker_tha
     async with world.expiring() as worker:
         await world.send(DeleteSession(session_id=session))
         await until_counted(world, worker, archived=1, failed=1)
-        assert await world.store.record(RecordKind.DEADLINE, session) is not None
+        assert await world.store.records.get(RecordKind.DEADLINE, session) is not None
     world.archive = archive
     assert await world.archived(session) == 1
     async with world.expiring():
@@ -370,7 +370,7 @@ async def _has_messages(world: World, session: SessionId, count: int) -> bool:
 
 
 async def _is_stripped(world: World, session: SessionId) -> bool:
-    record = await world.store.record(RecordKind.DEADLINE, session)
+    record = await world.store.records.get(RecordKind.DEADLINE, session)
     return record is not None and record.data.get("stripped") is True
 
 
@@ -390,7 +390,7 @@ async def test_what_the_archive_has_of_a_session_that_was_restored_goes_with_it(
 
 async def is_stripped_now(world: World, session: SessionId) -> bool:
     """Whether the move to the archive is over."""
-    return (await world.head(session)).status is SessionStatus.ARCHIVED and not await world.store.record(
+    return (await world.head(session)).status is SessionStatus.ARCHIVED and not await world.store.records.get(
         RecordKind.DEADLINE, session
     )
 

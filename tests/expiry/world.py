@@ -124,7 +124,7 @@ class World:
         return await self.client.send(command)
 
     async def head(self, session: SessionId) -> SessionState:
-        head = await self.store.head(session)
+        head = await self.store.heads.get(session)
         assert head is not None
         return head
 
@@ -142,7 +142,7 @@ class World:
     async def scheduled(self, *sessions: SessionId) -> None:
         """Wait until these sessions have deadlines."""
         for session in sessions:
-            await self.until(lambda one=session: self.store.record(RecordKind.DEADLINE, one))
+            await self.until(lambda one=session: self.store.records.get(RecordKind.DEADLINE, one))
 
     async def until_steps(self, count: int) -> None:
         """Wait until so many steps were announced."""

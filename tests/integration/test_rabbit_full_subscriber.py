@@ -46,7 +46,7 @@ async def test_a_full_queue_that_refuses_stops_no_commit_and_nothing_is_left_out
                 await client.publish(message(number, str(number)))
             conversation = conversation_id_for(address(), Scope.PER_CHAT_USER)
             while True:
-                commits = await store.read_log(conversation, limit=1000)
+                commits = await store.log.read(conversation, limit=1000)
                 events = [event for commit in commits for event in commit.events if event.kind == "message_appended"]
                 if len(events) == MESSAGES:
                     break

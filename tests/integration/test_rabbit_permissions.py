@@ -107,7 +107,7 @@ class Running:
     async def until_committed(self, said: InboundMessage) -> str:
         session = session_id_for(conversation_id_for(said.address, Scope.PER_CHAT_USER), 1)
         async with asyncio.timeout(PATIENCE):
-            while not await self.store.head(session):
+            while not await self.store.heads.get(session):
                 await asyncio.sleep(0.02)
         return session
 

@@ -50,7 +50,7 @@ async def react(world: World, manager: SessionSystem, where: Where, target: str,
 
 async def archive(world: World, manager: SessionSystem, session_id: str) -> None:
     """Move a session to the archive, as expiry workers do."""
-    if head := await world.store.head(SessionId(session_id)):
+    if head := await world.store.heads.get(SessionId(session_id)):
         await archive_session(world.store, world.archive, _commands(manager), head)
 
 

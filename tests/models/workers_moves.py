@@ -298,7 +298,7 @@ class Moves:
         return await self._hand(self.world.for_expiry, self._expiry_handles)
 
     async def sync_turn(self) -> str:
-        due = await self.world.store.due_records(RecordKind.SYNC_TASK, self.world.clock.now(), limit=5)
+        due = await self.world.store.records.due(RecordKind.SYNC_TASK, self.world.clock.now(), limit=5)
         killed = 0
         for task in due:
             if await self._perhaps_killed(self.world.sync.tasks.carry_out(task)):

@@ -120,7 +120,7 @@ async def _forgotten(world: World) -> list[str]:
     rules, now = world.expiring[0].book.rules, world.clock.now()
     found: list[str] = []
     for head in await _all_heads(world):
-        record = await world.store.record(RecordKind.DEADLINE, head.session_id)
+        record = await world.store.records.get(RecordKind.DEADLINE, head.session_id)
         if head.status is SessionStatus.ARCHIVED and record is None and (left := await _in_log(world, head)):
             found.append(f"{head.session_id} is archived, and its events are in the log: {left}")
         stripped = record is None or is_stripped(record)
@@ -139,7 +139,7 @@ async def _forgotten(world: World) -> list[str]:
 
 async def _in_log(world: World, head: SessionState) -> list[str]:
     """Return which of an archived session's events that hold what was said or kept are still in the log."""
-    commits = await world.store.read_log(head.conversation_id, first=head.first_version, last=head.version, limit=1000)
+    commits = await world.store.log.read(head.conversation_id, first=head.first_version, last=head.version, limit=1000)
     last = head.archive.sequence if head.archive else 0
     events = [event for commit in commits for event in commit.events if isinstance(event, _HOLDING)]
     return [event.kind for event in events if event.session_id == head.session_id and event.sequence <= last]
@@ -214,5 +214,5 @@ def _text(message: HistoryMessage) -> str:
 
 async def _all_heads(world: World) -> list[SessionState]:
     known: set[SessionId] = {event.session_id for event in world.happened.values()}
-    heads = await world.store.heads(known)
+    heads = await world.store.heads.get_many(known)
     return sorted(heads.values(), key=lambda head: head.session_id)

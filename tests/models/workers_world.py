@@ -237,7 +237,7 @@ class World:
         return found
 
     async def _sync_due(self) -> bool:
-        due = await self.store.due_records(RecordKind.SYNC_TASK, self.clock.now(), limit=100)
+        due = await self.store.records.due(RecordKind.SYNC_TASK, self.clock.now(), limit=100)
         for task in due:
             await self.sync.tasks.carry_out(task)
         return bool(due)

@@ -108,7 +108,7 @@ class StoresAgree(RuleBasedStateMachine):
             commits.append(a_commit(one, version, inputs=inputs, events=events))
 
         async def outcome(store: Store) -> list[type]:
-            return [type(error) for error in await store.append(commits)]
+            return [type(error) for error in await store.log.append(commits)]
 
         self.same(outcome)
 
@@ -130,7 +130,7 @@ class StoresAgree(RuleBasedStateMachine):
             )
             for name, version, inputs, amended in batch
         ]
-        self.same(lambda store: store.replace_commits(commits))
+        self.same(lambda store: store.log.replace(commits))
 
     @rule(
         name=conversations,
@@ -167,7 +167,7 @@ class StoresAgree(RuleBasedStateMachine):
         ).model_copy(
             update={"profile": profile, "message_count": version, "identity": identity, "conflicts": conflicts}
         )
-        self.same(lambda store: store.save_heads([head]))
+        self.same(lambda store: store.heads.save([head]))
 
     @rule(
         name=st.sampled_from("pq"),
@@ -179,23 +179,23 @@ class StoresAgree(RuleBasedStateMachine):
         parked = self.parked(name, attempts, at).model_copy(
             update={"conversation_id": self.ids.get(conversation or "")}
         )
-        self.same(lambda store: store.park(parked))
+        self.same(lambda store: store.parked.put(parked))
 
     @rule(name=conversations, status=st.none() | st.sampled_from(ParkedStatus), limit=st.integers(1, 2))
     def list_parked(self, name: str, status: ParkedStatus | None, limit: int) -> None:
-        self.same(lambda store: store.list_parked(status, conversation=self.ids[name], limit=limit))
+        self.same(lambda store: store.parked.page(status, conversation=self.ids[name], limit=limit))
 
     @rule(name=st.sampled_from("pqr"), status=st.sampled_from(ParkedStatus))
     def set_parked_status(self, name: str, status: ParkedStatus) -> None:
-        self.same(lambda store: store.set_parked_status(self.parked(name).parked_id, status))
+        self.same(lambda store: store.parked.set_status(self.parked(name).parked_id, status))
 
     @rule(name=st.sampled_from("pqr"))
     def delete_parked(self, name: str) -> None:
-        self.same(lambda store: store.delete_parked(self.parked(name).parked_id))
+        self.same(lambda store: store.parked.delete(self.parked(name).parked_id))
 
     @rule(name=conversations, first=versions, last=st.none() | versions, limit=st.integers(1, 5), newest=st.booleans())
     def read_log(self, name: str, first: int, last: int | None, limit: int, newest: bool) -> None:
-        self.same(lambda store: store.read_log(self.ids[name], first=first, last=last, limit=limit, newest=newest))
+        self.same(lambda store: store.log.read(self.ids[name], first=first, last=last, limit=limit, newest=newest))
 
     @rule(
         limit=st.integers(1, 3),
@@ -212,12 +212,12 @@ class StoresAgree(RuleBasedStateMachine):
         where = where.model_copy(update={"chat": self.example})
 
         async def pages(store: Store) -> list[Any]:
-            first = await store.list_sessions(where, limit=limit)
-            second = await store.list_sessions(where, limit=limit, cursor=first.cursor)
+            first = await store.heads.page(where, limit=limit)
+            second = await store.heads.page(where, limit=limit, cursor=first.cursor)
             return [first, second]
 
         self.same(pages)
-        self.same(lambda store: store.statistics(where))
+        self.same(lambda store: store.heads.statistics(where))
 
     @rule(key=record_keys, group=conversations, at=st.integers(0, 2), data=json_values, replace=st.booleans())
     def put_record(self, *, key: str, group: str, at: int, data: dict[str, Any], replace: bool) -> None:
@@ -228,7 +228,7 @@ class StoresAgree(RuleBasedStateMachine):
             created_at=a_moment(at),
             data=data,
         )
-        self.same(lambda store: store.put_record(record, replace=replace))
+        self.same(lambda store: store.records.put(record, replace=replace))
 
     def deadlines(self, batch: list[tuple[str, str, int, int | None]]) -> list[Record]:
         return [
@@ -246,86 +246,90 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule(batch=deadline_batches)
     def put_records(self, batch: list[tuple[str, str, int, int | None]]) -> None:
-        self.same(lambda store: store.put_records(self.deadlines(batch)))
+        self.same(lambda store: store.records.put_many(self.deadlines(batch)))
 
     @rule(batch=deadline_batches)
     def drop_records(self, batch: list[tuple[str, str, int, int | None]]) -> None:
-        self.same(lambda store: store.drop_records(self.deadlines(batch)))
+        self.same(lambda store: store.records.drop(self.deadlines(batch)))
 
     @rule(groups=st.lists(conversations, max_size=2), before=st.integers(-1, 3), limit=st.integers(1, 4))
     def due_records(self, groups: list[str], before: int, limit: int) -> None:
         wanted = [self.ids[group] for group in groups]
         due = a_moment(before)
-        self.same(lambda store: store.due_records(RecordKind.DEADLINE, due, groups=wanted, limit=limit))
+        self.same(lambda store: store.records.due(RecordKind.DEADLINE, due, groups=wanted, limit=limit))
 
     @rule(group=conversations, limit=st.integers(1, 2))
     def list_records(self, group: str, limit: int) -> None:
         async def pages(store: Store) -> list[Any]:
-            first = await store.list_records(RecordKind.TEMPLATE, self.ids[group], limit=limit)
-            second = await store.list_records(RecordKind.TEMPLATE, self.ids[group], limit=limit, cursor=first.cursor)
+            first = await store.records.page(RecordKind.TEMPLATE, self.ids[group], limit=limit)
+            second = await store.records.page(RecordKind.TEMPLATE, self.ids[group], limit=limit, cursor=first.cursor)
             return [first, second]
 
         self.same(pages)
 
     @rule(key=record_keys)
     def delete_record(self, key: str) -> None:
-        self.same(lambda store: store.delete_record(RecordKind.TEMPLATE, f"{key}-{self.example}"))
+        self.same(lambda store: store.records.delete(RecordKind.TEMPLATE, f"{key}-{self.example}"))
 
     @rule(group=conversations)
     def delete_records(self, group: str) -> None:
-        self.same(lambda store: store.delete_records(RecordKind.TEMPLATE, self.ids[group]))
+        self.same(lambda store: store.records.delete_group(RecordKind.TEMPLATE, self.ids[group]))
 
     @rule(name=conversations)
     def acquire_lock(self, name: str) -> None:
         async def token(store: Store) -> int | None:
-            lock = await store.acquire_lock(self.ids[name], ttl=HOUR)
+            lock = await store.locks.acquire(self.ids[name], ttl=HOUR)
             return lock.token if lock else None
 
         self.same(token)
 
     @rule(name=conversations, token=st.integers(1, 3))
     def release_lock(self, name: str, token: int) -> None:
-        self.same(lambda store: store.release_lock(self.ids[name], token))
+        self.same(lambda store: store.locks.release(self.ids[name], token))
 
     @rule(name=conversations, worker=workers, owns=st.sets(st.integers(0, 3)))
     def heartbeat(self, name: str, worker: str, owns: set[int]) -> None:
         async def live(store: Store) -> list[Any]:
-            return unseen(await store.heartbeat(self.ids[name], a_member(worker, owns=sorted(owns)), ttl=HOUR))
+            return unseen(await store.members.heartbeat(self.ids[name], a_member(worker, owns=sorted(owns)), ttl=HOUR))
 
         self.same(live)
 
     @rule(name=conversations, worker=workers)
     def leave(self, name: str, worker: str) -> None:
         async def left(store: Store) -> list[Any]:
-            await store.leave(self.ids[name], WorkerId(worker))
-            return unseen(await store.members(self.ids[name], ttl=HOUR))
+            await store.members.leave(self.ids[name], WorkerId(worker))
+            return unseen(await store.members.live(self.ids[name], ttl=HOUR))
 
         self.same(left)
 
     @rule(name=conversations, partition=st.integers(0, 1), above=st.integers(0, 9))
     def take_epoch(self, name: str, partition: int, above: int) -> None:
-        self.same(lambda store: store.take_epoch(self.ids[name], Partition(partition), above=above))
+        self.same(lambda store: store.members.take_epoch(self.ids[name], Partition(partition), above=above))
 
     @rule(name=conversations, attempt=st.sampled_from(["a", "b"]))
     def begin_trial(self, name: str, attempt: str) -> None:
-        self.same(lambda store: store.begin_trial(attempt_at(self.ids[name], attempt)))
+        self.same(lambda store: store.members.begin_trial(attempt_at(self.ids[name], attempt)))
 
     @rule(name=conversations)
     def end_trial(self, name: str) -> None:
-        self.same(lambda store: store.end_trial(self.ids[name]))
+        self.same(lambda store: store.members.end_trial(self.ids[name]))
 
     @invariant()
     def answers_are_alike(self) -> None:
         one = self.ids["one"]
-        self.same(lambda store: store.load(list(self.ids.values())))
-        self.same(lambda store: store.heads([session_id_for(key, n) for key in self.ids.values() for n in range(1, 4)]))
+        self.same(lambda store: store.log.load(list(self.ids.values())))
         self.same(
-            lambda store: store.due_records(RecordKind.DEADLINE, a_moment(9), groups=[*self.ids.values()], limit=9)
+            lambda store: store.heads.get_many(
+                [session_id_for(key, n) for key in self.ids.values() for n in range(1, 4)]
+            )
+        )
+        self.same(
+            lambda store: store.records.due(RecordKind.DEADLINE, a_moment(9), groups=[*self.ids.values()], limit=9)
         )
         names = [*"abcde", *(f"{name}-{version}" for name in "fgh" for version in range(1, 5))]
-        self.same(lambda store: store.commits_of_inputs(one, [InputId(name) for name in names]))
-        self.same(lambda store: store.commits_amending(one, [a_key("m"), a_key("n")]))
-        self.same(lambda store: store.parked(self.parked("p").parked_id))
+        self.same(lambda store: store.log.commits_of_inputs(one, [InputId(name) for name in names]))
+        self.same(lambda store: store.log.commits_amending(one, [a_key("m"), a_key("n")]))
+        self.same(lambda store: store.parked.get(self.parked("p").parked_id))
 
     def parked(self, name: str, attempts: int = 1, at: int = 0) -> Any:
         return a_parked(f"{name}-{self.example}", at=at, attempts=attempts)

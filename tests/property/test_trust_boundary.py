@@ -152,7 +152,7 @@ async def causes(given: list[Attempt], listed: tuple[str, ...]) -> set[str]:
             with suppress(ReplayRefused, Unroutable):
                 await replay_parked(operator, store, parked.parked_id, scope=SCOPE)
         await until_quiet(broker)
-        logs = {commit.conversation_id for log in store._log.values() for commit in log.values()}
+        logs = {commit.conversation_id for log in store.log._log.values() for commit in log.values()}
         return {event.cause for one in logs async for commit in iter_log(store, one) for event in commit.events}
 
 

@@ -37,7 +37,7 @@ Ids = Callable[[SessionSystem, str], Awaitable[set[str]]]
 async def blocked(system: SessionSystem, session_id: SessionId) -> None:
     """Have a conversation wait for an input that was parked."""
     store = system._store
-    head = await store.head(session_id)
+    head = await store.heads.get(session_id)
     assert head is not None
     now = datetime.now(UTC)
     events = block(head, "parked", "boom", now, default=FailurePolicy.BLOCK)  # type: ignore[arg-type]
@@ -49,8 +49,8 @@ async def blocked(system: SessionSystem, session_id: SessionId) -> None:
         inputs=(),
         events=events,
     )
-    assert await store.append([commit]) == [None]
-    await store.save_heads(heads_after(head, commit))
+    assert await store.log.append([commit]) == [None]
+    await store.heads.save(heads_after(head, commit))
 
 
 def ids_of(contexts: list[SessionContext]) -> set[str]:
@@ -92,7 +92,7 @@ async def many(system: SessionSystem, monkeypatch: pytest.MonkeyPatch, between: 
         for _ in range(11)
     ]
     store, pages = system._store, 0
-    listed = store.list_sessions
+    listed = store.heads.page
 
     async def list_sessions(where: SessionFilter, **how: Any) -> Page[SessionState]:
         nonlocal pages
@@ -102,7 +102,7 @@ async def many(system: SessionSystem, monkeypatch: pytest.MonkeyPatch, between: 
             await between(made[0])
         return page
 
-    monkeypatch.setattr(store, "list_sessions", list_sessions)
+    monkeypatch.setattr(store.heads, "page", list_sessions)
     return parent, made
 
 
@@ -157,7 +157,7 @@ async def test_reading_ends_though_somebody_always_writes(
         return
 
     _, made = await many(system, monkeypatch, nothing)
-    listed, written = system._store.list_sessions, 0
+    listed, written = system._store.heads.page, 0
 
     async def list_sessions(where: SessionFilter, **how: Any) -> Page[SessionState]:
         nonlocal written
@@ -166,7 +166,7 @@ async def test_reading_ends_though_somebody_always_writes(
         await system.create_session(user_id="ann")
         return page
 
-    monkeypatch.setattr(system._store, "list_sessions", list_sessions)
+    monkeypatch.setattr(system._store.heads, "page", list_sessions)
     found = await system.get_sessions_by_user("ann")
     assert set(made) <= ids_of(found)
     assert written < 500

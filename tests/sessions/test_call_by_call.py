@@ -51,7 +51,7 @@ async def test_what_is_done_to_an_earlier_session_is_what_the_row_says(name: str
     async with SessionSystem(make_config(enable_sync=row.syncs, enable_cleanup=False, partitions=4)) as system:
         at = await place(system, "nobody", "present", row)
         for session in (at.session, at.other):
-            head = await system._store.head(session)  # type: ignore[arg-type]
+            head = await system._store.heads.get(session)  # type: ignore[arg-type]
             assert head is not None
             await system._engine.send(ResetSession(), to=head.conversation_id)
         if CELLS[name][3] == "refused":

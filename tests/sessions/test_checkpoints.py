@@ -35,12 +35,12 @@ async def automatic(clock: ManualClock) -> AsyncIterator[SessionSystem]:  # noqa
 async def test_of_a_deleted_session_no_checkpoint_is_shown_though_one_is_left(any_system: SessionSystem) -> None:
     session = await any_system.create_session("chat", "ann", "web")
     checkpoint_id = await any_system.save_checkpoint(session.session_id, {"diary": "private"})
-    kept = await any_system._store.record(RecordKind.CHECKPOINT, checkpoint_id)
+    kept = await any_system._store.records.get(RecordKind.CHECKPOINT, checkpoint_id)
     assert kept is not None
     assert await any_system.delete_session(session.session_id)
-    assert await any_system._store.record(RecordKind.CHECKPOINT, checkpoint_id) is None
+    assert await any_system._store.records.get(RecordKind.CHECKPOINT, checkpoint_id) is None
 
-    await any_system._store.put_record(kept)  # as if it had not gone yet
+    await any_system._store.records.put(kept)  # as if it had not gone yet
 
     assert await any_system.get_checkpoint(checkpoint_id) is None
     assert not await any_system.delete_checkpoint(checkpoint_id)
@@ -50,18 +50,18 @@ async def test_a_checkpoint_that_comes_after_its_session_was_deleted_is_not_kept
     system: SessionSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await system.create_session("chat", "ann", "web")
-    put_record = system._store.put_record
+    put_record = system._store.records.put
 
     async def late(record: Record, *, replace: bool = True) -> bool:
         await system.delete_session(session.session_id)
         return await put_record(record, replace=replace)
 
-    monkeypatch.setattr(system._store, "put_record", late)
+    monkeypatch.setattr(system._store.records, "put", late)
 
     with pytest.raises(SessionNotFound, match="deleted meanwhile"):
         await system.save_checkpoint(session.session_id, {"diary": "private"}, checkpoint_id="late")
 
-    assert await system._store.record(RecordKind.CHECKPOINT, "late") is None
+    assert await system._store.records.get(RecordKind.CHECKPOINT, "late") is None
 
 
 async def test_a_checkpoint_is_read_by_attribute_and_by_key(any_system: SessionSystem) -> None:
@@ -292,4 +292,4 @@ async def test_what_was_cleared_does_not_come_back(automatic: SessionSystem) -> 
 
     await automatic.delete_session(session.session_id)
     for group in checkpoint_groups(session.session_id):
-        assert not (await automatic._store.list_records(RecordKind.CHECKPOINT, group)).items
+        assert not (await automatic._store.records.page(RecordKind.CHECKPOINT, group)).items

@@ -139,7 +139,7 @@ async def test_a_renewal_that_fails_does_not_fail_the_body(
         tried.set()
         raise error
 
-    monkeypatch.setattr(system._store, "renew_lock", fail)
+    monkeypatch.setattr(system._store.locks, "renew", fail)
     async with system.lock(session.session_id, lease=0.1):
         await tried.wait()
 
@@ -287,16 +287,16 @@ async def test_no_call_of_a_holder_who_is_too_late_changes_anything(any_system: 
     assert await any_system.release_lock(session_id, stale)
     fresh = await any_system.acquire_lock(session_id)
     await any_system.update_session_metadata(session_id, {"held": True}, fence=fresh)
-    before = await any_system._store.head(session_id)
+    before = await any_system._store.heads.get(session_id)
 
     for fence in (stale, 5):
         with pytest.raises(LockLost):
             await FENCED[name](any_system, session_id, fence)
-    assert await any_system._store.head(session_id) == before
+    assert await any_system._store.heads.get(session_id) == before
     assert await any_system.session_exists(child.session_id)
 
     await FENCED[name](any_system, session_id, fresh)
-    after = await any_system._store.head(session_id)
+    after = await any_system._store.heads.get(session_id)
     assert after != before
 
 

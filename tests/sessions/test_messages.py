@@ -87,7 +87,7 @@ async def test_messages_of_many_users_keep_their_authors_and_places(system: Sess
 
     assert [one.user_id for one in page.items] == ["ann", "bob", "zoe", "kim"]
     assert {(one.platform, one.chat_id) for one in page.items} == {("slack", "room")}
-    state = await system._store.head(session.session_id)
+    state = await system._store.heads.get(session.session_id)
     assert state is not None
     assert state.address is not None
     # Replies go where the conversation is: a message that does not name account and thread moves neither.

@@ -146,7 +146,7 @@ async def test_the_log_tells_what_was_applied_from_the_keys_of_messages(system: 
     session = await system.create_session("chat", "ann", "web")
     await by_context(system, session.session_id)
 
-    [*_, last] = await system._store.read_log(conversation_of(session.session_id), limit=100)
+    [*_, last] = await system._store.log.read(conversation_of(session.session_id), limit=100)
 
     assert len(last.inputs) == 3
     assert [event.cause for event in last.events] == [*last.applied] * 2

@@ -287,7 +287,7 @@ async def test_codes_are_given_out_for_live_sessions(world: World, telegram: Ses
 
 async def test_no_code_is_kept_that_could_be_used(world: World, telegram: SessionId) -> None:
     code = (await code_for(world, telegram)).replace("-", "")
-    record = await world.store.record(RecordKind.CLAIM_CODE, code[:8])
+    record = await world.store.records.get(RecordKind.CLAIM_CODE, code[:8])
     assert record is not None
     assert code[8:] not in record.model_dump_json()
 

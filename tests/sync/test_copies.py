@@ -102,7 +102,7 @@ async def test_what_copies_follow_is_no_activity_and_does_not_wait_for_what_is_b
     (first, second), key = await copied(world)
     before = await world.head(second)
     blocked = before.model_copy(update={"blocked_by": "a parked input"})
-    await world.store.save_heads([blocked])
+    await world.store.heads.save([blocked])
     world.worker._live.drop(before.conversation_id)
     world.clock.advance(timedelta(minutes=1))
     await world.ask(DeleteMessage(session_id=first, target=key))
@@ -149,7 +149,7 @@ async def test_what_a_conversation_was_linked_to_is_noted_however_it_was_linked(
     await world.sync.identities.link("by call", [first])
     await world.settle()
     assert await world.sync.identities.ever_of(conversation_of(first)) == {"by command", "by call"}
-    assert await world.store.record(RecordKind.IDENTITY, "by call") is not None
+    assert await world.store.records.get(RecordKind.IDENTITY, "by call") is not None
 
 
 class Overtaken(Commands):

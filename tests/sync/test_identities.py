@@ -268,6 +268,6 @@ async def test_what_is_kept_of_a_contact_can_not_be_read(world: World) -> None:
     session = await world.talk()
     await world.ask(SetMetadata(session_id=session, values={"verified_email": "ann@example.org"}))
     await world.settle()
-    kept = [record.model_dump_json() for record in world.store._records.values()]
+    kept = [record.model_dump_json() for record in world.store.records._records.values()]
     assert any(RecordKind.CONTACT in record for record in kept)
     assert not any("example" in record for record in kept)

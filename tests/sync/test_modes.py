@@ -16,7 +16,7 @@ from workers.sync.tasks import due_at
 
 async def carry_out_due(world: World) -> int:
     """Carry out what is due now; return how much that was."""
-    due = await world.store.due_records(RecordKind.SYNC_TASK, world.clock.now(), limit=100)
+    due = await world.store.records.due(RecordKind.SYNC_TASK, world.clock.now(), limit=100)
     for task in due:
         await world.sync.tasks.carry_out(task)
     await world.settle()
@@ -129,7 +129,7 @@ async def test_who_was_overwritten_before_the_batch_ended_comes_to_the_same(worl
     await world.write(slack, city="Rome")
     await world.settle()
     world.clock.advance(timedelta(seconds=60))
-    due = await world.store.due_records(RecordKind.SYNC_TASK, world.clock.now(), limit=100)
+    due = await world.store.records.due(RecordKind.SYNC_TASK, world.clock.now(), limit=100)
     for task in sorted(due, key=lambda one: one.key != slack):
         await world.sync.tasks.carry_out(task)
         await world.quiet()
@@ -160,7 +160,7 @@ async def test_what_changes_while_a_task_is_carried_out_is_not_lost(world: World
     await world.write(first, city=1)
     await world.settle()
     world.clock.advance(timedelta(seconds=5))
-    (task,) = await world.store.due_records(RecordKind.SYNC_TASK, world.clock.now(), limit=10)
+    (task,) = await world.store.records.due(RecordKind.SYNC_TASK, world.clock.now(), limit=10)
     await world.write(first, city=2)
     await world.settle()
     await world.sync.tasks.carry_out(task)
@@ -177,7 +177,7 @@ async def test_a_task_carried_out_twice_changes_nothing_more(world: World) -> No
     await world.talk(text="once")
     await world.settle()
     world.clock.advance(timedelta(seconds=10))
-    (task,) = await world.store.due_records(RecordKind.SYNC_TASK, world.clock.now(), limit=10)
+    (task,) = await world.store.records.due(RecordKind.SYNC_TASK, world.clock.now(), limit=10)
     for _ in range(3):
         world.restarted()
         await world.sync.tasks.carry_out(task)

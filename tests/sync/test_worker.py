@@ -62,7 +62,7 @@ async def test_two_workers_share_events_and_what_is_due(world: World) -> None:
     await world.write(first, city="Paris")
 
     async def waits() -> bool:
-        return await world.store.record(RecordKind.SYNC_TASK, first) is not None
+        return await world.store.records.get(RecordKind.SYNC_TASK, first) is not None
 
     async def arrived() -> bool:
         return await world.data(second) == [{"city": "Paris"}]
@@ -97,7 +97,7 @@ async def test_a_session_that_is_restored_learns_what_it_missed(tmp_path: Path) 
 
         await until(has_city)
         await system.set_session_state(gone.session_id, "expired")
-        head = await store.head(gone.session_id)
+        head = await store.heads.get(gone.session_id)
         assert head is not None
         await archive_session(store, archive, commands, head)
         async with session_context(system, chat_id="two", user_id="ann", platform="slack") as session:
@@ -120,7 +120,7 @@ async def test_a_task_that_can_not_be_carried_out_is_not_in_the_way_of_others(
     await world.write(first, city="Paris")
     await world.settle()
     bad = Record(kind=RecordKind.SYNC_TASK, key="no session", group="0", created_at=NOON, data={}, due_at=NOON)
-    await world.store.put_record(bad)
+    await world.store.records.put(bad)
     world.clock.advance(timedelta(seconds=5))
     worker = worker_of(world)
     await worker._share.start()
@@ -136,7 +136,7 @@ async def test_a_task_that_can_not_be_carried_out_is_not_in_the_way_of_others(
     await world.quiet()
     await worker.close()
     assert await world.data(second) == [{"city": "Paris"}]
-    kept = await world.store.record(RecordKind.SYNC_TASK, bad.key)
+    kept = await world.store.records.get(RecordKind.SYNC_TASK, bad.key)
     assert kept is not None
     assert kept.due_at is not None
     assert kept.due_at > world.clock.now()
@@ -145,16 +145,16 @@ async def test_a_task_that_can_not_be_carried_out_is_not_in_the_way_of_others(
 async def test_codes_are_forgotten_a_day_after_their_time(world: World) -> None:
     session = await world.talk()
     code = await world.sync.claims.issue(session)
-    secret = await world.store.record(RecordKind.CLAIM_CODE, "secret")
+    secret = await world.store.records.get(RecordKind.CLAIM_CODE, "secret")
     worker = worker_of(world)
     await worker._share.start()
     for hours, kept in ((1, True), (25, False)):
         world.clock.advance(timedelta(hours=hours))
         await worker.turn()
         number = code.code.replace("-", "")[:8]
-        assert (await world.store.record(RecordKind.CLAIM_CODE, number) is not None) is kept
+        assert (await world.store.records.get(RecordKind.CLAIM_CODE, number) is not None) is kept
     assert secret is not None
-    assert await world.store.record(RecordKind.CLAIM_CODE, "secret") == secret
+    assert await world.store.records.get(RecordKind.CLAIM_CODE, "secret") == secret
     await worker.close()
 
 

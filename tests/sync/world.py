@@ -140,7 +140,7 @@ class World:
         )
         receipt = await self.client.publish(said)
         await self.quiet()
-        loaded = (await self.store.load([receipt.conversation_id]))[receipt.conversation_id]
+        loaded = (await self.store.log.load([receipt.conversation_id]))[receipt.conversation_id]
         assert loaded.head is not None
         return loaded.head.session_id
 
@@ -174,7 +174,7 @@ class World:
         return chosen
 
     async def head(self, session: SessionId) -> SessionState:
-        found = await self.store.head(session)
+        found = await self.store.heads.get(session)
         assert found is not None
         return found
 

@@ -98,7 +98,7 @@ def test_it_goes_to_the_conversation_of_whom_it_is_about(content: Content, scope
 
 
 async def sessions(bench: Bench) -> list[SessionState]:
-    return list((await bench.store.list_sessions(SessionFilter())).items)
+    return list((await bench.store.heads.page(SessionFilter())).items)
 
 
 async def until_history(bench: Bench, count: int) -> list[HistoryMessage]:

@@ -25,6 +25,9 @@ from contracts.messages import Content, DeleteContent, EditContent, ReactionCont
 from contracts.session import SessionState, SessionStatus
 from storage.archive import ArchiveStore, open_archive
 from storage.history import iter_history
+from storage.memory.locks import MemoryLocks
+from storage.memory.log import MemoryLog
+from storage.memory.records import MemoryRecords
 from tests.conversations import address, message
 from tests.faults import FaultyStore
 from tests.unit.test_session_worker import Bench, running
@@ -46,7 +49,7 @@ class World:
         return self.bench.store
 
     async def head(self, session: SessionId) -> SessionState:
-        head = await self.store.head(session)
+        head = await self.store.heads.get(session)
         assert head is not None
         return head
 
@@ -314,20 +317,21 @@ async def test_what_was_deleted_stays_so_when_the_session_is_deleted_in_which_th
 async def test_a_session_stripped_in_part_is_stripped_as_if_at_once(crash: int) -> None:
     """A part of its messages has gone when somebody goes on: what was said of them is still known as its own."""
 
-    class Dying(FaultyStore):
+    class Dying(MemoryLog):
         left: int | None = None
 
-        async def replace_commits(self, commits: Sequence[Commit]) -> None:
+        async def replace(self, commits: Sequence[Commit]) -> None:
             if self.left is None:
-                return await super().replace_commits(commits)
+                return await super().replace(commits)
             some, self.left = list(commits)[: self.left], None
-            await super().replace_commits(some)
+            await super().replace(some)
             raise StoreUnavailable("the process dies here")
 
-    store = Dying()
+    store = FaultyStore()
+    store.log = log = Dying(store.heads)
     async with world(store) as it:
         _, _, third = await three_sessions(it)
-        store.left = crash
+        log.left = crash
         with pytest.raises(StoreUnavailable):
             await it.archived(third)
         await it.archived(third)
@@ -369,6 +373,12 @@ async def test_a_crash_at_any_call_to_the_store_loses_nothing(crash: int) -> Non
     class Crashing(FaultyStore):
         left: int | None = None
 
+        def __init__(self) -> None:
+            super().__init__()
+            self.log = CrashingLog(self.heads)
+            self.records = CrashingRecords()
+            self.locks = CrashingLocks(self._clock)
+
         def step(self) -> None:
             if self.left is not None:
                 self.left -= 1
@@ -376,22 +386,25 @@ async def test_a_crash_at_any_call_to_the_store_loses_nothing(crash: int) -> Non
                     self.left = None
                     raise StoreUnavailable("the process dies here")
 
-        async def replace_commits(self, commits: Any) -> None:
-            self.step()
-            await super().replace_commits(commits)
-            self.step()
+    class CrashingLog(MemoryLog):
+        async def replace(self, commits: Any) -> None:
+            store.step()
+            await super().replace(commits)
+            store.step()
 
-        async def put_record(self, record: Any, *, replace: bool = True) -> bool:
-            self.step()
-            return await super().put_record(record, replace=replace)
+        async def read(self, conversation: ConversationId, **how: Any) -> list[Commit]:
+            store.step()
+            return await super().read(conversation, **how)
 
-        async def acquire_lock(self, name: str, *, ttl: float) -> Any:
-            self.step()
-            return await super().acquire_lock(name, ttl=ttl)
+    class CrashingRecords(MemoryRecords):
+        async def put(self, record: Any, *, replace: bool = True) -> bool:
+            store.step()
+            return await super().put(record, replace=replace)
 
-        async def read_log(self, conversation: ConversationId, **how: Any) -> list[Commit]:
-            self.step()
-            return await super().read_log(conversation, **how)
+    class CrashingLocks(MemoryLocks):
+        async def acquire(self, name: str, *, ttl: float) -> Any:
+            store.step()
+            return await super().acquire(name, ttl=ttl)
 
     store = Crashing()
     async with world(store) as it:
@@ -424,7 +437,7 @@ async def test_restoring_refuses_what_is_not_there_or_not_whole() -> None:
         with pytest.raises(SessionNotFound):
             await it.restored(SessionId("b" * 26 + ".1"))
         await it.archived(session)
-        del it.store._log[conversation_of(session)][2]
+        del it.store.log._log[conversation_of(session)][2]
         with pytest.raises(ArchiveDamaged, match="no longer has commit 2"):
             await it.restored(session)
         assert (await it.head(session)).status is SessionStatus.ARCHIVED
@@ -464,7 +477,7 @@ async def test_what_could_not_be_put_back_whole_is_taken_out_again() -> None:
         session = await a_closed_session(it)
         await it.archived(session)
         log = await it.log(session)
-        read_log, changed = it.store.read_log, False
+        read_log, changed = it.store.log.read, False
 
         async def another(conversation: ConversationId, **how: Any) -> list[Commit]:
             """Return the log as if somebody had changed a moment in it."""
@@ -476,8 +489,8 @@ async def test_what_could_not_be_put_back_whole_is_taken_out_again() -> None:
             await replace(commits)
             changed = True
 
-        replace = it.store.replace_commits
-        it.store.read_log, it.store.replace_commits = another, replaced  # type: ignore[method-assign]
+        replace = it.store.log.replace
+        it.store.log.read, it.store.log.replace = another, replaced  # type: ignore[method-assign]
         with pytest.raises(ArchiveDamaged, match="not what was archived"):
             await it.restored(session)
         assert [one.events for one in await it.log(session)] == [one.events for one in log]
@@ -510,7 +523,7 @@ async def test_the_index_is_made_anew_from_the_folder_alone() -> None:
         session = await a_closed_session(it)
         archived = await it.archived(session)
         known = await get_index(it.store, session)
-        it.store._records.clear()
+        it.store.records._records.clear()
         assert await rebuild_index(it.store, it.archive) == 1
         assert await rebuild_index(it.store, it.archive) == 0
         again = await get_index(it.store, session)

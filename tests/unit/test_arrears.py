@@ -22,6 +22,8 @@ from contracts.records import Record, RecordKind
 from contracts.topology import Topology
 from storage.factory import open_store
 from storage.memory import MemoryStore
+from storage.memory.log import MemoryLog
+from storage.memory.records import MemoryRecords
 from storage.reading import iter_records
 from tests.conversations import NOW, address, message
 from workers.bus.memory import MemoryBus
@@ -62,25 +64,12 @@ class Bus(MemoryBus):
 class Store(MemoryStore):
     """A store that counts what is marked."""
 
-    marked = 0
-    damaged: ConversationId | None = None
-
-    async def read_log(
-        self,
-        conversation: ConversationId,
-        *,
-        first: int = 1,
-        last: int | None = None,
-        limit: int,
-        newest: bool = False,
-    ) -> list[Commit]:
-        if conversation == self.damaged:
-            raise StoreDamaged("a commit of ada's")
-        return await super().read_log(conversation, first=first, last=last, limit=limit, newest=newest)
-
-    async def put_records(self, records: Sequence[Record]) -> None:
-        self.marked += len(records)
-        await super().put_records(records)
+    def __init__(self) -> None:
+        super().__init__()
+        self.marked = 0
+        self.damaged: ConversationId | None = None
+        self.log = _DamagedLog(self)
+        self.records = _CountedRecords(self)
 
     async def marks(self) -> list[Record]:
         return [one async for one in iter_records(self, RecordKind.UNANNOUNCED, arrears.GROUP)]
@@ -89,6 +78,35 @@ class Store(MemoryStore):
         async with asyncio.timeout(PATIENCE):
             while await self.marks():
                 await asyncio.sleep(0.01)
+
+
+class _DamagedLog(MemoryLog):
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.heads)
+        self._store = store
+
+    async def read(
+        self,
+        conversation: ConversationId,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Commit]:
+        if conversation == self._store.damaged:
+            raise StoreDamaged("a commit of ada's")
+        return await super().read(conversation, first=first, last=last, limit=limit, newest=newest)
+
+
+class _CountedRecords(MemoryRecords):
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    async def put_many(self, records: Sequence[Record]) -> None:
+        self._store.marked += len(records)
+        await super().put_many(records)
 
 
 class Ear:
@@ -153,7 +171,7 @@ async def say(client: AgentBus, user: str, *texts: str) -> None:
 async def until_committed(store: Store, user: str, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:
-            commits = await store.read_log(conversation(user), limit=1000)
+            commits = await store.log.read(conversation(user), limit=1000)
             if sum(event.kind == "message_appended" for commit in commits for event in commit.events) == count:
                 return
             await asyncio.sleep(0.005)
@@ -348,7 +366,7 @@ async def test_what_is_owed_stays_so_where_nobody_is_to_hear_of_it(
         revision=1,
     )
     async with open_store(f"sqlite:///{path}") as store, asyncio.timeout(PATIENCE):
-        await store.put_records([debt])
+        await store.records.put_many([debt])
         settings = load_settings(amqp_url="memory://", store_url=f"sqlite:///{path}")
         nobody = SessionSystemConfig(storage_type=StorageType.DATABASE, storage_config={"db_path": str(path)})
         for deaf in (embedded(settings), SessionSystem(nobody)):
@@ -356,7 +374,7 @@ async def test_what_is_owed_stays_so_where_nobody_is_to_hear_of_it(
                 for _ in range(2):
                     looked.clear()
                     await looked.wait()
-                assert await store.record(RecordKind.UNANNOUNCED, debt.key)
+                assert await store.records.get(RecordKind.UNANNOUNCED, debt.key)
         async with SessionSystem(nobody.update({"enable_sync": True})):
-            while await store.record(RecordKind.UNANNOUNCED, debt.key):
+            while await store.records.get(RecordKind.UNANNOUNCED, debt.key):
                 await asyncio.sleep(0.01)

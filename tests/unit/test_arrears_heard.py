@@ -96,8 +96,8 @@ async def test_what_a_dead_process_owed_stays_owed_until_it_was_handled(settled:
             await ear.until("ada", "a1")
         [mark] = await store.marks()
         dead = mark.model_copy(update={"key": f"{conversation('ada')}/dead"})
-        await store.drop_records([mark])
-        await store.put_records([dead])
+        await store.records.drop([mark])
+        await store.records.put_many([dead])
         for handles in (False, True):  # the first that starts again is killed as well before anybody has handled it
             async with system() as (bus, ear, client), working(bus, store, solo=True) as worker:
                 await bus.declare_subscription("slow", ("session.#",))

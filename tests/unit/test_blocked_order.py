@@ -93,7 +93,7 @@ class Bench:
                 await asyncio.sleep(0.001)
 
     async def state(self) -> SessionState:
-        head = await self.store.head(session_id_for(CONVERSATION, 1))
+        head = await self.store.heads.get(session_id_for(CONVERSATION, 1))
         assert head is not None
         return head
 

@@ -309,9 +309,9 @@ def test_the_verdict_as_json_and_as_a_table(good: Evidence) -> None:
 
 async def test_evidence_is_read_from_a_store() -> None:
     async with MemoryStore() as store:
-        await store.append([commit(ANN, 1), commit(BOB, 1)])
-        await store.append([commit(ANN, 2)])
-        await store.park(parked(ANN, "3", ParkedStatus.PARKED))
+        await store.log.append([commit(ANN, 1), commit(BOB, 1)])
+        await store.log.append([commit(ANN, 2)])
+        await store.parked.put(parked(ANN, "3", ParkedStatus.PARKED))
         published = [Published(ANN, InputId(name)) for name in "123"]
         verdict: Verdict = check(await read_evidence(store, published, queues=[QueueLeft("q", 0, 0)]))
     assert verdict.held

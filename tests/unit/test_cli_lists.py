@@ -168,13 +168,13 @@ async def _things(it: World) -> None:
     async with open_store(it.store) as store:
         it.parked = [a_parked(name, reason=REASON, at=at) for at, name in enumerate(("one", "two"))]
         for parked in it.parked:
-            await store.park(parked)
-        await store.heartbeat("agentbus", a_member(LONG_WORKER, owns=range(0, 64, 2)), ttl=3600)
+            await store.parked.put(parked)
+        await store.members.heartbeat("agentbus", a_member(LONG_WORKER, owns=range(0, 64, 2)), ttl=3600)
         unsure = a_head(a_conversation()).model_copy(update={"conflicts": (a_conflict(),), "sequence": 1})
         one = a_conversation()
-        await store.append([a_commit(one, 1, events=[appended(one, 1, "m")])])
+        await store.log.append([a_commit(one, 1, events=[appended(one, 1, "m")])])
         gone = a_head(one, status=SessionStatus.EXPIRED).model_copy(update={"sequence": 1, "message_count": 1})
-        await store.save_heads([unsure, gone])
+        await store.heads.save([unsure, gone])
         it.conflicting, it.archived = unsure.session_id, gone.session_id
         await put_index(store, archived_session(gone, await write_archive(store, open_archive(it.archive), gone)))
 

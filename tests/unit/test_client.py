@@ -211,7 +211,7 @@ async def test_a_command_is_answered(inhabited: Inhabited) -> None:
     reply = await AgentBus(inhabited).send(CreateSession(address=address()), command_id="c1")
     assert (reply.command_id, reply.repeated) == ("c1", False)
     assert reply.session_id is not None
-    assert await inhabited.store.head(reply.session_id) is not None
+    assert await inhabited.store.heads.get(reply.session_id) is not None
 
 
 async def test_a_command_goes_where_it_is_sent(inhabited: Inhabited) -> None:

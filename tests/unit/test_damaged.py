@@ -107,7 +107,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 async def spoil_head(url: str) -> None:
     async with open_store(url) as store:
-        head = await store.head(session(ANN))
+        head = await store.heads.get(session(ANN))
         assert head is not None
         await spoil(store, head)
 
@@ -119,7 +119,7 @@ async def test_a_damaged_head_is_rebuilt_by_the_next_message(url: str) -> None:
             assert await bench.tell(2) == dict.fromkeys(USERS)
             for user in USERS:
                 assert await bench.texts(user) == ["m1", "m2"]
-            head = await bench.store.head(session(ANN))
+            head = await bench.store.heads.get(session(ANN))
             assert head is not None
             assert (head.message_count, head.data) == (2, {"number": 2})
             assert [one async for one in iter_parked(bench.store)] == []
@@ -130,7 +130,7 @@ async def test_a_damaged_head_is_rebuilt_by_the_next_message(url: str) -> None:
 async def test_a_conversation_that_can_not_be_read_fails_alone(url: str) -> None:
     await spoil_head(url)
     async with open_store(url) as store:
-        [lost] = await store.read_log(conversation(ANN), limit=1)
+        [lost] = await store.log.read(conversation(ANN), limit=1)
         await spoil(store, lost)
 
     async with running(url) as bench:
@@ -155,13 +155,13 @@ async def test_what_was_parked_is_applied_once_the_conversation_was_restored(tmp
         await bench.tell(1)
     await spoil_head(url)
     async with open_store(url) as store:
-        [lost] = await store.read_log(conversation(ANN), limit=1)
+        [lost] = await store.log.read(conversation(ANN), limit=1)
         await spoil(store, lost)
 
     async with running(url) as bench:
         await bench.tell(2)
         await bench.parked(2)
-        await bench.store.replace_commits([lost])
+        await bench.store.log.replace([lost])
         await replay_conversation(bench.bus, bench.store, conversation(ANN), scope=Scope.PER_CHAT_USER)
         assert await bench.set(ANN, 3) is None
         assert await bench.texts(ANN) == ["m1", "m2"]
@@ -173,9 +173,9 @@ async def test_erasing_does_not_overlook_what_can_not_be_read(tmp_path: Path, wh
         one = a_conversation()
         commits = [a_commit(one, generation, events=[begun(one, generation=generation)]) for generation in (1, 2)]
         for commit in commits:
-            await it.store.append([commit])
+            await it.store.log.append([commit])
         first, last = heads = list(heads_along(SessionState.empty(one), commits))
-        await it.store.save_heads(heads)
+        await it.store.heads.save(heads)
         assert not (await find_user(it.erasing, ADA)).sessions
 
         kept: dict[str, SessionState | Commit] = {"the first head": first, "the last head": last}

@@ -178,11 +178,11 @@ async def test_clocks_may_differ_a_little() -> None:
 
 async def test_parked_inputs_are_pointed_out_until_someone_saw_to_them() -> None:
     store, parked = OtherStore(), a_parked()
-    await store.park(parked)
+    await store.parked.put(parked)
     finding = (await of_store(store))["parked"]
     assert finding.health is Health.WARNING
     assert finding.advice == "Run: agentbus parked list"
-    await store.set_parked_status(parked.parked_id, ParkedStatus.DISCARDED)
+    await store.parked.set_status(parked.parked_id, ParkedStatus.DISCARDED)
     assert (await of_store(store))["parked"].health is Health.OK
 
 
@@ -285,8 +285,8 @@ async def test_every_kind_of_worker_that_is_needed_is_missed() -> None:
     finding = (await of_store(store))["workers"]
     assert (finding.health, finding.advice) == (Health.WARNING, "Run: agentbus worker session")
     due = Record(kind=RecordKind.SYNC_TASK, key="s", created_at=NOW, due_at=NOW, data={})
-    await store.put_records([due])
-    await store.put_record(Record(kind=RecordKind.EXPIRY_RULE, key="r", created_at=NOW, data={}))
+    await store.records.put_many([due])
+    await store.records.put(Record(kind=RecordKind.EXPIRY_RULE, key="r", created_at=NOW, data={}))
     finding = (await of_store(store))["workers"]
     assert finding.found == (
         "no worker is alive: no session worker, and nothing is committed; no expiry worker, and there are expiry "
@@ -295,7 +295,7 @@ async def test_every_kind_of_worker_that_is_needed_is_missed() -> None:
     assert finding.advice == "Run: agentbus worker session, agentbus worker expiry, agentbus worker sync"
     for kind in WorkerKind:
         member = Member(worker_id=WorkerId(f"the {kind}"), host="h", pid=1, started_at=NOW)
-        await store.heartbeat(kind.group(SETTINGS.bus.prefix), member, ttl=60)
+        await store.members.heartbeat(kind.group(SETTINGS.bus.prefix), member, ttl=60)
     finding = (await of_store(store))["workers"]
     assert (finding.health, finding.found) == (Health.OK, "1 session, 1 ingress, 1 expiry, 1 sync")
 
@@ -304,7 +304,7 @@ async def test_partitions_that_a_worker_has_stopped_are_named() -> None:
     store = OtherStore()
     stopped = (Partition(3), Partition(7))
     member = Member(worker_id=WorkerId("one"), host="h", pid=1, started_at=NOW, stopped=stopped)
-    await store.heartbeat(WorkerKind.SESSION.group(SETTINGS.bus.prefix), member, ttl=60)
+    await store.members.heartbeat(WorkerKind.SESSION.group(SETTINGS.bus.prefix), member, ttl=60)
     finding = (await of_store(store))["workers"]
     assert (finding.health, finding.advice) == (Health.FAILED, "Run: agentbus parked list, and mend what it says.")
     assert "partitions 3, 7 are stopped" in finding.found

@@ -41,7 +41,7 @@ def membership(store: Store, on_members: Callable[[list[Member]], Awaitable[None
 async def test_it_goes_on_after_any_error(monkeypatch: pytest.MonkeyPatch, error: Exception, cause: str) -> None:
     async with MemoryStore() as store:
         beats, again = 0, asyncio.Event()
-        heartbeat = store.heartbeat
+        heartbeat = store.members.heartbeat
 
         async def failing(*args: Any, **kwargs: Any) -> list[Member]:
             nonlocal beats
@@ -52,7 +52,7 @@ async def test_it_goes_on_after_any_error(monkeypatch: pytest.MonkeyPatch, error
                 again.set()
             return await heartbeat(*args, **kwargs)
 
-        monkeypatch.setattr(store, "heartbeat", failing)
+        monkeypatch.setattr(store.members, "heartbeat", failing)
         beating = membership(store, nothing)
         with capture_logs() as lines:
             await beating.start()

@@ -12,20 +12,27 @@ from contracts.history import Page
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from contracts.topology import Topology
 from storage.memory import MemoryStore
+from storage.memory.parked import MemoryParked
 from tests.builders import a_parked
 from workers.bus.memory import MemoryBus
 
 NOBODY = ParkedId("nothing-was-parked-so")
 
 
+class _ParkedThatAreDown(MemoryParked):
+    async def get(self, parked_id: ParkedId) -> ParkedInput | None:
+        raise StoreUnavailable(f"nobody answers for {parked_id}")
+
+    async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
+        raise StoreUnavailable(f"nobody makes {parked_id} {status}")
+
+
 class StoreThatIsDown(MemoryStore):
     """A store that is gone when it is asked for parked inputs."""
 
-    async def parked(self, parked_id: ParkedId) -> ParkedInput | None:
-        raise StoreUnavailable(f"nobody answers for {parked_id}")
-
-    async def set_parked_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
-        raise StoreUnavailable(f"nobody makes {parked_id} {status}")
+    def __init__(self) -> None:
+        super().__init__()
+        self.parked = _ParkedThatAreDown()
 
 
 async def replay(store: MemoryStore, parked_id: ParkedId) -> object:
@@ -53,7 +60,7 @@ async def test_parked_inputs_are_listed_a_page_at_a_time_and_by_their_status() -
     async with MemoryStore() as store:
         kept = [a_parked(f"bad {number}", at=number) for number in range(3)]
         for one in kept:
-            await store.park(one)
+            await store.parked.put(one)
         await discard_parked(store, kept[0].parked_id)
         first = await list_parked(store, limit=1)
         second = await list_parked(store, limit=1, cursor=first.cursor)

@@ -5,11 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from agentbus.client import AgentBus, Receipt
-from contracts.clock import ManualClock
+from contracts.clock import ManualClock, SystemClock
 from contracts.commands import CreateSession
 from contracts.errors import StoreError, StoreRejected, StoreUnavailable
 from contracts.events import Commit
@@ -17,6 +18,9 @@ from contracts.ids import InputId, Partition
 from contracts.members import Member, WorkerId
 from contracts.topology import Topology
 from storage.memory import MemoryStore
+from storage.memory.log import MemoryLog
+from storage.memory.members import MemoryMembers
+from storage.port import Store
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, message
 from workers.bus.memory import MemoryBus
@@ -58,7 +62,7 @@ def everything_is_owned_once(*workers: SessionWorker) -> bool:
 async def until_committed(store: MemoryStore, receipts: list[Receipt]) -> None:
     async with asyncio.timeout(PATIENCE):
         for receipt in receipts:
-            while not await store.commits_of_inputs(receipt.conversation_id, [receipt.input_id]):
+            while not await store.log.commits_of_inputs(receipt.conversation_id, [receipt.input_id]):
                 await asyncio.sleep(0.005)
 
 
@@ -89,7 +93,7 @@ async def test_workers_share_the_partitions_and_give_them_back() -> None:
         await first.close()
         await until(lambda: shares(third) == [8])
         await third.close()
-        assert await store.members(bus.topology.prefix, ttl=10) == []
+        assert await store.members.live(bus.topology.prefix, ttl=10) == []
 
 
 async def test_order_holds_and_nothing_is_lost_while_workers_come_and_go() -> None:
@@ -145,10 +149,10 @@ async def test_a_worker_that_lost_its_partition_writes_nothing_and_gets_in_line_
         receipt = await client.publish(message(1))
         await until_committed(store, [receipt])
         conversation = receipt.conversation_id
-        state = (await store.load([conversation]))[conversation].head
+        state = (await store.log.load([conversation]))[conversation].head
         assert state is not None
         taken = Input(InputId("by the later owner"), message(2))
-        later = await store.take_epoch(bus.topology.prefix, Partition(0))
+        later = await store.members.take_epoch(bus.topology.prefix, Partition(0))
         commit = Commit(
             conversation_id=conversation,
             version=state.version + 1,
@@ -157,8 +161,8 @@ async def test_a_worker_that_lost_its_partition_writes_nothing_and_gets_in_line_
             inputs=(taken.id,),
             events=decide(state, taken, NOW),
         )
-        assert await store.append([commit]) == [None]
-        await store.save_heads(heads_after(state, commit))
+        assert await store.log.append([commit]) == [None]
+        await store.heads.save(heads_after(state, commit))
         after = await client.publish(message(3))
         await until_committed(store, [after])
         await worker.close()
@@ -174,7 +178,7 @@ async def test_epochs_of_another_partition_cost_one_fence_however_far_they_have_
         async with MemoryBus(topology) as bus:
             await bus.declare()
             if not epochs:
-                await store.take_epoch(topology.prefix, Partition(0), above=1100)
+                await store.members.take_epoch(topology.prefix, Partition(0), above=1100)
             worker = worker_on(bus, store)
             await worker.start()
             client = AgentBus(bus)
@@ -186,7 +190,9 @@ async def test_epochs_of_another_partition_cost_one_fence_however_far_they_have_
             queue = bus._broker.queue(topology.partition_queue(Partition(0)))
             assert not queue.ready
     assert set(epochs) == {1102, 1103}
-    assert await store.take_epoch("another", Partition(0)) == 1104  # one was taken before the fence: 1, then 1103
+    assert (
+        await store.members.take_epoch("another", Partition(0)) == 1104
+    )  # one was taken before the fence: 1, then 1103
 
 
 async def test_nothing_is_handed_over_to_a_member_that_was_not_heard_of_lately() -> None:
@@ -196,20 +202,20 @@ async def test_nothing_is_handed_over_to_a_member_that_was_not_heard_of_lately()
     async with MemoryBus(Topology(partitions=PARTITIONS)) as bus:
         await bus.declare()
         killed = Member(worker_id=WorkerId("killed"), host="h", pid=1, started_at=NOW, owns=tuple(range(PARTITIONS)))
-        await store.heartbeat(bus.topology.prefix, killed, ttl=60.0)
+        await store.members.heartbeat(bus.topology.prefix, killed, ttl=60.0)
         clock.advance(timedelta(seconds=30))
         worker = SessionWorker(bus, store, config=SessionWorkerConfig(beat=0.01, ttl=60.0))
         await worker.start()
         assert len(worker.describe().stands_by) == PARTITIONS // 2
         receipts = await AgentBus(bus).publish_many([message(number, user=f"user{number}") for number in range(40)])
         await until_committed(store, receipts)
-        beats = len(await store.members(bus.topology.prefix, ttl=60.0))
+        beats = len(await store.members.live(bus.topology.prefix, ttl=60.0))
         assert beats == 2
         await until(lambda: all(holding.active for holding in worker._ownership.holdings))
         leases = {holding.partition: holding.lease for holding in worker._ownership.holdings}
         for _ in range(3):
             await worker._ownership._membership.announce()
-            await worker._ownership._on_members(await store.members(bus.topology.prefix, ttl=60.0))
+            await worker._ownership._on_members(await store.members.live(bus.topology.prefix, ttl=60.0))
         assert {holding.partition: holding.lease for holding in worker._ownership.holdings} == leases
         await worker.close()
 
@@ -251,7 +257,10 @@ async def test_a_worker_that_alone_lost_the_store_lets_go_of_its_partitions() ->
 class CutOff:
     """A store that can't be reached."""
 
-    def __getattr__(self, name: str) -> Callable[..., object]:
+    def __getattr__(self, name: str) -> Any:
+        if name in Store.__annotations__:
+            return CutOff()
+
         async def fail(*_: object, **__: object) -> None:
             raise StoreUnavailable("cut off")
 
@@ -282,7 +291,7 @@ def block_the_loop(seconds: float) -> None:
     time.sleep(seconds)
 
 
-class Refusing(MemoryStore):
+class Refusing(MemoryLog):
     """Refuses every commit while told to: a faulty release, or rights that were taken away."""
 
     refusing = True
@@ -295,7 +304,8 @@ class Refusing(MemoryStore):
 
 async def test_faults_of_ours_in_a_row_stop_the_partition_say_so_and_heal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brake, "FIRST_PAUSE", 0.5)
-    store = Refusing()
+    store = MemoryStore()
+    store.log = log = Refusing(store.heads)
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
         worker = worker_on(bus, store, park_limit=5)
@@ -308,16 +318,16 @@ async def test_faults_of_ours_in_a_row_stop_the_partition_say_so_and_heal(monkey
         assert next(iter(worker._metrics.stopped.collect())).samples[0].value == 1
         members: list[Member] = []
         while not any(member.stopped for member in members):
-            members = await store.members(bus.topology.prefix, ttl=10)
+            members = await store.members.live(bus.topology.prefix, ttl=10)
             await asyncio.sleep(0.005)
-        store.refusing = False
+        log.refusing = False
         await until(lambda: worker.health().ready)
         left = set(receipts)
         async with asyncio.timeout(PATIENCE):
             while left:
                 parked = {one.message_id async for one in iter_parked(store)}
                 for receipt in list(left):
-                    found = await store.commits_of_inputs(receipt.conversation_id, [receipt.input_id])
+                    found = await store.log.commits_of_inputs(receipt.conversation_id, [receipt.input_id])
                     if found or receipt.input_id in parked:
                         left.remove(receipt)
                 await asyncio.sleep(0.005)
@@ -342,7 +352,8 @@ async def test_nothing_that_a_publisher_sends_stops_a_partition() -> None:
 
 
 async def test_closing_a_worker_does_not_wait_for_a_pause() -> None:
-    store = Refusing()
+    store = MemoryStore()
+    store.log = Refusing(store.heads)
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
         worker = worker_on(bus, store, park_limit=1)
@@ -353,11 +364,11 @@ async def test_closing_a_worker_does_not_wait_for_a_pause() -> None:
             await worker.close()
 
 
-class Answerless(MemoryStore):
+class Answerless(MemoryMembers):
     """Counts a try, and the answer is lost: a write concern that was not met in time, a connection that was cut."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(SystemClock())
         self.asked: Counter[str] = Counter()
 
     async def begin_trial(self, key: str) -> int:
@@ -370,7 +381,8 @@ class Answerless(MemoryStore):
 
 async def test_a_try_whose_answer_was_lost_is_counted_once() -> None:
     """Counted each time that it was asked for, innocent inputs were parked as killers."""
-    store = Answerless()
+    store = MemoryStore()
+    store.members = Answerless()
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
         client = AgentBus(bus)
@@ -462,4 +474,4 @@ async def bury(worker: SessionWorker, store: MemoryStore) -> None:
     for holding in worker._ownership.holdings:
         if holding.consumer:
             await holding.consumer.close()
-    await store.leave("agentbus", worker._ownership.worker_id)
+    await store.members.leave("agentbus", worker._ownership.worker_id)

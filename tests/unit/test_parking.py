@@ -16,6 +16,7 @@ from contracts.parked import ParkedInput, parked_id_for
 from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.memory import MemoryStore
+from storage.memory.parked import MemoryParked
 from storage.reading import iter_parked
 from tests.conversations import CONVERSATION, message
 from tests.deliveries import Handed
@@ -55,13 +56,20 @@ class Recording(MemoryStore):
         super().__init__()
         self.failures = failures
         self.recorded: asyncio.Queue[ParkedInput] = asyncio.Queue()
+        self.parked = _RecordingParked(self)
 
-    async def park(self, parked: ParkedInput) -> None:
-        if self.failures:
-            self.failures -= 1
+
+class _RecordingParked(MemoryParked):
+    def __init__(self, store: Recording) -> None:
+        super().__init__()
+        self._store = store
+
+    async def put(self, parked: ParkedInput) -> None:
+        if self._store.failures:
+            self._store.failures -= 1
             raise StoreUnavailable
-        await super().park(parked)
-        self.recorded.put_nowait(parked)
+        await super().put(parked)
+        self._store.recorded.put_nowait(parked)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from contracts.queries import ReadSession
 from contracts.session import SessionState
 from contracts.topology import Topology
 from storage.memory import MemoryStore
+from storage.memory.heads import MemoryHeads
+from storage.memory.log import MemoryLog
 from tests.builders import a_conversation
 from tests.conversations import address, message
 from workers.bus.memory import MemoryBus
@@ -24,15 +26,24 @@ from workers.bus.port import Message
 from workers.session.worker import SessionWorker
 
 
-class Troubled(MemoryStore):
-    """A store whose heads fail as it is told."""
+class TroubledHeads(MemoryHeads):
+    """Fail as they are told."""
 
     failure: Exception | None = None
 
-    async def head(self, session: SessionId) -> SessionState | None:
+    async def get(self, session: SessionId) -> SessionState | None:
         if self.failure:
             raise self.failure
-        return await super().head(session)
+        return await super().get(session)
+
+
+class Troubled(MemoryStore):
+    """A store whose heads fail as they are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: TroubledHeads = TroubledHeads()
+        self.log = MemoryLog(self.heads)
 
 
 class World:
@@ -56,7 +67,7 @@ class World:
         return session
 
     async def commits(self, conversation: ConversationId) -> int:
-        return len(await self.store.read_log(conversation, limit=100))
+        return len(await self.store.log.read(conversation, limit=100))
 
 
 @pytest.fixture
@@ -73,10 +84,10 @@ async def test_a_session_is_read_whole_and_nothing_changes(world: World) -> None
     session = await world.made()
     before = await world.commits(conversation_of(session))
     read = await world.client.session(session)
-    assert read == await world.store.head(session)
+    assert read == await world.store.heads.get(session)
     assert read.data == {"token": "kept", "step": 1}, "what is read is what was set"
     assert await world.commits(conversation_of(session)) == before
-    assert (await world.store.list_parked()).items == ()
+    assert (await world.store.parked.page()).items == ()
 
 
 async def test_an_earlier_session_can_be_read_as_well(world: World) -> None:
@@ -151,15 +162,15 @@ async def test_a_cursor_of_another_session_is_refused(world: World) -> None:
 
 async def test_a_store_that_is_away_is_said_and_the_next_query_is_answered(world: World) -> None:
     session = await world.made()
-    world.store.failure = StoreUnavailable("the store is away")
+    world.store.heads.failure = StoreUnavailable("the store is away")
     with pytest.raises(Refused, match="the store is away"):
         await world.client.session(session)
-    world.store.failure = LookupError("a secret")
+    world.store.heads.failure = LookupError("a secret")
     with capture_logs() as logs, pytest.raises(Refused, match="the query failed") as refused:
         await world.client.session(session)
     assert [log["error"] for log in logs if log["event"] == "query_failed"] == ["LookupError"]
     assert "secret" not in str(refused.value)
-    world.store.failure = None
+    world.store.heads.failure = None
     assert (await world.client.session(session)).session_id == session
 
 
@@ -173,5 +184,5 @@ async def test_a_query_that_nobody_waits_for_is_dropped(world: World) -> None:
     await world.client.session(session)
     await world.worker.close()
     assert (await world.bus.depth(world.bus.topology.partition_queue(partition))).ready == 0
-    assert (await world.store.list_parked()).items == ()
-    assert len((await world.store.list_sessions(SessionFilter())).items) == 1
+    assert (await world.store.parked.page()).items == ()
+    assert len((await world.store.heads.page(SessionFilter())).items) == 1

@@ -220,7 +220,7 @@ async def test_instances_share_all_partitions_and_take_over() -> None:
             await asyncio.sleep(0.01)
     for share in shares[1:]:
         await share.close()
-    assert not await store.members("watch", ttl=60)
+    assert not await store.members.live("watch", ttl=60)
 
 
 async def test_a_loop_ends_though_a_clean_up_fails_in_place_of_its_cancellation() -> None:

@@ -31,7 +31,7 @@ class World:
         self.client = AgentBus(bus)
 
     async def replies(self, event: EventEnvelope) -> list[OutboundMessage]:
-        head = await self.store.head(event.data.session_id)
+        head = await self.store.heads.get(event.data.session_id)
         assert head is not None
         items = (await history_page(self.store, head)).items
         return [

@@ -1,6 +1,7 @@
 """Another number of partitions, on the in-process bus: order, interruptions at every call, those who don't let go."""
 
 import asyncio
+import copy
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -70,7 +71,8 @@ def fused(target: Any, names: Sequence[str], fuse: Fuse) -> None:
 
 
 BUS_CALLS = ("close_intake", "open_intake", "depth", "consume", "publish_many", "declare_queue", "delete_queue")
-STORE_CALLS = ("put_record", "put_records", "record", "list_records", "acquire_lock", "release_lock")
+RECORD_CALLS = ("put", "put_many", "get", "page")
+LOCK_CALLS = ("acquire", "release")
 
 
 @asynccontextmanager
@@ -172,17 +174,18 @@ async def run_broken(fuse: Fuse) -> int:
     async with buses(broker) as dying:
         for bus in dying:
             fused(bus, BUS_CALLS, fuse)
-        kept = {name: getattr(store, name) for name in STORE_CALLS}
-        fused(store, STORE_CALLS, fuse)
+        sound = store.records, store.locks
+        store.records, store.locks = copy.copy(store.records), copy.copy(store.locks)
+        fused(store.records, RECORD_CALLS, fuse)
+        fused(store.locks, LOCK_CALLS, fuse)
         try:
             await change(*dying, store).run()
         except Broken:
             assert fuse.at > 0
-        for name, call in kept.items():
-            setattr(store, name, call)
+        store.records, store.locks = sound
         for bus in dying:
             bus.disconnect()
-    store._locks.clear()  # its lease has ended
+    store.locks._locks.clear()  # its lease has ended
     async with buses(broker) as (old, new):
         there = await plan_repartition(store, OLD, NEW.partitions)
         if there is not None:
@@ -201,7 +204,7 @@ async def test_nobody_starts_and_nothing_is_taken_in_meanwhile() -> None:
         await filled(store, old)
         worker = Member(worker_id=WorkerId("w1"), host="h", pid=1, started_at=NOW)
         group = WorkerKind.EXPIRY.group(OLD.prefix)
-        await store.heartbeat(group, worker, ttl=60)
+        await store.members.heartbeat(group, worker, ttl=60)
         under_way = change(old, new, store)
         under_way._leaving = 0.0
         with pytest.raises(StillAtWork, match=r"0 partitions are still consumed .* not ended: w1"):
@@ -216,7 +219,7 @@ async def test_nobody_starts_and_nothing_is_taken_in_meanwhile() -> None:
                 await bus.publish(OLD.inbound, "0", Message(body=b"", message_id="elsewhere"))
         with pytest.raises(AnotherChange, match="from 4 to 6 partitions was begun"):
             await plan_repartition(store, OLD, 7)
-        await store.leave(group, worker.worker_id)
+        await store.members.leave(group, worker.worker_id)
         assert await change(old, new, store).run() == 5 * len(USERS)
         assert await plan_repartition(store, OLD, 6) is None
 
@@ -242,7 +245,7 @@ async def test_two_do_not_change_it_at_a_time() -> None:
     store, broker = MemoryStore(), MemoryBroker()
     async with buses(broker) as (old, new):
         await filled(store, old)
-        assert await store.acquire_lock(LOCK, ttl=60)
+        assert await store.locks.acquire(LOCK, ttl=60)
         with pytest.raises(LockTimeout):
             await change(old, new, store).run()
         assert await read_installation(store) == Installation.of(OLD)
@@ -294,13 +297,13 @@ async def test_records_of_partitions_follow_them(any_store: Store) -> None:
     async with buses(broker, new=new) as (old, after):
         await join_installation(any_store, old, SystemClock())
         for kind in (RecordKind.DEADLINE, RecordKind.SYNC_TASK):
-            await any_store.put_records([record(kind, session, OLD) for session in sessions])
+            await any_store.records.put_many([record(kind, session, OLD) for session in sessions])
         await change(old, after, any_store).run()
     for kind in (RecordKind.DEADLINE, RecordKind.SYNC_TASK):
-        due = await any_store.due_records(kind, NOW, groups={"0", "1"}, limit=100)
+        due = await any_store.records.due(kind, NOW, groups={"0", "1"}, limit=100)
         assert {one.key for one in due} == set(sessions)
         assert all(one == record(kind, SessionId(one.key), new) for one in due)
-        assert not await any_store.due_records(kind, NOW, groups={"2", "3"}, limit=100)
+        assert not await any_store.records.due(kind, NOW, groups={"2", "3"}, limit=100)
 
 
 def record(kind: RecordKind, session: SessionId, topology: Topology) -> Record:

@@ -23,7 +23,7 @@ def receipts(*names: str, conversation: ConversationId = ADA) -> list[Receipt]:
 async def a_store(*commits: Commit) -> MemoryStore:
     store = MemoryStore()
     for commit in commits:
-        assert await store.append([commit]) == [None]
+        assert await store.log.append([commit]) == [None]
     return store
 
 
@@ -56,22 +56,22 @@ async def test_what_is_committed_in_another_conversation_is_lost() -> None:
 
 async def test_what_is_parked_is_not_lost() -> None:
     store = await a_store(a_commit(ADA, 1, inputs=["a"]))
-    await store.park(a_parked("b"))
+    await store.parked.put(a_parked("b"))
     assert counts(await check(store, receipts("a", "b"))) == {"committed": 1, "parked": 1}
 
 
 @pytest.mark.parametrize("status", [ParkedStatus.DISCARDED, ParkedStatus.REPLAYED])
 async def test_what_was_parked_and_is_not_any_more_is_lost(status: ParkedStatus) -> None:
     store, parked = await a_store(), a_parked("a")
-    await store.park(parked)
-    assert await store.set_parked_status(parked.parked_id, status)
+    await store.parked.put(parked)
+    assert await store.parked.set_status(parked.parked_id, status)
     assert counts(await check(store, receipts("a"))) == {"lost": 1}
 
 
 async def test_what_is_committed_twice_is_found() -> None:
     """No store takes it: written past its checks, as a fault would."""
     store = await a_store(a_commit(ADA, 1, inputs=["a", "b"]))
-    store._log[ADA][2] = a_commit(ADA, 2, inputs=["a"])
+    store.log._log[ADA][2] = a_commit(ADA, 2, inputs=["a"])
     assert counts(await check(store, receipts("a", "b"))) == {"committed": 2, "duplicated": 1}
 
 
@@ -97,7 +97,7 @@ async def test_what_was_published_twice_counts_by_its_first_time() -> None:
 async def test_sessions_and_events_are_counted() -> None:
     store = await a_store(a_commit(ADA, 1, inputs=["a"]))
     heads = [a_head(ADA, generation=number).model_copy(update={"sequence": number * 10}) for number in (1, 2)]
-    await store.save_heads(heads)
+    await store.heads.save(heads)
     outcome = await check(store, receipts("a"))
     assert (outcome.sessions, outcome.events) == (2, 30)
 
@@ -105,7 +105,7 @@ async def test_sessions_and_events_are_counted() -> None:
 async def digest_of(*commits: Commit, **head: object) -> str:
     store = await a_store(*commits)
     state = a_head(ADA, version=len(commits)).model_copy(update={"message_count": 2, "sequence": 2, **head})
-    await store.save_heads([state])
+    await store.heads.save([state])
     return (await check(store, receipts("input-1"))).digest
 
 

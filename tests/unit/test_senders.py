@@ -57,7 +57,7 @@ class World:
         return found
 
     async def version(self, conversation: ConversationId = CONVERSATION) -> int:
-        head = await self.store.head(session_id_for(conversation, 1))
+        head = await self.store.heads.get(session_id_for(conversation, 1))
         return head.version if head else 0
 
 
@@ -113,7 +113,7 @@ async def test_what_a_stranger_sends_without_waiting_is_parked_and_no_replay_car
 async def test_an_operator_may_give_a_strangers_command_as_their_own(world: World) -> None:
     await world.send(world.stranger, CreateSession())
     (parked,) = await world.parked()
-    whole = await world.store.parked(parked.parked_id)
+    whole = await world.store.parked.get(parked.parked_id)
     assert whole is not None
     await replay_parked(world.operator, world.store, parked.parked_id, scope=SCOPE, corrected=whole.body)
     async with asyncio.timeout(PATIENCE):

@@ -32,7 +32,7 @@ async def two_sessions(client: AgentBus) -> tuple[SessionId, SessionId]:
 
 
 async def head_of(store: FaultyStore, session: SessionId) -> SessionState:
-    head = await store.head(session)
+    head = await store.heads.get(session)
     assert head is not None
     return head
 
@@ -44,7 +44,7 @@ async def append_unseen(
     earlier: Mapping[SessionId, SessionState] = MappingProxyType({}),
 ) -> Commit:
     """Append what a worker would that dies right after: the heads stay behind the log."""
-    state = (await store.load([conversation]))[conversation].head
+    state = (await store.log.load([conversation]))[conversation].head
     assert state is not None
     commit = Commit(
         conversation_id=conversation,
@@ -54,7 +54,7 @@ async def append_unseen(
         inputs=(given.id,),
         events=decide(state, given, NOW, (), earlier),
     )
-    assert await store.append([commit]) == [None]
+    assert await store.log.append([commit]) == [None]
     return commit
 
 
@@ -62,12 +62,12 @@ async def checkpoint(store: FaultyStore, *sessions: SessionId) -> None:
     """Keep a checkpoint of each session."""
     for session in sessions:
         kept = Record(kind=RecordKind.CHECKPOINT, key=f"of {session}", group=session, created_at=NOW, data={"pin": 1})
-        await store.put_record(kept)
+        await store.records.put(kept)
 
 
 async def checkpoints(store: FaultyStore, *sessions: SessionId) -> list[str]:
     """Return the checkpoints that are left of sessions."""
-    pages = [await store.list_records(RecordKind.CHECKPOINT, session) for session in sessions]
+    pages = [await store.records.page(RecordKind.CHECKPOINT, session) for session in sessions]
     return [record.key for page in pages for record in page.items]
 
 
@@ -85,7 +85,7 @@ async def test_deleting_an_earlier_session_buries_it_and_the_current_one_goes_on
         await bench.client.send(SetData(session_id=second, values={"a": 1}))
         current = await head_of(bench.store, second)
         assert (current.status, current.data) == (SessionStatus.ACTIVE, {"a": 1})
-        listed = await bench.store.list_sessions(SessionFilter(conversation_id=conversation_of(first)))
+        listed = await bench.store.heads.page(SessionFilter(conversation_id=conversation_of(first)))
         assert [head.session_id for head in listed.items] == [second]
         await bench.until(lambda bench: any(isinstance(event.data, SessionDeleted) for event in bench.events))
         (event,) = [event.data for event in bench.events if isinstance(event.data, SessionDeleted)]

@@ -140,7 +140,7 @@ async def test_a_message_that_comes_again_after_erasure_is_a_repeat_and_a_new_on
             commit.model_copy(update={"events": (), "inputs": tuple(digest_input(one) for one in commit.inputs)})
             for commit in await bench.log(conversation)
         ]
-        await bench.store.replace_commits(stripped)
+        await bench.store.log.replace(stripped)
         await bench.client.publish(message(1, "old"))
         reply = await bench.client.send(CreateSession(address=address(), keep_live=True))
         assert reply.session_id == session_id_for(conversation, 2)

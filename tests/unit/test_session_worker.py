@@ -41,6 +41,7 @@ from contracts.session import RECENT_INPUTS, SessionState
 from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.memory import MemoryStore
+from storage.memory.log import MemoryLog
 from storage.port import Loaded
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, address, message
@@ -206,7 +207,7 @@ async def test_heads_that_a_crash_left_behind_are_brought_up_to_the_log() -> Non
         receipt = await bench.client.publish(message(1))
         await bench.client.send(SetData(address=address(), values={"a": 1}))
     conversation = receipt.conversation_id
-    state = (await store.load([conversation]))[conversation].head
+    state = (await store.log.load([conversation]))[conversation].head
     assert state is not None
     reset = Input(InputId("reset"), ResetSession())
     commit = Commit(
@@ -217,11 +218,11 @@ async def test_heads_that_a_crash_left_behind_are_brought_up_to_the_log() -> Non
         inputs=(reset.id,),
         events=decide(state, reset, NOW),
     )
-    assert await store.append([commit]) == [None]
+    assert await store.log.append([commit]) == [None]
     async with running(store) as bench:
         reply = await bench.client.send(ResetSession(address=address()), command_id="reset")
         assert reply.repeated
-    ended, began = await store.head(state.session_id), await store.head(commit.events[-1].session_id)
+    ended, began = await store.heads.get(state.session_id), await store.heads.get(commit.events[-1].session_id)
     assert ended is not None
     assert not ended.is_live
     assert began is not None
@@ -232,7 +233,7 @@ async def test_a_head_that_could_not_be_written_is_written_later(bench: Bench) -
     bench.store.fail_heads = outage(2)
     await bench.client.publish(message(1))
     (event, _) = (await _events(bench, 2))[:2]
-    head = await bench.store.head(event.data.session_id)
+    head = await bench.store.heads.get(event.data.session_id)
     assert head is not None
     assert head.message_count == 1
 
@@ -266,7 +267,7 @@ async def test_another_writer_was_first_and_both_writes_stand(bench: Bench) -> N
     receipt = await bench.client.publish(message(1, "one"))
     await bench.until_texts(1)
     conversation = receipt.conversation_id
-    state = (await bench.store.load([conversation]))[conversation].head
+    state = (await bench.store.log.load([conversation]))[conversation].head
     assert state is not None
     foreign = Input(InputId("foreign"), SetData(values={"by": "another worker"}))
     commit = Commit(
@@ -276,12 +277,12 @@ async def test_another_writer_was_first_and_both_writes_stand(bench: Bench) -> N
         inputs=(foreign.id,),
         events=decide(state, foreign, NOW),
     )
-    assert await bench.store.append([commit]) == [None]
+    assert await bench.store.log.append([commit]) == [None]
     await bench.client.publish(message(2, "two"))
     await bench.until_texts(2)
     log = await bench.log(conversation)
     assert [commit.version for commit in log] == [1, 2, 3]
-    head = (await bench.store.load([conversation]))[conversation].head
+    head = (await bench.store.log.load([conversation]))[conversation].head
     assert head is not None
     assert (head.data, head.message_count) == ({"by": "another worker"}, 2)
 
@@ -307,7 +308,7 @@ async def test_what_cannot_be_understood_is_parked_with_its_bytes(bench: Bench, 
     (parked,) = await bench.parked()
     assert (parked.code, parked.size, parked.message_id) == (code, len(body), "bad")
     assert body.startswith(parked.body)  # a list gives the beginning of a large one
-    whole = await bench.store.parked(parked.parked_id)
+    whole = await bench.store.parked.get(parked.parked_id)
     assert whole is not None
     assert whole.body == body
     assert parked.queue == topology.inbound + f".{partition}"
@@ -413,7 +414,7 @@ async def test_commands_are_answered(bench: Bench) -> None:
     assert created.session_id
     reply = await bench.client.send(SetData(session_id=created.session_id, values={"a": 1}))
     assert reply.version == created.version + 1
-    head = await bench.store.head(created.session_id)
+    head = await bench.store.heads.get(created.session_id)
     assert head is not None
     assert head.data == {"a": 1}
 
@@ -497,7 +498,7 @@ async def test_a_reset_is_one_commit_for_two_sessions(bench: Bench) -> None:
     reply = await bench.client.send(ResetSession(address=address()))
     log = await bench.log(receipt.conversation_id)
     assert [event.kind for event in log[-1].events] == ["session_closed", "session_started"]
-    closed = await bench.store.head(log[-1].events[0].session_id)
+    closed = await bench.store.heads.get(log[-1].events[0].session_id)
     assert closed is not None
     assert not closed.is_live
     assert reply.session_id == log[-1].events[1].session_id
@@ -526,7 +527,7 @@ async def test_drained_in_the_middle_nothing_is_lost_or_doubled() -> None:
         await last.start()
         queue = bus.topology.partition_queue(receipts[0].partition)
         async with asyncio.timeout(PATIENCE):
-            while len(await store.commits_of_inputs(receipts[0].conversation_id, [receipts[-1].input_id])) < 1:
+            while len(await store.log.commits_of_inputs(receipts[0].conversation_id, [receipts[-1].input_id])) < 1:
                 await asyncio.sleep(0)
         await last.close()
         assert (await bus.depth(queue)).ready == 0
@@ -537,8 +538,8 @@ async def test_drained_in_the_middle_nothing_is_lost_or_doubled() -> None:
 async def test_discarded_stays_on_record(bench: Bench) -> None:
     await bench.bus.publish(bench.bus.topology.inbound, "0", Message(body=b"?", message_id="bad"))
     (parked,) = await bench.parked()
-    assert await bench.store.set_parked_status(parked.parked_id, ParkedStatus.DISCARDED)
-    kept = await bench.store.parked(parked.parked_id)
+    assert await bench.store.parked.set_status(parked.parked_id, ParkedStatus.DISCARDED)
+    kept = await bench.store.parked.get(parked.parked_id)
     assert kept is not None
     assert kept.status is ParkedStatus.DISCARDED
 
@@ -546,15 +547,16 @@ async def test_discarded_stays_on_record(bench: Bench) -> None:
 async def test_metrics_say_what_it_owns_how_old_its_oldest_input_is_and_how_long_commits_take() -> None:
     loading = asyncio.Event()
 
-    class Slow(MemoryStore):
+    class Slow(MemoryLog):
         async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
             await loading.wait()
             return await super().load(conversations)
 
-    registry = CollectorRegistry()
+    registry, store = CollectorRegistry(), MemoryStore()
+    store.log = Slow(store.heads)
     async with MemoryBus(Topology(partitions=4)) as bus:
         await bus.declare()
-        worker = SessionWorker(bus, Slow(), metrics=WorkerMetrics(registry))
+        worker = SessionWorker(bus, store, metrics=WorkerMetrics(registry))
         await worker.start()
         assert registry.get_sample_value("agentbus_owned_partitions", {"worker": "session"}) == 4
         assert registry.get_sample_value("agentbus_oldest_unacknowledged_seconds") == 0
@@ -582,7 +584,7 @@ async def test_a_worker_with_another_number_parks_nothing_of_the_installation() 
         belongs = {one: stale.partition_of(one.conversation_id) == one.partition for one in sent}
         async with asyncio.timeout(PATIENCE):
             for one in (one for one, right in belongs.items() if right):
-                while not await store.commits_of_inputs(one.conversation_id, [one.input_id]):
+                while not await store.log.commits_of_inputs(one.conversation_id, [one.input_id]):
                     await asyncio.sleep(0)
         await worker.close()
         assert len(set(belongs.values())) == 2
@@ -610,7 +612,7 @@ async def test_what_was_parked_for_its_partition_gets_home_by_todays_number() ->
         assert all(queue != one.queue for queue, one in zip(queues, parked, strict=True))
         async with asyncio.timeout(PATIENCE):
             for envelope in envelopes:
-                while not await store.commits_of_inputs(envelope.conversation(SCOPE), [envelope.input_id]):
+                while not await store.log.commits_of_inputs(envelope.conversation(SCOPE), [envelope.input_id]):
                     await asyncio.sleep(0)
         await worker.close()
         assert [one async for one in iter_parked(store, ParkedStatus.PARKED)] == []

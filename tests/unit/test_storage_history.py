@@ -20,7 +20,7 @@ async def _kept(*events: Sequence[AnyEvent], conversation: ConversationId = ONE)
     """Return a store with a commit for each group of events, and the head of session 1."""
     store = MemoryStore()
     for version, group in enumerate(events, 1):
-        assert await store.append([a_commit(conversation, version, events=group)]) == [None]
+        assert await store.log.append([a_commit(conversation, version, events=group)]) == [None]
     return store, a_head(conversation, version=len(events))
 
 

@@ -56,22 +56,22 @@ async def test_what_moves_to_the_front_of_a_list_while_it_is_read_is_read_too(mo
             return ParkedInput.model_validate({"parked_id": f"{number:032x}", "parked_at": moment, **where})
 
         for number in range(10):
-            await store.put_record(record(number, noon + timedelta(minutes=number)))
-            await store.park(parked(number, noon + timedelta(minutes=number)))
+            await store.records.put(record(number, noon + timedelta(minutes=number)))
+            await store.parked.put(parked(number, noon + timedelta(minutes=number)))
 
         found = list[str]()
         async for one in reading.iter_records(store, RecordKind.TEMPLATE, "default"):
             found.append(one.key)
             if len(found) == 4:  # A page was read, and the oldest is put anew; another comes.
-                await store.put_record(record(0, noon + timedelta(hours=1)))
-                await store.put_record(record(10, noon + timedelta(hours=1)))
+                await store.records.put(record(0, noon + timedelta(hours=1)))
+                await store.records.put(record(10, noon + timedelta(hours=1)))
         assert sorted(found) == sorted(f"r{number}" for number in range(11))
 
         ids = list[str]()
         async for item in reading.iter_parked(store):
             ids.append(item.parked_id)
             if len(ids) == 4:
-                await store.park(parked(0, noon + timedelta(hours=1)))
+                await store.parked.put(parked(0, noon + timedelta(hours=1)))
         assert sorted(ids) == sorted(parked(number, noon).parked_id for number in range(10))
 
 

@@ -45,12 +45,12 @@ async def keep(store: Store, commits: Sequence[Commit], *, heads: bool = True) -
     """Append commits, and save their heads as a worker does; return these."""
     one = commits[0].conversation_id
     for commit in commits:
-        assert await store.append([commit]) == [None]
+        assert await store.log.append([commit]) == [None]
     if not heads:
         return []
-    await store.save_heads(list(heads_along(SessionState.empty(one), commits)))
+    await store.heads.save(list(heads_along(SessionState.empty(one), commits)))
     await follow(store, commits)
-    return list((await store.heads([session_id_for(one, number) for number in (1, 2, 3)])).values())
+    return list((await store.heads.get_many([session_id_for(one, number) for number in (1, 2, 3)])).values())
 
 
 async def check(store: Store, *, repair: bool = False) -> list[Finding]:
@@ -82,7 +82,7 @@ async def test_nothing_is_found_where_nothing_is_wrong(store: Store, healthy: li
 
     assert await check(store) == []
     assert await check(store, repair=True) == []
-    assert len((await store.list_sessions(SessionFilter())).items) == len(healthy) + 1
+    assert len((await store.heads.page(SessionFilter())).items) == len(healthy) + 1
 
 
 async def test_damaged_head_is_rebuilt(store: Store, healthy: list[SessionState]) -> None:
@@ -92,10 +92,10 @@ async def test_damaged_head_is_rebuilt(store: Store, healthy: list[SessionState]
     assert (finding.session_id, finding.problem) == (healthy[3].session_id, Problem.DAMAGED_HEAD)
     assert finding.advice == "--repair rebuilds it from the log"
     with pytest.raises(StoreDamaged):
-        await store.head(healthy[3].session_id)
+        await store.heads.get(healthy[3].session_id)
 
     assert await problems(store, repair=True) == [(Problem.DAMAGED_HEAD, True)]
-    assert await store.head(healthy[3].session_id) == healthy[3]
+    assert await store.heads.get(healthy[3].session_id) == healthy[3]
     assert await check(store) == []
 
 
@@ -110,8 +110,8 @@ async def test_a_deletion_that_stood_in_a_session_in_the_archive_is_not_undone(s
     log = a_log(one, [begun(one, generation=2)], [gone], [begun(one, generation=3)])
     first, *_ = await keep(store, log)
     without = [commit.model_copy(update={"events": ()}) for commit in log[2:4]]
-    await store.replace_commits([stripped(commit, second, 9, ()) for commit in log[2:4]] if left else without)
-    assert sum(len(commit.events) for commit in await store.read_log(one, first=3, last=4, limit=9)) == left
+    await store.log.replace([stripped(commit, second, 9, ()) for commit in log[2:4]] if left else without)
+    assert sum(len(commit.events) for commit in await store.log.read(one, first=3, last=4, limit=9)) == left
     assert await check(store) == []
 
     await spoil(store, first)
@@ -119,9 +119,7 @@ async def test_a_deletion_that_stood_in_a_session_in_the_archive_is_not_undone(s
     [found] = await check(store, repair=True)
     assert (found.session_id, found.problem, found.repaired) == (first.session_id, Problem.DAMAGED_HEAD, False)
     assert "emptied" in found.advice
-    assert (
-        list((await store.list_sessions(SessionFilter(conversation_id=one, status=SessionStatus.CLOSED))).items) == []
-    )
+    assert list((await store.heads.page(SessionFilter(conversation_id=one, status=SessionStatus.CLOSED))).items) == []
 
 
 async def test_deleted_session_stays_deleted(store: Store) -> None:
@@ -140,7 +138,7 @@ async def test_deleted_session_stays_deleted(store: Store) -> None:
 
     assert await problems(store, repair=True) == [(Problem.DAMAGED_HEAD, True)] * 2
 
-    assert await store.heads([first.session_id, second.session_id]) == {
+    assert await store.heads.get_many([first.session_id, second.session_id]) == {
         first.session_id: first,
         second.session_id: second,
     }
@@ -151,18 +149,18 @@ async def test_missing_head_is_rebuilt(store: Store, healthy: list[SessionState]
     await keep(store, log := a_log(a_conversation()), heads=False)
 
     assert await problems(store, repair=True) == [(Problem.MISSING_HEAD, True)]
-    head = await store.head(session_id_for(log[0].conversation_id, 1))
+    head = await store.heads.get(session_id_for(log[0].conversation_id, 1))
     assert head is not None
     assert (head.message_count, head.data) == (1, {"a": 1})
-    assert len((await store.list_sessions(SessionFilter())).items) == len(healthy) + 1
+    assert len((await store.heads.page(SessionFilter())).items) == len(healthy) + 1
 
 
 async def test_wrong_head_and_one_behind_are_rebuilt(store: Store, healthy: list[SessionState]) -> None:
     one = a_conversation()
     log = a_log(one)
     await keep(store, log, heads=False)
-    await store.save_heads(list(heads_along(SessionState.empty(one), log[:1])))
-    await store.save_heads([wrong := healthy[5].model_copy(update={"data": {"a": 2}, "message_count": 7})])
+    await store.heads.save(list(heads_along(SessionState.empty(one), log[:1])))
+    await store.heads.save([wrong := healthy[5].model_copy(update={"data": {"a": 2}, "message_count": 7})])
 
     found = {finding.session_id: finding for finding in await check(store)}
     assert found.pop(session_id_for(one, 1)).problem is Problem.HEAD_BEHIND
@@ -170,7 +168,7 @@ async def test_wrong_head_and_one_behind_are_rebuilt(store: Store, healthy: list
     assert found == {}
 
     assert {repaired for _, repaired in await problems(store, repair=True)} == {True}
-    assert await store.head(wrong.session_id) == healthy[5]
+    assert await store.heads.get(wrong.session_id) == healthy[5]
     assert await check(store) == []
 
 
@@ -181,7 +179,7 @@ async def test_damaged_and_missing_commits_are_told_and_nothing_is_made_up(store
     for commit in damaged:
         await spoil(store, commit)
     await spoil(store, head)
-    await store.append(lacking[1:])
+    await store.log.append(lacking[1:])
 
     found = await check(store, repair=True)
 
@@ -195,26 +193,26 @@ async def test_damaged_and_missing_commits_are_told_and_nothing_is_made_up(store
     assert set(heads) == {Problem.DAMAGED_HEAD, Problem.MISSING_HEAD}
     assert all(advice.startswith("restore it from a backup") for advice in heads.values())
     with pytest.raises(StoreDamaged):
-        await store.head(head.session_id)
-    assert await store.head(session_id_for(lacking[0].conversation_id, 1)) is None
+        await store.heads.get(head.session_id)
+    assert await store.heads.get(session_id_for(lacking[0].conversation_id, 1)) is None
 
 
 async def test_head_that_its_log_does_not_reach_is_left(store: Store) -> None:
     [head] = await keep(store, a_log(a_conversation()))
-    await store.save_heads([later := head.model_copy(update={"version": 5})])
+    await store.heads.save([later := head.model_copy(update={"version": 5})])
 
     assert await problems(store, repair=True) == [(Problem.HEAD_AHEAD, False)]
-    assert await store.head(head.session_id) == later
+    assert await store.heads.get(head.session_id) == later
 
 
 async def test_what_was_archived_or_erased_is_not_brought_back(store: Store) -> None:
     logs = [a_log(one, [begun(one, generation=2)]) for one in (a_conversation() for _ in range(3))]
     heads = [await keep(store, log) for log in logs]
     for log in logs:  # The first session's events leave its log.
-        await store.replace_commits([commit.model_copy(update={"events": ()}) for commit in log[:2]])
+        await store.log.replace([commit.model_copy(update={"events": ()}) for commit in log[:2]])
     sound, lost_first, lost_last = heads
     left = [head.model_copy(update={"data": {}, "status": SessionStatus.ARCHIVED}) for head, _ in heads]
-    await store.save_heads(left)
+    await store.heads.save(left)
     assert await check(store) == [], "a log that was emptied is not damaged"
 
     await spoil(store, lost_first[0])
@@ -224,14 +222,14 @@ async def test_what_was_archived_or_erased_is_not_brought_back(store: Store) -> 
     assert {one.session_id for one in found} == {lost_first[0].session_id, lost_last[1].session_id}
     assert {one.repaired for one in found} == {False}
     assert all("emptied, as what is archived or erased is" in one.advice for one in found)
-    assert await store.head(sound[0].session_id) == left[0]
+    assert await store.heads.get(sound[0].session_id) == left[0]
     for head in (lost_first[0], lost_last[1]):
         with pytest.raises(StoreDamaged):
-            await store.head(head.session_id)
+            await store.heads.get(head.session_id)
 
 
 async def test_head_without_a_log(store: Store) -> None:
-    await store.save_heads([a_head(a_conversation(), version=1)])
+    await store.heads.save([a_head(a_conversation(), version=1)])
 
     assert await problems(store, repair=True) == [(Problem.HEAD_AHEAD, False)]
 

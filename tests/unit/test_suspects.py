@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from contracts.clock import SystemClock
 from contracts.errors import KilledWorker
 from contracts.ids import Partition
 from storage.memory import MemoryStore
+from storage.memory.members import MemoryMembers
 from tests.deliveries import Handed
 from workers.bus.port import Delivery
 from workers.delivery.loop_watch import LoopWatch
@@ -24,11 +26,11 @@ class Died(BaseException):
     """The end of a process."""
 
 
-class CountingStore(MemoryStore):
+class CountingMembers(MemoryMembers):
     """Notes what is counted, and holds it up if told to."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(SystemClock())
         self.begun: list[str] = []
         self.ended: list[str] = []
         self.answers = asyncio.Event()
@@ -42,6 +44,14 @@ class CountingStore(MemoryStore):
     async def end_trial(self, key: str) -> None:
         self.ended.append(key)
         await super().end_trial(key)
+
+
+class CountingStore(MemoryStore):
+    """A store of which it is known what was counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.members: CountingMembers = CountingMembers()
 
 
 @dataclass
@@ -103,7 +113,7 @@ async def test_what_kills_whoever_reads_it_is_parked_and_those_beside_it_are_rea
     ((body, error),) = process.parked
     assert body == DEADLY
     assert isinstance(error, KilledWorker)
-    assert set(store.ended) == {key.split("\x1f")[0] for key in store.begun}, "no count is left"
+    assert set(store.members.ended) == {key.split("\x1f")[0] for key in store.members.begun}, "no count is left"
     again = Process(store, kills=None)
     for one in delivered(DEADLY, attempts=TRIED_FROM):
         again.suspects.push(again.holding, one)
@@ -129,49 +139,49 @@ async def test_what_stands_still_for_too_long_counts_like_a_death(store: Countin
 
 async def test_a_stall_before_it_is_read_is_not_its_own(store: CountingStore) -> None:
     process = Process(store, kills=None)
-    store.answers.clear()
+    store.members.answers.clear()
     process.suspects.push(process.holding, *delivered(b"1", attempts=TRIED_FROM))
     await asyncio.sleep(0)
     process.gap += 60
-    store.answers.set()
+    store.members.answers.set()
     assert await process.over()
     assert process.read == [], "its partition is lost: it comes again"
-    assert len(store.ended) == len(store.begun) == 1
+    assert len(store.members.ended) == len(store.members.begun) == 1
 
 
 async def test_what_comes_behind_waits_and_is_not_counted(store: CountingStore) -> None:
     process = Process(store)
-    store.answers.clear()
+    store.members.answers.clear()
     for one in (*delivered(b"1", attempts=TRIED_FROM), *delivered(b"2", b"3", attempts=1)):
         process.suspects.push(process.holding, one)
     assert process.suspects.are_before(Partition(0))
     assert not process.suspects.are_before(Partition(1))
-    store.answers.set()
+    store.members.answers.set()
     assert await process.over()
     assert process.read == [b"1", b"2", b"3"]
-    assert len(store.begun) == 1
+    assert len(store.members.begun) == 1
     assert not process.suspects.are_before(Partition(0)), "what comes now is read at once"
 
 
 async def test_what_is_handed_back_is_read_by_nobody_here(store: CountingStore) -> None:
     process = Process(store)
-    store.answers.clear()
+    store.members.answers.clear()
     process.suspects.push(process.holding, *delivered(b"1", attempts=TRIED_FROM))
     await asyncio.sleep(0)
     process.suspects.push(process.holding, *delivered(b"2", attempts=TRIED_FROM))
     process.holding.end_lease()
     process.suspects.drop()
-    store.answers.set()
+    store.members.answers.set()
     assert await process.over()
     await process.holding.until_idle()
     assert process.read == []
-    assert len(store.begun) == 1, "of what waited nothing is begun"
+    assert len(store.members.begun) == 1, "of what waited nothing is begun"
     assert not process.suspects.are_before(Partition(0))
 
 
 async def test_closing_does_not_wait_for_a_store_that_does_not_answer(store: CountingStore) -> None:
     process = Process(store)
-    store.answers.clear()
+    store.members.answers.clear()
     process.suspects.push(process.holding, *delivered(b"1", attempts=TRIED_FROM))
     await asyncio.sleep(0)
     async with asyncio.timeout(PATIENCE):
@@ -186,7 +196,7 @@ async def test_a_count_that_fails_in_a_way_nobody_foresaw_stops_nothing(
     async def fails(_: str) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(store, "begin_trial", fails)
+    monkeypatch.setattr(store.members, "begin_trial", fails)
     process = Process(store)
     for one in delivered(b"1", b"2", attempts=TRIED_FROM):
         process.suspects.push(process.holding, one)

@@ -31,7 +31,7 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Command
     session, what the owner refused, ArchiveUnavailable, ArchiveDamaged if the file does not read back, ReplyTimeout,
     BusError, LockTimeout.
     """
-    head = await store.head(head.session_id) or head
+    head = await store.heads.get(head.session_id) or head
     if head.archive is None:
         ref = await write_archive(store, archive, head)
         try:
@@ -39,7 +39,7 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Command
         except Refused:
             await _take_back(store, archive, head.session_id, ref)
             raise
-    now = await store.head(head.session_id)
+    now = await store.heads.get(head.session_id)
     if now is None or now.status is not SessionStatus.ARCHIVED or now.archive is None:
         raise TransitionForbidden(f"session {head.session_id} is no longer archived: it was restored or deleted")
     if head.archive is not None:
@@ -57,7 +57,7 @@ async def _say_so(store: Store, commands: Commands, head: SessionState, ref: Arc
     the file once more, with nobody rewriting it. Raises EditConflict if they differ, and what the owner refused.
     """
     async with rewriting(store, head.conversation_id) as log:
-        now = await store.head(head.session_id)
+        now = await store.heads.get(head.session_id)
         if now is not None and now.archive is None and await digest_of_session(now, log_of(store, now)) != ref.digest:
             raise EditConflict(f"session {head.session_id} was changed while it was being archived: archive it again")
         await log.hold()
@@ -87,7 +87,7 @@ async def strip_session(store: Store, archive: ArchiveStore, head: SessionState)
     Raises ArchiveNotFound, ArchiveDamaged, ArchiveUnavailable, LockTimeout.
     """
     async with rewriting(store, head.conversation_id) as log:
-        now = await store.head(head.session_id)
+        now = await store.heads.get(head.session_id)
         if now is None or now.status is not SessionStatus.ARCHIVED or now.archive is None:
             return 0
         known = await get_index(store, now.session_id)
@@ -113,11 +113,11 @@ async def delete_archived(store: Store, archive: ArchiveStore, session: SessionI
 
     Raises TransitionForbidden for one that is archived: they are all that there is of it.
     """
-    head = await store.head(session)
+    head = await store.heads.get(session)
     if head is not None and head.status is SessionStatus.ARCHIVED:
         raise TransitionForbidden(f"the archive has all that there is of session {session}: restore or delete it first")
     found = await archive.delete(session)
-    if not await store.delete_record(RecordKind.ARCHIVED, session) and not found:
+    if not await store.records.delete(RecordKind.ARCHIVED, session) and not found:
         raise ArchiveNotFound(f"session {session} is not in the archive {archive.place}")
 
 
@@ -144,7 +144,7 @@ async def amended_elsewhere(archive: ArchiveStore, entry: ArchiveEntry) -> set[M
 
 async def _take_back(store: Store, archive: ArchiveStore, session: SessionId, ref: ArchiveRef) -> None:
     """Remove a file that the owner refused, unless it is what another worker archived."""
-    head = await store.head(session)
+    head = await store.heads.get(session)
     if head is None or head.archive is None or head.archive.digest != ref.digest:
         with suppress(ArchiveNotFound):
             await archive.delete_file(await archive.find(session, ref.digest))

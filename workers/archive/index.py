@@ -41,7 +41,7 @@ def archived_session(head: SessionState, ref: ArchiveRef) -> ArchivedSession:
 
 async def put_index(store: Store, entry: ArchivedSession) -> None:
     """Keep the record of an archived session, in place of the one that there is."""
-    await store.put_record(
+    await store.records.put(
         Record(
             kind=RecordKind.ARCHIVED,
             key=entry.session_id,
@@ -54,7 +54,7 @@ async def put_index(store: Store, entry: ArchivedSession) -> None:
 
 async def get_index(store: Store, session: SessionId) -> ArchivedSession | None:
     """Return the record of an archived session, or None."""
-    record = await store.record(RecordKind.ARCHIVED, session)
+    record = await store.records.get(RecordKind.ARCHIVED, session)
     return read_index(record) if record else None
 
 
@@ -83,11 +83,11 @@ async def rebuild_index(store: Store, archive: ArchiveStore) -> int:
     made = 0
     async for session in archive.sessions():
         entries = await archive.entries_of(session)
-        if not entries or await store.record(RecordKind.ARCHIVED, session):
+        if not entries or await store.records.get(RecordKind.ARCHIVED, session):
             continue
         contents = await archive.verify(entries[0])
         entry = archived_session(contents.head, entries[0].ref(contents.messages))
-        live = await store.head(session)
+        live = await store.heads.get(session)
         if live is not None and live.archive is None:
             entry = entry.model_copy(update={"restored_at": live.last_activity or entries[0].at})
         await put_index(store, entry)

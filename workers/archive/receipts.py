@@ -59,7 +59,7 @@ class Receipts:
             elif note and name.startswith(_NOTE):
                 receipt = _receipt_in(note, name)
                 found[receipt.subject, receipt.receipt_id] = receipt
-        if record := await store.record(RecordKind.ERASURE, _SALT):
+        if record := await store.records.get(RecordKind.ERASURE, _SALT):
             salts[bytes.fromhex(str(record.data["salt"]))] = None
         for record in [record async for record in iter_records(store, RecordKind.ERASURE, _RECEIPTS)]:
             receipt = read_as(f"the erasure receipt {record.key}", ErasureReceipt.model_validate, record.data)
@@ -80,7 +80,7 @@ class Receipts:
         salt = receipts.salts[0] if receipts.salts else secrets.token_bytes(_BYTES)
         data = {"salt": salt.hex()}
         record = Record(kind=RecordKind.ERASURE, key=_SALT, group=_SALTS, created_at=clock.now(), data={**data})
-        if not await store.put_record(record, replace=False) and not receipts.salts:
+        if not await store.records.put(record, replace=False) and not receipts.salts:
             return await cls.for_writing(store, archive, clock)  # Somebody else was faster.
         if archive and await archive.note(_SALT) is None:
             await archive.put_note(_SALT, json.dumps(data).encode())
@@ -115,7 +115,7 @@ async def put_receipt(store: Store, archive: ArchiveStore | None, receipt: Erasu
     if archive:
         await archive.put_note(f"{_NOTE}{receipt.subject}", receipt.model_dump_json().encode())
     shown = receipt.model_copy(update={"sessions": receipt.sessions[:_LISTED]})
-    await store.put_record(
+    await store.records.put(
         Record(
             kind=RecordKind.ERASURE,
             key=receipt.subject,

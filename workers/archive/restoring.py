@@ -98,7 +98,7 @@ async def check_not_erased(store: Store, archive: ArchiveStore, entry: ArchiveEn
 
 
 async def _archived(store: Store, session: SessionId) -> SessionState:
-    head = await store.head(session)
+    head = await store.heads.get(session)
     if head is None or head.status is SessionStatus.DELETED:
         raise SessionNotFound(f"there is no session {session}; see: agentbus archive list")
     return head
@@ -123,7 +123,7 @@ async def _take_out_again(
 
     Not after a time-out: the command may be carried out yet. Whoever calls again finishes it, or takes it out.
     """
-    head = await store.head(archived.session_id)
+    head = await store.heads.get(archived.session_id)
     if head is not None and head.status in _PUT_AWAY and head.archive == archived.archive:
         await strip_log(log, archived, elsewhere)
 
@@ -173,7 +173,7 @@ async def _check_same(store: Store, contents: Contents) -> None:
 
 
 async def _status_now(store: Store, head: SessionState) -> SessionStatus:
-    latest = (await store.load([head.conversation_id]))[head.conversation_id].head
+    latest = (await store.log.load([head.conversation_id]))[head.conversation_id].head
     current = latest is not None and latest.generation == head.generation
     return SessionStatus.ACTIVE if current else SessionStatus.EXPIRED
 

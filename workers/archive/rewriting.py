@@ -41,7 +41,7 @@ class Rewriting:
 
     async def hold(self) -> None:
         """Prolong the lock. Raises LockTimeout if it passed to somebody else, who goes on from where this stopped."""
-        if await self._store.renew_lock(self._lock.name, self._lock.token, ttl=_LEASE) is None:
+        if await self._store.locks.renew(self._lock.name, self._lock.token, ttl=_LEASE) is None:
             raise LockTimeout(f"rewriting {self._conversation} took so long that somebody else began: try again")
 
     async def change(self, change: Callable[[Commit], Commit], *, first: int = 1, last: int | None = None) -> int:
@@ -51,14 +51,14 @@ class Rewriting:
             new = [after for before in page if (after := change(before)) != before]
             if new:
                 await self.hold()
-                await self._store.replace_commits(new)
+                await self._store.log.replace(new)
                 changed += len(new)
         return changed
 
     async def put(self, commits: Sequence[Commit]) -> None:
         """Replace these commits."""
         await self.hold()
-        await self._store.replace_commits(commits)
+        await self._store.log.replace(commits)
 
 
 @asynccontextmanager
@@ -69,14 +69,14 @@ async def rewriting(store: Store, conversation: ConversationId) -> AsyncIterator
     """
     name = f"rewrite/{conversation}"
     deadline = time.monotonic() + _PATIENCE
-    while (lock := await store.acquire_lock(name, ttl=_LEASE)) is None:
+    while (lock := await store.locks.acquire(name, ttl=_LEASE)) is None:
         if time.monotonic() > deadline:
             raise LockTimeout(f"somebody else has been rewriting {conversation} for {_PATIENCE:g} s: try again later")
         await asyncio.sleep(_PAUSE)
     try:
         yield Rewriting(store, conversation, lock)
     finally:
-        await afterwards("let go of a log", store.release_lock(name, lock.token))
+        await afterwards("let go of a log", store.locks.release(name, lock.token))
 
 
 async def pages_of(
@@ -85,7 +85,7 @@ async def pages_of(
     """Yield a log's commits page by page, oldest first."""
     first = max(1, first)
     while (last is None or first <= last) and (
-        page := await store.read_log(conversation, first=first, last=last, limit=PAGE)
+        page := await store.log.read(conversation, first=first, last=last, limit=PAGE)
     ):
         yield page
         first = page[-1].version + 1
@@ -101,14 +101,14 @@ async def rewrite_head(
     always is.
     """
     for _ in range(_TRIES):
-        loaded = (await store.load([conversation]))[conversation]
+        loaded = (await store.log.load([conversation]))[conversation]
         if loaded.commits:
-            await store.save_heads(list(heads_along(loaded.head or SessionState.empty(conversation), loaded.commits)))
+            await store.heads.save(list(heads_along(loaded.head or SessionState.empty(conversation), loaded.commits)))
             continue
         head = loaded.head
         if head is None or (changed := change(head)) == head:
             return
-        await store.save_heads([changed])
+        await store.heads.save([changed])
         nothing = Commit(
             conversation_id=conversation,
             version=head.version + 1,
@@ -117,9 +117,9 @@ async def rewrite_head(
             inputs=(),
             events=(),
         )
-        (refusal,) = await store.append([nothing])
+        (refusal,) = await store.log.append([nothing])
         if refusal is None:
-            await store.save_heads(heads_after(changed, nothing))
+            await store.heads.save(heads_after(changed, nothing))
         elif not isinstance(refusal, VersionConflict | StoreUnavailable):
             raise refusal
     raise EditConflict(f"conversation {conversation} never stood still: try again when less is written")

@@ -79,10 +79,10 @@ class Membership:
         """Tell the others at once instead of letting them wait. Fails silently, within a second."""
         with passing_over(StoreError, TimeoutError):
             async with asyncio.timeout(_LAST_WORD):
-                await self._store.leave(self._group, self._describe().worker_id)
+                await self._store.members.leave(self._group, self._describe().worker_id)
 
     async def _beat(self) -> list[Member]:
-        return await self._store.heartbeat(self._group, self._describe(), ttl=self._ttl)
+        return await self._store.members.heartbeat(self._group, self._describe(), ttl=self._ttl)
 
     async def _run(self) -> None:
         while True:

@@ -62,10 +62,10 @@ class PoisonTrials:
         await self._end(self._counts)
 
     async def _begin(self, keys: Collection[str]) -> list[int]:
-        return await side_by_side(self._store.begin_trial(attempt_at(key, self._attempt)) for key in keys)
+        return await side_by_side(self._store.members.begin_trial(attempt_at(key, self._attempt)) for key in keys)
 
     async def _end(self, keys: Collection[str]) -> None:
-        await side_by_side(self._store.end_trial(key) for key in keys)
+        await side_by_side(self._store.members.end_trial(key) for key in keys)
 
 
 def is_suspect(delivery: Delivery) -> bool:

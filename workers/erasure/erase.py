@@ -90,7 +90,7 @@ async def erase_user(erasing: Erasing, user: str, *, before: datetime | None = N
             await _put_receipts(erasing, receipts, plan, receipt)
     await drop_plan(erasing.store, subject)
     # What a store keeps for a while after it was replaced (SQLite's write-ahead log does) it lets go of with this.
-    await erasing.store.replace_commits(())
+    await erasing.store.log.replace(())
     return receipt
 
 
@@ -178,9 +178,9 @@ async def _erase(erasing: Erasing, hit: _Hit) -> None:
             await archive.delete(session)
     await _take_out(erasing, hit)
     for record in hit.records:
-        await store.delete_record(record.kind, record.key)
+        await store.records.delete(record.kind, record.key)
     for parked_id in hit.parked:
-        await store.delete_parked(parked_id)
+        await store.parked.delete(parked_id)
 
 
 async def _take_out(erasing: Erasing, hit: _Hit) -> None:

@@ -40,7 +40,7 @@ async def erased_people(
     if archive:
         await _read_archive(archive, seen)
     async for listed in iter_parked(store):
-        parked = await store.parked(listed.parked_id) or listed
+        parked = await store.parked.get(listed.parked_id) or listed
         seen.add(texts_in(parked.body), parked.parked_at)
     return seen.people
 

@@ -71,15 +71,15 @@ async def save_plan(store: Store, subject: str, plan: Plan, clock: Clock) -> Non
         key = f"plan-{subject}-{name}"
         return Record(kind=RecordKind.ERASURE, key=key, group=_group(subject), created_at=now, data=data)
 
-    await store.put_records([record("counts", {name: getattr(plan, name) for name in _COUNTS})])
+    await store.records.put_many([record("counts", {name: getattr(plan, name) for name in _COUNTS})])
     for name in _LISTS:
         for number, items in enumerate(chunks(sorted(getattr(plan, name)), _ITEMS)):
-            await store.put_records([record(f"{name}-{number}", {"list": name, "items": list(items)})])
+            await store.records.put_many([record(f"{name}-{number}", {"list": name, "items": list(items)})])
 
 
 async def drop_plan(store: Store, subject: str) -> None:
     """Forget a plan that was carried out. Idempotent."""
-    await store.delete_records(RecordKind.ERASURE, _group(subject))
+    await store.records.delete_group(RecordKind.ERASURE, _group(subject))
 
 
 def _group(subject: str) -> str:

@@ -31,7 +31,7 @@ async def records_of_sessions(
             async for record in iter_records(store, RecordKind.CHECKPOINT, group):
                 yield record
         for kind in _BY_SESSION:
-            if one := await store.record(kind, session):
+            if one := await store.records.get(kind, session):
                 yield one
     for conversation in known:
         for kind in _BY_CONVERSATION:
@@ -40,7 +40,7 @@ async def records_of_sessions(
         async for record in iter_records(store, RecordKind.IDENTITY, reverse_group(conversation)):
             yield record
         for key in CONTACT_KEYS:
-            if one := await store.record(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
+            if one := await store.records.get(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
                 yield one
     for group in _SUGGESTIONS if known else ():
         async for record in iter_records(store, RecordKind.SUGGESTION, group):
@@ -52,12 +52,12 @@ async def records_of_identities(store: Store, identities: Iterable[str]) -> Asyn
     """Yield what is kept of identities."""
     for identity in identities:
         for kind in (RecordKind.IDENTITY, RecordKind.SYNC_POLICY):
-            if record := await store.record(kind, identity):
+            if record := await store.records.get(kind, identity):
                 yield record
         async for record in iter_records(store, RecordKind.IDENTITY, digest_of(("identity", identity))):
             yield record
             linked = ConversationId(str(record.data.get("conversation")))
-            if reverse := await store.record(RecordKind.IDENTITY, reverse_key(linked, identity)):
+            if reverse := await store.records.get(RecordKind.IDENTITY, reverse_key(linked, identity)):
                 yield reverse
 
 
@@ -71,7 +71,7 @@ async def parked_of(store: Store, conversations: Collection[ConversationId], per
             continue
         parked = listed
         if listed.size > len(listed.body) or len(listed.body) >= LISTED_BODY:
-            parked = await store.parked(listed.parked_id) or listed
+            parked = await store.parked.get(listed.parked_id) or listed
         if parked.conversation_id in conversations or _names(parked, person, conversations, named):
             yield parked.parked_id
 

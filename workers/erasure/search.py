@@ -96,7 +96,7 @@ async def find_traces(
     unknown = set(in_archive)
     count = 0
     async for conversations in all_conversations(store, clock):
-        loaded = await store.load(conversations)
+        loaded = await store.log.load(conversations)
         read = await side_by_side(_read_conversation(store, one, loaded[one], person) for one in conversations)
         for conversation, traces in zip(conversations, read, strict=True):
             traces.merge(in_archive.get(conversation, Traces()))
@@ -118,7 +118,7 @@ async def all_conversations(store: Store, clock: Clock) -> AsyncIterator[Sequenc
     """
     begun = clock.now()
     after: ConversationId | None = None
-    while page := await store.conversations(after=after, limit=_AT_ONCE):
+    while page := await store.log.conversations(after=after, limit=_AT_ONCE):
         yield page
         after = page[-1]
     for _ in range(2):
@@ -130,7 +130,7 @@ async def all_conversations(store: Store, clock: Clock) -> AsyncIterator[Sequenc
 
 async def all_sessions(store: Store, conversation: ConversationId) -> list[SessionState]:
     """Return the heads of all sessions of a conversation, the latest last."""
-    latest = (await store.load([conversation]))[conversation].head
+    latest = (await store.log.load([conversation]))[conversation].head
     return await _heads_to(store, conversation, latest)
 
 
@@ -159,7 +159,7 @@ async def _heads_to(store: Store, conversation: ConversationId, latest: SessionS
     found: list[SessionState] = []
     for numbers in chunks(range(1, latest.generation), _HEADS):
         sessions = [session_id_for(conversation, number) for number in numbers]
-        heads = await store.heads(sessions)
+        heads = await store.heads.get_many(sessions)
         await _check_sound(store, set(sessions) - heads.keys())
         found += sorted(heads.values(), key=lambda head: head.generation)
     return [*found, latest]
@@ -168,7 +168,7 @@ async def _heads_to(store: Store, conversation: ConversationId, latest: SessionS
 async def _check_sound(store: Store, sessions: Collection[SessionId]) -> None:
     """Raise StoreDamaged if a session was passed over for its damage: nobody could say that all was found."""
     for session in sessions:
-        await store.head(session)
+        await store.heads.get(session)
 
 
 async def _read_archive(

@@ -58,11 +58,11 @@ class SharedConversation:
         return scrub_head(head, self._subject, digested=self._digested, written=written)
 
     async def _scrub_session(self, head: SessionState) -> None:
-        latest = (await self._store.load([self._conversation]))[self._conversation].head
+        latest = (await self._store.log.load([self._conversation]))[self._conversation].head
         if latest is not None and latest.generation == head.generation:
             await rewrite_head(self._store, self._conversation, self._scrubbed_head, self._clock)
         elif (changed := self._scrubbed_head(head)) != head:
-            await self._store.save_heads([changed])
+            await self._store.heads.save([changed])
         index = await get_index(self._store, head.session_id)
         if index is not None and (renamed_index := renamed(index, self._subject.pseudonyms)) != index:
             await put_index(self._store, renamed_index)
@@ -70,13 +70,13 @@ class SharedConversation:
 
     async def _scrub_checkpoints(self, session: SessionId) -> None:
         if self._subject.owns:
-            await self._store.delete_records(RecordKind.CHECKPOINT, session)
+            await self._store.records.delete_group(RecordKind.CHECKPOINT, session)
             return
         async for record in iter_records(self._store, RecordKind.CHECKPOINT, session):
             kept = record.data | self._written.taken_out(session, record.data)
             data: dict[str, Any] = renamed_json(kept, self._subject.pseudonyms)
             if data != record.data:
-                await self._store.put_record(record.model_copy(update={"data": data}))
+                await self._store.records.put(record.model_copy(update={"data": data}))
 
     async def _rewrite_files(self, session: SessionId) -> None:
         """Write a session's files anew without the person; the record says which takes the place of the old one."""

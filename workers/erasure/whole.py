@@ -41,7 +41,7 @@ async def _clear(store: Store, clock: Clock, conversation: ConversationId) -> li
         # The owner left the latest head as it should be, unless the session was deleted before it was erased.
         await rewrite_head(store, conversation, lambda now: tombstone(now) if is_erased(now) else now, clock)
         gone = [head for head in heads if head.generation <= generation]
-        await store.save_heads([tombstone(head) for head in gone if head != tombstone(head) and head != heads[-1]])
+        await store.heads.save([tombstone(head) for head in gone if head != tombstone(head) and head != heads[-1]])
         await log.change(lambda commit: emptied(commit, generation), last=last.version)
     return [head.session_id for head in gone]
 
@@ -64,4 +64,4 @@ async def _mark(store: Store, commands: Commands, conversation: ConversationId) 
 
 
 async def _latest(store: Store, conversation: ConversationId) -> SessionState | None:
-    return (await store.load([conversation]))[conversation].head
+    return (await store.log.load([conversation]))[conversation].head

@@ -30,18 +30,18 @@ class ExpiryRules:
     async def add(self, rule: ExpiryRule) -> None:
         """Keep a rule, in place of the one of the same id. The same rule again is no change."""
         data = rule.model_dump(mode="json")
-        kept = await self._store.record(RecordKind.EXPIRY_RULE, rule.rule_id)
+        kept = await self._store.records.get(RecordKind.EXPIRY_RULE, rule.rule_id)
         if kept is None or kept.data != data:
             record = Record(kind=RecordKind.EXPIRY_RULE, key=rule.rule_id, created_at=self._clock.now(), data=data)
-            await self._store.put_record(record)
+            await self._store.records.put(record)
 
     async def remove(self, rule_id: str) -> bool:
         """Take a rule away; return whether there was one. What it did to sessions stays done."""
-        return await self._store.delete_record(RecordKind.EXPIRY_RULE, rule_id)
+        return await self._store.records.delete(RecordKind.EXPIRY_RULE, rule_id)
 
     async def enable(self, rule_id: str, enabled: bool = True) -> bool:
         """Switch a rule on or off; return whether there is one."""
-        record = await self._store.record(RecordKind.EXPIRY_RULE, rule_id)
+        record = await self._store.records.get(RecordKind.EXPIRY_RULE, rule_id)
         if record is None:
             return False
         await self.add(_read(record).model_copy(update={"enabled": enabled}))

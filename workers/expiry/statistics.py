@@ -95,7 +95,7 @@ class StatisticsRecorder:
     async def start(self) -> None:
         """Find out which days are added up."""
         first = _totals_record(self._clock.now(), self._last_day(), {})
-        await self._store.put_record(first, replace=False)
+        await self._store.records.put(first, replace=False)
         self._through = (await self._totals())[0]
 
     async def close(self) -> None:
@@ -125,7 +125,7 @@ class StatisticsRecorder:
 
     async def fold(self) -> None:
         """Add up the days that are past, and delete their records. For one instance at a time; others are kept out."""
-        lock = await self._store.acquire_lock("expiry/fold", ttl=_LEASE)
+        lock = await self._store.locks.acquire("expiry/fold", ttl=_LEASE)
         if lock is None:
             return
         try:
@@ -133,15 +133,15 @@ class StatisticsRecorder:
             self._through = before
             for day in _days(before, self._last_day()):
                 await self._add_up(day, counts)
-                if await self._store.renew_lock(lock.name, lock.token, ttl=_LEASE) is None:
+                if await self._store.locks.renew(lock.name, lock.token, ttl=_LEASE) is None:
                     return  # somebody else began anew
-                await self._store.put_record(_totals_record(self._clock.now(), day, counts))
+                await self._store.records.put(_totals_record(self._clock.now(), day, counts))
                 self._through = day
             # With those of some days before: what a crash left, or came when they were added up already.
             for day in _days(before - timedelta(days=_KEPT_DAYS), self._through):
-                await self._store.delete_records(RecordKind.FIGURE, _group(day))
+                await self._store.records.delete_group(RecordKind.FIGURE, _group(day))
         finally:
-            await afterwards("let go of the figures", self._store.release_lock(lock.name, lock.token))
+            await afterwards("let go of the figures", self._store.locks.release(lock.name, lock.token))
 
     def _last_day(self) -> date:
         """Return the last day to be added up."""
@@ -152,7 +152,7 @@ class StatisticsRecorder:
             counts[str(record.data["rule"])][str(record.data["outcome"])] += 1
 
     async def _totals(self) -> tuple[date, Counts]:
-        record = await self._store.record(RecordKind.FIGURE, _TOTALS)
+        record = await self._store.records.get(RecordKind.FIGURE, _TOTALS)
         counts: Counts = defaultdict(Counter)
         if record is None:
             return self._last_day(), counts
@@ -164,7 +164,7 @@ class StatisticsRecorder:
     async def _keep(self, figures: list[_Figure]) -> None:
         records = [_record(figure) for figure in figures if figure.at.date() > self._through]
         if records:
-            await self._store.put_records(records)
+            await self._store.records.put_many(records)
 
 
 def _record(figure: _Figure) -> Record:

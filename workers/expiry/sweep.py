@@ -82,7 +82,7 @@ class Sweep:
         """Yield what is due, or was and what came of it, and after each page how far this is."""
         looked_at, cursor = 0, None
         while True:
-            page = await self._store.list_sessions(SessionFilter(), limit=_PAGE, cursor=cursor)
+            page = await self._store.heads.page(SessionFilter(), limit=_PAGE, cursor=cursor)
             if dry_run:
                 for head, phase in self._due(page.items):
                     yield _finding(head, phase, SweepOutcome.WOULD)
@@ -111,7 +111,7 @@ class Sweep:
                 yield finding
                 if finding.came is SweepOutcome.DONE:
                     done.append(head.session_id)
-            heads = list((await self._store.heads(done)).values())
+            heads = list((await self._store.heads.get_many(done)).values())
             if not heads:
                 return
 
@@ -180,7 +180,7 @@ class Sweep:
         versions = {head.session_id: head.version for head in before}
         changed: dict[SessionId, SessionState] = {}
         while len(changed) < len(versions) and time.monotonic() < deadline:
-            now = await self._store.heads(versions.keys() - changed.keys())
+            now = await self._store.heads.get_many(versions.keys() - changed.keys())
             changed |= {one: head for one, head in now.items() if head.version > versions[one]}
             if len(changed) < len(versions):
                 await asyncio.sleep(_PAUSE)

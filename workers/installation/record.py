@@ -24,7 +24,7 @@ async def read_installation(store: Store) -> Installation | None:
 
     Raises StoreDamaged, StoreError.
     """
-    record = await store.record(RecordKind.INSTALLATION, KEY)
+    record = await store.records.get(RecordKind.INSTALLATION, KEY)
     return read_as("the installation's record", Installation.model_validate, record.data) if record else None
 
 
@@ -32,7 +32,7 @@ async def keep_installation(store: Store, installation: Installation, clock: Clo
     """Keep which installation this is; return whether it was kept. Without `replace` it never is if there is one."""
     data = installation.model_dump(mode="json")
     record = Record(kind=RecordKind.INSTALLATION, key=KEY, created_at=clock.now(), data=data)
-    return await store.put_record(record, replace=replace)
+    return await store.records.put(record, replace=replace)
 
 
 async def check_installation(store: Store, topology: Topology) -> None:

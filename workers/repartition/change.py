@@ -91,12 +91,12 @@ class Repartition:
         try:
             return await _while_held(self._store, lock, self._run())
         finally:
-            await afterwards("release the lock", self._store.release_lock(LOCK, lock.token))
+            await afterwards("release the lock", self._store.locks.release(LOCK, lock.token))
 
     async def _acquire(self) -> Lock:
         """Take the lock; the lease of one who was interrupted is waited for."""
         deadline = monotonic() + self._patience
-        while not (lock := await self._store.acquire_lock(LOCK, ttl=LEASE_SECONDS)):
+        while not (lock := await self._store.locks.acquire(LOCK, ttl=LEASE_SECONDS)):
             if monotonic() > deadline:
                 raise LockTimeout("somebody else is changing the number of partitions at this moment")
             await asyncio.sleep(_POLL)
@@ -162,7 +162,7 @@ class Repartition:
 
     async def _workers(self) -> list[str]:
         prefix = self._old.topology.prefix
-        found = [await self._store.members(kind.group(prefix), ttl=MEMBER_TTL) for kind in WorkerKind]
+        found = [await self._store.members.live(kind.group(prefix), ttl=MEMBER_TTL) for kind in WorkerKind]
         return [member.worker_id for members in found for member in members]
 
     async def _spread(self) -> int:
@@ -197,8 +197,8 @@ class Repartition:
             for group in range(max(self._old.topology.partitions, self._new.topology.partitions)):
                 cursor: str | None = None
                 while True:
-                    page = await self._store.list_records(kind, str(group), limit=MAX_PAGE, cursor=cursor)
-                    await self._store.put_records([self._grouped(one) for one in page.items])
+                    page = await self._store.records.page(kind, str(group), limit=MAX_PAGE, cursor=cursor)
+                    await self._store.records.put_many([self._grouped(one) for one in page.items])
                     cursor = page.cursor
                     if cursor is None:
                         break
@@ -240,5 +240,5 @@ async def _hold(store: Store, lock: Lock) -> None:
     """Renew a lock; return when it is somebody else's."""
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
-        if not await store.renew_lock(lock.name, lock.token, ttl=LEASE_SECONDS):
+        if not await store.locks.renew(lock.name, lock.token, ttl=LEASE_SECONDS):
             return

@@ -156,7 +156,7 @@ class Committer:
             suspect = True
             heads = [head for _, plan in done for head in plan.heads]
             if heads:
-                self._tell_unkept(heads, await keep_trying("save heads", partial(self._store.save_heads, heads)))
+                self._tell_unkept(heads, await keep_trying("save heads", partial(self._store.heads.save, heads)))
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
             if any(concerns_earlier(commit) for commit in commits):
                 await keep_trying("follow", partial(follow, self._store, commits))
@@ -178,7 +178,7 @@ class Committer:
         planned = [(turn, plan) for turn, plan in planned if turn.lease.valid]
         commits = [plan.commit for _, plan in planned if plan.commit]
         await self.arrears.ahead(commits)
-        outcomes = iter(await keep_trying("append", partial(self._store.append, commits)) if commits else ())
+        outcomes = iter(await keep_trying("append", partial(self._store.log.append, commits)) if commits else ())
         done: list[Planned] = []
         conflicted: list[Turn] = []
         for turn, plan in planned:

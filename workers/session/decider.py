@@ -112,7 +112,7 @@ class Decider:
                     ids |= {one: one for one in named}
                     ids |= {digest_input(one): one for one in named} if state.erased else {}
         found = await side_by_side(
-            keep_trying("look up inputs", partial(self._store.commits_of_inputs, conversation, list(ids)))
+            keep_trying("look up inputs", partial(self._store.log.commits_of_inputs, conversation, list(ids)))
             for conversation, ids in asked.items()
         )
         return {
@@ -130,4 +130,4 @@ class Decider:
             for waiting in turn.inputs
             if (session := about_another(states[turn.lane.conversation], waiting.given.data))
         }
-        return await keep_trying("load heads", partial(self._store.heads, named)) if named else {}
+        return await keep_trying("load heads", partial(self._store.heads.get_many, named)) if named else {}

@@ -53,7 +53,7 @@ class LiveStates:
         }
         missing = [conversation for conversation in conversations if conversation not in found]
         if missing:
-            loaded = await self._store.load(missing)
+            loaded = await self._store.log.load(missing)
             behind: dict[SessionId, SessionState] = {}
             commits: list[Commit] = []
             for conversation in missing:
@@ -66,7 +66,7 @@ class LiveStates:
                 behind |= {head.session_id: head for head in heads[1:]}
                 commits += loaded[conversation].commits
             if behind:
-                await self._store.save_heads(list(behind.values()))
+                await self._store.heads.save(list(behind.values()))
                 await follow(self._store, commits)
         return found
 
@@ -102,12 +102,12 @@ async def follow(store: Store, commits: Iterable[Commit]) -> None:
         for event in commit.events:
             if isinstance(event, SessionDeleted):
                 for group in checkpoint_groups(event.deleted):
-                    await store.delete_records(RecordKind.CHECKPOINT, group)
+                    await store.records.delete_group(RecordKind.CHECKPOINT, group)
             for sessions in chunks(earlier_sessions(event), _TOGETHER):
-                kept = await store.heads(sessions)
+                kept = await store.heads.get_many(sessions)
                 marks = {"version": commit.version, "epoch": commit.epoch}
                 heads = [followed(head, event).model_copy(update=marks) for head in kept.values()]
-                await store.save_heads([head for head in heads if head.version >= kept[head.session_id].version])
+                await store.heads.save([head for head in heads if head.version >= kept[head.session_id].version])
 
 
 def _heads_of(conversation: ConversationId, loaded: Loaded) -> list[SessionState]:

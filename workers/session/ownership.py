@@ -127,7 +127,7 @@ class Ownership:
     async def lives(self, worker: WorkerId) -> bool:
         """Whether a worker that is alone in its group, as each is on a bus of its own, beats. Raises StoreError."""
         # Not the ttl: who starts again after a kill is waiting for what it owes.
-        return bool(await self._store.members(self._alone(worker), ttl=(1 + FRESH_BEATS) * self._interval))
+        return bool(await self._store.members.live(self._alone(worker), ttl=(1 + FRESH_BEATS) * self._interval))
 
     def _alone(self, worker: WorkerId) -> str:
         return f"{self._group}/{worker}"
@@ -151,7 +151,7 @@ class Ownership:
         self._seen[partition] = max(epoch, self._seen.get(partition, 0))
 
     async def _take_epoch(self, partition: Partition) -> int:
-        return await self._store.take_epoch(self._group, partition, above=self._seen.get(partition, 0))
+        return await self._store.members.take_epoch(self._group, partition, above=self._seen.get(partition, 0))
 
     def fence(self, partition: Partition) -> None:
         """Give up a partition that somebody else has taken: drop what came by it, and get in line again."""

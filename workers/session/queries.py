@@ -65,7 +65,7 @@ class Queries:
             return CommandReply(command_id=query_id, error=_said(error))
 
     async def _read(self, query_id: InputId, query: AnyQuery) -> CommandReply:
-        head = _readable(await self._store.head(query.session_id), query)
+        head = _readable(await self._store.heads.get(query.session_id), query)
         reply = CommandReply(command_id=query_id, session_id=head.session_id, version=head.version)
         if isinstance(query, ReadSession):
             return reply.model_copy(update={"session": head})

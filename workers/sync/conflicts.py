@@ -26,7 +26,7 @@ class Conflicts:
     ) -> Page[SessionState]:
         """Return sessions with open conflicts: all, an identity's, an owner's. Raises ValueError as the store does."""
         where = SessionFilter(identity=identity, owner=owner, conflicts=True)
-        return await self._store.list_sessions(where, limit=limit, cursor=cursor)
+        return await self._store.heads.page(where, limit=limit, cursor=cursor)
 
     async def resolve(
         self,
@@ -51,7 +51,7 @@ class Conflicts:
         return resolved
 
     async def _head(self, session_id: SessionId, actor: str | None) -> SessionState:
-        head = await self._store.head(session_id)
+        head = await self._store.heads.get(session_id)
         there = head is not None and head.status is not SessionStatus.DELETED
         if actor is not None and not (head and there and may(head, actor, Right.OWN)):
             raise AccessDenied(DENIED)

@@ -47,7 +47,7 @@ async def messages_after(store: Store, session: SessionState, version: int, iden
     found: list[MessageAppended] = []
     first = max(session.first_version, version + 1)
     while first <= session.version and (
-        commits := await store.read_log(session.conversation_id, first=first, last=session.version, limit=_COMMITS)
+        commits := await store.log.read(session.conversation_id, first=first, last=session.version, limit=_COMMITS)
     ):
         found += [
             event
@@ -61,7 +61,7 @@ async def messages_after(store: Store, session: SessionState, version: int, iden
         first = commits[-1].version + 1
     gone: set[MessageKey] = set()
     for some in chunks([event.message.key for event in found], _COMMITS):
-        amending = await store.commits_amending(session.conversation_id, some)
+        amending = await store.log.commits_amending(session.conversation_id, some)
         events = (event for commit in amending for event in commit.events)
         gone |= {event.target for event in events if isinstance(event, MessageDeleted) and event.source is None}
     return [event for event in found if event.message.key not in gone]
@@ -69,7 +69,7 @@ async def messages_after(store: Store, session: SessionState, version: int, iden
 
 async def _seen(store: Store, session: SessionState) -> dict[str, Stamp]:
     """Return, by field, the latest write of another session that this one replaced."""
-    commits = await store.read_log(
+    commits = await store.log.read(
         session.conversation_id, first=session.first_version, last=session.version, limit=MAX_PAGE, newest=True
     )
     seen: dict[str, Stamp] = {}

@@ -65,7 +65,7 @@ class Copies:
         By the time that it is told, there may be a later one: it is the version that tells them apart.
         """
         version, latest = 0, event
-        for commit in await self._store.commits_amending(here, [event.target]):
+        for commit in await self._store.log.commits_amending(here, [event.target]):
             for one in commit.events:
                 if not isinstance(one, Amended) or one.target != event.target or one.source is not None:
                     continue

@@ -56,7 +56,7 @@ class SyncOnDemand:
 
         Raises SessionNotFound, or AccessDenied unless `actor`, if there is one, owns it; StoreError, BusError.
         """
-        session = await self._store.head(source)
+        session = await self._store.heads.get(source)
         gone = session is None or session.status is SessionStatus.DELETED
         if actor is not None and (session is None or gone or not may(session, actor, Right.OWN)):
             raise AccessDenied(DENIED)
@@ -104,7 +104,7 @@ class SyncOnDemand:
     async def _outcomes(
         self, targets: Sequence[SessionState], errors: Sequence[str | None]
     ) -> tuple[SyncedSession, ...]:
-        after = await self._store.heads([target.session_id for target in targets])
+        after = await self._store.heads.get_many([target.session_id for target in targets])
         return tuple(
             _outcome(before, after.get(before.session_id, before), error)
             for before, error in zip(targets, errors, strict=True)

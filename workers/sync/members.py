@@ -32,13 +32,13 @@ async def live_members(store: Store, identity: str) -> list[SessionState]:
 
 async def latest_session(store: Store, conversation: ConversationId) -> SessionState:
     """Return the state of a conversation's latest session; of generation 0 if it never had one."""
-    kept = (await store.load([conversation]))[conversation]
+    kept = (await store.log.load([conversation]))[conversation]
     return replay(kept.head or SessionState.empty(conversation), kept.commits)
 
 
 async def _look(store: Store, identity: str) -> tuple[list[SessionState], bool]:
     """Return the live ones among the latest of an identity's sessions, and whether those are all there are."""
-    page = await store.list_sessions(SessionFilter(identity=identity), limit=_LATEST)
+    page = await store.heads.page(SessionFilter(identity=identity), limit=_LATEST)
     return [session for session in page.items if session.is_live], page.cursor is None
 
 

@@ -35,7 +35,7 @@ class Policies:
 
         Raises StoreDamaged for one that this release can't read: to go by half of it might share what it keeps back.
         """
-        record = await self._store.record(RecordKind.SYNC_POLICY, key)
+        record = await self._store.records.get(RecordKind.SYNC_POLICY, key)
         return read_as(f"the sync policy {key!r}", SyncPolicy.model_validate, record.data, SET_ANEW) if record else None
 
     async def keep(self, key: str, policy: SyncPolicy) -> None:
@@ -43,13 +43,13 @@ class Policies:
         data = policy.model_dump(mode="json")
         data["operations"] = sorted(data["operations"])
         record = Record(kind=RecordKind.SYNC_POLICY, key=key, created_at=self._clock.now(), data=data)
-        await self._store.put_record(record)
+        await self._store.records.put(record)
         self._read.pop(key, None)
 
     async def forget(self, key: str) -> bool:
         """Take away the policy of an identity, or the one under `DEFAULT`; return whether there was one."""
         self._read.pop(key, None)
-        return await self._store.delete_record(RecordKind.SYNC_POLICY, key)
+        return await self._store.records.delete(RecordKind.SYNC_POLICY, key)
 
     async def _recent(self, key: str) -> SyncPolicy | None:
         read_at, policy = self._read.get(key, (0.0, None))

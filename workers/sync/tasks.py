@@ -62,19 +62,19 @@ class SyncTasks:
 
     async def put(self, event: AnyEvent, policy: SyncPolicy) -> None:
         """Have the event's session synced when its time comes. Idempotent."""
-        kept = await self._store.record(RecordKind.SYNC_TASK, event.session_id)
+        kept = await self._store.records.get(RecordKind.SYNC_TASK, event.session_id)
         due = due_at(policy, event.at)
         if policy.mode is SyncMode.BATCH and kept and kept.due_at:
             due = min(due, kept.due_at)  # An interval ends when it ends, however much goes on changing.
         task = self._task(event.session_id, event.at, event.sequence, _upto(kept) if policy.history else 0)
-        await self._store.put_records([task.model_copy(update={"due_at": due})])
+        await self._store.records.put_many([task.model_copy(update={"due_at": due})])
 
     async def carry_out(self, task: Record) -> None:
         """Pass on what a task's session has, and take the task away. The same again does no more."""
-        session = await self._store.head(SessionId(task.key))
+        session = await self._store.heads.get(SessionId(task.key))
         identity = session.identity if session else None
         if session is None or identity is None or not await is_linked(self._store, session.conversation_id, identity):
-            await self._store.drop_records([task])
+            await self._store.records.drop([task])
             return
         policy = await self._policies.of(identity)
         if policy.mode is not SyncMode.MANUAL:
@@ -101,19 +101,19 @@ class SyncTasks:
 
     async def settle(self, session: SessionState, policy: SyncPolicy, task: Record | None = None) -> None:
         """Note that all of `session` was passed on: nothing waits, unless something came meanwhile."""
-        kept = task or await self._store.record(RecordKind.SYNC_TASK, session.session_id)
+        kept = task or await self._store.records.get(RecordKind.SYNC_TASK, session.session_id)
         if task is None and kept and kept.due_at:
             return  # It will be carried out: what was copied by then is known by its id.
         if policy.history and session.is_live and session.last_activity:
             revision = kept.revision if kept else 0
             note = self._task(session.session_id, session.last_activity, revision, session.version)
-            await self._store.put_records([note])
+            await self._store.records.put_many([note])
         elif kept:
-            await self._store.drop_records([kept])
+            await self._store.records.drop([kept])
 
     async def copied_upto(self, session_id: SessionId) -> int:
         """Return the last commit of whose messages it is noted that they were copied; 0 if nothing is."""
-        return _upto(await self._store.record(RecordKind.SYNC_TASK, session_id))
+        return _upto(await self._store.records.get(RecordKind.SYNC_TASK, session_id))
 
     def _task(self, session_id: SessionId, at: datetime, revision: int, upto: int) -> Record:
         data: dict[str, JsonValue] = {"upto": upto}

@@ -60,11 +60,11 @@ class SyncWorker(ReactiveWorker):
     async def turn(self) -> bool:
         """Carry out what is due; return whether there may be more."""
         now = self._clock.now()
-        due = await self._store.due_records(RecordKind.SYNC_TASK, now, groups=self._share.groups, limit=_BATCH)
+        due = await self._store.records.due(RecordKind.SYNC_TASK, now, groups=self._share.groups, limit=_BATCH)
         await side_by_side(self._carry_out(task) for task in due)
         if self._share.leads:
             for kind in (RecordKind.CLAIM_CODE, RecordKind.CLAIM):
-                await self._store.drop_records(await self._store.due_records(kind, now, limit=_BATCH))
+                await self._store.records.drop(await self._store.records.due(kind, now, limit=_BATCH))
         return len(due) == _BATCH
 
     async def _carry_out(self, task: Record) -> None:
@@ -76,4 +76,4 @@ class SyncWorker(ReactiveWorker):
                 raise
             # One that can't be carried out must not be in the way of the others.
             _log.error(Action.HANDLER_FAILED, task=task.key, **told(error))
-            await self._store.put_records([task.model_copy(update={"due_at": self._clock.now() + _AGAIN})])
+            await self._store.records.put_many([task.model_copy(update={"due_at": self._clock.now() + _AGAIN})])

@@ -121,9 +121,11 @@ async def _finished(store: Store, left: dict[ConversationId, _Last]) -> list[Con
     """Return which of the first conversations in `left` are dealt with, and their heads written."""
     looked_at = list(islice(left.items(), _LOOKED_AT))
     committed = [
-        conversation for conversation, last in looked_at if await store.commits_of_inputs(conversation, [last.input_id])
+        conversation
+        for conversation, last in looked_at
+        if await store.log.commits_of_inputs(conversation, [last.input_id])
     ]
-    kept = await store.load(committed) if committed else {}
+    kept = await store.log.load(committed) if committed else {}
     finished = [conversation for conversation in committed if not kept[conversation].commits]
     if not finished:
         parked = {one.message_id async for one in iter_parked(store, ParkedStatus.PARKED)}

@@ -107,7 +107,7 @@ class Access(ManagerBase):
         found: list[AuditEntry] = []
         version = state.version
         while len(found) <= limit and version >= state.first_version:
-            commits = await self._store.read_log(
+            commits = await self._store.log.read(
                 state.conversation_id, first=state.first_version, last=version, limit=_COMMITS, newest=True
             )
             if not commits:

@@ -92,7 +92,7 @@ class Checkpoints(ManagerBase):
     ) -> Page[Checkpoint]:
         """Return a session's checkpoints, the latest first. Raises SessionNotFound, AccessDenied; ValueError."""
         await self._engine.existing(session_id, user_id)
-        page = await self._store.list_records(RecordKind.CHECKPOINT, session_id, limit=limit, cursor=cursor)
+        page = await self._store.records.page(RecordKind.CHECKPOINT, session_id, limit=limit, cursor=cursor)
         return Page(items=[_checkpoint(record) for record in page.items], cursor=page.cursor)
 
     async def delete_checkpoint(
@@ -105,7 +105,7 @@ class Checkpoints(ManagerBase):
         found = await self.get_checkpoint(checkpoint_id, session_id=session_id, user_id=user_id)
         if found is not None and user_id is not None:
             await self._engine.existing(found.session_id, user_id, Right.WRITE)
-        return found is not None and await self._store.delete_record(RecordKind.CHECKPOINT, checkpoint_id)
+        return found is not None and await self._store.records.delete(RecordKind.CHECKPOINT, checkpoint_id)
 
     async def clear_checkpoints(self, session_id: str, *, user_id: str | None = None) -> int:
         """Delete all checkpoints of a session; return how many. Those saved by themselves do not come back.
@@ -113,7 +113,7 @@ class Checkpoints(ManagerBase):
         Raises SessionNotFound, AccessDenied.
         """
         await self._engine.existing(session_id, user_id, Right.WRITE)
-        return await self._store.delete_records(RecordKind.CHECKPOINT, session_id)
+        return await self._store.records.delete_group(RecordKind.CHECKPOINT, session_id)
 
     async def restore_checkpoint(
         self,
@@ -146,7 +146,7 @@ class Checkpoints(ManagerBase):
         if every is None or state is None or not (turns := state.message_count // every):
             return
         key, (_, mark) = f"{session_id}/auto/{turns}", checkpoint_groups(state.session_id)
-        last = await self._store.record(RecordKind.CHECKPOINT, mark)
+        last = await self._store.records.get(RecordKind.CHECKPOINT, mark)
         if last and last.revision >= turns:
             return
         try:
@@ -154,9 +154,9 @@ class Checkpoints(ManagerBase):
             done = Record(
                 kind=RecordKind.CHECKPOINT, key=mark, group=mark, created_at=self._clock.now(), data={}, revision=turns
             )
-            await self._store.put_records([done])
+            await self._store.records.put_many([done])
             if await self._engine.state(session_id) is None:
-                await self._store.delete_record(RecordKind.CHECKPOINT, mark)
+                await self._store.records.delete(RecordKind.CHECKPOINT, mark)
         except SessionNotFound:
             return  # It was deleted just now.
         except SchemaViolation as error:
@@ -165,7 +165,7 @@ class Checkpoints(ManagerBase):
     async def _checkpoint_record(self, checkpoint_id: str, session_id: str | None = None) -> Record | None:
         if not is_id(checkpoint_id):
             return None
-        found = await self._store.record(RecordKind.CHECKPOINT, checkpoint_id)
+        found = await self._store.records.get(RecordKind.CHECKPOINT, checkpoint_id)
         if found is None or session_id not in (None, found.group):
             return None
         # Of a deleted session nothing is shown, also while its checkpoints are about to go.
@@ -180,13 +180,13 @@ class Checkpoints(ManagerBase):
                 created_at=await self._next_moment(state.session_id),
                 data=dict(data),
             )
-        if not await self._store.put_record(record, replace=False):
-            there = await self._store.record(RecordKind.CHECKPOINT, key)
+        if not await self._store.records.put(record, replace=False):
+            there = await self._store.records.get(RecordKind.CHECKPOINT, key)
             if there and there.group != state.session_id:
                 raise SchemaViolation(f"checkpoint id {key} is taken: choose another one")
         elif await self._engine.state(state.session_id) is None:
             # Deleted meanwhile: its checkpoints may have gone before this one came.
-            await self._store.delete_record(RecordKind.CHECKPOINT, key)
+            await self._store.records.delete(RecordKind.CHECKPOINT, key)
             raise SessionNotFound(f"session {state.session_id} was deleted meanwhile")
 
     async def _next_moment(self, session_id: SessionId) -> datetime:
@@ -195,7 +195,7 @@ class Checkpoints(ManagerBase):
         Checkpoints are listed by their moments: of two saved one after the other, by any processes, the second is
         the later one, even within a millisecond.
         """
-        latest = (await self._store.list_records(RecordKind.CHECKPOINT, session_id, limit=1)).items
+        latest = (await self._store.records.page(RecordKind.CHECKPOINT, session_id, limit=1)).items
         now = self._clock.now()
         return max(now, latest[0].created_at + _TICK) if latest else now
 

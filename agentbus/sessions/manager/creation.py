@@ -198,7 +198,7 @@ class Creation(Templates, Locks):
         """Return the session that a repeated request started, if others came after it in its conversation."""
         key = InputId(request_id)
         conversation = conversation_of(SessionId(latest))
-        commits = await self._store.commits_of_inputs(conversation, [key])
+        commits = await self._store.log.commits_of_inputs(conversation, [key])
         events = commits[key].events if key in commits else ()
         started = (one.session_id for one in events if isinstance(one, SessionStarted) and one.cause == key)
         return next(started, latest)

@@ -78,7 +78,7 @@ class Engine:
     async def kept(self, session_id: str) -> SessionState | None:
         """Return what is kept of a session, also of a deleted one; None if there never was one."""
         try:
-            return await self.store.head(checked_id(session_id))
+            return await self.store.heads.get(checked_id(session_id))
         except SessionNotFound:
             return None
 
@@ -104,7 +104,7 @@ class Engine:
     async def current(self, address: Address) -> SessionState | None:
         """Return the state of the latest session at `address`."""
         conversation = conversation_id_for(address, self.scope)
-        kept = (await self.store.load([conversation]))[conversation]
+        kept = (await self.store.log.load([conversation]))[conversation]
         state = replay(kept.head or SessionState.empty(conversation), kept.commits)
         return state if state.generation else None
 

@@ -178,7 +178,7 @@ class Lifecycle(Creation, Checkpoints):
         if request_id is None:
             return False
         given = InputId(request_id)
-        commit = (await self._store.commits_of_inputs(state.conversation_id, [given])).get(given)
+        commit = (await self._store.log.commits_of_inputs(state.conversation_id, [given])).get(given)
         if commit is None:
             return False
         check_same(DeleteSession(session_id=state.session_id), caused_by(given, commit))

@@ -46,7 +46,7 @@ class Listing(ManagerBase):
         not given out.
         """
         where = sessions_of("owner", owner=user_id, agent_id=agent_id, status=status, tags=tuple(tags))
-        page = await self._store.list_sessions(where, limit=limit, cursor=cursor)
+        page = await self._store.heads.page(where, limit=limit, cursor=cursor)
         return Page(items=[SessionContext.of(state) for state in page.items], cursor=page.cursor)
 
     async def get_user_sessions(self, user_id: str) -> list[SessionContext]:
@@ -70,12 +70,12 @@ class Listing(ManagerBase):
 
     async def get_active_session_count(self, user_id: str | None = None) -> int:
         """Return how many sessions (of a user) are active: also if their time is over, until somebody comes by."""
-        figures = await self._store.statistics(sessions_of(owner=user_id, status=SessionStatus.ACTIVE))
+        figures = await self._store.heads.statistics(sessions_of(owner=user_id, status=SessionStatus.ACTIVE))
         return figures.total
 
     async def get_statistics(self, user_id: str | None = None, agent_id: str | None = None) -> SessionStatistics:
         """Return figures about all sessions, or those of a user or agent: total, by status, messages, mean duration."""
-        return await self._store.statistics(sessions_of(owner=user_id, agent_id=agent_id))
+        return await self._store.heads.statistics(sessions_of(owner=user_id, agent_id=agent_id))
 
     async def list_children(self, session_id: str, *, user_id: str | None = None) -> list[SessionContext]:
         """Return the sessions whose parent this one is, with `user_id` those that they may see.

@@ -58,12 +58,14 @@ class Locks(ManagerBase):
         Raises AccessDenied if `user_id` is given and may not change the session.
         """
         number = await self._number_of(session_id, token, user_id)
-        return number is not None and await self._store.renew_lock(lock_name(session_id), number, ttl=lease) is not None
+        return (
+            number is not None and await self._store.locks.renew(lock_name(session_id), number, ttl=lease) is not None
+        )
 
     async def release_lock(self, session_id: str, token: int, *, user_id: str | None = None) -> bool:
         """Let go of the lock; return False if it was lost before. Raises AccessDenied as `renew_lock` does."""
         number = await self._number_of(session_id, token, user_id)
-        return number is not None and await self._store.release_lock(lock_name(session_id), number)
+        return number is not None and await self._store.locks.release(lock_name(session_id), number)
 
     @asynccontextmanager
     async def lock(
@@ -122,7 +124,7 @@ class Locks(ManagerBase):
         """Release a lock that is renewed; return whether it was still held."""
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
-        return await self._store.release_lock(name, token)
+        return await self._store.locks.release(name, token)
 
     async def _acquire(self, name: str, *, timeout: float, lease: float) -> int:
         deadline = asyncio.get_running_loop().time() + timeout
@@ -147,7 +149,7 @@ class Locks(ManagerBase):
         loop = asyncio.get_running_loop()
         pause, longest = _POLL
         while True:
-            if lock := await self._store.acquire_lock(name, ttl=lease):
+            if lock := await self._store.locks.acquire(name, ttl=lease):
                 return lock.token
             left = deadline - loop.time()
             if left <= 0:
@@ -160,7 +162,7 @@ class Locks(ManagerBase):
         while True:
             await asyncio.sleep(lease / 3)
             with passing_over(StoreUnavailable):
-                if await self._store.renew_lock(name, token, ttl=lease) is None:
+                if await self._store.locks.renew(name, token, ttl=lease) is None:
                     return
 
 

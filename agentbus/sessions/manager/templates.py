@@ -61,12 +61,12 @@ class Templates(ManagerBase):
         }
         with checking("the template can't be kept"):
             record = Record(kind=RecordKind.TEMPLATE, key=name, group=_GROUP, created_at=self._clock.now(), data=data)
-        await self._store.put_record(record)
+        await self._store.records.put(record)
         return _template(record)
 
     async def get_template(self, name: str) -> Template | None:
         """Return a template, or None."""
-        record = await self._store.record(RecordKind.TEMPLATE, name) if is_id(name) else None
+        record = await self._store.records.get(RecordKind.TEMPLATE, name) if is_id(name) else None
         return None if record is None else _template(record)
 
     async def list_templates(self) -> list[Template]:
@@ -75,7 +75,7 @@ class Templates(ManagerBase):
 
     async def delete_template(self, name: str) -> bool:
         """Delete a template; return whether there was one. Sessions made from it stay as they are."""
-        return is_id(name) and await self._store.delete_record(RecordKind.TEMPLATE, name)
+        return is_id(name) and await self._store.records.delete(RecordKind.TEMPLATE, name)
 
     async def apply_template(
         self,

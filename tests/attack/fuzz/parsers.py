@@ -221,9 +221,9 @@ def _whole_store(folder: Path) -> dict[Path, bytes]:
         async with open_store(f"file://{folder}") as store:
             commits = [a_commit(_CONVERSATION, n, events=[appended(_CONVERSATION, n, f"m{n}")]) for n in (1, 2)]
             for commit in commits:
-                await store.append([commit])
-            await store.save_heads([a_head(_CONVERSATION, version=2)])
-            await store.park(a_parked("p", body=b"body"))
+                await store.log.append([commit])
+            await store.heads.save([a_head(_CONVERSATION, version=2)])
+            await store.parked.put(a_parked("p", body=b"body"))
 
     asyncio.run(write())
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size}
@@ -244,14 +244,14 @@ async def _read_all(folder: Path) -> object:
     """Call what reads files, each though the one before it failed."""
     async with open_store(f"file://{folder}") as store:
         calls = (
-            store.list_parked,
-            lambda: store.load([_CONVERSATION]),
-            lambda: store.heads([_SESSION]),
-            lambda: store.list_sessions(SessionFilter()),
-            lambda: store.read_log(_CONVERSATION, limit=10),
-            lambda: store.commits_of_inputs(_CONVERSATION, [InputId("input-1")]),
-            lambda: store.commits_amending(_CONVERSATION, [a_key("m1")]),
-            lambda: store.statistics(SessionFilter()),
+            store.parked.page,
+            lambda: store.log.load([_CONVERSATION]),
+            lambda: store.heads.get_many([_SESSION]),
+            lambda: store.heads.page(SessionFilter()),
+            lambda: store.log.read(_CONVERSATION, limit=10),
+            lambda: store.log.commits_of_inputs(_CONVERSATION, [InputId("input-1")]),
+            lambda: store.log.commits_amending(_CONVERSATION, [a_key("m1")]),
+            lambda: store.heads.statistics(SessionFilter()),
         )
         read = 0
         for call in calls:

@@ -157,6 +157,6 @@ async def _applied(
     applied: set[tuple[ConversationId, InputId] | None] = set()
     for conversation, ids in by_conversation.items():
         forms = {one: one for one in ids} | {digest_input(one): one for one in ids}
-        for form in await store.commits_of_inputs(conversation, list(forms)):
+        for form in await store.log.commits_of_inputs(conversation, list(forms)):
             applied.add((conversation, forms[form]))
     return applied

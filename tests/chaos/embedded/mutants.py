@@ -22,7 +22,7 @@ class EmbeddedMutant(StrEnum):
 def mutate(store: Store, mutant: EmbeddedMutant) -> None:
     """Turn a mechanism off."""
     assert mutant is EmbeddedMutant.APPEND_FIRST
-    append = store.append
+    append = store.log.append
     writing: set[asyncio.Task[None]] = set()
 
     async def late(commits: Sequence[Commit]) -> None:
@@ -35,4 +35,4 @@ def mutate(store: Store, mutant: EmbeddedMutant) -> None:
         task.add_done_callback(writing.discard)
         return [None] * len(commits)
 
-    patch(store, append=at_once)
+    patch(store.log, append=at_once)

@@ -17,7 +17,7 @@ from workers.session.lanes import Lanes, Turn
 
 def instrument_store(store: Store, points: Failpoints[Failpoint], trace: Trace, *, append_delay: float) -> Store:
     """Put failpoints and a delay around appending to `store`; epochs go into the trace."""
-    append = store.append
+    append = store.log.append
 
     async def instrumented_append(commits: Sequence[Commit]) -> list[StoreError | None]:
         points.pass_by(Failpoint.BEFORE_APPEND)
@@ -27,7 +27,7 @@ def instrument_store(store: Store, points: Failpoints[Failpoint], trace: Trace, 
         points.pass_by(Failpoint.AFTER_APPEND)
         return outcomes
 
-    patch(store, append=instrumented_append)
+    patch(store.log, append=instrumented_append)
     return store
 
 

@@ -9,8 +9,8 @@ from contracts.errors import StoreDamaged
 from contracts.events import Commit
 from contracts.ids import ConversationId, InputId
 from contracts.session import SessionState
-from storage.mongo import MongoStore
-from storage.mongo.base import BY_INPUT
+from storage.mongo.base import BY_INPUT, MongoDatabase
+from storage.mongo.log import MongoLog
 from tests.chaos.inside.instruments import patch
 from workers.bus.rabbit.connections import close_channel
 from workers.bus.rabbit.consumers import RabbitConsumer
@@ -73,20 +73,21 @@ def _without_fencing() -> None:
 
 
 def _without_durable_dedupe() -> None:
-    start, heads_of = MongoStore.start, live._heads_of
+    start, heads_of = MongoDatabase.start, live._heads_of
 
-    async def start_without_index(self: MongoStore) -> None:
+    async def start_without_index(self: MongoDatabase) -> None:
         await start(self)
-        indexes: Any = self._collection("log")
+        indexes: Any = self.collection("log")
         await indexes.drop_index(BY_INPUT)
 
-    async def none_known(_: MongoStore, __: ConversationId, ___: Collection[InputId]) -> dict[InputId, Commit]:
+    async def none_known(_: MongoLog, __: ConversationId, ___: Collection[InputId]) -> dict[InputId, Commit]:
         return {}
 
     def forgetful(*loaded: Any) -> list[SessionState]:
         return [head.model_copy(update={"recent_inputs": ()}) for head in heads_of(*loaded)]
 
-    patch(MongoStore, start=start_without_index, commits_of_inputs=none_known)
+    patch(MongoDatabase, start=start_without_index)
+    patch(MongoLog, commits_of_inputs=none_known)
     patch(live, _heads_of=forgetful)
 
 

@@ -41,7 +41,7 @@ class Sampler:
 
     async def look(self) -> Ownership:
         """Take a sample now. Raises StoreError."""
-        members = await self._store.members(self._group, ttl=self._ttl)
+        members = await self._store.members.live(self._group, ttl=self._ttl)
         names = {worker.pid: worker.name for worker in self._fleet.workers}
         running: list[Member] = [member for member in members if member.status is WorkerStatus.RUNNING]
         sample = Ownership(time.monotonic(), {names.get(one.pid, one.worker_id): one.owns for one in running})

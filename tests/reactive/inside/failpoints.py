@@ -59,11 +59,11 @@ def around(
 def instrument_store(store: Store, points: Points) -> Store:
     """Put failpoints around what reactive workers write to `store`."""
     patch(
-        store,
-        put_records=around(points, store.put_records, Failpoint.BEFORE_NOTE, Failpoint.AFTER_NOTE),
-        replace_commits=around(points, store.replace_commits, Failpoint.BEFORE_STRIP, Failpoint.AFTER_STRIP),
-        drop_records=around(points, store.drop_records, None, Failpoint.AFTER_DROP),
+        store.records,
+        put_many=around(points, store.records.put_many, Failpoint.BEFORE_NOTE, Failpoint.AFTER_NOTE),
+        drop=around(points, store.records.drop, None, Failpoint.AFTER_DROP),
     )
+    patch(store.log, replace=around(points, store.log.replace, Failpoint.BEFORE_STRIP, Failpoint.AFTER_STRIP))
     return store
 
 

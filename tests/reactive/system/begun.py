@@ -72,10 +72,10 @@ def begun(address: Address, at: datetime, *commands: AnyCommand) -> Begun:
 async def write_begun(store: Store, conversations: Sequence[Begun]) -> None:
     """Write conversations to the store, as their owners would have."""
     for some in in_parts(conversations, _AT_ONCE):
-        refused = [error for error in await store.append([one.commit for one in some]) if error]
+        refused = [error for error in await store.log.append([one.commit for one in some]) if error]
         if refused:
             raise refused[0]
-        await store.save_heads([one.head for one in some])
+        await store.heads.save([one.head for one in some])
 
 
 async def announce_begun(bus: Bus, conversations: Sequence[Begun]) -> None:
@@ -92,7 +92,7 @@ async def states_of(store: Store, conversations: Collection[ConversationId]) -> 
     """Return the latest state of conversations, by head and log."""
     states: dict[ConversationId, SessionState] = {}
     for some in in_parts(list(conversations), _AT_ONCE):
-        for conversation, kept in (await store.load(some)).items():
+        for conversation, kept in (await store.log.load(some)).items():
             states[conversation] = replay(kept.head or SessionState.empty(conversation), kept.commits)
     return states
 

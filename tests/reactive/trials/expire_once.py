@@ -164,7 +164,7 @@ async def _talk(stage: Stage, address: Address, seconds: float) -> int:
 
 async def _all_over(stage: Stage, conversations: Collection[ConversationId]) -> bool:
     # A move to the archive that was cut short leaves its deadline, at which somebody finishes it.
-    if await stage.store.due_records(RecordKind.DEADLINE, datetime.now(UTC) + timedelta(days=1), groups=None, limit=1):
+    if await stage.store.records.due(RecordKind.DEADLINE, datetime.now(UTC) + timedelta(days=1), groups=None, limit=1):
         return False
     states = await states_of(stage.store, conversations)
     return all(

@@ -115,7 +115,7 @@ async def lives(store: Store, archive: ArchiveStore, conversations: Collection[C
     states = await states_of(store, conversations)
     for conversation, log in (await logs_of(store, conversations)).items():
         sessions = [session_id_for(conversation, number + 1) for number in range(states[conversation].generation)]
-        heads = await store.heads(sessions)
+        heads = await store.heads.get_many(sessions)
         archived = {session: await _archived(archive, heads[session]) for session in sessions}
         left = [event for commit in log for event in commit.events]
         told = {event.event_id: event for one in archived.values() for event in one.events}

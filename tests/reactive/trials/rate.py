@@ -122,7 +122,7 @@ async def _indexed(stage: Stage, until: float) -> float:
 async def _all_expired(stage: Stage, size: Size, deadline: float) -> bool:
     told = 0
     while time.time() < deadline:
-        figures = await stage.store.statistics(SessionFilter())
+        figures = await stage.store.heads.statistics(SessionFilter())
         expired = figures.by_status.get(SessionStatus.EXPIRED, 0)
         if expired >= size.sessions:
             return True

@@ -38,12 +38,20 @@ class Outage(MemoryStore):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name in {"append", "head", "load", "info", "statistics", "due", "list_sessions"} and self.down:
-            return self._fail
-        return found
+        if name in {"log", "heads"} and self.down:
+            return _Silent()
+        return _fail if name == "info" and self.down else found
 
-    async def _fail(self, *_: object, **__: object) -> None:
-        raise StoreUnavailable("the store is down")
+
+class _Silent:
+    """A section of a store that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _fail
+
+
+async def _fail(*_: object, **__: object) -> None:
+    raise StoreUnavailable("the store is down")
 
 
 @pytest.fixture
@@ -119,7 +127,7 @@ async def test_what_was_called_before_stopping_is_carried_out(system: SessionSys
     await asyncio.gather(*adding)
     await system.stop()
 
-    head = await store.head(session.session_id)
+    head = await store.heads.get(session.session_id)
     assert head is not None
     assert head.message_count == 20
 

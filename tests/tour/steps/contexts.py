@@ -52,7 +52,7 @@ async def show_of(world: World) -> None:
     session = await world.session()
     sent = Message(content="geo:48.2,16.4", user_id="ann", message_type=MessageType.LOCATION)
     await world.manager.add_message_to_session(session.session_id, sent)
-    head = await world.manager._store.head(session.session_id)
+    head = await world.manager._store.heads.get(session.session_id)
     assert head is not None
     page = await history_page(world.manager._store, head, limit=1)
     (kept,) = [Message.of(shown) for shown in page.items]
@@ -73,7 +73,7 @@ async def show_session_context_class(world: World) -> None:
 @shows("SessionContext.of")
 async def show_context_of(world: World) -> None:
     made = await world.session(custom_data={"a": {"b": 1}})
-    head = await world.manager._store.head(made.session_id)
+    head = await world.manager._store.heads.get(made.session_id)
     assert head is not None
     context = SessionContext.of(head)
     assert context == made

@@ -32,6 +32,8 @@ from contracts.events import Commit
 from contracts.ids import SessionId
 from contracts.session import SessionState
 from storage.memory import MemoryStore
+from storage.memory.heads import MemoryHeads
+from storage.memory.log import MemoryLog
 from tests.tour.registry import shows
 from tests.tour.world import World
 
@@ -39,19 +41,35 @@ from tests.tour.world import World
 class Outage(MemoryStore):
     """A store that does not answer while it is `down`."""
 
-    down = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = False
+        self.heads = _HeadsOf(self)
+        self.log = _LogOf(self)
 
-    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
-        self._answer()
-        return await super().append(commits)
-
-    async def head(self, session: SessionId) -> SessionState | None:
-        self._answer()
-        return await super().head(session)
-
-    def _answer(self) -> None:
+    def answer(self) -> None:
         if self.down:
             raise StoreUnavailable("the store is down")
+
+
+class _LogOf(MemoryLog):
+    def __init__(self, store: Outage) -> None:
+        super().__init__(store.heads)
+        self._store = store
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        self._store.answer()
+        return await super().append(commits)
+
+
+class _HeadsOf(MemoryHeads):
+    def __init__(self, store: Outage) -> None:
+        super().__init__()
+        self._store = store
+
+    async def get(self, session: SessionId) -> SessionState | None:
+        self._store.answer()
+        return await super().get(session)
 
 
 async def while_down(call: Callable[[SessionSystem, str], Awaitable[object]], expected: type[AgentBusError]) -> None:

@@ -81,7 +81,7 @@ class ExpiryCommands:
         if target := await self._target(head):
             for given in await self._brought_over(head, target):
                 await self._commands.ask(given)
-            now = await self._store.head(target.session_id)
+            now = await self._store.heads.get(target.session_id)
             if now is None or not now.is_live or now.identity != head.identity:
                 raise SessionNotFound(
                     f"session {target.session_id} has ended, or is no longer linked: nothing is merged"

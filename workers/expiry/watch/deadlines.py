@@ -32,7 +32,7 @@ class Deadlines:
 
         A session in the archive is left alone: whoever moved it there goes by the deadline that it has.
         """
-        heads = await self._store.heads(sessions)
+        heads = await self._store.heads.get_many(sessions)
         await self._put(head for head in heads.values() if not was_moved(head))
 
     async def look_at_returned(self, sessions: Collection[SessionId]) -> None:
@@ -40,7 +40,7 @@ class Deadlines:
 
         The rule may have been through, and without a deadline: it begins anew.
         """
-        heads = await self._store.heads(sessions)
+        heads = await self._store.heads.get_many(sessions)
         await self._put(head for head in heads.values() if head.is_live and head.last_step and head.expiry is None)
 
     async def look_again(self, heads: Collection[SessionState]) -> None:
@@ -56,14 +56,14 @@ class Deadlines:
 
     async def _is_unfinished(self, head: SessionState) -> bool:
         """Whether an archived session's deadline says that its events have to leave the log yet."""
-        found = await self._store.record(RecordKind.DEADLINE, head.session_id)
+        found = await self._store.records.get(RecordKind.DEADLINE, head.session_id)
         return found is not None and not is_stripped(found)
 
     async def _put(self, heads: Iterable[SessionState]) -> None:
         now = self._clock.now()
         records = [record for head in heads if (record := self._first(head, now))]
         if records:
-            await self._store.put_records(records)
+            await self._store.records.put_many(records)
 
     def _first(self, head: SessionState, now: datetime) -> Record | None:
         """Return a session's deadline by its head alone; None if nothing is to be done: what is kept stays.

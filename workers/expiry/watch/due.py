@@ -95,17 +95,17 @@ class DueWatch:
         if groups is not None and not groups:
             return False
         now = self._clock.now()
-        records = await self._store.due_records(RecordKind.DEADLINE, now, groups=groups, limit=BATCH)
+        records = await self._store.records.due(RecordKind.DEADLINE, now, groups=groups, limit=BATCH)
         if not records:
             return False
-        heads = await self._store.heads([SessionId(record.key) for record in records])
+        heads = await self._store.heads.get_many([SessionId(record.key) for record in records])
         turn = self._sorted(records, heads, now)
         if turn.orders:
             await self._acting.give(turn.orders)
         if turn.kept:
-            await self._store.put_records(turn.kept)
+            await self._store.records.put_many(turn.kept)
         if turn.done:
-            await self._store.drop_records(turn.done)
+            await self._store.records.drop(turn.done)
         for head, phase in turn.moves:
             self._moving[head.session_id] = asyncio.create_task(self._move(head, phase), name=f"move {head.session_id}")
         for head, rule_id, error in turn.failed:
@@ -195,16 +195,16 @@ class DueWatch:
             self._moving.pop(head.session_id, None)
 
     async def _moved(self, session: SessionId) -> None:
-        head = await self._store.head(session)
+        head = await self._store.heads.get(session)
         if head is None:
             return
         now = self._clock.now()
         # The move is over: from now on the rule's next step is all there is to wait for.
         due_at = due_of(next_phase(self._book.rules, head, now, stripped=True), now)
         if due_at is None:
-            await self._store.drop_records([self._deadlines.record(head, now)])
+            await self._store.records.drop([self._deadlines.record(head, now)])
         else:
-            await self._store.put_records([self._deadlines.record(head, due_at, stripped=True)])
+            await self._store.records.put_many([self._deadlines.record(head, due_at, stripped=True)])
 
     async def _say_failed(self, head: SessionState, rule_id: str, error: Exception) -> None:
         self._metrics.expiry_failures.inc()

@@ -66,7 +66,7 @@ class Rescan:
         if not self._share.leads:
             return False
         now = self._clock.now()
-        record = await self._store.record(RecordKind.FIGURE, _KEY)
+        record = await self._store.records.get(RecordKind.FIGURE, _KEY)
         progress = unless_damaged(record, _progress) if record else None  # begun anew if a later release was at it
         if progress is None or progress.fingerprint != self._book.fingerprint:
             await self._save(_Progress(fingerprint=self._book.fingerprint, starts_at=now + self._settling))
@@ -84,7 +84,7 @@ class Rescan:
         first = progress.cursor is None
         began = now if first else progress.pass_began or now
         try:
-            page = await self._store.list_sessions(SessionFilter(), limit=PAGE, cursor=progress.cursor)
+            page = await self._store.heads.page(SessionFilter(), limit=PAGE, cursor=progress.cursor)
         except ValueError:  # the store was exchanged for another kind: its cursors are others
             return progress.model_copy(update={"cursor": None, "active_since": None})
         since = progress.active_since
@@ -107,7 +107,7 @@ class Rescan:
     async def _save(self, progress: _Progress) -> None:
         data = progress.model_dump(mode="json")
         now = self._clock.now()
-        await self._store.put_record(Record(kind=RecordKind.FIGURE, key=_KEY, group=_KEY, created_at=now, data=data))
+        await self._store.records.put(Record(kind=RecordKind.FIGURE, key=_KEY, group=_KEY, created_at=now, data=data))
 
 
 def _progress(record: Record) -> _Progress:

@@ -96,7 +96,7 @@ class Claims:
         """
         if not valid_for > 0:
             raise ValueError(f"a code is good for more than {valid_for:g} seconds")
-        head = await self._store.head(session_id)
+        head = await self._store.heads.get(session_id)
         if head is None or not head.is_live:
             raise SessionNotFound(f"there is no live session {session_id}")
         now = self._clock.now()
@@ -111,7 +111,7 @@ class Claims:
                 data={"session_id": session_id, "expires_at": expires_at.isoformat()},
                 due_at=expires_at + KEPT_FOR,
             )
-            if await self._store.put_record(record, replace=False):
+            if await self._store.records.put(record, replace=False):
                 proof = proof_of(await self._secret.value(), number, session_id, expires_at)
                 return ClaimCode(written(number, proof), session_id, expires_at)
 
@@ -126,7 +126,7 @@ class Claims:
         heard = heard_in(event.message.content)
         if heard is None:
             return None
-        record = await self._store.record(RecordKind.CLAIM_CODE, heard.number)
+        record = await self._store.records.get(RecordKind.CLAIM_CODE, heard.number)
         if record is None and not heard.asked:
             return None
         outcome = await self._claim(event, heard, record)
@@ -162,7 +162,7 @@ class Claims:
             outcome = await self._link(claim.key, str(claim.data["identity"]), both)
             if outcome not in {ClaimOutcome.OTHER_IDENTITY, ClaimOutcome.REFUSED}:
                 return outcome
-            await self._store.put_record(claim.model_copy(update={"data": {**claim.data, _OUTCOME: outcome}}))
+            await self._store.records.put(claim.model_copy(update={"data": {**claim.data, _OUTCOME: outcome}}))
         await self._take_back(claim)
         return outcome
 
@@ -170,7 +170,7 @@ class Claims:
         self, number: str, issuer: ConversationId, claimant: ConversationId, *, due_at: datetime | None
     ) -> Record | ClaimOutcome:
         """Use the code up for `claimant`, and settle which identity it links to, once and for all repeats."""
-        kept = await self._store.record(RecordKind.CLAIM, number)
+        kept = await self._store.records.get(RecordKind.CLAIM, number)
         if kept is None:
             theirs, ours = await latest_session(self._store, issuer), await latest_session(self._store, claimant)
             if not _is_there(theirs) or not _is_there(ours):
@@ -190,8 +190,8 @@ class Claims:
                 },
                 due_at=due_at,
             )
-            if not await self._store.put_record(kept, replace=False):
-                kept = await self._store.record(RecordKind.CLAIM, number)
+            if not await self._store.records.put(kept, replace=False):
+                kept = await self._store.records.get(RecordKind.CLAIM, number)
         if kept is None or kept.data["conversation"] != claimant:
             return ClaimOutcome.USED
         return kept

@@ -94,7 +94,7 @@ class Identities:
         Raises AccessDenied unless `actor`, if there is one, may read all of them and there is one.
         """
         await self.check(identity_key, actor, Right.READ)
-        record = await self._store.record(RecordKind.IDENTITY, identity_key)
+        record = await self._store.records.get(RecordKind.IDENTITY, identity_key)
         sessions = await self._linked(identity_key)
         name = record.data.get("display_name") if record else None
         return Identity(
@@ -122,7 +122,7 @@ class Identities:
         Raises SessionNotFound if there is no such session; AccessDenied instead, and unless they have the right, if
         there is an `actor`.
         """
-        head = await self._store.head(session_id)
+        head = await self._store.heads.get(session_id)
         if head is not None and head.status is not SessionStatus.DELETED:
             latest = await latest_session(self._store, head.conversation_id)
             if may(latest, actor, right):
@@ -151,7 +151,7 @@ class Identities:
             created_at=self._clock.now(),
             data={"display_name": display_name},
         )
-        await self._store.put_record(record, replace=display_name is not None)
+        await self._store.records.put(record, replace=display_name is not None)
 
     async def remember(self, identity_key: str, conversation: ConversationId) -> None:
         """Note that a conversation was linked: its log is part of the identity's history from then on. Idempotent."""
@@ -166,7 +166,7 @@ class Identities:
                 created_at=self._clock.now(),
                 data={"conversation": conversation, "identity": identity_key},
             )
-            await self._store.put_record(record, replace=False)
+            await self._store.records.put(record, replace=False)
 
     async def ever_of(self, conversation: ConversationId) -> set[str]:
         """Return the identities that a conversation is linked to, or ever was."""

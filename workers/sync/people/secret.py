@@ -33,9 +33,9 @@ class Secret:
             record = Record(
                 kind=RecordKind.CLAIM_CODE, key=_KEY, group=_KEY, created_at=self._clock.now(), data={**data}
             )
-            kept = await self._store.record(RecordKind.CLAIM_CODE, _KEY)
-            if kept is None and not await self._store.put_record(record, replace=False):
-                kept = await self._store.record(RecordKind.CLAIM_CODE, _KEY)
+            kept = await self._store.records.get(RecordKind.CLAIM_CODE, _KEY)
+            if kept is None and not await self._store.records.put(record, replace=False):
+                kept = await self._store.records.get(RecordKind.CLAIM_CODE, _KEY)
             self._value = str((kept or record).data["secret"]).encode()
         return self._value
 

@@ -114,13 +114,13 @@ class Suggestions:
             data={"session_id": event.session_id},
             revision=generation_of(event.session_id) << 32 | event.sequence,
         )
-        await self._store.put_records([record])
+        await self._store.records.put_many([record])
         if contact:
             await self._suggest(event.session_id, key, group)
 
     async def _suggest(self, session_id: SessionId, key: str, group: str) -> None:
         """Suggest to link the session with those that can be reached alike, unless they are linked already."""
-        same = await self._store.list_records(RecordKind.CONTACT, group, limit=_MOST + 1)
+        same = await self._store.records.page(RecordKind.CONTACT, group, limit=_MOST + 1)
         sessions = [SessionId(str(record.data["session_id"])) for record in same.items]
         others = [one for one in sessions if conversation_of(one) != conversation_of(session_id)]
         if len(others) >= _MOST or len(others) == len(sessions):
@@ -129,7 +129,7 @@ class Suggestions:
         for other in others:
             theirs = (await latest_session(self._store, conversation_of(other))).identity
             if ours is None or ours != theirs:
-                await self._store.put_record(self._record(key, session_id, other), replace=False)
+                await self._store.records.put(self._record(key, session_id, other), replace=False)
 
     def _record(self, key: str, one: SessionId, other: SessionId) -> Record:
         first, second = sorted((one, other))
@@ -138,7 +138,7 @@ class Suggestions:
         return Record(kind=RecordKind.SUGGESTION, key=pair, group=_OPEN, created_at=self._clock.now(), data=data)
 
     async def _open(self, suggestion_id: str, actor: str | None) -> Record:
-        record = await self._store.record(RecordKind.SUGGESTION, suggestion_id)
+        record = await self._store.records.get(RecordKind.SUGGESTION, suggestion_id)
         if record is not None and record.group == _OPEN and await self._may(_suggestion(record), actor):
             return record
         if actor is not None:
@@ -155,7 +155,7 @@ class Suggestions:
 
     async def _settle(self, record: Record, how: Literal["confirmed", "dismissed"]) -> None:
         data = {**record.data, "settled": how}
-        await self._store.put_record(record.model_copy(update={"group": _SETTLED, "data": data}))
+        await self._store.records.put(record.model_copy(update={"group": _SETTLED, "data": data}))
 
 
 def _normal(key: str, value: JsonValue) -> str | None:

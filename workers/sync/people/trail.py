@@ -117,7 +117,7 @@ class _Trail:
 
     async def read(self) -> int:
         """Read on; return how many commits that took."""
-        commits = await self._store.read_log(self.conversation, last=self._version, limit=_COMMITS, newest=True)
+        commits = await self._store.log.read(self.conversation, last=self._version, limit=_COMMITS, newest=True)
         for commit in commits:
             whole = self._place == 0 or commit.version < self._version
             events = commit.events if whole else commit.events[: self._place]

@@ -1,0 +1,23 @@
+"""The store port: a log of commits per conversation, a head per session, and what is kept beside them."""
+
+from storage.port.heads import Heads
+from storage.port.locks import Locks
+from storage.port.log import Loaded, Log
+from storage.port.members import Members
+from storage.port.parked import LISTED_BODY, ParkedInputs
+from storage.port.records import Records
+from storage.port.store import MAX_PAGE, Store, StoreInfo
+
+__all__ = [
+    "LISTED_BODY",
+    "MAX_PAGE",
+    "Heads",
+    "Loaded",
+    "Locks",
+    "Log",
+    "Members",
+    "ParkedInputs",
+    "Records",
+    "Store",
+    "StoreInfo",
+]

@@ -1,0 +1,53 @@
+"""The heads of the store port: what is listed, searched and due."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from contracts.errors import StoreError
+from contracts.history import Page, SessionFilter
+from contracts.ids import SessionId
+from contracts.records import SessionStatistics
+from contracts.session import SessionState
+
+
+class Heads(ABC):
+    """The state of each session, as one document, at or behind the end of its log."""
+
+    @abstractmethod
+    async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        """Write heads. One that is older (by version) than the one kept for its session changes nothing.
+
+        Returns for each, in order, None, or the StoreRejected of a head that the store can't hold, now or ever: the
+        others are written all the same, and the log has what the head would say.
+        """
+
+    @abstractmethod
+    async def get(self, session: SessionId) -> SessionState | None:
+        """Return a session's head as it was last written, or None if there is no such session."""
+
+    @abstractmethod
+    async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        """Return the heads of those of `sessions` that there are; damaged ones are passed over."""
+
+    @abstractmethod
+    async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
+        """Return the heads that `where` selects, latest activity first (then by session id).
+
+        Deleted ones are left out unless `where` asks for that status. Pages stay right while others write.
+        Raises ValueError for a limit outside 1..MAX_PAGE or a cursor that this store did not give out.
+        """
+
+    @abstractmethod
+    async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
+        """Return up to `limit` heads whose `due_at` is at or before `before`, the earliest first (then by session id).
+
+        Raises ValueError for a limit outside 1..MAX_PAGE.
+        """
+
+    @abstractmethod
+    async def statistics(self, where: SessionFilter) -> SessionStatistics:
+        """Return figures about the sessions that `where` selects, added up by the server from their heads alone.
+
+        Deleted ones never count, even if `where` asks for that status. A session without activity lasted 0 seconds.
+        """

@@ -1,0 +1,30 @@
+"""The locks of the store port."""
+
+from abc import ABC, abstractmethod
+
+from contracts.records import Lock
+
+
+class Locks(ABC):
+    """Named locks with a lease by the store's clock, and a token that tells each holder from those before it."""
+
+    @abstractmethod
+    async def acquire(self, name: str, *, ttl: float) -> Lock | None:
+        """Take a lock for `ttl` seconds by the store's clock; None while somebody holds it and its lease runs.
+
+        The token is higher than all given out for this name before, to anyone, also if they were released. After
+        StoreUnavailable the lock may have been taken, until that lease ends; if the call is cancelled, it is not.
+        Raises ValueError for a ttl that is not above 0 or a name that is no id.
+        """
+
+    @abstractmethod
+    async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
+        """Let the lease of a lock end `ttl` seconds from now instead; None if the lock is no longer this token's.
+
+        A lease that ended is renewed as well, as long as nobody took the lock since. One that was released is not.
+        Raises ValueError for a ttl that is not above 0.
+        """
+
+    @abstractmethod
+    async def release(self, name: str, token: int) -> bool:
+        """Give a lock back, even while being cancelled; return if it was still this token's, as in `renew`."""

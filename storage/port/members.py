@@ -1,0 +1,42 @@
+"""The workers of the store port: who lives, which epoch a partition is in, and what may have killed one."""
+
+from abc import ABC, abstractmethod
+
+from contracts.ids import Partition
+from contracts.members import Member, WorkerId
+
+
+class Members(ABC):
+    """What workers keep about themselves: their groups' members, the epochs they work in, the trials they survive."""
+
+    @abstractmethod
+    async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
+        """Record that `member` lives, by the store's clock, and return the group's live members, itself among them.
+
+        Live are those whose last heartbeat is at most `ttl` seconds old by the store's clock; sorted by worker id.
+        Members much older than that (100 times) may be forgotten.
+        """
+
+    @abstractmethod
+    async def live(self, group: str, *, ttl: float) -> list[Member]:
+        """Return the group's live members, as `heartbeat` does."""
+
+    @abstractmethod
+    async def leave(self, group: str, worker: WorkerId) -> None:
+        """Forget a member at once. Idempotent."""
+
+    @abstractmethod
+    async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
+        """Return the partition's next epoch: the lowest above `above`, 0, and all given out before."""
+
+    @abstractmethod
+    async def begin_trial(self, key: str) -> int:
+        """Note that an input is tried which may have killed its worker before; return how many attempts by now.
+
+        A key made by `storage.trials.attempt_at` counts once: who gets no answer asks again. Any other is an attempt
+        each time.
+        """
+
+    @abstractmethod
+    async def end_trial(self, key: str) -> None:
+        """Say that the input did not kill its worker: its count is forgotten. Idempotent."""

@@ -1,0 +1,71 @@
+"""The store: its sections, and how it is opened."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from storage.cancelling import finished
+from storage.port.heads import Heads
+from storage.port.locks import Locks
+from storage.port.log import Log
+from storage.port.members import Members
+from storage.port.parked import ParkedInputs
+from storage.port.records import Records
+
+MAX_PAGE = 1000
+"""The most items a page may ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store says of itself."""
+
+    kind: str
+    version: str
+    server_time: datetime
+    name: str = ""
+    """Of the database; empty for a store without one."""
+
+
+class Store(ABC):
+    """Keeps conversations. Opened by `storage.factory.open_store(url)`; used as an async context manager.
+
+    What it keeps is in six sections; they are there before `start`, and answer after it. Every call, those of the
+    sections too, may raise StoreUnavailable (transient: the same call may be made again) or StoreRejected. What asks
+    for one thing that can't be read raises StoreDamaged; lists, and what looks through many, pass over what is damaged
+    and say so in the log, once. A call that is cancelled ends soon and leaves nothing behind; it may have been done,
+    as after StoreUnavailable.
+    Whatever a call reports as done survives a crash of the process, and of the server as far as the server promises.
+    Any number of processes may use the same store.
+    """
+
+    log: Log
+    heads: Heads
+    parked: ParkedInputs
+    members: Members
+    records: Records
+    locks: Locks
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await finished(self.close())  # Nobody else will: the body is not entered.
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Connect, and make what the store needs (tables, indexes). Idempotent."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
+
+    @abstractmethod
+    async def info(self) -> StoreInfo:
+        """Ask the server who it is and what time it has."""
