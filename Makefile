@@ -112,6 +112,10 @@ arch: $(READY) ## Check which package imports which
 TIMED := tests/benchmarks
 TESTS := $(BIN)/python -m pytest -n 4 --dist worksteal $(addprefix --ignore=,$(TIMED))
 
+.PHONY: sizes
+sizes: $(READY) ## Report the longest files and functions, and crumbs
+	@$(BIN)/python -m tests.architecture.sizes
+
 # Types take a minute of a processor that has it to spare while tests wait for processes to start.
 .PHONY: test
 test: setup services lint arch ## Run every check and every test
@@ -187,10 +191,6 @@ react: setup services ## Kill, shuffle and race the expiry and sync workers, and
 .PHONY: stress
 stress: setup services ## Let 200 users work at once, kill a worker, and check every call
 	@$(BIN)/python -m tests.stress $(if $(FOR),--seconds $(FOR)) $(if $(SEED),--seed $(SEED))
-
-.PHONY: sizes
-sizes: $(READY) ## Report the longest files and functions, and crumbs
-	@$(BIN)/python -m tests.architecture.sizes
 
 # `STEPS=n` takes n steps instead of 200,000, `SEED=n` others, `MODEL=library` or `MODEL=workers` one of the two,
 # `MODE=name` one kind of set-up, `ONLY=n,n` a finding's, `JOBS=n` as many worlds at a time as n instead of the cores.
