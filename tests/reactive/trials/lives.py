@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from contracts.address import Platform
 from contracts.errors import ArchiveDamaged, ArchiveNotFound
 from contracts.events import (
+    Amendment,
     AnyEvent,
     DataSet,
     ExpiryStepTaken,
     MessageAppended,
     SessionArchived,
+    SessionDeleted,
+    SessionRestored,
     SessionStarted,
     StateChanged,
 )
@@ -31,7 +34,7 @@ class Life:
     events: tuple[AnyEvent, ...]
     """Its own, each once, in their order: those in the archive and those in the log."""
     left: frozenset[int]
-    """The sequences of those that are in the log."""
+    """The sequences of those in the log, but for what is about an earlier session: that stays (decision 30)."""
     steps: tuple[ExpiryStepTaken, ...]
     """What rules did to it, as its conversation tells; after its end in the sessions that followed."""
     archives: int
@@ -144,7 +147,9 @@ def _life(head: SessionState, archived: _Archived, left: Iterable[AnyEvent], tol
         session=session,
         head=head,
         events=tuple(event for _, event in sorted(own.items())),
-        left=frozenset(event.sequence for event in left if event.session_id == session),
+        left=frozenset(
+            event.sequence for event in left if event.session_id == session and not _is_about_another(event)
+        ),
         steps=tuple(
             one for one in told if isinstance(one, ExpiryStepTaken) and (one.earlier or one.session_id) == session
         ),
@@ -156,3 +161,14 @@ def _life(head: SessionState, archived: _Archived, left: Iterable[AnyEvent], tol
 
 def _expires(event: AnyEvent) -> bool:
     return isinstance(event, StateChanged) and event.status is SessionStatus.EXPIRED
+
+
+def _is_about_another(event: AnyEvent) -> bool:
+    """Whether it tells something of another session than its own, or takes a message back."""
+    match event:
+        case SessionArchived(archived=named) | SessionDeleted(deleted=named) | SessionRestored(restored=named):
+            return named != event.session_id
+        case ExpiryStepTaken(earlier=earlier):
+            return earlier is not None
+        case _:
+            return isinstance(event, Amendment)
