@@ -25,8 +25,8 @@ from tests.services.service import Service
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME = b"\x01"
 
-# The Erlang expression that writes what was declared: Mnesia's log (queues, bindings) and every disk table, such as Ra's
-# names.dets, which are otherwise saved later. Killed at once, a broker forgets a binding once in four times.
+# The Erlang expression that writes what was declared: Mnesia's log (queues, bindings) and every disk table, such as
+# Ra's names.dets, which are otherwise saved later. Killed at once, a broker forgets a binding once in four times.
 SYNC = "mnesia:sync_log(), lists:foreach(fun dets:sync/1, dets:all())"
 
 _ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
