@@ -4,13 +4,14 @@ Source: CloudEvents 1.0.2 core specification and JSON event format; the extensio
 `traceparent` (W3C Trace Context) are the documented ones.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 
 from contracts.address import Scope, conversation_id_for
 from contracts.base import MAX_INPUT_BYTES, Announced, Id, Timestamp
-from contracts.commands import Command
+from contracts.commands import AnyCommand, Command
 from contracts.documents import json_in
 from contracts.errors import InvalidInput, SchemaViolation, TooLarge, Undecodable, UnsupportedType
 from contracts.events import AnyEvent, Event
@@ -31,6 +32,15 @@ _MOST_ERRORS: Final = 1000
 
 TraceParent = Annotated[str, StringConstraints(pattern=_TRACEPARENT)]
 Payload = Annotated[InboundMessage | Command | Query, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A message or command with its idempotency key: given again with the same id it is carried out once."""
+
+    id: InputId
+    data: InboundMessage | AnyCommand
+    """Names its conversation, by the session or the address, if it is still to find it."""
 
 
 class _CloudEvent(Announced):
@@ -56,6 +66,11 @@ class InputEnvelope(_CloudEvent):
     def input_id(self) -> InputId:
         """The envelope's id as the idempotency key."""
         return InputId(self.id)
+
+    @classmethod
+    def of(cls, given: Input, *, source: str) -> "InputEnvelope":
+        """Wrap an input for its way, in the name of `source`."""
+        return cls(id=given.id, source=source, data=given.data)
 
     def conversation(self, scope: Scope) -> ConversationId:
         """Return the conversation meant: by partition key, else by session id, else by the address under `scope`.

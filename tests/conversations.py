@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from contracts.address import Address, Platform
 from contracts.commands import AnyCommand
+from contracts.envelope import Input
 from contracts.ids import ConversationId, InputId
 from contracts.messages import Content, InboundMessage, TextContent
-from workers.domain.decide import Input
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CONVERSATION = ConversationId("a" * 26)

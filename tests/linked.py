@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from contracts.address import Platform
 from contracts.commands import AnyCommand, CreateSession, LinkIdentity, MergeContext, SetData
+from contracts.envelope import Input
 from contracts.events import AnyEvent, Commit
 from contracts.ids import ConversationId, InputId, digest_of, session_id_for
 from contracts.messages import InboundMessage
@@ -15,7 +16,7 @@ from contracts.session import SessionState
 from contracts.stamps import Stamp, next_stamp
 from contracts.sync import ConflictStrategy, Entry, SyncOperation
 from tests.conversations import NOW, address
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 from workers.domain.evolve import heads_after
 
 ANN = "ann"

@@ -6,6 +6,7 @@ import pytest
 
 from contracts.address import Platform
 from contracts.commands import CloseSession, CommandReply, LinkIdentity, SetData, UnlinkIdentity
+from contracts.envelope import Input
 from contracts.expiry import CleanupAction, Conditions, Step
 from contracts.ids import SessionId
 from contracts.session import SessionStatus
@@ -15,7 +16,7 @@ from tests.expiry.world import World, a_rule, a_world
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.sweep import Finding, Sweep, SweepOutcome
 from workers.expiry.watch.commands import ExpiryCommands
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 EXPIRE, MERGE, DELETE = CleanupAction.EXPIRE, CleanupAction.MERGE, CleanupAction.DELETE
 
@@ -105,7 +106,7 @@ async def test_a_merge_into_what_has_ended_or_was_unlinked_meanwhile_ends_nothin
         commands = worker._due._acting._commands
         ask = commands.ask
 
-        async def ask_too_late(command: Given) -> CommandReply:
+        async def ask_too_late(command: Input) -> CommandReply:
             await world.send(meanwhile(session_id=other, **given))
             assert (await world.head(one)).is_live
             return await ask(command)

@@ -11,6 +11,7 @@ import pytest
 from contracts.address import Address, Platform
 from contracts.clock import ManualClock
 from contracts.commands import ExpireSession
+from contracts.envelope import Input
 from contracts.expiry import CleanupAction, ExpiryProgress
 from contracts.ids import ConversationId, SessionId, digest_of
 from contracts.records import Record, RecordKind
@@ -25,7 +26,7 @@ from workers.expiry.statistics import StatisticsRecorder
 from workers.expiry.watch.commands import ExpiryCommands
 from workers.expiry.watch.deadlines import Deadlines
 from workers.expiry.watch.due import DueWatch
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.reactive.watch import Share
 
 SESSIONS = 100_000
@@ -72,13 +73,13 @@ class Owners(Commands):
         self.expired: Counter[SessionId] = Counter()
         self.repeated = 0
 
-    async def give(self, commands: Sequence[Given]) -> None:
+    async def give(self, commands: Sequence[Input]) -> None:
         heads = []
         for given in commands:
-            assert isinstance(given.command, ExpireSession)
-            assert given.command.session_id
-            head = self._store.heads._heads[given.command.session_id]
-            if given.command.seen != head.sequence:
+            assert isinstance(given.data, ExpireSession)
+            assert given.data.session_id
+            head = self._store.heads._heads[given.data.session_id]
+            if given.data.seen != head.sequence:
                 self.repeated += 1
                 continue
             taken = ExpiryProgress(rule_id="silent", step=0, action=CleanupAction.EXPIRE, at=self._clock.now())

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from contracts.commands import MergeContext
 from contracts.session import SessionState
 from tests.models.finding import smallest
 from tests.models.workers import play
-from workers.domain.sync import linking
+from workers.domain import rules
 from workers.expiry.watch.deadlines import Deadlines
 
 STEPS = int(os.environ.get("AGENTBUS_MODEL_STEPS", "330"))
@@ -44,13 +45,14 @@ async def test_what_was_found_once_is_not_found_again(seed: int, steps: str) -> 
 
 
 async def test_a_change_that_gets_lost_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    merge = linking._merge
+    row = rules.RULES[MergeContext]
 
     def loses(draft: Any, state: SessionState, command: MergeContext) -> None:
         if state.version % 3:
-            merge(draft, state, command)
+            row.handler(draft, state, command)
 
-    monkeypatch.setattr(linking, "_merge", loses)
+    table = dict(rules.RULES) | {MergeContext: replace(row, handler=loses)}
+    monkeypatch.setattr(rules, "RULES", table)
     found = await play(1, range(200))
     assert found is not None
     whole = len(found.steps)

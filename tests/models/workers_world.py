@@ -17,11 +17,11 @@ import fsspec  # type: ignore[import-untyped]  # it ships no types
 from agentbus.client import AgentBus
 from contracts.clock import ManualClock
 from contracts.commands import AnyCommand, CommandReply
-from contracts.envelope import EventEnvelope
+from contracts.envelope import EventEnvelope, Input
 from contracts.errors import Refused
 from contracts.events import AnyEvent
 from contracts.history import SessionFilter
-from contracts.ids import Partition
+from contracts.ids import InputId, Partition
 from contracts.records import RecordKind
 from contracts.session import SessionState
 from contracts.topology import Topology
@@ -40,7 +40,7 @@ from workers.expiry.watch.due import DueWatch
 from workers.expiry.watch.handler import TOPICS as FOR_EXPIRY
 from workers.expiry.watch.handler import ExpiryHandler
 from workers.expiry.watch.rescan import Rescan
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.reactive.watch import Share
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
@@ -160,7 +160,7 @@ class World:
     async def ask(self, command: AnyCommand, command_id: str | None = None) -> CommandReply | None:
         """Give a command; return None if it is refused."""
         with suppress(Refused):
-            return await self.commands.ask(Given(command, command_id or f"play {next(self.numbers)}"))
+            return await self.commands.ask(Input(InputId(command_id or f"play {next(self.numbers)}"), command))
         return None
 
     async def advance(self, step: timedelta) -> None:

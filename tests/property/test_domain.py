@@ -38,6 +38,7 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
+from contracts.envelope import Input
 from contracts.errors import AccessDenied, Refused
 from contracts.events import Commit, SessionStarted
 from contracts.expiry import ArchiveRef, CleanupAction
@@ -57,7 +58,7 @@ from contracts.sync import ConflictStrategy, Entry, Resolution, SyncOperation
 from tests.conversations import CONVERSATION, NOW, message
 from workers.domain.access import Right, right_of
 from workers.domain.deadlines import has_expired
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 from workers.domain.evolve import heads_after, replay
 
 values = st.dictionaries(st.sampled_from("abc"), st.integers(-3, 3), max_size=3)

@@ -28,7 +28,7 @@ from contracts.ids import SessionId
 from contracts.session import FailurePolicy, SessionState
 from storage import reading
 from tests.harness.clock import later
-from workers.domain.checks.blocking import block
+from workers.domain.admission.blocking import block
 from workers.domain.evolve import heads_after
 
 Ids = Callable[[SessionSystem, str], Awaitable[set[str]]]

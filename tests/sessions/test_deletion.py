@@ -22,7 +22,7 @@ from contracts.errors import Refused, SchemaViolation
 from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.messages import said_key
-from workers.domain.commands import carry_out
+from workers.domain.commands import lifecycle
 
 
 async def a_family(system: SessionSystem) -> tuple[SessionContext, SessionContext, SessionContext]:
@@ -264,7 +264,7 @@ async def test_no_child_begins_once_its_parent_is_deleted(
 async def a_parent_gone_unseen(system: SessionSystem, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the next child's parent be deleted between the look of the child's owner and the child's beginning."""
     parent = await system.create_session(user_id="ann")
-    monkeypatch.setattr(carry_out, "check_parent", lambda *_: None)
+    monkeypatch.setattr(lifecycle, "check_parent", lambda *_: None)
     just_before(monkeypatch, CreateSession, lambda: system.delete_session(parent.session_id))
     return parent.session_id
 

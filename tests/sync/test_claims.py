@@ -6,13 +6,13 @@ import pytest
 
 from contracts.address import Platform
 from contracts.commands import CommandReply, DeleteSession, LinkIdentity
-from contracts.envelope import EventEnvelope
+from contracts.envelope import EventEnvelope, Input
 from contracts.errors import ConversationBlocked, IdentityConflict, Refused, ReplyTimeout, SessionNotFound
 from contracts.ids import SessionId
 from contracts.messages import Role, TextContent
 from contracts.records import RecordKind
 from tests.sync.world import World
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.sync.people.secret import Secret
 from workers.sync.services import make_sync_services
 
@@ -175,7 +175,7 @@ async def test_a_claim_goes_on_wherever_it_was_killed(
 
     asked = world.commands.ask
 
-    async def ask(given: Given, *, timeout: float = 10) -> CommandReply:
+    async def ask(given: Input, *, timeout: float = 10) -> CommandReply:
         nonlocal calls
         calls += 1
         if calls in {1, 3}:
@@ -210,8 +210,8 @@ async def test_a_claim_whose_second_link_fails_leaves_no_half_of_it(
     (heard,) = [event for event in world.waiting if event.data.kind == "message_appended" and event.subject == slack]
     asked = world.commands.ask
 
-    async def ask(given: Given, *, timeout: float = 10) -> CommandReply:
-        if isinstance(given.command, LinkIdentity) and given.command.session_id == slack:
+    async def ask(given: Input, *, timeout: float = 10) -> CommandReply:
+        if isinstance(given.data, LinkIdentity) and given.data.session_id == slack:
             raise error
         return await asked(given, timeout=timeout)
 
@@ -237,11 +237,11 @@ async def test_a_link_that_is_slow_to_come_is_taken_back_too(
 ) -> None:
     slack = await world.talk(Platform.SLACK, await code_for(world, telegram))
     asked = world.commands.ask
-    queued: list[Given] = []
+    queued: list[Input] = []
 
-    async def ask(given: Given, *, timeout: float = 10) -> CommandReply:
-        if isinstance(given.command, LinkIdentity):
-            if given.command.session_id == slack:
+    async def ask(given: Input, *, timeout: float = 10) -> CommandReply:
+        if isinstance(given.data, LinkIdentity):
+            if given.data.session_id == slack:
                 raise IdentityConflict
             queued.append(given)  # It is in its owner's queue, before all that comes later.
             raise ReplyTimeout

@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 
 from contracts.commands import AmendCopy, CloseSession, DeleteMessage, EditMessage, LinkIdentity
+from contracts.envelope import Input
 from contracts.events import MessageDeleted, MessageEdited
 from contracts.ids import MessageKey, SessionId, conversation_of
 from contracts.records import RecordKind
 from contracts.sync import SyncMode
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import World
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 PIN = "my PIN is 1234"
 
@@ -159,7 +160,7 @@ class Overtaken(Commands):
         super().__init__(world.bus)
         self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
 
-    async def give(self, commands: Sequence[Given]) -> None:
+    async def give(self, commands: Sequence[Input]) -> None:
         """Let the others go on, once, and give the commands."""
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile:

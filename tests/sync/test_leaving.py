@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 
 from contracts.commands import CloseSession, DeleteSession
+from contracts.envelope import Input
 from contracts.events import AnyEvent, IdentityLinked, IdentityUnlinked
 from contracts.ids import SessionId
 from contracts.sync import ConflictStrategy, SyncMode
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import PLATFORMS, Killed, World
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 CARD = {"card": 1}
 
@@ -19,11 +20,11 @@ CARD = {"card": 1}
 class _Once(Commands):
     """Commands of a worker to which something happens the first time that it gives some."""
 
-    def __init__(self, world: World, happens: Callable[[Sequence[Given]], Awaitable[None]]) -> None:
+    def __init__(self, world: World, happens: Callable[[Sequence[Input]], Awaitable[None]]) -> None:
         super().__init__(world.bus)
-        self._happens: Callable[[Sequence[Given]], Awaitable[None]] | None = happens
+        self._happens: Callable[[Sequence[Input]], Awaitable[None]] | None = happens
 
-    async def give(self, commands: Sequence[Given]) -> None:
+    async def give(self, commands: Sequence[Input]) -> None:
         happens, self._happens = self._happens, None
         if happens is not None:
             await happens(commands)
@@ -66,7 +67,7 @@ async def test_a_change_that_one_got_before_its_writer_left_all_get(world: World
     first, second, third = await world.people(3)
     await world.write(first, card=1)
 
-    async def killed(commands: Sequence[Given]) -> None:
+    async def killed(commands: Sequence[Input]) -> None:
         await world.commands.give(commands[:1])
         raise Killed
 
@@ -86,7 +87,7 @@ async def test_a_change_that_is_given_as_its_writer_leaves_all_get_or_none(world
     first, second, third = await world.people(3)
     await world.write(first, card=1)
 
-    async def leaves(commands: Sequence[Given]) -> None:
+    async def leaves(commands: Sequence[Input]) -> None:
         await world.sync.identities.unlink(first)
         await world.quiet()
         await _handle(world, IdentityUnlinked, first)
@@ -110,7 +111,7 @@ async def test_a_context_that_is_copied_as_its_session_leaves_all_get(world: Wor
     await world.write(first, card=1)
     await world.settle()
 
-    async def leaves(_: Sequence[Given]) -> None:
+    async def leaves(_: Sequence[Input]) -> None:
         await world.sync.identities.unlink(first)
         await world.quiet()
         await _handle(world, IdentityUnlinked, first)

@@ -103,17 +103,17 @@ def test_whole_contexts_may_do_all_and_changes_what_the_policy_says() -> None:
     policy = SyncPolicy(operations=frozenset({SyncOperation.CREATE, SyncOperation.MERGE}))
     (change,) = merges(parcel(entry("/data/a")), policy, [THERE])
     (whole,) = merges(parcel(entry("/data/a"), whole=True), policy, [THERE])
-    assert isinstance(change.command, MergeContext)
-    assert isinstance(whole.command, MergeContext)
-    assert change.command.operations == {SyncOperation.CREATE}
-    assert whole.command.operations == {SyncOperation.MERGE}
+    assert isinstance(change.data, MergeContext)
+    assert isinstance(whole.data, MergeContext)
+    assert change.data.operations == {SyncOperation.CREATE}
+    assert whole.data.operations == {SyncOperation.MERGE}
 
 
 def test_what_is_too_much_for_one_command_goes_in_several_key_by_key() -> None:
     sizes = {"a": MOST_ENTRIES - 1, "a-b": 2, "a~1c": MOST_ENTRIES, "d": 1, "huge": 12_000}
     entries = [entry(f"/data/{key}/{number}") for key, size in sizes.items() for number in range(size)]
     sent = merges(parcel(*reversed(entries)), SyncPolicy(), [THERE])
-    commands = [one.command for one in sent if isinstance(one.command, MergeContext)]
+    commands = [one.data for one in sent if isinstance(one.data, MergeContext)]
     keys = [sorted({one.field.split("/")[2] for one in command.entries}) for command in commands]
     assert keys == [["a"], ["a-b"], ["a~1c"], ["d"], ["huge"], ["huge"]]
     assert sum(len(command.entries) for command in commands) == len(entries)
@@ -131,7 +131,7 @@ def test_a_key_too_large_for_one_command_arrives_whole_whatever_its_fields_stamp
     whole = [written_at(field, number, stamps[number < 9]) for number, field in enumerate(keys)]
     there = step(linked("slack", {"huge": {"old": 1}}), merge_of(written_at("/data/k", 1, stamps[0])))
     policy = SyncPolicy(strategy=strategy, priority=(Platform.WEB,))
-    sent = [one.command for one in merges(parcel(*whole), policy, [there])]
+    sent = [one.data for one in merges(parcel(*whole), policy, [there])]
     assert len(sent) == 2
     for command in reversed(sent) if backwards else sent:
         there = step(there, command.model_copy(update={"session_id": None}), NOW + timedelta(seconds=3))

@@ -13,9 +13,9 @@ from agentbus.client import AgentBus
 from contracts.address import Address, Platform
 from contracts.clock import ManualClock
 from contracts.commands import AnyCommand, AppendMessage, ResetSession, SetData
-from contracts.envelope import EventEnvelope
+from contracts.envelope import EventEnvelope, Input
 from contracts.events import AnyEvent, ContextMerged, MessageAppended
-from contracts.ids import Partition, SessionId
+from contracts.ids import InputId, Partition, SessionId
 from contracts.messages import InboundMessage, OutboundMessage, TextContent
 from contracts.session import SessionState
 from contracts.sync import SyncPolicy
@@ -25,7 +25,7 @@ from storage.memory import MemoryStore
 from storage.reading import iter_parked
 from tests.builders import NOON
 from workers.bus.memory import MemoryBus
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 from workers.sync.policies import DEFAULT
@@ -46,7 +46,7 @@ class Killing(Commands):
         self._chance = chance
         self.kills = 0
 
-    async def give(self, commands: Sequence[Given]) -> None:
+    async def give(self, commands: Sequence[Input]) -> None:
         """Give the first few commands, and then perhaps be killed."""
         if self._chance.random() < 0.3:
             self.kills += 1
@@ -152,7 +152,7 @@ class World:
         return sessions
 
     async def ask(self, command: AnyCommand, command_id: str | None = None) -> None:
-        await self.commands.ask(Given(command, command_id or f"by hand {next(self._numbers)}"))
+        await self.commands.ask(Input(InputId(command_id or f"by hand {next(self._numbers)}"), command))
 
     async def write(self, session: SessionId, _remove: Sequence[str] = (), **values: Any) -> None:
         self.clock.advance(timedelta(milliseconds=7))

@@ -10,6 +10,7 @@ import pytest
 
 from contracts.clock import ManualClock
 from contracts.commands import CloseSession, CommandReply, DeleteSession, EditMessage, ResetSession, SetData
+from contracts.envelope import Input
 from contracts.errors import (
     ArchiveDamaged,
     ArchiveNotFound,
@@ -34,7 +35,7 @@ from tests.unit.test_session_worker import Bench, running
 from workers.archive.archiving import archive_command, archive_session, delete_archived, strip_session, write_archive
 from workers.archive.index import get_index, rebuild_index
 from workers.archive.restoring import restore_session
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 
 @dataclass
@@ -197,7 +198,7 @@ async def test_a_late_worker_that_reads_a_stripped_log_writes_nothing() -> None:
 
 async def test_a_session_that_goes_on_is_not_archived_and_its_file_is_taken_back() -> None:
     class Overtaken(Commands):
-        async def ask(self, given: Given, *, timeout: float = 10.0) -> CommandReply:
+        async def ask(self, given: Input, *, timeout: float = 10.0) -> CommandReply:
             await it.bench.client.send(EditMessage(session_id=session, target=message(1).key, text="later"))
             return await super().ask(given, timeout=timeout)
 
@@ -459,7 +460,7 @@ async def test_a_restore_that_is_refused_leaves_the_log_as_it_was() -> None:
 
 async def test_a_session_deleted_while_it_is_restored_does_not_come_back_in_the_log() -> None:
     class Deleting(Commands):
-        async def ask(self, given: Given, *, timeout: float = 10.0) -> CommandReply:
+        async def ask(self, given: Input, *, timeout: float = 10.0) -> CommandReply:
             await it.bench.client.send(DeleteSession(session_id=session))
             return await super().ask(given, timeout=timeout)
 

@@ -25,7 +25,7 @@ from storage.reading import iter_parked
 from tests.conversations import NOW, address, given, message
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
-from workers.domain.checks.blocking import block, hold
+from workers.domain.admission.blocking import block, hold
 from workers.domain.decide import decide
 from workers.domain.evolve import fold
 from workers.domain.line import line_of

@@ -35,7 +35,7 @@ from contracts.session import FailurePolicy, SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, said
 from workers.domain.access import Right, may, right_of
-from workers.domain.checks.blocking import block
+from workers.domain.admission.blocking import block
 from workers.domain.decide import decide
 from workers.domain.evolve import evolve
 

@@ -16,6 +16,7 @@ from contracts.commands import (
     SetData,
     SetMetadata,
 )
+from contracts.envelope import Input
 from contracts.errors import (
     FutureTimestamp,
     LimitExceeded,
@@ -51,7 +52,7 @@ from contracts.messages import (
 )
 from contracts.session import SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, address, given, message
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 from workers.domain.evolve import heads_after
 
 EMPTY = SessionState.empty(CONVERSATION)

@@ -20,6 +20,7 @@ from contracts.commands import (
     RestoreSession,
     SetData,
 )
+from contracts.envelope import Input
 from contracts.errors import EditConflict, LimitExceeded, SessionNotCurrent, SessionNotFound, TransitionForbidden
 from contracts.events import ConversationErased, ExpiryStepTaken, SessionArchived, SessionRestored, StateChanged
 from contracts.expiry import ArchiveRef, CleanupAction
@@ -30,7 +31,7 @@ from contracts.session import SessionState, SessionStatus
 from contracts.sync import ConflictStrategy
 from tests.conversations import NOW, address, message
 from tests.linked import after, conversation, entry, events_of, linked, merge, stamp, step
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 from workers.domain.earlier import earlier_sessions, followed
 from workers.domain.redaction import digest_input
 

@@ -12,6 +12,7 @@ import pytest
 from agentbus.client import AgentBus, Receipt
 from contracts.clock import ManualClock, SystemClock
 from contracts.commands import CreateSession
+from contracts.envelope import Input
 from contracts.errors import StoreError, StoreRejected, StoreUnavailable
 from contracts.events import Commit
 from contracts.ids import InputId, Partition
@@ -27,7 +28,7 @@ from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.delivery.failures import Failure
 from workers.delivery.trials import MOST_ALONE, TRIED_FROM
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 from workers.domain.evolve import heads_after
 from workers.session import brake
 from workers.session.config import SessionWorkerConfig

@@ -7,7 +7,7 @@ import pytest
 
 from agentbus.client import AgentBus
 from contracts.commands import CreateSession, DeleteSession, ExpireSession, ResetSession, SetData
-from contracts.envelope import InputEnvelope
+from contracts.envelope import Input, InputEnvelope
 from contracts.errors import SessionNotFound
 from contracts.events import Commit, SessionDeleted
 from contracts.expiry import CleanupAction
@@ -19,7 +19,7 @@ from tests.conversations import NOW, address, message
 from tests.faults import FaultyStore, outage
 from tests.unit.test_session_worker import running
 from workers.bus.port import Message
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 
 
 async def two_sessions(client: AgentBus) -> tuple[SessionId, SessionId]:

@@ -11,6 +11,7 @@ from contracts.commands import (
     RestoreSession,
     SetData,
 )
+from contracts.envelope import Input
 from contracts.errors import EditConflict, TransitionForbidden
 from contracts.expiry import ArchiveRef, CleanupAction
 from contracts.ids import InputId, SessionId, conversation_of, session_id_for
@@ -19,7 +20,6 @@ from tests.conversations import NOW, address, message
 from tests.faults import FaultyStore, outage
 from tests.unit.test_session_deletion import append_unseen, head_of
 from tests.unit.test_session_worker import Bench, running
-from workers.domain.decide import Input
 from workers.domain.redaction import digest_input
 
 DIGEST = "a" * 64

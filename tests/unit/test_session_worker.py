@@ -25,7 +25,7 @@ from contracts.commands import (
     SetData,
     UnblockSession,
 )
-from contracts.envelope import EventEnvelope, InputEnvelope
+from contracts.envelope import EventEnvelope, Input, InputEnvelope
 from contracts.errors import (
     ConversationBlocked,
     ReplyTimeout,
@@ -51,7 +51,7 @@ from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Bus, Message
 from workers.delivery.parking import Failed, park_all
 from workers.delivery.telemetry import WorkerMetrics
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 from workers.installation.record import join_installation
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker

@@ -1,6 +1,7 @@
 """What one turn plans when its inputs end a session and begin the next one."""
 
 from contracts.commands import AnyCommand, CloseSession, CreateSession, SetData, ShareSession
+from contracts.envelope import Input
 from contracts.errors import AccessDenied
 from contracts.ids import InputId, Partition
 from contracts.messages import InboundMessage
@@ -8,7 +9,6 @@ from contracts.profile import Permission, Profile
 from contracts.session import FailurePolicy, SessionState, SessionStatus
 from tests.conversations import CONVERSATION, NOW, message
 from tests.deliveries import Handed
-from workers.domain.decide import Input
 from workers.session.lanes import Lease, Waiting
 from workers.session.plan import Plan, Terms, plan_turn
 

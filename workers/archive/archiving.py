@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 
 from contracts.commands import ArchiveSession
+from contracts.envelope import Input
 from contracts.errors import ArchiveNotFound, EditConflict, Refused, TransitionForbidden
 from contracts.events import Commit
 from contracts.expiry import ArchiveRef
-from contracts.ids import MessageKey, SessionId, digest_of
+from contracts.ids import InputId, MessageKey, SessionId, digest_of
 from contracts.records import RecordKind
 from contracts.session import SessionState, SessionStatus
 from storage.archive import ArchiveEntry, ArchiveStore
@@ -21,7 +22,7 @@ from storage.port import Store
 from workers.archive.index import archived_entry, archived_session, get_index, put_index
 from workers.archive.rewriting import Rewriting, pages_of, rewriting
 from workers.domain.stripping import messages_in, stripped
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 
 async def archive_session(store: Store, archive: ArchiveStore, commands: Commands, head: SessionState) -> ArchiveRef:
@@ -74,10 +75,10 @@ async def write_archive(store: Store, archive: ArchiveStore, head: SessionState)
     return await archive.write(head, log_of(store, head))
 
 
-def archive_command(head: SessionState, ref: ArchiveRef) -> Given:
+def archive_command(head: SessionState, ref: ArchiveRef) -> Input:
     """Return the command of the second step; the same for the same state of the session."""
     command = ArchiveSession(session_id=head.session_id, archive=ref)
-    return Given(command, digest_of(("archive", head.session_id, ref.digest, str(head.version))))
+    return Input(InputId(digest_of(("archive", head.session_id, ref.digest, str(head.version)))), command)
 
 
 async def strip_session(store: Store, archive: ArchiveStore, head: SessionState) -> int:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from contracts.clock import Clock
 from contracts.commands import RestoreSession
+from contracts.envelope import Input
 from contracts.errors import (
     ArchiveDamaged,
     InvalidInput,
@@ -22,7 +23,7 @@ from contracts.errors import (
 )
 from contracts.events import Commit
 from contracts.expiry import ArchiveRef
-from contracts.ids import MessageKey, SessionId, digest_of, generation_of
+from contracts.ids import InputId, MessageKey, SessionId, digest_of, generation_of
 from contracts.session import SessionState, SessionStatus
 from storage.archive import ArchiveEntry, ArchiveStore, Contents
 from storage.archive.format import digest_of_session
@@ -32,7 +33,7 @@ from workers.archive.index import archived_entry, archived_session, get_index, p
 from workers.archive.receipts import Receipts
 from workers.archive.rewriting import PAGE, Rewriting, pages_of, rewriting
 from workers.domain.redaction import people_of
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 _PUT_AWAY: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 
@@ -178,7 +179,7 @@ async def _status_now(store: Store, head: SessionState) -> SessionStatus:
     return SessionStatus.ACTIVE if current else SessionStatus.EXPIRED
 
 
-def _command(head: SessionState, archived: ArchiveRef, contents: Contents, status: SessionStatus) -> Given:
+def _command(head: SessionState, archived: ArchiveRef, contents: Contents, status: SessionStatus) -> Input:
     kept = contents.head
     try:
         command = RestoreSession(
@@ -193,4 +194,4 @@ def _command(head: SessionState, archived: ArchiveRef, contents: Contents, statu
         )
     except ValidationError as error:
         raise LimitExceeded(f"session {head.session_id} has more data than a command can carry: {error}") from None
-    return Given(command, digest_of(("restore", head.session_id, contents.digest, status, str(head.version))))
+    return Input(InputId(digest_of(("restore", head.session_id, contents.digest, status, str(head.version)))), command)

@@ -5,12 +5,11 @@ Pure, no I/O, no clock: the caller says what time it is. Everything that ever ch
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
-from typing import Final, assert_never
+from typing import assert_never
 
-from contracts.commands import AnyCommand, AppendMessage, EraseConversation, RefreshSession, UpdateSession
+from contracts.commands import AnyCommand, EraseConversation
+from contracts.envelope import Input
 from contracts.events import (
     AnyEvent,
     CloseReason,
@@ -24,7 +23,6 @@ from contracts.events import (
     StateChanged,
 )
 from contracts.expiry import ResetPolicy
-from contracts.ids import InputId
 from contracts.messages import (
     CommandContent,
     DeleteContent,
@@ -38,28 +36,17 @@ from contracts.messages import (
 )
 from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus
-from workers.domain.access import check_access
-from workers.domain.checks.blocking import check_unblocked
+from workers.domain.admission.actor import check_access
+from workers.domain.admission.blocking import check_unblocked
+from workers.domain.admission.target import check_fence, check_target, check_target_there
 from workers.domain.checks.limits import check_sent_at
-from workers.domain.checks.target import check_fence, check_target, check_target_there
-from workers.domain.commands.carry_out import carry_out
-from workers.domain.commands.ending import Earlier
 from workers.domain.deadlines import expire, has_expired, lasting
-from workers.domain.draft import Draft
+from workers.domain.draft import NO_HEADS, Draft, Heads
 from workers.domain.evolve import evolve
 from workers.domain.line import is_next
 from workers.domain.redaction import digest_input
 from workers.domain.resets import resets_now
-
-_NONE_EARLIER: Final[Earlier] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """A message or command with its idempotency key."""
-
-    id: InputId
-    data: InboundMessage | AnyCommand
+from workers.domain.rules import rule_of
 
 
 def decide(
@@ -67,7 +54,7 @@ def decide(
     given: Input,
     now: datetime,
     resets: Sequence[ResetPolicy] = (),
-    earlier: Earlier = _NONE_EARLIER,
+    earlier: Heads = NO_HEADS,
 ) -> tuple[AnyEvent, ...]:
     """Return the events that `given` causes in `state`, in order; none if it was applied already.
 
@@ -80,7 +67,7 @@ def decide(
         return ()
     data = given.data
     actor = None if isinstance(data, InboundMessage) else data.actor
-    draft = Draft(state, given.id, now, data.address or state.address, actor)
+    draft = Draft(state, given.id, now, data.address or state.address, actor=actor, earlier=earlier)
     if has_expired(state, now) and not isinstance(data, EraseConversation):
         expire(draft, state)
         state = evolve(state, draft.events[-1])
@@ -95,8 +82,7 @@ def decide(
     else:
         check_target(state, data)
         check_fence(state, data)
-        _wake(draft, state, data)
-        carry_out(draft, state, data, given.id, earlier)
+        _carry_out(draft, state, data)
         if data.fence is not None and data.fence > state.fence:
             draft.add(FenceRaised, fence=data.fence)
     return tuple(draft.events)
@@ -149,13 +135,12 @@ def _hear(
     draft.add(MessageAppended, message=said)
 
 
-def _wake(draft: Draft, state: SessionState, command: AnyCommand) -> None:
-    """Make an idle session active again by what counts as activity."""
-    active = isinstance(command, AppendMessage | RefreshSession) or (
-        isinstance(command, UpdateSession) and command.status is None
-    )
-    if active and state.status is SessionStatus.IDLE:
+def _carry_out(draft: Draft, state: SessionState, command: AnyCommand) -> None:
+    """Add what a command causes, once it is known that it may be carried out. Raises Refused."""
+    rule = rule_of(command)
+    if state.status is SessionStatus.IDLE and rule.wakes(command):
         _activate(draft, "activity")
+    rule.handler(draft, state, command)
 
 
 def _activate(draft: Draft, reason: str) -> None:

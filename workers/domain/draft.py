@@ -1,7 +1,9 @@
 """Collects the events that one input causes, numbering them as they come."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from contracts.address import Address, Platform
 from contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason
@@ -11,30 +13,44 @@ from contracts.stamps import Stamp, next_stamp
 
 E = TypeVar("E", bound=AnyEvent)
 
+Heads = Mapping[SessionId, SessionState]
+"""The heads of earlier sessions of a conversation, and of parents, of those that commands name."""
+
+NO_HEADS: Final[Heads] = MappingProxyType({})
+
 
 class Draft:
     """The events of one decision: each gets its session, its sequence, its moment, its cause, and whose it is."""
 
     __slots__ = (
         "_actor",
-        "_cause",
         "_clock",
         "_generation",
         "_platform",
         "_sequence",
         "_state",
         "at",
+        "cause",
+        "earlier",
         "events",
         "identity",
     )
 
     def __init__(
-        self, state: SessionState, cause: InputId, at: datetime, address: Address | None, actor: str | None = None
+        self,
+        state: SessionState,
+        cause: InputId,
+        at: datetime,
+        address: Address | None,
+        *,
+        actor: str | None = None,
+        earlier: Heads = NO_HEADS,
     ) -> None:
         self._state = state
-        self._cause = cause
         self._actor = actor
+        self.cause = cause
         self.at = at
+        self.earlier = earlier
         self._generation = state.generation
         self._sequence = state.sequence
         where = address or state.address
@@ -57,7 +73,7 @@ class Draft:
             session_id=self.session_id,
             sequence=self._sequence,
             at=self.at,
-            cause=self._cause,
+            cause=self.cause,
             platform=self._platform,
             **{"actor": self._actor, **fields},
         )

@@ -40,23 +40,9 @@ from contracts.events import (
 )
 from contracts.ids import InputId
 from contracts.profile import Permission
+from workers.domain.rules import rule_of
 from workers.domain.said import events_said
 
-_BY_CALLERS: Final = (
-    AppendMessage,
-    ChangeState,
-    CloseSession,
-    CreateSession,
-    DeleteSession,
-    ExtendSession,
-    RefreshSession,
-    ResetSession,
-    SetVisibility,
-    ShareSession,
-    TrimHistory,
-    UpdateSession,
-)
-"""Commands whose ids callers choose; of our own workers' commands an id is made of what they say."""
 _BESIDE: Final = frozenset({"expired", "activity"})
 """Why a status changes beside what a command asks for."""
 
@@ -72,7 +58,7 @@ def check_same(command: AnyCommand, caused: Iterable[AnyEvent]) -> None:
 
     What the events do not tell (how far an end was moved), or no longer (they were erased), is believed.
     """
-    if isinstance(command, _BY_CALLERS) and not all(_possible(command, event) for event in caused):
+    if rule_of(command).by_callers and not all(_possible(command, event) for event in caused):
         raise RequestReused(
             f"the id of this {command.kind} was used for something else before, which stays done: take another id"
         )

@@ -4,15 +4,16 @@ from typing import Final
 
 from contracts.clock import Clock
 from contracts.commands import EraseConversation
+from contracts.envelope import Input
 from contracts.errors import EditConflict, SessionNotCurrent, SessionNotFound
-from contracts.ids import ConversationId, SessionId, digest_of
+from contracts.ids import ConversationId, InputId, SessionId, digest_of
 from contracts.session import SessionState
 from storage.archive import ArchiveStore
 from storage.port import Store
 from workers.archive.rewriting import rewrite_head, rewriting
 from workers.domain.redaction import emptied, is_erased, tombstone
 from workers.erasure.search import all_sessions
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 _TRIES: Final = 5
 
@@ -55,7 +56,7 @@ async def _mark(store: Store, commands: Commands, conversation: ConversationId) 
         command = EraseConversation(session_id=head.session_id)
         key = digest_of(("erase", head.session_id, str(head.sequence), str(head.version)))
         try:
-            await commands.ask(Given(command, key))
+            await commands.ask(Input(InputId(key), command))
         except (SessionNotCurrent, SessionNotFound):
             continue  # It has moved on since.
         else:

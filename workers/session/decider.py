@@ -12,7 +12,7 @@ from storage.port import Store
 from workers.concurrency import side_by_side
 from workers.delivery.failures import Failure
 from workers.delivery.retry import keep_trying
-from workers.domain.checks.target import about_another
+from workers.domain.admission.target import about_another
 from workers.domain.redaction import digest_input
 from workers.domain.said import keys_said
 from workers.session.arrears import Arrears

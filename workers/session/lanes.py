@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
-from contracts.envelope import InputEnvelope
+from contracts.envelope import Input, InputEnvelope
 from contracts.ids import ConversationId, Partition
 from contracts.queries import AnyQuery
 from workers.bus.port import Delivery
-from workers.domain.decide import Input
 
 
 @dataclass(slots=True, eq=False)

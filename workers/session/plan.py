@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.commands import AppendMessage, UnblockSession, UpdateSession
+from contracts.envelope import Input
 from contracts.errors import AccessDenied, ConversationBlocked, Refused, RequestReused, StoreDamaged
 from contracts.events import AnyEvent, Commit, SessionStarted
 from contracts.expiry import ResetPolicy
@@ -12,9 +13,9 @@ from contracts.ids import ConversationId, InputId, SessionId
 from contracts.messages import InboundMessage
 from contracts.session import FailurePolicy, SessionState
 from workers.delivery.failures import Failure, failure_of
-from workers.domain.access import check_access
-from workers.domain.checks.blocking import block, hold, is_beside
-from workers.domain.decide import Input, decide
+from workers.domain.admission.actor import check_access
+from workers.domain.admission.blocking import block, hold, is_beside
+from workers.domain.decide import decide
 from workers.domain.earlier import earlier_sessions, followed
 from workers.domain.evolve import fold, sealed
 from workers.domain.line import places_of

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from contracts.commands import ResolveConflict
+from contracts.envelope import Input
 from contracts.errors import AccessDenied, SessionNotFound
 from contracts.history import Page, SessionFilter
-from contracts.ids import SessionId
+from contracts.ids import InputId, SessionId
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import Conflict, Resolution
 from storage.port import Store
 from workers.domain.access import DENIED, Right, may
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 
 class Conflicts:
@@ -45,7 +46,7 @@ class Conflicts:
         heads = {session_id: await self._head(session_id, actor) for session_id in session_ids}
         for session_id, before in heads.items():
             command = ResolveConflict(session_id=session_id, fields=tuple(fields), resolution=resolution, actor=actor)
-            await self._commands.ask(Given(command, uuid4().hex))
+            await self._commands.ask(Input(InputId(uuid4().hex), command))
             left = {conflict.field for conflict in (await self._head(session_id, actor)).conflicts}
             resolved += [conflict for conflict in before.conflicts if conflict.field not in left]
         return resolved

@@ -1,10 +1,11 @@
 """Copies follow their source: what is edited or taken back in one session is so wherever its message was copied to."""
 
 from contracts.commands import AmendCopy
+from contracts.envelope import Input
 from contracts.events import MessageDeleted, MessageEdited
-from contracts.ids import ConversationId, conversation_of, digest_of
+from contracts.ids import ConversationId, InputId, conversation_of, digest_of
 from storage.port import Store
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.sync.members import latest_session
 from workers.sync.people.identities import Identities
 from workers.sync.policies import Policies
@@ -36,7 +37,7 @@ class Copies:
             return
         version, now = await self._now(event, here)
         text, attachments = (now.text, now.attachments) if isinstance(now, MessageEdited) else (None, ())
-        commands: list[Given] = []
+        commands: list[Input] = []
         for conversation in sorted(others):
             session = await latest_session(self._store, conversation)
             if session.generation:
@@ -48,7 +49,7 @@ class Copies:
                     attachments=attachments,
                     version=version,
                 )
-                commands.append(Given(command, digest_of(("amend copy", now.event_id, conversation))))
+                commands.append(Input(InputId(digest_of(("amend copy", now.event_id, conversation))), command))
         await self._commands.give(commands)
 
     async def _others(self, event: Amended, here: ConversationId) -> set[ConversationId]:

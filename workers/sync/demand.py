@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from contracts.commands import MergeContext
+from contracts.envelope import Input
 from contracts.errors import AccessDenied, Refused, ReplyTimeout, SessionNotFound
 from contracts.ids import SessionId, conversation_of
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
 from workers.concurrency import side_by_side
 from workers.domain.access import DENIED, Right, may
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.sync.exchange import merges
 from workers.sync.members import is_linked, live_members
 from workers.sync.policies import Policies
@@ -81,15 +82,15 @@ class SyncOnDemand:
             sessions=await self._outcomes(targets, errors),
         )
 
-    async def _carry_out(self, commands: Sequence[Given]) -> str | None:
+    async def _carry_out(self, commands: Sequence[Input]) -> str | None:
         """Give one session its commands, in order; return why one failed, if it did: those after it are not given.
 
         Those that may be refused are waited for, and the last one. Messages alone are never refused.
         """
         try:
-            waiting: list[Given] = []
+            waiting: list[Input] = []
             for number, given in enumerate(commands, 1):
-                if number < len(commands) and not (isinstance(given.command, MergeContext) and given.command.entries):
+                if number < len(commands) and not (isinstance(given.data, MergeContext) and given.data.entries):
                     waiting.append(given)
                     continue
                 await self._commands.give(waiting)

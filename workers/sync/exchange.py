@@ -8,14 +8,14 @@ from itertools import groupby
 from typing import Final
 
 from contracts.commands import MergeContext
-from contracts.ids import SessionId, digest_of
+from contracts.envelope import Input
+from contracts.ids import InputId, SessionId, digest_of
 from contracts.messages import SessionMessage
 from contracts.secrets import SECRET_KEYS, without_secrets
 from contracts.session import SessionState
 from contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
 from workers.domain.sync.fields import DATA, key_of, keys_of
 from workers.domain.sync.merging import WHOLE_KEYS, Order, order_of
-from workers.reactive.commands import Given
 
 MOST_ENTRIES: Final = 5000
 """How many fields one command carries, unless a single key has more."""
@@ -66,13 +66,14 @@ def matches(pattern: str, key: str) -> bool:
     return _compiled(pattern).fullmatch(key) is not None
 
 
-def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) -> list[Given]:
+def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) -> list[Input]:
     """Return the commands that bring `parcel` into each of `targets`; none if there is nothing in it."""
     strategy = parcel.strategy or policy.strategy
     parts = list(_parts(_as_wholes(parcel, order_of(strategy, policy.priority)) if strategy in WHOLE_KEYS else parcel))
     operations = policy.operations & _WHOLE if parcel.whole else policy.operations - _WHOLE
     return [
-        Given(
+        Input(
+            InputId(digest_of(("sync", parcel.cause, parcel.source, target.session_id, str(number)))),
             MergeContext(
                 session_id=target.session_id,
                 identity=parcel.identity,
@@ -83,7 +84,6 @@ def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) 
                 entries=entries,
                 messages=messages,
             ),
-            digest_of(("sync", parcel.cause, parcel.source, target.session_id, str(number))),
         )
         for target in targets
         for number, (entries, messages) in enumerate(parts)

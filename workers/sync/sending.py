@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 from contracts.commands import MergeContext
+from contracts.envelope import Input
 from contracts.errors import Refused
-from contracts.ids import ConversationId, conversation_of, digest_of
+from contracts.ids import ConversationId, InputId, conversation_of, digest_of
 from contracts.session import SessionState
 from contracts.sync import SyncOperation, SyncPolicy
 from storage.port import Store
 from workers.concurrency import side_by_side
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.sync.exchange import Parcel, merges
 from workers.sync.members import is_linked, live_members
 
@@ -61,7 +62,7 @@ class Sender:
                 session_id=other.session_id, identity=source.identity or "", source=source.session_id
             )
             with suppress(Refused):
-                await self._commands.ask(Given(nothing, digest_of(("sync arrived", cause, other.session_id))))
+                await self._commands.ask(Input(InputId(digest_of(("sync arrived", cause, other.session_id))), nothing))
 
         await side_by_side(ask(other) for other in others)
 

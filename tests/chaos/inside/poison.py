@@ -5,13 +5,12 @@ import signal
 from datetime import datetime
 from typing import Any, Final
 
-from contracts.envelope import InputEnvelope
+from contracts.envelope import Input, InputEnvelope
 from contracts.events import AnyEvent
 from contracts.messages import InboundMessage, TextContent
 from contracts.session import SessionState
 from tests.chaos.inside.trace import Trace
 from workers.domain import decide as domain
-from workers.domain.decide import Input
 from workers.session import plan
 
 RAISES: Final = "chaos: raise"

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from contracts.address import Address, Scope, conversation_id_for
 from contracts.commands import AnyCommand
-from contracts.envelope import EventEnvelope
+from contracts.envelope import EventEnvelope, Input
 from contracts.events import AnyEvent, Commit
 from contracts.ids import ConversationId, InputId
 from contracts.messages import InboundMessage, TextContent
@@ -16,7 +16,7 @@ from contracts.session import SessionState
 from storage.port import Store
 from storage.reading import iter_log
 from workers.bus.port import Bus, Message
-from workers.domain.decide import Input, decide
+from workers.domain.decide import decide
 from workers.domain.evolve import evolve, replay
 
 SCOPE: Final = Scope.PER_CHAT_USER

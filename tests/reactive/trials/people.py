@@ -10,13 +10,12 @@ from typing import Any, Final
 
 from contracts.address import Address, Platform
 from contracts.commands import LinkIdentity, SetData
-from contracts.envelope import EventEnvelope
+from contracts.envelope import EventEnvelope, Input
 from contracts.events import ContextMerged
-from contracts.ids import ConversationId, conversation_of
+from contracts.ids import ConversationId, InputId, conversation_of
 from contracts.session import SessionState
 from tests.reactive.system.begun import Begun, begun, states_of, write_begun
 from tests.reactive.system.stage import Stage
-from workers.reactive.commands import Given
 
 LINKED: Final = 5
 """Linked conversations of each identity."""
@@ -79,7 +78,7 @@ class Changes:
             member = self._stage.random.choice(person.members)
             command = _plain(member, number) if plain else self._any(member, number)
             self.made[number] = Change(number, person.identity, member.conversation, time.monotonic())
-            under_way.add(asyncio.create_task(self._stage.commands.give([Given(command, f"change-{number}")])))
+            under_way.add(asyncio.create_task(self._stage.commands.give([Input(InputId(f"change-{number}"), command)])))
             for task in [task for task in under_way if task.done()]:
                 under_way.remove(task)
                 task.result()

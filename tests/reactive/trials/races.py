@@ -12,14 +12,15 @@ from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus
 from contracts.address import Address, Platform
 from contracts.commands import ExpireSession
+from contracts.envelope import Input
 from contracts.events import AnyEvent, Commit, ExpiryStepTaken, MessageAppended, SessionStarted, StateChanged
 from contracts.expiry import CleanupAction
-from contracts.ids import generation_of
+from contracts.ids import InputId, generation_of
 from contracts.session import SessionStatus
 from tests.reactive.system.begun import Begun, a_message, begun, in_parts, logs_of, states_of, write_begun
 from tests.reactive.system.stage import Stage
 from tests.reactive.trial import Result, Trial
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 
 _AT_ONCE: Final = 50
 """Races that run side by side."""
@@ -42,7 +43,7 @@ class Race:
     """A conversation, and the two that race for it."""
 
     begun: Begun
-    command: Given
+    command: Input
 
     @property
     def message_id(self) -> str:
@@ -111,7 +112,7 @@ def _race(number: int, random: Random) -> Race:
     command = ExpireSession(
         session_id=prepared.head.session_id, rule_id="race", step=0, action=action, seen=prepared.head.sequence
     )
-    return Race(prepared, Given(command, f"expire-{prepared.conversation}"))
+    return Race(prepared, Input(InputId(f"expire-{prepared.conversation}"), command))
 
 
 async def _run_race(race: Race, client: AgentBus, commands: Commands, random: Random) -> None:

@@ -1,1 +1,1 @@
-"""What an input, and what it leaves, must keep to."""
+"""Checks of what an input would make of a session: its limits, and which status may follow which."""

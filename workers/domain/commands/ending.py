@@ -1,6 +1,5 @@
 """What the commands cause that end a session, put it away, bring it back, or forget it."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from contracts.commands import ArchiveSession, DeleteSession, EraseConversation, ExpireSession, RestoreSession
@@ -15,52 +14,28 @@ from contracts.events import (
     StateChanged,
 )
 from contracts.expiry import CleanupAction, ExpiryProgress
-from contracts.ids import SessionId
 from contracts.session import SessionState, SessionStatus
 from workers.domain.checks.limits import check_conflicts, check_fields, check_size
 from workers.domain.deadlines import has_expired, lasting
 from workers.domain.draft import Draft
 
-Earlier = Mapping[SessionId, SessionState]
-"""The heads of earlier sessions of a conversation, and of parents, of those that commands name."""
-
 _GONE: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 
 
-def put_away(
-    draft: Draft,
-    state: SessionState,
-    command: DeleteSession | ExpireSession | ArchiveSession | RestoreSession | EraseConversation,
-    earlier: Earlier,
-) -> None:
-    """Add what a command causes that is about a session's end, or what comes after it."""
-    match command:
-        case DeleteSession():
-            _delete(draft, state, command, earlier)
-        case ExpireSession():
-            _take_step(draft, state, command, earlier)
-        case ArchiveSession():
-            _archive(draft, state, command, earlier)
-        case RestoreSession():
-            _restore(draft, state, command, earlier)
-        case EraseConversation():
-            _erase(draft, state)
-
-
-def _delete(draft: Draft, state: SessionState, command: DeleteSession, earlier: Earlier) -> None:
+def delete_session(draft: Draft, state: SessionState, command: DeleteSession) -> None:
     """Delete a session, once: of several who do so at once the later ones find none."""
-    session = _target(state, command, earlier)
+    session = _target(draft, state, command)
     if session is None or session.status is SessionStatus.DELETED:
         raise SessionNotFound(f"session {command.session_id} was deleted")
     draft.add(SessionDeleted, deleted=session.session_id)
 
 
-def _take_step(draft: Draft, state: SessionState, command: ExpireSession, earlier: Earlier) -> None:
+def expire_session(draft: Draft, state: SessionState, command: ExpireSession) -> None:
     """Take a step of an expiry rule, unless something has happened since it was decided, or it was taken already.
 
     A session that has ended can still be archived and deleted; what else a rule has for it then is only noted.
     """
-    session = _target(state, command, earlier)
+    session = _target(draft, state, command)
     if session is None or session.status is SessionStatus.DELETED:
         return
     if session.sequence != command.seen or _was_taken(session.expiry, command):
@@ -77,9 +52,9 @@ def _take_step(draft: Draft, state: SessionState, command: ExpireSession, earlie
         _act(draft, session, command)
 
 
-def _archive(draft: Draft, state: SessionState, command: ArchiveSession, earlier: Earlier) -> None:
+def archive_session(draft: Draft, state: SessionState, command: ArchiveSession) -> None:
     """Say that a session is in the archive. Refused if it is live, or anything happened after what is there."""
-    session = _target(state, command, earlier)
+    session = _target(draft, state, command)
     if session is None or session.status is SessionStatus.DELETED:
         raise SessionNotFound(f"there is no session {command.session_id} to archive: it was deleted")
     if session.is_live:
@@ -94,9 +69,9 @@ def _archive(draft: Draft, state: SessionState, command: ArchiveSession, earlier
     draft.add(SessionArchived, archive=command.archive, archived=session.session_id)
 
 
-def _restore(draft: Draft, state: SessionState, command: RestoreSession, earlier: Earlier) -> None:
+def restore_session(draft: Draft, state: SessionState, command: RestoreSession) -> None:
     """Bring an archived session back. Refused if it is not archived, or was from something else than it comes from."""
-    session = _target(state, command, earlier)
+    session = _target(draft, state, command)
     if session is None or session.archive is None or session.status is not SessionStatus.ARCHIVED:
         raise TransitionForbidden(f"session {command.session_id or state.session_id} is not in the archive")
     if session.archive.digest != command.digest:
@@ -123,7 +98,7 @@ def _restore(draft: Draft, state: SessionState, command: RestoreSession, earlier
         draft.add(ProfileChanged, profile=lasting(state.profile, draft.at))
 
 
-def _erase(draft: Draft, state: SessionState) -> None:
+def erase_conversation(draft: Draft, state: SessionState, _command: EraseConversation) -> None:
     """Forget all that the conversation's sessions hold; the event itself names nobody."""
     if not (state.erased and state.status is SessionStatus.DELETED):
         draft.identity = None
@@ -131,12 +106,12 @@ def _erase(draft: Draft, state: SessionState) -> None:
 
 
 def _target(
-    state: SessionState, command: DeleteSession | ExpireSession | ArchiveSession | RestoreSession, earlier: Earlier
+    draft: Draft, state: SessionState, command: DeleteSession | ExpireSession | ArchiveSession | RestoreSession
 ) -> SessionState | None:
     """Return the session that a command is for."""
     if command.session_id in (None, state.session_id):
         return state
-    return earlier.get(command.session_id) if command.session_id else None
+    return draft.earlier.get(command.session_id) if command.session_id else None
 
 
 def _was_taken(progress: ExpiryProgress | None, command: ExpireSession) -> bool:

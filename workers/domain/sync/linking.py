@@ -27,26 +27,7 @@ from workers.domain.sync.merging import WHOLE_KEYS, Merged, Told, merge_fields, 
 from workers.domain.sync.resolving import chosen
 
 
-def share(
-    draft: Draft,
-    state: SessionState,
-    command: LinkIdentity | UnlinkIdentity | MergeContext | AmendCopy | ResolveConflict,
-) -> None:
-    """Add what a command causes that is about what linked sessions share."""
-    match command:
-        case LinkIdentity():
-            _link(draft, state, command)
-        case UnlinkIdentity():
-            _unlink(draft, state, command)
-        case MergeContext():
-            _merge(draft, state, command)
-        case AmendCopy():
-            _amend(draft, state, command)
-        case ResolveConflict():
-            _resolve(draft, state, command)
-
-
-def _link(draft: Draft, state: SessionState, command: LinkIdentity) -> None:
+def link_identity(draft: Draft, state: SessionState, command: LinkIdentity) -> None:
     """Link the conversation. Raises IdentityConflict if it is linked to another identity."""
     if state.identity == command.identity:
         return
@@ -56,14 +37,14 @@ def _link(draft: Draft, state: SessionState, command: LinkIdentity) -> None:
     draft.add(IdentityLinked, linked=command.identity)
 
 
-def _unlink(draft: Draft, state: SessionState, command: UnlinkIdentity) -> None:
+def unlink_identity(draft: Draft, state: SessionState, command: UnlinkIdentity) -> None:
     """Unlink the conversation, if it is linked to this identity."""
     if state.identity == command.identity:
         draft.add(IdentityUnlinked, unlinked=command.identity)
         draft.identity = None
 
 
-def _merge(draft: Draft, state: SessionState, command: MergeContext) -> None:
+def merge_context(draft: Draft, state: SessionState, command: MergeContext) -> None:
     """Bring in what a linked session has.
 
     Nothing happens if the session it was for is over, or the link. Raises LimitExceeded if the session would grow too
@@ -79,7 +60,7 @@ def _merge(draft: Draft, state: SessionState, command: MergeContext) -> None:
         draft.add(MessageAppended, message=message, source=command.source)
 
 
-def _amend(draft: Draft, state: SessionState, command: AmendCopy) -> None:
+def amend_copy(draft: Draft, state: SessionState, command: AmendCopy) -> None:
     """Say what became of a message that copies were made of, in whichever session of the conversation they are.
 
     Linked or not any more, live or over: what was taken back is to stay nowhere. Nothing is said in what was erased.
@@ -94,7 +75,7 @@ def _amend(draft: Draft, state: SessionState, command: AmendCopy) -> None:
         draft.add(MessageEdited, **what)
 
 
-def _resolve(draft: Draft, state: SessionState, command: ResolveConflict) -> None:
+def resolve_conflict(draft: Draft, state: SessionState, command: ResolveConflict) -> None:
     """Resolve open conflicts; nothing happens where there is none."""
     fields = set(command.fields) or {one.field for one in state.conflicts}
     if not any(one.field in fields for one in state.conflicts):

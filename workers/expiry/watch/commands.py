@@ -7,9 +7,10 @@ from typing import Final
 
 from contracts.clock import Clock
 from contracts.commands import ApplyDeadlines, ExpireSession
+from contracts.envelope import Input
 from contracts.errors import ArchiveNotFound, ConfigurationError, SessionNotFound
 from contracts.expiry import CleanupAction
-from contracts.ids import digest_of
+from contracts.ids import InputId, digest_of
 from contracts.secrets import SECRET_KEYS
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import SyncPolicy
@@ -22,7 +23,7 @@ from workers.archive.index import get_index
 from workers.delivery.telemetry import WorkerMetrics
 from workers.domain.sync.fields import entries_of
 from workers.expiry.watch.phases import was_moved
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.sync.exchange import Parcel, merges, shared
 from workers.sync.members import live_members
 from workers.sync.policies import Policies
@@ -127,7 +128,7 @@ class ExpiryCommands:
             default=None,
         )
 
-    async def _brought_over(self, head: SessionState, target: SessionState) -> list[Given]:
+    async def _brought_over(self, head: SessionState, target: SessionState) -> list[Input]:
         """Return the commands that bring a session's context into another one."""
         identity = head.identity or ""
         policy = await self._policies.of(identity)
@@ -142,10 +143,10 @@ class ExpiryCommands:
         return merges(parcel, SyncPolicy(priority=policy.priority), [target])
 
 
-def _given(order: Order) -> Given:
+def _given(order: Order) -> Input:
     head, command = order.head, order.command
     if isinstance(command, ApplyDeadlines):
         # By the owner's clock its time may not have come yet: it is asked anew, not told to repeat.
-        return Given(command, digest_of((DEADLINE, head.session_id, str(head.version), str(order.tries))))
+        return Input(InputId(digest_of((DEADLINE, head.session_id, str(head.version), str(order.tries)))), command)
     parts = ("expire", head.session_id, command.rule_id, str(command.step), command.action, str(command.seen))
-    return Given(command, digest_of(parts))
+    return Input(InputId(digest_of(parts)), command)

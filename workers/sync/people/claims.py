@@ -10,16 +10,17 @@ from pydantic import TypeAdapter
 
 from contracts.clock import Clock
 from contracts.commands import AppendMessage, UnlinkIdentity
+from contracts.envelope import Input
 from contracts.errors import IdentityConflict, Refused, ReplyTimeout, SessionNotFound
 from contracts.events import MessageAppended
-from contracts.ids import ConversationId, ConversationIdField, SessionId, conversation_of, digest_of
+from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, conversation_of, digest_of
 from contracts.messages import OutboundMessage, Role, TextContent
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.sync.members import latest_session
 from workers.sync.people.codes import Heard, heard_in, is_proof, new_number, proof_of, written
 from workers.sync.people.identities import Identities
@@ -228,7 +229,8 @@ class Claims:
             session = await latest_session(self._store, conversation)
             command = UnlinkIdentity(session_id=session.session_id, identity=identity)
             with suppress(Refused, ReplyTimeout):
-                await self._commands.ask(Given(command, digest_of(("claim taken back", claim.key, conversation))))
+                key = InputId(digest_of(("claim taken back", claim.key, conversation)))
+                await self._commands.ask(Input(key, command))
 
     async def _answer(self, event: MessageAppended, outcome: ClaimOutcome) -> None:
         """Tell whoever sent the code, if their conversation goes on."""
@@ -240,7 +242,7 @@ class Claims:
         )
         command = AppendMessage(session_id=session.session_id, message=said)
         with suppress(Refused, ReplyTimeout):
-            await self._commands.ask(Given(command, digest_of(("claim answer", event.event_id))))
+            await self._commands.ask(Input(InputId(digest_of(("claim answer", event.event_id))), command))
 
 
 def _is_there(session: SessionState) -> bool:

@@ -6,16 +6,17 @@ from uuid import uuid4
 
 from contracts.clock import Clock
 from contracts.commands import LinkIdentity, UnlinkIdentity
+from contracts.envelope import Input
 from contracts.errors import AccessDenied, IdentityConflict, SessionNotFound
 from contracts.history import SessionFilter
-from contracts.ids import ConversationId, SessionId, digest_of
+from contracts.ids import ConversationId, InputId, SessionId, digest_of
 from contracts.records import Record, RecordKind
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import Identity
 from storage.port import Store
 from storage.reading import iter_records, iter_sessions
 from workers.domain.access import DENIED, Right, may
-from workers.reactive.commands import Commands, Given
+from workers.reactive.commands import Commands
 from workers.sync.members import latest_session
 
 _KNOWN: Final = "identities"
@@ -75,7 +76,7 @@ class Identities:
         await self.remember(identity_key, conversation)
         session = (await latest_session(self._store, conversation)).session_id
         command = LinkIdentity(session_id=session, identity=identity_key, actor=actor)
-        await self._commands.ask(Given(command, command_id))
+        await self._commands.ask(Input(InputId(command_id), command))
 
     async def unlink(self, session_id: SessionId, *, actor: str | None = None) -> str | None:
         """Say that a session is not, or no longer, its identity's; return that identity, None if it had none.
@@ -85,7 +86,7 @@ class Identities:
         latest = await self.latest(session_id, actor, Right.OWN)
         if latest.identity is not None:
             command = UnlinkIdentity(session_id=latest.session_id, identity=latest.identity, actor=actor)
-            await self._commands.ask(Given(command, uuid4().hex))
+            await self._commands.ask(Input(InputId(uuid4().hex), command))
         return latest.identity
 
     async def get(self, identity_key: str, *, actor: str | None = None) -> Identity:

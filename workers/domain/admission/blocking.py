@@ -1,18 +1,8 @@
 """Blocking: whether a conversation goes on behind an input that failed for good."""
 
 from datetime import datetime
-from typing import Final
 
-from contracts.commands import (
-    AmendCopy,
-    AnyCommand,
-    ArchiveSession,
-    EraseConversation,
-    ExpireSession,
-    MergeContext,
-    RestoreSession,
-    UnblockSession,
-)
+from contracts.commands import AnyCommand
 from contracts.errors import ConversationBlocked
 from contracts.events import AnyEvent, SessionBlocked
 from contracts.ids import InputId
@@ -20,17 +10,7 @@ from contracts.messages import InboundMessage
 from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
 from workers.domain.draft import Draft
 from workers.domain.line import has_place, is_next
-
-_BESIDE: Final = (
-    AmendCopy,
-    ArchiveSession,
-    EraseConversation,
-    ExpireSession,
-    MergeContext,
-    RestoreSession,
-    UnblockSession,
-)
-"""What AgentBus does with a conversation comes from nobody in it: it is not out of order behind what waits."""
+from workers.domain.rules import rule_of
 
 
 def check_unblocked(state: SessionState, input_id: InputId, data: InboundMessage | AnyCommand) -> None:
@@ -44,7 +24,7 @@ def check_unblocked(state: SessionState, input_id: InputId, data: InboundMessage
 
 def is_beside(data: InboundMessage | AnyCommand) -> bool:
     """Whether it makes no difference when it happens, seen from those behind it in the conversation."""
-    return isinstance(data, _BESIDE)
+    return not isinstance(data, InboundMessage) and rule_of(data).beside
 
 
 def block(

@@ -1,0 +1,1 @@
+"""Whether an input is taken: who may give it, to which session, past what."""
