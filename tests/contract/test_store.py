@@ -1,6 +1,7 @@
 """The store contract on every backend."""
 
 import inspect
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import get_type_hints
@@ -11,26 +12,24 @@ from storage.factory import open_store
 from storage.port import Store
 from tests.contract.store_cancelled_suite import StoreCancelledSuite
 from tests.contract.store_damage_suite import StoreDamageSuite
-from tests.contract.store_due_records_suite import DurableStoreDueRecordsSuite, StoreDueRecordsSuite
-from tests.contract.store_listing_suite import DurableStoreListingSuite, StoreListingSuite
+from tests.contract.store_heads_suite import DurableStoreHeadsSuite, StoreHeadsSuite
 from tests.contract.store_locks_suite import DurableStoreLocksSuite, StoreLocksSuite
+from tests.contract.store_log_suite import DurableStoreLogSuite, StoreLogSuite
+from tests.contract.store_members_suite import DurableStoreMembersSuite, StoreMembersSuite
 from tests.contract.store_parked_suite import StoreParkedSuite
 from tests.contract.store_records_suite import DurableStoreRecordsSuite, StoreRecordsSuite
-from tests.contract.store_replacing_suite import DurableStoreReplacingSuite, StoreReplacingSuite
 from tests.contract.store_shared_suite import StoreSharedSuite
 from tests.contract.store_suite import DurableStoreSuite, StoreSuite
-from tests.contract.store_workers_suite import DurableStoreWorkersSuite, StoreWorkersSuite
 
 
 class _Durable(
     DurableStoreSuite,
-    DurableStoreReplacingSuite,
-    DurableStoreListingSuite,
+    DurableStoreLogSuite,
+    DurableStoreHeadsSuite,
     StoreSharedSuite,
     StoreParkedSuite,
-    DurableStoreWorkersSuite,
+    DurableStoreMembersSuite,
     DurableStoreRecordsSuite,
-    DurableStoreDueRecordsSuite,
     DurableStoreLocksSuite,
     StoreDamageSuite,
     StoreCancelledSuite,
@@ -40,13 +39,12 @@ class _Durable(
 
 class TestMemory(
     StoreSuite,
-    StoreReplacingSuite,
-    StoreListingSuite,
+    StoreLogSuite,
+    StoreHeadsSuite,
     StoreSharedSuite,
     StoreParkedSuite,
-    StoreWorkersSuite,
+    StoreMembersSuite,
     StoreRecordsSuite,
-    StoreDueRecordsSuite,
     StoreLocksSuite,
     StoreCancelledSuite,
 ):
@@ -114,3 +112,9 @@ def test_calls_of_every_section_end_well(url: str) -> None:
     ]
     assert len(calls) == 39
     assert [call.__qualname__ for call in calls if not hasattr(call, "__wrapped__")] == []
+
+
+@pytest.mark.parametrize("kind", [TestMemory, TestFiles])
+def test_no_suite_hides_a_test_of_another(kind: type) -> None:
+    names = [name for suite in kind.__mro__ for name in vars(suite) if name.startswith("test_")]
+    assert [name for name, times in Counter(names).items() if times > 1] == []

@@ -14,9 +14,8 @@ from storage.factory import open_store
 from storage.mongo.base import later
 from storage.mongo.codec import commit_id, head_document
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment, data_set, deleted
-from tests.contract.store_due_records_suite import a_deadline
-from tests.contract.store_listing_suite import a_session
-from tests.contract.store_records_suite import a_record
+from tests.contract.store_heads_suite import a_session
+from tests.contract.store_records_suite import a_deadline, a_record
 from tests.contract.store_shared_suite import a_conflict, linked
 
 Document = dict[str, Any]

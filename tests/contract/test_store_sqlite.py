@@ -19,8 +19,7 @@ from storage.port import Store
 from storage.sql import SqlStore
 from storage.sql.sqlite import SCHEMA_VERSION
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, begun, data_set
-from tests.contract.store_due_records_suite import a_deadline
-from tests.contract.store_records_suite import a_record
+from tests.contract.store_records_suite import a_deadline, a_record
 
 TO_VERSION_3: Final = """
 DROP INDEX heads_by_identity;

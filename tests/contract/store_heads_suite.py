@@ -1,15 +1,23 @@
-"""The store contract of lists of sessions: by profile, by what is due, and in figures."""
+"""The store contract of the heads: lists, by profile, by what is due, and in figures."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from contracts.address import Platform
 from contracts.history import SessionFilter
 from contracts.ids import ConversationId, SessionId
 from contracts.profile import Permission, Profile, Visibility
 from contracts.session import SessionState, SessionStatus
 from storage.port import MAX_PAGE, Store
-from tests.builders import NOON, a_conversation, a_head, a_moment, an_address
+from tests.builders import (
+    NOON,
+    a_conversation,
+    a_head,
+    a_moment,
+    an_address,
+)
 
 HOUR = 3600.0
 ODD_TAGS = ("$a.b", "'; drop table heads; --", '",', '["x"]', "x\u0000y", "😀 %_\\", " ")
@@ -32,8 +40,108 @@ async def found(store: Store, where: SessionFilter) -> list[SessionState]:
     return list((await store.heads.page(where)).items)
 
 
-class StoreListingSuite:
-    """What every store must do for lists of sessions. Subclasses define the fixture `store`."""
+class StoreHeadsSuite:
+    """What every store must do for heads. Subclasses define the fixture `store`."""
+
+    async def test_head_never_goes_back(self, store: Store) -> None:
+        one = a_conversation()
+        await store.heads.save([a_head(one, version=5)])
+
+        await store.heads.save([a_head(one, version=4, data={"old": True})])
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=5)
+
+        await store.heads.save([a_head(one, version=5, data={"same": True})])
+        await store.heads.save([a_head(one, version=7), a_head(one, version=6)])
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=7)
+
+    async def test_older_head_leaves_its_batch_alone(self, store: Store) -> None:
+        one, two, three = (a_conversation() for _ in range(3))
+        await store.heads.save([a_head(two, version=9)])
+
+        await store.heads.save([a_head(one, version=1), a_head(two, version=8), a_head(three, version=1)])
+
+        loaded = await store.log.load([one, two, three])
+        assert [loaded[key].head for key in (one, two, three)] == [
+            a_head(one, version=1),
+            a_head(two, version=9),
+            a_head(three, version=1),
+        ]
+
+    async def test_newest_of_racing_heads_stays(self, store: Store) -> None:
+        one = a_conversation()
+
+        await asyncio.gather(*(store.heads.save([a_head(one, version=version)]) for version in range(1, 21)))
+
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=20)
+
+    async def test_unknown_head_is_none(self, store: Store) -> None:
+        assert await store.heads.get(SessionId(f"{a_conversation()}.1")) is None
+
+    async def test_head_without_address_or_activity(self, store: Store) -> None:
+        one = a_conversation()
+        bare = SessionState(conversation_id=one, generation=1, version=1)
+
+        await store.heads.save([bare, a_head(a_conversation())])
+
+        assert await store.heads.get(bare.session_id) == bare
+        first = await store.heads.page(SessionFilter(), limit=1)
+        assert (await store.heads.page(SessionFilter(), limit=1, cursor=first.cursor)).items == (bare,)
+
+    async def test_state_without_session_is_no_head(self, store: Store) -> None:
+        with pytest.raises(ValueError, match="no session"):
+            await store.heads.save([SessionState.empty(a_conversation())])
+
+    async def test_sessions_are_listed_latest_first(self, store: Store) -> None:
+        heads = [a_head(a_conversation(), active=second) for second in (3, 1, 2, 2, 2, 5)]
+        await store.heads.save(heads)
+        expected = sorted(heads, key=lambda head: (-(head.last_activity or a_moment()).timestamp(), head.session_id))
+
+        everything = await store.heads.page(SessionFilter())
+        seen: list[SessionState] = []
+        cursor: str | None = None
+        while len(seen) < len(heads):
+            page = await store.heads.page(SessionFilter(), limit=2, cursor=cursor)
+            seen += page.items
+            cursor = page.cursor
+
+        assert list(everything.items) == expected
+        assert everything.cursor is None
+        assert seen == expected
+        assert cursor is None
+
+    async def test_pages_stay_right_while_others_write(self, store: Store) -> None:
+        heads = [a_head(a_conversation(), active=second) for second in range(6)]
+        await store.heads.save(heads)
+
+        first = await store.heads.page(SessionFilter(), limit=2)
+        await store.heads.save(
+            [a_head(heads[5].conversation_id, version=2, active=100), a_head(a_conversation(), active=99)]
+        )
+        second = await store.heads.page(SessionFilter(), limit=10, cursor=first.cursor)
+
+        assert first.items == (heads[5], heads[4])
+        assert second.items == (heads[3], heads[2], heads[1], heads[0])
+
+    async def test_sessions_are_filtered(self, store: Store) -> None:
+        one, two, three = (a_conversation() for _ in range(3))
+        heads = [
+            a_head(one, address=an_address(chat="c1", user="u1")),
+            a_head(two, address=an_address(chat="c2", user="u1", platform=Platform.SLACK), status=SessionStatus.CLOSED),
+            a_head(three, address=an_address(chat="c2", user="u2")),
+        ]
+        await store.heads.save(heads)
+
+        async def found(where: SessionFilter) -> set[str]:
+            return {head.conversation_id for head in (await store.heads.page(where)).items}
+
+        assert await found(SessionFilter(chat="c2")) == {two, three}
+        assert await found(SessionFilter(user="u1")) == {one, two}
+        assert await found(SessionFilter(platform=Platform.SLACK)) == {two}
+        assert await found(SessionFilter(status=SessionStatus.ACTIVE)) == {one, three}
+        assert await found(SessionFilter(conversation_id=three)) == {three}
+        assert await found(SessionFilter(account="default")) == {one, two, three}
+        assert await found(SessionFilter(chat="c2", user="u2")) == {three}
+        assert await found(SessionFilter(user="nobody")) == set()
 
     # By profile
 
@@ -215,7 +323,7 @@ class StoreListingSuite:
         assert (statistics.total, statistics.mean_seconds) == (3, 2)
 
 
-class DurableStoreListingSuite(StoreListingSuite):
+class DurableStoreHeadsSuite(StoreHeadsSuite):
     """What a store that outlives its process must do besides. The fixture `reopened` is a second one in its place."""
 
     async def test_lists_are_found_again(self, store: Store, reopened: Store) -> None:

@@ -18,7 +18,7 @@ def names(members: list[Member]) -> list[str]:
     return [member.worker_id for member in members]
 
 
-class StoreWorkersSuite:
+class StoreMembersSuite:
     """What every store must do for workers. Subclasses define the fixture `store`."""
 
     # Members
@@ -177,7 +177,7 @@ class StoreWorkersSuite:
         assert sorted(counts) == list(range(1, 21))
 
 
-class DurableStoreWorkersSuite(StoreWorkersSuite):
+class DurableStoreMembersSuite(StoreMembersSuite):
     """What a store that outlives its process must do besides. The fixture `reopened` is a second one in its place."""
 
     async def test_workers_of_two_processes_see_each_other(self, store: Store, reopened: Store) -> None:
