@@ -51,22 +51,24 @@ def _cores() -> int:
 
 
 def _run(worlds: Sequence[World], there: Services, jobs: int, *, whole: bool) -> int:
-    """Play worlds and tell of it; findings are made small unless they are to be shown `whole`."""
+    """Play worlds and tell of it, also when that is cut short; findings are made small unless shown `whole`."""
     tally, told, steps = Tally(), perf_counter(), sum(len(world.steps) for world in worlds)
-    for played in play_all(worlds, there, jobs):
-        tally.add(played)
-        if played.found:
-            _say(str(played.found if whole else _small(played, played.found, there)))
-        if perf_counter() - told > TELL_EVERY:
-            told = perf_counter()
-            left = (steps - tally.steps.total()) / max(tally.rate, 0.1) / 60
-            _say(
-                f"{tally.steps.total()} of {steps} steps, {tally.rate:.0f} a second, {tally.findings} findings, "
-                f"{left:.0f} min left"
-            )
-    _say(" ".join(f"{name}={count}" for name, count in sorted(tally.counts.items())))
-    result = {"steps": tally.steps.total(), "findings": tally.findings, "seconds": round(tally.seconds, 1)}
-    _say(json.dumps({**result, "rate": round(tally.rate, 1), "of": dict(sorted(tally.steps.items()))}))
+    try:
+        for played in play_all(worlds, there, jobs):
+            tally.add(played)
+            if played.found:
+                _say(str(played.found if whole else _small(played, played.found, there)))
+            if perf_counter() - told > TELL_EVERY:
+                told = perf_counter()
+                left = (steps - tally.steps.total()) / max(tally.rate, 0.1) / 60
+                _say(
+                    f"{tally.steps.total()} of {steps} steps, {tally.rate:.0f} a second, {tally.findings} findings, "
+                    f"{left:.0f} min left"
+                )
+    finally:
+        _say(" ".join(f"{name}={count}" for name, count in sorted(tally.counts.items())))
+        result = {"steps": tally.steps.total(), "findings": tally.findings, "seconds": round(tally.seconds, 1)}
+        _say(json.dumps({**result, "rate": round(tally.rate, 1), "of": dict(sorted(tally.steps.items()))}))
     return 1 if tally.findings else 0
 
 

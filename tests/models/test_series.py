@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from agentbus.sessions import SessionSystem
+from tests.models import __main__
 from tests.models.__main__ import main
 from tests.models.finding import Model
-from tests.models.series import SHARES, worlds_of
+from tests.models.series import SHARES, Played, World, worlds_of
 from tests.processes import ROOT
 from tests.tour.world import Mode
 
@@ -41,6 +43,19 @@ def test_a_finding_is_told_and_counted(capsys: pytest.CaptureFixture[str], monke
     assert json.loads(result)["findings"] == 1
     options = [one.split("=") for one in again.removeprefix("make models ").split()]
     assert main([part for name, value in options for part in (f"--{name.lower()}", value)]) == 1
+
+
+def test_a_series_that_is_cut_short_tells_what_it_did(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(worlds: Sequence[World], *_: object) -> Iterator[Played]:
+        yield Played(worlds[0], 20, None, Counter())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "play_all", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        main(["--model", "workers", "--mode", "memory", "--steps", "400"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["of"] == {"workers memory": 20}
 
 
 @pytest.mark.timeout(300)
