@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.harness.patience import PATIENCE
+
 ROOT: Final = Path(__file__).parent.parent
 SHARED_DATA: Final = ROOT.parent / "shared" / "data"
-PATIENCE: Final = 60.0
 
 
 @dataclass

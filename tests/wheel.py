@@ -9,7 +9,8 @@ from typing import Final
 
 from packaging.markers import default_environment
 
-from tests.processes import PATIENCE, ROOT
+from tests.harness.patience import PATIENCE
+from tests.processes import ROOT
 from tests.unit.locks import locked
 
 _HERE: Final = {key: str(value) for key, value in default_environment().items()}

@@ -14,13 +14,13 @@ from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.ledger import Fate, Ledger, reckon
 from tests.conversations import message
 from tests.deliveries import Handed
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
 from workers.delivery.parking import read_parked
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
-PATIENCE = 30
 USER = "application"
 
 

@@ -44,12 +44,12 @@ from tests.builders import (
 from tests.contract.store_records_suite import a_record
 from tests.contract.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
 from tests.conversations import message
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
 from workers.session.worker import SessionWorker
 
 HOUR: Final = 3600.0
-PATIENCE: Final = 30
 FREE: Final = {"_id", "data", "metadata", "values", "shares", "stamps", "bases", "value"}
 """Fields that are an identity, or whose keys users choose: nothing may be added to them."""
 

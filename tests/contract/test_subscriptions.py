@@ -12,11 +12,11 @@ from contracts.envelope import EventEnvelope
 from contracts.telemetry import Action
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus, Message
 from workers.bus.rabbit import RabbitBus
 
-PATIENCE = 15
 TOPOLOGY = Topology(prefix="side", partitions=1)
 QUEUE = TOPOLOGY.subscription_queue("bot")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.docs.markdown import ROOT, Block
-from tests.processes import PATIENCE, Program
+from tests.harness.patience import PATIENCE
+from tests.processes import Program
 
 STAYS: Final = {
     "make up": "# running until Ctrl-C",

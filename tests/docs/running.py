@@ -17,12 +17,11 @@ from contracts.address import Address, Platform
 from contracts.ids import InputId
 from contracts.messages import InboundMessage, TextContent
 from storage.memory import MemoryStore
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery
 from workers.ingress.router import IngressRouter
 from workers.session.worker import SessionWorker
-
-PATIENCE = 10
 
 
 @dataclass

@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e.conftest import Distributed
 from tests.erasures import everything_in_database
-from tests.processes import PATIENCE, agentbus
+from tests.harness.patience import PATIENCE
+from tests.processes import agentbus
 
 USER, WORD = "ada-4711", "xylophone"
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Distributed
+from tests.harness.patience import PATIENCE
 from tests.processes import Program, agentbus, started
 
 USERS = 12
-PATIENCE = 90.0
 
 RULES = """
 [[rules]]

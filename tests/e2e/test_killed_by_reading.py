@@ -15,11 +15,11 @@ from tests.chaos.inside.poison import KILLS_UNREAD
 from tests.chaos.system.fleet import PROGRAM, Fleet
 from tests.conversations import message
 from tests.e2e.conftest import Distributed
+from tests.harness.patience import PATIENCE
 from workers.bus.port import Message
 from workers.bus.rabbit import RabbitBus
 from workers.delivery.trials import MOST_ALONE, TRIED_FROM
 
-PATIENCE = 120
 TOPOLOGY = Topology(partitions=1)
 
 

@@ -17,9 +17,8 @@ from storage.factory import open_store
 from storage.history import history_page
 from storage.port import Store
 from tests.e2e.conftest import PARTITIONS, Distributed
+from tests.harness.patience import PATIENCE
 from tests.processes import Program, agentbus
-
-PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
-PATIENCE = 30.0
+from tests.harness.patience import PATIENCE
+
 MOST = 2_000
 
 Subject = TypeVar("Subject")

@@ -11,13 +11,13 @@ from typing import Any, Self, cast
 from contracts.errors import AgentBusError, BrokerUnavailable, StoreUnavailable
 from storage.memory import MemoryStore
 from storage.port import Store
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
 from workers.concurrency import standing
 
 SOON = 3.0
 """Seconds within which what has nothing in hand ends, whatever does not answer."""
-PATIENCE = 30.0
 
 
 class Mode(StrEnum):

@@ -14,7 +14,8 @@ from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.conversations import message
 from tests.endings.cutting import cut_everywhere
-from tests.endings.outages import PATIENCE, Mode, Switch, nothing_left, quickly, switched_bus, switched_store
+from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
 from workers.session.config import SessionWorkerConfig

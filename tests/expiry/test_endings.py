@@ -15,10 +15,9 @@ from storage.memory import MemoryStore
 from storage.memory.locks import MemoryLocks
 from storage.memory.log import MemoryLog
 from tests.expiry.world import World, a_rule, a_world
+from tests.harness.patience import PATIENCE
 from workers.expiry.watch import due
 from workers.expiry.worker import ExpiryWorker
-
-PATIENCE = 20
 
 
 class Slow(MemoryStore):

@@ -22,6 +22,7 @@ from contracts.topology import Topology
 from storage.archive import ArchiveStore, open_archive
 from storage.memory import MemoryStore
 from storage.port import Store
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
 from workers.delivery.telemetry import WorkerMetrics
@@ -34,7 +35,6 @@ from workers.reactive.worker import Events
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
-PATIENCE = 60.0
 QUICK = ExpiryConfig(interval=0.005, refresh=0.01, beat=0.02, ttl=0.2)
 
 

@@ -13,6 +13,7 @@ import pytest
 from contracts.clock import ManualClock
 from contracts.parked import ParkedInput
 from contracts.topology import Topology
+from tests.harness.patience import PATIENCE
 from tests.raw_amqp import publish_raw, short, table
 from workers.bus.port import Delivery
 from workers.bus.rabbit import RabbitBus
@@ -21,7 +22,6 @@ from workers.delivery.parking import DEAD_LETTERED, read_parked
 
 TOPOLOGY = Topology(prefix="forged", partitions=1)
 VICTIM = b"forged.inbound.0"
-PATIENCE = 30
 
 
 def text(name: bytes, value: bytes) -> bytes:

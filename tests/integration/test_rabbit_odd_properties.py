@@ -10,6 +10,7 @@ from contracts.envelope import EventEnvelope
 from contracts.topology import Topology
 from tests.attack.crafted.properties import ODD
 from tests.builders import a_conversation, appended
+from tests.harness.patience import PATIENCE
 from tests.raw_amqp import publish_raw
 from workers.bus.port import Delivery
 from workers.bus.rabbit import RabbitBus
@@ -19,7 +20,6 @@ from workers.reactive.handling import Handler
 
 TOPOLOGY = Topology(prefix="odd", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
-PATIENCE = 30
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from storage.memory import MemoryStore
 from storage.reading import iter_parked
 from tests.conversations import address, message
 from tests.docs.markdown import ROOT, blocks
+from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
 from tests.services.external import ExternalRabbitMQ
 from workers.bus.port import Delivery, Message
@@ -39,7 +40,6 @@ from workers.session.worker import SessionWorker
 GUIDE = ROOT / "docs" / "broker-permissions.md"
 TOPOLOGY = Topology(partitions=2)
 PARTITION = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
-PATIENCE = 60
 PASSWORD = "secret"  # noqa: S105 - of users of a broker that is gone after the tests
 ROLES = ("publisher", "adapter", "subscriber", "bot", "worker", "operator")
 

@@ -13,6 +13,7 @@ from contracts.envelope import EventEnvelope
 from contracts.errors import Reject
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
+from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
 from workers.bus.port import Delivery, Message
 from workers.bus.rabbit import RabbitBus
@@ -21,7 +22,6 @@ from workers.reactive.app import ReactiveApp
 from workers.reactive.handling import Handler
 
 TOPOLOGY = Topology(prefix="reactive", partitions=1)
-PATIENCE = 60
 
 
 class Noting(Handler):

@@ -22,6 +22,7 @@ from storage.memory import MemoryStore
 from storage.reading import iter_log, iter_parked
 from tests.builders import a_conversation
 from tests.conversations import NOW, message
+from tests.harness.patience import PATIENCE
 from tests.property.test_contracts import _commands, _conversations, _inbound, _sessions
 from workers.bus.memory import MemoryBus
 from workers.bus.memory.broker import MemoryBroker
@@ -32,7 +33,6 @@ from workers.session.worker import SessionWorker
 
 TOPOLOGY = Topology(partitions=2)
 SCOPE = Scope.PER_CHAT_USER
-PATIENCE = 30
 LISTED = ("worker", "operator")
 THERE = (a_conversation("one"), a_conversation("two"))
 """Conversations with a live session, of a user like any other."""

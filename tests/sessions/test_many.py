@@ -20,8 +20,7 @@ from agentbus.sessions import (
 )
 from contracts.clock import ManualClock
 from contracts.errors import SchemaViolation
-
-PATIENCE = 20.0
+from tests.harness.patience import PATIENCE
 
 
 def ids_of(contexts: list[SessionContext]) -> set[str]:

@@ -26,13 +26,12 @@ from storage.memory.log import MemoryLog
 from storage.memory.records import MemoryRecords
 from storage.reading import iter_records
 from tests.conversations import NOW, address, message
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.session import announcer, arrears
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
-
-PATIENCE = 20.0
 
 
 class Bus(MemoryBus):

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.unit.test_arrears import PATIENCE, Store, conversation, refusing, say, system, working
+from tests.harness.patience import PATIENCE
+from tests.unit.test_arrears import Store, conversation, refusing, say, system, working
 from workers.bus.port import Delivery
 from workers.session import announcer, arrears
 

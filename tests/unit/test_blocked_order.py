@@ -23,6 +23,7 @@ from storage.history import iter_history
 from storage.memory import MemoryStore
 from storage.reading import iter_parked
 from tests.conversations import NOW, address, given, message
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
 from workers.domain.admission.blocking import block, hold
@@ -36,7 +37,6 @@ SCOPE = Scope.PER_CHAT_USER
 CONVERSATION = conversation_id_for(address(), SCOPE)
 SOON = NOW + timedelta(minutes=6)
 """So far ahead that a message which says that it was sent then is parked; and right once the clock was moved on."""
-PATIENCE = 20.0
 
 
 class Bus(MemoryBus):

@@ -12,9 +12,9 @@ from agentbus.composition.probes import probes_app
 from agentbus.composition.running import work
 from agentbus.composition.workers import WORKERS
 from contracts.members import WorkerKind
+from tests.harness.patience import PATIENCE
 from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
-PATIENCE = 10.0
 PROBES = probes_app({}, CollectorRegistry())
 
 

@@ -33,12 +33,12 @@ from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.builders import a_conversation
 from tests.conversations import address, message
+from tests.harness.patience import PATIENCE
 from tests.services.ports import free_port
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus, Delivery, Message
 from workers.session.worker import SessionWorker
 
-PATIENCE = 10
 NAMES = [str(number) for number in range(6)]
 
 

@@ -29,6 +29,7 @@ from tests.builders import a_commit, a_conversation, begun
 from tests.contract.store_inside import spoil
 from tests.conversations import address, message
 from tests.erasures import ADA, town
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.delivery.retry import keep_trying
 from workers.domain.evolve import heads_along
@@ -36,7 +37,6 @@ from workers.erasure.erase import find_user
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
-PATIENCE = 20
 USERS = ("ann", "bob", "cid")
 ANN = "ann"
 

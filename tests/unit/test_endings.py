@@ -10,6 +10,7 @@ from tenacity import wait_none
 
 from contracts.errors import StoreUnavailable
 from contracts.telemetry import Action
+from tests.harness.patience import PATIENCE
 from workers.concurrency import (
     afterwards,
     ended,
@@ -23,7 +24,6 @@ from workers.delivery import retry
 from workers.delivery.retry import keep_trying
 
 SOON = 0.05
-PATIENCE = 20
 
 
 async def replaced() -> None:

@@ -9,13 +9,13 @@ from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from contracts.topology import Topology
 from tests.conversations import NOW
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.domain.assignment import Assignment
 from workers.session.holdings import Holding, Holdings
 
 ME, OTHER = WorkerId("me"), WorkerId("other")
 ONE = Partition(0)
-PATIENCE = 10
 READY = Member(worker_id=OTHER, host="h", pid=1, started_at=NOW, owns=(ONE,))
 MINE = {ONE: Assignment(owner=ME, standby=None)}
 

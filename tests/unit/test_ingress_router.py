@@ -19,6 +19,7 @@ from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.builders import a_conversation
 from tests.conversations import address, message
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.delivery.parking import read_parked
@@ -26,7 +27,6 @@ from workers.delivery.telemetry import WorkerMetrics
 from workers.ingress.router import IngressRouter
 from workers.session.worker import SessionWorker
 
-PATIENCE = 10
 SESSION = session_id_for(a_conversation("s"), 3)
 
 

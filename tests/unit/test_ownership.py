@@ -24,6 +24,7 @@ from storage.memory.members import MemoryMembers
 from storage.port import Store
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, message
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.delivery.failures import Failure
@@ -37,7 +38,6 @@ from workers.session.lanes import Turn
 from workers.session.worker import SessionWorker
 
 PARTITIONS = 8
-PATIENCE = 10.0
 
 
 def worker_on(bus: MemoryBus, store: MemoryStore, *, park_limit: int = 100) -> SessionWorker:

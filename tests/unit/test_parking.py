@@ -20,6 +20,7 @@ from storage.memory.parked import MemoryParked
 from storage.reading import iter_parked
 from tests.conversations import CONVERSATION, message
 from tests.deliveries import Handed
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.delivery.failures import Failure
@@ -27,7 +28,6 @@ from workers.delivery.parking import DEAD_LETTERED, Failed, ParkingRecorder, par
 from workers.delivery.telemetry import WorkerMetrics
 from workers.outages import SAID_AT_ONCE
 
-PATIENCE = 10
 CLOCK = ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
 BODY = b'{"broken": "\xff'
 

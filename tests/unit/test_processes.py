@@ -5,7 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from tests.processes import PATIENCE, ROOT, started
+from tests.harness.patience import PATIENCE
+from tests.processes import ROOT, started
 
 PARENT = """
 import time

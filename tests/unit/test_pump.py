@@ -8,10 +8,9 @@ from structlog.testing import capture_logs
 
 from contracts.telemetry import Action
 from tests.deliveries import Handed
+from tests.harness.patience import PATIENCE
 from workers.bus.port import Delivery
 from workers.bus.pump import Pump
-
-PATIENCE = 10
 
 
 class Line:

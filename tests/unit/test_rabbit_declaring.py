@@ -7,12 +7,12 @@ import pytest
 
 from contracts.errors import BrokerRejected, TopologyMismatch
 from contracts.topology import Topology
+from tests.harness.patience import PATIENCE
 from workers.bus.rabbit import topology as declaring
 from workers.bus.rabbit.connections import Link, close_channel
 from workers.bus.rabbit.topology import declare_topology
 
 TOPOLOGY = Topology(partitions=8)
-PATIENCE = 10
 
 
 class Shares:

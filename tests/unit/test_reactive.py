@@ -14,6 +14,7 @@ from contracts.parked import ParkedInput
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.builders import a_conversation, appended
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.delivery import retry
@@ -23,8 +24,6 @@ from workers.reactive.coalescer import Coalescer
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import HANDLER_ATTEMPTS, Handler
 from workers.reactive.watch import Share, TimeLoop
-
-PATIENCE = 30
 
 
 @pytest.fixture(autouse=True)

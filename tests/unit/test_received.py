@@ -16,10 +16,9 @@ from storage.history import history_page
 from storage.memory import MemoryStore
 from tests.builders import a_conversation, appended
 from tests.conversations import address, message
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.session.worker import SessionWorker
-
-PATIENCE = 10
 
 
 class World:

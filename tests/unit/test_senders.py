@@ -24,6 +24,7 @@ from storage.reading import iter_parked
 from tests.builders import a_conversation
 from tests.conversations import address, message
 from tests.deliveries import Handed
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Headers, Message
@@ -31,7 +32,6 @@ from workers.delivery.senders import SENDERS, are_trusted, passed_on, senders_of
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
-PATIENCE = 10
 TOPOLOGY = Topology(partitions=2)
 LISTED = ("worker", "bot", "operator")
 SCOPE = Scope.PER_CHAT_USER

@@ -46,6 +46,7 @@ from storage.port import Loaded
 from storage.reading import iter_log, iter_parked
 from tests.conversations import NOW, address, message
 from tests.faults import FaultyBus, FaultyStore, outage
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.memory.broker import MemoryBroker
 from workers.bus.port import Bus, Message
@@ -56,7 +57,6 @@ from workers.installation.record import join_installation
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 
-PATIENCE = 10
 SCOPE = Scope.PER_CHAT_USER
 
 

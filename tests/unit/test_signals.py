@@ -16,10 +16,9 @@ from contracts.envelope import EventEnvelope
 from contracts.telemetry import Action
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
-
-PATIENCE = 10
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ asyncio.run(main())
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    async with asyncio.timeout(6 * PATIENCE):
+    async with asyncio.timeout(3 * PATIENCE):
         assert (await process.stdout.readline()).strip() == b"entered"
         process.send_signal(signal.SIGTERM)
         while b"handlers_draining" not in await process.stdout.readline():

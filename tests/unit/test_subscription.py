@@ -15,12 +15,12 @@ from contracts.errors import BrokerUnavailable, Reject, TopologyMismatch
 from contracts.parked import ParkedInput
 from contracts.topology import Topology
 from tests.builders import a_conversation, appended
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Delivery, Message
 from workers.delivery.parking import read_parked
 from workers.reactive.handling import HANDLER_ATTEMPTS, EventHandler
 
-PATIENCE = 10
 ADA = a_conversation("ada")
 QUEUE = "agentbus.subscription.archive"
 

@@ -12,13 +12,13 @@ from contracts.ids import Partition
 from storage.memory import MemoryStore
 from storage.memory.members import MemoryMembers
 from tests.deliveries import Handed
+from tests.harness.patience import PATIENCE
 from workers.bus.port import Delivery
 from workers.delivery.loop_watch import LoopWatch
 from workers.delivery.trials import MOST_ALONE, TRIED_FROM
 from workers.session.holdings import Holding
 from workers.session.suspects import Suspects
 
-PATIENCE = 10
 DEADLY = b"deadly"
 
 

@@ -13,14 +13,13 @@ from contracts.telemetry import Action
 from contracts.topology import Topology
 from storage.memory import MemoryStore
 from tests.deliveries import Handed
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Message
 from workers.delivery.telemetry import WorkerMetrics
 from workers.session.holdings import Holding
 from workers.session.ownership import Ownership
 from workers.session.unreadable import Unreadable
-
-PATIENCE = 10
 
 
 class Choosy(MemoryBus):

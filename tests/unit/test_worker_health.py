@@ -10,11 +10,10 @@ from agentbus.composition.workers import WORKERS
 from agentbus.settings import load_settings
 from contracts.members import WorkerKind
 from storage.memory import MemoryStore
+from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.ingress.router import IngressRouter
 from workers.reactive.worker import ReactiveWorker
-
-PATIENCE = 10.0
 
 
 @pytest.fixture

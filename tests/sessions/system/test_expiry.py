@@ -21,8 +21,7 @@ from agentbus.sessions.config import make_config
 from contracts.commands import ExpireSession
 from contracts.ids import SessionId
 from tests.harness.clock import later
-
-PATIENCE = 30
+from tests.harness.patience import PATIENCE
 
 
 def old_at_once(name: str, *actions: CleanupAction) -> ExpiryRule:

@@ -27,10 +27,9 @@ from agentbus.sessions import (
 from contracts.errors import ConfigurationError
 from contracts.ids import SessionId
 from contracts.session import SessionState
+from tests.harness.patience import PATIENCE
 from tests.tour.registry import shows
 from tests.tour.world import World
-
-PATIENCE = 60
 
 
 def a_rule(name: str, *actions: CleanupAction | Step, agent: str | None = None) -> ExpiryRule:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -24,10 +24,9 @@ from agentbus.sessions import (
     SyncReport,
 )
 from tests.harness.clock import later
+from tests.harness.patience import PATIENCE
 from tests.tour.registry import shows
 from tests.tour.world import World
-
-PATIENCE: Final = 60
 
 
 @asynccontextmanager
