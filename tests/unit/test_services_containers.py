@@ -97,7 +97,7 @@ def test_virtual_hosts_are_made_inside_the_container() -> None:
         service.sync()
     commands = [call.split("(")[0] for call in calls(service) if call.startswith("rabbitmqctl")]
     prefix = "rabbitmqctl --silent eval "
-    assert commands == [prefix + "rabbit_vhost:add", prefix + "rabbit_vhost:delete", prefix + "lists:foreach"]
+    assert commands == [prefix + "rabbit_vhost:add", prefix + "rabbit_vhost:delete", prefix + "mnesia:sync_log"]
 
 
 def test_a_command_that_fails_inside_the_container_is_an_error() -> None:
