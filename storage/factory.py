@@ -8,8 +8,7 @@ from contracts.errors import ConfigurationError
 from contracts.urls import masked
 from storage.files import FileStore
 from storage.memory import MemoryStore
-from storage.options import MongoDriver, StoreOptions
-from storage.port import Store
+from storage.port import MongoDriver, Store, StoreOptions
 
 StoreFactory = Callable[[str, StoreOptions], Store]
 

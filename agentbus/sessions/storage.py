@@ -7,8 +7,7 @@ from typing import Any, Final
 from agentbus.sessions.model.types import StorageType
 from contracts.errors import ConfigurationError
 from storage.factory import open_store
-from storage.options import MongoDriver
-from storage.port import Store
+from storage.port import MongoDriver, Store
 
 StorageConfig = Mapping[str, Any]
 Provider = Callable[[StorageConfig], Store]

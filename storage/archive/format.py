@@ -6,19 +6,21 @@ what was archived.
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from contracts.documents import json_in
 from contracts.errors import ArchiveDamaged, TransitionForbidden
 from contracts.events import Commit, MessageAppended
 from contracts.ids import SessionId
 from contracts.session import SessionState
-from storage.closing import closing
 
 FORMAT: Final = "agentbus.archive"
 VERSION: Final = 1
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,3 +165,16 @@ class Reader:
 
 def _line(**fields: Any) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+@asynccontextmanager
+async def closing(items: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_Item]]:
+    """Close a generator however its reader leaves it.
+
+    One that is left in the middle is closed by the collector else, at some time: its files stay open until then.
+    """
+    try:
+        yield items
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()

@@ -25,8 +25,7 @@ from storage.archive.entries import (
     session_folder,
 )
 from storage.archive.folder import Folder, Writing, moment_of
-from storage.archive.format import Contents, Reader, lines_of
-from storage.closing import closing
+from storage.archive.format import Contents, Reader, closing, lines_of
 
 _BUFFER: Final = 1 << 20
 """Bytes of lines that are handed to the compressing thread at once."""

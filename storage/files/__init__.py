@@ -42,8 +42,7 @@ from storage.files.log import FileLog
 from storage.files.members import FileMembers
 from storage.files.parked import FileParked
 from storage.files.records import FileRecords
-from storage.options import StoreOptions
-from storage.port import Store, StoreInfo
+from storage.port import Store, StoreInfo, StoreOptions
 
 __all__ = ["FileStore"]
 

@@ -20,8 +20,7 @@ from storage.files.disk import Disk, locked
 from storage.files.errors import store_errors
 from storage.files.layout import LAYOUT_VERSION, Layout, make_folders
 from storage.files.reading import pretty, read
-from storage.options import StoreOptions
-from storage.port import StoreInfo
+from storage.port import StoreInfo, StoreOptions
 
 AT_ONCE: Final = 64
 """How many conversations one thread locks at once: an open file each, of which a process may often have 1024."""

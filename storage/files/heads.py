@@ -18,7 +18,7 @@ from storage.files.base import AT_ONCE, FileSection, Folder
 from storage.files.disk import locked
 from storage.files.layout import JSON, ConversationFolder
 from storage.files.reading import Remembered, pretty, read, read_if_sound
-from storage.memory.listing import earliest_due, listed, matches
+from storage.listing import earliest_due, listed, matches
 from storage.paging import Position, check_limit, listed_at, position_of, sessions_page
 from storage.port import Heads
 from storage.statistics import statistics_of

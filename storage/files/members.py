@@ -16,10 +16,10 @@ from storage.files.base import FileSection
 from storage.files.disk import locked
 from storage.files.layout import JSON, file_name, make_folders
 from storage.files.reading import pretty, read_if_sound
-from storage.liveness import forgotten_ms, ttl_ms
+from storage.leases import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
 from storage.port import Members
-from storage.trials import attempt_of
+from storage.port.members import attempt_of
 
 
 class _Epoch(Announced):

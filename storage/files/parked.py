@@ -17,7 +17,7 @@ from storage.files.base import FileSection, Folder
 from storage.files.disk import locked
 from storage.files.layout import file_name, make_folders
 from storage.files.reading import KeptParked, Remembered, pretty, read, read_if_sound
-from storage.memory.listing import listed
+from storage.listing import listed
 from storage.paging import Position, check_limit, parked_page, position_of
 from storage.port import LISTED_BODY, ParkedInputs
 

@@ -16,7 +16,7 @@ from storage.files.base import FileSection, Folder
 from storage.files.disk import locked
 from storage.files.layout import JSON, file_name, make_folders, names_in
 from storage.files.reading import Remembered, pretty, read, read_if_sound
-from storage.memory.listing import earliest_due_records, listed
+from storage.listing import earliest_due_records, listed
 from storage.paging import Position, check_limit, position_of, records_page
 from storage.port import Records
 

@@ -8,7 +8,7 @@ from contracts.history import Page, SessionFilter
 from contracts.ids import ConversationId, SessionId
 from contracts.records import SessionStatistics
 from contracts.session import SessionState
-from storage.memory.listing import earliest_due, listed, matches
+from storage.listing import earliest_due, listed, matches
 from storage.paging import check_limit, listed_at, position_of, sessions_page
 from storage.port import Heads
 from storage.statistics import statistics_of

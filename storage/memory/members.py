@@ -6,10 +6,10 @@ from datetime import datetime
 from contracts.clock import Clock
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
-from storage.liveness import forgotten_ms, ttl_ms
+from storage.leases import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
 from storage.port import Members
-from storage.trials import attempt_of
+from storage.port.members import attempt_of
 
 
 class MemoryMembers(Members):

@@ -3,7 +3,7 @@
 from contracts.history import Page
 from contracts.ids import ConversationId
 from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.memory.listing import listed
+from storage.listing import listed
 from storage.paging import check_limit, parked_page, position_of
 from storage.port import LISTED_BODY, ParkedInputs
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from contracts.history import Page
 from contracts.records import Record, RecordKind
-from storage.memory.listing import earliest_due_records, listed
+from storage.listing import earliest_due_records, listed
 from storage.paging import check_limit, position_of, records_page
 from storage.port import Records
 

@@ -9,8 +9,7 @@ from storage.mongo.log import MongoLog
 from storage.mongo.members import MongoMembers
 from storage.mongo.parked import MongoParked
 from storage.mongo.records import MongoRecords
-from storage.options import StoreOptions
-from storage.port import Store, StoreInfo
+from storage.port import Store, StoreInfo, StoreOptions
 
 __all__ = ["MongoStore"]
 

@@ -15,9 +15,8 @@ from storage.connecting import connect_patiently
 from storage.damage import enough
 from storage.mongo.driver import Collection, Connection, Document, Update, connect
 from storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
-from storage.options import StoreOptions
 from storage.paging import Position
-from storage.port import StoreInfo
+from storage.port import StoreInfo, StoreOptions
 
 SETTINGS: Final[dict[str, Any]] = {
     "appname": "agentbus",

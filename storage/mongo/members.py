@@ -8,12 +8,12 @@ from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.calls import end_well
 from storage.cancelling import finished
-from storage.liveness import forgotten_ms, ttl_ms
+from storage.leases import forgotten_ms, ttl_ms
 from storage.mongo.base import MongoSection
 from storage.mongo.codec import epoch_id, member_fields, member_id, to_member
 from storage.mongo.driver import Document
 from storage.port import Members
-from storage.trials import attempt_of
+from storage.port.members import attempt_of
 
 # What is damaged counts as nothing: it must not stop whoever comes to it.
 _COUNT: Final = {"$cond": [{"$isNumber": "$count"}, "$count", 0]}

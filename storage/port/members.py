@@ -1,9 +1,14 @@
 """The workers of the store port: who lives, which epoch a partition is in, and what may have killed one."""
 
 from abc import ABC, abstractmethod
+from typing import Final
+from uuid import uuid4
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId
+
+_SEPARATOR: Final = "\x1f"
+"""No id holds a control character."""
 
 
 class Members(ABC):
@@ -33,10 +38,26 @@ class Members(ABC):
     async def begin_trial(self, key: str) -> int:
         """Note that an input is tried which may have killed its worker before; return how many attempts by now.
 
-        A key made by `storage.trials.attempt_at` counts once: who gets no answer asks again. Any other is an attempt
+        A key made by `attempt_at` counts once: who gets no answer asks again. Any other is an attempt
         each time.
         """
 
     @abstractmethod
     async def end_trial(self, key: str) -> None:
         """Say that the input did not kill its worker: its count is forgotten. Idempotent."""
+
+
+def attempt_at(key: str, attempt: str) -> str:
+    """Return a key of one attempt: `begin_trial` counts it once, however often it is called."""
+    return f"{key}{_SEPARATOR}{attempt}"
+
+
+def attempt_of(key: str) -> tuple[str, str]:
+    """Return the input and the attempt that a key names; a new attempt if it names none."""
+    tried, _, attempt = key.partition(_SEPARATOR)
+    return tried, attempt or uuid4().hex
+
+
+def attempts_between(key: str) -> tuple[str, str]:
+    """Return the bounds, themselves left out, of the keys of all attempts at `key`, for stores that keep one a row."""
+    return f"{key}{_SEPARATOR}", f"{key}{chr(ord(_SEPARATOR) + 1)}"

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from storage.cancelling import finished
 from storage.port.heads import Heads
@@ -15,6 +15,19 @@ from storage.port.records import Records
 
 MAX_PAGE = 1000
 """The most items a page may ask for."""
+
+MongoDriver = Literal["motor", "pymongo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """Settings of a store; each uses those that concern it."""
+
+    mongo_driver: MongoDriver = "motor"
+    """Which client reaches MongoDB: motor, or PyMongo's own async client, its successor."""
+
+    connect_timeout: float = 30.0
+    """Seconds that `start` waits for a server that is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)

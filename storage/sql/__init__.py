@@ -2,8 +2,7 @@
 
 from storage.calls import end_well
 from storage.cancelling import cancelled_once
-from storage.options import StoreOptions
-from storage.port import Store, StoreInfo
+from storage.port import Store, StoreInfo, StoreOptions
 from storage.sql.base import SqlDatabase
 from storage.sql.heads import SqlHeads
 from storage.sql.locks import SqlLocks

@@ -17,9 +17,8 @@ from storage.cancelling import finished, taken
 from storage.connecting import connect_patiently
 from storage.damage import enough
 from storage.loggers import Logger
-from storage.options import StoreOptions
 from storage.paging import Position, to_milliseconds
-from storage.port import StoreInfo
+from storage.port import StoreInfo, StoreOptions
 from storage.sql import sqlite
 from storage.sql.errors import store_errors
 from storage.sql.schema import metadata

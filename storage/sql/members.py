@@ -9,14 +9,14 @@ from contracts.ids import Partition
 from contracts.members import Member, WorkerId
 from storage.calls import end_well
 from storage.cancelling import cancelled_once
-from storage.liveness import forgotten_ms, ttl_ms
+from storage.leases import forgotten_ms, ttl_ms
 from storage.paging import to_milliseconds
 from storage.port import Members
+from storage.port.members import attempt_at, attempt_of, attempts_between
 from storage.sql.base import SqlSection
 from storage.sql.codec import member_row, to_member
 from storage.sql.schema import epochs, trials
 from storage.sql.schema import members as table
-from storage.trials import attempt_at, attempt_of, attempts_between
 
 
 @end_well(cancelled_once)

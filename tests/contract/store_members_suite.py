@@ -5,8 +5,7 @@ from datetime import timedelta
 
 from contracts.ids import Partition
 from contracts.members import Member, WorkerId, WorkerStatus
-from storage.port import Store
-from storage.trials import attempt_at
+from storage.port import Store, attempt_at
 from tests.builders import NOON, a_member
 from tests.contract.store_inside import age_heartbeat
 

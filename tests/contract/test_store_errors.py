@@ -17,8 +17,7 @@ from contracts.base import MAX_TEXT_LENGTH
 from contracts.errors import ConfigurationError, StoreDamaged, StoreRejected, StoreUnavailable, VersionConflict
 from contracts.messages import TextContent
 from storage.factory import open_store
-from storage.options import MongoDriver
-from storage.port import LISTED_BODY
+from storage.port import LISTED_BODY, MongoDriver
 from tests.builders import a_commit, a_conversation, a_head, a_parked, appended, data_set
 
 HIDDEN = "s3cret"

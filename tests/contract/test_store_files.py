@@ -20,8 +20,7 @@ from contracts.records import Record, RecordKind
 from storage.factory import open_store
 from storage.files import FileStore, disk, reading
 from storage.files.layout import file_name
-from storage.port import Store
-from storage.trials import attempt_at
+from storage.port import Store, attempt_at
 from tests.builders import (
     NOON,
     a_commit,

@@ -27,8 +27,7 @@ from contracts.parked import ParkedInput
 from contracts.records import Record, RecordKind
 from contracts.topology import Topology
 from storage.factory import open_store
-from storage.options import MongoDriver
-from storage.port import Store
+from storage.port import MongoDriver, Store
 from tests.builders import (
     a_commit,
     a_conversation,

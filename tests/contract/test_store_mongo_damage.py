@@ -12,8 +12,7 @@ from contracts.errors import StoreDamaged
 from contracts.history import SessionFilter
 from contracts.ids import Partition
 from storage.factory import open_store
-from storage.options import MongoDriver
-from storage.trials import attempt_at
+from storage.port import MongoDriver, attempt_at
 from tests.builders import a_commit, a_conversation, a_head, an_address, appended, begun
 
 WORD, NO_DATE = b"lobby-of-the-damaged", (2**62).to_bytes(8, "little")

@@ -22,8 +22,7 @@ from contracts.records import Record, RecordKind
 from contracts.session import SessionStatus
 from contracts.sync import Conflict
 from storage.factory import open_store
-from storage.port import Store
-from storage.trials import attempt_at
+from storage.port import Store, attempt_at
 from tests.builders import (
     a_commit,
     a_conversation,

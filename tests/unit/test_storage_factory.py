@@ -10,8 +10,7 @@ from storage.factory import open_store, register_store
 from storage.files import FileStore
 from storage.memory import MemoryStore
 from storage.mongo import MongoStore
-from storage.options import StoreOptions
-from storage.port import Store
+from storage.port import Store, StoreOptions
 from storage.sql import SqlStore
 
 

@@ -13,8 +13,7 @@ from uuid import uuid4
 
 from contracts.errors import KilledWorker
 from contracts.parked import parked_id_for
-from storage.port import Store
-from storage.trials import attempt_at
+from storage.port import Store, attempt_at
 from workers.bus.port import Delivery
 from workers.concurrency import side_by_side
 
