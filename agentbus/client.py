@@ -33,7 +33,6 @@ from agentbus.composition.signals import signalled
 from agentbus.logs import configure_library_logs
 from agentbus.received import Handled, ReceivedEvent
 from agentbus.registering import check_handler, check_patterns
-from agentbus.settings import in_a_hurry, load_settings
 from agentbus.subscription import CONCURRENCY, Subscription
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
@@ -279,6 +278,8 @@ async def connect(amqp_url: str | None = None, **settings: object) -> AsyncItera
     Raises BrokerUnavailable, BrokerRejected, ConfigurationError; InstallationMismatch if the installation has another
     number of partitions, or another scope.
     """
+    from agentbus.settings import in_a_hurry, load_settings  # noqa: PLC0415 - the session library does without
+
     configure_library_logs()
     chosen = in_a_hurry(load_settings(amqp_url=amqp_url, **settings))
     async with make_bus(chosen) as bus:

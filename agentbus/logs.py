@@ -3,17 +3,21 @@
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentbus.bounds import FewRepeats, bounded
-from agentbus.settings import LogFormat, LogSettings
 from contracts.secrets import without_secrets
 from workers.faults import told
 
+if TYPE_CHECKING:
+    from agentbus.settings import LogSettings
 
-def configure_logs(settings: LogSettings) -> None:
+
+def configure_logs(settings: "LogSettings") -> None:
     """Send log lines to standard error, in the format and from the level set."""
     import structlog  # noqa: PLC0415 - slow to import, and a library may never log a line
+
+    from agentbus.settings import LogFormat  # noqa: PLC0415 - whoever has such settings has imported it
 
     level = logging.getLevelName(settings.log_level.upper())
     renderer: Any = (

@@ -6,7 +6,6 @@ from typing import Final, cast
 
 from contracts.errors import ConfigurationError
 from contracts.urls import masked
-from storage.files import FileStore
 from storage.memory import MemoryStore
 from storage.port import MongoDriver, Store, StoreOptions
 
@@ -21,7 +20,7 @@ def _in(module: str, name: str) -> StoreFactory:
 
 
 _factories: Final[dict[str, StoreFactory]] = {
-    "file": FileStore,
+    "file": _in("storage.files", "FileStore"),
     "memory": lambda _url, _options: MemoryStore(),
     "mongodb": _in("storage.mongo", "MongoStore"),
     "mongodb+srv": _in("storage.mongo", "MongoStore"),

@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
-from agentbus.settings import Settings
 from contracts.clock import Clock, SystemClock
 from contracts.errors import ConfigurationError
 from contracts.topology import Topology
@@ -20,8 +18,13 @@ from workers.delivery.telemetry import WorkerMetrics
 from workers.installation.record import check_installation, join_installation
 from workers.reactive.commands import Commands
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
-def make_bus(settings: Settings, topology: Topology | None = None) -> Bus:
+    from agentbus.settings import Settings
+
+
+def make_bus(settings: "Settings", topology: Topology | None = None) -> Bus:
     """Return the bus that the settings name, with their topology or another. Not connected yet.
 
     Raises ConfigurationError.
@@ -36,19 +39,19 @@ def make_bus(settings: Settings, topology: Topology | None = None) -> Bus:
     )
 
 
-def make_store(settings: Settings) -> Store:
+def make_store(settings: "Settings") -> Store:
     """Return the store that the settings name, not connected yet. Raises ConfigurationError."""
     store = settings.store
     return open_store(store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
 
 
-def make_archive(settings: Settings) -> ArchiveStore | None:
+def make_archive(settings: "Settings") -> ArchiveStore | None:
     """Return the archive that the settings name, if they name one. Raises ConfigurationError."""
     archive = settings.archive
     return open_archive(archive.archive_url, archive.archive_options) if archive.archive_url else None
 
 
-def need_archive(settings: Settings) -> ArchiveStore:
+def need_archive(settings: "Settings") -> ArchiveStore:
     """Return the archive that the settings name. Raises ConfigurationError, also if they name none."""
     if archive := make_archive(settings):
         return archive
@@ -64,7 +67,7 @@ def make_clock() -> Clock:
 class App:
     """An AgentBus at work: bus and store, connected, and what everything in this process shares."""
 
-    settings: Settings
+    settings: "Settings"
     bus: Bus
     store: Store
     clock: Clock
@@ -87,7 +90,7 @@ class App:
 
 
 @asynccontextmanager
-async def sending(settings: Settings) -> AsyncIterator[Bus]:
+async def sending(settings: "Settings") -> AsyncIterator[Bus]:
     """Connect to the settings' broker, for commands that send inputs. Raises InstallationMismatch as `connected`."""
     async with make_bus(settings) as bus:
         await bus.check()
@@ -95,7 +98,7 @@ async def sending(settings: Settings) -> AsyncIterator[Bus]:
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[App]:
+async def connected(settings: "Settings") -> AsyncIterator[App]:
     """Connect to the settings' broker and store, for commands.
 
     Raises InstallationMismatch if one of them belongs to an installation with other partitions or another scope.
@@ -107,7 +110,7 @@ async def connected(settings: Settings) -> AsyncIterator[App]:
 
 
 @asynccontextmanager
-async def installed(settings: Settings, registry: CollectorRegistry | None = None) -> AsyncIterator[App]:
+async def installed(settings: "Settings", registry: "CollectorRegistry | None" = None) -> AsyncIterator[App]:
     """Connect as `connected` does, for workers: what is not there yet is made, and who is first decides which it is.
 
     Raises InstallationMismatch, TopologyMismatch.

@@ -1,11 +1,16 @@
-"""The metrics of `contracts.telemetry`, counted with prometheus-client."""
+"""The metrics of `contracts.telemetry`, counted with prometheus-client.
+
+It is imported when something is to be counted: it brings an HTTP server and its hundred modules.
+"""
 
 from importlib.metadata import version
 from platform import python_version
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from typing import TYPE_CHECKING
 
 from contracts import telemetry
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Counter, Gauge
 
 _LATENESS_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
 _COMMIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -15,7 +20,9 @@ _TURN_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 class WorkerMetrics:
     """What the workers of one process count, in a registry of its own unless one is given."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
+        from prometheus_client import CollectorRegistry, Histogram  # noqa: PLC0415 - see above
+
         registry = registry or CollectorRegistry()
         self.inputs = _counter(telemetry.INPUTS, registry)
         self.parked = _counter(telemetry.PARKED, registry)
@@ -53,21 +60,27 @@ class WorkerMetrics:
         self.build.labels(version("agentbus"), python_version()).set(1)
 
 
-def process_registry() -> CollectorRegistry:
+def process_registry() -> "CollectorRegistry":
     """Return a registry for the metrics of a process of its own: those of the process are in it already."""
+    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - see above
+
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
 
 
-def _counter(metric: telemetry.Metric, registry: CollectorRegistry) -> Counter:
+def _counter(metric: telemetry.Metric, registry: "CollectorRegistry") -> "Counter":
+    from prometheus_client import Counter  # noqa: PLC0415 - see above
+
     counter = Counter(metric.name, metric.help, metric.labels, registry=registry)
     for values in metric.series:
         counter.labels(*values)
     return counter
 
 
-def _gauge(metric: telemetry.Metric, registry: CollectorRegistry) -> Gauge:
+def _gauge(metric: telemetry.Metric, registry: "CollectorRegistry") -> "Gauge":
+    from prometheus_client import Gauge  # noqa: PLC0415 - see above
+
     gauge = Gauge(metric.name, metric.help, metric.labels, registry=registry)
     for values in metric.series:
         gauge.labels(*values)
