@@ -126,7 +126,7 @@ def play_all(worlds: Sequence[World], there: Services, jobs: int) -> Iterator[Pl
         while left or running:
             while left and len(running) < jobs:
                 place = places.enter_context(ExitStack())
-                running[pool.submit(_played, left[-1], _places_of(left.pop(), there, place))] = place
+                running[pool.submit(_played, left[-1], places_of(left.pop(), there, place))] = place
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 running.pop(done).close()
                 yield done.result()
@@ -148,7 +148,7 @@ def say_little() -> None:
     configure_logs(LogSettings(log_level="error"))
 
 
-def _places_of(world: World, there: Services, place: ExitStack) -> Services:
+def places_of(world: World, there: Services, place: ExitStack) -> Services:
     """Make the virtual host and the database of a world that another process plays."""
     broker = there.broker if world.mode is Mode.DISTRIBUTED else None
     mongo = there.mongo if world.mode in {Mode.MONGODB, Mode.DISTRIBUTED} else None

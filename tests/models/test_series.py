@@ -1,10 +1,13 @@
 """Series of worlds: what is played, by whom, and what is told of it."""
 
 import json
+import pickle
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -12,7 +15,8 @@ from agentbus.sessions import SessionSystem
 from tests.models import __main__
 from tests.models.__main__ import main
 from tests.models.finding import Model
-from tests.models.series import SHARES, Played, World, worlds_of
+from tests.models.library_world import Services
+from tests.models.series import SHARES, Played, World, places_of, worlds_of
 from tests.processes import ROOT
 from tests.tour.world import Mode
 
@@ -56,6 +60,52 @@ def test_a_series_that_is_cut_short_tells_what_it_did(
     with pytest.raises(KeyboardInterrupt):
         main(["--model", "workers", "--mode", "memory", "--steps", "400"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["of"] == {"workers memory": 20}
+
+
+@dataclass
+class _Servers:
+    """A broker and a MongoDB server that note what is there."""
+
+    there: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def fresh_vhost(self) -> Iterator[str]:
+        with self._fresh("amqp://host"):
+            yield "amqp://host"
+
+    @contextmanager
+    def fresh_database(self) -> Iterator[str]:
+        with self._fresh("mongodb://host"):
+            yield "mongodb://host"
+
+    @contextmanager
+    def _fresh(self, url: str) -> Iterator[None]:
+        self.there.append(url)
+        yield
+        self.there.remove(url)
+
+
+@pytest.mark.parametrize(
+    ("mode", "urls"),
+    [
+        (Mode.MEMORY, []),
+        (Mode.MONGODB, ["mongodb://host"]),
+        (Mode.DISTRIBUTED, ["amqp://host", "mongodb://host"]),
+    ],
+)
+def test_another_process_gets_places_that_are_there_until_its_world_ends(mode: Mode, urls: list[str]) -> None:
+    servers = _Servers()
+    with ExitStack() as place:
+        places = places_of(World(Model.LIBRARY, mode, 1, range(1)), Services(servers, servers), place)
+        assert servers.there == urls
+        sent = pickle.loads(pickle.dumps(places))  # noqa: S301 -- our own
+        given = []
+        if sent.broker:
+            given.append(place.enter_context(sent.broker.fresh_vhost()))
+        if sent.mongo:
+            given.append(place.enter_context(sent.mongo.fresh_database()))
+        assert given == urls
+    assert servers.there == []
 
 
 @pytest.mark.timeout(300)
