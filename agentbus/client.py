@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from agentbus.composition.app import make_bus, make_clock
 from agentbus.composition.signals import signalled
@@ -38,9 +37,6 @@ from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
 from contracts.envelope import EventEnvelope, InputEnvelope
 from contracts.errors import (
-    BrokerBlocked,
-    BrokerUnavailable,
-    PublishUnconfirmed,
     Refused,
     ReplyTimeout,
     SchemaViolation,
@@ -50,10 +46,11 @@ from contracts.history import HistoryMessage, Page
 from contracts.ids import ConversationId, InputId, Partition
 from contracts.messages import InboundMessage
 from contracts.session import SessionState
-from workers.bus.port import Bus
+from workers.bus.port import UNCERTAIN, Bus
 from workers.concurrency import in_turn, side_by_side
 from workers.delivery.inputs import Inputs, Routed
 from workers.outages import trouble_now
+from workers.patience import Patience
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -64,7 +61,7 @@ PUBLISH_DEADLINE: Final = 30.0
 GRACE: Final = 20.0
 """Seconds for which handlers that are under way may finish after a signal to stop."""
 
-_UNCERTAIN: Final = (PublishUnconfirmed, BrokerUnavailable, BrokerBlocked)
+_UNCONFIRMED: Final = Patience(transient=UNCERTAIN, seconds=PUBLISH_DEADLINE, longest_wait=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +246,8 @@ class AgentBus:
 
     async def _publish(self, left: list[Routed]) -> None:
         """Publish, again what was not confirmed; repeats are dropped by their id."""
-        policy = AsyncRetrying(
-            retry=retry_if_exception_type(_UNCERTAIN),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            stop=stop_after_delay(PUBLISH_DEADLINE),
-            reraise=True,
-        )
         try:
-            await policy(partial(self._inputs.publish, left))
+            await _UNCONFIRMED.call(partial(self._inputs.publish, left))
         except Unroutable:
             await self._bus.check()
             raise

@@ -3,9 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
-from tenacity import wait_none
 
 import workers.reactive.handling
 from contracts.clock import ManualClock
@@ -48,7 +48,9 @@ class Noting(Handler):
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.reactive.handling, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(
+        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+    )
 
 
 @pytest.fixture

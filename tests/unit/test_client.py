@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
-from tenacity import wait_none
 
 import agentbus.client
 import workers.delivery.inputs
@@ -79,10 +79,15 @@ class Inhabited(MemoryBus):
         await super().close()
 
 
+def declared_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    patience = replace(workers.delivery.inputs.UNDECLARED, seconds=seconds)
+    monkeypatch.setattr(workers.delivery.inputs, "UNDECLARED", patience)
+
+
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agentbus.client, "wait_random_exponential", lambda **_: wait_none())
-    monkeypatch.setattr(workers.delivery.inputs, "DECLARE_PATIENCE", 0)
+    monkeypatch.setattr(agentbus.client, "_UNCONFIRMED", replace(agentbus.client._UNCONFIRMED, longest_wait=0))
+    declared_within(monkeypatch, 0)
 
 
 @pytest.fixture
@@ -155,7 +160,7 @@ async def test_what_was_not_confirmed_is_published_again_in_order(bus: Doubtful,
 
 
 async def test_after_the_deadline_the_error_is_raised(bus: Doubtful, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agentbus.client, "PUBLISH_DEADLINE", 0)
+    monkeypatch.setattr(agentbus.client, "_UNCONFIRMED", replace(agentbus.client._UNCONFIRMED, seconds=0))
     bus.failures = [(0, PublishUnconfirmed("no confirm within 10 s"))] * 2
     with pytest.raises(PublishUnconfirmed, match="no confirm within 10 s"):
         await AgentBus(bus).publish(message())
@@ -169,7 +174,7 @@ async def test_what_cannot_be_routed_is_told() -> None:
 
 
 async def test_who_sends_waits_for_a_worker_that_is_just_starting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.delivery.inputs, "DECLARE_PATIENCE", PATIENCE)
+    declared_within(monkeypatch, PATIENCE)
     async with MemoryBus(Topology(partitions=2)) as bus:
         client = AgentBus(bus)
         with capture_logs() as logs:

@@ -3,10 +3,10 @@
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
-from tenacity import wait_none
 
 from contracts.errors import StoreUnavailable
 from contracts.telemetry import Action
@@ -79,8 +79,7 @@ async def test_outside_a_cancellation_errors_are_what_they_are() -> None:
 
 
 async def test_a_retry_ends_when_it_is_cancelled_and_the_store_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(retry, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(retry, "OUTAGES", replace(retry.OUTAGES, longest_wait=0))
     for failures in (0, 1, 2):
         calls = list[int]()
 

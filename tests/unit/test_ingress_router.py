@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -62,7 +63,7 @@ class Sink:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.delivery.retry, "FIRST_WAIT", 0)
+    monkeypatch.setattr(workers.delivery.retry, "OUTAGES", replace(workers.delivery.retry.OUTAGES, longest_wait=0))
 
 
 @pytest.fixture

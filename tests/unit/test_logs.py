@@ -4,13 +4,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 import structlog
 from pydantic import BaseModel
-from tenacity import wait_none
 
 import workers.reactive.handling
 from agentbus.bounds import FewRepeats
@@ -164,7 +164,9 @@ async def test_a_failing_handler_is_one_line_with_its_place_and_without_texts_an
     configured: Callable[[], None], failing: EventHandler, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as a program starts
-    monkeypatch.setattr(workers.reactive.handling, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(
+        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+    )
     configured()
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()

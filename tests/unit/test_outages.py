@@ -1,5 +1,7 @@
 """Outages: however many calls fail, few lines say so."""
 
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -8,6 +10,7 @@ from contracts.ids import Partition
 from contracts.members import WorkerId
 from contracts.outages import REMIND_SECONDS, Cause, Outage, Stage
 from workers import outages
+from workers.delivery import retry
 from workers.delivery.retry import keep_trying
 from workers.outages import PartitionLog, Trouble
 
@@ -100,7 +103,7 @@ def test_store_and_broker_are_told_apart(clock: Seconds) -> None:
 
 
 async def test_calls_that_are_tried_again_are_few_lines(clock: Seconds, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.delivery.retry.FIRST_WAIT", 0)
+    monkeypatch.setattr(retry, "OUTAGES", replace(retry.OUTAGES, longest_wait=0))
     failures = 40
 
     async def call() -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -34,7 +35,7 @@ BODY = b'{"broken": "\xff'
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.delivery.retry, "FIRST_WAIT", 0)
+    monkeypatch.setattr(workers.delivery.retry, "OUTAGES", replace(workers.delivery.retry.OUTAGES, longest_wait=0))
 
 
 class Doubtful(MemoryBus):

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
-from tenacity import wait_none
 
 import workers.reactive.handling
 from contracts.clock import ManualClock
@@ -28,9 +28,10 @@ from workers.reactive.watch import Share, TimeLoop
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.reactive.handling, "wait_random_exponential", lambda **_: wait_none())
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(retry, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(
+        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+    )
+    monkeypatch.setattr(retry, "OUTAGES", replace(retry.OUTAGES, longest_wait=0.01))
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
-from tenacity import wait_none
 
 import workers.reactive.handling
 from agentbus.client import AgentBus
@@ -42,7 +42,9 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(workers.reactive.handling, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(
+        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+    )
     async with MemoryBus(Topology(partitions=2)) as bus, MemoryStore() as store:
         await bus.declare()
         worker = SessionWorker(bus, store)

@@ -5,7 +5,7 @@ import copy
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,9 @@ USERS = [f"user{number}" for number in range(12)]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.delivery.inputs, "DECLARE_PATIENCE", 0.01)
+    monkeypatch.setattr(
+        workers.delivery.inputs, "UNDECLARED", replace(workers.delivery.inputs.UNDECLARED, seconds=0.01)
+    )
 
 
 class Broken(Exception):

@@ -3,9 +3,9 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
-from tenacity import wait_none
 
 import workers.reactive.handling
 from agentbus.subscription import Subscription
@@ -27,7 +27,9 @@ QUEUE = "agentbus.subscription.archive"
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.reactive.handling, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(
+        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+    )
 
 
 @pytest.fixture

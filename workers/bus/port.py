@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from contracts.envelope import CONTENT_TYPE
-from contracts.errors import BusError
+from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
 from contracts.ids import digest_of
 from contracts.topology import Queue, Topology
 from workers.concurrency import afterwards
@@ -23,6 +23,9 @@ DEATH_EXCHANGE: Final = "x-first-death-exchange"
 
 SHORT_STRING: Final = 255
 """Bytes, not characters, that a name, a routing key, a message id or a correlation id has room for in AMQP."""
+
+UNCERTAIN: Final = (BrokerBlocked, BrokerUnavailable, PublishUnconfirmed)
+"""What a publish fails with that may succeed in a moment, or has already: it is made again with the same id."""
 
 _SURELY_SHORT: Final = SHORT_STRING // 4
 

@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
-
 from contracts.errors import BrokerUnavailable
 from workers.bus.port import Consumer
-from workers.concurrency import ended, still_wanted
+from workers.concurrency import ended
 from workers.outages import Trouble
+from workers.patience import Patience
 
 OnLost = Callable[[], None]
 """Called synchronously before the queue is consumed again: drop what is held of it."""
@@ -89,13 +88,6 @@ class SupervisedConsumer:
                 trouble.over()
 
     async def _consume_again(self, trouble: Trouble) -> Consumer:
-        async for attempt in AsyncRetrying(
-            # Whatever it is: nobody else would start it again, and the queue would be consumed by nobody.
-            retry=retry_if_exception_type(Exception),
-            wait=wait_random_exponential(multiplier=self._first_wait, max=_MOST_SECONDS),
-            before_sleep=trouble.retrying,
-            reraise=True,
-        ):
-            with attempt:
-                return await still_wanted(self._consume())
-        raise AssertionError("unreachable: the policy never stops by itself")
+        # Whatever it is: nobody else would start it again, and the queue would be consumed by nobody.
+        patience = Patience(transient=(Exception,), first_wait=self._first_wait, longest_wait=_MOST_SECONDS)
+        return await patience.call(self._consume, waiting=trouble.retrying)

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from contracts.address import Scope
 from contracts.base import MAX_INPUT_BYTES
@@ -17,9 +18,10 @@ from contracts.ids import ConversationId, Partition
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from workers.bus.port import Bus, Message
+from workers.patience import Patience
 
-DECLARE_PATIENCE: Final = 5.0
-"""Seconds for which somebody who sends waits for the queues to be declared: the first worker may just be starting."""
+UNDECLARED: Final = Patience(transient=(Unroutable,), seconds=5.0, longest_wait=0.5)
+"""For queues to be declared, by those who send: the first worker may just be starting."""
 
 Result = TypeVar("Result")
 
@@ -88,7 +90,7 @@ class Inputs:
         """
         key, message = self.routed(envelope).outgoing
         asking = partial(self._bus.request, self._bus.topology.inbound, key, message, timeout=timeout)
-        body = await once_declared(asking, patience=min(timeout, DECLARE_PATIENCE))
+        body = await once_declared(asking, within=timeout)
         try:
             reply = CommandReply.model_validate_json(body)
         except ValidationError:
@@ -98,16 +100,15 @@ class Inputs:
         return reply
 
 
-async def once_declared(call: Callable[[], Awaitable[Result]], *, patience: float | None = None) -> Result:
-    """Make `call`, again for `patience` seconds while no queue takes what it sends. Raises Unroutable in the end."""
+async def once_declared(call: Callable[[], Awaitable[Result]], *, within: float = inf) -> Result:
+    """Make `call`, again for a moment, of `within` seconds at most, while no queue takes what it sends.
+
+    Raises Unroutable in the end.
+    """
+    begun = monotonic()
     try:
         return await call()
     except Unroutable as error:
         _log.info(Action.TOPOLOGY_WAITING, reason=str(error))
-    policy = AsyncRetrying(
-        retry=retry_if_exception_type(Unroutable),
-        wait=wait_random_exponential(multiplier=0.05, max=0.5),
-        stop=stop_before_delay(DECLARE_PATIENCE if patience is None else patience),
-        reraise=True,
-    )
-    return await policy(call)
+        failed = error
+    return await UNDECLARED.within(within).again(call, failed, begun=begun)

@@ -1,14 +1,11 @@
 """What becomes of a delivered event: handled and acknowledged, passed over, or parked; however it was delivered."""
 
 import asyncio
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
 from traceback import format_exc
 from typing import Final
-
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from contracts.envelope import EventEnvelope
 from contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedType
@@ -22,11 +19,15 @@ from workers.delivery.parking import park
 from workers.delivery.retry import keep_trying
 from workers.faults import told
 from workers.outages import sparingly
+from workers.patience import Patience
 
 HANDLER_ATTEMPTS: Final = 5
 """Times that a failing handler is given the same event."""
 
-_FIRST_WAIT: Final = 0.1
+FAILING: Final = Patience(
+    transient=(Exception,), lasting=(Reject,), attempts=HANDLER_ATTEMPTS, first_wait=0.1, longest_wait=2.0
+)
+"""For a handler that fails."""
 
 EventHandler = Callable[[EventEnvelope], Awaitable[None]]
 GiveUp = Callable[[Delivery, Failure], Awaitable[None]]
@@ -81,7 +82,7 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
         await give_up(delivery, Failure(error))
         return
     try:
-        await _try(handler, event)
+        await FAILING.call(partial(_call, handler, event))
     except Exception as error:
         raise_if_cancelled()
         attempts = 1 if isinstance(error, Reject) else HANDLER_ATTEMPTS
@@ -96,34 +97,8 @@ def _failure(error: Exception) -> Failure:
     return Failure(error) if isinstance(error, Reject) else Failure(HandlerFailed(repr(error)), format_exc())
 
 
-async def _try(handler: EventHandler, event: EventEnvelope) -> None:
-    try:
-        await _call(handler, event)  # Almost always that is all, and setting up the policy costs more than most calls.
-    except Exception as error:
-        raise_if_cancelled()
-        if not _may_pass(error):
-            raise
-    else:
-        return
-    await asyncio.sleep(random.uniform(0, _FIRST_WAIT))
-    policy = AsyncRetrying(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(HANDLER_ATTEMPTS - 1),
-        wait=wait_random_exponential(multiplier=_FIRST_WAIT, max=2),
-        reraise=True,
-    )
-    # Not `policy(handler)`: tenacity does not await what a callable object, or a plain function, returns.
-    async for attempt in policy:
-        with attempt:
-            await _call(handler, event)
-
-
 async def _call(handler: EventHandler, event: EventEnvelope) -> None:
     try:
         await handler(event)
     except asyncio.CancelledError as error:
         raise survived(error) from error
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Exception) and not isinstance(error, Reject)

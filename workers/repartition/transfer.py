@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
-
 from contracts.errors import BusError
 from workers.bus.port import Bus, Delivery, Message
 from workers.delivery.failures import failure_of
 from workers.delivery.parking import Failed, park_all
+from workers.patience import Patience
 
 _PREFETCH: Final = 200
 _PATIENCE: Final = 5.0
 """Seconds without a delivery after which the queue is looked at again."""
-_DEADLINE: Final = 30.0
-"""Seconds for which an unconfirmed publish is made again."""
+_UNCONFIRMED: Final = Patience(transient=(BusError,), seconds=30.0, longest_wait=2.0)
+"""For a publish that is not confirmed."""
 
 Route = Callable[[Delivery], tuple[str, Message]]
 """Says which queue a delivery goes to, and as what. What it raises parks the delivery."""
@@ -88,13 +87,7 @@ class Transfer:
                 left.append(_Moving(delivery, *self._route(delivery)))
             except Exception as error:  # whatever it is: one that can't be read must not be in the way of the others
                 bad.append(Failed(delivery, failure_of(error)))
-        policy = AsyncRetrying(
-            retry=retry_if_exception_type(BusError),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            stop=stop_after_delay(_DEADLINE),
-            reraise=True,
-        )
-        await policy(partial(self._publish, left))
+        await _UNCONFIRMED.call(partial(self._publish, left))
         await park_all(self._bus, bad)
         return len(batch)
 

@@ -11,7 +11,7 @@ from contracts.topology import Topology
 from storage.loggers import Logger
 from storage.port import Store
 from workers.concurrency import raise_if_cancelled, side_by_side
-from workers.delivery.retry import may_pass
+from workers.delivery.retry import OUTAGES
 from workers.delivery.telemetry import WorkerMetrics
 from workers.faults import told
 from workers.reactive.watch import Share, TimeLoop
@@ -72,7 +72,7 @@ class SyncWorker(ReactiveWorker):
             await self._tasks.carry_out(task)
         except Exception as error:
             raise_if_cancelled()
-            if may_pass(error):
+            if OUTAGES.may_pass(error):
                 raise
             # One that can't be carried out must not be in the way of the others.
             _log.error(Action.HANDLER_FAILED, task=task.key, **told(error))

@@ -7,7 +7,6 @@ from typing import Final
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
-from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from agentbus.client import AgentBus
 from agentbus.sessions.model.checking import checking
@@ -16,22 +15,21 @@ from contracts.base import Id
 from contracts.commands import AnyCommand, CommandReply
 from contracts.errors import (
     AccessDenied,
-    BrokerBlocked,
-    BrokerUnavailable,
-    PublishUnconfirmed,
     ReplyTimeout,
     SessionNotFound,
 )
 from contracts.ids import ConversationId, SessionId, SessionIdField, digest_of
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
+from workers.bus.port import UNCERTAIN
 from workers.domain.access import DENIED, Right, may
 from workers.domain.evolve import replay
+from workers.patience import Patience
 
 ATTEMPT_SECONDS: Final = 5.0
 """How long one attempt waits for its reply before the command is sent again, with the same id."""
 
-_UNCERTAIN: Final = (ReplyTimeout, PublishUnconfirmed, BrokerUnavailable, BrokerBlocked)
+_UNANSWERED: Final = Patience(transient=(ReplyTimeout, *UNCERTAIN), longest_wait=1.0)
 _SESSION_ID: Final = TypeAdapter[SessionId](SessionIdField)
 _ID: Final = TypeAdapter[str](Id)
 
@@ -62,18 +60,8 @@ class Engine:
             left = max(0.1, deadline - asyncio.get_running_loop().time())
             return await self.client.send(command, to=to, command_id=command_id, timeout=min(ATTEMPT_SECONDS, left))
 
-        try:
-            return await attempt()  # Almost always that is all; the policy costs more than the call.
-        except _UNCERTAIN:
-            if self.stopped() or asyncio.get_running_loop().time() >= deadline:
-                raise
-        policy = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, _UNCERTAIN) and not self.stopped()),
-            wait=wait_random_exponential(multiplier=0.05, max=1),
-            stop=stop_before_delay(max(0.0, deadline - asyncio.get_running_loop().time())),
-            reraise=True,
-        )
-        return await policy(attempt)
+        patience = _UNANSWERED.within(self.call_timeout)
+        return await patience.call(attempt, wanted=lambda: not self.stopped())
 
     async def kept(self, session_id: str) -> SessionState | None:
         """Return what is kept of a session, also of a deleted one; None if there never was one."""

@@ -7,6 +7,7 @@ messages are written at once: a confirmed publish then takes 20 us of processor 
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Final, cast
 
@@ -16,7 +17,7 @@ from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from pamqp.exceptions import PAMQPException
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_exponential_jitter
+from tenacity import RetryCallState
 
 from contracts.errors import BrokerRejected, BrokerUnavailable
 from contracts.outages import Outage
@@ -28,9 +29,12 @@ from workers.bus.rabbit.decoding import decode_leniently
 from workers.bus.rabbit.failures import channel_failure, connect_failure
 from workers.concurrency import afterwards, ended, passing_over
 from workers.outages import Trouble
+from workers.patience import Patience
 
 ATTEMPT_SECONDS: Final = 10.0
 """How long one attempt to connect may take."""
+
+_UNREACHABLE: Final = Patience(transient=(BrokerUnavailable,), first_wait=0.1, longest_wait=2.0)
 
 CALL_SECONDS: Final = 5.0
 """How long the broker may take to answer one call on a connection. A call to a queue that is just being started or
@@ -127,15 +131,11 @@ class Link:
             lost, self._connection = self._connection, None
             await close_connection(lost)
         deadline = asyncio.get_running_loop().time() + wait
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(BrokerUnavailable),
-            wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2),
-            stop=stop_before_delay(wait),
-            before_sleep=lambda state: self._say_waiting(state, deadline),
-            reraise=True,
-        )
+        patience = _UNREACHABLE.within(wait)
         try:
-            return await retrying(self._attempt, deadline)
+            return await patience.call(
+                partial(self._attempt, deadline), waiting=lambda state: self._say_waiting(state, deadline)
+            )
         except BrokerUnavailable as error:
             advice = "start it, or check host, port and network"
             raise BrokerUnavailable(f"{error}; gave up after {wait:g} s: {advice}") from error

@@ -2,18 +2,15 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from aiormq.exceptions import DeliveryError, PublishError
 
 from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
-from workers.bus.port import Message
+from workers.bus.port import UNCERTAIN, Message
 from workers.bus.rabbit.connections import Link, is_blocked
 from workers.bus.rabbit.failures import publish_failure
 from workers.bus.rabbit.outbox import NOT_SENT, OnChannel, Outbox
 from workers.bus.rabbit.routes import Posted
-
-_TRANSIENT: Final = (BrokerBlocked, BrokerUnavailable, PublishUnconfirmed)
 
 
 class Publisher:
@@ -66,7 +63,7 @@ class Publisher:
                 raise
             outcomes += settled
             ahead = half
-            if any(isinstance(outcome, _TRANSIENT) for outcome in settled):
+            if any(isinstance(outcome, UNCERTAIN) for outcome in settled):
                 _hold_back(ahead)
                 break
         outcomes += await self._settle(ahead)
