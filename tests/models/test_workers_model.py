@@ -32,6 +32,8 @@ _LAST = "168,169,170,174,175,176,177,178,179,192,193,194,195,196,197,198,199"
 FOUND = (
     # Who wrote over what outranks it was overwritten before the batch ended, and never answered.
     (1020, "14,21,26,35,37,39,48,49,50,55,56,57,58,63,64"),
+    # A session was deleted while its person's were brought together, and was asked for (the model's mistake).
+    (200022, "24,29,94,98,107,127,129,132,135,141,143,145"),
     # Who was unlinked in the middle of passing on left those who stayed with different contexts.
     (5134, f"7,15,21,43,45,47,62,65,102,121,139,142,143,144,145,149,{_LAST}"),
 )

@@ -87,6 +87,9 @@ async def _bring_together(world: World, chance: Random) -> None:
     for _ in range(2):
         for person in PEOPLE:
             for member in await live_members(world.store, person):
+                now = await world.store.heads.get(member.session_id)
+                if now is None or now.status is SessionStatus.DELETED:
+                    continue  # what came with a sync of the others was the message too many, by a rule
                 await world.sync.on_demand.sync(member.session_id)
                 await world.settle(chance)
 
