@@ -6,8 +6,9 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from agentbus.cli import options
+from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, print_rows
-from agentbus.cli.running import EXIT_FAILED, run, settings_of
+from agentbus.cli.running import EXIT_FAILED
 from agentbus.composition.app import make_store
 from agentbus.operations.store_check import Finding, check_store
 from agentbus.settings import Settings
@@ -21,24 +22,20 @@ def group() -> None:
 
 
 @app.command("check")
-def check(
+@connecting("store", "wait", quiet=True)
+async def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Rebuild damaged, missing and wrong heads from their logs; nothing else.")
     ] = False,
-    store: options.StoreUrl = None,
-    wait: options.Wait = None,
+    *,
+    settings: Settings,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Read every conversation's log, and hold the sessions' heads to it. Exits with 1 if anything is wrong in the end.
 
     Workers may go on meanwhile; one that has loaded a wrong head must be restarted after it was repaired. What was
     archived or erased is not brought back: where events have left a log, its heads are left as they are.
     """
-    run(_check(settings_of(store_url=store, wait=wait, quiet=True), repair=repair, as_json=as_json))
-
-
-async def _check(settings: Settings, *, repair: bool, as_json: bool) -> None:
     findings: list[Finding] = []
     looked_at = 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"))

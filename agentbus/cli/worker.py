@@ -4,11 +4,11 @@ from typing import Annotated, Final
 
 import typer
 
-from agentbus.cli import options
-from agentbus.cli.running import run, settings_of
+from agentbus.cli.connecting import connecting
 from agentbus.composition.probes import LOOPBACK
 from agentbus.composition.running import run_workers
 from agentbus.composition.workers import WORKERS
+from agentbus.settings import Settings
 from contracts.members import WorkerKind
 
 ALL: Final = "all"
@@ -36,17 +36,13 @@ def _kinds(words: list[str]) -> set[WorkerKind]:
     return set(WORKERS) if ALL in words else {WorkerKind(word) for word in words}
 
 
-def worker(
+@connecting("archive", "amqp", "store", "prefix", "partitions", "scope", "wait", patient=True)
+async def worker(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME", callback=_known, help=f"{', '.join(WORKERS)}, or {ALL}.")
     ],
-    archive: options.ArchiveUrl = None,
-    amqp: options.Amqp = None,
-    store: options.StoreUrl = None,
-    prefix: options.Prefix = None,
-    partitions: options.Partitions = None,
-    scope: options.ScopePolicy = None,
-    wait: options.Wait = None,
+    *,
+    settings: Settings,
     http_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, metavar="PORT", help="Serve /live, /ready and /metrics at this port."),
@@ -60,15 +56,4 @@ def worker(
     ] = LOOPBACK,
 ) -> None:
     """Run workers."""
-    kinds = _kinds(names)
-    settings = settings_of(
-        patient=True,
-        archive_url=archive,
-        amqp_url=amqp,
-        store_url=store,
-        prefix=prefix,
-        partitions=partitions,
-        scope=scope,
-        wait=wait,
-    )
-    run(run_workers(settings, kinds, http_port=http_port, http_host=http_host))
+    await run_workers(settings, _kinds(names), http_port=http_port, http_host=http_host)
