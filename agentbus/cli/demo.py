@@ -8,17 +8,19 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from agentbus.cli import options
+from agentbus.cli.connecting import Given, connecting
 from agentbus.cli.output import err, out, print_json, print_rows
-from agentbus.cli.running import EXIT_FAILED, run, settings_of
+from agentbus.cli.running import EXIT_FAILED, settings_of
 from agentbus.demo.run import Result, Show, perform
 from agentbus.settings import Settings
 
 
-def demo(
+@connecting("store")
+async def demo(
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="How often everyone says their lines.")] = 50,
-    store: options.StoreUrl = None,
+    *,
+    given: Given,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Run a whole AgentBus in this process, and check the result.
 
@@ -30,12 +32,12 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="agentbus-demo-") as folder:
         settings = settings_of(
             amqp_url="memory://",
-            store_url=store or f"sqlite:///{folder}/demo.db",
+            store_url=given["store_url"] or f"sqlite:///{folder}/demo.db",
             partitions=8,
             quiet=True,
             archive_url=f"file://{folder}/archive",
         )
-        run(_demo(settings, rounds, as_json=as_json))
+        await _demo(settings, rounds, as_json=as_json)
 
 
 async def _demo(settings: Settings, rounds: int, *, as_json: bool) -> None:

@@ -8,8 +8,8 @@ import typer
 from pydantic import ValidationError
 
 from agentbus.cli import options
+from agentbus.cli.connecting import connecting
 from agentbus.cli.output import print_fields, print_json
-from agentbus.cli.running import fail, run, settings_of
 from agentbus.client import AgentBus
 from agentbus.composition.app import sending
 from agentbus.settings import Settings
@@ -18,7 +18,8 @@ from contracts.errors import SchemaViolation
 from contracts.messages import InboundMessage, TextContent
 
 
-def publish(
+@connecting("amqp", "prefix", "partitions", "scope", "wait")
+async def publish(
     text: Annotated[str, typer.Argument(help="What is said.")],
     chat: Annotated[str, typer.Option(help="The chat it is said in.")] = "first-chat",
     user: Annotated[str, typer.Option(help="Who says it.")] = "me",
@@ -28,19 +29,14 @@ def publish(
     message_id: Annotated[
         str | None, typer.Option(help="The platform's id: the same id again changes nothing. [default: a new one]")
     ] = None,
-    amqp: options.Amqp = None,
-    prefix: options.Prefix = None,
-    partitions: options.Partitions = None,
-    scope: options.ScopePolicy = None,
-    wait: options.Wait = None,
+    *,
+    settings: Settings,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Publish one chat message, confirmed by the broker.
 
     Example: `agentbus publish "hello" --chat lobby --user ada`, then `agentbus sessions list`.
     """
-    settings = settings_of(amqp_url=amqp, prefix=prefix, partitions=partitions, scope=scope, wait=wait)
     try:
         message = InboundMessage(
             address=Address(platform=platform, chat=chat, user=user),
@@ -49,11 +45,7 @@ def publish(
             content=TextContent(text=text),
         )
     except ValidationError as error:
-        fail(SchemaViolation("; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())))
-    run(_publish(settings, message, as_json=as_json))
-
-
-async def _publish(settings: Settings, message: InboundMessage, *, as_json: bool) -> None:
+        raise SchemaViolation("; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())) from None
     async with sending(settings) as bus:
         receipt = await AgentBus(bus, scope=settings.session.scope).publish(message)
     fields = {

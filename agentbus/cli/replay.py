@@ -1,7 +1,7 @@
 """`agentbus replay`: a chat history, published as if it happened now."""
 
 import tempfile
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,32 +9,26 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agentbus.cli import options
+from agentbus.cli.connecting import Given, connecting
 from agentbus.cli.output import err, print_fields, print_json
-from agentbus.cli.running import EXIT_FAILED, run, settings_of
-from agentbus.client import AgentBus
+from agentbus.cli.running import EXIT_FAILED, settings_of
 from agentbus.composition.app import App, connected
 from agentbus.composition.running import embedded
+from agentbus.operations.replay.run import HistoryFormat, Report, replay_file
 from agentbus.operations.replay.run import Progress as Step
-from agentbus.operations.replay.run import Report
-from agentbus.operations.replay.run import replay as replay_history
 from agentbus.settings import Settings
-from workers.importers import HistoryFormat, read_history
 
 
-def replay(
+@connecting("amqp", "store", "prefix", "partitions", "scope", "wait")
+async def replay(
     file: Annotated[Path, typer.Argument(help="A chat history: see --format.", exists=True, readable=True)],
     format: Annotated[  # noqa: A002 - the option is called --format
         HistoryFormat, typer.Option("--format", help="What the file is; auto looks at its content.")
     ] = HistoryFormat.AUTO,
-    amqp: options.Amqp = None,
-    store: options.StoreUrl = None,
-    prefix: options.Prefix = None,
-    partitions: options.Partitions = None,
-    scope: options.ScopePolicy = None,
-    wait: options.Wait = None,
+    *,
+    given: Given,
     patience: Annotated[float, typer.Option(min=1, help="Seconds without progress after which to give up.")] = 30.0,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Replay a chat history: publish its messages in order, wait for them, check what became of them.
 
@@ -45,38 +39,19 @@ def replay(
     Exits with 1 if anything was lost, duplicated or reordered.
     """
     with tempfile.TemporaryDirectory(prefix="agentbus-") as folder:
-        if amqp is None and store is None:
-            store = f"sqlite:///{folder}/replay.db"
-        settings = settings_of(
-            amqp_url=amqp or "memory://",
-            store_url=store,
-            prefix=prefix,
-            partitions=partitions,
-            scope=scope,
-            wait=wait,
-            quiet=True,
-        )
-        run(_replay(settings, file, format, patience=patience, as_json=as_json))
+        if given["amqp_url"] is None and given["store_url"] is None:
+            given["store_url"] = f"sqlite:///{folder}/replay.db"
+        given["amqp_url"] = given["amqp_url"] or "memory://"
+        settings = settings_of(quiet=True, **given)
+        async with _app(settings) as app:
+            with _bar(file) as bar:
+                task = bar.add_task("published", total=None)
 
+                def show(step: Step) -> None:
+                    bar.update(task, description="committed" if step.done else "published", total=step.published)
+                    bar.update(task, completed=step.done or step.published)
 
-async def _replay(
-    settings: Settings,
-    file: Path,
-    kind: HistoryFormat,
-    *,
-    patience: float,
-    as_json: bool,
-) -> None:
-    async with _app(settings) as app:
-        with _bar(file) as bar, closing(read_history(file, kind)) as history:
-            task = bar.add_task("published", total=None)
-
-            def show(step: Step) -> None:
-                bar.update(task, description="committed" if step.done else "published", total=step.published)
-                bar.update(task, completed=step.done or step.published)
-
-            client = AgentBus(app.bus, scope=settings.session.scope)
-            report = await replay_history(history, client, app.store, patience=patience, on_progress=show)
+                report = await replay_file(app, file, format, patience=patience, on_progress=show)
     _print(report, as_json=as_json)
 
 

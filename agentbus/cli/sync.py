@@ -8,20 +8,27 @@ import typer
 from pydantic import ValidationError
 
 from agentbus.cli import options
-from agentbus.cli.identity import acting, reading
+from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json, print_rows
-from agentbus.cli.running import run, settings_of
 from agentbus.cli.sessions import SessionArgument
-from agentbus.composition.app import make_store
-from agentbus.sessions.manager.engine import checked_id
+from agentbus.composition.app import connected, stored
+from agentbus.operations.syncing import (
+    DEFAULT,
+    SyncNote,
+    SyncReport,
+    change_policy,
+    forget_policy,
+    get_policy,
+    history_of_identity,
+    history_of_session,
+    list_conflicts,
+    resolve_conflicts,
+    sync_session,
+)
 from agentbus.settings import Settings
 from contracts.address import Platform
 from contracts.errors import SchemaViolation
-from contracts.ids import conversation_of
 from contracts.sync import Conflict, ConflictStrategy, Resolution, SyncMode, SyncOperation, SyncPolicy
-from workers.sync.demand import SyncReport
-from workers.sync.people.trail import SyncNote, sync_history
-from workers.sync.policies import DEFAULT
 
 app = typer.Typer(
     help="Share context between the linked sessions of a person: see `agentbus identity`.\n\n"
@@ -42,31 +49,32 @@ class Take(StrEnum):
 
 
 @app.command("run")
-def run_(
+@connecting("amqp", "store", "prefix", "partitions", "wait")
+async def run_(
     session_id: SessionArgument,
-    amqp: options.Amqp = None,
-    store: options.StoreUrl = None,
-    prefix: options.Prefix = None,
-    partitions: options.Partitions = None,
-    wait: options.Wait = None,
+    *,
+    settings: Settings,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Bring what a session has to those it is linked to, now, whatever the policy's mode."""
-    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, wait=wait)
-    run(_run(settings, session_id, as_json=as_json))
+    async with connected(settings) as app:
+        report = await sync_session(app, session_id)
+    if report.identity is None and not as_json:
+        out.print(f"{report.source} is linked to nobody: see `agentbus identity link`")
+        return
+    _print_report(report, as_json=as_json)
 
 
 @app.command("history")
-def history(
+@connecting("store", "wait")
+async def history(
     session: Annotated[str | None, typer.Option(metavar="SESSION_ID", help="Of this session's conversation.")] = None,
     identity: IdentityOption = None,
-    store: options.StoreUrl = None,
+    *,
+    settings: Settings,
     limit: options.Limit = 50,
     cursor: options.Cursor = None,
-    wait: options.Wait = None,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Show who linked, unlinked and changed what, and from where, the latest first.
 
@@ -74,28 +82,46 @@ def history(
     """
     if (session is None) == (identity is None):
         raise typer.BadParameter("give --session or --identity")
-    run(_history(settings_of(store_url=store, wait=wait), session, identity, limit, cursor, as_json=as_json))
+    async with stored(settings) as app:
+        if session is not None:
+            page = await history_of_session(app, session, limit=limit, cursor=cursor)
+        else:
+            page = await history_of_identity(app, identity or "", limit=limit, cursor=cursor)
+    rows = [note.model_dump(mode="json") if as_json else _note_row(note) for note in page.items]
+    columns = ("session_id", "at", "action", "from", "by", "fields")
+    print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty="Nothing was synced.", shorten=("fields",))
 
 
 @app.command("conflicts")
-def conflicts(
+@connecting("store", "wait")
+async def conflicts(
     identity: IdentityOption = None,
-    store: options.StoreUrl = None,
+    *,
+    settings: Settings,
     limit: options.Limit = 50,
     cursor: options.Cursor = None,
-    wait: options.Wait = None,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """List open conflicts: they come up where the policy's strategy is manual. A page has so many sessions.
 
     Resolve them with `agentbus sync resolve SESSION_ID`.
     """
-    run(_conflicts(settings_of(store_url=store, wait=wait), identity, limit, cursor, as_json=as_json))
+    async with stored(settings) as app:
+        page = await list_conflicts(app, identity, limit=limit, cursor=cursor)
+    rows = [
+        {"session_id": session.session_id, "identity": session.identity, **_conflict_row(conflict, as_json=as_json)}
+        for session in page.items
+        for conflict in session.conflicts
+    ]
+    columns = ("session_id", "source", "field", "held", "offered", "opened_at")
+    print_rows(
+        rows, columns, as_json=as_json, cursor=page.cursor, empty="No open conflicts.", shorten=("held", "offered")
+    )
 
 
 @app.command("resolve")
-def resolve(
+@connecting("amqp", "store", "prefix", "partitions", "wait")
+async def resolve(
     session_ids: Annotated[
         list[str], typer.Argument(metavar="SESSION_ID...", help="As `agentbus sync conflicts` shows them.")
     ],
@@ -110,29 +136,33 @@ def resolve(
             parser=options.platform_of, metavar="WORD", help="For source_priority: the first wins; again for more."
         ),
     ] = None,
-    amqp: options.Amqp = None,
-    store: options.StoreUrl = None,
-    prefix: options.Prefix = None,
-    partitions: options.Partitions = None,
-    wait: options.Wait = None,
+    *,
+    settings: Settings,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Resolve open conflicts, by a rule or by choosing; what is chosen goes to the linked sessions too.
 
     Example: `agentbus sync resolve SESSION_ID --field /data/city --take offered`.
     """
-    settings = settings_of(amqp_url=amqp, store_url=store, prefix=prefix, partitions=partitions, wait=wait)
     try:
         offered = None if take is None else take is Take.OFFERED
         resolution = Resolution(strategy=strategy, take_offered=offered, priority=tuple(priority or ()))
     except ValidationError:
         raise typer.BadParameter("give --strategy (not manual), or --take held or --take offered") from None
-    run(_resolve(settings, session_ids, resolution, tuple(field or ()), as_json=as_json))
+    async with connected(settings) as app:
+        try:
+            resolved = await resolve_conflicts(app, session_ids, resolution, tuple(field or ()))
+        except SchemaViolation as error:
+            raise SchemaViolation(f"--field: {error}") from None
+    if as_json:
+        print_json({"resolved": [one.model_dump(mode="json") for one in resolved]})
+    else:
+        out.print(f"{len(resolved)} resolved: {' '.join(one.field for one in resolved)}")
 
 
 @app.command("policy")
-def policy(
+@connecting("store", "wait")
+async def policy(
     identity: Annotated[
         str | None, typer.Option(metavar="KEY", help="Of this identity. [default: of all that have none of their own]")
     ] = None,
@@ -155,10 +185,9 @@ def policy(
     delay: Annotated[float | None, typer.Option(help="For delayed: seconds without a change.")] = None,
     interval: Annotated[float | None, typer.Option(help="For batch: seconds from one sync to the next.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the policy away.")] = False,
-    store: options.StoreUrl = None,
-    wait: options.Wait = None,
+    *,
+    settings: Settings,
     as_json: options.AsJson = False,
-    _output: options.Output = None,
 ) -> None:
     """Show a sync policy, or set what you give and leave the rest of it as it is.
 
@@ -176,16 +205,12 @@ def policy(
         "interval": interval,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    run(_policy(settings_of(store_url=store, wait=wait), identity or DEFAULT, changes, remove=remove, as_json=as_json))
-
-
-async def _run(settings: Settings, session_id: str, *, as_json: bool) -> None:
-    async with acting(settings) as services:
-        report = await services.on_demand.sync(checked_id(session_id))
-    if report.identity is None and not as_json:
-        out.print(f"{report.source} is linked to nobody: see `agentbus identity link`")
-        return
-    _print_report(report, as_json=as_json)
+    shown = await _policy(settings, identity or DEFAULT, changes, remove=remove)
+    fields = shown.model_dump(mode="json") | {"operations": sorted(shown.operations)}
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
 
 
 def _print_report(report: SyncReport, *, as_json: bool) -> None:
@@ -202,24 +227,6 @@ def _print_report(report: SyncReport, *, as_json: bool) -> None:
     print_rows(rows, columns, as_json=False, empty="No other session is live.", shorten=("error",))
 
 
-async def _history(
-    settings: Settings, session: str | None, identity: str | None, limit: int, cursor: str | None, *, as_json: bool
-) -> None:
-    async with make_store(settings) as store:
-        if session is not None:
-            conversations = [conversation_of(checked_id(session))]
-        else:
-            async with reading(settings) as services:
-                conversations = await services.identities.conversations(identity or "")
-        try:
-            page = await sync_history(store, conversations, limit=limit, cursor=cursor)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--cursor") from None
-    rows = [note.model_dump(mode="json") if as_json else _note_row(note) for note in page.items]
-    columns = ("session_id", "at", "action", "from", "by", "fields")
-    print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty="Nothing was synced.", shorten=("fields",))
-
-
 def _note_row(note: SyncNote) -> dict[str, Any]:
     return {
         "at": note.at,
@@ -229,25 +236,6 @@ def _note_row(note: SyncNote) -> dict[str, Any]:
         "from": note.source,
         "fields": " ".join(note.fields),
     }
-
-
-async def _conflicts(
-    settings: Settings, identity: str | None, limit: int, cursor: str | None, *, as_json: bool
-) -> None:
-    async with reading(settings) as services:
-        try:
-            page = await services.conflicts.sessions(identity, limit=limit, cursor=cursor)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--cursor") from None
-    rows = [
-        {"session_id": session.session_id, "identity": session.identity, **_conflict_row(conflict, as_json=as_json)}
-        for session in page.items
-        for conflict in session.conflicts
-    ]
-    columns = ("session_id", "source", "field", "held", "offered", "opened_at")
-    print_rows(
-        rows, columns, as_json=as_json, cursor=page.cursor, empty="No open conflicts.", shorten=("held", "offered")
-    )
 
 
 def _conflict_row(conflict: Conflict, *, as_json: bool) -> dict[str, Any]:
@@ -266,37 +254,8 @@ def _conflict_row(conflict: Conflict, *, as_json: bool) -> dict[str, Any]:
     }
 
 
-async def _resolve(
-    settings: Settings, session_ids: list[str], resolution: Resolution, fields: tuple[str, ...], *, as_json: bool
-) -> None:
-    async with acting(settings) as services:
-        named = [checked_id(one) for one in session_ids]
-        try:
-            resolved = await services.conflicts.resolve(named, resolution, fields)
-        except ValidationError as error:
-            raise SchemaViolation(f"--field: {error.errors()[0]['msg']}") from None
-    if as_json:
-        print_json({"resolved": [one.model_dump(mode="json") for one in resolved]})
-    else:
-        out.print(f"{len(resolved)} resolved: {' '.join(one.field for one in resolved)}")
-
-
-async def _policy(settings: Settings, key: str, changes: dict[str, Any], *, remove: bool, as_json: bool) -> None:
-    async with reading(settings) as services:
-        policies = services.policies
+async def _policy(settings: Settings, key: str, changes: dict[str, Any], *, remove: bool) -> SyncPolicy:
+    async with stored(settings) as app:
         if remove:
-            await policies.forget(key)
-        elif changes:
-            kept = await policies.of(key)
-            try:
-                changed = SyncPolicy.model_validate(kept.model_dump() | changes)
-            except ValidationError as error:
-                details = (f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
-                raise SchemaViolation("; ".join(details)) from None
-            await policies.keep(key, changed)
-        shown = (await policies.of(key)).model_dump(mode="json")
-    shown["operations"] = sorted(shown["operations"])
-    if as_json:
-        print_json(shown)
-    else:
-        print_fields(shown)
+            return await forget_policy(app, key)
+        return await (change_policy(app, key, changes) if changes else get_policy(app, key))

@@ -98,6 +98,13 @@ async def sending(settings: "Settings") -> AsyncIterator[Bus]:
 
 
 @asynccontextmanager
+async def stored(settings: "Settings") -> AsyncIterator[App]:
+    """Connect to the settings' store alone, for what asks nothing of a session's owner: the bus stays closed."""
+    async with make_store(settings) as store:
+        yield App(settings=settings, bus=make_bus(settings), store=store, clock=make_clock())
+
+
+@asynccontextmanager
 async def connected(settings: "Settings") -> AsyncIterator[App]:
     """Connect to the settings' broker and store, for commands.
 

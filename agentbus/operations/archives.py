@@ -45,7 +45,7 @@ async def list_archived(store: Store, *, limit: int = 50, cursor: str | None = N
     InvalidCursor, StoreError.
     """
     with page_after(cursor):
-        page = await store.list_records(RecordKind.ARCHIVED, GROUP, limit=limit, cursor=cursor)
+        page = await store.records.page(RecordKind.ARCHIVED, GROUP, limit=limit, cursor=cursor)
     return Page(items=tuple(readable(page.items, read_index)), cursor=page.cursor)
 
 

@@ -1,5 +1,6 @@
 """The folders are the architecture: who may import whom, and that it is our packages that are imported."""
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -47,6 +48,50 @@ def test_a_package_is_imported_from_this_project(name: str) -> None:
 def test_the_distribution_is_never_uploaded() -> None:
     assert "Private :: Do Not Upload" in _PROJECT["project"]["classifiers"]
     assert "Private :: Do Not Upload" in (metadata("agentbus").get_all("Classifier") or [])
+
+
+_FOR_THE_COMMAND_LINE = (
+    "agentbus.cli",
+    "agentbus.client",  # what a program publishes and subscribes with
+    "agentbus.composition",
+    "agentbus.demo",
+    "agentbus.logs",
+    "agentbus.operations",
+    "agentbus.sessions",
+    "agentbus.settings",
+    "contracts",
+)
+
+
+def imports_past_the_operations(source: str) -> set[str]:
+    """Return which modules of ours a file of the command line imports, anywhere in it, that it has no business with."""
+    named = set[str]()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            named |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named |= {f"{node.module}.{one.name}" for one in node.names}
+    ours = {name for name in named if name.partition(".")[0] in _PACKAGES}
+    return {name for name in ours if not f"{name}.".startswith(tuple(f"{one}." for one in _FOR_THE_COMMAND_LINE))}
+
+
+@pytest.mark.parametrize("file", sorted((_ROOT / "agentbus" / "cli").rglob("*.py")), ids=lambda file: file.name)
+def test_the_command_line_calls_operations_and_nothing_behind_them(file: Path) -> None:
+    assert imports_past_the_operations(file.read_text("utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("from workers.sync.policies import DEFAULT", {"workers.sync.policies.DEFAULT"}),
+        ("def f():\n    import storage.port", {"storage.port"}),
+        ("from agentbus import variables", {"agentbus.variables"}),
+        ("from agentbus.client_of_ours import x", {"agentbus.client_of_ours.x"}),
+        ("from agentbus.client import AgentBus\nimport contracts.ids\nimport typer", set()),
+    ],
+)
+def test_a_shortcut_of_the_command_line_is_found(line: str, found: set[str]) -> None:
+    assert imports_past_the_operations(line) == found
 
 
 def imported_by(statement: str, *looked_for: str) -> set[str]:

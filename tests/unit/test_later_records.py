@@ -46,7 +46,7 @@ async def receipts(store: Store) -> object:
 
 
 async def archived(store: Store) -> object:
-    record = await store.record(RecordKind.ARCHIVED, SESSIONS[0])
+    record = await store.records.get(RecordKind.ARCHIVED, SESSIONS[0])
     assert record
     return read_index(record)
 
@@ -64,14 +64,14 @@ async def archived(store: Store) -> object:
 async def test_it_is_damaged_to_whoever_needs_it(
     store: MemoryStore, record: Record, read: Callable[[Store], Awaitable[object]], words: str
 ) -> None:
-    await store.put_record(record)
+    await store.records.put(record)
     with pytest.raises(StoreDamaged, match=words):
         await read(store)
 
 
 async def test_a_list_of_suggestions_goes_on_beside_one(store: MemoryStore) -> None:
-    await store.put_record(a_record(RecordKind.SUGGESTION, "later", session_ids={"of": 3}, reason="same_face"))
-    await store.put_record(a_record(RecordKind.SUGGESTION, "plain", session_ids=SESSIONS, reason="same_email"))
+    await store.records.put(a_record(RecordKind.SUGGESTION, "later", session_ids={"of": 3}, reason="same_face"))
+    await store.records.put(a_record(RecordKind.SUGGESTION, "plain", session_ids=SESSIONS, reason="same_email"))
     suggestions = Suggestions(store, None, "", ManualClock())  # type: ignore[arg-type]  # listing asks neither
     assert [one.suggestion_id for one in await suggestions.listed()] == ["plain"]
 
@@ -83,15 +83,15 @@ async def test_a_list_of_the_archive_goes_on_beside_one(store: MemoryStore) -> N
         owner="ann",
         archive=ArchiveRef(at=NOW, url="file:///plain", digest="0" * 64, sequence=1, messages=1),
     )
-    await store.put_record(a_record(RecordKind.ARCHIVED, SESSIONS[0], archive={"tier": "glacier"}))
-    await store.put_record(a_record(RecordKind.ARCHIVED, SESSIONS[1], **plain.model_dump(mode="json")))
+    await store.records.put(a_record(RecordKind.ARCHIVED, SESSIONS[0], archive={"tier": "glacier"}))
+    await store.records.put(a_record(RecordKind.ARCHIVED, SESSIONS[1], **plain.model_dump(mode="json")))
     assert (await list_archived(store, limit=10)).items == (plain,)
 
 
 async def test_doctor_says_that_an_installation_cannot_be_read(tmp_path_factory: pytest.TempPathFactory) -> None:
     url = f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
     async with open_store(url) as store:
-        await store.put_record(a_record(RecordKind.INSTALLATION, KEY, partitions=8, scope="per_planet"))
+        await store.records.put(a_record(RecordKind.INSTALLATION, KEY, partitions=8, scope="per_planet"))
     findings = [one async for one in examine(load_settings(store_url=url, amqp_url="memory://", partitions=8))]
     failed = [one for one in findings if one.health is Health.FAILED]
     assert any("the installation's record is damaged" in one.found for one in failed)

@@ -30,6 +30,7 @@ from contracts.records import Record
 from contracts.session import SessionStatus
 from storage.archive import ArchiveStore, open_archive
 from storage.memory import MemoryStore
+from storage.memory.records import MemoryRecords
 from tests.builders import a_commit, a_conversation, a_head, appended
 from workers.archive.archiving import write_archive
 from workers.archive.index import archived_session, put_index
@@ -52,9 +53,9 @@ def archive(tmp_path: Path) -> ArchiveStore:
 async def archived(store: MemoryStore, archive: ArchiveStore) -> SessionId:
     """Put a session that has ended into the archive, and return its id."""
     conversation = a_conversation()
-    await store.append([a_commit(conversation, 1, events=[appended(conversation, 1, "m")])])
+    await store.log.append([a_commit(conversation, 1, events=[appended(conversation, 1, "m")])])
     head = a_head(conversation, status=SessionStatus.EXPIRED).model_copy(update={"sequence": 1, "message_count": 1})
-    await store.save_heads([head])
+    await store.heads.save([head])
     await put_index(store, archived_session(head, await write_archive(store, archive, head)))
     return head.session_id
 
@@ -99,15 +100,14 @@ async def test_a_cursor_of_another_list_is_refused(store: MemoryStore) -> None:
         await list_archived(store, cursor="!")
 
 
-class StoreThatIsDown(MemoryStore):
-    """A store that is gone when it is asked for a list."""
-
-    async def list_records(self, *what: Any, **how: Any) -> Page[Record]:
+class RecordsThatAreDown(MemoryRecords):
+    async def page(self, *what: Any, **how: Any) -> Page[Record]:
         raise StoreUnavailable(f"nobody lists {what} {how}")
 
 
 async def test_a_store_that_is_down_is_said() -> None:
-    async with StoreThatIsDown() as store:
+    async with MemoryStore() as store:
+        store.records = RecordsThatAreDown()
         with pytest.raises(StoreUnavailable):
             await list_archived(store)
 

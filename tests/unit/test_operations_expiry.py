@@ -78,12 +78,12 @@ def test_a_document_that_is_none_is_refused_whole(text: str, form: str) -> None:
 
 async def test_a_dry_run_finds_what_is_due_and_does_nothing(store: MemoryStore) -> None:
     head = a_head(a_conversation()).model_copy(update={"sequence": 1})
-    await store.save_heads([head])
+    await store.heads.save([head])
     found = [one async for one in sweep(app_on(store), dry_run=True)]
     due = {(one.rule_id, one.came) for one in found if isinstance(one, Finding) and one.rule_id}
     assert due == {("first", SweepOutcome.WOULD)}
     assert found[-1] == Progress(1)
-    after = await store.head(head.session_id)
+    after = await store.heads.get(head.session_id)
     assert after == head
     assert after.status is SessionStatus.ACTIVE
     assert (await rule_statistics(store)).rules == {}
@@ -91,7 +91,7 @@ async def test_a_dry_run_finds_what_is_due_and_does_nothing(store: MemoryStore) 
 
 async def test_rules_that_can_t_be_read_are_said_before_anything_is_done(store: MemoryStore) -> None:
     record = Record(kind=RecordKind.EXPIRY_RULE, key="odd", created_at=NOON, data={"strategy": "by the moon"})
-    await store.put_record(record)
+    await store.records.put(record)
     with pytest.raises(ConfigurationError, match="odd"):
         await list_rules(store)
     with pytest.raises(ConfigurationError, match="odd"):

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
 from agentbus.client import AgentBus, Receipt
+from agentbus.composition.app import App
 from agentbus.operations.replay.check import Outcome, check
 from contracts.errors import AgentBusError
 from contracts.ids import ConversationId, InputId
@@ -15,6 +18,9 @@ from contracts.messages import InboundMessage
 from contracts.parked import ParkedStatus
 from storage.port import Store
 from storage.reading import iter_parked
+from workers.importers import HistoryFormat, read_history
+
+__all__ = ["WINDOW", "HistoryFormat", "Progress", "ReplayStalled", "Report", "replay", "replay_file"]
 
 WINDOW: Final = 500
 """Messages published together."""
@@ -50,6 +56,24 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as one flat JSON object."""
         return {"published": self.published, **asdict(self.outcome), "seconds": round(self.seconds, 3)}
+
+
+async def replay_file(
+    app: App,
+    file: Path,
+    kind: HistoryFormat = HistoryFormat.AUTO,
+    *,
+    patience: float = 30.0,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    """Replay a chat history from a file: publish its messages in order, wait for them, check what became of them.
+
+    Replaying a file again changes nothing. Raises as `replay` does, and what `workers.importers.read_history` says of a
+    file that is no such history.
+    """
+    with closing(read_history(file, kind)) as history:
+        client = AgentBus(app.bus, scope=app.settings.session.scope)
+        return await replay(history, client, app.store, patience=patience, on_progress=on_progress)
 
 
 async def replay(
