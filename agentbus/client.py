@@ -35,7 +35,7 @@ from agentbus.registering import check_handler, check_patterns
 from agentbus.subscription import CONCURRENCY, Subscription
 from contracts.address import Scope
 from contracts.commands import AnyCommand, CommandReply
-from contracts.envelope import EventEnvelope, InputEnvelope
+from contracts.envelope import EventEnvelope, Input, InputEnvelope
 from contracts.errors import (
     Refused,
     ReplyTimeout,
@@ -46,11 +46,10 @@ from contracts.history import HistoryMessage, Page
 from contracts.ids import ConversationId, InputId, Partition
 from contracts.messages import InboundMessage
 from contracts.session import SessionState
-from workers.bus.port import UNCERTAIN, Bus
+from workers.bus.port import Bus
 from workers.concurrency import in_turn, side_by_side
 from workers.delivery.inputs import Inputs, Routed
 from workers.outages import trouble_now
-from workers.patience import Patience
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -61,7 +60,7 @@ PUBLISH_DEADLINE: Final = 30.0
 GRACE: Final = 20.0
 """Seconds for which handlers that are under way may finish after a signal to stop."""
 
-_UNCONFIRMED: Final = Patience(transient=UNCERTAIN, seconds=PUBLISH_DEADLINE, longest_wait=2.0)
+_SOURCE: Final = "/agentbus/client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class AgentBus:
 
     def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER) -> None:
         self._bus = bus
-        self._inputs = Inputs(bus, scope=scope)
+        self._inputs = Inputs(bus, scope=scope, source=_SOURCE)
         self._subscriptions: list[Subscription] = []
 
     async def publish(self, message: InboundMessage, *, input_id: str | None = None) -> Receipt:
@@ -101,7 +100,7 @@ class AgentBus:
         ids = input_ids or [None] * len(messages)
         now = make_clock().now()
         envelopes = [
-            InputEnvelope(id=given or message.input_id(), source="/agentbus/client", time=now, data=message)
+            InputEnvelope(id=given or message.input_id(), source=_SOURCE, time=now, data=message)
             for message, given in zip(messages, ids, strict=True)
         ]
         outgoing = [self._inputs.routed(envelope) for envelope in envelopes]
@@ -128,17 +127,16 @@ class AgentBus:
         Raises the Refused that the owner answered with, ReplyTimeout after `timeout` seconds, Unroutable,
         PublishUnconfirmed, BrokerUnavailable; SchemaViolation if the command names no conversation.
         """
-        envelope = InputEnvelope(id=command_id or uuid4().hex, source="/agentbus/client", partitionkey=to, data=command)
+        given = Input(InputId(command_id or uuid4().hex), command)
         try:
-            return await self._inputs.ask(envelope, timeout=timeout)
+            return await self._inputs.ask(given, to=to, timeout=timeout)
         except Unroutable:
             await self._bus.check()
             raise
         except ReplyTimeout as error:
             raise ReplyTimeout(
-                f"no reply to {command.kind} in {timeout:g} s: {_why_silent()} "
-                f"Ask again with command_id={envelope.id!r}.",
-                command_id=envelope.id,
+                f"no reply to {command.kind} in {timeout:g} s: {_why_silent()} Ask again with command_id={given.id!r}.",
+                command_id=given.id,
             ) from error
 
     async def session(self, session_id: str, *, user_id: str | None = None, timeout: float = 10.0) -> SessionState:
@@ -173,12 +171,12 @@ class AgentBus:
 
     async def _query(self, asked: Mapping[str, object], timeout: float) -> CommandReply:
         try:
-            envelope = InputEnvelope.model_validate({"id": uuid4().hex, "source": "/agentbus/client", "data": asked})
+            envelope = InputEnvelope.model_validate({"id": uuid4().hex, "source": _SOURCE, "data": asked})
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False, include_context=False)
             raise SchemaViolation("; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in wrong)) from None
         try:
-            return await self._inputs.ask(envelope, timeout=timeout)
+            return await self._inputs.request(envelope, timeout=timeout)
         except ReplyTimeout as error:
             raise ReplyTimeout(f"no answer in {timeout:g} s: {_why_silent()}") from error
 
@@ -247,7 +245,7 @@ class AgentBus:
     async def _publish(self, left: list[Routed]) -> None:
         """Publish, again what was not confirmed; repeats are dropped by their id."""
         try:
-            await _UNCONFIRMED.call(partial(self._inputs.publish, left))
+            await self._inputs.publish(left, within=PUBLISH_DEADLINE)
         except Unroutable:
             await self._bus.check()
             raise

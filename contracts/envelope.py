@@ -67,11 +67,6 @@ class InputEnvelope(_CloudEvent):
         """The envelope's id as the idempotency key."""
         return InputId(self.id)
 
-    @classmethod
-    def of(cls, given: Input, *, source: str) -> "InputEnvelope":
-        """Wrap an input for its way, in the name of `source`."""
-        return cls(id=given.id, source=source, data=given.data)
-
     def conversation(self, scope: Scope) -> ConversationId:
         """Return the conversation meant: by partition key, else by session id, else by the address under `scope`.
 

@@ -36,8 +36,8 @@ from storage.port import Store
 from tests.conversations import NOW
 from workers.archive.archiving import archive_session
 from workers.bus.memory import MemoryBus
+from workers.delivery.inputs import Inputs
 from workers.erasure.erase import Erasing
-from workers.reactive.commands import Commands
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 from workers.sync.people.identities import reverse_group, reverse_key
@@ -108,7 +108,7 @@ async def town(store: Store, archive_url: str, clock: Clock | None = None) -> As
         worker = SessionWorker(bus, store, config=SessionWorkerConfig(prefetch=100))
         client, groups = AgentBus(bus), AgentBus(bus, scope=Scope.PER_CHAT)
         archive = open_archive(archive_url)
-        erasing = Erasing(store=store, archive=archive, commands=Commands(bus), clock=clock or SystemClock())
+        erasing = Erasing(store=store, archive=archive, commands=Inputs(bus), clock=clock or SystemClock())
         try:
             await worker.start()
             yield Town(store, archive, bus, client, groups, erasing)

@@ -14,9 +14,9 @@ from storage.port import Store
 from workers.bus.factory import open_bus
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.installation.record import check_installation, join_installation
-from workers.reactive.commands import Commands
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -79,9 +79,9 @@ class App:
         return isinstance(self.bus, MemoryBus)
 
     @property
-    def commands(self) -> Commands:
+    def commands(self) -> Inputs:
         """What sends commands to the sessions' owners."""
-        return Commands(self.bus, scope=self.settings.session.scope)
+        return Inputs(self.bus, scope=self.settings.session.scope)
 
     @property
     def archive(self) -> ArchiveStore | None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 from typing import Final
 from uuid import uuid4
@@ -19,7 +18,7 @@ from contracts.session import SessionState
 from storage.port import Store
 from storage.reading import iter_parked
 from workers.bus.port import Bus
-from workers.delivery.inputs import Inputs, once_declared
+from workers.delivery.inputs import Inputs
 from workers.domain.evolve import replay
 from workers.domain.line import line_of
 from workers.domain.redaction import digest_input
@@ -131,7 +130,7 @@ class _Replay:
             id=uuid4().hex, source="/agentbus/parked", partitionkey=self._conversation, data=command
         )
         inputs = Inputs(self._bus, scope=self._scope)
-        await once_declared(partial(inputs.publish, [inputs.routed(envelope)]))
+        await inputs.publish([inputs.routed(envelope)])
 
     async def _records_of(self, wanted: Collection[InputId]) -> dict[InputId, ParkedInput]:
         """Return what is recorded of inputs: of one that was corrected, or parked again, the latest."""

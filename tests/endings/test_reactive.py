@@ -16,10 +16,10 @@ from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from workers.ingress.router import IngressRouter
-from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
 from workers.reactive.worker import Events
@@ -38,7 +38,7 @@ def expiry(bus: Bus, store: Store) -> Any:
         bus,
         store,
         listen,
-        Commands(bus),
+        Inputs(bus),
         archive=None,
         callbacks=(),
         clock=SystemClock(),
@@ -48,7 +48,7 @@ def expiry(bus: Bus, store: Store) -> Any:
 
 
 def sync(bus: Bus, store: Store) -> Any:
-    services = make_sync_services(store, bus, Commands(bus), clock=SystemClock(), claim_secret=None)
+    services = make_sync_services(store, bus, Inputs(bus), clock=SystemClock(), claim_secret=None)
     events = EmbeddedEvents(bus, SUBSCRIPTION, ("session.#",), services.handler)
     return SyncWorker(
         store,

@@ -13,10 +13,10 @@ from contracts.session import SessionStatus
 from storage.reading import iter_parked
 from tests.expiry.test_steps import fails_again, until_counted, until_status
 from tests.expiry.world import World, a_rule, a_world
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.sweep import Finding, Sweep, SweepOutcome
 from workers.expiry.watch.commands import ExpiryCommands
-from workers.reactive.commands import Commands
 
 EXPIRE, MERGE, DELETE = CleanupAction.EXPIRE, CleanupAction.MERGE, CleanupAction.DELETE
 
@@ -122,7 +122,7 @@ async def test_a_merge_into_what_has_ended_or_was_unlinked_meanwhile_ends_nothin
 
 async def test_a_sweep_says_what_could_not_be_merged_and_ends_nothing(world: World) -> None:
     one, other = await linked(world, room=False)
-    acting = ExpiryCommands(world.store, Commands(world.bus), None, metrics=WorkerMetrics(), clock=world.clock)
+    acting = ExpiryCommands(world.store, Inputs(world.bus), None, metrics=WorkerMetrics(), clock=world.clock)
     sweep = Sweep(world.store, [MERGE_THEN_DELETE], acting, world.clock)
     world.advance(60)
 

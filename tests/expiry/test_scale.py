@@ -20,13 +20,13 @@ from contracts.topology import Topology
 from storage.memory import MemoryStore
 from storage.memory.records import MemoryRecords
 from tests.expiry.world import a_rule
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import ExpiryRules, RuleBook
 from workers.expiry.statistics import StatisticsRecorder
 from workers.expiry.watch.commands import ExpiryCommands
 from workers.expiry.watch.deadlines import Deadlines
 from workers.expiry.watch.due import DueWatch
-from workers.reactive.commands import Commands
 from workers.reactive.watch import Share
 
 SESSIONS = 100_000
@@ -64,7 +64,7 @@ class Indexed(MemoryRecords):
         return list(found.values())
 
 
-class Owners(Commands):
+class Owners(Inputs):
     """Carries commands out at once, on the heads alone, with the re-check that the owners of the sessions make."""
 
     def __init__(self, store: MemoryStore, clock: ManualClock) -> None:

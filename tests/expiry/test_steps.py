@@ -21,11 +21,11 @@ from contracts.session import SessionStatus
 from storage.history import iter_history
 from tests.expiry.world import World, a_rule, a_world
 from workers.archive.restoring import restore_session
+from workers.delivery.inputs import Inputs
 from workers.domain.expiry import register_condition
 from workers.erasure.erase import Erasing, erase_user
 from workers.expiry.statistics import Outcome
 from workers.expiry.worker import ExpiryWorker
-from workers.reactive.commands import Commands
 
 NOTIFY, SUSPEND, EXPIRE = CleanupAction.NOTIFY, CleanupAction.SUSPEND, CleanupAction.EXPIRE
 ARCHIVE, MERGE, DELETE = CleanupAction.ARCHIVE, CleanupAction.MERGE, CleanupAction.DELETE
@@ -189,7 +189,7 @@ async def test_who_makes_a_session_archived_has_it_moved_to_the_archive(
         assert (await worker.figures.statistics()).total == {}, "nothing failed"
     assert world.archive is not None
     assert await readable(world, session) == 0
-    commands = Commands(world.bus)
+    commands = Inputs(world.bus)
     restored = await restore_session(world.store, world.archive, commands, session, clock=world.clock)
     assert restored.status is SessionStatus.ACTIVE
     assert await readable(world, session) == 1
@@ -316,7 +316,7 @@ async def test_a_sessions_own_deadlines_are_eager_too(world: World) -> None:
 
 async def test_who_was_erased_and_came_back_has_sessions_that_end_as_others_do(world: World) -> None:
     before = await world.session()
-    await erase_user(Erasing(world.store, world.archive, Commands(world.bus), world.clock), "ada")
+    await erase_user(Erasing(world.store, world.archive, Inputs(world.bus), world.clock), "ada")
     async with world.expiring(a_rule("silent", ARCHIVE)):
         session = await world.session()
         assert conversation_of(session) == conversation_of(before)
@@ -383,7 +383,7 @@ async def test_what_the_archive_has_of_a_session_that_was_restored_goes_with_it(
         world.advance(60)
         await until_archived(world, session, 1)
         await world.until(lambda: is_stripped_now(world, session))
-        await restore_session(world.store, world.archive, Commands(world.bus), session, clock=world.clock)
+        await restore_session(world.store, world.archive, Inputs(world.bus), session, clock=world.clock)
         await world.send(DeleteSession(session_id=session))
         await until_archived(world, session, 0)
 

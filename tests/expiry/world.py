@@ -25,10 +25,10 @@ from storage.port import Store
 from tests.harness.patience import PATIENCE
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from workers.notify import NotificationCallback
-from workers.reactive.commands import Commands
 from workers.reactive.embedded import EmbeddedEvents
 from workers.reactive.handling import Handler
 from workers.reactive.worker import Events
@@ -83,7 +83,7 @@ class World:
             given.get("bus", self.bus),
             given.get("store", self.store),
             self.listen,
-            Commands(given.get("bus", self.bus)),
+            Inputs(given.get("bus", self.bus)),
             archive=self.archive,
             callbacks=callbacks,
             clock=self.clock,

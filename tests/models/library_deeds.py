@@ -26,8 +26,8 @@ from tests.models.library_state import Rule, Said
 from tests.models.library_world import World
 from workers.archive.archiving import archive_session
 from workers.archive.restoring import restore_session
+from workers.delivery.inputs import Inputs
 from workers.erasure.erase import Erasing, erase_user
-from workers.reactive.commands import Commands
 
 
 async def say(world: World, manager: SessionSystem, where: Where, said: Said) -> None:
@@ -143,5 +143,5 @@ async def _publish(world: World, manager: SessionSystem, where: Where, message_i
     raise AssertionError("a stranger was let in")
 
 
-def _commands(manager: SessionSystem) -> Commands:
-    return Commands(manager._engine.client._bus)
+def _commands(manager: SessionSystem) -> Inputs:
+    return Inputs(manager._engine.client._bus)

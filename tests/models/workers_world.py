@@ -31,6 +31,7 @@ from storage.port import Store
 from storage.reading import iter_sessions
 from workers.bus.memory import MemoryBus
 from workers.concurrency import ended
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import ExpiryRules, RuleBook
 from workers.expiry.statistics import StatisticsRecorder
@@ -40,7 +41,6 @@ from workers.expiry.watch.due import DueWatch
 from workers.expiry.watch.handler import TOPICS as FOR_EXPIRY
 from workers.expiry.watch.handler import ExpiryHandler
 from workers.expiry.watch.rescan import Rescan
-from workers.reactive.commands import Commands
 from workers.reactive.watch import Share
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
@@ -125,7 +125,7 @@ class World:
     worker: SessionWorker
     client: AgentBus
     archive: ArchiveStore
-    commands: Commands
+    commands: Inputs
     patient: bool
     """Whether the store answers from another thread."""
     sync: SyncServices = field(init=False)
@@ -260,7 +260,7 @@ async def a_world(folder: Path, *, sqlite: bool) -> AsyncIterator[World]:
             client = AgentBus(bus)
             worker = SessionWorker(bus, store, config=SessionWorkerConfig(prefetch=100), clock=clock)
             archive = open_archive(stack.enter_context(_an_archive(folder, sqlite=sqlite)))
-            world = World(bus, store, clock, worker, client, archive, Commands(bus), patient=sqlite)
+            world = World(bus, store, clock, worker, client, archive, Inputs(bus), patient=sqlite)
             client.on("session.#")(world.take)
             await client.start()
             stack.push_async_callback(client.close)

@@ -12,7 +12,7 @@ from contracts.ids import SessionId
 from contracts.messages import Role, TextContent
 from contracts.records import RecordKind
 from tests.sync.world import World
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.sync.people.secret import Secret
 from workers.sync.services import make_sync_services
 
@@ -106,9 +106,7 @@ async def test_a_tampered_code_links_nobody(world: World, telegram: SessionId, p
 
 
 async def test_a_code_of_another_deployment_links_nobody(world: World, telegram: SessionId) -> None:
-    other = make_sync_services(
-        world.store, world.bus, Commands(world.bus), clock=world.clock, claim_secret="another" * 5
-    )
+    other = make_sync_services(world.store, world.bus, Inputs(world.bus), clock=world.clock, claim_secret="another" * 5)
     slack = await world.talk(Platform.SLACK, (await other.claims.issue(telegram)).code)
     await world.settle()
     assert await linked(world, telegram, slack) == [None, None]

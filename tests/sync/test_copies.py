@@ -13,7 +13,7 @@ from contracts.records import RecordKind
 from contracts.sync import SyncMode
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import World
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 
 PIN = "my PIN is 1234"
 
@@ -153,7 +153,7 @@ async def test_what_a_conversation_was_linked_to_is_noted_however_it_was_linked(
     assert await world.store.records.get(RecordKind.IDENTITY, "by call") is not None
 
 
-class Overtaken(Commands):
+class Overtaken(Inputs):
     """Commands of a sync worker that stands still before it gives its first ones, while somebody else goes on."""
 
     def __init__(self, world: World, meanwhile: Callable[[], Awaitable[None]]) -> None:

@@ -12,12 +12,12 @@ from contracts.ids import SessionId
 from contracts.sync import ConflictStrategy, SyncMode
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import PLATFORMS, Killed, World
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 
 CARD = {"card": 1}
 
 
-class _Once(Commands):
+class _Once(Inputs):
     """Commands of a worker to which something happens the first time that it gives some."""
 
     def __init__(self, world: World, happens: Callable[[Sequence[Input]], Awaitable[None]]) -> None:

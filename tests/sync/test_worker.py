@@ -29,7 +29,7 @@ from tests.builders import NOON
 from tests.sync.world import World
 from workers.archive.archiving import archive_session
 from workers.archive.restoring import restore_session
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.reactive.embedded import EmbeddedEvents
 from workers.sync.handler import TOPICS
 from workers.sync.worker import SUBSCRIPTION, SyncWorker
@@ -82,7 +82,7 @@ async def test_two_workers_share_events_and_what_is_due(world: World) -> None:
 async def test_a_session_that_is_restored_learns_what_it_missed(tmp_path: Path) -> None:
     archive = open_archive(tmp_path.as_uri())
     async with SessionSystem(SessionSystemConfig(enable_sync=True, partitions=4)) as system:
-        store, commands = system._engine.store, Commands(system._engine.client._bus)
+        store, commands = system._engine.store, Inputs(system._engine.client._bus)
         gone = await system.create_session("one", "ann", "telegram", custom_data={"city": "Rome"})
         stays = await system.create_session("two", "ann", "slack")
         await system.link_identities("ann", [gone.session_id, stays.session_id])

@@ -25,7 +25,7 @@ from storage.memory import MemoryStore
 from storage.reading import iter_parked
 from tests.builders import NOON
 from workers.bus.memory import MemoryBus
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.session.config import SessionWorkerConfig
 from workers.session.worker import SessionWorker
 from workers.sync.policies import DEFAULT
@@ -38,7 +38,7 @@ class Killed(Exception):
     """The sync worker was killed here."""
 
 
-class Killing(Commands):
+class Killing(Inputs):
     """Commands of a sync worker that is killed now and then, before or after they are given."""
 
     def __init__(self, bus: MemoryBus, chance: random.Random) -> None:
@@ -63,7 +63,7 @@ class World:
         self.store = store
         self.clock = clock
         self.worker = worker
-        self.commands = Commands(bus)
+        self.commands = Inputs(bus)
         self.client = AgentBus(bus)
         self.sync: SyncServices = make_sync_services(store, bus, self.commands, clock=clock)
         self.waiting: list[EventEnvelope] = []
@@ -77,7 +77,7 @@ class World:
         self.waiting.append(event)
         self.happened[event.id] = event.data
 
-    def restarted(self, commands: Commands | None = None) -> None:
+    def restarted(self, commands: Inputs | None = None) -> None:
         """Forget what the sync worker has in memory, as after a kill."""
         self.sync = make_sync_services(self.store, self.bus, commands or self.commands, clock=self.clock)
 

@@ -35,14 +35,14 @@ from tests.unit.test_session_worker import Bench, running
 from workers.archive.archiving import archive_command, archive_session, delete_archived, strip_session, write_archive
 from workers.archive.index import get_index, rebuild_index
 from workers.archive.restoring import restore_session
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 
 
 @dataclass
 class World:
     bench: Bench
     archive: ArchiveStore
-    commands: Commands
+    commands: Inputs
     clock: ManualClock
 
     @property
@@ -71,7 +71,7 @@ class World:
 @asynccontextmanager
 async def world(store: FaultyStore | None = None) -> AsyncIterator[World]:
     async with running(store) as bench:
-        yield World(bench, open_archive(f"memory://{uuid4().hex}"), Commands(bench.bus), ManualClock())
+        yield World(bench, open_archive(f"memory://{uuid4().hex}"), Inputs(bench.bus), ManualClock())
 
 
 async def a_closed_session(world: World, *, messages: int = 3) -> SessionId:
@@ -197,10 +197,10 @@ async def test_a_late_worker_that_reads_a_stripped_log_writes_nothing() -> None:
 
 
 async def test_a_session_that_goes_on_is_not_archived_and_its_file_is_taken_back() -> None:
-    class Overtaken(Commands):
-        async def ask(self, given: Input, *, timeout: float = 10.0) -> CommandReply:
+    class Overtaken(Inputs):
+        async def ask(self, given: Input, *, to: ConversationId | None = None, timeout: float = 10.0) -> CommandReply:
             await it.bench.client.send(EditMessage(session_id=session, target=message(1).key, text="later"))
-            return await super().ask(given, timeout=timeout)
+            return await super().ask(given, to=to, timeout=timeout)
 
     async with world() as it:
         session = await a_closed_session(it)
@@ -459,10 +459,10 @@ async def test_a_restore_that_is_refused_leaves_the_log_as_it_was() -> None:
 
 
 async def test_a_session_deleted_while_it_is_restored_does_not_come_back_in_the_log() -> None:
-    class Deleting(Commands):
-        async def ask(self, given: Input, *, timeout: float = 10.0) -> CommandReply:
+    class Deleting(Inputs):
+        async def ask(self, given: Input, *, to: ConversationId | None = None, timeout: float = 10.0) -> CommandReply:
             await it.bench.client.send(DeleteSession(session_id=session))
-            return await super().ask(given, timeout=timeout)
+            return await super().ask(given, to=to, timeout=timeout)
 
     async with world() as it:
         session = await a_closed_session(it)

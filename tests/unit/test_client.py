@@ -86,7 +86,8 @@ def declared_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agentbus.client, "_UNCONFIRMED", replace(agentbus.client._UNCONFIRMED, longest_wait=0))
+    at_once = replace(workers.delivery.inputs.UNCONFIRMED, longest_wait=0)
+    monkeypatch.setattr(workers.delivery.inputs, "UNCONFIRMED", at_once)
     declared_within(monkeypatch, 0)
 
 
@@ -160,7 +161,7 @@ async def test_what_was_not_confirmed_is_published_again_in_order(bus: Doubtful,
 
 
 async def test_after_the_deadline_the_error_is_raised(bus: Doubtful, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agentbus.client, "_UNCONFIRMED", replace(agentbus.client._UNCONFIRMED, seconds=0))
+    monkeypatch.setattr(agentbus.client, "PUBLISH_DEADLINE", 0)
     bus.failures = [(0, PublishUnconfirmed("no confirm within 10 s"))] * 2
     with pytest.raises(PublishUnconfirmed, match="no confirm within 10 s"):
         await AgentBus(bus).publish(message())

@@ -18,4 +18,4 @@ async def test_an_answer_that_cannot_be_read_is_none(answer: bytes, monkeypatch:
     async with MemoryBus(Topology(partitions=1)) as bus:
         monkeypatch.setattr(bus, "request", AsyncMock(return_value=answer))
         with pytest.raises(ReplyTimeout, match="retry with the same id"):
-            await Inputs(bus).ask(InputEnvelope(id="1", partitionkey=CONVERSATION, data=SetData()), timeout=1)
+            await Inputs(bus).request(InputEnvelope(id="1", partitionkey=CONVERSATION, data=SetData()), timeout=1)

@@ -16,7 +16,7 @@ from tests.conversations import address
 from tests.linked import ANN, conversation
 from tests.unit.test_session_deletion import head_of
 from tests.unit.test_session_worker import running
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 
 
 def rome(city: str = "Rome") -> MergeContext:
@@ -53,7 +53,7 @@ async def test_a_merge_that_is_parked_does_not_block_the_conversation() -> None:
         await bench.client.send(LinkIdentity(address=address(), identity=ANN))
         for number in range(5):
             await bench.client.send(SetData(address=address(), values={f"{number}": "x" * 209_000}))
-        await Commands(bench.bus).give([Input(InputId("too-much"), rome("Rome" * 1000))])
+        await Inputs(bench.bus).give([Input(InputId("too-much"), rome("Rome" * 1000))])
         (parked,) = await bench.parked()
         assert parked.code == "limit_exceeded"
         await bench.client.send(SetData(address=address(), values={"a": 1}))

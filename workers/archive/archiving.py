@@ -21,11 +21,11 @@ from storage.archive.format import digest_of_session
 from storage.port import Store
 from workers.archive.index import archived_entry, archived_session, get_index, put_index
 from workers.archive.rewriting import Rewriting, pages_of, rewriting
+from workers.delivery.inputs import Inputs
 from workers.domain.stripping import messages_in, stripped
-from workers.reactive.commands import Commands
 
 
-async def archive_session(store: Store, archive: ArchiveStore, commands: Commands, head: SessionState) -> ArchiveRef:
+async def archive_session(store: Store, archive: ArchiveStore, commands: Inputs, head: SessionState) -> ArchiveRef:
     """Move an ended session to the archive, or go on where somebody else stopped; return where it is. Idempotent.
 
     One whose status a call made archived is moved as any other. Raises TransitionForbidden for a live or deleted
@@ -51,7 +51,7 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Command
     return now.archive
 
 
-async def _say_so(store: Store, commands: Commands, head: SessionState, ref: ArchiveRef) -> None:
+async def _say_so(store: Store, commands: Inputs, head: SessionState, ref: ArchiveRef) -> None:
     """Let the owner say that a session is in the archive: the second step.
 
     While the file was being written somebody may have been erased, who would be in it for good. So the log is held to

@@ -32,8 +32,8 @@ from workers.archive.archiving import amended_elsewhere, log_of, strip_log
 from workers.archive.index import archived_entry, archived_session, get_index, put_index
 from workers.archive.receipts import Receipts
 from workers.archive.rewriting import PAGE, Rewriting, pages_of, rewriting
+from workers.delivery.inputs import Inputs
 from workers.domain.redaction import people_of
-from workers.reactive.commands import Commands
 
 _PUT_AWAY: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 
@@ -41,7 +41,7 @@ _PUT_AWAY: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 async def restore_session(
     store: Store,
     archive: ArchiveStore,
-    commands: Commands,
+    commands: Inputs,
     session: SessionId,
     *,
     clock: Clock,

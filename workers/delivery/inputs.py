@@ -1,6 +1,6 @@
 """Inputs on their way to their conversations' partitions, for all who send some: clients, routers, reactive workers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -12,16 +12,19 @@ from pydantic import ValidationError
 from contracts.address import Scope
 from contracts.base import MAX_INPUT_BYTES
 from contracts.commands import CommandReply
-from contracts.envelope import InputEnvelope
+from contracts.envelope import Input, InputEnvelope
 from contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
 from contracts.ids import ConversationId, Partition
 from contracts.telemetry import Action
 from storage.loggers import Logger
-from workers.bus.port import Bus, Message
+from workers.bus.port import UNCERTAIN, Bus, Message
+from workers.delivery.retry import keep_trying
 from workers.patience import Patience
 
 UNDECLARED: Final = Patience(transient=(Unroutable,), seconds=5.0, longest_wait=0.5)
 """For queues to be declared, by those who send: the first worker may just be starting."""
+UNCONFIRMED: Final = Patience(transient=UNCERTAIN, longest_wait=2.0)
+"""For what was published to be confirmed, by those who can't wait for as long as it takes."""
 
 Result = TypeVar("Result")
 
@@ -44,11 +47,28 @@ class Routed:
 
 
 class Inputs:
-    """Sends inputs to the partitions of their conversations, on a bus that somebody else opened."""
+    """Sends inputs to the partitions of their conversations, and awaits replies, on a bus that somebody else opened.
 
-    def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER) -> None:
+    `source` says in whose name, where an input comes without an envelope.
+    """
+
+    def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER, source: str = "/worker") -> None:
         self._bus = bus
         self._scope = scope
+        self._source = source
+
+    async def give(self, inputs: Sequence[Input]) -> None:
+        """Publish inputs in their order, confirmed, and wait out the broker; nobody waits for their replies."""
+        if inputs:
+            left = [self.routed(self._envelope(given)) for given in inputs]
+            await keep_trying("give commands", partial(self.publish, left))
+
+    async def ask(self, given: Input, *, to: ConversationId | None = None, timeout: float = 10.0) -> CommandReply:
+        """Send one command, to the conversation `to` or the one that it names, and return its owner's reply.
+
+        Raises as `request` does.
+        """
+        return await self.request(self._envelope(given, to), timeout=timeout)
 
     def routed(
         self, envelope: InputEnvelope, *, reply_to: str | None = None, correlation_id: str | None = None
@@ -67,13 +87,13 @@ class Inputs:
         partition = self._bus.topology.partition_of(conversation)
         return Routed(conversation, partition, self._bus.topology.routing_key(partition), message)
 
-    async def publish(self, left: list[Routed]) -> None:
-        """Publish inputs in their order; those that were confirmed leave the list.
+    async def publish(self, left: list[Routed], *, within: float = 0.0) -> None:
+        """Publish inputs in their order, for `within` seconds again if unconfirmed; the confirmed ones leave the list.
 
         Waits a moment for a topology that is not there yet. Raises what the first one failed with while any is left,
         as `Bus.publish` does: call it again with the list.
         """
-        await once_declared(partial(self._publish, left))
+        await UNCONFIRMED.within(within).call(partial(_once_declared, partial(self._publish, left)))
 
     async def _publish(self, left: list[Routed]) -> None:
         outcomes = await self._bus.publish_many(self._bus.topology.inbound, [one.outgoing for one in left])
@@ -82,15 +102,15 @@ class Inputs:
             if error:
                 raise error
 
-    async def ask(self, envelope: InputEnvelope, *, timeout: float) -> CommandReply:
-        """Send one command and return its owner's reply.
+    async def request(self, envelope: InputEnvelope, *, timeout: float) -> CommandReply:
+        """Send one command or query and return its owner's reply.
 
         Waits a moment for a topology that is not there yet. Raises the Refused that it answered with, ReplyTimeout
         after `timeout` seconds or if something else came in its place, and as `Bus.publish` does.
         """
         key, message = self.routed(envelope).outgoing
         asking = partial(self._bus.request, self._bus.topology.inbound, key, message, timeout=timeout)
-        body = await once_declared(asking, within=timeout)
+        body = await _once_declared(asking, within=timeout)
         try:
             reply = CommandReply.model_validate_json(body)
         except ValidationError:
@@ -99,8 +119,11 @@ class Inputs:
             raise refusal(reply.error.code, reply.error.message)
         return reply
 
+    def _envelope(self, given: Input, to: ConversationId | None = None) -> InputEnvelope:
+        return InputEnvelope(id=given.id, source=self._source, partitionkey=to, data=given.data)
 
-async def once_declared(call: Callable[[], Awaitable[Result]], *, within: float = inf) -> Result:
+
+async def _once_declared(call: Callable[[], Awaitable[Result]], *, within: float = inf) -> Result:
     """Make `call`, again for a moment, of `within` seconds at most, while no queue takes what it sends.
 
     Raises Unroutable in the end.

@@ -23,6 +23,7 @@ from contracts.records import Record
 from storage.archive import ArchiveStore
 from storage.port import Store
 from workers.archive.receipts import Receipts, put_receipt
+from workers.delivery.inputs import Inputs
 from workers.domain.redaction import Subject, is_erased
 from workers.erasure.people import erased_people
 from workers.erasure.plan import Plan, drop_plan, load_plan, save_plan
@@ -31,7 +32,6 @@ from workers.erasure.search import Progress, all_sessions, find_traces, linked_p
 from workers.erasure.shared import SharedConversation
 from workers.erasure.traces import Person, Traces
 from workers.erasure.whole import erase_whole
-from workers.reactive.commands import Commands
 
 _PASSES: Final = 4
 """How often everything is read at most, until nothing is found."""
@@ -43,7 +43,7 @@ class Erasing:
 
     store: Store
     archive: ArchiveStore | None
-    commands: Commands
+    commands: Inputs
     clock: Clock
     progress: Progress = lambda _what, _count: None
 

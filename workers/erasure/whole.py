@@ -11,15 +11,15 @@ from contracts.session import SessionState
 from storage.archive import ArchiveStore
 from storage.port import Store
 from workers.archive.rewriting import rewrite_head, rewriting
+from workers.delivery.inputs import Inputs
 from workers.domain.redaction import emptied, is_erased, tombstone
 from workers.erasure.search import all_sessions
-from workers.reactive.commands import Commands
 
 _TRIES: Final = 5
 
 
 async def erase_whole(
-    store: Store, archive: ArchiveStore | None, commands: Commands, clock: Clock, conversation: ConversationId
+    store: Store, archive: ArchiveStore | None, commands: Inputs, clock: Clock, conversation: ConversationId
 ) -> None:
     """Erase a conversation with all its sessions. Idempotent.
 
@@ -47,7 +47,7 @@ async def _clear(store: Store, clock: Clock, conversation: ConversationId) -> li
     return [head.session_id for head in gone]
 
 
-async def _mark(store: Store, commands: Commands, conversation: ConversationId) -> None:
+async def _mark(store: Store, commands: Inputs, conversation: ConversationId) -> None:
     """Let the conversation's owner make its latest session a tombstone, whichever that is by then."""
     for _ in range(_TRIES):
         head = await _latest(store, conversation)

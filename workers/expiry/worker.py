@@ -10,6 +10,7 @@ from storage.archive import ArchiveStore
 from storage.port import Store
 from workers.bus.port import Bus
 from workers.concurrency import in_turn
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.expiry.rules import ExpiryRules, RuleBook
 from workers.expiry.statistics import StatisticsRecorder
@@ -21,7 +22,6 @@ from workers.expiry.watch.rescan import Rescan
 from workers.notify import NotificationCallback
 from workers.notify.notifier import TOPICS as NOTICES
 from workers.notify.notifier import Notifier
-from workers.reactive.commands import Commands
 from workers.reactive.handling import Handler
 from workers.reactive.watch import Share, TimeLoop
 from workers.reactive.worker import Events, ReactiveWorker
@@ -62,7 +62,7 @@ class ExpiryWorker(ReactiveWorker):
         bus: Bus,
         store: Store,
         listen: Listen,
-        commands: Commands,
+        commands: Inputs,
         *,
         archive: ArchiveStore | None,
         callbacks: Sequence[NotificationCallback],

@@ -11,14 +11,14 @@ from contracts.ids import InputId, SessionId
 from contracts.session import SessionState, SessionStatus
 from contracts.sync import Conflict, Resolution
 from storage.port import Store
+from workers.delivery.inputs import Inputs
 from workers.domain.access import DENIED, Right, may
-from workers.reactive.commands import Commands
 
 
 class Conflicts:
     """Lists the sessions that have open conflicts, and has conflicts resolved by the sessions' owners."""
 
-    def __init__(self, store: Store, commands: Commands) -> None:
+    def __init__(self, store: Store, commands: Inputs) -> None:
         self._store = store
         self._commands = commands
 

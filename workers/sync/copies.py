@@ -5,7 +5,7 @@ from contracts.envelope import Input
 from contracts.events import MessageDeleted, MessageEdited
 from contracts.ids import ConversationId, InputId, conversation_of, digest_of
 from storage.port import Store
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.sync.members import latest_session
 from workers.sync.people.identities import Identities
 from workers.sync.policies import Policies
@@ -21,7 +21,7 @@ class Copies:
     somebody else's, or of what was never copied, changes nothing.
     """
 
-    def __init__(self, store: Store, commands: Commands, policies: Policies, identities: Identities) -> None:
+    def __init__(self, store: Store, commands: Inputs, policies: Policies, identities: Identities) -> None:
         self._store = store
         self._commands = commands
         self._policies = policies

@@ -11,8 +11,8 @@ from contracts.ids import SessionId, conversation_of
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
 from workers.concurrency import side_by_side
+from workers.delivery.inputs import Inputs
 from workers.domain.access import DENIED, Right, may
-from workers.reactive.commands import Commands
 from workers.sync.exchange import merges
 from workers.sync.members import is_linked, live_members
 from workers.sync.policies import Policies
@@ -46,7 +46,7 @@ class SyncReport:
 class SyncOnDemand:
     """Passes on all that a session has, now, and says what that did."""
 
-    def __init__(self, store: Store, commands: Commands, policies: Policies, tasks: SyncTasks) -> None:
+    def __init__(self, store: Store, commands: Inputs, policies: Policies, tasks: SyncTasks) -> None:
         self._store = store
         self._commands = commands
         self._policies = policies

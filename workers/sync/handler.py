@@ -22,8 +22,8 @@ from contracts.ids import conversation_of
 from contracts.secrets import SECRET_KEYS
 from contracts.sync import ConflictStrategy, Entry, SyncMode, SyncPolicy
 from storage.port import Store
+from workers.delivery.inputs import Inputs
 from workers.domain.sync.fields import written
-from workers.reactive.commands import Commands
 from workers.reactive.handling import Handler
 from workers.sync.copies import Copies
 from workers.sync.exchange import Parcel, shared
@@ -58,7 +58,7 @@ class SyncHandler(Handler):
     def __init__(
         self,
         store: Store,
-        commands: Commands,
+        commands: Inputs,
         policies: Policies,
         tasks: SyncTasks,
         *,

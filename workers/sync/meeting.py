@@ -8,7 +8,7 @@ from contracts.secrets import SECRET_KEYS
 from contracts.session import SessionState
 from contracts.sync import ConflictStrategy, SyncMode, SyncOperation, SyncPolicy
 from storage.port import Store
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.sync.contexts import shared_context
 from workers.sync.exchange import Parcel, merges
 from workers.sync.members import live_members
@@ -18,7 +18,7 @@ from workers.sync.sending import Sender
 class Meeting:
     """Has linked sessions agree on all that their policy shares, where no single change would do it."""
 
-    def __init__(self, store: Store, commands: Commands, *, secret_keys: Collection[str] = SECRET_KEYS) -> None:
+    def __init__(self, store: Store, commands: Inputs, *, secret_keys: Collection[str] = SECRET_KEYS) -> None:
         self._store = store
         self._commands = commands
         self._sender = Sender(store, commands)

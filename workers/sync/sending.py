@@ -12,7 +12,7 @@ from contracts.session import SessionState
 from contracts.sync import SyncOperation, SyncPolicy
 from storage.port import Store
 from workers.concurrency import side_by_side
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.sync.exchange import Parcel, merges
 from workers.sync.members import is_linked, live_members
 
@@ -24,7 +24,7 @@ class Sender:
     that have begun since; who begins later asks the others, after `arrived` has waited for what was sent to them.
     """
 
-    def __init__(self, store: Store, commands: Commands) -> None:
+    def __init__(self, store: Store, commands: Inputs) -> None:
         self._store = store
         self._commands = commands
 

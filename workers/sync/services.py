@@ -7,7 +7,7 @@ from contracts.clock import Clock, SystemClock
 from contracts.secrets import SECRET_KEYS
 from storage.port import Store
 from workers.bus.port import Bus
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.sync.conflicts import Conflicts
 from workers.sync.demand import SyncOnDemand
 from workers.sync.handler import SyncHandler
@@ -36,7 +36,7 @@ class SyncServices:
 def make_sync_services(
     store: Store,
     bus: Bus,
-    commands: Commands,
+    commands: Inputs,
     *,
     clock: Clock | None = None,
     claim_secret: str | None = None,

@@ -14,7 +14,7 @@ from contracts.session import SessionState, SessionStatus
 from contracts.sync import SyncMode, SyncPolicy
 from contracts.topology import Topology
 from storage.port import Store
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.sync.contexts import messages_after, shared_context
 from workers.sync.exchange import Parcel
 from workers.sync.meeting import Meeting
@@ -47,7 +47,7 @@ class SyncTasks:
     def __init__(
         self,
         store: Store,
-        commands: Commands,
+        commands: Inputs,
         policies: Policies,
         topology: Topology,
         *,

@@ -20,7 +20,7 @@ from tests.chaos.system.backends import Kind, Services
 from tests.chaos.system.recorder import Recorder
 from tests.reactive.system.crew import Crew
 from workers.bus.port import Bus
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 
 Say = Callable[[str], None]
 
@@ -39,7 +39,7 @@ class Stage:
     topology: Topology
     bus: Bus
     store: Store
-    commands: Commands
+    commands: Inputs
     crew: Crew
     folder: Path
     random: Random
@@ -94,7 +94,7 @@ async def stage(
                 topology=settings.bus.topology,
                 bus=bus,
                 store=store,
-                commands=Commands(bus),
+                commands=Inputs(bus),
                 crew=crew,
                 folder=folder,
                 random=Random(f"{seed}/{name}"),

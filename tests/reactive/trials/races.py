@@ -20,7 +20,7 @@ from contracts.session import SessionStatus
 from tests.reactive.system.begun import Begun, a_message, begun, in_parts, logs_of, states_of, write_begun
 from tests.reactive.system.stage import Stage
 from tests.reactive.trial import Result, Trial
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 
 _AT_ONCE: Final = 50
 """Races that run side by side."""
@@ -57,7 +57,7 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
     await write_begun(stage.store, [race.begun for race in races])
     await stage.crew.start("session", 2)
     async with make_bus(stage.settings) as other:
-        client, commands = AgentBus(stage.bus), Commands(other)
+        client, commands = AgentBus(stage.bus), Inputs(other)
         for number, some in enumerate(in_parts(races, _AT_ONCE)):
             # One start for all of them: what decides is the jitter, the broker and the workers.
             await asyncio.gather(*(_run_race(race, client, commands, stage.random) for race in some))
@@ -115,7 +115,7 @@ def _race(number: int, random: Random) -> Race:
     return Race(prepared, Input(InputId(f"expire-{prepared.conversation}"), command))
 
 
-async def _run_race(race: Race, client: AgentBus, commands: Commands, random: Random) -> None:
+async def _run_race(race: Race, client: AgentBus, commands: Inputs, random: Random) -> None:
     message = a_message(race.begun.address, race.message_id, datetime.now(UTC))
 
     async def send() -> None:

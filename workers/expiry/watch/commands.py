@@ -20,10 +20,10 @@ from storage.loggers import Logger
 from storage.port import Store
 from workers.archive.archiving import archive_session, delete_archived
 from workers.archive.index import get_index
+from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.domain.sync.fields import entries_of
 from workers.expiry.watch.phases import was_moved
-from workers.reactive.commands import Commands
 from workers.sync.exchange import Parcel, merges, shared
 from workers.sync.members import live_members
 from workers.sync.policies import Policies
@@ -50,7 +50,7 @@ class ExpiryCommands:
     def __init__(
         self,
         store: Store,
-        commands: Commands,
+        commands: Inputs,
         archive: ArchiveStore | None,
         *,
         metrics: WorkerMetrics,

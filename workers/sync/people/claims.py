@@ -20,7 +20,7 @@ from contracts.session import SessionState, SessionStatus
 from contracts.telemetry import Action
 from storage.loggers import Logger
 from storage.port import Store
-from workers.reactive.commands import Commands
+from workers.delivery.inputs import Inputs
 from workers.sync.members import latest_session
 from workers.sync.people.codes import Heard, heard_in, is_proof, new_number, proof_of, written
 from workers.sync.people.identities import Identities
@@ -83,7 +83,7 @@ class ClaimCode:
 class Claims:
     """Gives out claim codes, and links the conversations that they come from."""
 
-    def __init__(self, store: Store, commands: Commands, identities: Identities, secret: Secret, clock: Clock) -> None:
+    def __init__(self, store: Store, commands: Inputs, identities: Identities, secret: Secret, clock: Clock) -> None:
         self._store = store
         self._commands = commands
         self._identities = identities

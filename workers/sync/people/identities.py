@@ -15,8 +15,8 @@ from contracts.session import SessionState, SessionStatus
 from contracts.sync import Identity
 from storage.port import Store
 from storage.reading import iter_records, iter_sessions
+from workers.delivery.inputs import Inputs
 from workers.domain.access import DENIED, Right, may
-from workers.reactive.commands import Commands
 from workers.sync.members import latest_session
 
 _KNOWN: Final = "identities"
@@ -26,7 +26,7 @@ _KNOWN: Final = "identities"
 class Identities:
     """Links sessions to identities. The sessions' own logs say who is linked; beside them a name is kept."""
 
-    def __init__(self, store: Store, commands: Commands, clock: Clock) -> None:
+    def __init__(self, store: Store, commands: Inputs, clock: Clock) -> None:
         self._store = store
         self._commands = commands
         self._clock = clock
