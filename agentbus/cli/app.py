@@ -1,56 +1,69 @@
 """All commands, put together."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from agentbus.cli import (
-    archive,
-    contracts,
-    demo,
-    doctor,
-    erase,
-    events,
-    expiry,
-    identity,
-    parked,
-    publish,
-    replay,
-    sessions,
-    store,
-    sync,
-    topology,
-    worker,
-    workers,
-)
+from agentbus.cli.lazy import MARKUP, CommandAt, LazyGroup
+
+
+def _command(module: str, told: str, **settings: object) -> CommandAt:
+    return CommandAt(f"agentbus.cli.{module}", told, settings)
+
+
+def _group(module: str, told: str) -> CommandAt:
+    return CommandAt(f"agentbus.cli.{module}", told)
+
+
+class Commands(LazyGroup):
+    """Every command, in the order of the help."""
+
+    places: ClassVar[Mapping[str, CommandAt]] = {
+        "demo": _command("demo", "Run a whole AgentBus in this process, and check the result."),
+        "publish": _command("publish", "Publish one chat message, confirmed by the broker."),
+        "replay": _command(
+            "replay", "Replay a chat history: publish its messages in order, wait for them, check what became of them."
+        ),
+        "worker": _command(
+            "worker",
+            "Run workers in this process until SIGTERM or Ctrl-C; they then finish what they have begun.",
+            no_args_is_help=True,
+        ),
+        "erase": _command(
+            "erase",
+            "Erase a user: their conversations, what they wrote in others', records, parked inputs, archive. For good.",
+        ),
+        "doctor": _command(
+            "doctor",
+            "Check broker, store, installation, workers and clocks, and say what to do. Exits with 1 on a failure.",
+        ),
+        "workers": _group("workers", "The workers: who is there, and who owns what."),
+        "sessions": _group("sessions", "Look at sessions and their histories."),
+        "events": _group("events", "Watch what happens to sessions."),
+        "parked": _group("parked", "Inputs that failed for good: look at them, replay them, discard them."),
+        "identity": _group(
+            "identity", "Link the sessions of one person on several channels, so that they share their context."
+        ),
+        "sync": _group("sync", "Share context between the linked sessions of a person: see `agentbus identity`."),
+        "expiry": _group("expiry", "Sessions that end by rules: the rules, what is due, what was done."),
+        "archive": _group("archive", "Sessions that left the store: look at them, check them, bring them back."),
+        "store": _group("store", "Look after the store."),
+        "topology": _group("topology", "The exchanges and queues on the broker."),
+        "contracts": _group("contracts", "The published schemas of everything that travels."),
+    }
+
 
 app = typer.Typer(
     name="agentbus",
+    cls=Commands,
     help="The session backbone behind chat systems: chat messages in, ordered sessions and events out.\n\n"
     "Start with: agentbus demo",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     pretty_exceptions_show_locals=False,
 )
-
-app.command("demo")(demo.demo)
-app.command("publish")(publish.publish)
-app.command("replay")(replay.replay)
-app.command("worker", help=worker.HELP, no_args_is_help=True)(worker.worker)
-app.add_typer(workers.app, name="workers")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(events.app, name="events")
-app.add_typer(parked.app, name="parked")
-app.add_typer(identity.app, name="identity")
-app.add_typer(sync.app, name="sync")
-app.add_typer(expiry.app, name="expiry")
-app.add_typer(archive.app, name="archive")
-app.command("erase")(erase.erase)
-app.add_typer(store.app, name="store")
-app.add_typer(topology.app, name="topology")
-app.add_typer(contracts.app, name="contracts")
-app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:
