@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import typer.main
-
-from agentbus.cli import app
+from tests.harness.cli import whole_command_line
 
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _OPERATORS: Final = frozenset({"&&", "||", "|", ";", "&"})
@@ -78,7 +76,7 @@ def check_agentbus(arguments: list[str], folder: Path) -> None:
         if not word.startswith(("-", "/")) and "://" not in word:
             (folder / word).parent.mkdir(parents=True, exist_ok=True)
             (folder / word).touch()
-    command = typer.main.get_command(app)
+    command = whole_command_line()
     _disarm(command)
     command.main(arguments, prog_name="agentbus", standalone_mode=False)
 

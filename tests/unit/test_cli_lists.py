@@ -29,6 +29,7 @@ from storage.archive import open_archive
 from storage.factory import open_store
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.contract.store_shared_suite import a_conflict
+from tests.harness.cli import whole_command_line
 from workers.archive.archiving import write_archive
 from workers.archive.index import archived_session, put_index
 
@@ -219,7 +220,7 @@ def _drain(descriptor: int, into: list[bytes]) -> None:
 
 
 def test_every_command_has_a_case_or_nothing_to_list() -> None:
-    assert sorted([*CASES, *NOTHING_TO_LIST]) == sorted(commands(typer.main.get_command(app)))
+    assert sorted([*CASES, *NOTHING_TO_LIST]) == sorted(commands(whole_command_line()))
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])

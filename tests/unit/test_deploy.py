@@ -5,14 +5,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-import typer.main
 import yaml  # type: ignore[import-untyped]  # PyYAML's types are a package of their own
 from prometheus_client import CollectorRegistry
 
-from agentbus.cli.app import app
 from agentbus.composition.probes import probes_app
 from agentbus.settings import CONCERNS, LogFormat, load_settings
 from agentbus.variables import ENV_PREFIX
+from tests.harness.cli import whole_command_line
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))
@@ -45,7 +44,7 @@ def stages() -> list[list[tuple[str, str]]]:
 
 def parse_command(words: list[str]) -> str:
     """Parse a command line as the program does, without running it; return the command's name, and a worker's."""
-    command: Any = typer.main.get_command(app)
+    command: Any = whole_command_line()
     names: list[str] = []
     while hasattr(command, "commands"):
         names.append(words[0])
