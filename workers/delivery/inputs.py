@@ -61,7 +61,7 @@ class Inputs:
         """Publish inputs in their order, confirmed, and wait out the broker; nobody waits for their replies."""
         if inputs:
             left = [self.routed(self._envelope(given)) for given in inputs]
-            await keep_trying("give commands", partial(self.publish, left))
+            await keep_trying("give commands", self.publish, left)
 
     async def ask(self, given: Input, *, to: ConversationId | None = None, timeout: float = 10.0) -> CommandReply:
         """Send one command, to the conversation `to` or the one that it names, and return its owner's reply.

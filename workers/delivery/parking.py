@@ -171,7 +171,7 @@ class ParkingRecorder:
 
     async def _record(self, batch: list[Delivery]) -> None:
         records = [self._read(delivery) for delivery in batch]
-        await keep_trying("record parked inputs", partial(self._store.parked.put_many, records))
+        await keep_trying("record parked inputs", self._store.parked.put_many, records)
         for delivery, parked in zip(batch, records, strict=True):
             await delivery.ack()
             self._metrics.parked.inc()

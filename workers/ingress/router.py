@@ -100,9 +100,7 @@ class IngressRouter(Worker):
         bad: list[Failed] = []
         trials = PoisonTrials(self._trials_in) if self._trials_in and any(map(is_suspect, batch)) else None
         if trials:
-            await keep_trying(
-                "begin trials", partial(trials.begin, [key_unread(one) for one in batch if is_suspect(one)])
-            )
+            await keep_trying("begin trials", trials.begin, [key_unread(one) for one in batch if is_suspect(one)])
         for delivery in batch:
             try:
                 if trials and is_suspect(delivery):
@@ -112,7 +110,7 @@ class IngressRouter(Worker):
             except Exception as error:  # one input must not end the router, whatever is wrong with it
                 raise_if_cancelled()
                 bad.append(Failed(delivery, failure_of(error)))
-        await keep_trying("route", partial(self._pass_on, left))
+        await keep_trying("route", self._pass_on, left)
         await park_all(self._bus, bad)
         if trials:
             await self._over(trials, bad)
@@ -122,7 +120,7 @@ class IngressRouter(Worker):
         """Forget what was counted: all was passed on, or is parked."""
         for one in bad:
             if isinstance(one.failure.error, KilledWorker):
-                await keep_trying("end trial", partial(trials.end_alone, key_unread(one.delivery)))
+                await keep_trying("end trial", trials.end_alone, key_unread(one.delivery))
         await keep_trying("end trials", trials.end)
 
     async def _tried(self, delivery: Delivery, trials: PoisonTrials) -> Routed:
@@ -130,13 +128,13 @@ class IngressRouter(Worker):
         key = key_unread(delivery)
         if not trials.must_be_alone(key):
             return self._routed(delivery)
-        await keep_trying("begin trial", partial(trials.begin_alone, key))
+        await keep_trying("begin trial", trials.begin_alone, key)
         try:
             routed = self._routed(delivery)
         except Exception:
-            await keep_trying("end trial", partial(trials.end_alone, key))
+            await keep_trying("end trial", trials.end_alone, key)
             raise
-        await keep_trying("end trial", partial(trials.end_alone, key))
+        await keep_trying("end trial", trials.end_alone, key)
         return routed
 
     def _routed(self, delivery: Delivery) -> Routed:

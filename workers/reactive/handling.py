@@ -59,7 +59,7 @@ async def react(bus: Bus, handler: Handler, delivery: Delivery, on_failure: Call
     """
 
     async def handle(event: EventEnvelope) -> None:
-        await keep_trying("handle an event", partial(handler.handle, event))
+        await keep_trying("handle an event", handler.handle, event)
 
     async def give_up(delivery: Delivery, failure: Failure) -> None:
         on_failure()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final
 
 from contracts.clock import Clock
@@ -121,7 +120,7 @@ class TimeLoop:
     async def _run(self) -> None:
         while True:
             try:
-                more = await keep_trying(self._name, partial(self._turn))
+                more = await keep_trying(self._name, self._turn)
             except Exception as error:
                 raise_if_cancelled()
                 _log.error(Action.WATCH_FAILED, watch=self._name, **told(error))

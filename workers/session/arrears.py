@@ -156,7 +156,7 @@ class Arrears:
     async def put_off(self, firsts: Mapping[ConversationId, int]) -> None:
         """Announce conversations later, from these versions on. On return that survives a crash."""
         debts = [_Debt(one, first, first, self._mark(one, self._marked(one, first))) for one, first in firsts.items()]
-        await keep_trying("mark as unannounced", partial(self._store.records.put_many, [debt.mark for debt in debts]))
+        await keep_trying("mark as unannounced", self._store.records.put_many, [debt.mark for debt in debts])
         for debt in debts:
             known = self._debts.setdefault(debt.conversation, debt)
             known.next = min(known.next, debt.next)
@@ -177,7 +177,7 @@ class Arrears:
             self._ahead[commit.conversation_id].open += 1
         if new:
             marks = [one.mark for one in new.values()]
-            await keep_trying("mark what is to be announced", partial(self._store.records.put_many, marks))
+            await keep_trying("mark what is to be announced", self._store.records.put_many, marks)
 
     def announced(self, commits: Collection[Commit]) -> None:
         """Say that commits marked `ahead` were announced, put off, or not made."""
@@ -283,7 +283,7 @@ class Arrears:
     async def _paid_off(self, debt: _Debt) -> None:
         """Take away the mark of what was announced now; inside a process, once it was heard."""
         if not self._writer:
-            await keep_trying("settle what was owed", partial(self._store.records.drop, [debt.mark]))
+            await keep_trying("settle what was owed", self._store.records.drop, [debt.mark])
         elif self._is_own(debt.mark):
             # It may stand for commits that are under way, too.
             ahead = self._ahead.setdefault(debt.conversation, _Ahead(debt.mark))
@@ -300,7 +300,7 @@ class Arrears:
         marks += [self._paid.pop(key).mark for key, one in list(self._paid.items()) if one.is_over(heard)]
         for first in range(0, len(marks), _PAGE):
             some = marks[first : first + _PAGE]
-            await keep_trying("take back marks", partial(self._store.records.drop, some))
+            await keep_trying("take back marks", self._store.records.drop, some)
 
 
 def _writer_of(mark: Record) -> str:

@@ -1,7 +1,6 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
 from collections.abc import Sequence
-from functools import partial
 from time import perf_counter
 
 from contracts.clock import Clock
@@ -94,7 +93,7 @@ class Committer:
         begun = perf_counter()
         if not self._ownership.watch.stalled():
             trials = PoisonTrials(self._store)
-            await keep_trying("begin trials", partial(trials.begin, suspects_of(turns)))
+            await keep_trying("begin trials", trials.begin, suspects_of(turns))
             alone = [turn for turn in turns if any(trials.must_be_alone(key_of(turn, one)) for one in turn.inputs)]
             await self._carry_out_together([turn for turn in turns if turn not in alone], trials)
             await self._carry_out_singly(alone, trials)
@@ -127,14 +126,14 @@ class Committer:
         self._live.drop(turn.lane.conversation)
         single = Turn(turn.lane, (waiting,))
         try:
-            await keep_trying("begin trial", partial(trials.begin_alone, key_of(turn, waiting)))
+            await keep_trying("begin trial", trials.begin_alone, key_of(turn, waiting))
             await self._commit([single], suspect=True)
         except KilledWorker as error:
             await self._give_up([_failed(single, waiting, Failure(error))])
         except Exception as error:
             raise_if_cancelled()
             await self._fail_alone(single, waiting, failure_of(error))
-        await keep_trying("end trial", partial(trials.end_alone, key_of(turn, waiting)))
+        await keep_trying("end trial", trials.end_alone, key_of(turn, waiting))
 
     async def _fail_alone(self, single: Turn, waiting: Waiting, failure: Failure) -> None:
         """Park an input that failed while it was carried out, and block its conversation if that is its policy."""
@@ -156,10 +155,10 @@ class Committer:
             suspect = True
             heads = [head for _, plan in done for head in plan.heads]
             if heads:
-                self._tell_unkept(heads, await keep_trying("save heads", partial(self._store.heads.save, heads)))
+                self._tell_unkept(heads, await keep_trying("save heads", self._store.heads.save, heads))
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
             if any(concerns_earlier(commit) for commit in commits):
-                await keep_trying("follow", partial(follow, self._store, commits))
+                await keep_trying("follow", follow, self._store, commits)
             await self._announcer.announce([plan for _, plan in done])
             self.arrears.announced([plan.commit for _, plan in done if plan.commit])
             failed = [await self._finish(turn, answer, plan.after) for turn, plan in done for answer in plan.answers]
@@ -178,7 +177,7 @@ class Committer:
         planned = [(turn, plan) for turn, plan in planned if turn.lease.valid]
         commits = [plan.commit for _, plan in planned if plan.commit]
         await self.arrears.ahead(commits)
-        outcomes = iter(await keep_trying("append", partial(self._store.log.append, commits)) if commits else ())
+        outcomes = iter(await keep_trying("append", self._store.log.append, commits) if commits else ())
         done: list[Planned] = []
         conflicted: list[Turn] = []
         for turn, plan in planned:

@@ -1,7 +1,6 @@
 """The decider: reads what the turns of a round need to know, and decides them."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from contracts.clock import Clock
 from contracts.errors import StoreDamaged
@@ -52,8 +51,8 @@ class Decider:
         """
         if any(turn.lease.epoch is None for turn in turns):
             await keep_trying("look for what was not announced", self._arrears.know)
-        await keep_trying("take epochs", partial(self._ownership.take_epochs, {turn.lease for turn in turns}))
-        loaded = await keep_trying("load", partial(self._live.get, {turn.lane.conversation for turn in turns}))
+        await keep_trying("take epochs", self._ownership.take_epochs, {turn.lease for turn in turns})
+        loaded = await keep_trying("load", self._live.get, {turn.lane.conversation for turn in turns})
         states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
         ours: list[Turn] = []
         damaged: list[Planned] = []
@@ -112,7 +111,7 @@ class Decider:
                     ids |= {one: one for one in named}
                     ids |= {digest_input(one): one for one in named} if state.erased else {}
         found = await side_by_side(
-            keep_trying("look up inputs", partial(self._store.log.commits_of_inputs, conversation, list(ids)))
+            keep_trying("look up inputs", self._store.log.commits_of_inputs, conversation, list(ids))
             for conversation, ids in asked.items()
         )
         return {
@@ -130,4 +129,4 @@ class Decider:
             for waiting in turn.inputs
             if (session := about_another(states[turn.lane.conversation], waiting.given.data))
         }
-        return await keep_trying("load heads", partial(self._store.heads.get_many, named)) if named else {}
+        return await keep_trying("load heads", self._store.heads.get_many, named) if named else {}

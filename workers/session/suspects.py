@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from contracts.errors import KilledWorker
@@ -105,7 +104,7 @@ class Suspects:
         left = list(batch)
         try:
             keys = [one.key for one in batch if is_suspect(one.delivery)]
-            await keep_trying("begin trials", partial(trials.begin, keys))
+            await keep_trying("begin trials", trials.begin, keys)
             while left:
                 if not await self._try_one(left.pop(0), trials):
                     return
@@ -122,14 +121,14 @@ class Suspects:
         if not (is_suspect(one.delivery) and trials.must_be_alone(one.key)):
             return self._survived(one)
         try:
-            await keep_trying("begin trial", partial(trials.begin_alone, one.key))
+            await keep_trying("begin trial", trials.begin_alone, one.key)
         except KilledWorker as error:
             if one.is_ours:
                 await self._park(one.holding, one.delivery, error)
         else:
             if not self._survived(one):
                 return False
-        await keep_trying("end trial", partial(trials.end_alone, one.key))
+        await keep_trying("end trial", trials.end_alone, one.key)
         return True
 
     def _survived(self, one: _Unread) -> bool:

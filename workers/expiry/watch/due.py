@@ -5,7 +5,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 
 from contracts.clock import Clock
@@ -185,7 +184,7 @@ class DueWatch:
                     case Discard():
                         await self._acting.discard(head)
             if not isinstance(phase, ExpireSession):
-                await keep_trying("look at an archived session", partial(self._moved, head.session_id))
+                await keep_trying("look at an archived session", self._moved, head.session_id)
         except Exception as error:
             raise_if_cancelled()
             rule = phase.rule_id if isinstance(phase, ExpireSession) else head.expiry.rule_id if head.expiry else "none"
@@ -209,4 +208,4 @@ class DueWatch:
     async def _say_failed(self, head: SessionState, rule_id: str, error: Exception) -> None:
         self._metrics.expiry_failures.inc()
         _log.error(Action.EXPIRY_FAILED, session_id=head.session_id, rule_id=rule_id, **told(error))
-        await keep_trying("count a failure", partial(self._figures.failure, head.session_id, head.version, rule_id))
+        await keep_trying("count a failure", self._figures.failure, head.session_id, head.version, rule_id)
