@@ -1,6 +1,6 @@
 """What the settings name, opened: the parts that workers and commands are made of."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from workers.bus.port import Bus
 from workers.delivery.inputs import Inputs
 from workers.delivery.telemetry import WorkerMetrics
 from workers.installation.record import check_installation, join_installation
+from workers.notify import NotificationCallback
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -72,6 +73,8 @@ class App:
     store: Store
     clock: Clock
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    callbacks: Sequence[NotificationCallback] = ()
+    """Who is told what expiry rules do, besides those that the settings name."""
 
     @property
     def alone(self) -> bool:

@@ -1,6 +1,6 @@
 """The workers that there are, a row each, and the services that are put together the same way everywhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -77,8 +77,8 @@ def make_router(app: App) -> IngressRouter:
     return IngressRouter(app.bus, scope=session.scope, metrics=app.metrics, presence=presence, trials_in=app.store)
 
 
-def make_expiry_worker(app: App, callbacks: Sequence[NotificationCallback] = ()) -> ExpiryWorker:
-    """Return an expiry worker; `callbacks` are told besides those that the settings name."""
+def make_expiry_worker(app: App) -> ExpiryWorker:
+    """Return an expiry worker."""
     session = app.settings.session
     return ExpiryWorker(
         app.bus,
@@ -86,7 +86,7 @@ def make_expiry_worker(app: App, callbacks: Sequence[NotificationCallback] = ())
         partial(_events, app),
         app.commands,
         archive=app.archive,
-        callbacks=[*notification_callbacks(app.settings), *callbacks],
+        callbacks=[*notification_callbacks(app.settings), *app.callbacks],
         clock=app.clock,
         metrics=app.metrics,
         config=ExpiryConfig(beat=session.worker_beat, ttl=session.worker_ttl, secret_keys=session.secret_keys),

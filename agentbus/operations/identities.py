@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_sync
-from agentbus.sessions.manager.engine import checked_id
+from agentbus.sessions.model.checking import checked_id
 from contracts.errors import SchemaViolation, SessionNotFound
 from contracts.sync import Identity
 from workers.sync.people.claims import VALID_FOR, ClaimCode

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_sync
 from agentbus.operations.paging import page_after
-from agentbus.sessions.manager.engine import checked_id
+from agentbus.sessions.model.checking import checked_id
 from contracts.errors import SchemaViolation
 from contracts.history import Page
 from contracts.ids import conversation_of

@@ -31,21 +31,10 @@ from agentbus.sessions.current import (
     initialize_sessions,
     shutdown_sessions,
 )
-from agentbus.sessions.manager import (
-    AuditEntry,
-    BatchResult,
-    Checkpoint,
-    CheckpointNotFound,
-    SessionManager,
-    SessionTree,
-    Template,
-    TemplateNotFound,
-)
+from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.count import Count
-from agentbus.sessions.model.health import Health, HealthStatus
 from agentbus.sessions.model.message import Message
-from agentbus.sessions.model.page import Page
+from agentbus.sessions.model.results import Count, Health, HealthStatus, Page
 from agentbus.sessions.model.types import (
     ChildPolicy,
     ConflictPolicy,
@@ -58,10 +47,16 @@ from agentbus.sessions.model.types import (
     StorageType,
     Visibility,
 )
+from agentbus.sessions.providers import register_provider
 from agentbus.sessions.scoped import session_context, with_session
-from agentbus.sessions.storage import register_provider
+from agentbus.sessions.sections.access import AuditEntry
+from agentbus.sessions.sections.batch import BatchResult
+from agentbus.sessions.sections.checkpoints import Checkpoint, CheckpointNotFound
+from agentbus.sessions.sections.deadlines import CleanupReport
+from agentbus.sessions.sections.listing import SessionTree
+from agentbus.sessions.sections.templates import Template, TemplateNotFound
 from agentbus.sessions.stores import DatabaseSessionStore, FileSessionStore, MemorySessionStore, SessionStore
-from agentbus.sessions.system import CleanupReport, SessionSystem
+from agentbus.sessions.system import SessionSystem
 from contracts.errors import (
     AccessDenied,
     AgentBusError,

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from agentbus.sessions.model.options import IDLE_TIMEOUT, MAX_HISTORY, ManagerOptions
 from agentbus.sessions.model.types import LimitPolicy, StorageType
 from contracts.documents import json_in, toml_in
 from contracts.errors import ConfigurationError
@@ -20,6 +19,27 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
 ENV_PREFIX: Final = "AGENTBUS_SESSIONS_"
+
+MAX_HISTORY: Final = 50
+IDLE_TIMEOUT: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerOptions:
+    """Settings of a session manager; a session's own, given when it is created, go before them."""
+
+    max_history: int = MAX_HISTORY
+    """Messages that are read with a session."""
+    idle_timeout: float | None = IDLE_TIMEOUT
+    """Seconds without activity after which a session is idle; None: never."""
+    time_to_live: float | None = None
+    """Seconds from a session's creation or refresh to its end; None: it has none."""
+    max_sessions_per_user: int | None = None
+    """Live sessions that a user may have; None: any number."""
+    on_limit: LimitPolicy = LimitPolicy.REFUSE
+    """What happens when a user has that many."""
+    checkpoint_every: int | None = None
+    """Messages after which a checkpoint is saved by itself; None: never."""
 
 
 @dataclass(kw_only=True)

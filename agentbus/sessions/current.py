@@ -5,8 +5,8 @@ from typing import Any
 from agentbus.sessions.config import make_config
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.health import Health
 from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.results import Health
 from agentbus.sessions.model.types import StorageType
 from agentbus.sessions.system import SessionSystem
 from contracts.errors import NotInitialized

@@ -1,73 +1,41 @@
 """The session system: a session manager with all that runs behind it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import partial
-from typing import Any, Final, NoReturn, Self
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NoReturn, Self
 
-from agentbus.client import AgentBus
-from agentbus.composition.app import App, make_bus, make_clock
+from agentbus.composition.app import make_clock
 from agentbus.composition.supervision import Component, ComponentState
-from agentbus.composition.workers import (
-    make_expiry_worker,
-    make_session_worker,
-    make_sweep,
-    make_sync,
-    make_sync_worker,
-)
 from agentbus.logs import configure_library_logs
-from agentbus.sessions.config import SessionSystemConfig, archive_url_of
-from agentbus.sessions.expiring import Expiring
-from agentbus.sessions.manager import Engine
-from agentbus.sessions.model.health import Health
-from agentbus.sessions.model.types import SessionStatus
-from agentbus.sessions.storage import store_for
-from agentbus.sessions.syncing import Syncing
-from agentbus.settings import Settings, load_settings
-from contracts.errors import AgentBusError, FeatureNotEnabled, NotInitialized, StoreError
+from agentbus.sessions.config import SessionSystemConfig
+from agentbus.sessions.features import EXPIRY, FEATURES, PERSISTENCE, SYNC, TRACKING, CallsT, Feature
+from agentbus.sessions.manager import SessionManager
+from agentbus.sessions.model.results import Health, Page
+from agentbus.sessions.model.types import Platform, SessionStatus
+from agentbus.sessions.running import Running
+from agentbus.sessions.sections.deadlines import CleanupReport
+from contracts.errors import NotInitialized, StoreError
+from contracts.expiry import ExpiryRule
 from contracts.history import SessionFilter
 from contracts.ids import SessionId
 from contracts.records import SessionStatistics
-from storage.reading import iter_due
+from contracts.sync import Conflict, ConflictStrategy, Identity, SyncPolicy
 from workers.concurrency import raise_if_cancelled
-from workers.domain.deadlines import has_expired
-from workers.expiry.sweep import Finding
-from workers.installation.record import check_installation, join_installation
-from workers.session.worker import SessionWorker
-from workers.worker import Worker
-
-_FEATURES: Final = ("sync", "persistence", "tracking", "expiry")
-
-_THERE: Final = ("sync", "expiry")
-"""Those that this release has."""
-
-_DRAIN_SECONDS: Final = 5.0
-"""How long stopping waits for what is in hand."""
+from workers.expiry.statistics import ExpiryStatistics
+from workers.notify import NotificationCallback
+from workers.sync.demand import SyncReport
+from workers.sync.people.claims import VALID_FOR, ClaimCode
+from workers.sync.people.suggestions import Suggestion
+from workers.sync.people.trail import SyncNote
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupReport:
-    """What a look for expired sessions did, or would do."""
-
-    dry_run: bool
-    expired: tuple[SessionId, ...]
-    """Sessions whose time was over."""
-    idle: tuple[SessionId, ...]
-    """Sessions that were silent for longer than their idle timeout."""
-    steps: tuple[Finding, ...] = ()
-    """What was due by expiry rules, session by session, and what came of it; with `enable_expiry` alone."""
-    failed: Mapping[SessionId, AgentBusError] = field(default_factory=dict)
-    """Sessions that were due and could not be dealt with, as their conversations are blocked, and why."""
-
-
-class SessionSystem(Syncing, Expiring):
+class SessionSystem(SessionManager):
     """All that SessionManager offers, started and stopped together with what it needs.
 
     Embedded (no `amqp_url`) it runs a bus and a session worker in this process. Several processes may run embedded on
     one store: every change is checked against the log. With `amqp_url` the same calls go to the session workers there.
+    A call of a feature that was not switched on (`enable_sync`, `enable_expiry`) raises FeatureNotEnabled.
     """
 
     def __init__(self, config: SessionSystemConfig | None = None) -> None:
@@ -75,12 +43,8 @@ class SessionSystem(Syncing, Expiring):
         super().__init__(None, self.config.manager_options, clock=make_clock())
         self.config.update({})  # checks it
         self._changing = asyncio.Lock()
-        self._told = []
-        self._stack: AsyncExitStack | None = None
-        self._components: list[Component] = []
-        self._started_at: datetime | None = None
-        self._worker: SessionWorker | None = None
-        self._subscribed = False
+        self._callbacks: list[NotificationCallback] = []
+        self._running: Running | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -95,8 +59,10 @@ class SessionSystem(Syncing, Expiring):
         Raises ConfigurationError, FeatureNotEnabled for a part that is not there yet, StoreUnavailable, BusError.
         """
         async with self._changing:
-            if self._stack is None:
-                await self._start()
+            if self._running is None:
+                configure_library_logs()
+                self._running = await self._run()
+                self._attached = self._running.sections
 
     async def stop(self) -> None:
         """Stop the components, finish what is in hand, close bus and store. Idempotent.
@@ -104,42 +70,17 @@ class SessionSystem(Syncing, Expiring):
         A call that the store did not answer is given up after a few seconds: whoever made it may repeat it later.
         """
         async with self._changing:
-            stack, self._stack = self._stack, None
-            if stack is not None:
-                await stack.aclose()
+            running, self._running = self._running, None
+            if running is not None:
+                try:
+                    await running.close()
+                finally:
+                    self._attached = None
 
     async def restart(self) -> None:
         """Stop and start again. Sessions in memory are gone then."""
         await self.stop()
         await self.start()
-
-    async def track_event(self, *_: Any, **__: Any) -> NoReturn:
-        """Record an event of a session. Raises FeatureNotEnabled: tracking comes in a later release."""
-        _not_there("tracking")
-
-    async def create_backup(self, *_: Any, **__: Any) -> NoReturn:
-        """Make a backup. Raises FeatureNotEnabled: backups come in a later release."""
-        _not_there("persistence")
-
-    async def restore_backup(self, *_: Any, **__: Any) -> NoReturn:
-        """Restore a backup. Raises FeatureNotEnabled: backups come in a later release."""
-        _not_there("persistence")
-
-    async def cleanup_expired_sessions(self, dry_run: bool = False) -> CleanupReport:
-        """Expire the sessions whose time has come, and make idle those that were silent; return which they were.
-
-        With `enable_expiry`, do what is due by expiry rules too. A dry run changes nothing; it names all that is due.
-        """
-        if not dry_run:
-            done, failed = await self._apply_deadlines()
-            steps = tuple(await self._sweep(dry_run=False))
-            expired, idle = tuple(done[SessionStatus.EXPIRED]), tuple(done[SessionStatus.IDLE])
-            return CleanupReport(dry_run, expired, idle, steps, failed)
-        now = self._clock.now()
-        due = [state async for state in iter_due(self._store, now)]
-        over = {state.session_id for state in due if has_expired(state, now)}
-        silent = (state.session_id for state in due if state.session_id not in over)
-        return CleanupReport(dry_run, tuple(over), tuple(silent), tuple(await self._sweep(dry_run=True)))
 
     async def get_system_status(self) -> dict[str, Any]:
         """Return how the system is: `system`, `metrics`, `components`, `features`.
@@ -147,15 +88,14 @@ class SessionSystem(Syncing, Expiring):
         Its status is running, stopped, or degraded while a part of it does not work. The metrics are None while there
         is no store to ask.
         """
-        running = self._stack is not None
-        figures = await self._figures()
-        working = figures and all(component.state is ComponentState.RUNNING for component in self._components)
+        running, figures = self._running, await self._figures()
+        working = figures and running and running.works
         return {
             "system": {
                 "status": ("running" if working else "degraded") if running else "stopped",
                 "mode": "distributed" if self.config.amqp_url else "embedded",
                 "storage": str(self.config.storage_type),
-                "started_at": f"{self._started_at:%Y-%m-%dT%H:%M:%SZ}" if self._started_at and running else None,
+                "started_at": f"{running.started_at:%Y-%m-%dT%H:%M:%SZ}" if running else None,
             },
             "metrics": {
                 "total_sessions": figures.total if figures else None,
@@ -163,7 +103,7 @@ class SessionSystem(Syncing, Expiring):
                 "messages": figures.messages if figures else None,
             },
             "components": {component.name: component.describe() for component in self._components},
-            "features": {feature: self._is_on(feature) for feature in _FEATURES},
+            "features": {feature.name: feature.is_on(self.config) for feature in FEATURES},
         }
 
     async def get_health_check(self) -> Health:
@@ -178,100 +118,219 @@ class SessionSystem(Syncing, Expiring):
         }
         return Health({**parts, "store": await self._store_check()})
 
+    async def sync_sessions(self, source_session_id: str, *, user_id: str | None = None) -> SyncReport:
+        """Bring what a session has to those it is linked to, now, as their policy says; return what that did.
+
+        Raises SessionNotFound, or AccessDenied unless `user_id` owns it; StoreError, BusError.
+        """
+        return await self._calls(SYNC).sync(source_session_id, user_id)
+
+    async def link_identities(
+        self,
+        identity_key: str,
+        session_ids: Sequence[str],
+        display_name: str | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> Identity:
+        """Say that these sessions, and those linked to the identity already, are one person's. Idempotent.
+
+        Raises IdentityConflict if one of them is linked to another identity, SessionNotFound; AccessDenied unless
+        `user_id` owns them all, those linked already too (across users a claim code links); SchemaViolation for a key
+        or name that can't be.
+        """
+        return await self._calls(SYNC).link(identity_key, session_ids, display_name, user_id)
+
+    async def unlink_identity(self, session_id: str, *, user_id: str | None = None) -> str | None:
+        """Say that a session is not, or no longer, its identity's; return that identity's key, None if it had none.
+
+        Nothing is shared with it from now on; what was shared until now stays, and so does the history of it. Raises
+        SessionNotFound, AccessDenied.
+        """
+        return await self._calls(SYNC).unlink(session_id, user_id)
+
+    async def get_identity(self, identity_key: str, *, user_id: str | None = None) -> Identity | None:
+        """Return an identity with the latest session of each conversation that is linked to it, or None.
+
+        With `user_id` it raises AccessDenied unless there is one, and they may read all its sessions.
+        """
+        return await self._calls(SYNC).identity(identity_key, user_id)
+
+    async def get_session_identity(self, session_id: str, *, user_id: str | None = None) -> Identity | None:
+        """Return the identity that a session is linked to, or None.
+
+        Raises SessionNotFound, or AccessDenied unless `user_id` may read all that is linked.
+        """
+        return await self._calls(SYNC).identity_of(session_id, user_id)
+
+    async def create_claim_code(
+        self, session_id: str, *, valid_for: float = VALID_FOR, user_id: str | None = None
+    ) -> ClaimCode:
+        """Give out a code, to be shown to a session's user alone: sent from another channel, it links that one.
+
+        It is good once, for `valid_for` seconds. The user sends it as it is, or as `/link CODE`, and is answered there.
+        Raises SessionNotFound, AccessDenied; SchemaViolation for a time that can't be.
+        """
+        return await self._calls(SYNC).claim_code(session_id, valid_for, user_id)
+
+    async def suggest_links(self, *, user_id: str | None = None) -> list[Suggestion]:
+        """Return pairs of sessions that may be one person's, by what their metadata says of how to reach their users.
+
+        The keys are verified_email, verified_phone and handle. Nothing is linked until `confirm_link`. With `user_id`
+        those pairs alone that they own.
+        """
+        return await self._calls(SYNC).suggestions(user_id)
+
+    async def confirm_link(self, suggestion_id: str, *, user_id: str | None = None) -> Identity:
+        """Link two sessions that were suggested.
+
+        Raises SuggestionNotFound, or AccessDenied unless `user_id` owns both; and as `link_identities` does.
+        """
+        return await self._calls(SYNC).confirm(suggestion_id, user_id)
+
+    async def dismiss_link(self, suggestion_id: str, *, user_id: str | None = None) -> None:
+        """Say that two sessions are not one person's: they are not suggested again.
+
+        Raises SuggestionNotFound, or AccessDenied unless `user_id` owns both.
+        """
+        await self._calls(SYNC).dismiss(suggestion_id, user_id)
+
+    async def list_conflicts(
+        self,
+        identity_key: str | None = None,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        user_id: str | None = None,
+    ) -> Page[tuple[SessionId, tuple[Conflict, ...]]]:
+        """Return the sessions that have open conflicts, all or an identity's, each with its conflicts.
+
+        With `user_id` those alone that they own. Raises ValueError for a limit outside 1..1000 or a cursor that was not
+        given out here.
+        """
+        return await self._calls(SYNC).conflicts(identity_key, user_id, limit=limit, cursor=cursor)
+
+    async def resolve_session_conflicts(
+        self,
+        session_ids: Sequence[str],
+        strategy: ConflictStrategy | str | None = None,
+        *,
+        take_offered: bool | None = None,
+        fields: Sequence[str] = (),
+        priority: Sequence[Platform | str] = (),
+        user_id: str | None = None,
+    ) -> list[Conflict]:
+        """Resolve the open conflicts of sessions: by a strategy, or by taking the offered or the held values.
+
+        `fields` are JSON pointers such as `/data/city`; without them all conflicts are meant. What is chosen goes to
+        the linked sessions. Returns the conflicts that are over. Raises SessionNotFound, SessionNotCurrent,
+        AccessDenied; SchemaViolation for what is no way to resolve.
+        """
+        return await self._calls(SYNC).resolve(
+            session_ids, strategy, take_offered=take_offered, fields=fields, priority=priority, user_id=user_id
+        )
+
+    async def get_sync_history(
+        self,
+        session_id: str | None = None,
+        *,
+        identity_key: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        user_id: str | None = None,
+    ) -> Page[SyncNote]:
+        """Return who linked, unlinked and changed what, and from where, the latest first.
+
+        Of one session's conversation, or of all that are, or ever were, linked to an identity. A page may be short and
+        still have a cursor. Raises SessionNotFound, or AccessDenied unless `user_id` owns the session, or all that are
+        linked, and then of those alone; ValueError for both or neither, a wrong limit or cursor.
+        """
+        return await self._calls(SYNC).history(session_id, identity_key, user_id, limit=limit, cursor=cursor)
+
+    async def get_sync_policy(self, identity_key: str | None = None, *, user_id: str | None = None) -> SyncPolicy:
+        """Return the policy that an identity's sessions are synced by; without one, that of all others.
+
+        Raises AccessDenied unless `user_id` may read all that is linked to the identity.
+        """
+        return await self._calls(SYNC).policy(identity_key, user_id)
+
+    async def set_sync_policy(
+        self, policy: SyncPolicy | None, identity_key: str | None = None, *, user_id: str | None = None
+    ) -> None:
+        """Set the policy of an identity, or without one of all that have none; None takes it away again.
+
+        Raises AccessDenied unless `user_id` owns all that is linked to the identity.
+        """
+        await self._calls(SYNC).set_policy(policy, identity_key, user_id)
+
+    async def add_expiry_rule(self, rule: ExpiryRule) -> None:
+        """Keep a rule, in place of the one of the same id; it is in force some seconds later, for all sessions."""
+        await self._calls(EXPIRY).add(rule)
+
+    async def remove_expiry_rule(self, rule_id: str) -> bool:
+        """Take a rule away; return whether there was one. What it did to sessions stays done."""
+        return await self._calls(EXPIRY).remove(rule_id)
+
+    async def enable_expiry_rule(self, rule_id: str, enabled: bool = True) -> bool:
+        """Switch a rule on or off; return whether there is one."""
+        return await self._calls(EXPIRY).enable(rule_id, enabled)
+
+    async def list_expiry_rules(self) -> tuple[ExpiryRule, ...]:
+        """Return the rules, the highest priority first."""
+        return await self._calls(EXPIRY).rules()
+
+    async def get_expiry_statistics(self) -> ExpiryStatistics:
+        """Return how often each rule did what, since it was first there; a step is counted once."""
+        return await self._calls(EXPIRY).statistics()
+
+    def add_notification_callback(self, callback: NotificationCallback) -> None:
+        """Tell `callback` of each step that a rule takes, from the next start of the system on.
+
+        It may be told more than once, with the same `notice_id`.
+        """
+        self._callbacks.append(callback)
+
+    async def cleanup_expired_sessions(self, dry_run: bool = False) -> CleanupReport:
+        """Expire the sessions whose time has come, and make idle those that were silent; return which they were.
+
+        With `enable_expiry`, do what is due by expiry rules too. A dry run changes nothing; it names all that is due.
+        """
+        deadlines, expiry = self._sections.deadlines, self._calls_if_on(EXPIRY)
+        report = await (deadlines.due() if dry_run else deadlines.apply())
+        return replace(report, steps=await expiry.sweep(dry_run=dry_run)) if expiry else report
+
+    async def track_event(self, *_: Any, **__: Any) -> NoReturn:
+        """Record an event of a session. Raises FeatureNotEnabled: tracking comes in a later release."""
+        self._calls(TRACKING)
+
+    async def create_backup(self, *_: Any, **__: Any) -> NoReturn:
+        """Make a backup. Raises FeatureNotEnabled: backups come in a later release."""
+        self._calls(PERSISTENCE)
+
+    async def restore_backup(self, *_: Any, **__: Any) -> NoReturn:
+        """Restore a backup. Raises FeatureNotEnabled: backups come in a later release."""
+        self._calls(PERSISTENCE)
+
+    async def _run(self) -> Running:
+        return await Running.start(self.config, self._clock, self._callbacks)
+
+    def _calls(self, feature: Feature[CallsT]) -> CallsT:
+        """Return what a feature's calls go to. Raises FeatureNotEnabled."""
+        found = self._calls_if_on(feature)
+        if found is None:
+            raise feature.off()
+        return found
+
+    def _calls_if_on(self, feature: Feature[CallsT]) -> CallsT | None:
+        return self._running.calls(feature) if self._running else None
+
+    @property
+    def _components(self) -> list[Component]:
+        return self._running.components if self._running else []
+
     async def _figures(self) -> SessionStatistics | None:
         try:
             return await self._store.heads.statistics(SessionFilter())
         except (StoreError, NotInitialized):
             raise_if_cancelled()
             return None
-
-    async def _start(self) -> None:
-        configure_library_logs()
-        for feature in _FEATURES:
-            if self._is_on(feature) and feature not in _THERE:
-                _not_there(feature)
-        async with AsyncExitStack() as stack:
-            stack.callback(self._detach_engine)
-            await self._open(stack)
-            self._stack = stack.pop_all()
-        self._started_at = self._clock.now()
-
-    async def _open(self, stack: AsyncExitStack) -> None:
-        settings = self._settings()
-        store = await stack.enter_async_context(store_for(self.config.storage_type, self.config.storage_config))
-        bus = await stack.enter_async_context(make_bus(settings))
-        if self.config.amqp_url is None:
-            await join_installation(store, bus, self._clock)
-        else:
-            await check_installation(store, bus.topology)
-            await bus.check()
-        app = App(settings=settings, bus=bus, store=store, clock=self._clock)
-        scope = settings.session.scope
-        client = AgentBus(bus, scope=scope)
-        engine = Engine(client, store, scope, self.config.call_timeout, stopped=lambda: self._attached is not engine)
-        self._attached = engine
-        if self.config.amqp_url is None:
-            await self._run(stack, Component("session_worker", lambda up: self._work(make_session_worker(app), up)))
-        if self._is_on("sync"):
-            self._sync_services = make_sync(app)
-            await self._run(stack, Component("sync_worker", lambda up: self._work(make_sync_worker(app), up)))
-        if self._is_on("expiry"):
-            self._make_sweep = partial(make_sweep, app)
-            await self._run(
-                stack, Component("expiry_worker", lambda up: self._work(make_expiry_worker(app, self._told), up))
-            )
-        if self.config.enable_cleanup:
-            await self._run(stack, Component("cleanup", self._clean_up))
-        # What a process that died owes stays owed if nobody here is to hear of it: the next one may have who does.
-        self._subscribed = self._is_on("sync") or self._is_on("expiry")
-        if self._worker and self._subscribed:
-            self._worker.announce_owed()
-
-    def _detach_engine(self) -> None:
-        self._attached = None
-        self._worker, self._subscribed = None, False
-        self._sync_services = None
-        self._make_sweep = None
-        self._components = []
-
-    async def _run(self, stack: AsyncExitStack, component: Component) -> None:
-        stack.push_async_callback(component.stop)
-        await component.start()
-        self._components.append(component)
-
-    def _settings(self) -> Settings:
-        return load_settings(
-            amqp_url=self.config.amqp_url or "memory://",
-            prefix=self.config.prefix,
-            partitions=self.config.partitions,
-            secret_keys=self.config.secret_keys,
-            archive_url=archive_url_of(self.config),
-        )
-
-    def _is_on(self, feature: str) -> bool:
-        switched_on = getattr(self.config, f"enable_{feature}")
-        return bool(switched_on or (self.config.enable_all_features and feature in _THERE))
-
-    async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
-        try:
-            await worker.start()
-            if isinstance(worker, SessionWorker):
-                self._worker = worker
-                if self._subscribed:
-                    worker.announce_owed()
-            up()
-            await worker.wait()
-        finally:
-            # Rounds wait out an outage of the store, however long: that must not keep the program from ending.
-            await worker.close(within=_DRAIN_SECONDS)
-
-    async def _clean_up(self, up: Callable[[], None]) -> None:
-        up()
-        while True:
-            await asyncio.sleep(self.config.cleanup_interval)
-            await self.cleanup_all_expired()
-            up()
-
-
-def _not_there(feature: str) -> NoReturn:
-    raise FeatureNotEnabled(f"{feature} comes in a later release; leave enable_{feature} off until then")

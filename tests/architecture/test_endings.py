@@ -43,8 +43,8 @@ ALLOWED = {
     "agentbus/client.py": {"AgentBus.run": _UNTIL_CANCELLED},
     "agentbus/composition/probes.py": {"serving": "uvicorn ends within its own limit"},
     "agentbus/composition/supervision.py": {"Component.start": "until it works or fails; a cancellation stops it"},
-    "agentbus/sessions/manager/locks.py": {"Locks._held": "the lock is let go of: the store's own time limit ends it"},
-    "agentbus/sessions/system.py": {"SessionSystem._work": _UNTIL_CANCELLED},
+    "agentbus/sessions/sections/locks.py": {"Leases.held": "the lock is let go of: the store's own time limit ends it"},
+    "agentbus/sessions/running.py": {"Running._work": _UNTIL_CANCELLED},
 }
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from agentbus.sessions import SessionManager, SessionSystem, SessionSystemConfig
-from agentbus.sessions.manager import Engine
+from agentbus.sessions.engine import Engine
 from contracts.address import Address, Platform, Scope, conversation_id_for
 from contracts.profile import Profile
 from contracts.session import SessionState, SessionStatus

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import agentbus.client
 import agentbus.sessions
 import contracts.errors
+from agentbus.sessions import features
+from agentbus.sessions.sections import Sections
 from contracts.errors import AgentBusError
 from tests.docs.markdown import Block, blocks
 
@@ -22,6 +24,8 @@ _SECONDS: Final = frozenset(
 )
 _READING: Final = frozenset({"existing", "readable"})
 """Calls of the engine that refuse what is missing or not allowed."""
+_SENDING: Final = "carry_out"
+"""What the sections have commands carried out by."""
 _RAISES_AS: Final = re.compile(r"\bas (`[\w.]+`|extending) does\b|^As `[\w.]+`")
 
 
@@ -51,8 +55,39 @@ def examples() -> list[tuple[str, Block]]:
 
 
 def documented() -> list[Documented]:
-    """Return what has to have a docstring."""
-    return [one for module in modules() for one in _public(module)]
+    """Return what has to have a docstring: all that is public, but what is documented where it is called."""
+    return [one for module in modules() for one in _public(module) if one.thing not in _said_elsewhere()]
+
+
+def handed_to(function: Any) -> list[Any]:
+    """Return the methods of sections that a call of a session manager or system is handed to."""
+    sections = get_type_hints(Sections)
+    found = []
+    for node in ast.walk(_body(function)):
+        match node:
+            case ast.Attribute(
+                value=ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr="_sections"), attr=section),
+                attr=method,
+            ):
+                found.append(inspect.unwrap(getattr(sections[section], method)))
+            case ast.Attribute(
+                value=ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="self"), attr="_calls"), args=[ast.Name(id=feature)]
+                ),
+                attr=method,
+            ):
+                section = get_type_hints(getattr(features, feature).make_calls)["return"]
+                found.append(inspect.unwrap(getattr(section, method)))
+            case _:
+                pass
+    return found
+
+
+@cache
+def _said_elsewhere() -> frozenset[Any]:
+    kinds = (agentbus.sessions.SessionManager, agentbus.sessions.SessionSystem)
+    calls = [inspect.unwrap(one) for kind in kinds for one in vars(kind).values() if inspect.isfunction(one)]
+    return frozenset(method for call in calls if not call.__name__.startswith("_") for method in handed_to(call))
 
 
 def _public(module: ModuleType) -> Iterator[Documented]:
@@ -108,10 +143,10 @@ def _unsaid_units(one: Documented) -> list[str]:
 def _unsaid_errors(one: Documented) -> list[str]:
     if _RAISES_AS.search(one.doc):
         return []
-    body = _body(one.thing)
-    missing = [name for name in _raised(body) if name not in one.doc]
+    bodies = [_body(function) for function in (one.thing, *handed_to(one.thing))]
+    missing = [name for body in bodies for name in _raised(body) if name not in one.doc]
     found = [f"it raises {name}, which it does not say" for name in missing]
-    if _may_be_refused(body) and not re.search(r"\b[Rr]aise[sd]?\b", one.doc):
+    if any(map(_may_be_refused, bodies)) and not re.search(r"\b[Rr]aise[sd]?\b", one.doc):
         found.append("it may be refused, and does not say with what")
     return found
 
@@ -131,7 +166,7 @@ def _may_be_refused(body: ast.AST) -> bool:
     called = {
         node.func.attr for node in _walk(body) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
-    return bool(called & (_READING | {"_command"}))
+    return bool(called & (_READING | {_SENDING}))
 
 
 def _body(function: Any) -> ast.AST:

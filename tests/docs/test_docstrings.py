@@ -1,13 +1,19 @@
 """The docstrings of the public API: examples run, every one is there, and says units and errors."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 import agentbus.sessions
+from agentbus.sessions import SessionManager, SessionSystem
+from agentbus.sessions.features import SYNC
+from agentbus.sessions.sections.checkpoints import Checkpoints
+from agentbus.sessions.sections.shared import Caller
+from agentbus.sessions.sections.sync import Sync
 from contracts.errors import LockTimeout
-from tests.docs.docstrings import Documented, documented, errors_named, examples, faults
+from tests.docs.docstrings import Documented, documented, errors_named, examples, faults, handed_to
 from tests.docs.markdown import Block
 from tests.docs.running import execute, whole_agentbus
 
@@ -50,19 +56,46 @@ async def wait(timeout: float = 1.0) -> None:
 
 
 class Manager:
-    async def _command(self) -> None: ...
+    async def carry_out(self) -> None: ...
 
     async def close(self) -> None:
         """Close it."""
-        await self._command()
+        await self.carry_out()
 
     async def end(self) -> None:
         """Close it. Raises as `close` does."""
-        await self._command()
+        await self.carry_out()
 
 
 def _of(thing: object) -> Documented:
     return Documented("thing", thing, thing.__doc__ or "")
+
+
+class Front(SessionSystem):
+    async def restore(self) -> None:
+        """Restore a checkpoint."""
+        await self._sections.checkpoints.restore("session", "checkpoint", Caller())
+
+    async def code(self) -> None:
+        """Make a code."""
+        await self._calls(SYNC).claim_code("session", 60, None)
+
+
+def test_what_a_section_raises_is_said_where_it_is_called() -> None:
+    assert handed_to(Front.restore) == [Checkpoints.restore]
+    assert handed_to(Front.code) == [Sync.claim_code]
+    assert faults(_of(Front.restore)) == [
+        "it raises CheckpointNotFound, which it does not say",
+        "it may be refused, and does not say with what",
+    ]
+    assert faults(_of(Front.code)) == ["it may be refused, and does not say with what"]
+
+
+def test_every_call_of_the_manager_is_handed_to_a_section() -> None:
+    calls = [one for one in vars(SessionManager).values() if inspect.isfunction(one) and one.__name__[0] != "_"]
+    at_once = {call.__name__ for call in calls if not handed_to(inspect.unwrap(call))}
+    assert at_once == {"health_check"}
+    assert len(calls) > 50
 
 
 def test_errors_are_found_by_their_names() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agentbus.sessions import SessionSystem, SessionSystemConfig
-from agentbus.sessions import storage as storage_module
-from agentbus.sessions import system as system_module
+from agentbus.sessions import providers as providers_module
+from agentbus.sessions import running as running_module
 from contracts.errors import AgentBusError
 from storage.memory import MemoryStore
 from tests.endings.cutting import cut_everywhere
@@ -35,7 +35,7 @@ async def bench(monkeypatch: pytest.MonkeyPatch, **given: Any) -> AsyncIterator[
     """Give a system, not started, on a store that can be switched off."""
     switch = Switch()
     async with MemoryStore() as store:
-        monkeypatch.setattr(storage_module, "_providers", {"switched": lambda _: switched_store(store, switch)})
+        monkeypatch.setattr(providers_module, "_providers", {"switched": lambda _: switched_store(store, switch)})
         config = SessionSystemConfig(
             storage_type="switched", call_timeout=0.1, partitions=4, enable_sync=True, enable_expiry=True, **given
         )
@@ -44,7 +44,7 @@ async def bench(monkeypatch: pytest.MonkeyPatch, **given: Any) -> AsyncIterator[
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system_module, "_DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(running_module, "_DRAIN_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("mode", [Mode.DOWN, Mode.FROZEN])

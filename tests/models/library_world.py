@@ -15,6 +15,7 @@ from agentbus.composition.workers import make_session_worker
 from agentbus.sessions import SessionSystem, register_provider
 from agentbus.sessions import system as system_module
 from agentbus.sessions.config import SessionSystemConfig, archive_url_of, make_config
+from agentbus.sessions.running import Running
 from agentbus.settings import load_settings
 from contracts.clock import ManualClock
 from storage.archive import ArchiveStore, open_archive
@@ -31,8 +32,8 @@ _MEMORY: Final = "memory-of-two"
 """The name of a store in memory that both managers have."""
 
 
-class Quiet(SessionSystem):
-    """A session system in which nothing happens by itself: what sync and expiry do is done by the calls alone."""
+class Still(Running):
+    """What runs in a system, but that none of its workers does anything besides the session worker."""
 
     async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
         if isinstance(worker, SessionWorker):
@@ -40,6 +41,13 @@ class Quiet(SessionSystem):
             return
         up()
         await asyncio.Event().wait()
+
+
+class Quiet(SessionSystem):
+    """A session system in which nothing happens by itself: what sync and expiry do is done by the calls alone."""
+
+    async def _run(self) -> Running:
+        return await Still.start(self.config, self._clock, self._callbacks)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentbus.sessions import SessionSystem
-from agentbus.sessions.manager import Engine
+from agentbus.sessions.engine import Engine
 from contracts.commands import AppendMessage, CommandReply
 from contracts.ids import InputId
 from tests.models.finding import smallest

@@ -19,6 +19,8 @@ from agentbus.sessions import (
     SessionSystemConfig,
     StoreUnavailable,
 )
+from agentbus.sessions.sections.deletion import Deletion
+from agentbus.sessions.sections.shared import Commands
 from contracts.clock import ManualClock
 from contracts.commands import CloseSession
 from contracts.errors import ConversationBlocked
@@ -225,16 +227,16 @@ async def test_a_thousand_that_stay_due_hide_none(
 async def test_what_is_wrong_with_the_store_is_raised(system: SessionSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         await system.create_session(user_id="ann")
-    delete = system.delete_session
+    delete = Deletion.delete
     failed: list[str] = []
 
-    async def fail_once(session_id: str, **how: Any) -> bool:
+    async def fail_once(deletion: Deletion, session_id: str, *how: Any) -> bool:
         if not failed:
             failed.append(session_id)
             raise StoreUnavailable
-        return await delete(session_id, **how)
+        return await delete(deletion, session_id, *how)
 
-    monkeypatch.setattr(system, "delete_session", fail_once)
+    monkeypatch.setattr(Deletion, "delete", fail_once)
     with pytest.raises(StoreUnavailable):
         await system.delete_user_sessions("ann")
     assert ids_of(await system.get_sessions_by_user("ann")) == set(failed)
@@ -275,14 +277,14 @@ async def test_a_session_that_was_created_is_given_though_no_other_could_be_clos
 ) -> None:
     async with limited() as system:
         old = await system.create_session(user_id="ann")
-        command = system._command
+        carry_out = Commands.carry_out
 
-        async def fail(session_id: str, kind: type, *given: Any, **fields: Any) -> Any:
+        async def fail(commands: Commands, session_id: str, kind: type, *given: Any, **fields: Any) -> Any:
             if kind is CloseSession:
                 raise StoreUnavailable
-            return await command(session_id, kind, *given, **fields)
+            return await carry_out(commands, session_id, kind, *given, **fields)
 
-        monkeypatch.setattr(system, "_command", fail)
+        monkeypatch.setattr(Commands, "carry_out", fail)
         new = await system.create_session(user_id="ann")
         assert ids_of(await system.get_user_sessions("ann")) == {old.session_id, new.session_id}
         monkeypatch.undo()

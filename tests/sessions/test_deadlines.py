@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentbus.sessions import Message, SessionNotFound, SessionStatus, SessionSystem
+from agentbus.sessions.sections.shared import Commands
 from contracts.clock import ManualClock
 from contracts.commands import CommandReply
 from contracts.errors import ConversationBlocked, SchemaViolation
@@ -186,14 +187,14 @@ async def test_a_blocked_session_does_not_keep_the_others_from_expiring(
     blocked = await timed.create_session("one", "ann", "web", expires_in=60)
     expired = await timed.create_session("two", "ann", "web", expires_in=61)
     clock.advance(timedelta(seconds=62))
-    command = timed._command
+    carry_out = Commands.carry_out
 
-    async def refuse(session_id: str, *args: Any, **kwargs: Any) -> CommandReply:
+    async def refuse(commands: Commands, session_id: str, *args: Any, **kwargs: Any) -> CommandReply:
         if session_id == blocked.session_id:
             raise ConversationBlocked
-        return await command(session_id, *args, **kwargs)
+        return await carry_out(commands, session_id, *args, **kwargs)
 
-    monkeypatch.setattr(timed, "_command", refuse)
+    monkeypatch.setattr(Commands, "carry_out", refuse)
 
     assert await timed.cleanup_all_expired() == 1
     assert await status_of(timed, expired.session_id) is SessionStatus.EXPIRED

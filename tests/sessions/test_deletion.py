@@ -15,7 +15,7 @@ from agentbus.sessions import (
     SessionStatus,
     SessionSystem,
 )
-from agentbus.sessions.manager import Engine
+from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.context import SessionContext
 from contracts.commands import AnyCommand, CommandReply, CreateSession, DeleteSession, UpdateSession
 from contracts.errors import Refused, SchemaViolation

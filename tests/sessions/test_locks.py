@@ -15,7 +15,7 @@ from agentbus.sessions import (
     SessionNotFound,
     SessionSystem,
 )
-from agentbus.sessions.manager.tokens import LockTokens
+from agentbus.sessions.sections.tokens import LockTokens
 from contracts.errors import StoreRejected, StoreUnavailable
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from agentbus.sessions import AccessDenied, IdentityConflict, SessionSystem, Suggestion, SuggestionNotFound
 from agentbus.sessions.config import make_config
+from agentbus.sessions.features import SYNC
 from contracts.sync import SyncPolicy
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ async def test_of_two_who_choose_one_key_at_once_neither_gets_the_others(
 ) -> None:
     anns = await system.create_session("chat", "ann", "web")
     eves = await system.create_session("chat", "eve", "web")
-    identities = system._synced.identities
+    identities = system._calls(SYNC)._services.identities
     link = identities.link_conversation
 
     async def late(*args: object, **kwargs: object) -> None:

@@ -20,7 +20,7 @@ from agentbus.logs import configure_logs
 from agentbus.received import ReceivedEvent
 from agentbus.sessions import SessionSystem, SessionSystemConfig
 from agentbus.sessions import system as composition
-from agentbus.sessions.storage import store_for
+from agentbus.sessions.providers import store_for
 from agentbus.settings import LogFormat, LogSettings, Settings
 from contracts.errors import AgentBusError
 from contracts.ids import ConversationId

@@ -85,8 +85,9 @@ async def test_cleanup_that_fails_is_reported_and_the_rest_goes_on(monkeypatch: 
         raise RuntimeError("cleanup is broken")
 
     async with SessionSystem(SessionSystemConfig(cleanup_interval=0.01)) as system:
-        mended = system.cleanup_all_expired
-        monkeypatch.setattr(system, "cleanup_all_expired", fail)
+        deadlines = system._sections.deadlines
+        mended = deadlines.expire
+        monkeypatch.setattr(deadlines, "expire", fail)
         [cleanup] = [part for part in system._components if part.name == "cleanup"]
         await until(lambda: cleanup.restarts > 1)
 
@@ -102,7 +103,7 @@ async def test_cleanup_that_fails_is_reported_and_the_rest_goes_on(monkeypatch: 
         assert not health
         assert health["checks"]["cleanup"]["last_error"] == "RuntimeError: cleanup is broken"
 
-        monkeypatch.setattr(system, "cleanup_all_expired", mended)
+        monkeypatch.setattr(deadlines, "expire", mended)
         async with asyncio.timeout(20):
             while await system.get_session_state(session.session_id) != "expired":
                 await asyncio.sleep(0.01)

@@ -15,7 +15,7 @@ from agentbus.sessions import (
     StorageType,
     register_provider,
 )
-from agentbus.sessions import storage as storage_module
+from agentbus.sessions import providers as providers_module
 from agentbus.sessions.config import make_config
 from contracts.errors import ConfigurationError, NotInitialized, SchemaViolation
 from storage.memory import MemoryStore
@@ -23,7 +23,7 @@ from storage.memory import MemoryStore
 
 @pytest.fixture(autouse=True)
 def no_providers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_module, "_providers", {})
+    monkeypatch.setattr(providers_module, "_providers", {})
 
 
 def system_on(storage_type: str, **storage_config: Any) -> SessionSystem:

@@ -18,11 +18,11 @@ from agentbus.sessions import (
     create_default_session_system,
     shutdown_sessions,
 )
-from agentbus.sessions import storage as storage_module
-from agentbus.sessions import system as system_module
+from agentbus.sessions import engine as engine_module
+from agentbus.sessions import providers as providers_module
+from agentbus.sessions import running as running_module
 from agentbus.sessions.config import make_config
-from agentbus.sessions.manager import Engine
-from agentbus.sessions.manager import engine as engine_module
+from agentbus.sessions.engine import Engine
 from contracts.address import Scope
 from contracts.commands import CreateSession
 from contracts.errors import BusError, ReplyTimeout, StoreUnavailable
@@ -57,7 +57,7 @@ async def _fail(*_: object, **__: object) -> None:
 @pytest.fixture
 def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
     store = Outage()
-    monkeypatch.setattr(storage_module, "_providers", {"outage": lambda _config: store})
+    monkeypatch.setattr(providers_module, "_providers", {"outage": lambda _config: store})
     return store
 
 
@@ -190,7 +190,7 @@ async def test_while_the_store_is_down_the_system_says_so_and_then_goes_on(
 async def test_a_call_under_way_ends_when_its_system_is_stopped(
     outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system_module, "_DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(running_module, "_DRAIN_SECONDS", 0.1)
     system = SessionSystem(SessionSystemConfig(storage_type="outage", enable_cleanup=False, call_timeout=300.0))
     await system.start()
     session = await system.create_session("chat", "ann", "web")
@@ -225,7 +225,7 @@ async def test_a_call_without_an_answer_is_over_when_its_time_is(monkeypatch: py
 async def test_a_system_stops_even_while_its_store_is_down(
     unsteady: SessionSystem, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system_module, "_DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(running_module, "_DRAIN_SECONDS", 0.1)
     session = await unsteady.create_session("chat", "ann", "web")
     outage.down = True
     with pytest.raises(ReplyTimeout):

@@ -18,7 +18,7 @@ from agentbus.sessions import (
     register_provider,
     shutdown_sessions,
 )
-from agentbus.sessions.storage import store_for
+from agentbus.sessions.providers import store_for
 from contracts.errors import ConfigurationError
 from storage.port import Store
 from tests.tour.registry import shows

@@ -11,7 +11,7 @@ from agentbus.sessions import (
     SessionType,
     StorageType,
 )
-from agentbus.sessions.storage import store_for
+from agentbus.sessions.providers import store_for
 from contracts.errors import ConfigurationError
 from tests.harness.clock import later
 from tests.tour.registry import shows

@@ -1,16 +1,17 @@
 """Templates: what new sessions begin with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
 
-from agentbus.sessions.manager.base import ManagerBase
-from agentbus.sessions.manager.engine import is_id
-from agentbus.sessions.model.checking import checking
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.model.checking import checking, is_id
+from agentbus.sessions.sections.shared import Caller, Commands
 from contracts.changes import FieldChanges
+from contracts.clock import Clock
 from contracts.commands import UpdateSession
 from contracts.errors import Refused
 from contracts.profile import ProfileChanges
@@ -42,18 +43,17 @@ class Template:
         return prompt | ({"capabilities": list(self.capabilities)} if self.capabilities else {})
 
 
-class Templates(ManagerBase):
-    """The section of templates."""
+class Templates:
+    """What is saved of them, and what it makes of a session."""
 
-    async def save_template(
-        self,
-        name: str,
-        *,
-        system_prompt: str | None = None,
-        context: Mapping[str, JsonValue] | None = None,
-        capabilities: tuple[str, ...] | list[str] = (),
+    def __init__(self, engine: Engine, commands: Commands, clock: Clock) -> None:
+        self._engine = engine
+        self._commands = commands
+        self._clock = clock
+
+    async def save(
+        self, name: str, system_prompt: str | None, context: Mapping[str, JsonValue] | None, capabilities: Iterable[str]
     ) -> Template:
-        """Save a template under `name`, in place of the one there was. Raises SchemaViolation."""
         data: dict[str, Any] = {
             "system_prompt": system_prompt,
             "context": dict(context or {}),
@@ -61,53 +61,36 @@ class Templates(ManagerBase):
         }
         with checking("the template can't be kept"):
             record = Record(kind=RecordKind.TEMPLATE, key=name, group=_GROUP, created_at=self._clock.now(), data=data)
-        await self._store.records.put(record)
+        await self._engine.store.records.put(record)
         return _template(record)
 
-    async def get_template(self, name: str) -> Template | None:
-        """Return a template, or None."""
-        record = await self._store.records.get(RecordKind.TEMPLATE, name) if is_id(name) else None
+    async def get(self, name: str) -> Template | None:
+        record = await self._engine.store.records.get(RecordKind.TEMPLATE, name) if is_id(name) else None
         return None if record is None else _template(record)
 
-    async def list_templates(self) -> list[Template]:
-        """Return all templates, the latest first."""
-        return [_template(record) async for record in iter_records(self._store, RecordKind.TEMPLATE, _GROUP)]
+    async def all(self) -> list[Template]:
+        return [_template(record) async for record in iter_records(self._engine.store, RecordKind.TEMPLATE, _GROUP)]
 
-    async def delete_template(self, name: str) -> bool:
-        """Delete a template; return whether there was one. Sessions made from it stay as they are."""
-        return is_id(name) and await self._store.records.delete(RecordKind.TEMPLATE, name)
+    async def delete(self, name: str) -> bool:
+        return is_id(name) and await self._engine.store.records.delete(RecordKind.TEMPLATE, name)
 
-    async def apply_template(
-        self,
-        session_id: str,
-        name: str,
-        *,
-        user_id: str | None = None,
-        fence: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """Set a session's data and metadata to what a template says; keys that it does not name stay.
-
-        Raises TemplateNotFound, SessionNotFound, AccessDenied.
-        """
-        await self._engine.existing(session_id, user_id, Right.WRITE)
-        template = await self._template_named(name)
-        await self._command(
+    async def apply(self, session_id: str, name: str, caller: Caller) -> None:
+        await self._engine.existing(session_id, caller.user_id, Right.WRITE)
+        template = await self.named(name)
+        await self._commands.carry_out(
             session_id,
             UpdateSession,
-            request_id,
-            actor=user_id,
-            fence=fence,
+            caller,
             data=FieldChanges(values=dict(template.context)),
             metadata=FieldChanges(values=template.metadata),
             profile=ProfileChanges(template=name),
         )
 
-    async def _template_named(self, name: str | None) -> Template:
+    async def named(self, name: str | None) -> Template:
         """Return the template of that name, an empty one for None. Raises TemplateNotFound."""
         if name is None:
             return Template(name="")
-        if template := await self.get_template(name):
+        if template := await self.get(name):
             return template
         raise TemplateNotFound(f"there is no template {name!r}: save_template() makes one")
 

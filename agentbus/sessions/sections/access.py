@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from agentbus.sessions.manager.base import ManagerBase
-from agentbus.sessions.model.page import Page
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.model.results import Page
 from agentbus.sessions.model.types import Permission, Visibility
+from agentbus.sessions.sections.shared import Caller, Commands
 from contracts.commands import SetVisibility, ShareSession
 from contracts.events import (
     AnyEvent,
@@ -52,54 +53,25 @@ class AuditEntry:
     `status`, the `fields` that were set. Values of data and metadata are not in it."""
 
 
-class Access(ManagerBase):
-    """The section of access. The owner alone shares a session, and says who may see it."""
+class Access:
+    """Sharing sessions, and who did what to them: calls of their owners."""
 
-    async def share_session(
-        self,
-        session_id: str,
-        owner_id: str,
-        target_user_id: str,
-        permission: Permission | str = Permission.READ,
-        *,
-        fence: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """Let another user read the session, or write to it. Raises AccessDenied unless `owner_id` owns it."""
-        shared = {"user": target_user_id, "permission": permission}
-        await self._commanded_by(session_id, owner_id, ShareSession, request_id, fence, **shared)
+    def __init__(self, engine: Engine, commands: Commands) -> None:
+        self._engine = engine
+        self._commands = commands
 
-    async def revoke_share(
-        self,
-        session_id: str,
-        owner_id: str,
-        target_user_id: str,
-        *,
-        fence: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """Take back what was shared with a user. Raises AccessDenied unless `owner_id` owns it."""
-        await self._commanded_by(session_id, owner_id, ShareSession, request_id, fence, user=target_user_id)
+    async def share(self, session_id: str, user: str, permission: Permission | str, owner: Caller) -> None:
+        await self._as_owner(session_id, ShareSession, owner, user=user, permission=permission)
 
-    async def set_visibility(
-        self,
-        session_id: str,
-        owner_id: str,
-        visibility: Visibility | str,
-        *,
-        fence: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """Say who may see the session besides its owner. Raises AccessDenied unless `owner_id` owns it."""
-        await self._commanded_by(session_id, owner_id, SetVisibility, request_id, fence, visibility=visibility)
+    async def revoke(self, session_id: str, user: str, owner: Caller) -> None:
+        await self._as_owner(session_id, ShareSession, owner, user=user)
 
-    async def get_audit_log(
-        self, session_id: str, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
+    async def set_visibility(self, session_id: str, visibility: Visibility | str, owner: Caller) -> None:
+        await self._as_owner(session_id, SetVisibility, owner, visibility=visibility)
+
+    async def audit_log(
+        self, session_id: str, user_id: str | None, *, limit: int, cursor: str | None
     ) -> Page[AuditEntry]:
-        """Return who did what to a session, the latest first. The owner alone may see it.
-
-        Raises SessionNotFound, or AccessDenied if `user_id` is given; ValueError for a limit outside 1..1000.
-        """
         if not 1 <= limit <= _MOST:
             raise ValueError(f"limit is {limit}, it must be 1 to {_MOST}")
         state = await self._engine.existing(session_id, user_id, Right.OWN)
@@ -107,7 +79,7 @@ class Access(ManagerBase):
         found: list[AuditEntry] = []
         version = state.version
         while len(found) <= limit and version >= state.first_version:
-            commits = await self._store.log.read(
+            commits = await self._engine.store.log.read(
                 state.conversation_id, first=state.first_version, last=version, limit=_COMMITS, newest=True
             )
             if not commits:
@@ -119,17 +91,11 @@ class Access(ManagerBase):
         more = encode_cursor("audit", found[limit - 1].sequence) if len(found) > limit else None
         return Page(items=found[:limit], cursor=more)
 
-    async def _commanded_by(
-        self,
-        session_id: str,
-        owner_id: str,
-        kind: type[ShareSession] | type[SetVisibility],
-        request_id: str | None,
-        fence: int | None,
-        **fields: Any,
+    async def _as_owner(
+        self, session_id: str, kind: type[ShareSession] | type[SetVisibility], owner: Caller, **fields: Any
     ) -> None:
-        await self._engine.existing(session_id, owner_id, Right.OWN)
-        await self._command(session_id, kind, request_id, actor=owner_id, fence=fence, **fields)
+        await self._engine.existing(session_id, owner.user_id, Right.OWN)
+        await self._commands.carry_out(session_id, kind, owner, **fields)
 
 
 def _entry(event: AnyEvent) -> AuditEntry:

@@ -8,12 +8,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-from agentbus.sessions.manager.base import sessions_of
-from agentbus.sessions.manager.lifecycle import Lifecycle
+from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.count import Count
+from agentbus.sessions.model.results import Count
 from agentbus.sessions.model.types import ChildPolicy, SessionStatus
+from agentbus.sessions.sections.deletion import Deletion
+from agentbus.sessions.sections.shared import Caller
+from contracts.clock import Clock
 from contracts.errors import AgentBusError, Refused, SchemaViolation
 from contracts.history import SessionFilter
 from contracts.ids import SessionId
@@ -43,63 +45,49 @@ class BatchResult(Generic[T]):
         return self.error is None
 
 
-class Batch(Lifecycle):
-    """The section of batch calls: one item's failure never fails the others."""
+class Batch:
+    """Many sessions at once: one item's failure never fails the others."""
 
-    async def create_sessions(self, requests: Sequence[Mapping[str, Any]]) -> list[BatchResult[SessionContext]]:
-        """Create many sessions; each request holds the arguments of `create_session`. Results are in order."""
+    def __init__(self, engine: Engine, deletion: Deletion, clock: Clock) -> None:
+        self._engine = engine
+        self._deletion = deletion
+        self._clock = clock
+
+    async def create(
+        self, requests: Sequence[Mapping[str, Any]], create_session: Callable[..., Awaitable[SessionContext]]
+    ) -> list[BatchResult[SessionContext]]:
+        """Create sessions, one by one by `create_session`, whose arguments each request holds."""
 
         async def create(request: Mapping[str, Any]) -> SessionContext:
             try:
-                inspect.signature(self.create_session).bind(**request)
+                inspect.signature(create_session).bind(**request)
             except TypeError as error:
                 raise SchemaViolation(f"the session can't be created: {error}") from error
-            return await self.create_session(**request)
+            return await create_session(**request)
 
         return await _each(partial(create, request) for request in requests)
 
-    async def delete_sessions(
-        self,
-        session_ids: Sequence[str],
-        *,
-        user_id: str | None = None,
-        children: ChildPolicy | str = ChildPolicy.REFUSE,
+    async def delete(
+        self, session_ids: Sequence[str], children: ChildPolicy | str, user_id: str | None
     ) -> list[BatchResult[bool]]:
-        """Delete many sessions, as `delete_session` does. Results are in order."""
-        delete = partial(self.delete_session, user_id=user_id, children=children)
-        return await _each(partial(delete, one) for one in session_ids)
+        caller = Caller(user_id)
+        return await _each(partial(self._deletion.delete, one, children, caller) for one in session_ids)
 
-    async def delete_user_sessions(self, user_id: str) -> Count:
-        """Delete all sessions that a user owns, those that ended included; return how many.
-
-        One that can't be deleted (its conversation is blocked) keeps no other from it, and is in `failed`.
-        """
-        return await self._delete_all(sessions_of("owner", owner=user_id))
-
-    async def delete_agent_sessions(self, agent_id: str, user_id: str | None = None) -> Count:
-        """Delete all sessions with an agent (of a user), as `delete_user_sessions` does; return how many."""
-        return await self._delete_all(sessions_of("agent_id", agent_id=agent_id, owner=user_id))
-
-    async def batch_cleanup(self, older_than_days: float = 30) -> Count:
-        """Delete the sessions that ended and had no activity for so many days; return how many.
-
-        What is archived is kept, and what a rule is about to move there: `delete_session` or a rule's step deletes it.
-        One that can't be deleted (its conversation is blocked) keeps no other from it, and is in `failed`.
-        """
+    async def clean_up(self, older_than_days: float) -> Count:
         with checking("older_than_days can't be used"):
             before = self._clock.now() - timedelta(days=older_than_days)
         count = Count(0)
         for status in _OVER:
-            ended = iter_sessions(self._store, SessionFilter(status=status))
+            ended = iter_sessions(self._engine.store, SessionFilter(status=status))
             found = [one.session_id async for one in ended if listed_at(one) < before and not is_leaving(one)]
             count = count.and_more(await self._delete_each(found))
         return count
 
-    async def _delete_all(self, where: SessionFilter) -> Count:
+    async def delete_all(self, where: SessionFilter) -> Count:
         """Delete all sessions that a filter selects, and those that came meanwhile, as long as there are such."""
         count = Count(0)
         for _ in range(_ROUNDS):
-            sessions = iter_sessions(self._store, where)
+            sessions = iter_sessions(self._engine.store, where)
             found = [one.session_id async for one in sessions if one.session_id not in count.failed]
             if not found:
                 break
@@ -108,8 +96,7 @@ class Batch(Lifecycle):
 
     async def _delete_each(self, session_ids: Sequence[SessionId]) -> Count:
         """Delete sessions. Raises what is wrong with store or bus, once each was tried: the others are deleted."""
-        delete = partial(self.delete_session, children=ChildPolicy.DETACH)
-        results = await _each(partial(delete, one) for one in session_ids)
+        results = await _each(partial(self._deletion.delete, one, ChildPolicy.DETACH) for one in session_ids)
         failed = {one: result.error for one, result in zip(session_ids, results, strict=True) if result.error}
         for error in failed.values():
             if not isinstance(error, Refused):

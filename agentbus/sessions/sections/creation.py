@@ -6,15 +6,17 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from agentbus.sessions.manager.base import sessions_of
-from agentbus.sessions.manager.engine import checked_request, made_up_conversation
-from agentbus.sessions.manager.locks import Locks
-from agentbus.sessions.manager.templates import Templates
-from agentbus.sessions.model.checking import checking
+from agentbus.sessions.config import ManagerOptions
+from agentbus.sessions.engine import Engine, made_up_conversation
+from agentbus.sessions.model.checking import checked_request, checking, sessions_of
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.message import to_utc
 from agentbus.sessions.model.types import LimitPolicy, Platform, SessionType, platform_of
+from agentbus.sessions.sections.locks import Leases
+from agentbus.sessions.sections.shared import Commands, Contexts
+from agentbus.sessions.sections.templates import Templates
 from contracts.address import Address, conversation_id_for
+from contracts.clock import Clock
 from contracts.commands import CloseSession, CreateSession
 from contracts.errors import (
     AccessDenied,
@@ -45,16 +47,35 @@ LIMIT_SECONDS: Final = 30.0
 """How long creating a session may wait for others that create one for the same user."""
 
 
-class Creation(Templates, Locks):
-    """The section that creates sessions."""
+class Creation:
+    """Creates sessions: as the options say where the caller says nothing."""
 
-    async def create_session(
+    def __init__(
         self,
+        engine: Engine,
+        commands: Commands,
+        *,
+        contexts: Contexts,
+        leases: Leases,
+        templates: Templates,
+        options: ManagerOptions,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._commands = commands
+        self._contexts = contexts
+        self._leases = leases
+        self._templates = templates
+        self._options = options
+        self._clock = clock
+
+    async def create(
+        self,
+        *,
         chat_id: str | None = None,
         user_id: str | None = None,
         platform: Platform | str = Platform.API,
         session_type: SessionType | str = SessionType.PRIVATE,
-        *,
         account: str = "default",
         thread_id: str | None = None,
         agent_id: str | None = None,
@@ -71,19 +92,9 @@ class Creation(Templates, Locks):
         keep_live: bool = False,
         request_id: str | None = None,
     ) -> SessionContext:
-        """Create a session and return it.
-
-        With `chat_id` and `user_id` it is the session of that chat: one that is live there is closed as superseded and
-        stays readable, or is returned as it is if `keep_live` is set. Without a chat each call makes a session of its
-        own. Times are in seconds. A call that timed out may be repeated with the same `request_id`.
-
-        Raises SchemaViolation for a value that can't be, TemplateNotFound, LimitExceeded, ReplyTimeout; for a parent
-        that is not there SessionNotFound, or AccessDenied unless `user_id` may change it. If the parent is deleted at
-        that moment, the session may be there without one.
-        """
         if parent_id is not None:
             await self._engine.existing(parent_id, user_id, Right.WRITE)
-        chosen = await self._template_named(template)
+        chosen = await self._templates.named(template)
         with checking("the session can't be created"):
             places = {"agent_id": agent_id, "session_type": session_type, "parent_id": parent_id, "template": template}
             terms = {"ai_model": ai_model, "tags": tags, "max_history": max_history}
@@ -110,8 +121,8 @@ class Creation(Templates, Locks):
             created = await self._within_limit(command, request_id)
             if parent is None or created.parent_id != parent or await self._engine.state(parent):
                 return created
-            await self._detach(created.session_id)
-            return await self._context(await self._engine.existing(created.session_id))
+            await self._commands.detach(created.session_id)
+            return await self._contexts.of(await self._engine.existing(created.session_id))
         except SessionNotFound:
             if parent is not None:
                 await self._engine.existing(parent, user_id, Right.WRITE)  # as if it had been deleted before
@@ -128,26 +139,19 @@ class Creation(Templates, Locks):
             "expires_at": to_utc(expires_at) if expires_at else None,
         }
 
-    async def restore_or_create_session(
-        self, user_id: str, agent_id: str | None = None, *, request_id: str | None = None
-    ) -> SessionContext:
-        """Return that of the user's live sessions with an agent that was used last; create one if there is none.
-
-        Without an agent any of the user's live sessions will do, whichever agent and chat it is of; one that is created
-        has none. Of several calls at once, one creates it. Raises as `create_session` does.
-        """
+    async def restore_or_create(self, user_id: str, agent_id: str | None, request_id: str | None) -> SessionContext:
         where = sessions_of("owner", owner=user_id, agent_id=agent_id)
         if found := await self._last_live(where):
             return found
         lock = f"restore/{digest_of((user_id, agent_id))}"
-        async with self._locked(lock, timeout=LIMIT_SECONDS, lease=LIMIT_SECONDS):
+        async with self._leases.locked(lock, timeout=LIMIT_SECONDS, lease=LIMIT_SECONDS):
             found = await self._last_live(where)
-            return found or await self.create_session(user_id=user_id, agent_id=agent_id, request_id=request_id)
+            return found or await self.create(user_id=user_id, agent_id=agent_id, request_id=request_id)
 
     async def _last_live(self, where: SessionFilter) -> SessionContext | None:
-        async for state in iter_sessions(self._store, where):
+        async for state in iter_sessions(self._engine.store, where):
             if goes_on(state, self._clock.now()):
-                return await self._context(state)
+                return await self._contexts.of(state)
         return None
 
     async def _within_limit(self, command: CreateSession, request_id: str) -> SessionContext:
@@ -155,12 +159,12 @@ class Creation(Templates, Locks):
             # Almost always there is one: reading it takes neither a command nor the lock of the limit.
             found = await self._engine.current(command.address)
             if found and goes_on(found, self._clock.now()):
-                return await self._context(found)
+                return await self._contexts.of(found)
         limit, owner = self._options.max_sessions_per_user, command.profile.owner
         if limit is None or owner is None:
             return await self._create(command, request_id)
         # One at a time for each user: who counts sees what those before have created.
-        async with self._locked(f"limit/{digest_of((owner,))}", timeout=LIMIT_SECONDS, lease=LIMIT_SECONDS):
+        async with self._leases.locked(f"limit/{digest_of((owner,))}", timeout=LIMIT_SECONDS, lease=LIMIT_SECONDS):
             if self._options.on_limit is LimitPolicy.REFUSE:
                 others = await self._others_of(owner, command, request_id)
                 if len(others) >= limit:
@@ -192,13 +196,13 @@ class Creation(Templates, Locks):
             raise SessionNotFound(f"session {session_id} was deleted just after it was created")
         if reply.repeated and not command.keep_live and not may(state, owner, Right.READ):
             raise AccessDenied(DENIED)  # It was somebody else's request.
-        return await self._context(state) if state.message_count else SessionContext.of(state)
+        return await self._contexts.of(state) if state.message_count else SessionContext.of(state)
 
     async def _created_by(self, request_id: str, latest: str) -> str:
         """Return the session that a repeated request started, if others came after it in its conversation."""
         key = InputId(request_id)
         conversation = conversation_of(SessionId(latest))
-        commits = await self._store.log.commits_of_inputs(conversation, [key])
+        commits = await self._engine.store.log.commits_of_inputs(conversation, [key])
         events = commits[key].events if key in commits else ()
         started = (one.session_id for one in events if isinstance(one, SessionStarted) and one.cause == key)
         return next(started, latest)
@@ -211,12 +215,12 @@ class Creation(Templates, Locks):
         same = conversation_id_for(command.address, self._engine.scope) if command.address else None
         same = same or made_up_conversation(request_id, owner)
         now = self._clock.now()
-        live = iter_live(self._store, SessionFilter(owner=owner))
+        live = iter_live(self._engine.store, SessionFilter(owner=owner))
         return [state async for state in live if goes_on(state, now) and state.conversation_id != same]
 
     async def _close_oldest(self, state: SessionState) -> None:
         try:
-            await self._command(state.session_id, CloseSession, reason="limit")
+            await self._commands.carry_out(state.session_id, CloseSession, reason="limit")
         except (SessionNotFound, SessionNotCurrent):
             return  # It ended by itself meanwhile.
         except (Refused, StoreError, BusError) as error:

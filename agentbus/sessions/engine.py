@@ -2,23 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
-from uuid import uuid4
-
-from pydantic import TypeAdapter, ValidationError
 
 from agentbus.client import AgentBus
-from agentbus.sessions.model.checking import checking
+from agentbus.sessions.model.checking import checked_id, checked_request
 from contracts.address import Address, Scope, conversation_id_for
-from contracts.base import Id
 from contracts.commands import AnyCommand, CommandReply
 from contracts.errors import (
     AccessDenied,
+    NotInitialized,
     ReplyTimeout,
     SessionNotFound,
 )
-from contracts.ids import ConversationId, SessionId, SessionIdField, digest_of
+from contracts.ids import ConversationId, digest_of
 from contracts.session import SessionState, SessionStatus
 from storage.port import Store
 from workers.bus.port import UNCERTAIN
@@ -30,21 +26,37 @@ ATTEMPT_SECONDS: Final = 5.0
 """How long one attempt waits for its reply before the command is sent again, with the same id."""
 
 _UNANSWERED: Final = Patience(transient=(ReplyTimeout, *UNCERTAIN), longest_wait=1.0)
-_SESSION_ID: Final = TypeAdapter[SessionId](SessionIdField)
-_ID: Final = TypeAdapter[str](Id)
+
+NOT_RUNNING: Final = "the session system is not running: start() it first"
 
 
-@dataclass(frozen=True, slots=True)
 class Engine:
-    """Sends commands and reads states. A reply comes after the state was written: a caller reads its own writes."""
+    """Sends commands and reads states. A reply comes after the state was written: a caller reads its own writes.
 
-    client: AgentBus
-    store: Store
-    scope: Scope
-    call_timeout: float
-    """Seconds for which a command is sent again, with the same id, while there is no reply."""
-    stopped: Callable[[], bool] = lambda: False
-    """Whether what it speaks to was closed for good: then a command is given up at its next failure."""
+    For `call_timeout` seconds a command is sent again, with the same id, while there is no reply. `stopped` says
+    whether what it speaks to was closed for good: then a command is given up at its next failure.
+    """
+
+    def __init__(
+        self,
+        client: AgentBus,
+        store: Store,
+        scope: Scope,
+        call_timeout: float,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.client = client
+        self.scope = scope
+        self.call_timeout = call_timeout
+        self.stopped = stopped
+        self._store = store
+
+    @property
+    def store(self) -> Store:
+        """The store. Raises NotInitialized when it was closed for good."""
+        if self.stopped():
+            raise NotInitialized(NOT_RUNNING)
+        return self._store
 
     async def send(
         self, command: AnyCommand, *, to: ConversationId | None = None, request_id: str | None = None
@@ -95,39 +107,6 @@ class Engine:
         kept = (await self.store.log.load([conversation]))[conversation]
         state = replay(kept.head or SessionState.empty(conversation), kept.commits)
         return state if state.generation else None
-
-
-def checked_id(session_id: str) -> SessionId:
-    """Return `session_id` if it is one. Raises SessionNotFound: nothing else can be a session's id."""
-    try:
-        return _SESSION_ID.validate_python(session_id)
-    except ValidationError:
-        raise SessionNotFound(f"there is no session {session_id!r}: that is not a session's id") from None
-
-
-def checked_for(session_id: str, user: str | None) -> SessionId:
-    """Return `session_id` if it is one. Raises SessionNotFound, or AccessDenied if `user` is given."""
-    try:
-        return checked_id(session_id)
-    except SessionNotFound:
-        if user is None:
-            raise
-        raise AccessDenied(DENIED) from None
-
-
-def checked_request(request_id: str | None) -> str:
-    """Return `request_id`, or a new one for None. Raises SchemaViolation if it is no id."""
-    with checking("request_id can't be used"):
-        return uuid4().hex if request_id is None else _ID.validate_python(request_id)
-
-
-def is_id(text: str) -> bool:
-    """Whether `text` can be the id or key of anything that is kept."""
-    try:
-        _ID.validate_python(text)
-    except ValidationError:
-        return False
-    return True
 
 
 def made_up_conversation(request_id: str, owner: str | None) -> ConversationId:

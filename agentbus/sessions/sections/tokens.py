@@ -9,10 +9,10 @@ import hashlib
 import hmac
 from typing import Final
 
+from agentbus.sessions.engine import Engine
 from contracts.clock import Clock
-from contracts.errors import LimitExceeded
-from contracts.ids import digest_of
-from storage.port import Store
+from contracts.errors import LimitExceeded, LockLost
+from contracts.ids import SessionId, conversation_of, digest_of
 from workers.sync.people.secret import Secret
 
 _PROOF_BITS: Final = 30
@@ -20,15 +20,10 @@ _NUMBERS: Final = 1 << (63 - _PROOF_BITS)
 
 
 class LockTokens:
-    """Makes and reads the tokens of a deployment's locks, by a secret that it keeps in its store."""
+    """Makes and reads tokens, by a secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-
-    @classmethod
-    async def of(cls, store: Store, clock: Clock) -> "LockTokens":
-        """Return those of the deployment that uses a store."""
-        return cls(await Secret(store, clock).value())
 
     def given(self, name: str, number: int) -> int:
         """Return the token for a number that was given out for a lock. Raises LimitExceeded when there are no more."""
@@ -45,3 +40,28 @@ class LockTokens:
         signed = digest_of(("lock", name, str(number))).encode()
         digest = hmac.new(self._secret, signed, hashlib.sha256).digest()
         return int.from_bytes(digest[:4], "big") >> (32 - _PROOF_BITS)
+
+
+class Fences:
+    """The tokens of the sessions' locks in a deployment, by the secret that it keeps in its store."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._tokens: LockTokens | None = None
+
+    async def tokens(self) -> LockTokens:
+        """Return what makes and reads the deployment's tokens."""
+        if self._tokens is None:
+            self._tokens = LockTokens(await Secret(self._engine.store, self._clock).value())
+        return self._tokens
+
+    async def check(self, session_id: str, fence: int | None) -> None:
+        """Raise LockLost for a token that was never given out for the session's lock."""
+        if fence is not None and (await self.tokens()).number_of(lock_name(session_id), fence) is None:
+            raise LockLost(f"lock token {fence} was never given out for session {session_id}")
+
+
+def lock_name(session_id: str) -> str:
+    """Return the lock's name: the same for all sessions of a conversation, as its fence outlives each of them."""
+    return f"session/{conversation_of(SessionId(session_id))}"

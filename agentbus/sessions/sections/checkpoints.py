@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
-from agentbus.sessions.manager.base import ManagerBase
-from agentbus.sessions.manager.engine import is_id
-from agentbus.sessions.model.checking import checking
-from agentbus.sessions.model.page import Page
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.model.checking import checking, is_id
+from agentbus.sessions.model.results import Page
+from agentbus.sessions.sections.shared import Caller, Commands
 from contracts.changes import FieldChanges
+from contracts.clock import Clock
 from contracts.commands import UpdateSession
 from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotFound
 from contracts.ids import SessionId
@@ -46,107 +47,71 @@ class Checkpoint:
         return getattr(self, name)
 
 
-class Checkpoints(ManagerBase):
-    """The section of checkpoints. Those with `user_id` are checked against that user's access to the session."""
+class Checkpoints:
+    """Checkpoints of sessions; every `every` messages one is saved by itself, None: never."""
 
-    async def save_checkpoint(
-        self,
-        session_id: str,
-        data: Mapping[str, Any] | None = None,
-        *,
-        user_id: str | None = None,
-        checkpoint_id: str | None = None,
+    def __init__(self, engine: Engine, commands: Commands, clock: Clock, *, every: int | None = None) -> None:
+        self._engine = engine
+        self._commands = commands
+        self._clock = clock
+        self._every = every
+
+    async def save(
+        self, session_id: str, data: Mapping[str, Any] | None, user_id: str | None, checkpoint_id: str | None
     ) -> str:
-        """Save `data` (the session's own data by default) as a checkpoint, and return its id.
-
-        All of it is kept, secrets too: they are left out of what is announced and logged alone. With a `checkpoint_id`
-        the call may be repeated: there is one checkpoint of that id. Raises SessionNotFound, AccessDenied;
-        SchemaViolation for data that can't be kept.
-        """
         state = await self._engine.existing(session_id, user_id, Right.WRITE)
         chosen = uuid4().hex if checkpoint_id is None else checkpoint_id
         await self._save(state, chosen, state.data if data is None else data)
         return chosen
 
-    async def get_checkpoint(
-        self, checkpoint_id: str, *, session_id: str | None = None, user_id: str | None = None
-    ) -> Checkpoint | None:
-        """Return a checkpoint, or None; with `session_id` None too if it is another session's.
-
-        With `user_id` it raises AccessDenied instead of telling.
-        """
-        record = await self._checkpoint_record(checkpoint_id, session_id)
+    async def get(self, checkpoint_id: str, session_id: str | None, user_id: str | None) -> Checkpoint | None:
+        record = await self._record(checkpoint_id, session_id)
         if user_id is not None:
             state = await self._engine.state(record.group) if record else None
             if state is None or not may(state, user_id, Right.READ):
                 raise AccessDenied(DENIED)
         return None if record is None else _checkpoint(record)
 
-    async def get_latest_checkpoint(self, session_id: str, *, user_id: str | None = None) -> Checkpoint | None:
-        """Return a session's latest checkpoint; None if it has none. Raises SessionNotFound, AccessDenied."""
-        page = await self.list_checkpoints(session_id, user_id=user_id, limit=1)
+    async def latest(self, session_id: str, user_id: str | None) -> Checkpoint | None:
+        page = await self.page(session_id, user_id, limit=1, cursor=None)
         return page.items[0] if page.items else None
 
-    async def list_checkpoints(
-        self, session_id: str, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page[Checkpoint]:
-        """Return a session's checkpoints, the latest first. Raises SessionNotFound, AccessDenied; ValueError."""
+    async def page(self, session_id: str, user_id: str | None, *, limit: int, cursor: str | None) -> Page[Checkpoint]:
         await self._engine.existing(session_id, user_id)
-        page = await self._store.records.page(RecordKind.CHECKPOINT, session_id, limit=limit, cursor=cursor)
+        store = self._engine.store
+        page = await store.records.page(RecordKind.CHECKPOINT, session_id, limit=limit, cursor=cursor)
         return Page(items=[_checkpoint(record) for record in page.items], cursor=page.cursor)
 
-    async def delete_checkpoint(
-        self, checkpoint_id: str, *, session_id: str | None = None, user_id: str | None = None
-    ) -> bool:
-        """Delete a checkpoint (of that session); return whether there was one.
-
-        Raises AccessDenied as `get_checkpoint` does.
-        """
-        found = await self.get_checkpoint(checkpoint_id, session_id=session_id, user_id=user_id)
+    async def delete(self, checkpoint_id: str, session_id: str | None, user_id: str | None) -> bool:
+        found = await self.get(checkpoint_id, session_id, user_id)
         if found is not None and user_id is not None:
             await self._engine.existing(found.session_id, user_id, Right.WRITE)
-        return found is not None and await self._store.records.delete(RecordKind.CHECKPOINT, checkpoint_id)
+        return found is not None and await self._engine.store.records.delete(RecordKind.CHECKPOINT, checkpoint_id)
 
-    async def clear_checkpoints(self, session_id: str, *, user_id: str | None = None) -> int:
-        """Delete all checkpoints of a session; return how many. Those saved by themselves do not come back.
-
-        Raises SessionNotFound, AccessDenied.
-        """
+    async def clear(self, session_id: str, user_id: str | None) -> int:
         await self._engine.existing(session_id, user_id, Right.WRITE)
-        return await self._store.records.delete_group(RecordKind.CHECKPOINT, session_id)
+        return await self._engine.store.records.delete_group(RecordKind.CHECKPOINT, session_id)
 
-    async def restore_checkpoint(
-        self,
-        session_id: str,
-        checkpoint_id: str,
-        *,
-        user_id: str | None = None,
-        fence: int | None = None,
-        request_id: str | None = None,
-    ) -> Checkpoint:
-        """Make a session's data what the checkpoint says: other keys are taken out. Its messages stay.
-
-        Raises CheckpointNotFound (also for one of another session), SessionNotFound, AccessDenied.
-        """
-        await self._engine.existing(session_id, user_id, Right.WRITE)
-        record = await self._checkpoint_record(checkpoint_id, session_id)
+    async def restore(self, session_id: str, checkpoint_id: str, caller: Caller) -> Checkpoint:
+        await self._engine.existing(session_id, caller.user_id, Right.WRITE)
+        record = await self._record(checkpoint_id, session_id)
         if record is None:
             raise CheckpointNotFound(f"session {session_id} has no checkpoint {checkpoint_id}")
         changes = FieldChanges(values=record.data, replace=True)
-        await self._command(session_id, UpdateSession, request_id, actor=user_id, fence=fence, data=changes)
+        await self._commands.carry_out(session_id, UpdateSession, caller, data=changes)
         return _checkpoint(record)
 
-    async def _checkpoint_by_itself(self, session_id: str) -> None:
+    async def save_due(self, session_id: str) -> None:
         """Save the checkpoint that is due by the number of messages, once for ever, whoever gets there first.
 
         Data too large for one is none to fail the call for that comes by: it is logged.
         """
-        every = self._options.checkpoint_every
+        every = self._every
         state = await self._engine.state(session_id) if every else None
         if every is None or state is None or not (turns := state.message_count // every):
             return
         key, (_, mark) = f"{session_id}/auto/{turns}", checkpoint_groups(state.session_id)
-        last = await self._store.records.get(RecordKind.CHECKPOINT, mark)
+        last = await self._engine.store.records.get(RecordKind.CHECKPOINT, mark)
         if last and last.revision >= turns:
             return
         try:
@@ -154,18 +119,18 @@ class Checkpoints(ManagerBase):
             done = Record(
                 kind=RecordKind.CHECKPOINT, key=mark, group=mark, created_at=self._clock.now(), data={}, revision=turns
             )
-            await self._store.records.put_many([done])
+            await self._engine.store.records.put_many([done])
             if await self._engine.state(session_id) is None:
-                await self._store.records.delete(RecordKind.CHECKPOINT, mark)
+                await self._engine.store.records.delete(RecordKind.CHECKPOINT, mark)
         except SessionNotFound:
             return  # It was deleted just now.
         except SchemaViolation as error:
             _log.warning(Action.CHECKPOINT_SKIPPED, session_id=session_id, error=str(error))
 
-    async def _checkpoint_record(self, checkpoint_id: str, session_id: str | None = None) -> Record | None:
+    async def _record(self, checkpoint_id: str, session_id: str | None = None) -> Record | None:
         if not is_id(checkpoint_id):
             return None
-        found = await self._store.records.get(RecordKind.CHECKPOINT, checkpoint_id)
+        found = await self._engine.store.records.get(RecordKind.CHECKPOINT, checkpoint_id)
         if found is None or session_id not in (None, found.group):
             return None
         # Of a deleted session nothing is shown, also while its checkpoints are about to go.
@@ -180,13 +145,13 @@ class Checkpoints(ManagerBase):
                 created_at=await self._next_moment(state.session_id),
                 data=dict(data),
             )
-        if not await self._store.records.put(record, replace=False):
-            there = await self._store.records.get(RecordKind.CHECKPOINT, key)
+        if not await self._engine.store.records.put(record, replace=False):
+            there = await self._engine.store.records.get(RecordKind.CHECKPOINT, key)
             if there and there.group != state.session_id:
                 raise SchemaViolation(f"checkpoint id {key} is taken: choose another one")
         elif await self._engine.state(state.session_id) is None:
             # Deleted meanwhile: its checkpoints may have gone before this one came.
-            await self._store.records.delete(RecordKind.CHECKPOINT, key)
+            await self._engine.store.records.delete(RecordKind.CHECKPOINT, key)
             raise SessionNotFound(f"session {state.session_id} was deleted meanwhile")
 
     async def _next_moment(self, session_id: SessionId) -> datetime:
@@ -195,7 +160,7 @@ class Checkpoints(ManagerBase):
         Checkpoints are listed by their moments: of two saved one after the other, by any processes, the second is
         the later one, even within a millisecond.
         """
-        latest = (await self._store.records.page(RecordKind.CHECKPOINT, session_id, limit=1)).items
+        latest = (await self._engine.store.records.page(RecordKind.CHECKPOINT, session_id, limit=1)).items
         now = self._clock.now()
         return max(now, latest[0].created_at + _TICK) if latest else now
 

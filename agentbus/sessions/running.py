@@ -1,0 +1,141 @@
+"""A session system at work: what it opens, and what runs in it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final, Self
+
+from agentbus.client import AgentBus
+from agentbus.composition.app import App, make_bus
+from agentbus.composition.supervision import Component, ComponentState
+from agentbus.composition.workers import WORKERS
+from agentbus.sessions.config import SessionSystemConfig, archive_url_of
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.features import FEATURES, CallsT, Feature
+from agentbus.sessions.providers import store_for
+from agentbus.sessions.sections import Sections, sections_over
+from agentbus.settings import load_settings
+from contracts.clock import Clock
+from contracts.members import WorkerKind
+from workers.installation.record import check_installation, join_installation
+from workers.notify import NotificationCallback
+from workers.session.worker import SessionWorker
+from workers.worker import Worker
+
+_DRAIN_SECONDS: Final = 5.0
+"""How long stopping waits for what is in hand."""
+
+
+class Running:
+    """Store and bus, the sections over them, and the components: workers and cleanup, supervised."""
+
+    def __init__(self, app: App, sections: Sections, config: SessionSystemConfig, stack: AsyncExitStack) -> None:
+        self.sections = sections
+        self.components: list[Component] = []
+        self.started_at = app.clock.now()
+        self._app = app
+        self._config = config
+        self._stack = stack
+        self._calls: dict[str, Any] = {}
+        self._session_worker: SessionWorker | None = None
+        self._subscribed = False
+
+    @classmethod
+    async def start(cls, config: SessionSystemConfig, clock: Clock, callbacks: Sequence[NotificationCallback]) -> Self:
+        """Open store and bus, and start the components; `callbacks` are told what expiry rules do.
+
+        Raises ConfigurationError, FeatureNotEnabled for a part that is not there yet, StoreUnavailable, BusError.
+        """
+        for feature in FEATURES:
+            if feature.is_on(config) and feature.worker is None:
+                raise feature.off()
+        async with AsyncExitStack() as stack:
+            stopped = asyncio.Event()
+            stack.callback(stopped.set)
+            app = await _opened(config, clock, callbacks, stack)
+            scope = app.settings.session.scope
+            client = AgentBus(app.bus, scope=scope)
+            engine = Engine(client, app.store, scope, config.call_timeout, stopped=stopped.is_set)
+            running = cls(app, sections_over(engine, config.manager_options, clock), config, stack)
+            await running._begin()
+            running.started_at = clock.now()
+            running._stack = stack.pop_all()
+        return running
+
+    def calls(self, feature: Feature[CallsT]) -> CallsT | None:
+        """Return what a feature's calls go to; None if it is not on."""
+        found: CallsT | None = self._calls.get(feature.name)
+        return found
+
+    @property
+    def works(self) -> bool:
+        """Whether all components do."""
+        return all(component.state is ComponentState.RUNNING for component in self.components)
+
+    async def close(self) -> None:
+        """Stop the components, finish what is in hand, close bus and store. Idempotent."""
+        await self._stack.aclose()
+
+    async def _begin(self) -> None:
+        if self._config.amqp_url is None:
+            await self._start_worker(WorkerKind.SESSION)
+        for feature in FEATURES:
+            if feature.is_on(self._config) and feature.worker and feature.make_calls:
+                self._calls[feature.name] = feature.make_calls(self._app, self.sections.engine)
+                await self._start_worker(feature.worker)
+        if self._config.enable_cleanup:
+            await self._start_component(Component("cleanup", self._clean_up))
+        # What a process that died owes stays owed if nobody here is to hear of it: the next one may have who does.
+        self._subscribed = bool(self._calls)
+        if self._session_worker and self._subscribed:
+            self._session_worker.announce_owed()
+
+    async def _start_worker(self, kind: WorkerKind) -> None:
+        make = WORKERS[kind].make
+        await self._start_component(Component(f"{kind}_worker", lambda up: self._work(make(self._app), up)))
+
+    async def _start_component(self, component: Component) -> None:
+        self._stack.push_async_callback(component.stop)
+        await component.start()
+        self.components.append(component)
+
+    async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
+        try:
+            await worker.start()
+            if isinstance(worker, SessionWorker):
+                self._session_worker = worker
+                if self._subscribed:
+                    worker.announce_owed()
+            up()
+            await worker.wait()
+        finally:
+            # Rounds wait out an outage of the store, however long: that must not keep the program from ending.
+            await worker.close(within=_DRAIN_SECONDS)
+
+    async def _clean_up(self, up: Callable[[], None]) -> None:
+        up()
+        while True:
+            await asyncio.sleep(self._config.cleanup_interval)
+            await self.sections.deadlines.expire()
+            up()
+
+
+async def _opened(
+    config: SessionSystemConfig, clock: Clock, callbacks: Sequence[NotificationCallback], stack: AsyncExitStack
+) -> App:
+    """Open the store and the bus that a configuration names, for as long as the stack lasts."""
+    settings = load_settings(
+        amqp_url=config.amqp_url or "memory://",
+        prefix=config.prefix,
+        partitions=config.partitions,
+        secret_keys=config.secret_keys,
+        archive_url=archive_url_of(config),
+    )
+    store = await stack.enter_async_context(store_for(config.storage_type, config.storage_config))
+    bus = await stack.enter_async_context(make_bus(settings))
+    if config.amqp_url is None:
+        await join_installation(store, bus, clock)
+    else:
+        await check_installation(store, bus.topology)
+        await bus.check()
+    return App(settings=settings, bus=bus, store=store, clock=clock, callbacks=callbacks)
