@@ -42,7 +42,7 @@ def assert_nothing_wrong(report: dict[str, Any]) -> None:
     assert (report["lost"], report["duplicated"], report["reordered"]) == (0, 0, 0)
 
 
-@pytest.mark.timeout(300)  # two replays: one alone takes half a minute on two slow cores
+@pytest.mark.timeout(900)  # two replays: one alone takes half a minute on two slow cores
 @pytest.mark.usefixtures("session_worker")
 def test_embedded_and_distributed_give_the_same_sessions(distributed: Distributed) -> None:
     where = ("--amqp", distributed.amqp_url, "--mongo", distributed.store_url, "--partitions", "8")

@@ -48,7 +48,7 @@ async def holds(store: Store, city: str, *sessions: SessionId) -> bool:
     return [heads[one].data if one in heads else None for one in sessions] == [{"city": city}] * len(sessions)
 
 
-@pytest.mark.timeout(300)  # a dozen commands, each a process of its own
+@pytest.mark.timeout(900)  # a dozen commands, each a process of its own
 @pytest.mark.usefixtures("session_worker")
 async def test_a_person_on_two_channels(distributed: Distributed, sync_workers: list[Program]) -> None:
     async def call(*arguments: str) -> Any:

@@ -26,7 +26,7 @@ WORLDS = [
 """2,000 steps: mode, seed, and how many."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("mode", "seed", "steps"), WORLDS)
 async def test_the_library_does_what_its_model_says(
     mode: Mode, seed: int, steps: int, request: pytest.FixtureRequest

@@ -108,7 +108,7 @@ def test_another_process_gets_places_that_are_there_until_its_world_ends(mode: M
     assert servers.there == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_several_processes_play_a_series() -> None:
     command = [sys.executable, "-m", "tests.models", "--mode", "memory", "--steps", "20", "--jobs", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)

@@ -31,7 +31,7 @@ def services() -> Iterator[Services]:
         yield started
 
 
-@pytest.mark.timeout(300)  # a machine that does other things too starts processes slowly
+@pytest.mark.timeout(900)  # a machine that does other things too starts processes slowly
 @pytest.mark.parametrize(("trial", "size"), SLICE, ids=[trial.name for trial, _ in SLICE])
 async def test_a_trial_holds(services: Services, trial: Trial[Any], size: Any) -> None:
     told: list[str] = []

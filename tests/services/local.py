@@ -6,6 +6,7 @@ the program and removes the folder.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,11 @@ from tests.services.errors import StartFailed
 from tests.services.ports import free_port
 from tests.services.service import Service, wait_until
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 STOP_SECONDS = 30.0
 _LOG_TAIL = 3_000
+_TAKEN = re.compile(r"already_used|already in use|eaddrinuse", re.IGNORECASE)
+_PORTS_TRIED = 5
 
 _GUARD = 'read -r _; pid=$(cat "$0/pid" 2>/dev/null) && kill -s KILL -- "-$pid"; rm -rf -- "$0"'
 _RUN = 'echo $$ >pid && exec "$0" "$@"'
@@ -100,9 +103,14 @@ class LocalService(Service):
 
     def __init__(self) -> None:
         self._folder = PrivateFolder(f"agentbus-{self.name}-")
-        self.port = free_port()
+        self._choose_ports()
+        self._has_run = False
         self._program: Program | None = None
         self._paused = False
+
+    def _choose_ports(self) -> None:
+        """Choose the ports that it will have for good, once it has started on them."""
+        self.port = free_port()
 
     @property
     def folder(self) -> Path:
@@ -135,6 +143,19 @@ class LocalService(Service):
         """Whether it answers a client now."""
 
     def start(self) -> Self:
+        for left in reversed(range(_PORTS_TRIED)):
+            try:
+                self._start()
+            except StartFailed as error:
+                if self._has_run or not left or not _TAKEN.search(str(error)):
+                    raise
+                self._choose_ports()  # a neighbour took one after it was chosen
+            else:
+                break
+        self._has_run = True
+        return self
+
+    def _start(self) -> None:
         self.resume()
         if self._program is None or not self._program.running:
             self._program = Program(self.folder, self.command(), self.environment())
@@ -144,7 +165,6 @@ class LocalService(Service):
             self.kill()
             message = f"{self.name} did not start: {error}\n{self._last_output()}"
             raise StartFailed(message) from None
-        return self
 
     def stop(self) -> None:
         self.resume()

@@ -87,13 +87,16 @@ class LocalRabbitMQ(RabbitMQ, LocalService):
         self._closed = False
         super().__init__()
         self.node = f"agentbus-{os.getpid()}-{next(self._numbers)}@localhost"
-        self._distribution_port = free_port()
         write_cookie(self.folder)
         (self.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
         (self.folder / "conf.d").mkdir()
         # Quorum queues keep up to this much in memory before it goes to segments; the default is 512 MB.
         settings = {"raft.wal_max_size_bytes": "67108864"} | dict(config or {})
         (self.folder / "rabbitmq.conf").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
+
+    def _choose_ports(self) -> None:
+        super()._choose_ports()
+        self._distribution_port = free_port()
 
     @property
     def url(self) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from tests.services import LocalMongoDB, LocalRabbitMQ, MissingProgram, Service,
 from tests.services.external import AMQP_URL, MONGO_URL
 from tests.services.install import install
 from tests.services.local import LocalService
-from tests.services.ports import free_port, listens
+from tests.services.ports import LOOPBACK, free_port, listens
 from tests.services.service import wait_until
 
 _ORPHAN = """
@@ -134,3 +135,48 @@ def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
     ports = {free_port() for _ in range(20)}
     assert len(ports) > 15
     assert all(15_000 <= port < 30_000 for port in ports)
+
+
+_LISTENING = """
+import pathlib, signal, socket, sys
+pathlib.Path("ready").unlink(missing_ok=True)
+both = [socket.create_server(("127.0.0.1", int(port))) for port in sys.argv[1:]]
+pathlib.Path("ready").touch()
+signal.pause()
+"""
+
+
+class Listening(LocalService):
+    """A program that listens on two ports, and ends if somebody else does."""
+
+    name = "listening"
+
+    def _choose_ports(self) -> None:
+        super()._choose_ports()
+        self.second = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"tcp://{LOOPBACK}:{self.port}"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", _LISTENING, str(self.port), str(self.second)]
+
+    def ready(self) -> bool:
+        return (self.folder / "ready").exists()
+
+
+def test_a_port_that_a_neighbour_took_meanwhile_is_left_to_it() -> None:
+    service = Listening()
+    taken = service.second
+    with socket.create_server((LOOPBACK, taken)), service:
+        assert service.second != taken
+        assert service.running
+
+
+def test_a_service_that_has_run_never_moves() -> None:
+    with Listening() as service:
+        service.stop()
+        (service.folder / "ready").unlink()
+        with socket.create_server((LOOPBACK, service.port)), pytest.raises(StartFailed, match="in use"):
+            service.start()
