@@ -770,6 +770,8 @@ class Library:
     ) -> list[str]:
         """Say that these conversations are one person's; who does it owns all of them, those linked already too."""
         latest = [self._latest(one, user_id, OWN) for one in session_ids]
+        if any(not one.is_there for one in latest):
+            raise AccessDenied if user_id is not None else SessionNotFound
         if user_id is not None and any(one.right(user_id) < OWN for one in self.linked(identity_key)):
             raise AccessDenied
         if any(one.identity not in (None, identity_key) for one in latest):

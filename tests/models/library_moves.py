@@ -585,11 +585,10 @@ def restore(draw: Draw) -> Move | None:
 
 
 def _there(draw: Draw) -> Session | None:
-    """Return a session whose conversation's latest one was not deleted."""
+    """Return a session that was not deleted; the latest of its conversation may have been."""
     if draw.focus:
         return draw.focus
-    conversations = draw.library.held.conversations
-    found = [one for one in draw.library.sessions() if conversations[one.session_id.partition(".")[0]].current.is_there]
+    found = draw.library.sessions()
     return draw.pick(found) if found else None
 
 

@@ -6,7 +6,14 @@ from typing import TypeVar
 
 import pytest
 
-from agentbus.sessions import AccessDenied, IdentityConflict, SessionSystem, Suggestion, SuggestionNotFound
+from agentbus.sessions import (
+    AccessDenied,
+    IdentityConflict,
+    SessionNotFound,
+    SessionSystem,
+    Suggestion,
+    SuggestionNotFound,
+)
 from agentbus.sessions.config import make_config
 from agentbus.sessions.features import SYNC
 from contracts.sync import SyncPolicy
@@ -131,6 +138,35 @@ async def test_what_is_missing_and_what_is_not_theirs_is_refused_alike(system: S
         for key in ("ann", "nobody"):
             with pytest.raises(AccessDenied):
                 await call(system, key)
+
+
+async def test_the_owner_unlinks_by_an_earlier_session_once_the_latest_is_deleted(system: SessionSystem) -> None:
+    first, second = await of_ann(system)
+    latest = (await system.create_session("chat", "ann", "web")).session_id
+    await system.delete_session(latest, user_id="ann")
+
+    for session, user in ((first, "eve"), (latest, "ann")):
+        with pytest.raises(AccessDenied):
+            await system.unlink_identity(session, user_id=user)
+    assert await system.unlink_identity(first, user_id="ann") == "ann"
+    await system.create_session("chat", "ann", "web")
+    linked = await system.get_identity("ann")
+    assert linked is not None
+    assert linked.session_ids == (second,)
+
+
+@pytest.mark.parametrize(("user", "refusal"), [("ann", AccessDenied), (None, SessionNotFound)])
+async def test_nothing_is_linked_if_the_latest_session_of_one_is_deleted(
+    system: SessionSystem, user: str | None, refusal: type[Exception]
+) -> None:
+    other, first, latest = [
+        (await system.create_session("chat", "ann", platform)).session_id for platform in ("web", "slack", "slack")
+    ]
+    await system.delete_session(latest)
+    with pytest.raises(refusal):
+        await system.link_identities("ann", [other, first], "Ann", user_id=user)
+    assert await system.get_identity("ann") is None
+    assert await system.get_session_identity(other) is None
 
 
 async def test_the_owner_may(system: SessionSystem) -> None:

@@ -17,6 +17,7 @@ from contracts.commands import (
     DeleteSession,
     EditMessage,
     ExtendSession,
+    LinkIdentity,
     RefreshSession,
     ResetSession,
     SetData,
@@ -25,6 +26,7 @@ from contracts.commands import (
     ShareSession,
     TrimHistory,
     UnblockSession,
+    UnlinkIdentity,
     UpdateSession,
 )
 from contracts.errors import AccessDenied, ConversationBlocked, SessionNotFound
@@ -186,6 +188,15 @@ def test_what_is_refused_and_what_is_missing_give_the_same_words(command: AnyCom
 def test_a_deleted_session_is_missing_for_its_owner_too() -> None:
     words = refusal_of(after(of(PRIVATE), DeleteSession()), SetData(actor="ada", values={"a": 1}))
     assert words == refusal_of(EMPTY, SetData(actor="ada", values={"a": 1}))
+
+
+def test_what_is_done_to_the_conversation_outlives_its_session() -> None:
+    linked = after(of(SHARED), LinkIdentity(identity="ann"))
+    deleted = after(linked, DeleteSession())
+    assert after(deleted, UnlinkIdentity(identity="ann", actor="ada")).identity is None
+    refusal_of(deleted, UnlinkIdentity(identity="ann", actor="writer"))
+    refusal_of(deleted, LinkIdentity(identity="bob", actor="ada"))
+    refusal_of(deleted, ResetSession(actor="ada"))
 
 
 def test_a_stranger_is_not_told_that_a_conversation_is_blocked() -> None:

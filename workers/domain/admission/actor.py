@@ -6,7 +6,7 @@ from contracts.ids import SessionId
 from contracts.session import SessionState, SessionStatus
 from workers.domain.access import DENIED, Right, may
 from workers.domain.draft import NO_HEADS, Heads
-from workers.domain.rules import Earlier, rule_of
+from workers.domain.rules import Earlier, Needs, Rule, rule_of
 
 
 def check_access(state: SessionState, command: AnyCommand, earlier: Heads = NO_HEADS) -> None:
@@ -26,10 +26,17 @@ def check_access(state: SessionState, command: AnyCommand, earlier: Heads = NO_H
     session: SessionState | None = state
     if rule.earlier is Earlier.ITSELF and command.session_id not in (None, _current(state)):
         session = earlier.get(command.session_id)  # whose it was is not always whose its conversation is
-    if session is None or not session.generation or session.status is SessionStatus.DELETED:
+    if session is None or not session.generation:
+        raise AccessDenied(DENIED)
+    if session.status is SessionStatus.DELETED and not _outlives(rule):
         raise AccessDenied(DENIED)
     if not may(session, command.actor, Right.OWN if rule.ends(session.profile, command) else rule.right):
         raise AccessDenied(DENIED)
+
+
+def _outlives(rule: Rule) -> bool:
+    """Whether a conversation's owner may do it once the latest session is deleted: earlier ones may still be there."""
+    return rule.earlier is Earlier.CONVERSATION and rule.needs is Needs.ANY
 
 
 def _current(state: SessionState) -> SessionId | None:

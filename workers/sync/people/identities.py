@@ -7,7 +7,7 @@ from uuid import uuid4
 from contracts.clock import Clock
 from contracts.commands import LinkIdentity, UnlinkIdentity
 from contracts.envelope import Input
-from contracts.errors import AccessDenied, IdentityConflict, SessionNotFound
+from contracts.errors import AccessDenied, IdentityConflict, Refused, SessionNotFound
 from contracts.history import SessionFilter
 from contracts.ids import ConversationId, InputId, SessionId, digest_of
 from contracts.records import Record, RecordKind
@@ -47,7 +47,7 @@ class Identities:
         Raises IdentityConflict if one of them is linked to another identity, SessionNotFound or AccessDenied (all
         before anything is written, unless others change the sessions meanwhile), ReplyTimeout, BusError.
         """
-        latest = [await self.latest(session, actor, Right.OWN) for session in session_ids]
+        latest = [await self._to_be_linked(session, actor) for session in session_ids]
         await self._check_linked(identity_key, actor)
         for session in latest:
             if session.identity not in {None, identity_key}:
@@ -128,9 +128,7 @@ class Identities:
             latest = await latest_session(self._store, head.conversation_id)
             if may(latest, actor, right):
                 return latest
-        if actor is not None:
-            raise AccessDenied(DENIED)
-        raise SessionNotFound(f"there is no session {session_id}")
+        raise _missing(session_id, actor)
 
     async def conversations(self, identity_key: str, *, actor: str | None = None) -> list[ConversationId]:
         """Return the conversations that are linked to an identity, or ever were; with an `actor`, theirs alone.
@@ -179,6 +177,16 @@ class Identities:
         records = iter_records(self._store, RecordKind.IDENTITY, _group(identity_key))
         return {ConversationId(str(record.data["conversation"])) async for record in records}
 
+    async def _to_be_linked(self, session_id: SessionId, actor: str | None) -> SessionState:
+        """Return the latest session of a session's conversation, if it was not deleted: else its owner would refuse.
+
+        Raises SessionNotFound, AccessDenied.
+        """
+        latest = await self.latest(session_id, actor, Right.OWN)
+        if latest.status is SessionStatus.DELETED:
+            raise _missing(latest.session_id, actor)
+        return latest
+
     async def _check_linked(self, identity_key: str, actor: str | None, right: Right = Right.OWN) -> bool:
         """Raise AccessDenied if `actor` lacks a right on a session that is linked; return whether any is."""
         linked = await self._linked(identity_key)
@@ -199,6 +207,11 @@ class Identities:
             (one for one in latest if one.identity == identity_key and one.status is not SessionStatus.DELETED),
             key=lambda one: one.session_id,
         )
+
+
+def _missing(session_id: SessionId, actor: str | None) -> Refused:
+    """Return what is raised for a session that is not there: to an `actor` it is as if it were somebody else's."""
+    return SessionNotFound(f"there is no session {session_id}") if actor is None else AccessDenied(DENIED)
 
 
 def reverse_key(conversation: ConversationId, identity_key: str) -> str:
