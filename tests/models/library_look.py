@@ -1,7 +1,7 @@
 """Looking: whether everything that can be read of a library is what its model says."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from contracts.errors import AgentBusError
 from contracts.history import SessionFilter
 from contracts.session import SessionStatus
 from tests.models.library_model import Cleanup, Library
-from tests.models.library_moves import CHATS, FORGOTTEN, STRANGER, USERS
+from tests.models.library_moves import CHATS, FORGOTTEN, STRANGER, TEMPLATES, USERS
 from tests.models.library_state import Checkpoint, Rule, Said, Session, Template
 
 _MOVED = "move to archive"
@@ -105,9 +105,9 @@ def _fields(value: SessionContext | Session) -> dict[str, Any]:
 
 
 async def differences(
-    library: Library, manager: SessionSystem, named: Iterable[str] | None = None, users: Iterable[str] = EVERYBODY
+    library: Library, manager: SessionSystem, named: Collection[str] | None = None, users: Iterable[str] = EVERYBODY
 ) -> list[str]:
-    """Return where what a manager shows is not what the model says: of the sessions named, or of everything.
+    """Return where what a manager shows is not what the model says: of the sessions and templates named, or of all.
 
     Of each session it is looked at whether `users` may see it.
     """
@@ -126,6 +126,9 @@ async def differences(
             found.append(f"session {session.session_id}: it can't be read: {type(error).__name__}: {error}")
     if named is None:
         await _look_at_lists(library, manager, same)
+    if named is None or not {*TEMPLATES}.isdisjoint(named):
+        templates = {one.name: plain(one) for one in await manager.list_templates()}
+        same("templates", templates, {name: plain(one) for name, one in library.held.templates.items()})
     return found
 
 
@@ -207,8 +210,6 @@ async def _look_at_lists(library: Library, manager: SessionSystem, same: Any) ->
         same(f"identity of {current.session_id}", plain(found_identity), linked)
     rules = sorted(library.held.rules.values(), key=lambda rule: (-rule.priority, rule.rule_id))
     same("rules", plain([*await manager.list_expiry_rules()]), plain(rules))
-    templates = {one.name: plain(one) for one in await manager.list_templates()}
-    same("templates", templates, {name: plain(one) for name, one in library.held.templates.items()})
 
 
 async def _pages(manager: SessionSystem, user: str) -> list[str]:

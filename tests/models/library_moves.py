@@ -22,7 +22,7 @@ TAGS: Final = ("red", "blue", "green")
 T = TypeVar("T")
 
 RULE_IDS: Final = ("r1", "r2")
-NAMES: Final = ("t1", "t2")
+TEMPLATES: Final = ("t1", "t2")
 KEYS: Final = ("a", "b", "c")
 NUMBERS: Final = ("n", "m")
 """Keys that hold numbers alone."""
@@ -264,7 +264,7 @@ def create_session(draw: Draw) -> Move:
     if draw.chance(0.3):
         kwargs["parent_id"] = draw.named()[0]
     if draw.chance(0.2):
-        kwargs["template"] = draw.pick(NAMES)
+        kwargs["template"] = draw.pick(TEMPLATES)
     if draw.chance(0.3):
         kwargs["expires_in"] = draw.pick((60, 3600, 86400))
     if draw.chance(0.4):
@@ -288,7 +288,7 @@ def create_sessions(draw: Draw) -> Move:
         for number, chat in enumerate(chats)
     ]
     if draw.chance(0.3):
-        asked[0]["template"] = draw.pick(NAMES)
+        asked[0]["template"] = draw.pick(TEMPLATES)
     return Move("create_sessions", (asked,))
 
 
@@ -301,7 +301,7 @@ def restore_or_create_session(draw: Draw) -> Move:
 @rule
 def add_message_to_session(draw: Draw) -> Move:
     session_id, session = draw.named()
-    kwargs = {"user_id": draw.user(session), "fence": draw.fence(session)}
+    kwargs = {"user_id": _speaker(draw, session), "fence": draw.fence(session)}
     return Move("add_message_to_session", (session_id, draw.said(session)), kwargs)
 
 
@@ -328,7 +328,7 @@ def update_session(draw: Draw) -> Move | None:
         return None
     fitting = [one for one in draw.copies if draw.focus and one.read.session_id == draw.focus.session_id]
     copy = draw.pick(fitting or draw.copies)
-    kwargs = draw.by(copy.read)
+    kwargs = draw.by(copy.read, user_id=_speaker(draw, copy.read))
     if draw.chance(0.3):
         kwargs["on_conflict"] = "overwrite"
     return Move("update_session", (copy.read, draw.edit(copy.read)), kwargs, copy=copy)
@@ -486,18 +486,18 @@ def clear_checkpoints(draw: Draw) -> Move:
 @rule
 def save_template(draw: Draw) -> Move:
     told = {"system_prompt": draw.pick((None, "be kind")), "context": draw.values()}
-    return Move("save_template", (draw.pick(NAMES),), told | {"capabilities": draw.pick(([], ["search"]))})
+    return Move("save_template", (draw.pick(TEMPLATES),), told | {"capabilities": draw.pick(([], ["search"]))})
 
 
 @rule
 def delete_template(draw: Draw) -> Move:
-    return Move("delete_template", (draw.pick(NAMES),))
+    return Move("delete_template", (draw.pick(TEMPLATES),))
 
 
 @rule
 def apply_template(draw: Draw) -> Move:
     session_id, session = draw.named()
-    return Move("apply_template", (session_id, draw.pick(NAMES)), draw.by(session))
+    return Move("apply_template", (session_id, draw.pick(TEMPLATES)), draw.by(session))
 
 
 @rule

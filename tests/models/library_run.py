@@ -18,7 +18,7 @@ from tests.models.finding import Finding, Model
 from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken
 from tests.models.library_look import EVERYBODY, differences, plain
 from tests.models.library_model import Library, Options, conversation_at, conversation_key
-from tests.models.library_moves import ATOMIC, RULES, Copy, Draw, Move, drawn
+from tests.models.library_moves import ATOMIC, RULES, TEMPLATES, Copy, Draw, Move, drawn
 from tests.models.library_world import Services, World, a_world
 from tests.tour.world import Mode
 
@@ -74,7 +74,7 @@ class Play:
             limited = self.library.options.max_sessions_per_user is not None
             names = [one for one in ATOMIC if not (limited and one == "create_session")]
             moves = [drawn(one, names) for one in draws]
-            await self._two(number, moves)
+            await self.two(number, moves)
         elif what == "copy" and (found := draw.session()):
             await self._copy(number, manager, found.session_id)
         else:
@@ -115,8 +115,11 @@ class Play:
             self.library.made_again(move.name, move.args)
         await self.look(move.sessions)
 
-    async def _two(self, number: int, moves: Sequence[Move]) -> None:
-        """Make two calls at once: what comes of it is what one of the two orders makes, or they pass each other by."""
+    async def two(self, number: int, moves: Sequence[Move]) -> None:
+        """Make two calls at once: what comes of it is what one of the two orders makes, or they pass each other by.
+
+        Raises _Differs.
+        """
         candidates = [self._in_order(moves, order, late) for late in (False, True) for order in ((0, 1), (1, 0))]
         candidates += self._passing(moves)
         given = await asyncio.gather(
@@ -259,13 +262,17 @@ class Play:
         return {one.session_id for key in conversations if key in held for one in held[key].sessions}
 
     def _looked_at(self, move: Move, library: Library) -> set[str]:
-        """Return the sessions to look at after a call: those beside it; where that is slow, one of the earlier ones."""
+        """Return the sessions and templates to look at after a call; where that is slow, one of the earlier sessions.
+
+        Of two at once all that they change has to be looked at: it alone tells which of them was the last.
+        """
         beside = self._beside(move, library)
+        templates = move.sessions & {*TEMPLATES}
         if not self.world.is_slow:
-            return beside
+            return beside | templates
         current = {one.current.session_id for one in library.held.conversations.values()}
         earlier = sorted(beside - move.sessions - current)
-        return (beside - {*earlier}) | {*earlier[self.looks % max(1, len(earlier)) :][:1]}
+        return (beside - {*earlier}) | {*earlier[self.looks % max(1, len(earlier)) :][:1]} | templates
 
     def _who(self, manager: SessionSystem) -> str:
         return ("one", "two")[self.world.managers.index(manager)]

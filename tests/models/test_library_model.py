@@ -1,7 +1,10 @@
 """The session library does what its model says: some thousand steps, and what would show that it does not is shown."""
 
+import asyncio
 from collections import Counter
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -11,9 +14,10 @@ from contracts.commands import AppendMessage, CommandReply
 from contracts.ids import InputId
 from tests.models.finding import smallest
 from tests.models.library_calls import ELSEWHERE, LATER, READS, played_calls, public_calls, unknown_arguments, unplayed
-from tests.models.library_moves import RULES
-from tests.models.library_run import play
-from tests.models.library_world import Services
+from tests.models.library_model import Library, Options
+from tests.models.library_moves import RULES, Move
+from tests.models.library_run import Play, play
+from tests.models.library_world import Services, a_world
 from tests.tour.world import Mode
 
 WORLDS = [
@@ -69,6 +73,44 @@ async def test_what_a_call_forgets_is_found_and_made_small(monkeypatch: pytest.M
     assert len(found.steps) <= 3, str(found)
     assert f"SEED=1 ONLY={','.join(map(str, found.steps))}" in str(found)
     assert "close_session" in found.said[-1]
+
+
+FOUND = (
+    # Somebody else wrote in a session of who was erased then: it is not theirs alone any more (the model's mistake).
+    (91019, "14,16,26,215"),
+)
+"""Findings that are mended: the seed of a world in memory, and its steps."""
+
+
+@pytest.mark.parametrize(("seed", "steps"), FOUND)
+async def test_what_was_found_once_is_not_found_again(seed: int, steps: str) -> None:
+    found = await play(Mode.MEMORY, seed, [int(one) for one in steps.split(",")], Services())
+    assert found is None, str(found)
+
+
+@pytest.mark.parametrize("waits", [0, 1])
+async def test_of_two_templates_at_once_the_last_stays(waits: int, tmp_path: Path) -> None:
+    """The one that `waits` is kept after the other, though both are asked for at the same moment."""
+    moves = [Move("save_template", ("t1",), {"system_prompt": said}) for said in ("be kind", "be brief")]
+    async with a_world(Mode.MEMORY, tmp_path, Services(), Options()) as world:
+        kept, late = asyncio.Event(), world.managers[waits]
+        early = world.managers[1 - waits]
+        late_save, early_save = late.save_template, early.save_template
+
+        async def save_late(*args: Any, **kwargs: Any) -> Any:
+            await kept.wait()
+            return await late_save(*args, **kwargs)
+
+        async def save_early(*args: Any, **kwargs: Any) -> Any:
+            saved = await early_save(*args, **kwargs)
+            kept.set()
+            return saved
+
+        with patch.object(late, "save_template", save_late), patch.object(early, "save_template", save_early):
+            run = Play(world, Library(world.clock, Options()), 1)
+            await run.two(1, moves)
+        await run.look(by_both=True)
+        assert run.library.held.templates["t1"].system_prompt == ("be kind", "be brief")[waits]
 
 
 async def test_what_is_lost_between_two_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
