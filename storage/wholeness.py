@@ -34,12 +34,35 @@ class Wholeness:
         return None
 
 
+def first_needed(head: SessionState | None) -> int:
+    """Return the version from which on the log is needed beside a conversation's latest head that there is.
+
+    That of a session that has ended may not be the latest for long: the commit that ended it may have begun the next
+    one, whose head is written a moment later, or not at all if the writer dies. So that commit is needed too.
+    """
+    if head is None:
+        return 1
+    return head.version + 1 if head.is_live else head.version
+
+
 def loaded(head: SessionState | None, commits: Iterable[Commit]) -> Loaded:
-    """Return a head with the commits after it. If one of them can't be read, that is the damage of it all."""
+    """Return a head with what happened after it, given the commits from `first_needed` on.
+
+    If one of them can't be read, that is the damage of it all.
+    """
     try:
-        return Loaded(head, tuple(commits))
+        found = tuple(commits)
     except StoreDamaged as damage:
         return Loaded(damage=damage)
+    if head is None or not found or found[0].version > head.version:
+        return Loaded(head, found)
+    ending, *after = found
+    begun = tuple(one for one in ending.events if generation_of(one.session_id) > head.generation)
+    if not begun:
+        return Loaded(head, tuple(after))
+    # The rest of that commit is still to be applied: to the session as it ended, one version ago.
+    rest = ending.model_copy(update={"events": begun})
+    return Loaded(head.model_copy(update={"version": head.version - 1}), (rest, *after))
 
 
 def reloaded(conversation: ConversationId, commits: Iterable[Commit]) -> Loaded:

@@ -19,7 +19,7 @@ from storage.files.layout import COMMITS_PER_FOLDER, JSON, ConversationFolder, f
 from storage.files.reading import pretty, read, read_if_sound
 from storage.paging import check_limit
 from storage.port import Loaded, Log
-from storage.wholeness import loaded, reloaded
+from storage.wholeness import first_needed, loaded, reloaded
 
 
 @end_well(finished)
@@ -114,7 +114,7 @@ class FileLog(FileSection, Log):
         head = read_if_sound(folder.latest, SessionState)
         if head is None and folder.latest.is_symlink():  # It was there.
             return reloaded(conversation, _commits(folder, 1, None))
-        return loaded(head, _commits(folder, head.version + 1 if head else 1, None))
+        return loaded(head, _commits(folder, first_needed(head), None))
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
         return await self._folder.call(partial(self._conversations, after or "", check_limit(limit)))

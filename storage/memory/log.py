@@ -9,6 +9,7 @@ from contracts.ids import ConversationId, InputId, MessageKey
 from storage.memory.heads import MemoryHeads
 from storage.paging import check_limit
 from storage.port import Loaded, Log
+from storage.wholeness import first_needed, loaded
 
 
 class MemoryLog(Log):
@@ -38,8 +39,8 @@ class MemoryLog(Log):
     def _load(self, conversation: ConversationId) -> Loaded:
         head = self._heads.latest.get(conversation)
         log = self._log.get(conversation, {})
-        after = sorted(version for version in log if version > (head.version if head else 0))
-        return Loaded(head=head, commits=tuple(log[version] for version in after))
+        first = first_needed(head)
+        return loaded(head, (log[version] for version in sorted(log) if version >= first))
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
         check_limit(limit)

@@ -23,7 +23,7 @@ from storage.mongo.driver import Document
 from storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
 from storage.paging import check_limit
 from storage.port import Loaded, Log
-from storage.wholeness import loaded, reloaded
+from storage.wholeness import first_needed, loaded, reloaded
 
 CHUNK = 200
 """How many conversations one query asks for."""
@@ -142,9 +142,9 @@ class MongoLog(MongoSection, Log):
     async def _commits_after(
         self, conversations: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
     ) -> dict[ConversationId, list[Document]]:
-        known = {key: head.version if (head := heads.get(key)) else 0 for key in conversations}
+        first = {key: first_needed(heads.get(key)) for key in conversations}
         found: dict[ConversationId, list[Document]] = {}
-        for document in await self._found({"$or": [_versions(key, known[key] + 1, MAX_VERSION) for key in known]}):
+        for document in await self._found({"$or": [_versions(key, first[key], MAX_VERSION) for key in first]}):
             found.setdefault(document["_id"]["c"], []).append(document)
         return found
 

@@ -20,7 +20,7 @@ from storage.sql import schema
 from storage.sql.base import CHUNK, SqlSection
 from storage.sql.codec import COMMIT, amendment_rows, commit_row, input_rows, to_commit
 from storage.sql.heads import latest_heads
-from storage.wholeness import loaded, reloaded
+from storage.wholeness import first_needed, loaded, reloaded
 
 
 @end_well(cancelled_once)
@@ -167,10 +167,10 @@ async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[dict
 async def _commits_after(
     connection: AsyncConnection, chunk: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
 ) -> dict[ConversationId, list[Row[Any]]]:
-    """Return for each conversation the commits that its head does not contain yet, oldest first."""
-    known = {key: head.version if (head := heads.get(key)) else 0 for key in chunk}
+    """Return for each conversation the commits that are needed beside its head, oldest first."""
+    first = {key: first_needed(heads.get(key)) for key in chunk}
     later = or_(
-        *(and_(schema.commits.c.conversation_id == key, schema.commits.c.version > known[key]) for key in known)
+        *(and_(schema.commits.c.conversation_id == key, schema.commits.c.version >= first[key]) for key in first)
     )
     query = select(*COMMIT).where(later).order_by(schema.commits.c.conversation_id, schema.commits.c.version)
     found: dict[ConversationId, list[Row[Any]]] = {}

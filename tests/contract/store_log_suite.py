@@ -5,20 +5,24 @@ import asyncio
 import pytest
 
 from contracts.errors import DuplicateInput, StoreRejected, VersionConflict
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId
-from storage.port import MAX_PAGE, Store
+from contracts.events import CloseReason, Commit, SessionClosed
+from contracts.ids import ConversationId, InputId, session_id_for
+from contracts.session import SessionState
+from storage.port import MAX_PAGE, Loaded, Store
 from tests.builders import (
+    NOON,
     a_commit,
     a_conversation,
     a_head,
     a_key,
     appended,
+    begun,
     data_set,
     deleted,
     edited,
     reacted,
 )
+from workers.domain.evolve import heads_after, heads_along, replay
 
 
 async def found_by(store: Store, conversation: ConversationId, *names: str) -> dict[str, int]:
@@ -160,6 +164,32 @@ class StoreLogSuite:
         log = await store.log.read(one, limit=100)
         assert [commit.version for commit in log] == list(range(1, 21))
         assert len({name for commit in log for name in commit.inputs}) == 20
+
+    async def test_a_session_whose_head_is_not_written_yet_follows_from_the_commit_that_began_it(
+        self, store: Store
+    ) -> None:
+        conversation = a_conversation()
+        first = a_commit(conversation, events=[begun(conversation), appended(conversation, 2, "m")])
+        one = session_id_for(conversation, 1)
+        ends = SessionClosed(session_id=one, sequence=3, at=NOON, cause=InputId("input-2"), why=CloseReason.SUPERSEDED)
+        second = a_commit(conversation, 2, events=[ends, begun(conversation, generation=2)])
+        third = a_commit(conversation, 3, events=[appended(conversation, 2, "n", generation=2)])
+        await store.log.append([first, second, third])
+        before = replay(SessionState.empty(conversation), [first])
+        ended, current = heads_after(before, second)
+        await store.heads.save([before])
+        await store.heads.save([ended])  # and here its writer dies, or a reader comes
+
+        found = (await store.log.load([conversation]))[conversation]
+
+        assert found.head is not None
+        assert found.head.session_id == ended.session_id
+        states = list(heads_along(found.head, found.commits))
+        assert states[0] == current
+        assert states[-1] == replay(current, [third])
+        await store.heads.save(states)
+        assert (await store.log.load([conversation]))[conversation] == Loaded(states[-1])
+        assert await store.heads.get(ended.session_id) == ended
 
     async def test_load_gives_latest_head_and_commits_after_it(self, store: Store) -> None:
         one, two = a_conversation(), a_conversation()
