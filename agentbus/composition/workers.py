@@ -1,35 +1,29 @@
-"""The workers that there are, a row each, and the services that are put together the same way everywhere."""
+"""The workers that there are, a row each, and the services that are put together the same way everywhere.
+
+Each is imported when it is made: a process pays for those that it runs.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agentbus.composition.app import App
-from agentbus.settings import Settings
 from contracts.members import WorkerKind
 from workers.bus.memory import MemoryBus
-from workers.delivery.presence import Presence
-from workers.expiry.rules import ExpiryRules
-from workers.expiry.sweep import Sweep
-from workers.expiry.watch.commands import ExpiryCommands
-from workers.expiry.worker import ExpiryConfig, ExpiryWorker
-from workers.ingress.router import IngressRouter
-from workers.notify import (
-    NotificationCallback,
-    create_email_notification_callback,
-    create_webhook_notification_callback,
-    default_notification_callback,
-)
-from workers.reactive.embedded import EmbeddedEvents
-from workers.reactive.handling import Handler
-from workers.reactive.worker import Events
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
-from workers.sync.handler import TOPICS
-from workers.sync.services import SyncServices, make_sync_services
-from workers.sync.worker import SUBSCRIPTION, SyncWorker
 from workers.worker import Worker
+
+if TYPE_CHECKING:
+    from agentbus.settings import Settings
+    from workers.expiry.sweep import Sweep
+    from workers.expiry.worker import ExpiryWorker
+    from workers.ingress.router import IngressRouter
+    from workers.notify import NotificationCallback
+    from workers.reactive.handling import Handler
+    from workers.reactive.worker import Events
+    from workers.session.worker import SessionWorker
+    from workers.sync.services import SyncServices
+    from workers.sync.worker import SyncWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +36,11 @@ class WorkerRow:
     """What it is for, in a few words."""
 
 
-def make_session_worker(app: App) -> SessionWorker:
+def make_session_worker(app: App) -> "SessionWorker":
     """Return a session worker; alone on its bus, it takes commands from everybody there."""
+    from workers.session.config import SessionWorkerConfig  # noqa: PLC0415 - see above
+    from workers.session.worker import SessionWorker  # noqa: PLC0415 - see above
+
     session = app.settings.session
     config = SessionWorkerConfig(
         scope=session.scope,
@@ -62,8 +59,11 @@ def make_session_worker(app: App) -> SessionWorker:
     return SessionWorker(app.bus, app.store, config=config, clock=app.clock, metrics=app.metrics)
 
 
-def make_router(app: App) -> IngressRouter:
+def make_router(app: App) -> "IngressRouter":
     """Return an ingress router; the others know of it, if there can be any."""
+    from workers.delivery.presence import Presence  # noqa: PLC0415 - see above
+    from workers.ingress.router import IngressRouter  # noqa: PLC0415 - see above
+
     session = app.settings.session
     if app.alone:
         return IngressRouter(app.bus, scope=session.scope, metrics=app.metrics)
@@ -77,8 +77,10 @@ def make_router(app: App) -> IngressRouter:
     return IngressRouter(app.bus, scope=session.scope, metrics=app.metrics, presence=presence, trials_in=app.store)
 
 
-def make_expiry_worker(app: App) -> ExpiryWorker:
+def make_expiry_worker(app: App) -> "ExpiryWorker":
     """Return an expiry worker."""
+    from workers.expiry.worker import ExpiryConfig, ExpiryWorker  # noqa: PLC0415 - see above
+
     session = app.settings.session
     return ExpiryWorker(
         app.bus,
@@ -93,8 +95,11 @@ def make_expiry_worker(app: App) -> ExpiryWorker:
     )
 
 
-def make_sync_worker(app: App) -> SyncWorker:
+def make_sync_worker(app: App) -> "SyncWorker":
     """Return a sync worker."""
+    from workers.sync.handler import TOPICS  # noqa: PLC0415 - see above
+    from workers.sync.worker import SUBSCRIPTION, SyncWorker  # noqa: PLC0415 - see above
+
     services = make_sync(app)
     return SyncWorker(
         app.store,
@@ -117,8 +122,10 @@ WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
 """Every kind. Those of one process start at the same time, and close so."""
 
 
-def make_sync(app: App) -> SyncServices:
+def make_sync(app: App) -> "SyncServices":
     """Return the parts of syncing: what people call, and what a sync worker goes by."""
+    from workers.sync.services import make_sync_services  # noqa: PLC0415 - see above
+
     return make_sync_services(
         app.store,
         app.bus,
@@ -129,8 +136,12 @@ def make_sync(app: App) -> SyncServices:
     )
 
 
-async def make_sweep(app: App) -> Sweep:
+async def make_sweep(app: App) -> "Sweep":
     """Return a sweep by the rules that are there now. Raises ConfigurationError for rules that can't be read."""
+    from workers.expiry.rules import ExpiryRules  # noqa: PLC0415 - see above
+    from workers.expiry.sweep import Sweep  # noqa: PLC0415 - see above
+    from workers.expiry.watch.commands import ExpiryCommands  # noqa: PLC0415 - see above
+
     acting = ExpiryCommands(
         app.store,
         app.commands,
@@ -142,8 +153,14 @@ async def make_sweep(app: App) -> Sweep:
     return Sweep(app.store, await ExpiryRules(app.store, app.clock).list(), acting, app.clock)
 
 
-def notification_callbacks(settings: Settings) -> list[NotificationCallback]:
+def notification_callbacks(settings: "Settings") -> "list[NotificationCallback]":
     """Return who is told what expiry rules do: the log, and whom the settings name. Raises ConfigurationError."""
+    from workers.notify import (  # noqa: PLC0415 - see above
+        create_email_notification_callback,
+        create_webhook_notification_callback,
+        default_notification_callback,
+    )
+
     told = settings.expiry
     callbacks: list[NotificationCallback] = [default_notification_callback]
     if told.expiry_webhook:
@@ -162,10 +179,12 @@ def notification_callbacks(settings: Settings) -> list[NotificationCallback]:
     return callbacks
 
 
-def _events(app: App, name: str, patterns: tuple[str, ...], handler: Handler) -> Events:
+def _events(app: App, name: str, patterns: tuple[str, ...], handler: "Handler") -> "Events":
     """Return what gives a reactive worker its events: FastStream over RabbitMQ, or the in-process bus."""
     failed = app.metrics.handler_failures.inc
     if isinstance(app.bus, MemoryBus):
+        from workers.reactive.embedded import EmbeddedEvents  # noqa: PLC0415 - see above
+
         return EmbeddedEvents(app.bus, name, patterns, handler, on_failure=failed)
     # FastStream takes a quarter of a second to import; most commands do without.
     from workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import App, make_bus
@@ -14,13 +14,14 @@ from agentbus.sessions.engine import Engine
 from agentbus.sessions.features import FEATURES, CallsT, Feature
 from agentbus.sessions.providers import store_for
 from agentbus.sessions.sections import Sections, sections_over
-from agentbus.settings import load_settings
 from contracts.clock import Clock
 from contracts.members import WorkerKind
 from workers.installation.record import check_installation, join_installation
 from workers.notify import NotificationCallback
-from workers.session.worker import SessionWorker
 from workers.worker import Worker
+
+if TYPE_CHECKING:
+    from workers.session.worker import SessionWorker
 
 _DRAIN_SECONDS: Final = 5.0
 """How long stopping waits for what is in hand."""
@@ -100,6 +101,8 @@ class Running:
         self.components.append(component)
 
     async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
+        from workers.session.worker import SessionWorker  # noqa: PLC0415 - imported already if it is one
+
         try:
             await worker.start()
             if isinstance(worker, SessionWorker):
@@ -124,6 +127,8 @@ async def _opened(
     config: SessionSystemConfig, clock: Clock, callbacks: Sequence[NotificationCallback], stack: AsyncExitStack
 ) -> App:
     """Open the store and the bus that a configuration names, for as long as the stack lasts."""
+    from agentbus.settings import load_settings  # noqa: PLC0415 - pydantic-settings is for a system that starts
+
     settings = load_settings(
         amqp_url=config.amqp_url or "memory://",
         prefix=config.prefix,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.results import Count
@@ -13,7 +14,9 @@ from contracts.errors import AgentBusError, Refused
 from contracts.ids import SessionId
 from storage.reading import iter_due
 from workers.domain.deadlines import has_expired
-from workers.expiry.sweep import Finding
+
+if TYPE_CHECKING:
+    from workers.expiry.sweep import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class CleanupReport:
     """Sessions whose time was over."""
     idle: tuple[SessionId, ...]
     """Sessions that were silent for longer than their idle timeout."""
-    steps: tuple[Finding, ...] = ()
+    steps: "tuple[Finding, ...]" = ()
     """What was due by expiry rules, session by session, and what came of it; with `enable_expiry` alone."""
     failed: Mapping[SessionId, AgentBusError] = field(default_factory=dict)
     """Sessions that were due and could not be dealt with, as their conversations are blocked, and why."""

@@ -1,19 +1,22 @@
 """Expiry: rules that end sessions, and what they did."""
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from agentbus.sessions.engine import Engine
 from contracts.clock import Clock
 from contracts.expiry import ExpiryRule
 from workers.expiry.rules import ExpiryRules
 from workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
-from workers.expiry.sweep import Finding, Sweep
+
+if TYPE_CHECKING:
+    from workers.expiry.sweep import Finding, Sweep
 
 
 class Expiry:
     """The rules, and a look at all sessions by them."""
 
-    def __init__(self, engine: Engine, make_sweep: Callable[[], Awaitable[Sweep]], clock: Clock) -> None:
+    def __init__(self, engine: Engine, make_sweep: "Callable[[], Awaitable[Sweep]]", clock: Clock) -> None:
         self._engine = engine
         self._make_sweep = make_sweep
         self._clock = clock
@@ -33,9 +36,11 @@ class Expiry:
     async def statistics(self) -> ExpiryStatistics:
         return await StatisticsRecorder(self._engine.store, self._clock).statistics()
 
-    async def sweep(self, *, dry_run: bool) -> tuple[Finding, ...]:
+    async def sweep(self, *, dry_run: bool) -> "tuple[Finding, ...]":
         """Look at all sessions; return what is due by rules, or was and what came of it."""
         sweep = await self._make_sweep()
+        from workers.expiry.sweep import Finding  # noqa: PLC0415 - whoever sweeps has imported it
+
         found = [one async for one in sweep.run(dry_run=dry_run) if isinstance(one, Finding)]
         return tuple(one for one in found if one.rule_id is not None)
 

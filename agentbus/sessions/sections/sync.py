@@ -1,6 +1,7 @@
 """Sync: the sessions of one person on several channels, linked, and kept alike."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checked_for, checking
@@ -14,13 +15,15 @@ from workers.sync.people.claims import ClaimCode
 from workers.sync.people.suggestions import Suggestion
 from workers.sync.people.trail import SyncNote, sync_history
 from workers.sync.policies import DEFAULT
-from workers.sync.services import SyncServices
+
+if TYPE_CHECKING:
+    from workers.sync.services import SyncServices
 
 
 class Sync:
     """Identities, claim codes, policies, conflicts."""
 
-    def __init__(self, engine: Engine, services: SyncServices) -> None:
+    def __init__(self, engine: Engine, services: "SyncServices") -> None:
         self._engine = engine
         self._services = services
 

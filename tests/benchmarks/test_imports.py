@@ -1,0 +1,45 @@
+"""What importing costs: whoever publishes a message, or asks for help, does not pay for servers and drivers.
+
+Measured in processes of their own, in processor time, the best of a few: how long it takes tells how busy a machine is.
+"""
+
+import subprocess
+import sys
+
+TRIES = 5
+
+_LIBRARY = "import agentbus.sessions"
+_HELP = """
+from agentbus.cli import main
+sys.argv = ["agentbus", "--help"]
+sys.stdout = open("/dev/null", "w")
+try:
+    main()
+except SystemExit:
+    pass
+"""
+_TOLD = "\nprint(time.process_time(), len(sys.modules), *sorted(sys.modules), file=sys.stderr)"
+
+
+def measured(program: str) -> tuple[float, set[str]]:
+    """Return the seconds of a processor that a program takes, and the modules that it has loaded."""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", f"import sys, time\n{program}{_TOLD}"], capture_output=True, text=True, check=True
+        ).stderr.split()
+        for _ in range(TRIES)
+    ]
+    return min(float(seconds) for seconds, *_ in runs), set(runs[-1][2:])
+
+
+def test_the_session_library_is_light() -> None:
+    _, modules = measured(_LIBRARY)
+    assert len(modules) <= 500
+    heavy = {"aio_pika", "faststream", "fsspec", "motor", "prometheus_client", "pydantic_settings", "pymongo", "rich"}
+    assert modules & (heavy | {"sqlalchemy", "structlog", "typer", "uvicorn"}) == set()
+
+
+def test_help_is_given_at_once() -> None:
+    seconds, modules = measured(_HELP)
+    assert seconds < 0.4
+    assert {one for one in modules if one.split(".")[0] in {"contracts", "storage", "workers"}} == set()
