@@ -15,7 +15,7 @@ from agentbus.settings import Settings
 from storage.port import Store
 from tests.chaos.inside.arming import Failpoints, arming_file
 from tests.chaos.inside.failpoints import Failpoint
-from tests.chaos.inside.instruments import instrument_bus, instrument_store, limit_turns, trace_rounds
+from tests.chaos.inside.instruments import instrument_bus, instrument_store, limit_turns, patch, trace_rounds
 from tests.chaos.inside.mutants import Mutant, mutate
 from tests.chaos.inside.poison import poison_decide, poison_reading
 from tests.chaos.inside.trace import Trace
@@ -37,7 +37,7 @@ def run() -> None:
     def instrumented_bus(settings: Settings) -> Bus:
         return instrument_bus(make_bus(settings), points)
 
-    app.__dict__.update(make_store=instrumented_store, make_bus=instrumented_bus)
+    patch(app, make_store=instrumented_store, make_bus=instrumented_bus)
     trace_rounds(trace)
     poison_decide(trace)
     poison_reading(trace)

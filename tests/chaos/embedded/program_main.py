@@ -18,8 +18,7 @@ from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus
 from agentbus.logs import configure_logs
 from agentbus.received import ReceivedEvent
-from agentbus.sessions import SessionSystem, SessionSystemConfig
-from agentbus.sessions import system as composition
+from agentbus.sessions import SessionSystem, SessionSystemConfig, running
 from agentbus.sessions.providers import store_for
 from agentbus.settings import LogFormat, LogSettings, Settings
 from contracts.errors import AgentBusError
@@ -30,7 +29,7 @@ from storage.reading import iter_log
 from tests.chaos.embedded.mutants import EmbeddedMutant, mutate
 from tests.chaos.inside.arming import Failpoints, arming_file
 from tests.chaos.inside.failpoints import Failpoint
-from tests.chaos.inside.instruments import instrument_bus, instrument_store
+from tests.chaos.inside.instruments import instrument_bus, instrument_store, patch
 from tests.chaos.inside.trace import Trace
 from workers.bus.memory import MemoryBus
 from workers.bus.port import Bus
@@ -147,7 +146,7 @@ def _instrumented(folder: Path, name: str) -> None:
     def instrumented_bus(settings: Settings) -> Bus:
         return instrument_bus(make_bus(settings), points)
 
-    composition.__dict__.update(store_for=instrumented_store, make_bus=instrumented_bus)
+    patch(running, store_for=instrumented_store, make_bus=instrumented_bus)
 
 
 async def main() -> None:

@@ -76,6 +76,7 @@ def limit_turns(max_inputs: int) -> None:
 
 
 def patch(target: Any, **replacements: Any) -> None:
-    """Replace attributes of `target`."""
+    """Replace attributes of `target`. Raises AttributeError for one that is not there: its fault would never happen."""
     for name, replacement in replacements.items():
+        getattr(target, name)
         setattr(target, name, replacement)

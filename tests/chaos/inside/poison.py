@@ -9,6 +9,7 @@ from contracts.envelope import Input, InputEnvelope
 from contracts.events import AnyEvent
 from contracts.messages import InboundMessage, TextContent
 from contracts.session import SessionState
+from tests.chaos.inside.instruments import patch
 from tests.chaos.inside.trace import Trace
 from workers.domain import decide as domain
 from workers.session import plan
@@ -31,7 +32,7 @@ def poison_decide(trace: Trace) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         return decide(state, given, now, *others)
 
-    plan.__dict__["decide"] = poisoned
+    patch(plan, decide=poisoned)
 
 
 def poison_reading(trace: Trace) -> None:
