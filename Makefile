@@ -12,7 +12,7 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := contracts storage workers agentbus
+PACKAGES := agentbus
 
 # Settings of the user's own pip that would keep it from working in a virtual environment, and its chatter.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -6,18 +6,12 @@ What a publisher, a subscriber or a bot needs is imported from here; the session
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from agentbus.own_packages import ForeignPackage, refuse_foreign_packages
-
-# Before anything that imports one of them.
-refuse_foreign_packages()
-
 if TYPE_CHECKING:
     from agentbus.client import AgentBus, Receipt, SyncAgentBus, connect, connect_sync
-    from agentbus.received import ReceivedEvent
-    from contracts.address import Address, Platform, Scope
-    from contracts.commands import CommandReply
-    from contracts.envelope import EventEnvelope
-    from contracts.errors import (
+    from agentbus.contracts.address import Address, Platform, Scope
+    from agentbus.contracts.commands import CommandReply
+    from agentbus.contracts.envelope import EventEnvelope
+    from agentbus.contracts.errors import (
         AccessDenied,
         AgentBusError,
         BrokerBlocked,
@@ -35,8 +29,9 @@ if TYPE_CHECKING:
         TopologyMismatch,
         Unroutable,
     )
-    from contracts.events import MessageAppended
-    from contracts.messages import CommandContent, InboundMessage, OutboundMessage, Role, TextContent
+    from agentbus.contracts.events import MessageAppended
+    from agentbus.contracts.messages import CommandContent, InboundMessage, OutboundMessage, Role, TextContent
+    from agentbus.received import ReceivedEvent
 
 __all__ = [
     "AgentBus", "Receipt", "SyncAgentBus", "connect", "connect_sync",
@@ -44,18 +39,18 @@ __all__ = [
     "CommandContent", "InboundMessage", "OutboundMessage", "Role", "TextContent",
     "CommandReply", "EventEnvelope", "MessageAppended", "ReceivedEvent",
     "AccessDenied", "AgentBusError", "BrokerBlocked", "BrokerRejected", "BrokerUnavailable", "BusError",
-    "ConfigurationError", "ForeignPackage", "InvalidInput", "PublishUnconfirmed", "Refused", "Reject", "ReplyTimeout",
-    "SchemaViolation", "SessionNotFound", "TopologyMismatch", "Unroutable",
+    "ConfigurationError", "InvalidInput", "PublishUnconfirmed", "Refused", "Reject", "ReplyTimeout", "SchemaViolation",
+    "SessionNotFound", "TopologyMismatch", "Unroutable",
 ]  # fmt: skip
 
 _MODULES: Final = {
     "agentbus.client": ("AgentBus", "Receipt", "SyncAgentBus", "connect", "connect_sync"),
     "agentbus.received": ("ReceivedEvent",),
-    "contracts.address": ("Address", "Platform", "Scope"),
-    "contracts.commands": ("CommandReply",),
-    "contracts.envelope": ("EventEnvelope",),
-    "contracts.events": ("MessageAppended",),
-    "contracts.messages": ("CommandContent", "InboundMessage", "OutboundMessage", "Role", "TextContent"),
+    "agentbus.contracts.address": ("Address", "Platform", "Scope"),
+    "agentbus.contracts.commands": ("CommandReply",),
+    "agentbus.contracts.envelope": ("EventEnvelope",),
+    "agentbus.contracts.events": ("MessageAppended",),
+    "agentbus.contracts.messages": ("CommandContent", "InboundMessage", "OutboundMessage", "Role", "TextContent"),
 }
 """Where the names come from that are imported when they are first asked for; those left are errors."""
 
@@ -66,7 +61,7 @@ if not TYPE_CHECKING:  # so that a type checker finds a name that is not there
         """Import what is asked for: `import agentbus` alone stays quick."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = next((module for module, names in _MODULES.items() if name in names), "contracts.errors")
+        module = next((module for module, names in _MODULES.items() if name in names), "agentbus.contracts.errors")
         found = getattr(import_module(module), name)
         globals()[name] = found
         return found

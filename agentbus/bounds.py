@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
 
-from contracts.outages import REMIND_SECONDS
-from contracts.urls import masked_in
+from agentbus.contracts.outages import REMIND_SECONDS
+from agentbus.contracts.urls import masked_in
 
 LONGEST_VALUE: Final = 2_000
 """Characters of one value of a line; what is cut off is counted."""

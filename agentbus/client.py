@@ -29,27 +29,27 @@ from pydantic import ValidationError
 
 from agentbus.composition.app import make_bus, make_clock
 from agentbus.composition.signals import signalled
-from agentbus.logs import configure_library_logs
-from agentbus.received import Handled, ReceivedEvent
-from agentbus.registering import check_handler, check_patterns
-from agentbus.subscription import CONCURRENCY, Subscription
-from contracts.address import Scope
-from contracts.commands import AnyCommand, CommandReply
-from contracts.envelope import EventEnvelope, Input, InputEnvelope
-from contracts.errors import (
+from agentbus.contracts.address import Scope
+from agentbus.contracts.commands import AnyCommand, CommandReply
+from agentbus.contracts.envelope import EventEnvelope, Input, InputEnvelope
+from agentbus.contracts.errors import (
     Refused,
     ReplyTimeout,
     SchemaViolation,
     Unroutable,
 )
-from contracts.history import HistoryMessage, Page
-from contracts.ids import ConversationId, InputId, Partition
-from contracts.messages import InboundMessage
-from contracts.session import SessionState
-from workers.bus.port import Bus
-from workers.concurrency import in_turn, side_by_side
-from workers.delivery.inputs import Inputs, Routed
-from workers.outages import trouble_now
+from agentbus.contracts.history import HistoryMessage, Page
+from agentbus.contracts.ids import ConversationId, InputId, Partition
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.session import SessionState
+from agentbus.logs import configure_library_logs
+from agentbus.received import Handled, ReceivedEvent
+from agentbus.registering import check_handler, check_patterns
+from agentbus.subscription import CONCURRENCY, Subscription
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.concurrency import in_turn, side_by_side
+from agentbus.workers.delivery.inputs import Inputs, Routed
+from agentbus.workers.outages import trouble_now
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal

@@ -6,8 +6,8 @@ from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from agentbus.bounds import FewRepeats, bounded
-from contracts.secrets import without_secrets
-from workers.faults import told
+from agentbus.contracts.secrets import without_secrets
+from agentbus.workers.faults import told
 
 if TYPE_CHECKING:
     from agentbus.settings import LogSettings
@@ -70,8 +70,8 @@ def _bounded(_logger: object, _method: str, line: MutableMapping[str, Any]) -> M
 def configure_library_logs() -> None:
     """Hand log lines to the standard library's `logging`, unless the program has set up structlog itself.
 
-    A library prints nothing of its own: under its loggers' names (`workers.session.worker`, ...) a program chooses what
-    is shown, by default warnings and errors.
+    A library prints nothing of its own: under its loggers' names (`agentbus.workers.session.worker`, ...) a program
+    chooses what is shown, by default warnings and errors.
     """
     import structlog  # noqa: PLC0415 - as above
 

@@ -5,11 +5,11 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import PrivateAttr
 
-from contracts.commands import AnyCommand, AppendMessage, CommandReply
-from contracts.envelope import EventEnvelope
-from contracts.events import MessageAppended
-from contracts.ids import ConversationId
-from contracts.messages import OutboundMessage, TextContent
+from agentbus.contracts.commands import AnyCommand, AppendMessage, CommandReply
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.messages import OutboundMessage, TextContent
 
 
 class Sender(Protocol):

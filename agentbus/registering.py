@@ -5,10 +5,10 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, Final
 
-from contracts.address import is_platform
-from contracts.errors import ConfigurationError
-from contracts.events import topics
-from workers.bus.memory.topics import topic_matches
+from agentbus.contracts.address import is_platform
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.events import topics
+from agentbus.workers.bus.memory.topics import topic_matches
 
 _WORDS: Final = 3
 """Words of a topic."""

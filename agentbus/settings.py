@@ -8,6 +8,14 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agentbus.contracts.address import Scope
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.session import FailurePolicy
+from agentbus.contracts.text import few_of
+from agentbus.contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
 from agentbus.variables import (
     ENV_FILE,
     ENV_PREFIX,
@@ -17,14 +25,6 @@ from agentbus.variables import (
     unknown_among,
     variable_of,
 )
-from contracts.address import Scope
-from contracts.documents import json_in
-from contracts.errors import ConfigurationError
-from contracts.expiry import ResetPolicy
-from contracts.secrets import SECRET_KEYS
-from contracts.session import FailurePolicy
-from contracts.text import few_of
-from contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
 
 HURRY: Final = 2.5
 """Seconds that clients and commands wait for a broker or store, unless told otherwise; workers wait longer."""

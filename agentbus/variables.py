@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
-from contracts.errors import ConfigurationError
+from agentbus.contracts.errors import ConfigurationError
 
 ENV_PREFIX: Final = "AGENTBUS_"
 ENV_FILE: Final = ".env"

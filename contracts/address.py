@@ -9,8 +9,8 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from contracts.base import Contract, Id
-from contracts.ids import ConversationId, digest_of
+from agentbus.contracts.base import Contract, Id
+from agentbus.contracts.ids import ConversationId, digest_of
 
 _PLATFORM: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """One word of a routing key, fit for a label, a file name and a URL."""

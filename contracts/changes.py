@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from contracts.base import Contract, JsonObject, Many, Numbers
+from agentbus.contracts.base import Contract, JsonObject, Many, Numbers
 
 
 class FieldChanges(Contract):

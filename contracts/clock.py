@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from contracts.base import to_utc_milliseconds
+from agentbus.contracts.base import to_utc_milliseconds
 
 
 class Clock(Protocol):

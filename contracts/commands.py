@@ -4,17 +4,28 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.address import Address, Platform
-from contracts.base import MAX_INTEGER, Announced, Contract, Id, JsonObject, KeepableObject, Many, Name, Text, Timestamp
-from contracts.changes import FieldChanges
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.history import HistoryMessage
-from contracts.ids import InputId, SessionId, SessionIdField
-from contracts.messages import Attachments, OutboundMessage, SessionMessage
-from contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
-from contracts.session import SessionState, SessionStatus
-from contracts.stamps import StampField
-from contracts.sync import (
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.base import (
+    MAX_INTEGER,
+    Announced,
+    Contract,
+    Id,
+    JsonObject,
+    KeepableObject,
+    Many,
+    Name,
+    Text,
+    Timestamp,
+)
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.history import HistoryMessage
+from agentbus.contracts.ids import InputId, SessionId, SessionIdField
+from agentbus.contracts.messages import Attachments, OutboundMessage, SessionMessage
+from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.stamps import StampField
+from agentbus.contracts.sync import (
     ALL_OPERATIONS,
     Conflict,
     ConflictStrategy,

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from contracts.address import Scope, conversation_id_for
-from contracts.base import MAX_INPUT_BYTES, Announced, Id, Timestamp
-from contracts.commands import AnyCommand, Command
-from contracts.documents import json_in
-from contracts.errors import InvalidInput, SchemaViolation, TooLarge, Undecodable, UnsupportedType
-from contracts.events import AnyEvent, Event
-from contracts.ids import ConversationId, ConversationIdField, InputId, conversation_of
-from contracts.messages import InboundMessage
-from contracts.queries import AnyQuery, Query
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.base import MAX_INPUT_BYTES, Announced, Id, Timestamp
+from agentbus.contracts.commands import AnyCommand, Command
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.errors import InvalidInput, SchemaViolation, TooLarge, Undecodable, UnsupportedType
+from agentbus.contracts.events import AnyEvent, Event
+from agentbus.contracts.ids import ConversationId, ConversationIdField, InputId, conversation_of
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.queries import AnyQuery, Query
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 SCHEMA_VERSION: Final = "v1"

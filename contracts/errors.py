@@ -53,7 +53,7 @@ AgentBusError
 
 from typing import Any, ClassVar
 
-from contracts.text import encodable
+from agentbus.contracts.text import encodable
 
 
 class AgentBusError(Exception):

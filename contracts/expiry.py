@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from contracts.address import Platform
-from contracts.base import Announced, Contract, Id, Many, Name, Timestamp
-from contracts.ids import SessionIdField
-from contracts.profile import Seconds, SessionType
+from agentbus.contracts.address import Platform
+from agentbus.contracts.base import Announced, Contract, Id, Many, Name, Timestamp
+from agentbus.contracts.ids import SessionIdField
+from agentbus.contracts.profile import Seconds, SessionType
 
 
 class ExpiryStrategy(StrEnum):

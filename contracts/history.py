@@ -4,11 +4,11 @@ from typing import Generic, TypeVar
 
 from pydantic import Field
 
-from contracts.address import Platform
-from contracts.base import Announced, Id, Many, Name, Timestamp
-from contracts.ids import SessionIdField
-from contracts.messages import SessionMessage
-from contracts.session import SessionStatus
+from agentbus.contracts.address import Platform
+from agentbus.contracts.base import Announced, Id, Many, Name, Timestamp
+from agentbus.contracts.ids import SessionIdField
+from agentbus.contracts.messages import SessionMessage
+from agentbus.contracts.session import SessionStatus
 
 Item = TypeVar("Item")
 

@@ -5,10 +5,10 @@ from typing import Final, Self
 
 from pydantic import Field
 
-from contracts.address import Scope
-from contracts.base import Announced
-from contracts.errors import InstallationMismatch
-from contracts.topology import MAX_PARTITIONS, Topology
+from agentbus.contracts.address import Scope
+from agentbus.contracts.base import Announced
+from agentbus.contracts.errors import InstallationMismatch
+from agentbus.contracts.topology import MAX_PARTITIONS, Topology
 
 _TO: Final = ".to."
 _WORDS: Final = re.compile(

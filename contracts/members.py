@@ -6,8 +6,8 @@ from typing import Any, NewType
 
 from pydantic import Field, ValidationError
 
-from contracts.base import Announced, Many, Timestamp
-from contracts.ids import Partition
+from agentbus.contracts.base import Announced, Many, Timestamp
+from agentbus.contracts.ids import Partition
 
 WorkerId = NewType("WorkerId", str)
 """One running worker process: made up at its start, never used again."""

@@ -5,9 +5,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.address import Address
-from contracts.base import Contract, Id, Many, Name, Text, Timestamp
-from contracts.ids import InputId, MessageKey, SessionId, digest_of
+from agentbus.contracts.address import Address
+from agentbus.contracts.base import Contract, Id, Many, Name, Text, Timestamp
+from agentbus.contracts.ids import InputId, MessageKey, SessionId, digest_of
 
 
 class Role(StrEnum):

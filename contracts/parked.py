@@ -6,8 +6,8 @@ from typing import NewType
 
 from pydantic import ConfigDict, Field
 
-from contracts.base import Announced, Timestamp
-from contracts.ids import ConversationIdField
+from agentbus.contracts.base import Announced, Timestamp
+from agentbus.contracts.ids import ConversationIdField
 
 ParkedId = NewType("ParkedId", str)
 """Identity of a parked input: the same bytes parked again are the same parked input."""

@@ -5,8 +5,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.base import Contract, Id, Many, Name, Timestamp
-from contracts.ids import SessionIdField
+from agentbus.contracts.base import Contract, Id, Many, Name, Timestamp
+from agentbus.contracts.ids import SessionIdField
 
 
 class SessionType(StrEnum):

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.base import Contract, Id
-from contracts.ids import SessionIdField
+from agentbus.contracts.base import Contract, Id
+from agentbus.contracts.ids import SessionIdField
 
 
 class _Query(Contract):

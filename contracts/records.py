@@ -4,9 +4,9 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from contracts.base import Announced, Id, JsonObject, Timestamp
-from contracts.ids import SessionId
-from contracts.session import SessionStatus
+from agentbus.contracts.base import Announced, Id, JsonObject, Timestamp
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionStatus
 
 
 class RecordKind(StrEnum):

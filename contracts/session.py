@@ -6,13 +6,13 @@ from typing import Final
 
 from pydantic import Field, JsonValue
 
-from contracts.address import Address
-from contracts.base import Announced, Id, Many, Timestamp
-from contracts.expiry import ArchiveRef, ExpiryProgress
-from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
-from contracts.profile import Profile, no_profile
-from contracts.stamps import Stamp, StampField
-from contracts.sync import Conflict, TurnedDown
+from agentbus.contracts.address import Address
+from agentbus.contracts.base import Announced, Id, Many, Timestamp
+from agentbus.contracts.expiry import ArchiveRef, ExpiryProgress
+from agentbus.contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
+from agentbus.contracts.profile import Profile, no_profile
+from agentbus.contracts.stamps import Stamp, StampField
+from agentbus.contracts.sync import Conflict, TurnedDown
 
 RECENT_INPUTS: Final = 64
 """How many applied input ids a head carries. The log knows all of them; these spare it the question."""

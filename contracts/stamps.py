@@ -12,8 +12,8 @@ from typing import Annotated, Final, NewType
 
 from pydantic import StringConstraints
 
-from contracts.address import NO_PLATFORM
-from contracts.ids import ConversationId
+from agentbus.contracts.address import NO_PLATFORM
+from agentbus.contracts.ids import ConversationId
 
 Stamp = NewType("Stamp", str)
 """`<ms since 1970, 15 digits>.<counter, 6 digits>.<platform>.<conversation>`: as text it sorts as in time."""

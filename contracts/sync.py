@@ -5,11 +5,11 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
-from contracts.address import Platform
-from contracts.base import MAX_DATA_BYTES, Announced, Contract, Id, Many, Name, Timestamp, json_size
-from contracts.ids import SessionIdField
-from contracts.profile import Seconds
-from contracts.stamps import StampField
+from agentbus.contracts.address import Platform
+from agentbus.contracts.base import MAX_DATA_BYTES, Announced, Contract, Id, Many, Name, Timestamp, json_size
+from agentbus.contracts.ids import SessionIdField
+from agentbus.contracts.profile import Seconds
+from agentbus.contracts.stamps import StampField
 
 FieldPointer = Annotated[str, StringConstraints(pattern=r"^/(data|metadata)/", max_length=4096)]
 """Where a value is: an RFC 6901 JSON pointer into `{"data": ..., "metadata": ...}`, down to what is no object."""

@@ -6,7 +6,7 @@ Labels are bounded sets: never an id, which would make one time series for each 
 from enum import StrEnum
 from typing import Final, Literal
 
-from contracts.base import Contract, Many
+from agentbus.contracts.base import Contract, Many
 
 
 class Metric(Contract):

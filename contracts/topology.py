@@ -4,9 +4,9 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from contracts.address import Scope
-from contracts.base import Contract, Many
-from contracts.ids import ConversationId, Partition, partition_for
+from agentbus.contracts.address import Scope
+from agentbus.contracts.base import Contract, Many
+from agentbus.contracts.ids import ConversationId, Partition, partition_for
 
 DEFAULT_PARTITIONS: Final = 64
 MAX_PARTITIONS: Final = 4096

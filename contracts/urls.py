@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from contracts.errors import ConfigurationError
+from agentbus.contracts.errors import ConfigurationError
 
 _CREDENTIALS: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<credentials>[^\s\"'<>]*)@")
 _SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*")

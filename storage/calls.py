@@ -5,16 +5,16 @@ from functools import wraps
 from inspect import getmembers, iscoroutinefunction
 from typing import Any, Final, Protocol, TypeVar
 
-from contracts.records import Lock
-from storage.cancelling import cancelled_once, finished, taken
-from storage.port import Locks
+from agentbus.contracts.records import Lock
+from agentbus.storage.cancelling import cancelled_once, finished, taken
+from agentbus.storage.port import Locks
 
 _Kind = TypeVar("_Kind", bound=type)
 _Call = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class How(Protocol):
-    """A way to await work while being cancelled, of `storage.cancelling`."""
+    """A way to await work while being cancelled, of `agentbus.storage.cancelling`."""
 
     async def __call__(self, work: Coroutine[Any, Any, Any], /) -> Any: ...
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from contracts.telemetry import Action
-from storage.loggers import Logger
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
 
 GRACE: Final = 2.0
 """Seconds that a call which is being cancelled stays for the end of what it began.

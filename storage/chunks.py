@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from contracts.records import Record, RecordKind
+from agentbus.contracts.records import Record, RecordKind
 
 _Item = TypeVar("_Item")
 

@@ -12,10 +12,10 @@ from tenacity import (
     wait_random,
 )
 
-from contracts.errors import StoreUnavailable
-from contracts.outages import Outage
-from contracts.telemetry import Action
-from storage.loggers import Logger
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.outages import Outage
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
 
 _log = Logger(__name__)
 

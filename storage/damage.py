@@ -5,9 +5,9 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from contracts.errors import StoreDamaged
-from contracts.telemetry import Action
-from storage.loggers import Logger
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
 
 _Kept = TypeVar("_Kept")
 _Item = TypeVar("_Item")

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Final, cast
 
-from contracts.errors import ConfigurationError
-from contracts.urls import masked
-from storage.memory import MemoryStore
-from storage.port import MongoDriver, Store, StoreOptions
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.urls import masked
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import MongoDriver, Store, StoreOptions
 
 StoreFactory = Callable[[str, StoreOptions], Store]
 
@@ -20,11 +20,11 @@ def _in(module: str, name: str) -> StoreFactory:
 
 
 _factories: Final[dict[str, StoreFactory]] = {
-    "file": _in("storage.files", "FileStore"),
+    "file": _in("agentbus.storage.files", "FileStore"),
     "memory": lambda _url, _options: MemoryStore(),
-    "mongodb": _in("storage.mongo", "MongoStore"),
-    "mongodb+srv": _in("storage.mongo", "MongoStore"),
-    "sqlite": _in("storage.sql", "SqlStore"),
+    "mongodb": _in("agentbus.storage.mongo", "MongoStore"),
+    "mongodb+srv": _in("agentbus.storage.mongo", "MongoStore"),
+    "sqlite": _in("agentbus.storage.sql", "SqlStore"),
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from contracts.events import (
+from agentbus.contracts.events import (
     AnyEvent,
     Commit,
     MessageAppended,
@@ -12,12 +12,12 @@ from contracts.events import (
     MessageEdited,
     ReactionChanged,
 )
-from contracts.history import HistoryMessage, Page, Reaction
-from contracts.ids import MessageKey, SessionId, conversation_of
-from contracts.messages import SessionMessage, SpokenContent, TextContent
-from contracts.session import SessionState
-from storage.paging import check_limit, decode_cursor, encode_cursor
-from storage.port import Store
+from agentbus.contracts.history import HistoryMessage, Page, Reaction
+from agentbus.contracts.ids import MessageKey, SessionId, conversation_of
+from agentbus.contracts.messages import SessionMessage, SpokenContent, TextContent
+from agentbus.contracts.session import SessionState
+from agentbus.storage.paging import check_limit, decode_cursor, encode_cursor
+from agentbus.storage.port import Store
 
 _COMMITS: Final = 100
 """How many commits are read at once."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from contracts.base import Id
+from agentbus.contracts.base import Id
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Id)
 _LONGEST: Final = 10**12

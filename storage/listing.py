@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import TypeVar
 
-from contracts.history import SessionFilter
-from contracts.records import Record
-from contracts.session import SessionState, SessionStatus
-from storage.paging import Position, to_milliseconds
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.records import Record
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.paging import Position, to_milliseconds
 
 _Item = TypeVar("_Item")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Logger:
-    """A structlog logger of a name. A line has an action, one of `contracts.telemetry`, and its context."""
+    """A structlog logger of a name. A line has an action, one of `agentbus.contracts.telemetry`, and its context."""
 
     __slots__ = ("_name",)
 

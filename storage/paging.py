@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeVar
 
-from contracts.documents import json_in
-from contracts.history import Page
-from contracts.parked import ParkedInput
-from contracts.records import Record
-from contracts.session import SessionState
-from storage.port import MAX_PAGE
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.history import Page
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.records import Record
+from agentbus.contracts.session import SessionState
+from agentbus.storage.port import MAX_PAGE
 
 CursorKind = Literal["sessions", "parked", "records", "history", "audit"]
 Position = tuple[datetime, str]

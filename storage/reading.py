@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
-from contracts.events import Commit
-from contracts.history import Page, SessionFilter
-from contracts.ids import ConversationId
-from contracts.parked import ParkedInput, ParkedStatus
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState, SessionStatus
-from storage.paging import listed_at
-from storage.port import MAX_PAGE, Store
+from agentbus.contracts.events import Commit
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedInput, ParkedStatus
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.paging import listed_at
+from agentbus.storage.port import MAX_PAGE, Store
 
 Item = TypeVar("Item")
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from contracts.records import SessionStatistics
-from contracts.session import SessionState, SessionStatus
-from storage.paging import to_milliseconds
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.paging import to_milliseconds
 
 _KNOWN: Final = frozenset(SessionStatus)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from contracts.errors import StoreDamaged
-from contracts.events import Commit, SessionStarted
-from contracts.ids import ConversationId, generation_of
-from contracts.session import SessionState
-from storage.damage import RESTORE
-from storage.port import Loaded
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import Commit, SessionStarted
+from agentbus.contracts.ids import ConversationId, generation_of
+from agentbus.contracts.session import SessionState
+from agentbus.storage.damage import RESTORE
+from agentbus.storage.port import Loaded
 
 
 class Wholeness:

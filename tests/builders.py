@@ -6,8 +6,8 @@ from itertools import count
 
 from pydantic import JsonValue
 
-from contracts.address import Address, Platform
-from contracts.events import (
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.events import (
     AnyEvent,
     Commit,
     DataSet,
@@ -18,11 +18,11 @@ from contracts.events import (
     SessionStarted,
     StartReason,
 )
-from contracts.ids import ConversationId, InputId, MessageKey, Partition, digest_of, session_id_for
-from contracts.members import Member, WorkerId, WorkerStatus
-from contracts.messages import Role, SessionMessage, TextContent
-from contracts.parked import ParkedInput, parked_id_for
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey, Partition, digest_of, session_id_for
+from agentbus.contracts.members import Member, WorkerId, WorkerStatus
+from agentbus.contracts.messages import Role, SessionMessage, TextContent
+from agentbus.contracts.parked import ParkedInput, parked_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from agentbus.workers import outages
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
-from workers import outages
 
 pytest_plugins = ["tests.harness.clock", "tests.harness.leaks.plugin", "tests.harness.order"]
 

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from contracts.address import Address, Platform
-from contracts.commands import AnyCommand
-from contracts.envelope import Input
-from contracts.ids import ConversationId, InputId
-from contracts.messages import Content, InboundMessage, TextContent
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.commands import AnyCommand
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.messages import Content, InboundMessage, TextContent
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CONVERSATION = ConversationId("a" * 26)

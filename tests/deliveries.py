@@ -1,6 +1,6 @@
 """Deliveries made by hand: for what takes them, without a bus."""
 
-from workers.bus.port import Delivery, Headers
+from agentbus.workers.bus.port import Delivery, Headers
 
 
 class Handed(Delivery):

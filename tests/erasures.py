@@ -11,13 +11,13 @@ import bson
 import pymongo
 
 from agentbus.client import AgentBus
-from contracts.address import Address, Platform, Scope
-from contracts.clock import Clock, SystemClock
-from contracts.commands import AppendMessage, CloseSession, LinkIdentity, SetData, SetMetadata, ShareSession
-from contracts.envelope import InputEnvelope
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
-from contracts.messages import (
+from agentbus.contracts.address import Address, Platform, Scope
+from agentbus.contracts.clock import Clock, SystemClock
+from agentbus.contracts.commands import AppendMessage, CloseSession, LinkIdentity, SetData, SetMetadata, ShareSession
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of, digest_of
+from agentbus.contracts.messages import (
     Content,
     EditContent,
     InboundMessage,
@@ -26,21 +26,21 @@ from contracts.messages import (
     Role,
     TextContent,
 )
-from contracts.parked import ParkedInput, parked_id_for
-from contracts.profile import Permission
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState
-from contracts.topology import Topology
-from storage.archive import ArchiveStore, open_archive
-from storage.port import Store
+from agentbus.contracts.parked import ParkedInput, parked_id_for
+from agentbus.contracts.profile import Permission
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.topology import Topology
+from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.port import Store
+from agentbus.workers.archive.archiving import archive_session
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.erasure.erase import Erasing
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
+from agentbus.workers.sync.people.identities import reverse_group, reverse_key
 from tests.conversations import NOW
-from workers.archive.archiving import archive_session
-from workers.bus.memory import MemoryBus
-from workers.delivery.inputs import Inputs
-from workers.erasure.erase import Erasing
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
-from workers.sync.people.identities import reverse_group, reverse_key
 
 ADA, ADA_SLACK, BOB, CAROL = "ada-4711", "U0ADA9", "bob-0815", "carol-99"
 PERSON = "person-of-ada"

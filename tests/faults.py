@@ -3,15 +3,15 @@
 from collections import deque
 from collections.abc import Sequence
 
-from contracts.errors import BusError, PublishUnconfirmed, StoreError, StoreUnavailable
-from contracts.events import Commit
-from contracts.ids import ConversationId
-from contracts.session import SessionState
-from storage.memory import MemoryStore
-from storage.memory.heads import MemoryHeads
-from storage.memory.log import MemoryLog
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
+from agentbus.contracts.errors import BusError, PublishUnconfirmed, StoreError, StoreUnavailable
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.session import SessionState
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.heads import MemoryHeads
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
 
 
 class FaultyStore(MemoryStore):

@@ -6,18 +6,18 @@ from itertools import count
 
 from pydantic import JsonValue
 
-from contracts.address import Platform
-from contracts.commands import AnyCommand, CreateSession, LinkIdentity, MergeContext, SetData
-from contracts.envelope import Input
-from contracts.events import AnyEvent, Commit
-from contracts.ids import ConversationId, InputId, digest_of, session_id_for
-from contracts.messages import InboundMessage
-from contracts.session import SessionState
-from contracts.stamps import Stamp, next_stamp
-from contracts.sync import ConflictStrategy, Entry, SyncOperation
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import AnyCommand, CreateSession, LinkIdentity, MergeContext, SetData
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.events import AnyEvent, Commit
+from agentbus.contracts.ids import ConversationId, InputId, digest_of, session_id_for
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp, next_stamp
+from agentbus.contracts.sync import ConflictStrategy, Entry, SyncOperation
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import heads_after
 from tests.conversations import NOW, address
-from workers.domain.decide import decide
-from workers.domain.evolve import heads_after
 
 ANN = "ann"
 """The identity that all are linked to."""

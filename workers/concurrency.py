@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.faults import told
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.faults import told
 
 PROMPTLY: Final = 3.0
 """Seconds within which a task has to end once it is cancelled, or a clean-up once it is begun.

@@ -10,13 +10,13 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Final
 
-from contracts.errors import ArchiveError, BusError, StoreError
-from contracts.text import encodable
+from agentbus.contracts.errors import ArchiveError, BusError, StoreError
+from agentbus.contracts.text import encodable
 
 _Line = tuple[FrameType, int]
 
 _ROOT: Final = path.dirname(path.dirname(path.abspath(__file__)))
-_OURS: Final = tuple(path.join(_ROOT, name) + path.sep for name in ("agentbus", "contracts", "storage", "workers"))
+_OURS: Final = (_ROOT + path.sep,)
 _INSTALLED: Final = tuple(sysconfig.get_path(name) + path.sep for name in ("purelib", "platlib", "stdlib"))
 _ABOUT_SERVICES: Final = (StoreError, BusError, ArchiveError)
 _SHOWN_LINES: Final = 4

@@ -7,14 +7,14 @@ from typing import Final
 
 from tenacity import RetryCallState
 
-from contracts.errors import BusError, StoreError
-from contracts.ids import Partition
-from contracts.members import WorkerId
-from contracts.outages import REMIND_SECONDS, Cause, Notice, Outage, Stage
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.domain.assignment import ranges
-from workers.faults import told
+from agentbus.contracts.errors import BusError, StoreError
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import WorkerId
+from agentbus.contracts.outages import REMIND_SECONDS, Cause, Notice, Outage, Stage
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.domain.assignment import ranges
+from agentbus.workers.faults import told
 
 SAID_AT_ONCE: Final = 5
 """Lines of a kind that are written within `REMIND_SECONDS` before the rest of them is only counted."""

@@ -16,7 +16,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from workers.concurrency import still_wanted
+from agentbus.workers.concurrency import still_wanted
 
 Result = TypeVar("Result")
 

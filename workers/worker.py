@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.members import Member
+from agentbus.contracts.members import Member
 
 HAND_BACK_SECONDS: Final = 20.0
 """Seconds that a worker which ends may take for what is in hand; the rest is given up, and comes again."""

@@ -11,6 +11,8 @@ from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED
 from agentbus.cli.sessions import SessionArgument
 from agentbus.composition.app import connected, make_store, need_archive
+from agentbus.contracts.ids import SessionId, SessionIdField
+from agentbus.contracts.session import SessionStatus
 from agentbus.operations.archives import (
     Verified,
     delete_archived,
@@ -22,8 +24,6 @@ from agentbus.operations.archives import (
     verify_archived,
 )
 from agentbus.settings import Settings
-from contracts.ids import SessionId, SessionIdField
-from contracts.session import SessionStatus
 
 app = typer.Typer(
     help="Sessions that left the store: look at them, check them, bring them back.\n\n"

@@ -7,8 +7,8 @@ import typer
 
 from agentbus.cli.output import out
 from agentbus.cli.running import fail
+from agentbus.contracts.errors import AgentBusError
 from agentbus.operations.contracts import export as export_contracts
-from contracts.errors import AgentBusError
 
 app = typer.Typer(help="The published schemas of everything that travels.", no_args_is_help=True)
 

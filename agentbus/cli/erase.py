@@ -12,9 +12,9 @@ from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.composition.app import App, connected
+from agentbus.contracts.expiry import ErasureReceipt
 from agentbus.operations.erasing import Plan, Progress, erase_user, find_user, reapply_erasures
 from agentbus.settings import Settings
-from contracts.expiry import ErasureReceipt
 
 
 @connecting("archive", "amqp", "store", "prefix", "partitions", "wait")

@@ -10,8 +10,8 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import as_line, err, iso, out, print_line
 from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus
+from agentbus.contracts.envelope import EventEnvelope
 from agentbus.settings import Settings
-from contracts.envelope import EventEnvelope
 
 app = typer.Typer(help="Watch what happens to sessions.", no_args_is_help=True)
 

@@ -12,6 +12,7 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, out, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED
 from agentbus.composition.app import connected, make_store
+from agentbus.contracts.expiry import ExpiryRule
 from agentbus.operations.expiry import (
     OUTCOMES,
     Finding,
@@ -25,7 +26,6 @@ from agentbus.operations.expiry import (
     sweep,
 )
 from agentbus.settings import Settings
-from contracts.expiry import ExpiryRule
 
 app = typer.Typer(
     help="Sessions that end by rules: the rules, what is due, what was done.\n\n"

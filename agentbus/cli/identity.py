@@ -9,6 +9,7 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.sessions import SessionArgument
 from agentbus.composition.app import connected, stored
+from agentbus.contracts.sync import Identity
 from agentbus.operations.identities import (
     confirm_suggestion,
     dismiss_suggestion,
@@ -20,7 +21,6 @@ from agentbus.operations.identities import (
     unlink_session,
 )
 from agentbus.settings import Settings
-from contracts.sync import Identity
 
 app = typer.Typer(
     help="Link the sessions of one person on several channels, so that they share their context.\n\n"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agentbus.cli.output import Format, asked_format
-from contracts.address import Platform, Scope, is_platform
+from agentbus.contracts.address import Platform, Scope, is_platform
 
 
 def platform_of(word: str) -> Platform:

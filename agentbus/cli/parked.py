@@ -10,11 +10,11 @@ from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.composition.app import connected, make_store
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedStatus
 from agentbus.operations.parked import discard_parked, get_parked, list_parked, replay_parked
 from agentbus.operations.unblocking import replay_conversation
 from agentbus.settings import Settings
-from contracts.ids import ConversationId
-from contracts.parked import ParkedId, ParkedStatus
 
 app = typer.Typer(help="Inputs that failed for good: look at them, replay them, discard them.", no_args_is_help=True)
 

@@ -12,10 +12,10 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import print_fields, print_json
 from agentbus.client import AgentBus
 from agentbus.composition.app import sending
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.messages import InboundMessage, TextContent
 from agentbus.settings import Settings
-from contracts.address import Address, Platform
-from contracts.errors import SchemaViolation
-from contracts.messages import InboundMessage, TextContent
 
 
 @connecting("amqp", "prefix", "partitions", "scope", "wait")

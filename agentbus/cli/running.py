@@ -8,11 +8,11 @@ import typer
 from rich.markup import escape
 
 from agentbus.cli.output import err
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.urls import masked_in
 from agentbus.logs import configure_logs
 from agentbus.operations.paging import InvalidCursor
 from agentbus.settings import LogFormat, Settings, in_a_hurry, load_settings, unknown_variables
-from contracts.errors import AgentBusError
-from contracts.urls import masked_in
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130

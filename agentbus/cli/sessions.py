@@ -9,13 +9,13 @@ from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.composition.app import make_store, sending
+from agentbus.contracts.address import Platform
+from agentbus.contracts.history import HistoryMessage, SessionFilter
+from agentbus.contracts.ids import SessionId, SessionIdField
+from agentbus.contracts.messages import CommandContent
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.operations.sessions import get_session, list_sessions, session_history, unblock_session
 from agentbus.settings import Settings
-from contracts.address import Platform
-from contracts.history import HistoryMessage, SessionFilter
-from contracts.ids import SessionId, SessionIdField
-from contracts.messages import CommandContent
-from contracts.session import SessionState, SessionStatus
 
 app = typer.Typer(help="Look at sessions and their histories.", no_args_is_help=True)
 

@@ -12,6 +12,9 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.sessions import SessionArgument
 from agentbus.composition.app import connected, stored
+from agentbus.contracts.address import Platform
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Resolution, SyncMode, SyncOperation, SyncPolicy
 from agentbus.operations.syncing import (
     DEFAULT,
     SyncNote,
@@ -26,9 +29,6 @@ from agentbus.operations.syncing import (
     sync_session,
 )
 from agentbus.settings import Settings
-from contracts.address import Platform
-from contracts.errors import SchemaViolation
-from contracts.sync import Conflict, ConflictStrategy, Resolution, SyncMode, SyncOperation, SyncPolicy
 
 app = typer.Typer(
     help="Share context between the linked sessions of a person: see `agentbus identity`.\n\n"

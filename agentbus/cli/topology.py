@@ -7,9 +7,9 @@ import typer
 from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_json, print_rows
+from agentbus.contracts.topology import MAX_PARTITIONS, Queue
 from agentbus.operations.topology import change_partitions, declare_topology
 from agentbus.settings import Settings
-from contracts.topology import MAX_PARTITIONS, Queue
 
 app = typer.Typer(help="The exchanges and queues on the broker.", no_args_is_help=True)
 

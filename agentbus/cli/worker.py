@@ -8,8 +8,8 @@ from agentbus.cli.connecting import connecting
 from agentbus.composition.probes import LOOPBACK
 from agentbus.composition.running import run_workers
 from agentbus.composition.workers import WORKERS
+from agentbus.contracts.members import WorkerKind
 from agentbus.settings import Settings
-from contracts.members import WorkerKind
 
 ALL: Final = "all"
 

@@ -9,10 +9,10 @@ from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import print_rows
 from agentbus.composition.app import make_store
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member
 from agentbus.operations.workers import live_workers, ranges
 from agentbus.settings import Settings
-from contracts.ids import Partition
-from contracts.members import Member
 
 app = typer.Typer(help="The workers: who is there, and who owns what.", no_args_is_help=True)
 

@@ -5,19 +5,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contracts.clock import Clock, SystemClock
-from contracts.errors import ConfigurationError
-from contracts.topology import Topology
-from storage.archive import ArchiveStore, open_archive
-from storage.factory import open_store
-from storage.port import Store
-from workers.bus.factory import open_bus
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.installation.record import check_installation, join_installation
-from workers.notify import NotificationCallback
+from agentbus.contracts.clock import Clock, SystemClock
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.topology import Topology
+from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
+from agentbus.workers.bus.factory import open_bus
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.installation.record import check_installation, join_installation
+from agentbus.workers.notify import NotificationCallback
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

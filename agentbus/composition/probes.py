@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from contracts.errors import ConfigurationError
-from contracts.members import WorkerKind
-from workers.worker import Health
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.members import WorkerKind
+from agentbus.workers.worker import Health
 
 
 def probes_app(health: Mapping[WorkerKind, Callable[[], Health]], registry: CollectorRegistry) -> Starlette:

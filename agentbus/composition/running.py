@@ -12,15 +12,15 @@ from agentbus.composition.collector import calm_collector
 from agentbus.composition.probes import LOOPBACK, probes_app, serving
 from agentbus.composition.signals import signalled
 from agentbus.composition.workers import WORKERS, make_router, make_session_worker
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.telemetry import Action
 from agentbus.settings import Settings
-from contracts.members import WorkerKind
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.bus.memory import MemoryBus
-from workers.concurrency import CLOSING, all_of, ended, side_by_side
-from workers.delivery.telemetry import process_registry
-from workers.installation.record import join_installation, until_it_changes
-from workers.worker import HAND_BACK_SECONDS, Worker
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.concurrency import CLOSING, all_of, ended, side_by_side
+from agentbus.workers.delivery.telemetry import process_registry
+from agentbus.workers.installation.record import join_installation, until_it_changes
+from agentbus.workers.worker import HAND_BACK_SECONDS, Worker
 
 _CLOSING: Final = HAND_BACK_SECONDS + CLOSING
 """Seconds that all workers together may take to close."""

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Final
 
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.concurrency import ended, raise_if_cancelled
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.concurrency import ended, raise_if_cancelled
 
 _PAUSES: Final = (0.1, 30.0)
 """The shortest and the longest pause before a part that failed is started again, in seconds."""

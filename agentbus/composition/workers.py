@@ -9,21 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentbus.composition.app import App
-from contracts.members import WorkerKind
-from workers.bus.memory import MemoryBus
-from workers.worker import Worker
+from agentbus.contracts.members import WorkerKind
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.worker import Worker
 
 if TYPE_CHECKING:
     from agentbus.settings import Settings
-    from workers.expiry.sweep import Sweep
-    from workers.expiry.worker import ExpiryWorker
-    from workers.ingress.router import IngressRouter
-    from workers.notify import NotificationCallback
-    from workers.reactive.handling import Handler
-    from workers.reactive.worker import Events
-    from workers.session.worker import SessionWorker
-    from workers.sync.services import SyncServices
-    from workers.sync.worker import SyncWorker
+    from agentbus.workers.expiry.sweep import Sweep
+    from agentbus.workers.expiry.worker import ExpiryWorker
+    from agentbus.workers.ingress.router import IngressRouter
+    from agentbus.workers.notify import NotificationCallback
+    from agentbus.workers.reactive.handling import Handler
+    from agentbus.workers.reactive.worker import Events
+    from agentbus.workers.session.worker import SessionWorker
+    from agentbus.workers.sync.services import SyncServices
+    from agentbus.workers.sync.worker import SyncWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,8 @@ class WorkerRow:
 
 def make_session_worker(app: App) -> "SessionWorker":
     """Return a session worker; alone on its bus, it takes commands from everybody there."""
-    from workers.session.config import SessionWorkerConfig  # noqa: PLC0415 - see above
-    from workers.session.worker import SessionWorker  # noqa: PLC0415 - see above
+    from agentbus.workers.session.config import SessionWorkerConfig  # noqa: PLC0415 - see above
+    from agentbus.workers.session.worker import SessionWorker  # noqa: PLC0415 - see above
 
     session = app.settings.session
     config = SessionWorkerConfig(
@@ -61,8 +61,8 @@ def make_session_worker(app: App) -> "SessionWorker":
 
 def make_router(app: App) -> "IngressRouter":
     """Return an ingress router; the others know of it, if there can be any."""
-    from workers.delivery.presence import Presence  # noqa: PLC0415 - see above
-    from workers.ingress.router import IngressRouter  # noqa: PLC0415 - see above
+    from agentbus.workers.delivery.presence import Presence  # noqa: PLC0415 - see above
+    from agentbus.workers.ingress.router import IngressRouter  # noqa: PLC0415 - see above
 
     session = app.settings.session
     if app.alone:
@@ -79,7 +79,7 @@ def make_router(app: App) -> "IngressRouter":
 
 def make_expiry_worker(app: App) -> "ExpiryWorker":
     """Return an expiry worker."""
-    from workers.expiry.worker import ExpiryConfig, ExpiryWorker  # noqa: PLC0415 - see above
+    from agentbus.workers.expiry.worker import ExpiryConfig, ExpiryWorker  # noqa: PLC0415 - see above
 
     session = app.settings.session
     return ExpiryWorker(
@@ -97,8 +97,8 @@ def make_expiry_worker(app: App) -> "ExpiryWorker":
 
 def make_sync_worker(app: App) -> "SyncWorker":
     """Return a sync worker."""
-    from workers.sync.handler import TOPICS  # noqa: PLC0415 - see above
-    from workers.sync.worker import SUBSCRIPTION, SyncWorker  # noqa: PLC0415 - see above
+    from agentbus.workers.sync.handler import TOPICS  # noqa: PLC0415 - see above
+    from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker  # noqa: PLC0415 - see above
 
     services = make_sync(app)
     return SyncWorker(
@@ -124,7 +124,7 @@ WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
 
 def make_sync(app: App) -> "SyncServices":
     """Return the parts of syncing: what people call, and what a sync worker goes by."""
-    from workers.sync.services import make_sync_services  # noqa: PLC0415 - see above
+    from agentbus.workers.sync.services import make_sync_services  # noqa: PLC0415 - see above
 
     return make_sync_services(
         app.store,
@@ -138,9 +138,9 @@ def make_sync(app: App) -> "SyncServices":
 
 async def make_sweep(app: App) -> "Sweep":
     """Return a sweep by the rules that are there now. Raises ConfigurationError for rules that can't be read."""
-    from workers.expiry.rules import ExpiryRules  # noqa: PLC0415 - see above
-    from workers.expiry.sweep import Sweep  # noqa: PLC0415 - see above
-    from workers.expiry.watch.commands import ExpiryCommands  # noqa: PLC0415 - see above
+    from agentbus.workers.expiry.rules import ExpiryRules  # noqa: PLC0415 - see above
+    from agentbus.workers.expiry.sweep import Sweep  # noqa: PLC0415 - see above
+    from agentbus.workers.expiry.watch.commands import ExpiryCommands  # noqa: PLC0415 - see above
 
     acting = ExpiryCommands(
         app.store,
@@ -155,7 +155,7 @@ async def make_sweep(app: App) -> "Sweep":
 
 def notification_callbacks(settings: "Settings") -> "list[NotificationCallback]":
     """Return who is told what expiry rules do: the log, and whom the settings name. Raises ConfigurationError."""
-    from workers.notify import (  # noqa: PLC0415 - see above
+    from agentbus.workers.notify import (  # noqa: PLC0415 - see above
         create_email_notification_callback,
         create_webhook_notification_callback,
         default_notification_callback,
@@ -183,11 +183,11 @@ def _events(app: App, name: str, patterns: tuple[str, ...], handler: "Handler") 
     """Return what gives a reactive worker its events: FastStream over RabbitMQ, or the in-process bus."""
     failed = app.metrics.handler_failures.inc
     if isinstance(app.bus, MemoryBus):
-        from workers.reactive.embedded import EmbeddedEvents  # noqa: PLC0415 - see above
+        from agentbus.workers.reactive.embedded import EmbeddedEvents  # noqa: PLC0415 - see above
 
         return EmbeddedEvents(app.bus, name, patterns, handler, on_failure=failed)
     # FastStream takes a quarter of a second to import; most commands do without.
-    from workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
+    from agentbus.workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
 
     bus = app.settings.bus
     return ReactiveApp(bus.amqp_url, app.bus, name, patterns, handler, heartbeat=bus.heartbeat, on_failure=failed)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from contracts.address import Address, Platform
-from contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.messages import InboundMessage, TextContent
 
 OPENING: Final = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 

@@ -11,18 +11,18 @@ from uuid import uuid4
 from agentbus.client import AgentBus, Receipt
 from agentbus.composition.app import App, need_archive
 from agentbus.composition.workers import make_expiry_worker, make_sync, make_sync_worker
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.ids import SessionId, session_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import ConflictStrategy, Resolution, SyncPolicy
 from agentbus.demo.cast import Speaker
 from agentbus.demo.waiting import patience
-from contracts.address import Platform
-from contracts.commands import SetData
-from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.ids import SessionId, session_id_for
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import ConflictStrategy, Resolution, SyncPolicy
-from workers.archive.restoring import restore_session
-from workers.concurrency import side_by_side
-from workers.expiry.rules import ExpiryRules
-from workers.sync.policies import DEFAULT
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.expiry.rules import ExpiryRules
+from agentbus.workers.sync.policies import DEFAULT
 
 AT_HOME: Final = Speaker(Platform.TELEGRAM, "7390", "7390", "Mia")
 ON_THE_WAY: Final = Speaker(Platform.WHATSAPP, "+4915550190", "+4915550190", "Mia")

@@ -8,20 +8,20 @@ from typing import Final
 from agentbus.client import AgentBus, Receipt
 from agentbus.composition.app import App
 from agentbus.composition.running import embedded
+from agentbus.contracts.commands import AppendMessage, ResetSession
+from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.messages import OutboundMessage, TextContent
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.session import SessionState
 from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
 from agentbus.demo.person import Stage, one_person
 from agentbus.demo.waiting import patience
 from agentbus.operations.parked import replay_parked
 from agentbus.operations.replay.check import Outcome, check
 from agentbus.settings import Settings
-from contracts.commands import AppendMessage, ResetSession
-from contracts.envelope import EventEnvelope, InputEnvelope
-from contracts.history import SessionFilter
-from contracts.messages import OutboundMessage, TextContent
-from contracts.parked import ParkedInput
-from contracts.session import SessionState
-from storage.reading import iter_parked, iter_sessions
-from workers.bus.port import Message
+from agentbus.storage.reading import iter_parked, iter_sessions
+from agentbus.workers.bus.port import Message
 
 WINDOW: Final = 24
 

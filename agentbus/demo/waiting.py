@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from contracts.errors import AgentBusError
+from agentbus.contracts.errors import AgentBusError
 
 PATIENCE: Final = 20.0
 """Seconds after which the demonstration gives up waiting for something that should have happened."""

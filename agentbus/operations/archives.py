@@ -4,18 +4,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from agentbus.composition.app import App, need_archive
+from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.operations.paging import page_after
-from contracts.errors import ArchiveDamaged, ArchiveNotFound
-from contracts.history import Page
-from contracts.ids import SessionId
-from contracts.records import RecordKind
-from contracts.session import SessionState, SessionStatus
-from storage.archive import ArchiveEntry, ArchiveStore, Contents
-from storage.damage import readable
-from storage.port import Store
-from workers.archive.archiving import delete_archived
-from workers.archive.index import GROUP, ArchivedSession, read_index, rebuild_index
-from workers.archive.restoring import restore_session
+from agentbus.storage.archive import ArchiveEntry, ArchiveStore, Contents
+from agentbus.storage.damage import readable
+from agentbus.storage.port import Store
+from agentbus.workers.archive.archiving import delete_archived
+from agentbus.workers.archive.index import GROUP, ArchivedSession, read_index, rebuild_index
+from agentbus.workers.archive.restoring import restore_session
 
 __all__ = [
     "ArchivedSession", "Verified", "delete_archived", "list_archived", "read_archived", "rebuild_index",
@@ -73,7 +73,8 @@ async def restore_archived(app: App, session: SessionId, *, status: SessionStatu
     """Bring a session back with its history, and return its head. Idempotent; a session worker must run.
 
     `status` is what it is then: by default active, or expired if its conversation has a later session. The file stays.
-    Raises ConfigurationError if the settings name no archive, and as `workers.archive.restoring.restore_session`.
+    Raises ConfigurationError if the settings name no archive, and as
+    `agentbus.workers.archive.restoring.restore_session`.
     """
     archive = need_archive(app.settings)
     return await restore_session(app.store, archive, app.commands, session, clock=app.clock, status=status)

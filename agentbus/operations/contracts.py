@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from contracts.errors import AgentBusError
-from contracts.schema.files import breaks, files
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.schema.files import breaks, files
 
 
 class ContractBroken(AgentBusError):

@@ -7,17 +7,17 @@ from enum import StrEnum
 from typing import Final
 
 from agentbus.composition.app import make_bus, make_clock, make_store
+from agentbus.contracts.errors import AgentBusError, BrokerRejected, InstallationMismatch, StoreRejected, Unroutable
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.parked import ParkedStatus
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.topology import Topology
 from agentbus.operations.workers import live_workers
 from agentbus.settings import Settings
-from contracts.errors import AgentBusError, BrokerRejected, InstallationMismatch, StoreRejected, Unroutable
-from contracts.members import WorkerKind
-from contracts.parked import ParkedStatus
-from contracts.records import RecordKind
-from contracts.topology import Topology
-from storage.port import Store
-from workers.bus.port import Bus, QueueDepth
-from workers.concurrency import raise_if_cancelled
-from workers.installation.record import check_installation, read_installation
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, QueueDepth
+from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.installation.record import check_installation, read_installation
 
 OLDEST_RABBITMQ: Final = (3, 10)
 OLDEST_MONGODB: Final = (5, 0)

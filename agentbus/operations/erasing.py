@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 from agentbus.composition.app import App
-from contracts.expiry import ErasureReceipt
-from workers.erasure import erase
-from workers.erasure.plan import Plan
+from agentbus.contracts.expiry import ErasureReceipt
+from agentbus.workers.erasure import erase
+from agentbus.workers.erasure.plan import Plan
 
 __all__ = ["Plan", "Progress", "erase_user", "find_user", "reapply_erasures"]
 

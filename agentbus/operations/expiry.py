@@ -5,13 +5,13 @@ from typing import Final
 
 from agentbus.composition.app import App, make_clock
 from agentbus.composition.workers import make_sweep
-from contracts.errors import ConfigurationError
-from contracts.expiry import ExpiryRule
-from storage.port import Store
-from workers.domain.expiry import parsed_rules
-from workers.expiry.rules import ExpiryRules
-from workers.expiry.statistics import ExpiryStatistics, Outcome, StatisticsRecorder
-from workers.expiry.sweep import Finding, Progress, SweepOutcome
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import ExpiryRule
+from agentbus.storage.port import Store
+from agentbus.workers.domain.expiry import parsed_rules
+from agentbus.workers.expiry.rules import ExpiryRules
+from agentbus.workers.expiry.statistics import ExpiryStatistics, Outcome, StatisticsRecorder
+from agentbus.workers.expiry.sweep import Finding, Progress, SweepOutcome
 
 __all__ = [
     "OUTCOMES", "ExpiryStatistics", "Finding", "Progress", "SweepOutcome", "add_rules", "enable_rule", "list_rules",

@@ -6,11 +6,11 @@ from pydantic import ValidationError
 
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_sync
+from agentbus.contracts.errors import SchemaViolation, SessionNotFound
+from agentbus.contracts.sync import Identity
 from agentbus.sessions.model.checking import checked_id
-from contracts.errors import SchemaViolation, SessionNotFound
-from contracts.sync import Identity
-from workers.sync.people.claims import VALID_FOR, ClaimCode
-from workers.sync.people.suggestions import Suggestion
+from agentbus.workers.sync.people.claims import VALID_FOR, ClaimCode
+from agentbus.workers.sync.people.suggestions import Suggestion
 
 __all__ = [
     "ClaimCode", "Suggestion", "confirm_suggestion", "dismiss_suggestion", "get_identity", "identity_of", "issue_code",

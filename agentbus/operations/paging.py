@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from contracts.errors import AgentBusError
+from agentbus.contracts.errors import AgentBusError
 
 
 class InvalidCursor(AgentBusError):

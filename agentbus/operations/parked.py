@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
+from agentbus.contracts.address import Scope
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import AgentBusError, InvalidInput
+from agentbus.contracts.history import Page
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.operations.paging import page_after
-from contracts.address import Scope
-from contracts.envelope import InputEnvelope
-from contracts.errors import AgentBusError, InvalidInput
-from contracts.history import Page
-from contracts.messages import InboundMessage
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.port import Store
-from workers.bus.port import Bus, Message
-from workers.delivery.inputs import Inputs, Routed
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Message
+from agentbus.workers.delivery.inputs import Inputs, Routed
 
 _BY_BODY: Final = "publish its bytes from a file with --body"
 

@@ -3,16 +3,16 @@
 from typing import Final
 
 from agentbus.client import AgentBus
+from agentbus.contracts.address import Scope
+from agentbus.contracts.commands import UnblockSession
+from agentbus.contracts.errors import SessionNotFound
+from agentbus.contracts.history import HistoryMessage, Page, SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.operations.paging import page_after
-from contracts.address import Scope
-from contracts.commands import UnblockSession
-from contracts.errors import SessionNotFound
-from contracts.history import HistoryMessage, Page, SessionFilter
-from contracts.ids import SessionId
-from contracts.session import SessionState, SessionStatus
-from storage.history import history_page
-from storage.port import Store
-from workers.bus.port import Bus
+from agentbus.storage.history import history_page
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
 
 _ALL: Final = SessionFilter()
 

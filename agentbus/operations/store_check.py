@@ -11,16 +11,16 @@ from enum import StrEnum
 from itertools import count
 from typing import Final
 
-from contracts.errors import StoreDamaged
-from contracts.events import Commit
-from contracts.ids import ConversationId, SessionId, conversation_of, generation_of, session_id_for
-from contracts.session import SessionState
-from storage.damage import RESTORE
-from storage.port import Store
-from storage.wholeness import Wholeness
-from workers.concurrency import side_by_side
-from workers.domain.earlier import earlier_sessions, followed
-from workers.domain.evolve import heads_after
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of, generation_of, session_id_for
+from agentbus.contracts.session import SessionState
+from agentbus.storage.damage import RESTORE
+from agentbus.storage.port import Store
+from agentbus.storage.wholeness import Wholeness
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.domain.earlier import earlier_sessions, followed
+from agentbus.workers.domain.evolve import heads_after
 
 _AT_ONCE: Final = 8
 """Conversations that are looked at side by side."""

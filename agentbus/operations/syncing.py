@@ -7,16 +7,16 @@ from pydantic import ValidationError
 
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_sync
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import conversation_of
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import Conflict, Resolution, SyncPolicy
 from agentbus.operations.paging import page_after
 from agentbus.sessions.model.checking import checked_id
-from contracts.errors import SchemaViolation
-from contracts.history import Page
-from contracts.ids import conversation_of
-from contracts.session import SessionState
-from contracts.sync import Conflict, Resolution, SyncPolicy
-from workers.sync.demand import SyncReport
-from workers.sync.people.trail import SyncNote, sync_history
-from workers.sync.policies import DEFAULT
+from agentbus.workers.sync.demand import SyncReport
+from agentbus.workers.sync.people.trail import SyncNote, sync_history
+from agentbus.workers.sync.policies import DEFAULT
 
 __all__ = [
     "DEFAULT", "SyncNote", "SyncReport", "change_policy", "forget_policy", "get_policy", "history_of_identity",

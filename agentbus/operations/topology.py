@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from agentbus.composition.app import make_bus, make_clock, make_store
+from agentbus.contracts.topology import Topology
 from agentbus.settings import Settings
-from contracts.topology import Topology
-from workers.repartition.change import Repartition, plan_repartition
+from agentbus.workers.repartition.change import Repartition, plan_repartition
 
 
 async def declare_topology(settings: Settings) -> Topology:

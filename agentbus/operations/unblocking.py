@@ -7,21 +7,21 @@ from time import monotonic
 from typing import Final
 from uuid import uuid4
 
+from agentbus.contracts.address import Scope
+from agentbus.contracts.commands import UnblockSession
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import AgentBusError, InvalidInput
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.contracts.session import SessionState
 from agentbus.operations.parked import get_parked, publish_again
-from contracts.address import Scope
-from contracts.commands import UnblockSession
-from contracts.envelope import InputEnvelope
-from contracts.errors import AgentBusError, InvalidInput
-from contracts.ids import ConversationId, InputId
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from contracts.session import SessionState
-from storage.port import Store
-from storage.reading import iter_parked
-from workers.bus.port import Bus
-from workers.delivery.inputs import Inputs
-from workers.domain.evolve import replay
-from workers.domain.line import line_of
-from workers.domain.redaction import digest_input
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.evolve import replay
+from agentbus.workers.domain.line import line_of
+from agentbus.workers.domain.redaction import digest_input
 
 PATIENCE: Final = 60.0
 """Seconds in which a blocked conversation has to get through all that waits."""

@@ -1,9 +1,9 @@
 """Who is at work, of every kind."""
 
+from agentbus.contracts.members import Member, WorkerKind
 from agentbus.settings import Settings
-from contracts.members import Member, WorkerKind
-from storage.port import Store
-from workers.domain.assignment import ranges
+from agentbus.storage.port import Store
+from agentbus.workers.domain.assignment import ranges
 
 __all__ = ["live_workers", "ranges"]
 

@@ -13,6 +13,32 @@ await shutdown_sessions()
 Embedded it runs everything in this process; with `amqp_url=` the same calls go to the session workers there.
 """
 
+from agentbus.contracts.errors import (
+    AccessDenied,
+    AgentBusError,
+    BusError,
+    ConfigurationError,
+    EditConflict,
+    FeatureNotEnabled,
+    IdentityConflict,
+    LimitExceeded,
+    LockLost,
+    LockTimeout,
+    NotInitialized,
+    Refused,
+    ReplyTimeout,
+    RequestReused,
+    SchemaViolation,
+    SessionNotCurrent,
+    SessionNotFound,
+    StoreError,
+    StoreUnavailable,
+    TransitionForbidden,
+)
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.messages import Role
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, SyncMode, SyncOperation, SyncPolicy
 from agentbus.sessions.cache import CacheInfo, ContextManager
 from agentbus.sessions.config import (
     ConfigManager,
@@ -57,44 +83,18 @@ from agentbus.sessions.sections.listing import SessionTree
 from agentbus.sessions.sections.templates import Template, TemplateNotFound
 from agentbus.sessions.stores import DatabaseSessionStore, FileSessionStore, MemorySessionStore, SessionStore
 from agentbus.sessions.system import SessionSystem
-from contracts.errors import (
-    AccessDenied,
-    AgentBusError,
-    BusError,
-    ConfigurationError,
-    EditConflict,
-    FeatureNotEnabled,
-    IdentityConflict,
-    LimitExceeded,
-    LockLost,
-    LockTimeout,
-    NotInitialized,
-    Refused,
-    ReplyTimeout,
-    RequestReused,
-    SchemaViolation,
-    SessionNotCurrent,
-    SessionNotFound,
-    StoreError,
-    StoreUnavailable,
-    TransitionForbidden,
-)
-from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.messages import Role
-from contracts.records import SessionStatistics
-from contracts.sync import Conflict, ConflictStrategy, Identity, SyncMode, SyncOperation, SyncPolicy
-from workers.domain.expiry import register_condition
-from workers.expiry.statistics import ExpiryStatistics
-from workers.notify import (
+from agentbus.workers.domain.expiry import register_condition
+from agentbus.workers.expiry.statistics import ExpiryStatistics
+from agentbus.workers.notify import (
     ExpiryNotice,
     create_email_notification_callback,
     create_webhook_notification_callback,
     default_notification_callback,
 )
-from workers.sync.demand import SyncReport
-from workers.sync.people.claims import ClaimCode
-from workers.sync.people.suggestions import Suggestion, SuggestionNotFound
-from workers.sync.people.trail import SyncNote
+from agentbus.workers.sync.demand import SyncReport
+from agentbus.workers.sync.people.claims import ClaimCode
+from agentbus.workers.sync.people.suggestions import Suggestion, SuggestionNotFound
+from agentbus.workers.sync.people.trail import SyncNote
 
 __all__ = [
     # Start and stop

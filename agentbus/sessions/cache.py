@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from agentbus.contracts.base import JsonObject
+from agentbus.contracts.errors import AgentBusError, SchemaViolation
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.checking import reasons
 from agentbus.sessions.model.context import SessionContext
-from contracts.base import JsonObject
-from contracts.errors import AgentBusError, SchemaViolation
-from workers.concurrency import raise_if_cancelled
+from agentbus.workers.concurrency import raise_if_cancelled
 
 _OBJECT: Final = TypeAdapter[dict[str, Any]](JsonObject)
 _CONTEXT: Final = TypeAdapter(SessionContext)

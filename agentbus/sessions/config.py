@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from agentbus.contracts.documents import json_in, toml_in
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.profile import MaxHistory, Seconds
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.text import few_of
 from agentbus.sessions.model.types import LimitPolicy, StorageType
-from contracts.documents import json_in, toml_in
-from contracts.errors import ConfigurationError
-from contracts.profile import MaxHistory, Seconds
-from contracts.secrets import SECRET_KEYS
-from contracts.text import few_of
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]

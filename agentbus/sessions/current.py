@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from agentbus.contracts.errors import NotInitialized
 from agentbus.sessions.config import make_config
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
@@ -9,7 +10,6 @@ from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.results import Health
 from agentbus.sessions.model.types import StorageType
 from agentbus.sessions.system import SessionSystem
-from contracts.errors import NotInitialized
 
 _systems: list[SessionSystem] = []
 

@@ -5,22 +5,22 @@ from collections.abc import Callable
 from typing import Final
 
 from agentbus.client import AgentBus
-from agentbus.sessions.model.checking import checked_id, checked_request
-from contracts.address import Address, Scope, conversation_id_for
-from contracts.commands import AnyCommand, CommandReply
-from contracts.errors import (
+from agentbus.contracts.address import Address, Scope, conversation_id_for
+from agentbus.contracts.commands import AnyCommand, CommandReply
+from agentbus.contracts.errors import (
     AccessDenied,
     NotInitialized,
     ReplyTimeout,
     SessionNotFound,
 )
-from contracts.ids import ConversationId, digest_of
-from contracts.session import SessionState, SessionStatus
-from storage.port import Store
-from workers.bus.port import UNCERTAIN
-from workers.domain.access import DENIED, Right, may
-from workers.domain.evolve import replay
-from workers.patience import Patience
+from agentbus.contracts.ids import ConversationId, digest_of
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.sessions.model.checking import checked_id, checked_request
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import UNCERTAIN
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.domain.evolve import replay
+from agentbus.workers.patience import Patience
 
 ATTEMPT_SECONDS: Final = 5.0
 """How long one attempt waits for its reply before the command is sent again, with the same id."""

@@ -7,12 +7,12 @@ from typing import Any, Final, Generic, Never, TypeVar
 
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_sweep, make_sync
+from agentbus.contracts.errors import FeatureNotEnabled
+from agentbus.contracts.members import WorkerKind
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.sections.expiry import Expiry
 from agentbus.sessions.sections.sync import Sync
-from contracts.errors import FeatureNotEnabled
-from contracts.members import WorkerKind
 
 CallsT = TypeVar("CallsT")
 

@@ -8,6 +8,11 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from agentbus.contracts.clock import Clock, SystemClock
+from agentbus.contracts.errors import AgentBusError, NotInitialized
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.messages import Role
+from agentbus.contracts.records import SessionStatistics
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import NOT_RUNNING, Engine
 from agentbus.sessions.model.checking import sessions_of
@@ -31,13 +36,8 @@ from agentbus.sessions.sections.listing import SessionTree
 from agentbus.sessions.sections.locks import LEASE_SECONDS, WAIT_SECONDS
 from agentbus.sessions.sections.shared import Caller
 from agentbus.sessions.sections.templates import Template
-from contracts.clock import Clock, SystemClock
-from contracts.errors import AgentBusError, NotInitialized
-from contracts.history import SessionFilter
-from contracts.messages import Role
-from contracts.records import SessionStatistics
-from storage.port import Store
-from workers.concurrency import raise_if_cancelled
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import raise_if_cancelled
 
 
 class SessionManager:

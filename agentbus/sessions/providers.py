@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.sessions.model.types import StorageType
-from contracts.errors import ConfigurationError
-from storage.factory import open_store
-from storage.port import MongoDriver, Store
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import MongoDriver, Store
 
 StorageConfig = Mapping[str, Any]
 Provider = Callable[[StorageConfig], Store]
@@ -29,7 +29,7 @@ _providers: Final[dict[str, Provider]] = {}
 def register_provider(name: str, provider: Provider) -> None:
     """Let `storage_type=name` mean the store that `provider` makes of the storage configuration.
 
-    A store of one's own implements `storage.port.Store`; the last provider registered for a name counts.
+    A store of one's own implements `agentbus.storage.port.Store`; the last provider registered for a name counts.
     """
     _providers[name.lower()] = provider
 

@@ -9,19 +9,19 @@ from agentbus.client import AgentBus
 from agentbus.composition.app import App, make_bus
 from agentbus.composition.supervision import Component, ComponentState
 from agentbus.composition.workers import WORKERS
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.members import WorkerKind
 from agentbus.sessions.config import SessionSystemConfig, archive_url_of
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.features import FEATURES, CallsT, Feature
 from agentbus.sessions.providers import store_for
 from agentbus.sessions.sections import Sections, sections_over
-from contracts.clock import Clock
-from contracts.members import WorkerKind
-from workers.installation.record import check_installation, join_installation
-from workers.notify import NotificationCallback
-from workers.worker import Worker
+from agentbus.workers.installation.record import check_installation, join_installation
+from agentbus.workers.notify import NotificationCallback
+from agentbus.workers.worker import Worker
 
 if TYPE_CHECKING:
-    from workers.session.worker import SessionWorker
+    from agentbus.workers.session.worker import SessionWorker
 
 _DRAIN_SECONDS: Final = 5.0
 """How long stopping waits for what is in hand."""
@@ -101,7 +101,7 @@ class Running:
         self.components.append(component)
 
     async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
-        from workers.session.worker import SessionWorker  # noqa: PLC0415 - imported already if it is one
+        from agentbus.workers.session.worker import SessionWorker  # noqa: PLC0415 - imported already if it is one
 
         try:
             await worker.start()

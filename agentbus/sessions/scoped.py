@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+from agentbus.contracts.errors import EditConflict, SessionNotFound
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.types import ConflictPolicy, Platform
-from contracts.errors import EditConflict, SessionNotFound
 
 _PAUSE: Final = 0.01
 """The longest pause before the first repetition, in seconds; it doubles with each."""

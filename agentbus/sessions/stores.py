@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final, Self
 
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.history import SessionFilter
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.types import StorageType
 from agentbus.sessions.system import SessionSystem
-from contracts.errors import SchemaViolation
-from contracts.history import SessionFilter
 
 _FILTERS: Final = {"user_id": "owner", "chat_id": "chat"}
 """What fields of a context are called in a filter."""

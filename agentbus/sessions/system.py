@@ -7,6 +7,12 @@ from typing import Any, NoReturn, Self
 
 from agentbus.composition.app import make_clock
 from agentbus.composition.supervision import Component, ComponentState
+from agentbus.contracts.errors import NotInitialized, StoreError
+from agentbus.contracts.expiry import ExpiryRule
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, SyncPolicy
 from agentbus.logs import configure_library_logs
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.features import EXPIRY, FEATURES, PERSISTENCE, SYNC, TRACKING, CallsT, Feature
@@ -15,19 +21,13 @@ from agentbus.sessions.model.results import Health, Page
 from agentbus.sessions.model.types import Platform, SessionStatus
 from agentbus.sessions.running import Running
 from agentbus.sessions.sections.deadlines import CleanupReport
-from contracts.errors import NotInitialized, StoreError
-from contracts.expiry import ExpiryRule
-from contracts.history import SessionFilter
-from contracts.ids import SessionId
-from contracts.records import SessionStatistics
-from contracts.sync import Conflict, ConflictStrategy, Identity, SyncPolicy
-from workers.concurrency import raise_if_cancelled
-from workers.expiry.statistics import ExpiryStatistics
-from workers.notify import NotificationCallback
-from workers.sync.demand import SyncReport
-from workers.sync.people.claims import VALID_FOR, ClaimCode
-from workers.sync.people.suggestions import Suggestion
-from workers.sync.people.trail import SyncNote
+from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.expiry.statistics import ExpiryStatistics
+from agentbus.workers.notify import NotificationCallback
+from agentbus.workers.sync.demand import SyncReport
+from agentbus.workers.sync.people.claims import VALID_FOR, ClaimCode
+from agentbus.workers.sync.people.suggestions import Suggestion
+from agentbus.workers.sync.people.trail import SyncNote
 
 
 class SessionSystem(SessionManager):

@@ -11,6 +11,8 @@ assert verdict.held
 from collections.abc import Sequence
 from typing import Any
 
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log, iter_parked
 from agentbus.testing.evidence import Evidence, Published
 from agentbus.testing.invariants.announcements import check_announced
 from agentbus.testing.invariants.balance import check_balance
@@ -18,8 +20,6 @@ from agentbus.testing.invariants.commits import check_committed_once, check_log,
 from agentbus.testing.invariants.handling import check_one_owner
 from agentbus.testing.invariants.leftovers import check_empty
 from agentbus.testing.verdict import Verdict
-from storage.port import Store
-from storage.reading import iter_log, iter_parked
 
 
 def check(evidence: Evidence) -> Verdict:

@@ -7,10 +7,10 @@ was not observed, and the invariant that needs it is not checked.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.envelope import EventEnvelope
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, Partition
-from contracts.parked import ParkedInput
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, Partition
+from agentbus.contracts.parked import ParkedInput
 
 SETTLE: float = 10.0
 """Seconds after a worker came or went within which partitions may be spread unevenly."""

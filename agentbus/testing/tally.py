@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.ids import InputId
+from agentbus.contracts.ids import InputId
 
 
 @dataclass(frozen=True, slots=True)

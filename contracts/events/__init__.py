@@ -4,14 +4,14 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from contracts.base import Announced, Many, Timestamp
-from contracts.events.endings import (
+from agentbus.contracts.base import Announced, Many, Timestamp
+from agentbus.contracts.events.endings import (
     ConversationErased,
     ExpiryStepTaken,
     SessionArchived,
     SessionRestored,
 )
-from contracts.events.lives import (
+from agentbus.contracts.events.lives import (
     CloseReason,
     FenceRaised,
     HistoryTrimmed,
@@ -25,14 +25,14 @@ from contracts.events.lives import (
     StartReason,
     StateChanged,
 )
-from contracts.events.messages import (
+from agentbus.contracts.events.messages import (
     Amendment,
     MessageAppended,
     MessageDeleted,
     MessageEdited,
     ReactionChanged,
 )
-from contracts.events.sharing import (
+from agentbus.contracts.events.sharing import (
     ConflictOpened,
     ConflictResolved,
     ContextMerged,
@@ -41,8 +41,8 @@ from contracts.events.sharing import (
     IdentityUnlinked,
     MetadataSet,
 )
-from contracts.ids import ConversationIdField, InputId, MessageKey
-from contracts.messages import said_key
+from agentbus.contracts.ids import ConversationIdField, InputId, MessageKey
+from agentbus.contracts.messages import said_key
 
 __all__ = [
     "AnyEvent", "Commit", "Event", "topics",

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from contracts.address import Platform
-from contracts.base import Announced, Id, Timestamp
-from contracts.ids import InputId, SessionIdField
+from agentbus.contracts.address import Platform
+from agentbus.contracts.base import Announced, Id, Timestamp
+from agentbus.contracts.ids import InputId, SessionIdField
 
 
 class SessionEvent(Announced):

@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from contracts.base import Id, Many, Timestamp
-from contracts.events.base import SessionEvent
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.ids import SessionId, SessionIdField
-from contracts.session import SessionStatus
-from contracts.stamps import StampField
-from contracts.sync import Conflict, TurnedDown
+from agentbus.contracts.base import Id, Many, Timestamp
+from agentbus.contracts.events.base import SessionEvent
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import SessionId, SessionIdField
+from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.stamps import StampField
+from agentbus.contracts.sync import Conflict, TurnedDown
 
 
 class ExpiryStepTaken(SessionEvent):

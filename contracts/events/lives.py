@@ -5,13 +5,13 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from contracts.address import Address
-from contracts.base import Id, Many, Name
-from contracts.events.base import SessionEvent
-from contracts.ids import SessionId, SessionIdField
-from contracts.profile import Permission, Profile, no_profile
-from contracts.session import SessionStatus
-from contracts.stamps import StampField
+from agentbus.contracts.address import Address
+from agentbus.contracts.base import Id, Many, Name
+from agentbus.contracts.events.base import SessionEvent
+from agentbus.contracts.ids import SessionId, SessionIdField
+from agentbus.contracts.profile import Permission, Profile, no_profile
+from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.stamps import StampField
 
 
 class StartReason(StrEnum):

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from contracts.base import Id, Text
-from contracts.events.base import SessionEvent
-from contracts.ids import MessageKey, SessionId
-from contracts.messages import Attachments, Role, SessionMessage
+from agentbus.contracts.base import Id, Text
+from agentbus.contracts.events.base import SessionEvent
+from agentbus.contracts.ids import MessageKey, SessionId
+from agentbus.contracts.messages import Attachments, Role, SessionMessage
 
 
 class MessageAppended(SessionEvent):

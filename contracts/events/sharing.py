@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from contracts.base import Id, Many
-from contracts.events.base import SessionEvent
-from contracts.ids import SessionId
-from contracts.stamps import StampField
-from contracts.sync import Conflict, ConflictStrategy, Entry
+from agentbus.contracts.base import Id, Many
+from agentbus.contracts.events.base import SessionEvent
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.stamps import StampField
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry
 
 
 class DataSet(SessionEvent):

@@ -1,10 +1,10 @@
 """The contracts as others see them: JSON Schemas, an AsyncAPI document, and what would break somebody."""
 
-from contracts.schema.asyncapi import asyncapi
-from contracts.schema.compatibility import incompatibilities
-from contracts.schema.documents import DOCUMENTS, Document, published, render
-from contracts.schema.files import breaks, files
-from contracts.schema.shape import JsonSchema
+from agentbus.contracts.schema.asyncapi import asyncapi
+from agentbus.contracts.schema.compatibility import incompatibilities
+from agentbus.contracts.schema.documents import DOCUMENTS, Document, published, render
+from agentbus.contracts.schema.files import breaks, files
+from agentbus.contracts.schema.shape import JsonSchema
 
 __all__ = [
     # What is published

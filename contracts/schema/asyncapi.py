@@ -7,14 +7,14 @@ are one channel with a parameter.
 
 from typing import Any, Final
 
-from contracts.address import Platform
-from contracts.envelope import SCHEMA_VERSION
-from contracts.events import topics
-from contracts.ids import partition_for
-from contracts.messages import Role
-from contracts.schema.components import messages, schemas
-from contracts.schema.samples import CONVERSATION
-from contracts.topology import DEFAULT_PARTITIONS, Topology
+from agentbus.contracts.address import Platform
+from agentbus.contracts.envelope import SCHEMA_VERSION
+from agentbus.contracts.events import topics
+from agentbus.contracts.ids import partition_for
+from agentbus.contracts.messages import Role
+from agentbus.contracts.schema.components import messages, schemas
+from agentbus.contracts.schema.samples import CONVERSATION
+from agentbus.contracts.topology import DEFAULT_PARTITIONS, Topology
 
 ASYNCAPI_VERSION: Final = "3.0.0"
 BINDING_VERSION: Final = "0.3.0"

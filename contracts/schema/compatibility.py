@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection
 from typing import Any, Final, Literal
 
-from contracts.schema.shape import ANY, JsonSchema, Shape, shapes
+from agentbus.contracts.schema.shape import ANY, JsonSchema, Shape, shapes
 
 Direction = Literal["read", "written"]
 """Whether others write it and we read it, or we write it and others read it."""

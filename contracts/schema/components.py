@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from contracts.envelope import CONTENT_TYPE
-from contracts.schema.documents import DOCUMENTS
-from contracts.schema.samples import COMMAND, EVENT, MESSAGE, REPLY
-from contracts.schema.shape import JsonSchema
+from agentbus.contracts.envelope import CONTENT_TYPE
+from agentbus.contracts.schema.documents import DOCUMENTS
+from agentbus.contracts.schema.samples import COMMAND, EVENT, MESSAGE, REPLY
+from agentbus.contracts.schema.shape import JsonSchema
 
 _PAYLOADS = ("input", "event", "reply")
 

@@ -14,15 +14,15 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from contracts.commands import CommandReply
-from contracts.envelope import SCHEMA_VERSION, EventEnvelope, InputEnvelope
-from contracts.events import Commit
-from contracts.history import HistoryMessage
-from contracts.parked import ParkedInput
-from contracts.schema.compatibility import Direction
-from contracts.schema.generate import ReadSchema, WrittenSchema
-from contracts.schema.shape import JsonSchema
-from contracts.session import SessionState
+from agentbus.contracts.commands import CommandReply
+from agentbus.contracts.envelope import SCHEMA_VERSION, EventEnvelope, InputEnvelope
+from agentbus.contracts.events import Commit
+from agentbus.contracts.history import HistoryMessage
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.schema.compatibility import Direction
+from agentbus.contracts.schema.generate import ReadSchema, WrittenSchema
+from agentbus.contracts.schema.shape import JsonSchema
+from agentbus.contracts.session import SessionState
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from contracts.documents import json_in
-from contracts.schema.asyncapi import asyncapi
-from contracts.schema.compatibility import incompatibilities
-from contracts.schema.documents import DOCUMENTS, published, render
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.schema.asyncapi import asyncapi
+from agentbus.contracts.schema.compatibility import incompatibilities
+from agentbus.contracts.schema.documents import DOCUMENTS, published, render
 
 ASYNCAPI_FILE: Final = "asyncapi.json"
 

@@ -19,6 +19,10 @@ class ReadSchema(GenerateJsonSchema):
     def datetime_schema(self, schema: Any) -> JsonSchemaValue:
         return super().datetime_schema(schema) | {"pattern": self.moment}
 
+    def normalize_name(self, name: str) -> str:
+        # Published names stay what they are: they are from before the contracts became a part of agentbus.
+        return super().normalize_name(name.removeprefix("agentbus."))
+
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the overridden method's signature
         """Titles are for models; made out of a field's name they tell nothing."""
         return False

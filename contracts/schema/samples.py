@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from contracts.address import Address, Platform, Scope, conversation_id_for
-from contracts.commands import CommandReply, SetData
-from contracts.envelope import EventEnvelope, InputEnvelope
-from contracts.events import MessageAppended
-from contracts.ids import session_id_for
-from contracts.messages import InboundMessage, Role, SessionMessage, TextContent
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
+from agentbus.contracts.commands import CommandReply, SetData
+from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
+from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.ids import session_id_for
+from agentbus.contracts.messages import InboundMessage, Role, SessionMessage, TextContent
 
 _AT: Final = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 _ADDRESS: Final = Address(platform=Platform.TELEGRAM, account="support_bot", chat="-1001", user="42")

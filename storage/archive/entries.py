@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from contracts.expiry import ArchiveRef
-from contracts.ids import SessionId
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.ids import SessionId
 
 SESSIONS: Final = "sessions"
 NOTES: Final = "notes"

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from contracts.base import to_utc_milliseconds
-from contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable, ConfigurationError
-from contracts.urls import masked
-from storage import private
-from storage.archive.entries import TEMPORARY
-from storage.cancelling import finished
+from agentbus.contracts.base import to_utc_milliseconds
+from agentbus.contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable, ConfigurationError
+from agentbus.contracts.urls import masked
+from agentbus.storage import private
+from agentbus.storage.archive.entries import TEMPORARY
+from agentbus.storage.cancelling import finished
 
 T = TypeVar("T")
 

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from contracts.documents import json_in
-from contracts.errors import ArchiveDamaged, TransitionForbidden
-from contracts.events import Commit, MessageAppended
-from contracts.ids import SessionId
-from contracts.session import SessionState
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.errors import ArchiveDamaged, TransitionForbidden
+from agentbus.contracts.events import Commit, MessageAppended
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState
 
 FORMAT: Final = "agentbus.archive"
 VERSION: Final = 1

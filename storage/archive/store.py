@@ -8,12 +8,12 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from contracts.errors import ArchiveDamaged, ArchiveNotFound
-from contracts.events import Commit
-from contracts.expiry import ArchiveRef
-from contracts.ids import SessionId
-from contracts.session import SessionState
-from storage.archive.entries import (
+from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound
+from agentbus.contracts.events import Commit
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState
+from agentbus.storage.archive.entries import (
     NOTES,
     SESSIONS,
     TEMPORARY,
@@ -24,8 +24,8 @@ from storage.archive.entries import (
     read_file_name,
     session_folder,
 )
-from storage.archive.folder import Folder, Writing, moment_of
-from storage.archive.format import Contents, Reader, closing, lines_of
+from agentbus.storage.archive.folder import Folder, Writing, moment_of
+from agentbus.storage.archive.format import Contents, Reader, closing, lines_of
 
 _BUFFER: Final = 1 << 20
 """Bytes of lines that are handed to the compressing thread at once."""

@@ -20,7 +20,8 @@ number of processes of the machine may use it. The layout, below the folder of t
     locks/<name>.json                            the last lease of a lock
     tmp/                                         files being written
 
-Ids become file names as `storage.files.layout.file_name` says. To back it up, copy the folder with its links (`cp -a`).
+Ids become file names as `agentbus.storage.files.layout.file_name` says. To back it up, copy the folder with its links
+(`cp -a`).
 
 **Whole files only.** A file is written in `tmp/`, synced, and then linked or renamed to its place, whose folder is
 synced too. What a crash leaves in `tmp/` nobody reads, and a start an hour later removes it. A commit's place is made
@@ -33,16 +34,16 @@ kind or the locks holds a lock (`flock`) on its folder, which the kernel takes b
 none.
 """
 
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.files.base import Folder
-from storage.files.heads import FileHeads
-from storage.files.locks import FileLocks
-from storage.files.log import FileLog
-from storage.files.members import FileMembers
-from storage.files.parked import FileParked
-from storage.files.records import FileRecords
-from storage.port import Store, StoreInfo, StoreOptions
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.files.base import Folder
+from agentbus.storage.files.heads import FileHeads
+from agentbus.storage.files.locks import FileLocks
+from agentbus.storage.files.log import FileLog
+from agentbus.storage.files.members import FileMembers
+from agentbus.storage.files.parked import FileParked
+from agentbus.storage.files.records import FileRecords
+from agentbus.storage.port import Store, StoreInfo, StoreOptions
 
 __all__ = ["FileStore"]
 

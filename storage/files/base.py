@@ -12,15 +12,15 @@ from urllib.parse import unquote
 
 from pydantic import Field
 
-from contracts.base import Announced
-from contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
-from storage import private
-from storage.cancelling import finished
-from storage.files.disk import Disk, locked
-from storage.files.errors import store_errors
-from storage.files.layout import LAYOUT_VERSION, Layout, make_folders
-from storage.files.reading import pretty, read
-from storage.port import StoreInfo, StoreOptions
+from agentbus.contracts.base import Announced
+from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
+from agentbus.storage import private
+from agentbus.storage.cancelling import finished
+from agentbus.storage.files.disk import Disk, locked
+from agentbus.storage.files.errors import store_errors
+from agentbus.storage.files.layout import LAYOUT_VERSION, Layout, make_folders
+from agentbus.storage.files.reading import pretty, read
+from agentbus.storage.port import StoreInfo, StoreOptions
 
 AT_ONCE: Final = 64
 """How many conversations one thread locks at once: an open file each, of which a process may often have 1024."""

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from contracts.errors import StoreUnavailable
-from storage import private
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.storage import private
 
 LOCK_TIMEOUT: Final = 10.0
 """Seconds to wait for a lock. It is held for milliseconds, unless its process was stopped."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from contracts.errors import StoreRejected, StoreUnavailable
+from agentbus.contracts.errors import StoreRejected, StoreUnavailable
 
 TRANSIENT: Final = {
     errno.ENOSPC: "make room on its disk",

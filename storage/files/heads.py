@@ -6,22 +6,22 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from contracts.errors import StoreError
-from contracts.history import Page, SessionFilter
-from contracts.ids import SessionId
-from contracts.records import SessionStatistics
-from contracts.session import SessionState
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.chunks import chunks
-from storage.files.base import AT_ONCE, FileSection, Folder
-from storage.files.disk import locked
-from storage.files.layout import JSON, ConversationFolder
-from storage.files.reading import Remembered, pretty, read, read_if_sound
-from storage.listing import earliest_due, listed, matches
-from storage.paging import Position, check_limit, listed_at, position_of, sessions_page
-from storage.port import Heads
-from storage.statistics import statistics_of
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.chunks import chunks
+from agentbus.storage.files.base import AT_ONCE, FileSection, Folder
+from agentbus.storage.files.disk import locked
+from agentbus.storage.files.layout import JSON, ConversationFolder
+from agentbus.storage.files.reading import Remembered, pretty, read, read_if_sound
+from agentbus.storage.listing import earliest_due, listed, matches
+from agentbus.storage.paging import Position, check_limit, listed_at, position_of, sessions_page
+from agentbus.storage.port import Heads
+from agentbus.storage.statistics import statistics_of
 
 
 @end_well(finished)

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from contracts.ids import ConversationId, SessionId
-from storage import private
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.storage import private
 
 LAYOUT_VERSION: Final = 1
 """The version of the layout, kept in `store.json`."""

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from contracts.base import Announced, Timestamp
-from contracts.records import Lock
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.files.base import FileSection
-from storage.files.disk import locked
-from storage.files.layout import JSON, file_name
-from storage.files.reading import pretty, read
-from storage.leases import check_name, lease_ms
-from storage.port import Locks
+from agentbus.contracts.base import Announced, Timestamp
+from agentbus.contracts.records import Lock
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.files.base import FileSection
+from agentbus.storage.files.disk import locked
+from agentbus.storage.files.layout import JSON, file_name
+from agentbus.storage.files.reading import pretty, read
+from agentbus.storage.leases import check_name, lease_ms
+from agentbus.storage.port import Locks
 
 
 class _Lease(Announced):

@@ -7,19 +7,26 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from contracts.errors import DuplicateInput, StoreDamaged, StoreError, StoreRejected, VersionConflict
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, MessageKey
-from contracts.session import SessionState
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.files.base import AT_ONCE, FileSection
-from storage.files.disk import Temporaries, locked
-from storage.files.layout import COMMITS_PER_FOLDER, JSON, ConversationFolder, folder_of, make_folders, names_in
-from storage.files.reading import pretty, read, read_if_sound
-from storage.paging import check_limit
-from storage.port import Loaded, Log
-from storage.wholeness import first_needed, loaded, reloaded
+from agentbus.contracts.errors import DuplicateInput, StoreDamaged, StoreError, StoreRejected, VersionConflict
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey
+from agentbus.contracts.session import SessionState
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.files.base import AT_ONCE, FileSection
+from agentbus.storage.files.disk import Temporaries, locked
+from agentbus.storage.files.layout import (
+    COMMITS_PER_FOLDER,
+    JSON,
+    ConversationFolder,
+    folder_of,
+    make_folders,
+    names_in,
+)
+from agentbus.storage.files.reading import pretty, read, read_if_sound
+from agentbus.storage.paging import check_limit
+from agentbus.storage.port import Loaded, Log
+from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 
 @end_well(finished)

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from pydantic import Field
 
-from contracts.base import Announced
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.files.base import FileSection
-from storage.files.disk import locked
-from storage.files.layout import JSON, file_name, make_folders
-from storage.files.reading import pretty, read_if_sound
-from storage.leases import forgotten_ms, ttl_ms
-from storage.paging import to_milliseconds
-from storage.port import Members
-from storage.port.members import attempt_of
+from agentbus.contracts.base import Announced
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.files.base import FileSection
+from agentbus.storage.files.disk import locked
+from agentbus.storage.files.layout import JSON, file_name, make_folders
+from agentbus.storage.files.reading import pretty, read_if_sound
+from agentbus.storage.leases import forgotten_ms, ttl_ms
+from agentbus.storage.paging import to_milliseconds
+from agentbus.storage.port import Members
+from agentbus.storage.port.members import attempt_of
 
 
 class _Epoch(Announced):

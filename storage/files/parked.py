@@ -6,20 +6,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from contracts.errors import StoreDamaged
-from contracts.history import Page
-from contracts.ids import ConversationId
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.damage import RESTORE, readable
-from storage.files.base import FileSection, Folder
-from storage.files.disk import locked
-from storage.files.layout import file_name, make_folders
-from storage.files.reading import KeptParked, Remembered, pretty, read, read_if_sound
-from storage.listing import listed
-from storage.paging import Position, check_limit, parked_page, position_of
-from storage.port import LISTED_BODY, ParkedInputs
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.damage import RESTORE, readable
+from agentbus.storage.files.base import FileSection, Folder
+from agentbus.storage.files.disk import locked
+from agentbus.storage.files.layout import file_name, make_folders
+from agentbus.storage.files.reading import KeptParked, Remembered, pretty, read, read_if_sound
+from agentbus.storage.listing import listed
+from agentbus.storage.paging import Position, check_limit, parked_page, position_of
+from agentbus.storage.port import LISTED_BODY, ParkedInputs
 
 _DETAILS: Final = "details.json"
 _BODY: Final = "body"

@@ -9,10 +9,10 @@ from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
-from contracts.errors import StoreDamaged
-from contracts.parked import ParkedInput
-from contracts.session import SessionState
-from storage.damage import REBUILD, RESTORE, read_as, tell
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.session import SessionState
+from agentbus.storage.damage import REBUILD, RESTORE, read_as, tell
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Stamp = tuple[int, int, int]

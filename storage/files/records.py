@@ -7,18 +7,18 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from contracts.history import Page
-from contracts.records import Record, RecordKind
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.chunks import newest_by_kind
-from storage.files.base import FileSection, Folder
-from storage.files.disk import locked
-from storage.files.layout import JSON, file_name, make_folders, names_in
-from storage.files.reading import Remembered, pretty, read, read_if_sound
-from storage.listing import earliest_due_records, listed
-from storage.paging import Position, check_limit, position_of, records_page
-from storage.port import Records
+from agentbus.contracts.history import Page
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.chunks import newest_by_kind
+from agentbus.storage.files.base import FileSection, Folder
+from agentbus.storage.files.disk import locked
+from agentbus.storage.files.layout import JSON, file_name, make_folders, names_in
+from agentbus.storage.files.reading import Remembered, pretty, read, read_if_sound
+from agentbus.storage.listing import earliest_due_records, listed
+from agentbus.storage.paging import Position, check_limit, position_of, records_page
+from agentbus.storage.port import Records
 
 
 @end_well(finished)

@@ -2,14 +2,14 @@
 
 from platform import python_version
 
-from contracts.clock import Clock, SystemClock
-from storage.memory.heads import MemoryHeads
-from storage.memory.locks import MemoryLocks
-from storage.memory.log import MemoryLog
-from storage.memory.members import MemoryMembers
-from storage.memory.parked import MemoryParked
-from storage.memory.records import MemoryRecords
-from storage.port import Store, StoreInfo
+from agentbus.contracts.clock import Clock, SystemClock
+from agentbus.storage.memory.heads import MemoryHeads
+from agentbus.storage.memory.locks import MemoryLocks
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.storage.memory.members import MemoryMembers
+from agentbus.storage.memory.parked import MemoryParked
+from agentbus.storage.memory.records import MemoryRecords
+from agentbus.storage.port import Store, StoreInfo
 
 __all__ = ["MemoryStore"]
 

@@ -3,15 +3,15 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from contracts.errors import StoreError
-from contracts.history import Page, SessionFilter
-from contracts.ids import ConversationId, SessionId
-from contracts.records import SessionStatistics
-from contracts.session import SessionState
-from storage.listing import earliest_due, listed, matches
-from storage.paging import check_limit, listed_at, position_of, sessions_page
-from storage.port import Heads
-from storage.statistics import statistics_of
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState
+from agentbus.storage.listing import earliest_due, listed, matches
+from agentbus.storage.paging import check_limit, listed_at, position_of, sessions_page
+from agentbus.storage.port import Heads
+from agentbus.storage.statistics import statistics_of
 
 
 class MemoryHeads(Heads):

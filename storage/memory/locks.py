@@ -3,10 +3,10 @@
 from collections import defaultdict
 from datetime import timedelta
 
-from contracts.clock import Clock
-from contracts.records import Lock
-from storage.leases import check_name, lease_ms
-from storage.port import Locks
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.records import Lock
+from agentbus.storage.leases import check_name, lease_ms
+from agentbus.storage.port import Locks
 
 
 class MemoryLocks(Locks):

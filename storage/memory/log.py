@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, MessageKey
-from storage.memory.heads import MemoryHeads
-from storage.paging import check_limit
-from storage.port import Loaded, Log
-from storage.wholeness import first_needed, loaded
+from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey
+from agentbus.storage.memory.heads import MemoryHeads
+from agentbus.storage.paging import check_limit
+from agentbus.storage.port import Loaded, Log
+from agentbus.storage.wholeness import first_needed, loaded
 
 
 class MemoryLog(Log):

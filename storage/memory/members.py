@@ -3,13 +3,13 @@
 from collections import defaultdict
 from datetime import datetime
 
-from contracts.clock import Clock
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
-from storage.leases import forgotten_ms, ttl_ms
-from storage.paging import to_milliseconds
-from storage.port import Members
-from storage.port.members import attempt_of
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.storage.leases import forgotten_ms, ttl_ms
+from agentbus.storage.paging import to_milliseconds
+from agentbus.storage.port import Members
+from agentbus.storage.port.members import attempt_of
 
 
 class MemoryMembers(Members):

@@ -1,11 +1,11 @@
 """The parked inputs in memory."""
 
-from contracts.history import Page
-from contracts.ids import ConversationId
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.listing import listed
-from storage.paging import check_limit, parked_page, position_of
-from storage.port import LISTED_BODY, ParkedInputs
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.storage.listing import listed
+from agentbus.storage.paging import check_limit, parked_page, position_of
+from agentbus.storage.port import LISTED_BODY, ParkedInputs
 
 
 class MemoryParked(ParkedInputs):

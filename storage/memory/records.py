@@ -3,11 +3,11 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from contracts.history import Page
-from contracts.records import Record, RecordKind
-from storage.listing import earliest_due_records, listed
-from storage.paging import check_limit, position_of, records_page
-from storage.port import Records
+from agentbus.contracts.history import Page
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.listing import earliest_due_records, listed
+from agentbus.storage.paging import check_limit, position_of, records_page
+from agentbus.storage.port import Records
 
 
 class MemoryRecords(Records):

@@ -1,15 +1,15 @@
 """The MongoDB store: the one for production."""
 
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.mongo.base import MongoDatabase
-from storage.mongo.heads import MongoHeads
-from storage.mongo.locks import MongoLocks
-from storage.mongo.log import MongoLog
-from storage.mongo.members import MongoMembers
-from storage.mongo.parked import MongoParked
-from storage.mongo.records import MongoRecords
-from storage.port import Store, StoreInfo, StoreOptions
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.mongo.base import MongoDatabase
+from agentbus.storage.mongo.heads import MongoHeads
+from agentbus.storage.mongo.locks import MongoLocks
+from agentbus.storage.mongo.log import MongoLog
+from agentbus.storage.mongo.members import MongoMembers
+from agentbus.storage.mongo.parked import MongoParked
+from agentbus.storage.mongo.records import MongoRecords
+from agentbus.storage.port import Store, StoreInfo, StoreOptions
 
 __all__ = ["MongoStore"]
 

@@ -8,15 +8,15 @@ from typing import Any, Final, TypeVar
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from contracts.errors import StoreRejected
-from contracts.urls import check_credentials, masked
-from storage.cancelling import taken
-from storage.connecting import connect_patiently
-from storage.damage import enough
-from storage.mongo.driver import Collection, Connection, Document, Update, connect
-from storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
-from storage.paging import Position
-from storage.port import StoreInfo, StoreOptions
+from agentbus.contracts.errors import StoreRejected
+from agentbus.contracts.urls import check_credentials, masked
+from agentbus.storage.cancelling import taken
+from agentbus.storage.connecting import connect_patiently
+from agentbus.storage.damage import enough
+from agentbus.storage.mongo.driver import Collection, Connection, Document, Update, connect
+from agentbus.storage.mongo.errors import DUPLICATE_KEY, rejected, store_errors, url_errors, write_errors
+from agentbus.storage.paging import Position
+from agentbus.storage.port import StoreInfo, StoreOptions
 
 SETTINGS: Final[dict[str, Any]] = {
     "appname": "agentbus",

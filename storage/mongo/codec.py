@@ -16,16 +16,16 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pydantic import JsonValue
 
-from contracts.events import Commit
-from contracts.ids import ConversationId, Partition
-from contracts.members import Member, WorkerId, member_from
-from contracts.parked import ParkedId, ParkedInput
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState
-from storage.damage import REBUILD, read_as
-from storage.mongo.driver import Document
-from storage.paging import listed_at
-from storage.port import LISTED_BODY
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, Partition
+from agentbus.contracts.members import Member, WorkerId, member_from
+from agentbus.contracts.parked import ParkedId, ParkedInput
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.storage.damage import REBUILD, read_as
+from agentbus.storage.mongo.driver import Document
+from agentbus.storage.paging import listed_at
+from agentbus.storage.port import LISTED_BODY
 
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 """Bytes that a document may have; MongoDB's limit."""

@@ -12,7 +12,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
-from storage.port import MongoDriver
+from agentbus.storage.port import MongoDriver
 
 Document = dict[str, Any]
 Filter = Mapping[str, Any]

@@ -20,7 +20,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from contracts.errors import StoreRejected, StoreUnavailable
+from agentbus.contracts.errors import StoreRejected, StoreUnavailable
 
 TRANSIENT: Final = (ConnectionFailure, CursorNotFound, ExecutionTimeout, WTimeoutError)
 

@@ -8,20 +8,20 @@ import bson
 from bson.errors import BSONError
 from pymongo import ReplaceOne
 
-from contracts.errors import StoreError, StoreRejected
-from contracts.history import Page, SessionFilter
-from contracts.ids import SessionId
-from contracts.records import SessionStatistics
-from contracts.session import SessionState, SessionStatus
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.damage import readable
-from storage.mongo.base import FIRST_CONFLICT, MongoSection, later
-from storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
-from storage.mongo.driver import Document
-from storage.paging import check_limit, position_of, sessions_page
-from storage.port import Heads
-from storage.statistics import Tally, to_statistics
+from agentbus.contracts.errors import StoreError, StoreRejected
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.damage import readable
+from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoSection, later
+from agentbus.storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
+from agentbus.storage.mongo.driver import Document
+from agentbus.storage.paging import check_limit, position_of, sessions_page
+from agentbus.storage.port import Heads
+from agentbus.storage.statistics import Tally, to_statistics
 
 _PLACES: Final = {name: f"address.{name}" for name in ("platform", "account", "chat", "user")} | {
     name: f"profile.{name}" for name in ("owner", "agent_id", "parent_id")
@@ -29,7 +29,7 @@ _PLACES: Final = {name: f"address.{name}" for name in ("platform", "account", "c
 """Where a head has the fields of a filter that are not its own."""
 
 _NOT_DELETED: Final = {"status": {"$ne": SessionStatus.DELETED}}
-# The same as `storage.statistics.lasted_ms`: null, from a moment that is missing, is less than 0.
+# The same as `agentbus.storage.statistics.lasted_ms`: null, from a moment that is missing, is less than 0.
 _LASTED: Final = {"lasted": {"$sum": {"$max": [0, {"$subtract": ["$last_activity", "$created_at"]}]}}}
 
 

@@ -5,13 +5,13 @@ A lock is `{_id: name, token, expires_at, holder}`. One that was released stays,
 
 from uuid import uuid4
 
-from contracts.records import Lock
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.leases import check_name, lease_ms
-from storage.mongo.base import MongoSection
-from storage.mongo.driver import Document
-from storage.port import Locks
+from agentbus.contracts.records import Lock
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.leases import check_name, lease_ms
+from agentbus.storage.mongo.base import MongoSection
+from agentbus.storage.mongo.driver import Document
+from agentbus.storage.port import Locks
 
 
 @end_well(finished)

@@ -9,21 +9,21 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, MessageKey
-from contracts.session import SessionState
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.chunks import chunks
-from storage.damage import unless_damaged
-from storage.mongo.base import MongoSection
-from storage.mongo.codec import MAX_VERSION, commit_document, commit_id, to_commit, to_head
-from storage.mongo.driver import Document
-from storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
-from storage.paging import check_limit
-from storage.port import Loaded, Log
-from storage.wholeness import first_needed, loaded, reloaded
+from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey
+from agentbus.contracts.session import SessionState
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.chunks import chunks
+from agentbus.storage.damage import unless_damaged
+from agentbus.storage.mongo.base import MongoSection
+from agentbus.storage.mongo.codec import MAX_VERSION, commit_document, commit_id, to_commit, to_head
+from agentbus.storage.mongo.driver import Document
+from agentbus.storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
+from agentbus.storage.paging import check_limit
+from agentbus.storage.port import Loaded, Log
+from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 CHUNK = 200
 """How many conversations one query asks for."""

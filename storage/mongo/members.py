@@ -4,16 +4,16 @@ from typing import Final
 
 from bson import MaxKey
 
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.leases import forgotten_ms, ttl_ms
-from storage.mongo.base import MongoSection
-from storage.mongo.codec import epoch_id, member_fields, member_id, to_member
-from storage.mongo.driver import Document
-from storage.port import Members
-from storage.port.members import attempt_of
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.leases import forgotten_ms, ttl_ms
+from agentbus.storage.mongo.base import MongoSection
+from agentbus.storage.mongo.codec import epoch_id, member_fields, member_id, to_member
+from agentbus.storage.mongo.driver import Document
+from agentbus.storage.port import Members
+from agentbus.storage.port.members import attempt_of
 
 # What is damaged counts as nothing: it must not stop whoever comes to it.
 _COUNT: Final = {"$cond": [{"$isNumber": "$count"}, "$count", 0]}

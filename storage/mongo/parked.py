@@ -7,17 +7,17 @@ from bson import MaxKey
 from pymongo import InsertOne
 from pymongo.errors import DuplicateKeyError
 
-from contracts.errors import StoreDamaged
-from contracts.history import Page
-from contracts.ids import ConversationId
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.mongo.base import MongoSection, later
-from storage.mongo.codec import parked_document, piece_id, to_parked
-from storage.mongo.driver import Document
-from storage.paging import check_limit, parked_page, position_of
-from storage.port import LISTED_BODY, ParkedInputs
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.mongo.base import MongoSection, later
+from agentbus.storage.mongo.codec import parked_document, piece_id, to_parked
+from agentbus.storage.mongo.driver import Document
+from agentbus.storage.paging import check_limit, parked_page, position_of
+from agentbus.storage.port import LISTED_BODY, ParkedInputs
 
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a piece of a body: half of what a document may have."""

@@ -6,15 +6,15 @@ from datetime import datetime
 from pymongo import DeleteOne, ReplaceOne
 from pymongo.errors import DuplicateKeyError
 
-from contracts.history import Page
-from contracts.records import Record, RecordKind
-from storage.calls import end_well
-from storage.cancelling import finished
-from storage.mongo.base import MongoSection, later
-from storage.mongo.codec import record_document, record_id, to_record
-from storage.mongo.driver import Document
-from storage.paging import check_limit, position_of, records_page
-from storage.port import Records
+from agentbus.contracts.history import Page
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import finished
+from agentbus.storage.mongo.base import MongoSection, later
+from agentbus.storage.mongo.codec import record_document, record_id, to_record
+from agentbus.storage.mongo.driver import Document
+from agentbus.storage.paging import check_limit, position_of, records_page
+from agentbus.storage.port import Records
 
 
 @end_well(finished)

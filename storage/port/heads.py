@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from contracts.errors import StoreError
-from contracts.history import Page, SessionFilter
-from contracts.ids import SessionId
-from contracts.records import SessionStatistics
-from contracts.session import SessionState
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState
 
 
 class Heads(ABC):

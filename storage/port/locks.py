@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from contracts.records import Lock
+from agentbus.contracts.records import Lock
 
 
 class Locks(ABC):

@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 
-from contracts.errors import StoreDamaged, StoreError
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, MessageKey
-from contracts.session import SessionState
+from agentbus.contracts.errors import StoreDamaged, StoreError
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey
+from agentbus.contracts.session import SessionState
 
 
 class Loaded:

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from typing import Final
 from uuid import uuid4
 
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
 
 _SEPARATOR: Final = "\x1f"
 """No id holds a control character."""

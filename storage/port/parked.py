@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from contracts.history import Page
-from contracts.ids import ConversationId
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 
 LISTED_BODY = 64 * 1024
 """Bytes that a list shows at most of a parked input's body."""

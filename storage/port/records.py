@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from contracts.history import Page
-from contracts.records import Record, RecordKind
+from agentbus.contracts.history import Page
+from agentbus.contracts.records import Record, RecordKind
 
 
 class Records(ABC):

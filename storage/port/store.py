@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
-from storage.cancelling import finished
-from storage.port.heads import Heads
-from storage.port.locks import Locks
-from storage.port.log import Log
-from storage.port.members import Members
-from storage.port.parked import ParkedInputs
-from storage.port.records import Records
+from agentbus.storage.cancelling import finished
+from agentbus.storage.port.heads import Heads
+from agentbus.storage.port.locks import Locks
+from agentbus.storage.port.log import Log
+from agentbus.storage.port.members import Members
+from agentbus.storage.port.parked import ParkedInputs
+from agentbus.storage.port.records import Records
 
 MAX_PAGE = 1000
 """The most items a page may ask for."""
@@ -42,7 +42,7 @@ class StoreInfo:
 
 
 class Store(ABC):
-    """Keeps conversations. Opened by `storage.factory.open_store(url)`; used as an async context manager.
+    """Keeps conversations. Opened by `agentbus.storage.factory.open_store(url)`; used as an async context manager.
 
     What it keeps is in six sections; they are there before `start`, and answer after it. Every call, those of the
     sections too, may raise StoreUnavailable (transient: the same call may be made again) or StoreRejected. What asks

@@ -1,15 +1,15 @@
 """The SQL store: SQLite today; the schema and the statements are portable."""
 
-from storage.calls import end_well
-from storage.cancelling import cancelled_once
-from storage.port import Store, StoreInfo, StoreOptions
-from storage.sql.base import SqlDatabase
-from storage.sql.heads import SqlHeads
-from storage.sql.locks import SqlLocks
-from storage.sql.log import SqlLog
-from storage.sql.members import SqlMembers
-from storage.sql.parked import SqlParked
-from storage.sql.records import SqlRecords
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import cancelled_once
+from agentbus.storage.port import Store, StoreInfo, StoreOptions
+from agentbus.storage.sql.base import SqlDatabase
+from agentbus.storage.sql.heads import SqlHeads
+from agentbus.storage.sql.locks import SqlLocks
+from agentbus.storage.sql.log import SqlLog
+from agentbus.storage.sql.members import SqlMembers
+from agentbus.storage.sql.parked import SqlParked
+from agentbus.storage.sql.records import SqlRecords
 
 __all__ = ["SqlStore"]
 

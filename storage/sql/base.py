@@ -11,17 +11,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
-from contracts.telemetry import Action
-from storage.cancelling import finished, taken
-from storage.connecting import connect_patiently
-from storage.damage import enough
-from storage.loggers import Logger
-from storage.paging import Position, to_milliseconds
-from storage.port import StoreInfo, StoreOptions
-from storage.sql import sqlite
-from storage.sql.errors import store_errors
-from storage.sql.schema import metadata
+from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.cancelling import finished, taken
+from agentbus.storage.connecting import connect_patiently
+from agentbus.storage.damage import enough
+from agentbus.storage.loggers import Logger
+from agentbus.storage.paging import Position, to_milliseconds
+from agentbus.storage.port import StoreInfo, StoreOptions
+from agentbus.storage.sql import sqlite
+from agentbus.storage.sql.errors import store_errors
+from agentbus.storage.sql.schema import metadata
 
 CHUNK = 200
 """How many conversations, keys or ids one statement asks for: far below every database's limits."""

@@ -6,16 +6,16 @@ from typing import Any, Final
 from sqlalchemy import Row as Found
 from sqlalchemy import RowMapping
 
-from contracts.documents import json_in
-from contracts.events import Commit
-from contracts.members import Member, member_from
-from contracts.parked import ParkedInput
-from contracts.records import Record
-from contracts.session import SessionState
-from storage.damage import REBUILD, read_as
-from storage.paging import from_milliseconds, listed_at, to_milliseconds
-from storage.sql import schema
-from storage.statistics import lasted_ms
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.events import Commit
+from agentbus.contracts.members import Member, member_from
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.records import Record
+from agentbus.contracts.session import SessionState
+from agentbus.storage.damage import REBUILD, read_as
+from agentbus.storage.paging import from_milliseconds, listed_at, to_milliseconds
+from agentbus.storage.sql import schema
+from agentbus.storage.statistics import lasted_ms
 
 Row = dict[str, Any]
 COMMIT: Final[tuple[Any, ...]] = (schema.commits.c.conversation_id, schema.commits.c.version, schema.commits.c.body)

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from contracts.errors import StoreRejected, StoreUnavailable
+from agentbus.contracts.errors import StoreRejected, StoreUnavailable
 
 TRANSIENT: Final = (OperationalError, InterfaceError, PoolTimeout)
 """Errors of connections, locks and resources, for databases that say no more."""

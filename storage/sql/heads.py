@@ -8,21 +8,21 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, sel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.errors import StoreError
-from contracts.history import Page, SessionFilter
-from contracts.ids import ConversationId, SessionId
-from contracts.records import SessionStatistics
-from contracts.session import SessionState, SessionStatus
-from storage.calls import end_well
-from storage.cancelling import cancelled_once
-from storage.chunks import chunks
-from storage.damage import readable, unless_damaged
-from storage.paging import check_limit, position_of, sessions_page, to_milliseconds
-from storage.port import Heads
-from storage.sql.base import CHUNK, SqlSection, later
-from storage.sql.codec import HEAD, head_row, tag_item, to_head
-from storage.sql.schema import heads as table
-from storage.statistics import Tally, to_statistics
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import cancelled_once
+from agentbus.storage.chunks import chunks
+from agentbus.storage.damage import readable, unless_damaged
+from agentbus.storage.paging import check_limit, position_of, sessions_page, to_milliseconds
+from agentbus.storage.port import Heads
+from agentbus.storage.sql.base import CHUNK, SqlSection, later
+from agentbus.storage.sql.codec import HEAD, head_row, tag_item, to_head
+from agentbus.storage.sql.schema import heads as table
+from agentbus.storage.statistics import Tally, to_statistics
 
 _NOT_DELETED: Final = table.c.status != SessionStatus.DELETED.value
 _REPLACE: Final = update(table).where(table.c.session_id == bindparam("key"), table.c.version <= bindparam("newer"))

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from contracts.records import Lock
-from storage.calls import end_well
-from storage.cancelling import cancelled_once
-from storage.leases import check_name, lease_ms
-from storage.paging import from_milliseconds, to_milliseconds
-from storage.port import Locks
-from storage.sql.base import SqlSection
-from storage.sql.schema import locks as table
+from agentbus.contracts.records import Lock
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import cancelled_once
+from agentbus.storage.leases import check_name, lease_ms
+from agentbus.storage.paging import from_milliseconds, to_milliseconds
+from agentbus.storage.port import Locks
+from agentbus.storage.sql.base import SqlSection
+from agentbus.storage.sql.schema import locks as table
 
 
 @end_well(cancelled_once)

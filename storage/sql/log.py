@@ -7,20 +7,20 @@ from sqlalchemy import Row, Select, Table, and_, bindparam, delete, exists, inse
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, MessageKey
-from contracts.session import SessionState
-from storage.calls import end_well
-from storage.cancelling import cancelled_once
-from storage.chunks import chunks
-from storage.paging import check_limit
-from storage.port import Loaded, Log
-from storage.sql import schema
-from storage.sql.base import CHUNK, SqlSection
-from storage.sql.codec import COMMIT, amendment_rows, commit_row, input_rows, to_commit
-from storage.sql.heads import latest_heads
-from storage.wholeness import first_needed, loaded, reloaded
+from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey
+from agentbus.contracts.session import SessionState
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import cancelled_once
+from agentbus.storage.chunks import chunks
+from agentbus.storage.paging import check_limit
+from agentbus.storage.port import Loaded, Log
+from agentbus.storage.sql import schema
+from agentbus.storage.sql.base import CHUNK, SqlSection
+from agentbus.storage.sql.codec import COMMIT, amendment_rows, commit_row, input_rows, to_commit
+from agentbus.storage.sql.heads import latest_heads
+from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 
 @end_well(cancelled_once)

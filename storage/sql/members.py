@@ -5,18 +5,18 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
-from storage.calls import end_well
-from storage.cancelling import cancelled_once
-from storage.leases import forgotten_ms, ttl_ms
-from storage.paging import to_milliseconds
-from storage.port import Members
-from storage.port.members import attempt_at, attempt_of, attempts_between
-from storage.sql.base import SqlSection
-from storage.sql.codec import member_row, to_member
-from storage.sql.schema import epochs, trials
-from storage.sql.schema import members as table
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import cancelled_once
+from agentbus.storage.leases import forgotten_ms, ttl_ms
+from agentbus.storage.paging import to_milliseconds
+from agentbus.storage.port import Members
+from agentbus.storage.port.members import attempt_at, attempt_of, attempts_between
+from agentbus.storage.sql.base import SqlSection
+from agentbus.storage.sql.codec import member_row, to_member
+from agentbus.storage.sql.schema import epochs, trials
+from agentbus.storage.sql.schema import members as table
 
 
 @end_well(cancelled_once)

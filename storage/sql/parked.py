@@ -6,16 +6,16 @@ from typing import Final
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from contracts.history import Page
-from contracts.ids import ConversationId
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.calls import end_well
-from storage.cancelling import cancelled_once
-from storage.paging import check_limit, parked_page, position_of
-from storage.port import LISTED_BODY, ParkedInputs
-from storage.sql.base import SqlSection, later
-from storage.sql.codec import parked_row, to_parked
-from storage.sql.schema import parked as table
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import cancelled_once
+from agentbus.storage.paging import check_limit, parked_page, position_of
+from agentbus.storage.port import LISTED_BODY, ParkedInputs
+from agentbus.storage.sql.base import SqlSection, later
+from agentbus.storage.sql.codec import parked_row, to_parked
+from agentbus.storage.sql.schema import parked as table
 
 _LISTED: Final = (
     *(column for column in table.c if column is not table.c.body),

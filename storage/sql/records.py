@@ -8,16 +8,16 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select, u
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.history import Page
-from contracts.records import Record, RecordKind
-from storage.calls import end_well
-from storage.cancelling import cancelled_once
-from storage.chunks import chunks, newest_by_kind
-from storage.paging import check_limit, position_of, records_page, to_milliseconds
-from storage.port import Records
-from storage.sql.base import CHUNK, SqlSection, later
-from storage.sql.codec import RECORD, Row, record_row, to_record
-from storage.sql.schema import records as table
+from agentbus.contracts.history import Page
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.calls import end_well
+from agentbus.storage.cancelling import cancelled_once
+from agentbus.storage.chunks import chunks, newest_by_kind
+from agentbus.storage.paging import check_limit, position_of, records_page, to_milliseconds
+from agentbus.storage.port import Records
+from agentbus.storage.sql.base import CHUNK, SqlSection, later
+from agentbus.storage.sql.codec import RECORD, Row, record_row, to_record
+from agentbus.storage.sql.schema import records as table
 
 _UNLESS_NEWER: Final = and_(
     table.c.kind == bindparam("of_kind"), table.c.key == bindparam("of_key"), table.c.revision <= bindparam("newest")

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.dialects import mysql
 
-from contracts.base import MAX_ID_LENGTH
+from agentbus.contracts.base import MAX_ID_LENGTH
 
 metadata = MetaData()
 

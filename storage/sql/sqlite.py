@@ -10,8 +10,8 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.errors import ConfigurationError, StoreRejected
-from storage import private
+from agentbus.contracts.errors import ConfigurationError, StoreRejected
+from agentbus.storage import private
 
 WRITES: Final = {"agentbus_writes": True}
 """Execution options of a connection that is going to write."""

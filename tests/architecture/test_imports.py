@@ -1,11 +1,10 @@
-"""The folders are the architecture: who may import whom, and that it is our packages that are imported."""
+"""The folders are the architecture: who may import whom, and by which one name a module is imported."""
 
 import ast
 import importlib
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROJECT: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))
-_PACKAGES = ("contracts", "storage", "workers", "agentbus")
+_LAYERS = ("workers", "storage", "contracts")
 
 
 def test_the_rules_on_imports_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,35 +30,51 @@ def test_the_rules_have_no_exceptions() -> None:
         assert not contract.keys() & {"ignore_imports", "allow_indirect_imports", "skip_descendants"}
 
 
-def test_every_layer_is_a_package_of_the_distribution() -> None:
-    built = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    layers = _PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
-    assert set(built) == set(layers) == set(_PACKAGES)
+def test_the_distribution_has_one_package_and_the_layers_are_in_it() -> None:
+    assert _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["agentbus"]
+    layers = _PROJECT["tool"]["importlinter"]["contracts"][0]
+    assert layers["containers"] == ["agentbus"]
+    assert layers["exhaustive"] is True
+    above, *below = layers["layers"]
+    assert tuple(below) == _LAYERS
+    assert not {*_LAYERS} & {name.strip() for name in above.split(":")}
 
 
-@pytest.mark.parametrize("name", _PACKAGES)
-def test_a_package_is_imported_from_this_project(name: str) -> None:
-    """Their names are everyday names: another distribution's must not be taken for ours."""
-    file = importlib.import_module(name).__file__
+@pytest.mark.parametrize("name", _LAYERS)
+def test_a_layer_is_a_folder_at_the_top_and_a_link_to_it_in_the_package(name: str) -> None:
+    link = _ROOT / "agentbus" / name
+    assert link.is_symlink(), f"git made no link of {link}: set core.symlinks, and check it out again"
+    assert link.readlink() == Path("..", name)
+    file = importlib.import_module(f"agentbus.{name}").__file__
     assert file is not None
+    assert Path(file) == link / "__init__.py"
     assert Path(file).resolve() == _ROOT / name / "__init__.py"
 
 
-def test_the_distribution_is_never_uploaded() -> None:
-    assert "Private :: Do Not Upload" in _PROJECT["project"]["classifiers"]
-    assert "Private :: Do Not Upload" in (metadata("agentbus").get_all("Classifier") or [])
+@pytest.mark.parametrize("name", _LAYERS)
+def test_a_layer_can_not_be_imported_by_the_name_of_its_folder(name: str) -> None:
+    """Its modules would exist twice, with two of each class: what one raises the other would not catch."""
+    with pytest.raises(ImportError, match=f"it is agentbus.{name}: import it by that name"):
+        importlib.import_module(name)
+    assert name not in sys.modules
+    assert name in _PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
+
+
+def test_no_module_is_imported_under_two_names() -> None:
+    twice = {name for name in sys.modules if name.partition(".")[0] in _LAYERS}
+    assert twice == set()
 
 
 _FOR_THE_COMMAND_LINE = (
     "agentbus.cli",
     "agentbus.client",  # what a program publishes and subscribes with
     "agentbus.composition",
+    "agentbus.contracts",
     "agentbus.demo",
     "agentbus.logs",
     "agentbus.operations",
     "agentbus.sessions",
     "agentbus.settings",
-    "contracts",
 )
 
 
@@ -71,7 +86,7 @@ def imports_past_the_operations(source: str) -> set[str]:
             named |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom):
             named |= {f"{node.module}.{one.name}" for one in node.names}
-    ours = {name for name in named if name.partition(".")[0] in _PACKAGES}
+    ours = {name for name in named if name.partition(".")[0] in {"agentbus", *_LAYERS}}
     return {name for name in ours if not f"{name}.".startswith(tuple(f"{one}." for one in _FOR_THE_COMMAND_LINE))}
 
 
@@ -83,11 +98,11 @@ def test_the_command_line_calls_operations_and_nothing_behind_them(file: Path) -
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("from workers.sync.policies import DEFAULT", {"workers.sync.policies.DEFAULT"}),
-        ("def f():\n    import storage.port", {"storage.port"}),
+        ("from agentbus.workers.sync.policies import DEFAULT", {"agentbus.workers.sync.policies.DEFAULT"}),
+        ("def f():\n    import agentbus.storage.port", {"agentbus.storage.port"}),
         ("from agentbus import variables", {"agentbus.variables"}),
         ("from agentbus.client_of_ours import x", {"agentbus.client_of_ours.x"}),
-        ("from agentbus.client import AgentBus\nimport contracts.ids\nimport typer", set()),
+        ("from agentbus.client import AgentBus\nimport agentbus.contracts.ids\nimport typer", set()),
     ],
 )
 def test_a_shortcut_of_the_command_line_is_found(line: str, found: set[str]) -> None:

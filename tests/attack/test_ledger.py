@@ -5,21 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from contracts.clock import SystemClock
-from contracts.commands import CommandReply, CreateSession
-from contracts.envelope import InputEnvelope
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.commands import CommandReply, CreateSession
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.delivery.parking import read_parked
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.ledger import Fate, Ledger, reckon
 from tests.conversations import message
 from tests.deliveries import Handed
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
-from workers.delivery.parking import read_parked
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 USER = "application"
 

@@ -5,9 +5,9 @@ All inbound queues and the queue of events are durable quorum queues with the sa
 
 from typing import Final
 
-from contracts.ids import ConversationId
-from contracts.topology import DELIVERY_LIMIT, Arguments, Topology
-from workers.bus.rabbit.connections import Link, close_channel
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.topology import DELIVERY_LIMIT, Arguments, Topology
+from agentbus.workers.bus.rabbit.connections import Link, close_channel
 
 TOPOLOGY: Final = Topology()
 INBOUND: Final = "bench.inbound"

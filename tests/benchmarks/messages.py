@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-from contracts.address import Address, Platform, Scope
-from contracts.envelope import InputEnvelope
-from contracts.ids import ConversationId
-from contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.address import Address, Platform, Scope
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.messages import InboundMessage, TextContent
 
 Talk = Iterator[tuple[str, int]]
 """Who speaks, and the number of the message within their conversation, in the order of publishing."""

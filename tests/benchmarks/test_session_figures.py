@@ -11,14 +11,14 @@ from typing import Final
 
 import pytest
 
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.sessions import SessionManager, SessionSystem, SessionSystemConfig
 from agentbus.sessions.engine import Engine
-from contracts.address import Address, Platform, Scope, conversation_id_for
-from contracts.profile import Profile
-from contracts.session import SessionState, SessionStatus
-from storage.factory import open_store
-from storage.mongo import MongoStore
-from storage.mongo.codec import head_document
+from agentbus.storage.factory import open_store
+from agentbus.storage.mongo import MongoStore
+from agentbus.storage.mongo.codec import head_document
 from tests.conversations import NOW
 
 CREATIONS: Final = 100

@@ -12,14 +12,14 @@ from pathlib import Path
 from agentbus.cli import main
 from agentbus.composition import app
 from agentbus.settings import Settings
-from storage.port import Store
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
 from tests.chaos.inside.arming import Failpoints, arming_file
 from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.inside.instruments import instrument_bus, instrument_store, limit_turns, patch, trace_rounds
 from tests.chaos.inside.mutants import Mutant, mutate
 from tests.chaos.inside.poison import poison_decide, poison_reading
 from tests.chaos.inside.trace import Trace
-from workers.bus.port import Bus
 
 
 def run() -> None:

@@ -7,11 +7,17 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.address import Scope
-from contracts.errors import BrokerUnavailable, InstallationMismatch, ReplyTimeout, TopologyMismatch, Unroutable
-from contracts.ids import Partition
-from contracts.topology import Topology
-from workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, SHORT_STRING, Bus, Delivery, Message
+from agentbus.contracts.address import Scope
+from agentbus.contracts.errors import (
+    BrokerUnavailable,
+    InstallationMismatch,
+    ReplyTimeout,
+    TopologyMismatch,
+    Unroutable,
+)
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, SHORT_STRING, Bus, Delivery, Message
 
 SECONDS = 15.0
 TOPOLOGY = Topology(prefix="suite", partitions=2, delivery_limit=40)

@@ -9,12 +9,12 @@ from typing import Final, get_type_hints
 
 import pytest
 
-from contracts.history import SessionFilter
-from contracts.ids import InputId, Partition, session_id_for
-from contracts.members import WorkerId
-from contracts.parked import ParkedStatus
-from contracts.records import Record, RecordKind
-from storage.port import Store, attempt_at
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId, Partition, session_id_for
+from agentbus.contracts.members import WorkerId
+from agentbus.contracts.parked import ParkedStatus
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.port import Store, attempt_at
 from tests.builders import a_commit, a_conversation, a_head, a_key, a_member, a_moment, a_parked, appended, edited
 from tests.cancelling import DEADLINE, Call, When, cancel_everywhere
 from tests.contract.store_inside import held_by

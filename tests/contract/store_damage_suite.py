@@ -3,14 +3,14 @@
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.errors import StoreDamaged
-from contracts.events import Commit
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, InputId, SessionId
-from contracts.records import RecordKind
-from contracts.session import SessionState
-from contracts.telemetry import Action
-from storage.port import Store
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import Commit
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.port import Store
 from tests.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, begun, edited
 from tests.contract.store_heads_suite import idle_after
 from tests.contract.store_inside import spoil

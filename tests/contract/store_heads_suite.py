@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from contracts.address import Platform
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, SessionId
-from contracts.profile import Permission, Profile, Visibility
-from contracts.session import SessionState, SessionStatus
-from storage.port import MAX_PAGE, Store
+from agentbus.contracts.address import Platform
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.profile import Permission, Profile, Visibility
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.port import MAX_PAGE, Store
 from tests.builders import (
     NOON,
     a_conversation,

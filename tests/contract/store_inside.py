@@ -10,17 +10,17 @@ from typing import Any
 
 from sqlalchemy import text
 
-from contracts.events import Commit
-from contracts.members import Member
-from contracts.parked import ParkedId, ParkedInput
-from contracts.records import Record
-from contracts.session import SessionState
-from storage.files import FileStore
-from storage.files.layout import file_name
-from storage.memory import MemoryStore
-from storage.mongo import MongoStore
-from storage.port import Store
-from storage.sql import SqlStore
+from agentbus.contracts.events import Commit
+from agentbus.contracts.members import Member
+from agentbus.contracts.parked import ParkedId, ParkedInput
+from agentbus.contracts.records import Record
+from agentbus.contracts.session import SessionState
+from agentbus.storage.files import FileStore
+from agentbus.storage.files.layout import file_name
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.mongo import MongoStore
+from agentbus.storage.port import Store
+from agentbus.storage.sql import SqlStore
 
 
 async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> None:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.records import Lock
-from storage.port import Store
+from agentbus.contracts.records import Lock
+from agentbus.storage.port import Store
 
 HOUR = 3600.0
 SHORT = 0.02

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from contracts.errors import DuplicateInput, StoreRejected, VersionConflict
-from contracts.events import CloseReason, Commit, SessionClosed
-from contracts.ids import ConversationId, InputId, session_id_for
-from contracts.session import SessionState
-from storage.port import MAX_PAGE, Loaded, Store
+from agentbus.contracts.errors import DuplicateInput, StoreRejected, VersionConflict
+from agentbus.contracts.events import CloseReason, Commit, SessionClosed
+from agentbus.contracts.ids import ConversationId, InputId, session_id_for
+from agentbus.contracts.session import SessionState
+from agentbus.storage.port import MAX_PAGE, Loaded, Store
+from agentbus.workers.domain.evolve import heads_after, heads_along, replay
 from tests.builders import (
     NOON,
     a_commit,
@@ -22,7 +23,6 @@ from tests.builders import (
     edited,
     reacted,
 )
-from workers.domain.evolve import heads_after, heads_along, replay
 
 
 async def found_by(store: Store, conversation: ConversationId, *names: str) -> dict[str, int]:

@@ -3,9 +3,9 @@
 import asyncio
 from datetime import timedelta
 
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId, WorkerStatus
-from storage.port import Store, attempt_at
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId, WorkerStatus
+from agentbus.storage.port import Store, attempt_at
 from tests.builders import NOON, a_member
 from tests.contract.store_inside import age_heartbeat
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from storage.port import LISTED_BODY, Store
-from storage.reading import iter_parked
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.storage.port import LISTED_BODY, Store
+from agentbus.storage.reading import iter_parked
 from tests.builders import a_conversation, a_moment, a_parked
 from tests.contract.store_inside import kept_of
 

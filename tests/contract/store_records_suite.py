@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from pydantic import JsonValue
 
-from contracts.history import SessionFilter
-from contracts.records import Record, RecordKind
-from storage.port import MAX_PAGE, Store
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.port import MAX_PAGE, Store
 from tests.builders import a_conversation, a_head, a_moment
 
 CHECKPOINT, TEMPLATE = RecordKind.CHECKPOINT, RecordKind.TEMPLATE

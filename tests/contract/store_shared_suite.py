@@ -2,8 +2,8 @@
 
 from pydantic import JsonValue
 
-from contracts.address import Platform
-from contracts.events import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.events import (
     AnyEvent,
     ConflictOpened,
     ConflictResolved,
@@ -17,13 +17,13 @@ from contracts.events import (
     SessionStarted,
     StartReason,
 )
-from contracts.expiry import ArchiveRef, CleanupAction, ExpiryProgress
-from contracts.history import SessionFilter
-from contracts.ids import InputId, SessionId, session_id_for
-from contracts.session import SessionState, SessionStatus
-from contracts.stamps import Stamp, next_stamp
-from contracts.sync import Conflict, ConflictStrategy, Entry, TurnedDown
-from storage.port import Store
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction, ExpiryProgress
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId, SessionId, session_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.stamps import Stamp, next_stamp
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, TurnedDown
+from agentbus.storage.port import Store
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment
 from tests.contract.store_heads_suite import a_session, found
 

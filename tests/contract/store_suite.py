@@ -3,10 +3,10 @@
 import pytest
 from pydantic import JsonValue
 
-from contracts.errors import DuplicateInput, StoreRejected
-from contracts.history import SessionFilter
-from contracts.ids import InputId
-from storage.port import MAX_PAGE, Store
+from agentbus.contracts.errors import DuplicateInput, StoreRejected
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId
+from agentbus.storage.port import MAX_PAGE, Store
 from tests.builders import (
     a_commit,
     a_conversation,

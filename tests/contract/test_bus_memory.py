@@ -4,10 +4,10 @@ from time import monotonic
 
 import pytest
 
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus
 from tests.contract.bus_cancelled_suite import BusCancelledSuite
 from tests.contract.bus_suite import TOPOLOGY, BusContract, Connect, Inbox, bus, message
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus
 
 __all__ = ["bus"]
 

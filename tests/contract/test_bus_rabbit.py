@@ -2,10 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.bus.rabbit import RabbitBus
 from tests.contract.bus_cancelled_suite import BusCancelledSuite
 from tests.contract.bus_suite import TOPOLOGY, BusContract, Connect, bus
-from workers.bus.port import Bus
-from workers.bus.rabbit import RabbitBus
 
 __all__ = ["bus"]
 

@@ -8,8 +8,8 @@ from typing import get_type_hints
 
 import pytest
 
-from storage.factory import open_store
-from storage.port import Store
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
 from tests.contract.store_cancelled_suite import StoreCancelledSuite
 from tests.contract.store_damage_suite import StoreDamageSuite
 from tests.contract.store_heads_suite import DurableStoreHeadsSuite, StoreHeadsSuite

@@ -13,11 +13,11 @@ import pytest
 from pymongo import MongoClient
 from structlog.testing import capture_logs
 
-from contracts.base import MAX_TEXT_LENGTH
-from contracts.errors import ConfigurationError, StoreDamaged, StoreRejected, StoreUnavailable, VersionConflict
-from contracts.messages import TextContent
-from storage.factory import open_store
-from storage.port import LISTED_BODY, MongoDriver
+from agentbus.contracts.base import MAX_TEXT_LENGTH
+from agentbus.contracts.errors import ConfigurationError, StoreDamaged, StoreRejected, StoreUnavailable, VersionConflict
+from agentbus.contracts.messages import TextContent
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import LISTED_BODY, MongoDriver
 from tests.builders import a_commit, a_conversation, a_head, a_parked, appended, data_set
 
 HIDDEN = "s3cret"
@@ -183,7 +183,7 @@ async def test_sqlite_that_may_only_be_read(tmp_path: Path) -> None:
 
 
 async def test_sqlite_locked_by_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50",))
+    monkeypatch.setattr("agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50",))
     one = a_conversation()
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
@@ -200,8 +200,8 @@ async def test_sqlite_locked_by_another_program(tmp_path: Path, monkeypatch: pyt
 async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 200",))
-    monkeypatch.setattr("storage.sql.base.TURN_TIMEOUT", 0.1)
+    monkeypatch.setattr("agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 200",))
+    monkeypatch.setattr("agentbus.storage.sql.base.TURN_TIMEOUT", 0.1)
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -216,7 +216,7 @@ async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_af
 async def test_sqlite_that_stays_locked_is_not_waited_for_forever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 10",))
+    monkeypatch.setattr("agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 10",))
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
 

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import pytest
 
-from contracts.errors import DuplicateInput, StoreDamaged, StoreRejected, StoreUnavailable, VersionConflict
-from contracts.history import SessionFilter
-from contracts.ids import InputId, Partition
-from contracts.records import Record, RecordKind
-from storage.factory import open_store
-from storage.files import FileStore, disk, reading
-from storage.files.layout import file_name
-from storage.port import Store, attempt_at
+from agentbus.contracts.errors import DuplicateInput, StoreDamaged, StoreRejected, StoreUnavailable, VersionConflict
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId, Partition
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.factory import open_store
+from agentbus.storage.files import FileStore, disk, reading
+from agentbus.storage.files.layout import file_name
+from agentbus.storage.port import Store, attempt_at
 from tests.builders import (
     NOON,
     a_commit,
@@ -39,7 +39,7 @@ HOUR: Final = 3600.0
 
 WRITER: Final = """
 import asyncio, sys
-from storage.factory import open_store
+from agentbus.storage.factory import open_store
 from tests.builders import a_commit, a_conversation, a_head, a_parked
 
 async def main(url, name, count):
@@ -60,7 +60,7 @@ asyncio.run(main(*sys.argv[1:]))
 DIES_AT: Final = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from storage.factory import open_store
+from agentbus.storage.factory import open_store
 from tests.builders import a_commit, a_conversation, a_head, a_parked, deleted
 
 async def main(url, call, what):
@@ -255,7 +255,7 @@ async def test_lock_of_a_stopped_process_is_not_waited_for_by_one_call_after_the
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "LOCK_TIMEOUT", 0.3)
-    monkeypatch.setattr("storage.files.base.TURN_TIMEOUT", 0.1)
+    monkeypatch.setattr("agentbus.storage.files.base.TURN_TIMEOUT", 0.1)
     held = os.open(root_of(store) / "locks", os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     calls = [store.locks.acquire(f"lock{number}", ttl=1.0) for number in range(20)]

@@ -14,20 +14,23 @@ from typing import Any, Final, get_args
 import pytest
 from pymongo import MongoClient
 
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId, session_id_for
+from agentbus.contracts.members import WorkerId, WorkerStatus
+from agentbus.contracts.messages import Attachment, TextContent
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.topology import Topology
 from agentbus.operations.doctor import Health, _examine_store
 from agentbus.settings import load_settings
-from contracts.envelope import InputEnvelope
-from contracts.errors import StoreDamaged
-from contracts.events import AnyEvent
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, InputId, session_id_for
-from contracts.members import WorkerId, WorkerStatus
-from contracts.messages import Attachment, TextContent
-from contracts.parked import ParkedInput
-from contracts.records import Record, RecordKind
-from contracts.topology import Topology
-from storage.factory import open_store
-from storage.port import MongoDriver, Store
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import MongoDriver, Store
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import (
     a_commit,
     a_conversation,
@@ -44,9 +47,6 @@ from tests.contract.store_records_suite import a_record
 from tests.contract.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
 from tests.conversations import message
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
-from workers.session.worker import SessionWorker
 
 HOUR: Final = 3600.0
 FREE: Final = {"_id", "data", "metadata", "values", "shares", "stamps", "bases", "value"}

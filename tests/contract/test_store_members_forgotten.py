@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from storage.factory import open_store
+from agentbus.storage.factory import open_store
 from tests.builders import a_member
 from tests.contract.store_inside import age_heartbeat
 

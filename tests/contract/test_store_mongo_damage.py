@@ -8,11 +8,11 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
-from contracts.errors import StoreDamaged
-from contracts.history import SessionFilter
-from contracts.ids import Partition
-from storage.factory import open_store
-from storage.port import MongoDriver, attempt_at
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import Partition
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import MongoDriver, attempt_at
 from tests.builders import a_commit, a_conversation, a_head, an_address, appended, begun
 
 WORD, NO_DATE = b"lobby-of-the-damaged", (2**62).to_bytes(8, "little")

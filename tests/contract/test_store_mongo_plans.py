@@ -8,11 +8,11 @@ from bson import MaxKey
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from contracts.ids import SessionId
-from contracts.profile import Profile
-from storage.factory import open_store
-from storage.mongo.base import later
-from storage.mongo.codec import commit_id, head_document
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.profile import Profile
+from agentbus.storage.factory import open_store
+from agentbus.storage.mongo.base import later
+from agentbus.storage.mongo.codec import commit_id, head_document
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment, data_set, deleted
 from tests.contract.store_heads_suite import a_session
 from tests.contract.store_records_suite import a_deadline, a_record

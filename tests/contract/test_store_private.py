@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from contracts.events import Commit
-from contracts.ids import ConversationId
-from storage import private
-from storage.archive import open_archive
-from storage.factory import open_store
-from storage.port import Store
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId
+from agentbus.storage import private
+from agentbus.storage.archive import open_archive
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
 from tests.builders import a_commit, a_conversation, a_head, a_parked, appended
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX")

@@ -10,14 +10,14 @@ import pytest
 import structlog
 from sqlalchemy import event
 
-from contracts.errors import StoreDamaged, StoreRejected, StoreUnavailable
-from contracts.history import SessionFilter
-from contracts.ids import InputId
-from contracts.records import RecordKind
-from storage.factory import open_store
-from storage.port import Store
-from storage.sql import SqlStore
-from storage.sql.sqlite import SCHEMA_VERSION
+from agentbus.contracts.errors import StoreDamaged, StoreRejected, StoreUnavailable
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.records import RecordKind
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
+from agentbus.storage.sql import SqlStore
+from agentbus.storage.sql.sqlite import SCHEMA_VERSION
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, begun, data_set
 from tests.contract.store_records_suite import a_deadline, a_record
 
@@ -94,7 +94,7 @@ async def test_tables_are_brought_to_this_version_wholly_or_not(
 
     with monkeypatch.context() as broken:
         halfway = ("ALTER TABLE heads ADD COLUMN identity VARCHAR", "ALTER TABLE nowhere ADD COLUMN identity")
-        broken.setattr("storage.sql.sqlite.MIGRATIONS", {3: halfway})
+        broken.setattr("agentbus.storage.sql.sqlite.MIGRATIONS", {3: halfway})
         with pytest.raises(StoreRejected, match="nowhere"):
             await open_store(url).start()
         assert schema_of(place) == before
@@ -136,7 +136,9 @@ async def test_nothing_of_what_was_erased_is_left_in_the_files(tmp_path: Path, u
 async def test_erasing_is_not_done_while_others_read_what_was_erased(
     place: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL"))
+    monkeypatch.setattr(
+        "agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL")
+    )
     parked = a_parked(body=TRACE.encode() * 100)
     async with open_store(url) as store:
         await store.parked.put(parked)
@@ -157,7 +159,9 @@ async def test_erasing_is_not_done_while_others_read_what_was_erased(
 async def test_readers_of_other_processes_do_not_make_erasing_fail(
     place: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL"))
+    monkeypatch.setattr(
+        "agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL")
+    )
     one = a_conversation()
     async with open_store(url) as store:
         await store.log.append([a_commit(one)])

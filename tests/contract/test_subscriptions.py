@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
 from agentbus.subscription import Subscription
-from contracts.envelope import EventEnvelope
-from contracts.telemetry import Action
-from contracts.topology import Topology
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus, Message
+from agentbus.workers.bus.rabbit import RabbitBus
 from tests.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus, Message
-from workers.bus.rabbit import RabbitBus
 
 TOPOLOGY = Topology(prefix="side", partitions=1)
 QUEUE = TOPOLOGY.subscription_queue("bot")

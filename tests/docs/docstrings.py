@@ -12,11 +12,11 @@ from types import ModuleType
 from typing import Any, Final, get_type_hints
 
 import agentbus.client
+import agentbus.contracts.errors
 import agentbus.sessions
-import contracts.errors
+from agentbus.contracts.errors import AgentBusError
 from agentbus.sessions import features
 from agentbus.sessions.sections import Sections
-from contracts.errors import AgentBusError
 from tests.docs.markdown import Block, blocks
 
 _SECONDS: Final = frozenset(
@@ -188,5 +188,5 @@ def errors_named(one: Documented) -> set[str]:
 
 @cache
 def _errors() -> Mapping[str, type]:
-    known = {**vars(contracts.errors), **vars(agentbus.sessions)}
+    known = {**vars(agentbus.contracts.errors), **vars(agentbus.sessions)}
     return {name: one for name, one in known.items() if inspect.isclass(one) and issubclass(one, AgentBusError)}

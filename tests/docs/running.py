@@ -11,17 +11,17 @@ import pytest
 
 import agentbus.client
 from agentbus.client import AgentBus
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.messages import InboundMessage, TextContent
 from agentbus.settings import Settings
+from agentbus.storage.memory import MemoryStore
 from agentbus.subscription import Subscription
-from contracts.address import Address, Platform
-from contracts.ids import InputId
-from contracts.messages import InboundMessage, TextContent
-from storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.ingress.router import IngressRouter
+from agentbus.workers.session.worker import SessionWorker
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Delivery
-from workers.ingress.router import IngressRouter
-from workers.session.worker import SessionWorker
 
 
 @dataclass

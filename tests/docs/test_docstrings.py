@@ -7,12 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 import agentbus.sessions
+from agentbus.contracts.errors import LockTimeout
 from agentbus.sessions import SessionManager, SessionSystem
 from agentbus.sessions.features import SYNC
 from agentbus.sessions.sections.checkpoints import Checkpoints
 from agentbus.sessions.sections.shared import Caller
 from agentbus.sessions.sections.sync import Sync
-from contracts.errors import LockTimeout
 from tests.docs.docstrings import Documented, documented, errors_named, examples, faults, handed_to
 from tests.docs.markdown import Block
 from tests.docs.running import execute, whole_agentbus

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from contracts.expiry import CleanupAction
-from contracts.telemetry import BUILD, METRICS, PROCESS, Action, Metric
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.telemetry import BUILD, METRICS, PROCESS, Action, Metric
+from agentbus.workers.delivery.telemetry import WorkerMetrics, process_registry
+from agentbus.workers.expiry.watch.commands import DEADLINE
 from tests.docs.markdown import ROOT
-from workers.delivery.telemetry import WorkerMetrics, process_registry
-from workers.expiry.watch.commands import DEADLINE
 
 SOURCES = [
     file for package in ("contracts", "storage", "workers", "agentbus") for file in (ROOT / package).rglob("*.py")

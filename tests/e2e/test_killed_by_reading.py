@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from contracts.address import Scope, conversation_id_for
-from contracts.envelope import InputEnvelope
-from contracts.messages import InboundMessage
-from contracts.topology import Topology
-from storage.factory import open_store
-from storage.reading import iter_parked
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.topology import Topology
+from agentbus.storage.factory import open_store
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.port import Message
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.delivery.trials import MOST_ALONE, TRIED_FROM
 from tests.chaos.inside.poison import KILLS_UNREAD
 from tests.chaos.system.fleet import PROGRAM, Fleet
 from tests.conversations import message
 from tests.e2e.conftest import Distributed
 from tests.harness.patience import PATIENCE
-from workers.bus.port import Message
-from workers.bus.rabbit import RabbitBus
-from workers.delivery.trials import MOST_ALONE, TRIED_FROM
 
 TOPOLOGY = Topology(partitions=1)
 

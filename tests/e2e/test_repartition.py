@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 import pytest
 
 from agentbus.client import connect
+from agentbus.contracts.address import Address, Scope, conversation_id_for
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import BusError, InstallationMismatch
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.topology import Topology
+from agentbus.storage.factory import open_store
 from agentbus.testing import Published, check, read_evidence
-from contracts.address import Address, Scope, conversation_id_for
-from contracts.envelope import InputEnvelope
-from contracts.errors import BusError, InstallationMismatch
-from contracts.messages import InboundMessage, TextContent
-from contracts.topology import Topology
-from storage.factory import open_store
+from agentbus.workers.bus.port import Message
+from agentbus.workers.bus.rabbit import RabbitBus
 from tests.e2e.conftest import Distributed
 from tests.processes import Program, started
-from workers.bus.port import Message
-from workers.bus.rabbit import RabbitBus
 
 BEFORE, AFTER = 8, 20
 CHATS = 15

@@ -14,14 +14,14 @@ from typing import Final
 
 import pytest
 
+from agentbus.contracts.address import Address, Scope, conversation_id_for
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.messages import InboundMessage, TextContent
 from agentbus.operations.store_check import Finding, check_store
+from agentbus.storage.factory import open_store
+from agentbus.storage.reading import iter_sessions
 from agentbus.testing import Published, check, read_evidence
-from contracts.address import Address, Scope, conversation_id_for
-from contracts.history import SessionFilter
-from contracts.ids import InputId
-from contracts.messages import InboundMessage, TextContent
-from storage.factory import open_store
-from storage.reading import iter_sessions
 from tests.e2e.conftest import PARTITIONS, Distributed
 from tests.processes import ROOT, Program, started
 
@@ -74,9 +74,9 @@ TALK: Final = """
 import asyncio, sys
 from datetime import UTC, datetime
 from agentbus.client import connect
-from contracts.address import Address
-from contracts.commands import SetData
-from contracts.messages import InboundMessage, TextContent
+from CONTRACTS.address import Address
+from CONTRACTS.commands import SetData
+from CONTRACTS.messages import InboundMessage, TextContent
 
 async def main(url, partitions, chats, first, last):
     places = [Address(platform="telegram", chat=f"chat{chat}", user="ada") for chat in range(chats)]
@@ -108,7 +108,8 @@ class Chats:
             first, self.said = self.said, self.said + ROUNDS
             arguments = (self.distributed.amqp_url, PARTITIONS, *map(str, (CHATS, first, self.said)))
             env = {"PYTHONPATH": str(release), "PYTHONSAFEPATH": "1"}
-            with started("-c", TALK, *arguments, folder=self.distributed.folder, env=env) as publisher:
+            talk = TALK.replace("CONTRACTS", _name_of_contracts(release))
+            with started("-c", talk, *arguments, folder=self.distributed.folder, env=env) as publisher:
                 assert await asyncio.to_thread(publisher.process.wait, SECONDS) == 0, publisher.output()
 
     def published(self) -> list[Published]:
@@ -122,6 +123,11 @@ class Chats:
                 if (number + 1) % ROUNDS == 0:
                     given.append(Published(conversation, InputId(f"chat{chat}-{number + 1}"), True))
         return given
+
+
+def _name_of_contracts(release: Path) -> str:
+    """Return what the contracts are imported as: a package of their own before they became `agentbus.contracts`."""
+    return "agentbus.contracts" if (release / "agentbus" / "contracts").exists() else "contracts"
 
 
 def _said(chat: int, number: int) -> InboundMessage:

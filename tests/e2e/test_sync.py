@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from agentbus.client import AgentBus, connect
-from contracts.address import Address, Platform
-from contracts.commands import SetData
-from contracts.ids import SessionId, session_id_for
-from contracts.messages import InboundMessage, TextContent
-from storage.factory import open_store
-from storage.history import history_page
-from storage.port import Store
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.ids import SessionId, session_id_for
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.storage.factory import open_store
+from agentbus.storage.history import history_page
+from agentbus.storage.port import Store
 from tests.e2e.conftest import PARTITIONS, Distributed
 from tests.harness.patience import PATIENCE
 from tests.processes import Program, agentbus

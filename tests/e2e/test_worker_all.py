@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx
 
-from contracts.members import WorkerKind
+from agentbus.contracts.members import WorkerKind
 from tests.e2e.conftest import Distributed
 from tests.processes import agentbus, started
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self, cast
 
-from contracts.errors import AgentBusError, BrokerUnavailable, StoreUnavailable
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.contracts.errors import AgentBusError, BrokerUnavailable, StoreUnavailable
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.concurrency import standing
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus
-from workers.concurrency import standing
 
 SOON = 3.0
 """Seconds within which what has nothing in hand ends, whatever does not answer."""

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from contracts.clock import SystemClock
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.worker import ExpiryConfig, ExpiryWorker
+from agentbus.workers.ingress.router import IngressRouter
+from agentbus.workers.reactive.embedded import EmbeddedEvents
+from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.worker import Events
+from agentbus.workers.sync.services import make_sync_services
+from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker
 from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.expiry.worker import ExpiryConfig, ExpiryWorker
-from workers.ingress.router import IngressRouter
-from workers.reactive.embedded import EmbeddedEvents
-from workers.reactive.handling import Handler
-from workers.reactive.worker import Events
-from workers.sync.services import make_sync_services
-from workers.sync.worker import SUBSCRIPTION, SyncWorker
 
 CONFIG = ExpiryConfig(interval=0.01, refresh=0.01, beat=0.05, ttl=1.0)
 BEATS = 3 * CONFIG.beat

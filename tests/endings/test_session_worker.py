@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 import pytest
 
 from agentbus.client import AgentBus, Receipt
-from contracts.ids import ConversationId
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import message
 from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 PARTITIONS = 4
 CONFIG = SessionWorkerConfig(beat=0.05, ttl=1.0)

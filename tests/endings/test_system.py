@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.errors import AgentBusError
 from agentbus.sessions import SessionSystem, SessionSystemConfig
 from agentbus.sessions import providers as providers_module
 from agentbus.sessions import running as running_module
-from contracts.errors import AgentBusError
-from storage.memory import MemoryStore
+from agentbus.storage.memory import MemoryStore
 from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_store
 

@@ -3,8 +3,8 @@
 import pytest
 
 from agentbus.composition.workers import notification_callbacks
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.settings import load_settings
-from contracts.errors import ConfigurationError
 
 
 def test_the_log_is_told_and_whom_the_settings_name() -> None:

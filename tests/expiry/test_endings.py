@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from contracts.clock import SystemClock
-from contracts.errors import StoreUnavailable
-from contracts.events import Commit, MessageAppended
-from contracts.expiry import CleanupAction
-from contracts.ids import SessionId
-from storage.memory import MemoryStore
-from storage.memory.locks import MemoryLocks
-from storage.memory.log import MemoryLog
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.events import Commit, MessageAppended
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import SessionId
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.locks import MemoryLocks
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.workers.expiry.watch import due
+from agentbus.workers.expiry.worker import ExpiryWorker
 from tests.expiry.world import World, a_rule, a_world
 from tests.harness.patience import PATIENCE
-from workers.expiry.watch import due
-from workers.expiry.worker import ExpiryWorker
 
 
 class Slow(MemoryStore):

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.clock import ManualClock
-from contracts.events import ExpiryStepTaken
-from contracts.expiry import CleanupAction
-from contracts.ids import InputId, session_id_for
-from contracts.records import RecordKind
-from storage.memory import MemoryStore
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.events import ExpiryStepTaken
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import InputId, session_id_for
+from agentbus.contracts.records import RecordKind
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
 from tests.builders import a_conversation
-from workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
 
 
 def a_step(

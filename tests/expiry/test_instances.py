@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from contracts.envelope import EventEnvelope
-from contracts.events import AnyEvent, MessageAppended, StateChanged
-from contracts.expiry import CleanupAction, Step
-from contracts.history import SessionFilter
-from contracts.ids import SessionId
-from contracts.records import RecordKind
-from contracts.session import SessionStatus
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import AnyEvent, MessageAppended, StateChanged
+from agentbus.contracts.expiry import CleanupAction, Step
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionStatus
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers.archive import rewriting
+from agentbus.workers.expiry.worker import ExpiryWorker
 from tests.expiry.world import World, a_rule, a_world
-from workers.archive import rewriting
-from workers.expiry.worker import ExpiryWorker
 
 ARCHIVE, DELETE, EXPIRE = CleanupAction.ARCHIVE, CleanupAction.DELETE, CleanupAction.EXPIRE
 

@@ -4,19 +4,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contracts.address import Platform
-from contracts.commands import CloseSession, CommandReply, LinkIdentity, SetData, UnlinkIdentity
-from contracts.envelope import Input
-from contracts.expiry import CleanupAction, Conditions, Step
-from contracts.ids import SessionId
-from contracts.session import SessionStatus
-from storage.reading import iter_parked
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import CloseSession, CommandReply, LinkIdentity, SetData, UnlinkIdentity
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.expiry import CleanupAction, Conditions, Step
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionStatus
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.sweep import Finding, Sweep, SweepOutcome
+from agentbus.workers.expiry.watch.commands import ExpiryCommands
 from tests.expiry.test_steps import fails_again, until_counted, until_status
 from tests.expiry.world import World, a_rule, a_world
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.expiry.sweep import Finding, Sweep, SweepOutcome
-from workers.expiry.watch.commands import ExpiryCommands
 
 EXPIRE, MERGE, DELETE = CleanupAction.EXPIRE, CleanupAction.MERGE, CleanupAction.DELETE
 

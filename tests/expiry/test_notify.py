@@ -21,18 +21,14 @@ from starlette.routing import Route
 from tenacity import AsyncRetrying
 
 from agentbus.composition.probes import serving
-from contracts.address import Platform
-from contracts.clock import ManualClock
-from contracts.envelope import EventEnvelope
-from contracts.errors import ConfigurationError, Reject
-from contracts.expiry import CleanupAction
-from contracts.ids import session_id_for
-from tests.builders import a_conversation, a_moment
-from tests.expiry.test_figures import a_step
-from tests.expiry.world import World, a_rule, a_world
-from tests.services.ports import free_port
-from workers.delivery.telemetry import WorkerMetrics
-from workers.notify import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import ConfigurationError, Reject
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import session_id_for
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.notify import (
     ExpiryNotice,
     NotificationFailed,
     create_email_notification_callback,
@@ -42,8 +38,12 @@ from workers.notify import (
     signature_of,
     trying,
 )
-from workers.notify.reachable import is_public
-from workers.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from agentbus.workers.notify.reachable import is_public
+from agentbus.workers.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from tests.builders import a_conversation, a_moment
+from tests.expiry.test_figures import a_step
+from tests.expiry.world import World, a_rule, a_world
+from tests.services.ports import free_port
 
 OPENSSL = "03eb1d5c30c622f41388559a149af0f74baf4b1fd416d7b680c96479d63f8656"
 SECRET = "a secret of some length"  # noqa: S105 - a made-up one

@@ -4,16 +4,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contracts.commands import SetData
-from contracts.expiry import CleanupAction
-from contracts.history import SessionFilter
-from contracts.ids import SessionId
-from contracts.records import Record, RecordKind
-from contracts.session import SessionStatus
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionStatus
+from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
+from agentbus.workers.expiry.watch import rescan
+from agentbus.workers.expiry.worker import ExpiryWorker
 from tests.expiry.world import World, a_rule, a_world
-from workers.expiry.rules import ExpiryRules, RuleBook
-from workers.expiry.watch import rescan
-from workers.expiry.worker import ExpiryWorker
 
 
 @pytest.fixture

@@ -8,26 +8,26 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from contracts.address import Address, Platform
-from contracts.clock import ManualClock
-from contracts.commands import ExpireSession
-from contracts.envelope import Input
-from contracts.expiry import CleanupAction, ExpiryProgress
-from contracts.ids import ConversationId, SessionId, digest_of
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState, SessionStatus
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.memory.records import MemoryRecords
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import ExpireSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.expiry import CleanupAction, ExpiryProgress
+from agentbus.contracts.ids import ConversationId, SessionId, digest_of
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.records import MemoryRecords
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
+from agentbus.workers.expiry.statistics import StatisticsRecorder
+from agentbus.workers.expiry.watch.commands import ExpiryCommands
+from agentbus.workers.expiry.watch.deadlines import Deadlines
+from agentbus.workers.expiry.watch.due import DueWatch
+from agentbus.workers.reactive.watch import Share
 from tests.expiry.world import a_rule
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.expiry.rules import ExpiryRules, RuleBook
-from workers.expiry.statistics import StatisticsRecorder
-from workers.expiry.watch.commands import ExpiryCommands
-from workers.expiry.watch.deadlines import Deadlines
-from workers.expiry.watch.due import DueWatch
-from workers.reactive.watch import Share
 
 SESSIONS = 100_000
 TOPOLOGY = Topology(partitions=16)

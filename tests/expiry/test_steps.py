@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contracts.commands import (
+from agentbus.contracts.commands import (
     ChangeState,
     CloseSession,
     DeleteSession,
@@ -13,19 +13,19 @@ from contracts.commands import (
     SetData,
     SetMetadata,
 )
-from contracts.events import MessageAppended, StateChanged
-from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.ids import SessionId, conversation_of
-from contracts.records import RecordKind
-from contracts.session import SessionStatus
-from storage.history import iter_history
+from agentbus.contracts.events import MessageAppended, StateChanged
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.ids import SessionId, conversation_of
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionStatus
+from agentbus.storage.history import iter_history
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.expiry import register_condition
+from agentbus.workers.erasure.erase import Erasing, erase_user
+from agentbus.workers.expiry.statistics import Outcome
+from agentbus.workers.expiry.worker import ExpiryWorker
 from tests.expiry.world import World, a_rule, a_world
-from workers.archive.restoring import restore_session
-from workers.delivery.inputs import Inputs
-from workers.domain.expiry import register_condition
-from workers.erasure.erase import Erasing, erase_user
-from workers.expiry.statistics import Outcome
-from workers.expiry.worker import ExpiryWorker
 
 NOTIFY, SUSPEND, EXPIRE = CleanupAction.NOTIFY, CleanupAction.SUSPEND, CleanupAction.EXPIRE
 ARCHIVE, MERGE, DELETE = CleanupAction.ARCHIVE, CleanupAction.MERGE, CleanupAction.DELETE

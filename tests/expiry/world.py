@@ -8,32 +8,32 @@ from datetime import timedelta
 from typing import Any
 
 from agentbus.client import AgentBus
-from contracts.address import Address, Platform
-from contracts.clock import ManualClock
-from contracts.commands import AnyCommand, CommandReply, CreateSession
-from contracts.envelope import EventEnvelope
-from contracts.events import AnyEvent, ExpiryStepTaken
-from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.ids import SessionId
-from contracts.messages import InboundMessage, TextContent
-from contracts.records import RecordKind
-from contracts.session import SessionState
-from contracts.topology import Topology
-from storage.archive import ArchiveStore, open_archive
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import AnyCommand, CommandReply, CreateSession
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import AnyEvent, ExpiryStepTaken
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.topology import Topology
+from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.worker import ExpiryConfig, ExpiryWorker
+from agentbus.workers.notify import NotificationCallback
+from agentbus.workers.reactive.embedded import EmbeddedEvents
+from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.worker import Events
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.expiry.worker import ExpiryConfig, ExpiryWorker
-from workers.notify import NotificationCallback
-from workers.reactive.embedded import EmbeddedEvents
-from workers.reactive.handling import Handler
-from workers.reactive.worker import Events
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 QUICK = ExpiryConfig(interval=0.005, refresh=0.01, beat=0.02, ttl=0.2)
 

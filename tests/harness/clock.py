@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.clock import SystemClock
+from agentbus.contracts.clock import SystemClock
 
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -7,13 +7,13 @@ import pytest
 from structlog.testing import capture_logs
 from yarl import URL
 
-from contracts.errors import BrokerRejected, BrokerUnavailable
-from contracts.topology import Topology
+from agentbus.contracts.errors import BrokerRejected, BrokerUnavailable
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import Consumer, Delivery
+from agentbus.workers.bus.rabbit import RabbitBus
 from tests.contract.bus_suite import SECONDS, message
 from tests.endings.cutting import cut_everywhere
 from tests.services import LOOPBACK, free_port
-from workers.bus.port import Consumer, Delivery
-from workers.bus.rabbit import RabbitBus
 
 TOPOLOGY = Topology(prefix="connecting", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])

@@ -7,14 +7,14 @@ from functools import partial
 import aio_pika
 import pytest
 
-from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed, ReplyTimeout
-from contracts.topology import Topology
+from agentbus.contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed, ReplyTimeout
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.bus.rabbit.outbox import NOT_SENT
+from agentbus.workers.bus.supervise import SupervisedConsumer
 from tests.contract.bus_suite import SECONDS, Inbox, eventually, message, numbers
 from tests.services import RabbitMQ, private_rabbitmq
-from workers.bus.port import Delivery
-from workers.bus.rabbit import RabbitBus
-from workers.bus.rabbit.outbox import NOT_SENT
-from workers.bus.supervise import SupervisedConsumer
 
 TOPOLOGY = Topology(prefix="faults", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])

@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contracts.clock import ManualClock
-from contracts.parked import ParkedInput
-from contracts.topology import Topology
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.bus.rabbit.connections import Link
+from agentbus.workers.delivery.parking import DEAD_LETTERED, read_parked
 from tests.harness.patience import PATIENCE
 from tests.raw_amqp import publish_raw, short, table
-from workers.bus.port import Delivery
-from workers.bus.rabbit import RabbitBus
-from workers.bus.rabbit.connections import Link
-from workers.delivery.parking import DEAD_LETTERED, read_parked
 
 TOPOLOGY = Topology(prefix="forged", partitions=1)
 VICTIM = b"forged.inbound.0"

@@ -6,16 +6,16 @@ import aio_pika
 import pytest
 
 from agentbus.client import AgentBus
-from contracts.address import Scope, conversation_id_for
-from contracts.envelope import EventEnvelope
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.session import announcer
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import address, message
-from workers.bus.port import Delivery
-from workers.bus.rabbit import RabbitBus
-from workers.session import announcer
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 SECONDS = 60
 MESSAGES = 20

@@ -5,13 +5,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contracts.address import Scope
-from contracts.errors import BrokerRejected, InstallationMismatch
-from contracts.ids import Partition
-from contracts.topology import Topology
+from agentbus.contracts.address import Scope
+from agentbus.contracts.errors import BrokerRejected, InstallationMismatch
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import Message
+from agentbus.workers.bus.rabbit import RabbitBus
 from tests.services import RabbitMQ
-from workers.bus.port import Message
-from workers.bus.rabbit import RabbitBus
 
 THERE = Topology(partitions=5, scope=Scope.PER_CHAT)
 PUBLISHER = "least-privilege-publisher"

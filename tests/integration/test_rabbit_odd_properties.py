@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.envelope import EventEnvelope
-from contracts.topology import Topology
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.bus.rabbit.connections import Link
+from agentbus.workers.reactive.app import ReactiveApp
+from agentbus.workers.reactive.handling import Handler
 from tests.attack.crafted.properties import ODD
 from tests.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 from tests.raw_amqp import publish_raw
-from workers.bus.port import Delivery
-from workers.bus.rabbit import RabbitBus
-from workers.bus.rabbit.connections import Link
-from workers.reactive.app import ReactiveApp
-from workers.reactive.handling import Handler
 
 TOPOLOGY = Topology(prefix="odd", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])

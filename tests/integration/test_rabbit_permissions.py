@@ -14,28 +14,28 @@ from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
 from agentbus.client import AgentBus
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.commands import CreateSession
+from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
+from agentbus.contracts.errors import BrokerRejected, UntrustedSender
+from agentbus.contracts.ids import session_id_for
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.topology import Topology
 from agentbus.operations.parked import ReplayRefused, replay_parked
 from agentbus.received import ReceivedEvent
-from contracts.address import Scope, conversation_id_for
-from contracts.commands import CreateSession
-from contracts.envelope import EventEnvelope, InputEnvelope
-from contracts.errors import BrokerRejected, UntrustedSender
-from contracts.ids import session_id_for
-from contracts.messages import InboundMessage
-from contracts.parked import ParkedInput
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.reading import iter_parked
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.ingress.router import IngressRouter
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import address, message
 from tests.docs.markdown import ROOT, blocks
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
 from tests.services.external import ExternalRabbitMQ
-from workers.bus.port import Delivery, Message
-from workers.bus.rabbit import RabbitBus
-from workers.ingress.router import IngressRouter
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 GUIDE = ROOT / "docs" / "broker-permissions.md"
 TOPOLOGY = Topology(partitions=2)
@@ -271,7 +271,7 @@ async def test_nobody_names_another_user(broker: Broker) -> None:
 
 
 async def test_who_signs_in_by_another_name_is_told_at_once(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.bus.rabbit.bus.user_of", lambda _: "somebody")
+    monkeypatch.setattr("agentbus.workers.bus.rabbit.bus.user_of", lambda _: "somebody")
     async with broker.bus("operator") as bus:
         with pytest.raises(BrokerRejected, match="set to 'somebody' but authenticated user was 'operator-"):
             await bus.publish(TOPOLOGY.ingress, "", Message(body=b"?", message_id="x"))

@@ -4,16 +4,16 @@ import asyncio
 from datetime import UTC, datetime
 
 from agentbus.client import AgentBus
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
 from agentbus.testing import Published, check, read_evidence
-from contracts.clock import SystemClock
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.installation.record import join_installation
+from agentbus.workers.repartition.change import Repartition
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import message
-from workers.bus.rabbit import RabbitBus
-from workers.installation.record import join_installation
-from workers.repartition.change import Repartition
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 OLD, NEW = Topology(partitions=6), Topology(partitions=10)
 USERS, EACH = 40, 25

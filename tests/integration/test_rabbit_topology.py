@@ -4,9 +4,9 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from contracts.errors import TopologyMismatch
-from contracts.topology import Topology
-from workers.bus.rabbit import RabbitBus
+from agentbus.contracts.errors import TopologyMismatch
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.rabbit import RabbitBus
 
 TOPOLOGY = Topology(prefix="declared", partitions=2)
 

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-import workers.reactive.handling
-from contracts.clock import ManualClock
-from contracts.envelope import EventEnvelope
-from contracts.errors import Reject
-from contracts.topology import Topology
+import agentbus.workers.reactive.handling
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import Reject
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.delivery.parking import read_parked
+from agentbus.workers.reactive.app import ReactiveApp
+from agentbus.workers.reactive.handling import Handler
 from tests.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
-from workers.bus.port import Delivery, Message
-from workers.bus.rabbit import RabbitBus
-from workers.delivery.parking import read_parked
-from workers.reactive.app import ReactiveApp
-from workers.reactive.handling import Handler
 
 TOPOLOGY = Topology(prefix="reactive", partitions=1)
 
@@ -49,7 +49,9 @@ class Noting(Handler):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+        agentbus.workers.reactive.handling,
+        "FAILING",
+        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
     )
 
 
@@ -125,7 +127,7 @@ async def test_what_cannot_be_handled_is_parked_and_never_comes_again(amqp_url: 
 async def test_what_is_not_finished_at_the_end_comes_to_the_next(
     amqp_url: str, bus: RabbitBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.reactive.app._GRACE", 0.2)
+    monkeypatch.setattr("agentbus.workers.reactive.app._GRACE", 0.2)
     stuck = Noting()
     stuck.stuck = True
     app = app_on(amqp_url, bus, stuck)
@@ -146,7 +148,7 @@ async def test_what_is_not_finished_at_the_end_comes_to_the_next(
 async def test_a_queue_that_was_deleted_is_declared_again(
     amqp_url: str, bus: RabbitBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.reactive.app._DECLARE_EVERY", 0.2)
+    monkeypatch.setattr("agentbus.workers.reactive.app._DECLARE_EVERY", 0.2)
     handler = Noting()
     app = app_on(amqp_url, bus, handler)
     await app.start()

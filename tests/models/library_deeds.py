@@ -4,6 +4,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import agentbus.sessions
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.commands import SetVisibility
+from agentbus.contracts.errors import AccessDenied
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import (
+    Content,
+    DeleteContent,
+    EditContent,
+    InboundMessage,
+    ReactionContent,
+    Role,
+    TextContent,
+)
+from agentbus.contracts.profile import Visibility
 from agentbus.sessions import (
     CleanupAction,
     Conditions,
@@ -14,20 +28,14 @@ from agentbus.sessions import (
     SessionSystem,
     Step,
 )
-from contracts.address import Address, Platform
-from contracts.commands import SetVisibility
-from contracts.errors import AccessDenied
-from contracts.ids import SessionId
-from contracts.messages import Content, DeleteContent, EditContent, InboundMessage, ReactionContent, Role, TextContent
-from contracts.profile import Visibility
+from agentbus.workers.archive.archiving import archive_session
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.erasure.erase import Erasing, erase_user
 from tests.models.library_model import Edit, Where
 from tests.models.library_moves import STRANGER
 from tests.models.library_state import Rule, Said
 from tests.models.library_world import World
-from workers.archive.archiving import archive_session
-from workers.archive.restoring import restore_session
-from workers.delivery.inputs import Inputs
-from workers.erasure.erase import Erasing, erase_user
 
 
 async def say(world: World, manager: SessionSystem, where: Where, said: Said) -> None:

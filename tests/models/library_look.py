@@ -5,6 +5,9 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.session import SessionStatus
 from agentbus.sessions import (
     BatchResult,
     CleanupReport,
@@ -17,9 +20,6 @@ from agentbus.sessions import (
 )
 from agentbus.sessions import Checkpoint as RealCheckpoint
 from agentbus.sessions import Template as RealTemplate
-from contracts.errors import AgentBusError
-from contracts.history import SessionFilter
-from contracts.session import SessionStatus
 from tests.models.library_model import Cleanup, Library
 from tests.models.library_moves import CHATS, FORGOTTEN, STRANGER, TEMPLATES, USERS
 from tests.models.library_state import Checkpoint, Rule, Said, Session, Template

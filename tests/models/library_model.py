@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from agentbus.sessions import CheckpointNotFound, TemplateNotFound
-from contracts.clock import Clock
-from contracts.errors import (
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import (
     AccessDenied,
     EditConflict,
     IdentityConflict,
@@ -29,8 +28,9 @@ from contracts.errors import (
     SessionNotFound,
     TransitionForbidden,
 )
-from contracts.ids import ConversationId, conversation_of, digest_of, session_id_for
-from contracts.session import SessionStatus
+from agentbus.contracts.ids import ConversationId, conversation_of, digest_of, session_id_for
+from agentbus.contracts.session import SessionStatus
+from agentbus.sessions import CheckpointNotFound, TemplateNotFound
 from tests.models.library_state import LIVE, Checkpoint, Conversation, Held, Rule, Said, Session, Template
 
 Where = tuple[str, str, str]

@@ -6,8 +6,8 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
+from agentbus.contracts.session import SessionStatus
 from agentbus.sessions import SessionContext
-from contracts.session import SessionStatus
 from tests.models.library_model import Edit, Library, Where, conversation_at
 from tests.models.library_state import LIVE, Rule, Said, Session
 

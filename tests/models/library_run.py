@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from agentbus.contracts.errors import AgentBusError
 from agentbus.sessions import SessionSystem
-from contracts.errors import AgentBusError
 from tests.models.finding import Finding, Model
 from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken
 from tests.models.library_look import EVERYBODY, differences, plain

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from contracts.session import SessionStatus
+from agentbus.contracts.session import SessionStatus
 
 LIVE = (SessionStatus.ACTIVE, SessionStatus.IDLE, SessionStatus.SUSPENDED)
 

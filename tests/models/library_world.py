@@ -12,19 +12,19 @@ from unittest.mock import patch
 from agentbus import client
 from agentbus.composition import app, running
 from agentbus.composition.workers import make_session_worker
+from agentbus.contracts.clock import ManualClock
 from agentbus.sessions import SessionSystem, register_provider
 from agentbus.sessions import system as system_module
 from agentbus.sessions.config import SessionSystemConfig, archive_url_of, make_config
 from agentbus.sessions.running import Running
 from agentbus.settings import load_settings
-from contracts.clock import ManualClock
-from storage.archive import ArchiveStore, open_archive
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers.session.worker import SessionWorker
+from agentbus.workers.worker import Worker
 from tests.models.library_model import Options
 from tests.tour.world import Mode
-from workers.session.worker import SessionWorker
-from workers.worker import Worker
 
 PARTITIONS: Final = 2
 

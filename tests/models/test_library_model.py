@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 import pytest
 
+from agentbus.contracts.commands import AppendMessage, CommandReply
+from agentbus.contracts.ids import InputId
 from agentbus.sessions import SessionSystem
 from agentbus.sessions.engine import Engine
-from contracts.commands import AppendMessage, CommandReply
-from contracts.ids import InputId
 from tests.models.finding import smallest
 from tests.models.library_calls import ELSEWHERE, LATER, READS, played_calls, public_calls, unknown_arguments, unplayed
 from tests.models.library_model import Library, Options

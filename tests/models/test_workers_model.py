@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from contracts.commands import MergeContext
-from contracts.session import SessionState
+from agentbus.contracts.commands import MergeContext
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain import rules
+from agentbus.workers.expiry.watch.deadlines import Deadlines
 from tests.models.finding import smallest
 from tests.models.workers import play
-from workers.domain import rules
-from workers.expiry.watch.deadlines import Deadlines
 
 STEPS = int(os.environ.get("AGENTBUS_MODEL_STEPS", "330"))
 """Of each world in memory, and some of one on SQLite: 2,000 in all, far more by `make models`."""

@@ -6,9 +6,9 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
-from contracts.address import Address, Platform
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     ChangeState,
     CloseSession,
     CreateSession,
@@ -21,18 +21,18 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
-from contracts.envelope import EventEnvelope
-from contracts.errors import AgentBusError
-from contracts.events import MessageAppended
-from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.messages import InboundMessage, OutboundMessage, TextContent
-from contracts.profile import Profile
-from contracts.records import RecordKind
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import ConflictStrategy, Resolution, SyncMode, SyncPolicy
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextContent
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import ConflictStrategy, Resolution, SyncMode, SyncPolicy
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.sync.policies import DEFAULT
 from tests.models.workers_world import INSTANCES, World
-from workers.archive.restoring import restore_session
-from workers.sync.policies import DEFAULT
 
 WHERE: Final = tuple(
     Address(platform=Platform(platform), chat=f"{platform}-chat", user=user)

@@ -6,8 +6,8 @@ from itertools import pairwise
 from random import Random
 from typing import Final
 
-from contracts.errors import Refused
-from contracts.events import (
+from agentbus.contracts.errors import Refused
+from agentbus.contracts.events import (
     ConflictOpened,
     ConflictResolved,
     ContextMerged,
@@ -16,22 +16,22 @@ from contracts.events import (
     MessageEdited,
     SessionStarted,
 )
-from contracts.expiry import CleanupAction, ExpiryRule
-from contracts.history import HistoryMessage
-from contracts.ids import SessionId
-from contracts.messages import TextContent
-from contracts.records import RecordKind
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import ConflictStrategy, SyncMode, SyncPolicy
-from storage.history import iter_history
-from storage.reading import iter_parked
+from agentbus.contracts.expiry import CleanupAction, ExpiryRule
+from agentbus.contracts.history import HistoryMessage
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import TextContent
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import ConflictStrategy, SyncMode, SyncPolicy
+from agentbus.storage.history import iter_history
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.domain.expiry import Later, holds_at, is_for
+from agentbus.workers.domain.sync.fields import DATA, leaves
+from agentbus.workers.expiry.watch.phases import due_of, is_stripped, next_phase
+from agentbus.workers.sync.exchange import shares
+from agentbus.workers.sync.members import live_members
 from tests.models.workers_moves import PEOPLE, Moves
 from tests.models.workers_world import World
-from workers.domain.expiry import Later, holds_at, is_for
-from workers.domain.sync.fields import DATA, leaves
-from workers.expiry.watch.phases import due_of, is_stripped, next_phase
-from workers.sync.exchange import shares
-from workers.sync.members import live_members
 
 LONG: Final = timedelta(seconds=1000)
 """Longer than any rule waits for anything: its condition, its warning, a step, a command given again."""

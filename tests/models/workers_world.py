@@ -15,38 +15,38 @@ from uuid import uuid4
 import fsspec  # type: ignore[import-untyped]  # it ships no types
 
 from agentbus.client import AgentBus
-from contracts.clock import ManualClock
-from contracts.commands import AnyCommand, CommandReply
-from contracts.envelope import EventEnvelope, Input
-from contracts.errors import Refused
-from contracts.events import AnyEvent
-from contracts.history import SessionFilter
-from contracts.ids import InputId, Partition
-from contracts.records import RecordKind
-from contracts.session import SessionState
-from contracts.topology import Topology
-from storage.archive import ArchiveStore, open_archive
-from storage.factory import open_store
-from storage.port import Store
-from storage.reading import iter_sessions
-from workers.bus.memory import MemoryBus
-from workers.concurrency import ended
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.expiry.rules import ExpiryRules, RuleBook
-from workers.expiry.statistics import StatisticsRecorder
-from workers.expiry.watch.commands import ExpiryCommands
-from workers.expiry.watch.deadlines import Deadlines
-from workers.expiry.watch.due import DueWatch
-from workers.expiry.watch.handler import TOPICS as FOR_EXPIRY
-from workers.expiry.watch.handler import ExpiryHandler
-from workers.expiry.watch.rescan import Rescan
-from workers.reactive.watch import Share
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
-from workers.sync import policies
-from workers.sync.handler import TOPICS as FOR_SYNC
-from workers.sync.services import SyncServices, make_sync_services
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import AnyCommand, CommandReply
+from agentbus.contracts.envelope import EventEnvelope, Input
+from agentbus.contracts.errors import Refused
+from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId, Partition
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.topology import Topology
+from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_sessions
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.concurrency import ended
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
+from agentbus.workers.expiry.statistics import StatisticsRecorder
+from agentbus.workers.expiry.watch.commands import ExpiryCommands
+from agentbus.workers.expiry.watch.deadlines import Deadlines
+from agentbus.workers.expiry.watch.due import DueWatch
+from agentbus.workers.expiry.watch.handler import TOPICS as FOR_EXPIRY
+from agentbus.workers.expiry.watch.handler import ExpiryHandler
+from agentbus.workers.expiry.watch.rescan import Rescan
+from agentbus.workers.reactive.watch import Share
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
+from agentbus.workers.sync import policies
+from agentbus.workers.sync.handler import TOPICS as FOR_SYNC
+from agentbus.workers.sync.services import SyncServices, make_sync_services
 
 PARTITIONS: Final = 2
 INSTANCES: Final = 2

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.members import WorkerId
-from workers.domain.assignment import assign
+from agentbus.contracts.members import WorkerId
+from agentbus.workers.domain.assignment import assign
 
 partitions = st.integers(1, 128)
 workers = st.sets(st.text(min_size=1, max_size=12).map(WorkerId), min_size=1, max_size=12)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 from pydantic import TypeAdapter
 
-from contracts.address import Address, Platform
-from contracts.base import MAX_ID_LENGTH, Timestamp, to_utc_milliseconds
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.base import MAX_ID_LENGTH, Timestamp, to_utc_milliseconds
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     AmendCopy,
     AnyCommand,
     AppendMessage,
@@ -44,9 +44,9 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
-from contracts.envelope import EventEnvelope, InputEnvelope
-from contracts.errors import InvalidInput
-from contracts.events import (
+from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
+from agentbus.contracts.errors import InvalidInput
+from agentbus.contracts.events import (
     AnyEvent,
     CloseReason,
     ConflictOpened,
@@ -75,9 +75,9 @@ from contracts.events import (
     StartReason,
     StateChanged,
 )
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.ids import ConversationId, InputId, MessageKey, digest_of, session_id_for
-from contracts.messages import (
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey, digest_of, session_id_for
+from agentbus.contracts.messages import (
     Attachment,
     AttachmentKind,
     CommandContent,
@@ -90,11 +90,11 @@ from contracts.messages import (
     SessionMessage,
     TextContent,
 )
-from contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
-from contracts.schema import published
-from contracts.session import SessionStatus
-from contracts.stamps import next_stamp
-from contracts.sync import Conflict, ConflictStrategy, Entry, Resolution, SyncOperation
+from agentbus.contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
+from agentbus.contracts.schema import published
+from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.stamps import next_stamp
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, Resolution, SyncOperation
 
 _INPUT_SCHEMA = Draft202012Validator(published()["input.json"])
 _EVENT_SCHEMA = Draft202012Validator(published()["event.json"])

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from contracts.address import Address, Platform, Scope, conversation_id_for
-from contracts.base import MAX_ID_LENGTH
-from contracts.ids import ConversationId, digest_of, partition_for
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
+from agentbus.contracts.base import MAX_ID_LENGTH
+from agentbus.contracts.ids import ConversationId, digest_of, partition_for
 
 _texts = st.text("abcé:./ ", min_size=1, max_size=20)
 _conversations = st.lists(_texts, max_size=2).map(lambda parts: ConversationId(digest_of(parts)))

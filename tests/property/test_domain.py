@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from contracts.address import Platform
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     AmendCopy,
     AnyCommand,
     AppendMessage,
@@ -38,12 +38,12 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
-from contracts.envelope import Input
-from contracts.errors import AccessDenied, Refused
-from contracts.events import Commit, SessionStarted
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.ids import ConversationId, InputId, session_id_for
-from contracts.messages import (
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import AccessDenied, Refused
+from agentbus.contracts.events import Commit, SessionStarted
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import ConversationId, InputId, session_id_for
+from agentbus.contracts.messages import (
     DeleteContent,
     EditContent,
     InboundMessage,
@@ -51,15 +51,15 @@ from contracts.messages import (
     ReactionContent,
     TextContent,
 )
-from contracts.profile import Permission, Profile, ProfileChanges, Visibility
-from contracts.session import SessionState, SessionStatus
-from contracts.stamps import next_stamp
-from contracts.sync import ConflictStrategy, Entry, Resolution, SyncOperation
+from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Visibility
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.stamps import next_stamp
+from agentbus.contracts.sync import ConflictStrategy, Entry, Resolution, SyncOperation
+from agentbus.workers.domain.access import Right, right_of
+from agentbus.workers.domain.deadlines import has_expired
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import heads_after, replay
 from tests.conversations import CONVERSATION, NOW, message
-from workers.domain.access import Right, right_of
-from workers.domain.deadlines import has_expired
-from workers.domain.decide import decide
-from workers.domain.evolve import heads_after, replay
 
 values = st.dictionaries(st.sampled_from("abc"), st.integers(-3, 3), max_size=3)
 removals = st.lists(st.sampled_from("abc"), max_size=2).map(tuple)

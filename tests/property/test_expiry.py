@@ -6,12 +6,12 @@ from hypothesis import assume
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.expiry import CleanupAction, Conditions, ExpiryProgress, ExpiryRule, ExpiryStrategy, Step
-from contracts.profile import Profile
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryProgress, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.expiry import Later, next_action
 from tests.builders import a_conversation, a_head, a_moment
-from workers.domain.expiry import Later, next_action
 
 # Few values close together, so that moments coincide and rules overtake each other.
 spans = st.sampled_from([1.0, 2.0, 3.0, 5.0])

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.address import Address, Platform
-from contracts.messages import InboundMessage, TextContent
-from workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 Said = tuple[str, str, datetime]
 """Who, what and when."""

@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from contracts.events import AnyEvent
-from contracts.history import SessionFilter
-from contracts.ids import InputId, Partition, session_id_for
-from contracts.members import Member, WorkerId
-from contracts.parked import ParkedStatus
-from contracts.profile import Profile
-from contracts.records import Record, RecordKind
-from contracts.session import SessionStatus
-from contracts.sync import Conflict
-from storage.factory import open_store
-from storage.port import Store, attempt_at
+from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId, Partition, session_id_for
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.contracts.parked import ParkedStatus
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.sync import Conflict
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store, attempt_at
 from tests.builders import (
     a_commit,
     a_conversation,

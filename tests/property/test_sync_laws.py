@@ -6,16 +6,16 @@ from typing import Any
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from contracts.address import Platform
-from contracts.commands import ResolveConflict, SetData, SetMetadata
-from contracts.events import ConflictOpened, ContextMerged, DataSet
-from contracts.session import SessionState
-from contracts.stamps import origin_of
-from contracts.sync import ConflictStrategy, Entry, Resolution
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import ResolveConflict, SetData, SetMetadata
+from agentbus.contracts.events import ConflictOpened, ContextMerged, DataSet
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import origin_of
+from agentbus.contracts.sync import ConflictStrategy, Entry, Resolution
+from agentbus.workers.domain.sync.fields import entries_of, leaves, registers_of, written
+from agentbus.workers.domain.sync.merging import passed_on
 from tests.conversations import NOW
 from tests.linked import context, entry, events_of, gone, linked, merge, stamp, step
-from workers.domain.sync.fields import entries_of, leaves, registers_of, written
-from workers.domain.sync.merging import passed_on
 
 FIELDS = (
     "/data/a", "/data/a/x", "/data/a/y", "/data/a/x/p", "/data/a/x/q", "/data/b", "/data/~1~0/x", "/metadata/a",

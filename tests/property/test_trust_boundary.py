@@ -9,27 +9,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentbus.contracts.address import Scope
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import InvalidInput, Unroutable
+from agentbus.contracts.ids import SessionId, session_id_for
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.queries import AnyQuery, ReadHistory, ReadSession
+from agentbus.contracts.topology import Topology
 from agentbus.operations.parked import ReplayRefused, replay_parked
-from contracts.address import Scope
-from contracts.clock import ManualClock
-from contracts.envelope import InputEnvelope
-from contracts.errors import InvalidInput, Unroutable
-from contracts.ids import SessionId, session_id_for
-from contracts.messages import InboundMessage
-from contracts.queries import AnyQuery, ReadHistory, ReadSession
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.reading import iter_log, iter_parked
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.reading import iter_log, iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.memory.broker import MemoryBroker
+from agentbus.workers.bus.port import Headers, Message
+from agentbus.workers.ingress.router import IngressRouter
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_conversation
 from tests.conversations import NOW, message
 from tests.harness.patience import PATIENCE
 from tests.property.test_contracts import _commands, _conversations, _inbound, _sessions
-from workers.bus.memory import MemoryBus
-from workers.bus.memory.broker import MemoryBroker
-from workers.bus.port import Headers, Message
-from workers.ingress.router import IngressRouter
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 TOPOLOGY = Topology(partitions=2)
 SCOPE = Scope.PER_CHAT_USER

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from agentbus.composition import app as app_module
+from agentbus.contracts.clock import ManualClock
 from agentbus.sessions import SessionSystem, SessionSystemConfig, StorageType
 from agentbus.sessions import system as system_module
 from agentbus.sessions.config import make_config
-from contracts.clock import ManualClock
 
 STORAGES = ("memory", "sqlite", "file", "mongodb")
 

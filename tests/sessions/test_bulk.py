@@ -8,6 +8,13 @@ from typing import Any, Final
 
 import pytest
 
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import CloseSession
+from agentbus.contracts.errors import ConversationBlocked
+from agentbus.contracts.events import Commit
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import FailurePolicy, SessionState
 from agentbus.sessions import (
     AgentBusError,
     LimitExceeded,
@@ -21,17 +28,10 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.sections.deletion import Deletion
 from agentbus.sessions.sections.shared import Commands
-from contracts.clock import ManualClock
-from contracts.commands import CloseSession
-from contracts.errors import ConversationBlocked
-from contracts.events import Commit
-from contracts.history import Page, SessionFilter
-from contracts.ids import SessionId
-from contracts.session import FailurePolicy, SessionState
-from storage import reading
+from agentbus.storage import reading
+from agentbus.workers.domain.admission.blocking import block
+from agentbus.workers.domain.evolve import heads_after
 from tests.harness.clock import later
-from workers.domain.admission.blocking import block
-from workers.domain.evolve import heads_after
 
 Ids = Callable[[SessionSystem, str], Awaitable[set[str]]]
 

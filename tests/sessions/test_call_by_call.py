@@ -5,9 +5,9 @@ from typing import Final
 
 import pytest
 
+from agentbus.contracts.commands import ResetSession
 from agentbus.sessions import SessionNotCurrent, SessionSystem
 from agentbus.sessions.config import make_config
-from contracts.commands import ResetSession
 from tests.docs.markdown import ROOT
 from tests.sessions.access.rows import ROWS, Row
 from tests.sessions.access.test_matrix import CALLS, place

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import pytest
 
+from agentbus.contracts.history import SessionFilter
 from agentbus.sessions import SessionManager, SessionSystem, StorageType
 from agentbus.sessions.config import make_config
-from contracts.history import SessionFilter
 from tests.cancelling import DEADLINE, Call, When, cancel_everywhere
 
 _numbers = count(1)

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.records import Record, RecordKind, checkpoint_groups
+from agentbus.contracts.telemetry import Action
 from agentbus.sessions import (
     AccessDenied,
     CheckpointNotFound,
@@ -18,10 +22,6 @@ from agentbus.sessions import (
     session_context,
 )
 from agentbus.sessions.config import make_config
-from contracts.clock import ManualClock
-from contracts.errors import SchemaViolation
-from contracts.records import Record, RecordKind, checkpoint_groups
-from contracts.telemetry import Action
 
 
 @pytest.fixture

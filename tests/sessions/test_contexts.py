@@ -8,6 +8,8 @@ from typing import Any, Final
 import pytest
 
 from agentbus.client import AgentBus
+from agentbus.contracts.commands import AnyCommand, CommandReply
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import (
     ConflictPolicy,
     EditConflict,
@@ -18,8 +20,6 @@ from agentbus.sessions import (
     SessionType,
     session_context,
 )
-from contracts.commands import AnyCommand, CommandReply
-from contracts.errors import SchemaViolation
 
 HERE: Final[dict[str, Any]] = {"chat_id": "chat", "user_id": "ann", "platform": "web"}
 ONE, TWO = (datetime(2040, 1, day, tzinfo=UTC) for day in (1, 2))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import CommandReply
+from agentbus.contracts.errors import ConversationBlocked, SchemaViolation
 from agentbus.sessions import Message, SessionNotFound, SessionStatus, SessionSystem
 from agentbus.sessions.sections.shared import Commands
-from contracts.clock import ManualClock
-from contracts.commands import CommandReply
-from contracts.errors import ConversationBlocked, SchemaViolation
 from tests.harness.clock import later
 
 

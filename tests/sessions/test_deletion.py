@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.commands import AnyCommand, CommandReply, CreateSession, DeleteSession, UpdateSession
+from agentbus.contracts.errors import Refused, SchemaViolation
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import said_key
 from agentbus.sessions import (
     AccessDenied,
     ChildPolicy,
@@ -17,12 +22,7 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.context import SessionContext
-from contracts.commands import AnyCommand, CommandReply, CreateSession, DeleteSession, UpdateSession
-from contracts.errors import Refused, SchemaViolation
-from contracts.history import SessionFilter
-from contracts.ids import SessionId
-from contracts.messages import said_key
-from workers.domain.commands import lifecycle
+from agentbus.workers.domain.commands import lifecycle
 
 
 async def a_family(system: SessionSystem) -> tuple[SessionContext, SessionContext, SessionContext]:

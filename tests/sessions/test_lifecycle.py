@@ -3,6 +3,7 @@
 import pytest
 from pydantic import JsonValue
 
+from agentbus.contracts.errors import ConfigurationError, SchemaViolation, TransitionForbidden
 from agentbus.sessions import (
     AccessDenied,
     EditConflict,
@@ -16,7 +17,6 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
-from contracts.errors import ConfigurationError, SchemaViolation, TransitionForbidden
 
 MISSING = "aaaaaaaaaaaaaaaaaaaaaaaaaa.1"
 

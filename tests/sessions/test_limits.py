@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.clock import ManualClock
 from agentbus.sessions import (
     LimitExceeded,
     LimitPolicy,
@@ -15,7 +16,6 @@ from agentbus.sessions import (
     session_context,
 )
 from agentbus.sessions.config import make_config
-from contracts.clock import ManualClock
 from tests.harness.clock import later
 
 LIMIT = 5

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from agentbus.contracts.errors import StoreRejected, StoreUnavailable
 from agentbus.sessions import (
     AccessDenied,
     LimitExceeded,
@@ -16,7 +17,6 @@ from agentbus.sessions import (
     SessionSystem,
 )
 from agentbus.sessions.sections.tokens import LockTokens
-from contracts.errors import StoreRejected, StoreUnavailable
 
 
 async def test_one_holder_at_a_time(any_system: SessionSystem) -> None:

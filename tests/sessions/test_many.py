@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import (
     AccessDenied,
     LimitExceeded,
@@ -20,8 +22,6 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.sections.creation import Creation
 from agentbus.sessions.sections.deletion import Deletion
-from contracts.clock import ManualClock
-from contracts.errors import SchemaViolation
 from tests.harness.patience import PATIENCE
 
 

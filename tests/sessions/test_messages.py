@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agentbus.contracts.errors import ConfigurationError, SchemaViolation
 from agentbus.sessions import AccessDenied, Message, MessageType, Platform, Role, SessionNotFound, SessionSystem
-from contracts.errors import ConfigurationError, SchemaViolation
 
 CONTENTS = {
     MessageType.COMMAND: "/start now and  here",

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from agentbus.contracts.address import Address
 from agentbus.sessions import (
     AccessDenied,
     Platform,
@@ -12,7 +13,6 @@ from agentbus.sessions import (
     SessionSystem,
     SessionSystemConfig,
 )
-from contracts.address import Address
 
 Call = Callable[[SessionSystem, str, str], Awaitable[object]]
 

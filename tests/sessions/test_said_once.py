@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import pytest
 
+from agentbus.contracts.commands import AppendMessage, UpdateSession
+from agentbus.contracts.ids import SessionId, conversation_of
+from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.sessions import AccessDenied, EditConflict, Message, SessionSystem
 from agentbus.sessions.config import make_config
-from contracts.commands import AppendMessage, UpdateSession
-from contracts.ids import SessionId, conversation_of
-from contracts.messages import OutboundMessage, TextContent
 
 SAID: Final = OutboundMessage(message_id="m", content=TextContent(text="once"))
 

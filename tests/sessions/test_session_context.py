@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import (
     EditConflict,
     LimitExceeded,
@@ -16,7 +17,6 @@ from agentbus.sessions import (
     session_context,
     with_session,
 )
-from contracts.errors import SchemaViolation
 
 HERE: dict[str, Any] = {"chat_id": "chat", "user_id": "ann", "platform": "telegram"}
 

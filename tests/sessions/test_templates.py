@@ -2,8 +2,8 @@
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import AccessDenied, SessionNotFound, SessionSystem, TemplateNotFound
-from contracts.errors import SchemaViolation
 
 
 async def test_a_session_begins_as_its_template_says(system: SessionSystem) -> None:

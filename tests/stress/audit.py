@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
+from agentbus.contracts.events import AnyEvent, DataSet, MessageAppended, MetadataSet, ProfileChanged
+from agentbus.contracts.ids import conversation_of
 from agentbus.sessions import SessionManager
-from contracts.events import AnyEvent, DataSet, MessageAppended, MetadataSet, ProfileChanged
-from contracts.ids import conversation_of
-from storage.port import Store
-from storage.reading import iter_log, iter_parked
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log, iter_parked
 from tests.stress.caller import as_text
 from tests.stress.ledger import Ledger
 from tests.stress.model import Key, Outcome, Right, SessionModel

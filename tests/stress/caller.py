@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, Final, TypeVar
 
-from agentbus.sessions import AgentBusError, SessionManager
-from contracts.errors import (
+from agentbus.contracts.errors import (
     AccessDenied,
     BrokerBlocked,
     BrokerUnavailable,
@@ -19,6 +18,7 @@ from contracts.errors import (
     SessionNotFound,
     StoreUnavailable,
 )
+from agentbus.sessions import AgentBusError, SessionManager
 from tests.stress.ledger import Ledger, Timed
 from tests.stress.model import Effect, Outcome, Right, SessionModel
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from contracts.ids import SessionId
-from contracts.profile import Permission
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.profile import Permission
 
 
 class Right(IntEnum):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.errors import AccessDenied, EditConflict, LockLost, ReplyTimeout, SessionNotFound
+from agentbus.contracts.ids import SessionId
 from agentbus.sessions import Permission, SessionManager
-from contracts.errors import AccessDenied, EditConflict, LockLost, ReplyTimeout, SessionNotFound
-from contracts.ids import SessionId
 from tests.stress.audit import check_log
 from tests.stress.caller import Caller, as_text
 from tests.stress.ledger import Ledger, percentile

@@ -4,17 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.address import Platform
-from contracts.commands import CommandReply, DeleteSession, LinkIdentity
-from contracts.envelope import EventEnvelope, Input
-from contracts.errors import ConversationBlocked, IdentityConflict, Refused, ReplyTimeout, SessionNotFound
-from contracts.ids import SessionId
-from contracts.messages import Role, TextContent
-from contracts.records import RecordKind
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import CommandReply, DeleteSession, LinkIdentity
+from agentbus.contracts.envelope import EventEnvelope, Input
+from agentbus.contracts.errors import ConversationBlocked, IdentityConflict, Refused, ReplyTimeout, SessionNotFound
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import Role, TextContent
+from agentbus.contracts.records import RecordKind
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.sync.people.secret import Secret
+from agentbus.workers.sync.services import make_sync_services
 from tests.sync.world import World
-from workers.delivery.inputs import Inputs
-from workers.sync.people.secret import Secret
-from workers.sync.services import make_sync_services
 
 
 async def answers(world: World, session: SessionId) -> list[str]:

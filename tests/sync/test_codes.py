@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.ids import SessionId
-from contracts.messages import CommandContent, SpokenContent, TextContent
-from workers.sync.people.codes import Heard, heard_in, is_proof, new_number, proof_of, written
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import CommandContent, SpokenContent, TextContent
+from agentbus.workers.sync.people.codes import Heard, heard_in, is_proof, new_number, proof_of, written
 
 SESSION = SessionId("a" * 26 + ".1")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -4,14 +4,14 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.commands import CloseSession
-from contracts.errors import SessionNotFound
-from contracts.ids import SessionId
-from contracts.sync import ConflictStrategy, Resolution, SyncMode
-from storage.archive import open_archive
+from agentbus.contracts.commands import CloseSession
+from agentbus.contracts.errors import SessionNotFound
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.sync import ConflictStrategy, Resolution, SyncMode
+from agentbus.storage.archive import open_archive
+from agentbus.workers.archive.archiving import archive_session
+from agentbus.workers.archive.restoring import restore_session
 from tests.sync.world import World
-from workers.archive.archiving import archive_session
-from workers.archive.restoring import restore_session
 
 TAKE = Resolution(take_offered=True)
 KEEP = Resolution(take_offered=False)

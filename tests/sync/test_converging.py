@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from contracts.address import Platform
-from contracts.envelope import EventEnvelope
-from contracts.sync import ConflictStrategy
+from agentbus.contracts.address import Platform
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.sync import ConflictStrategy
 from tests.sync.world import PLATFORMS, a_world
 
 SESSIONS = 5

@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.commands import AmendCopy, CloseSession, DeleteMessage, EditMessage, LinkIdentity
-from contracts.envelope import Input
-from contracts.events import MessageDeleted, MessageEdited
-from contracts.ids import MessageKey, SessionId, conversation_of
-from contracts.records import RecordKind
-from contracts.sync import SyncMode
+from agentbus.contracts.commands import AmendCopy, CloseSession, DeleteMessage, EditMessage, LinkIdentity
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.events import MessageDeleted, MessageEdited
+from agentbus.contracts.ids import MessageKey, SessionId, conversation_of
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.sync import SyncMode
+from agentbus.workers.delivery.inputs import Inputs
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import World
-from workers.delivery.inputs import Inputs
 
 PIN = "my PIN is 1234"
 

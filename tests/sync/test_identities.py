@@ -4,15 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.address import Platform
-from contracts.commands import CloseSession, LinkIdentity, SetMetadata
-from contracts.errors import IdentityConflict, SessionNotFound
-from contracts.history import Page
-from contracts.ids import SessionId
-from contracts.records import RecordKind
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import CloseSession, LinkIdentity, SetMetadata
+from agentbus.contracts.errors import IdentityConflict, SessionNotFound
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import RecordKind
+from agentbus.workers.sync.people.suggestions import SuggestionNotFound
+from agentbus.workers.sync.people.trail import SyncNote, sync_history
 from tests.sync.world import PLATFORMS, World
-from workers.sync.people.suggestions import SuggestionNotFound
-from workers.sync.people.trail import SyncNote, sync_history
 
 
 async def test_sessions_are_linked_looked_up_and_unlinked(world: World) -> None:

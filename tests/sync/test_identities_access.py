@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from agentbus.contracts.sync import SyncPolicy
 from agentbus.sessions import (
     AccessDenied,
     IdentityConflict,
@@ -16,7 +17,6 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.config import make_config
 from agentbus.sessions.features import SYNC
-from contracts.sync import SyncPolicy
 
 T = TypeVar("T")
 NO_SESSION = "a" * 26 + ".1"

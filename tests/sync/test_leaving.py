@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.commands import CloseSession, DeleteSession
-from contracts.envelope import Input
-from contracts.events import AnyEvent, IdentityLinked, IdentityUnlinked
-from contracts.ids import SessionId
-from contracts.sync import ConflictStrategy, SyncMode
+from agentbus.contracts.commands import CloseSession, DeleteSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.events import AnyEvent, IdentityLinked, IdentityUnlinked
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.sync import ConflictStrategy, SyncMode
+from agentbus.workers.delivery.inputs import Inputs
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import PLATFORMS, Killed, World
-from workers.delivery.inputs import Inputs
 
 CARD = {"card": 1}
 

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.address import Platform
-from contracts.records import RecordKind
-from contracts.sync import ConflictStrategy, SyncMode, SyncOperation, SyncPolicy
-from storage.reading import iter_parked
+from agentbus.contracts.address import Platform
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.sync import ConflictStrategy, SyncMode, SyncOperation, SyncPolicy
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.sync import exchange
+from agentbus.workers.sync.tasks import due_at
 from tests.builders import NOON
 from tests.sync.world import World
-from workers.sync import exchange
-from workers.sync.tasks import due_at
 
 
 async def carry_out_due(world: World) -> int:

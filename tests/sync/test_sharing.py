@@ -4,17 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.address import Platform
-from contracts.commands import MergeContext
-from contracts.ids import SessionId, session_id_for
-from contracts.stamps import next_stamp
-from contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import MergeContext
+from agentbus.contracts.ids import SessionId, session_id_for
+from agentbus.contracts.stamps import next_stamp
+from agentbus.contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
+from agentbus.workers.sync.exchange import MOST_ENTRIES, Parcel, matches, merges, shared, shares
 from tests.builders import NOON, a_conversation, a_head
 from tests.conversations import NOW
 from tests.linked import entry as written_at
 from tests.linked import linked, stamp, step
 from tests.linked import merge as merge_of
-from workers.sync.exchange import MOST_ENTRIES, Parcel, matches, merges, shared, shares
 
 HERE = a_conversation("here")
 SOURCE = session_id_for(HERE, 1)

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.errors import SchemaViolation, StoreDamaged
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.topology import Topology
 from agentbus.sessions import (
     AccessDenied,
     ConflictStrategy,
@@ -20,19 +24,15 @@ from agentbus.sessions import (
     SyncPolicy,
     session_context,
 )
-from contracts.clock import SystemClock
-from contracts.errors import SchemaViolation, StoreDamaged
-from contracts.records import Record, RecordKind
-from contracts.topology import Topology
-from storage.archive import open_archive
+from agentbus.storage.archive import open_archive
+from agentbus.workers.archive.archiving import archive_session
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.reactive.embedded import EmbeddedEvents
+from agentbus.workers.sync.handler import TOPICS
+from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker
 from tests.builders import NOON
 from tests.sync.world import World
-from workers.archive.archiving import archive_session
-from workers.archive.restoring import restore_session
-from workers.delivery.inputs import Inputs
-from workers.reactive.embedded import EmbeddedEvents
-from workers.sync.handler import TOPICS
-from workers.sync.worker import SUBSCRIPTION, SyncWorker
 
 
 @pytest.fixture

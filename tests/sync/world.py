@@ -10,26 +10,26 @@ from itertools import count
 from typing import Any
 
 from agentbus.client import AgentBus
-from contracts.address import Address, Platform
-from contracts.clock import ManualClock
-from contracts.commands import AnyCommand, AppendMessage, ResetSession, SetData
-from contracts.envelope import EventEnvelope, Input
-from contracts.events import AnyEvent, ContextMerged, MessageAppended
-from contracts.ids import InputId, Partition, SessionId
-from contracts.messages import InboundMessage, OutboundMessage, TextContent
-from contracts.session import SessionState
-from contracts.sync import SyncPolicy
-from contracts.topology import Topology
-from storage.history import history_page
-from storage.memory import MemoryStore
-from storage.reading import iter_parked
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import AnyCommand, AppendMessage, ResetSession, SetData
+from agentbus.contracts.envelope import EventEnvelope, Input
+from agentbus.contracts.events import AnyEvent, ContextMerged, MessageAppended
+from agentbus.contracts.ids import InputId, Partition, SessionId
+from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextContent
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import SyncPolicy
+from agentbus.contracts.topology import Topology
+from agentbus.storage.history import history_page
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
+from agentbus.workers.sync.policies import DEFAULT
+from agentbus.workers.sync.services import SyncServices, make_sync_services
 from tests.builders import NOON
-from workers.bus.memory import MemoryBus
-from workers.delivery.inputs import Inputs
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
-from workers.sync.policies import DEFAULT
-from workers.sync.services import SyncServices, make_sync_services
 
 PLATFORMS = (Platform.TELEGRAM, Platform.SLACK, Platform.WEB, Platform.DISCORD, Platform.LINE)
 

@@ -21,9 +21,14 @@ def public_names(module: ModuleType = agentbus.sessions) -> list[str]:
     return found
 
 
+def _is_of_the_library(module: str) -> bool:
+    below = ("agentbus.contracts.", "agentbus.storage.", "agentbus.workers.")
+    return module.startswith("agentbus.") and not module.startswith(below)
+
+
 def _members(kind: type) -> list[str]:
-    """Return the public methods and properties of a class, those of its bases in AgentBus included."""
-    ours = [base for base in reversed(kind.__mro__) if base.__module__.startswith("agentbus.")]
+    """Return the public methods and properties of a class, those of its bases in the library included."""
+    ours = [base for base in reversed(kind.__mro__) if _is_of_the_library(base.__module__)]
     members: dict[str, Any] = {name: value for base in ours for name, value in vars(base).items()}
     return [
         name

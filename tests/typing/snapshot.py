@@ -17,7 +17,7 @@ from typing import Any, Final
 
 MODULES: Final = ("agentbus.client", "agentbus.sessions")
 AGREED: Final = Path(__file__).parent / "api"
-_OURS: Final = ("agentbus.", "contracts.", "storage.", "workers.")
+_OURS: Final = "agentbus."
 _WRITE: Final = "python -m tests.typing.snapshot --write"
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef

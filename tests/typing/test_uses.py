@@ -13,7 +13,7 @@ from tests.processes import ROOT
 
 HERE = Path(__file__).parent
 USES = HERE / "uses"
-PACKAGES = ("contracts", "storage", "workers", "agentbus")
+PACKAGES = ("agentbus", "agentbus.contracts", "agentbus.storage", "agentbus.workers")
 
 NOT_WRONG = """\
 from agentbus.sessions import StorageType
@@ -78,4 +78,4 @@ def test_a_package_says_that_it_is_typed(package: str) -> None:
 def test_the_wheel_says_that_it_is_typed() -> None:
     builder = WheelBuilder(str(ROOT))
     shipped = {file.distribution_path for file in builder.recurse_included_files()}
-    assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
+    assert {f"{package.replace('.', '/')}/py.typed" for package in PACKAGES} <= shipped

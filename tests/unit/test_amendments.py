@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.address import Address, Platform, Scope, conversation_id_for
-from contracts.commands import (
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
+from agentbus.contracts.commands import (
     AnyCommand,
     ChangeState,
     CloseSession,
@@ -15,18 +15,25 @@ from contracts.commands import (
     ResetSession,
     SetMetadata,
 )
-from contracts.envelope import InputEnvelope
-from contracts.errors import TargetNotFound
-from contracts.events import Amendment
-from contracts.expiry import ResetPolicy
-from contracts.history import HistoryMessage, SessionFilter
-from contracts.messages import Content, DeleteContent, EditContent, InboundMessage, ReactionContent, TextContent
-from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
-from storage.history import iter_history
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import TargetNotFound
+from agentbus.contracts.events import Amendment
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.history import HistoryMessage, SessionFilter
+from agentbus.contracts.messages import (
+    Content,
+    DeleteContent,
+    EditContent,
+    InboundMessage,
+    ReactionContent,
+    TextContent,
+)
+from agentbus.contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
+from agentbus.storage.history import iter_history
+from agentbus.workers.domain.decide import decide
 from tests.conversations import NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after
 from tests.unit.test_session_worker import Bench, running
-from workers.domain.decide import decide
 
 ABOUT: tuple[Content, ...] = (
     EditContent(target="1", text="hullo"),

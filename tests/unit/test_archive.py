@@ -7,17 +7,17 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.errors import (
+from agentbus.contracts.errors import (
     ArchiveDamaged,
     ArchiveNotFound,
     ArchiveUnavailable,
     ConfigurationError,
     TransitionForbidden,
 )
-from contracts.events import Commit
-from contracts.ids import SessionId
-from contracts.session import SessionState, SessionStatus
-from storage.archive import ArchiveEntry, ArchiveStore, open_archive
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.archive import ArchiveEntry, ArchiveStore, open_archive
 from tests.builders import a_commit, a_conversation, a_head, appended
 
 CONVERSATION = a_conversation("archived")

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.clock import ManualClock
-from contracts.commands import CloseSession, CommandReply, DeleteSession, EditMessage, ResetSession, SetData
-from contracts.envelope import Input
-from contracts.errors import (
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import CloseSession, CommandReply, DeleteSession, EditMessage, ResetSession, SetData
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import (
     ArchiveDamaged,
     ArchiveNotFound,
     EditConflict,
@@ -19,23 +19,29 @@ from contracts.errors import (
     StoreUnavailable,
     TransitionForbidden,
 )
-from contracts.events import AnyEvent, Commit, MessageAppended, MessageEdited, SessionStarted
-from contracts.history import HistoryMessage
-from contracts.ids import ConversationId, SessionId, conversation_of
-from contracts.messages import Content, DeleteContent, EditContent, ReactionContent, TextContent
-from contracts.session import SessionState, SessionStatus
-from storage.archive import ArchiveStore, open_archive
-from storage.history import iter_history
-from storage.memory.locks import MemoryLocks
-from storage.memory.log import MemoryLog
-from storage.memory.records import MemoryRecords
+from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, MessageEdited, SessionStarted
+from agentbus.contracts.history import HistoryMessage
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of
+from agentbus.contracts.messages import Content, DeleteContent, EditContent, ReactionContent, TextContent
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.history import iter_history
+from agentbus.storage.memory.locks import MemoryLocks
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.storage.memory.records import MemoryRecords
+from agentbus.workers.archive.archiving import (
+    archive_command,
+    archive_session,
+    delete_archived,
+    strip_session,
+    write_archive,
+)
+from agentbus.workers.archive.index import get_index, rebuild_index
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.delivery.inputs import Inputs
 from tests.conversations import address, message
 from tests.faults import FaultyStore
 from tests.unit.test_session_worker import Bench, running
-from workers.archive.archiving import archive_command, archive_session, delete_archived, strip_session, write_archive
-from workers.archive.index import get_index, rebuild_index
-from workers.archive.restoring import restore_session
-from workers.delivery.inputs import Inputs
 
 
 @dataclass

@@ -10,28 +10,28 @@ import pytest
 
 from agentbus.client import AgentBus
 from agentbus.composition.running import embedded
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import BrokerBlocked, BusError, PublishUnconfirmed, StoreDamaged
+from agentbus.contracts.events import Commit, MessageAppended
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.messages import TextContent
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.topology import Topology
 from agentbus.sessions import SessionSystem, SessionSystemConfig, StorageType
 from agentbus.settings import load_settings
-from contracts.address import Scope, conversation_id_for
-from contracts.envelope import EventEnvelope
-from contracts.errors import BrokerBlocked, BusError, PublishUnconfirmed, StoreDamaged
-from contracts.events import Commit, MessageAppended
-from contracts.ids import ConversationId
-from contracts.messages import TextContent
-from contracts.records import Record, RecordKind
-from contracts.topology import Topology
-from storage.factory import open_store
-from storage.memory import MemoryStore
-from storage.memory.log import MemoryLog
-from storage.memory.records import MemoryRecords
-from storage.reading import iter_records
+from agentbus.storage.factory import open_store
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.storage.memory.records import MemoryRecords
+from agentbus.storage.reading import iter_records
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.session import announcer, arrears
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import NOW, address, message
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Delivery, Message
-from workers.session import announcer, arrears
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 
 class Bus(MemoryBus):

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.session import announcer, arrears
 from tests.harness.patience import PATIENCE
 from tests.unit.test_arrears import Store, conversation, refusing, say, system, working
-from workers.bus.port import Delivery
-from workers.session import announcer, arrears
 
 
 @pytest.fixture

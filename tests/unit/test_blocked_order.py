@@ -8,30 +8,30 @@ from datetime import timedelta
 import pytest
 
 from agentbus.client import AgentBus
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import CreateSession, UnblockSession
+from agentbus.contracts.errors import ConversationBlocked
+from agentbus.contracts.ids import session_id_for
+from agentbus.contracts.messages import TextContent
+from agentbus.contracts.parked import ParkedInput, ParkedStatus
+from agentbus.contracts.session import MOST_WAITING, FailurePolicy, SessionState
+from agentbus.contracts.topology import Topology
 from agentbus.operations.parked import discard_parked
 from agentbus.operations.unblocking import Replayed, StillBlocked, replay_conversation
-from contracts.address import Scope, conversation_id_for
-from contracts.clock import ManualClock
-from contracts.commands import CreateSession, UnblockSession
-from contracts.errors import ConversationBlocked
-from contracts.ids import session_id_for
-from contracts.messages import TextContent
-from contracts.parked import ParkedInput, ParkedStatus
-from contracts.session import MOST_WAITING, FailurePolicy, SessionState
-from contracts.topology import Topology
-from storage.history import iter_history
-from storage.memory import MemoryStore
-from storage.reading import iter_parked
+from agentbus.storage.history import iter_history
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.domain.admission.blocking import block, hold
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import fold
+from agentbus.workers.domain.line import line_of
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import NOW, address, given, message
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
-from workers.domain.admission.blocking import block, hold
-from workers.domain.decide import decide
-from workers.domain.evolve import fold
-from workers.domain.line import line_of
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 SCOPE = Scope.PER_CHAT_USER
 CONVERSATION = conversation_id_for(address(), SCOPE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.errors import (
+from agentbus.contracts.errors import (
     AccessDenied,
     AgentBusError,
     FutureTimestamp,
@@ -11,7 +11,7 @@ from contracts.errors import (
     StoreDamaged,
     StoreRejected,
 )
-from workers.session.brake import FIRST_PAUSE, LONGEST_PAUSE, WINDOW, Brake
+from agentbus.workers.session.brake import FIRST_PAUSE, LONGEST_PAUSE, WINDOW, Brake
 
 
 class Time:

@@ -1,10 +1,10 @@
 import pytest
 
-from contracts.errors import ConfigurationError
-from contracts.topology import Topology
-from workers.bus.factory import open_bus
-from workers.bus.memory import MemoryBus
-from workers.bus.rabbit import RabbitBus
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.factory import open_bus
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.rabbit import RabbitBus
 
 TOPOLOGY = Topology()
 

@@ -12,9 +12,9 @@ from aiormq.exceptions import (
     ProtocolSyntaxError,
 )
 
-from contracts.errors import BrokerRejected, BrokerUnavailable, BusError, PublishUnconfirmed, Unroutable
-from contracts.urls import masked
-from workers.bus.rabbit.failures import channel_failure, connect_failure, publish_failure
+from agentbus.contracts.errors import BrokerRejected, BrokerUnavailable, BusError, PublishUnconfirmed, Unroutable
+from agentbus.contracts.urls import masked
+from agentbus.workers.bus.rabbit.failures import channel_failure, connect_failure, publish_failure
 
 URL = "amqps://user:hunter2@broker:5671/vhost?keyfile=/secret"
 

@@ -4,15 +4,15 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.errors import BrokerUnavailable, Unroutable
-from contracts.outages import Cause, Outage
-from contracts.topology import Topology
+from agentbus.contracts.errors import BrokerUnavailable, Unroutable
+from agentbus.contracts.outages import Cause, Outage
+from agentbus.contracts.topology import Topology
+from agentbus.workers import outages
+from agentbus.workers.bus import supervise
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Consumer
+from agentbus.workers.bus.supervise import SupervisedConsumer, longest_pause
 from tests.contract.bus_suite import SECONDS, Inbox, message, numbers
-from workers import outages
-from workers.bus import supervise
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Consumer
-from workers.bus.supervise import SupervisedConsumer, longest_pause
 
 TOPOLOGY = Topology(prefix="kept", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])

@@ -1,6 +1,6 @@
 import pytest
 
-from workers.bus.memory.topics import topic_matches
+from agentbus.workers.bus.memory.topics import topic_matches
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from storage.cancelling import cancelled_once, finished, taken
+from agentbus.storage.cancelling import cancelled_once, finished, taken
 from tests.cancelling import Call, When, cancel_everywhere
 
 MOMENTS = pytest.mark.parametrize("when", When)

@@ -7,6 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, Partition
+from agentbus.contracts.parked import ParkedInput, ParkedStatus
+from agentbus.storage.memory import MemoryStore
 from agentbus.testing import (
     Evidence,
     Finding,
@@ -21,11 +26,6 @@ from agentbus.testing import (
     check,
     read_evidence,
 )
-from contracts.envelope import EventEnvelope
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, Partition
-from contracts.parked import ParkedInput, ParkedStatus
-from storage.memory import MemoryStore
 from tests.builders import a_commit, a_conversation, a_parked, appended, data_set
 
 ANN, BOB = a_conversation("ann"), a_conversation("bob")

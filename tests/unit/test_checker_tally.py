@@ -2,8 +2,8 @@
 
 import pytest
 
+from agentbus.contracts.ids import InputId
 from agentbus.testing import Tally, tally
-from contracts.ids import InputId
 
 
 def tallied(attempts: str, committed: str, **others: set[str]) -> Tally:

@@ -14,13 +14,13 @@ from agentbus.cli import app
 from agentbus.cli import archive as archive_commands
 from agentbus.cli import erase as erase_commands
 from agentbus.composition.app import App, make_clock, make_store
+from agentbus.contracts.topology import Topology
 from agentbus.settings import Settings
-from contracts.topology import Topology
-from storage.factory import open_store
+from agentbus.storage.factory import open_store
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.erasures import ADA, ADA_SLACK, TRACES, everything_in, live_in, town
-from workers.bus.memory import MemoryBus
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 Command = Callable[..., Result]
 

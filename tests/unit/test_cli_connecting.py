@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 from agentbus.cli import options
 from agentbus.cli.connecting import Given, connecting
 from agentbus.cli.output import out
+from agentbus.contracts.errors import StoreUnavailable
 from agentbus.operations.paging import InvalidCursor
 from agentbus.settings import Settings
-from contracts.errors import StoreUnavailable
 
 app = typer.Typer()
 

@@ -21,17 +21,17 @@ import structlog
 import typer
 
 from agentbus.cli import app
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.session import SessionStatus
 from agentbus.sessions import SessionSystem, SyncMode, SyncPolicy
 from agentbus.sessions.config import make_config
-from contracts.parked import ParkedInput
-from contracts.session import SessionStatus
-from storage.archive import open_archive
-from storage.factory import open_store
+from agentbus.storage.archive import open_archive
+from agentbus.storage.factory import open_store
+from agentbus.workers.archive.archiving import write_archive
+from agentbus.workers.archive.index import archived_session, put_index
 from tests.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.contract.store_shared_suite import a_conflict
 from tests.harness.cli import whole_command_line
-from workers.archive.archiving import write_archive
-from workers.archive.index import archived_session, put_index
 
 COLUMNS: Final = 80
 

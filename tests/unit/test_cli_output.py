@@ -11,8 +11,8 @@ import typer
 
 from agentbus.cli.output import Format, asked_format, err, print_fields, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED, fail
-from contracts.address import Platform
-from contracts.errors import SessionNotFound
+from agentbus.contracts.address import Platform
+from agentbus.contracts.errors import SessionNotFound
 
 Captured = pytest.CaptureFixture[str]
 

@@ -11,9 +11,9 @@ from agentbus.cli.worker import ALL, _kinds
 from agentbus.composition.probes import probes_app
 from agentbus.composition.running import work
 from agentbus.composition.workers import WORKERS
-from contracts.members import WorkerKind
+from agentbus.contracts.members import WorkerKind
+from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 from tests.harness.patience import PATIENCE
-from workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 PROBES = probes_app({}, CollectorRegistry())
 

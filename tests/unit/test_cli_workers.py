@@ -3,7 +3,7 @@
 import pytest
 
 from agentbus.cli.workers import _ranges
-from contracts.ids import Partition
+from agentbus.contracts.ids import Partition
 
 
 @pytest.mark.parametrize(

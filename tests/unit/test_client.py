@@ -8,13 +8,12 @@ import pytest
 from structlog.testing import capture_logs
 
 import agentbus.client
-import workers.delivery.inputs
+import agentbus.workers.delivery.inputs
 from agentbus.client import AgentBus, connect, connect_sync
-from agentbus.settings import HURRY, Settings, in_a_hurry, load_settings
-from contracts.address import Scope, conversation_id_for
-from contracts.commands import CreateSession, SetData
-from contracts.envelope import EventEnvelope, InputEnvelope
-from contracts.errors import (
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.commands import CreateSession, SetData
+from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
+from agentbus.contracts.errors import (
     BrokerBlocked,
     BrokerUnavailable,
     BusError,
@@ -27,17 +26,18 @@ from contracts.errors import (
     Unroutable,
     refusal,
 )
-from contracts.ids import ConversationId, conversation_of
-from contracts.telemetry import Action
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+from agentbus.contracts.ids import ConversationId, conversation_of
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
+from agentbus.settings import HURRY, Settings, in_a_hurry, load_settings
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus, Delivery, Message
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_conversation
 from tests.conversations import address, message
 from tests.harness.patience import PATIENCE
 from tests.services.ports import free_port
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus, Delivery, Message
-from workers.session.worker import SessionWorker
 
 NAMES = [str(number) for number in range(6)]
 
@@ -80,14 +80,14 @@ class Inhabited(MemoryBus):
 
 
 def declared_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    patience = replace(workers.delivery.inputs.UNDECLARED, seconds=seconds)
-    monkeypatch.setattr(workers.delivery.inputs, "UNDECLARED", patience)
+    patience = replace(agentbus.workers.delivery.inputs.UNDECLARED, seconds=seconds)
+    monkeypatch.setattr(agentbus.workers.delivery.inputs, "UNDECLARED", patience)
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    at_once = replace(workers.delivery.inputs.UNCONFIRMED, longest_wait=0)
-    monkeypatch.setattr(workers.delivery.inputs, "UNCONFIRMED", at_once)
+    at_once = replace(agentbus.workers.delivery.inputs.UNCONFIRMED, longest_wait=0)
+    monkeypatch.setattr(agentbus.workers.delivery.inputs, "UNCONFIRMED", at_once)
     declared_within(monkeypatch, 0)
 
 

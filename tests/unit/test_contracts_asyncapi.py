@@ -12,13 +12,13 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 
-from contracts.address import Platform
-from contracts.envelope import CONTENT_TYPE
-from contracts.events import AnyEvent, MessageAppended
-from contracts.messages import Role
-from contracts.schema import asyncapi, published
-from contracts.schema.samples import EVENT
-from contracts.topology import Topology
+from agentbus.contracts.address import Platform
+from agentbus.contracts.envelope import CONTENT_TYPE
+from agentbus.contracts.events import AnyEvent, MessageAppended
+from agentbus.contracts.messages import Role
+from agentbus.contracts.schema import asyncapi, published
+from agentbus.contracts.schema.samples import EVENT
+from agentbus.contracts.topology import Topology
 
 _DOCUMENT = asyncapi()
 _CHANNELS: dict[str, Any] = _DOCUMENT["channels"]

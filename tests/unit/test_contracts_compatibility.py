@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from contracts.schema import DOCUMENTS, Document, incompatibilities
+from agentbus.contracts.schema import DOCUMENTS, Document, incompatibilities
 
 _Schema = dict[str, Any]
 _Direction = Literal["read", "written"]

@@ -10,12 +10,12 @@ from typing import Any, Final
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from contracts import errors, telemetry
-from contracts.base import JsonObject, Timestamp, json_size
-from contracts.clock import ManualClock, SystemClock
-from contracts.errors import AgentBusError, Refused, SessionNotFound, refusal
-from contracts.telemetry import METRICS, Action, Metric
-from contracts.topology import DEFAULT_PARTITIONS, Topology
+from agentbus.contracts import errors, telemetry
+from agentbus.contracts.base import JsonObject, Timestamp, json_size
+from agentbus.contracts.clock import ManualClock, SystemClock
+from agentbus.contracts.errors import AgentBusError, Refused, SessionNotFound, refusal
+from agentbus.contracts.telemetry import METRICS, Action, Metric
+from agentbus.contracts.topology import DEFAULT_PARTITIONS, Topology
 
 _OBJECT: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(JsonObject)
 _TIMESTAMP: Final[TypeAdapter[datetime]] = TypeAdapter(Timestamp)
@@ -69,7 +69,7 @@ def test_a_refusal_is_raised_as_what_it_was() -> None:
 
 def _enum_members() -> Iterator[tuple[str, ast.stmt | None]]:
     """Yield each enum member in the contracts' source, and the statement after it."""
-    contracts = resources.files("contracts")
+    contracts = resources.files("agentbus.contracts")
     for file in (*contracts.iterdir(), *(contracts / "events").iterdir()):
         if file.name.endswith(".py"):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):

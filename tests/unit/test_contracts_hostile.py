@@ -11,10 +11,10 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-import contracts
-from contracts.base import MAX_INPUT_BYTES
-from contracts.envelope import InputEnvelope
-from contracts.errors import InvalidInput, TooLarge
+import agentbus.contracts
+from agentbus.contracts.base import MAX_INPUT_BYTES
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import InvalidInput, TooLarge
 
 MOST_SECONDS = 6.0
 """Of processor time, on a slow machine. Before, the longest of these took half a minute."""
@@ -71,7 +71,7 @@ def test_what_is_larger_than_an_input_may_be_is_not_read() -> None:
 
 
 def _fields() -> Iterator[tuple[str, FieldInfo]]:
-    for module in pkgutil.walk_packages(contracts.__path__, "contracts."):
+    for module in pkgutil.walk_packages(agentbus.contracts.__path__, "agentbus.contracts."):
         for name, kind in vars(import_module(module.name)).items():
             if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.name:
                 yield from ((f"{name}.{field}", info) for field, info in kind.model_fields.items())

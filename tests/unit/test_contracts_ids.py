@@ -7,9 +7,16 @@ import zlib
 
 import pytest
 
-from contracts.address import Address, Platform, Scope, conversation_id_for, new_conversation_id
-from contracts.ids import ConversationId, conversation_of, digest_of, generation_of, partition_for, session_id_for
-from contracts.parked import parked_id_for
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for, new_conversation_id
+from agentbus.contracts.ids import (
+    ConversationId,
+    conversation_of,
+    digest_of,
+    generation_of,
+    partition_for,
+    session_id_for,
+)
+from agentbus.contracts.parked import parked_id_for
 
 _ADDRESS = Address(platform=Platform.TELEGRAM, account="bot", chat="-100", thread="5", user="7")
 

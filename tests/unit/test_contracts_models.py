@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from contracts.address import Address, Platform, Scope, conversation_id_for
-from contracts.commands import CloseSession, SetData
-from contracts.envelope import EventEnvelope, InputEnvelope
-from contracts.errors import SchemaViolation, UnsupportedType
-from contracts.events import Commit, MessageDeleted
-from contracts.ids import ConversationId, InputId, MessageKey, session_id_for
-from contracts.schema.samples import COMMAND, CONVERSATION, EVENT, MESSAGE
-from contracts.session import SessionState, SessionStatus
-from contracts.topology import Topology
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
+from agentbus.contracts.commands import CloseSession, SetData
+from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
+from agentbus.contracts.errors import SchemaViolation, UnsupportedType
+from agentbus.contracts.events import Commit, MessageDeleted
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey, session_id_for
+from agentbus.contracts.schema.samples import COMMAND, CONVERSATION, EVENT, MESSAGE
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.topology import Topology
 
 _ADDRESS = Address(platform=Platform.WEB, chat="c", user="u")
 _OTHER = ConversationId("b" * 26)

@@ -9,9 +9,9 @@ from jsonschema import (  # type: ignore[import-untyped]  # it ships no types
     Draft202012Validator,
 )
 
-from contracts.schema import DOCUMENTS, Document, breaks, files, render
+from agentbus.contracts.schema import DOCUMENTS, Document, breaks, files, render
 
-_COMMITTED = resources.files("contracts.schema") / "v1"
+_COMMITTED = resources.files("agentbus.contracts.schema") / "v1"
 
 
 def _committed() -> dict[str, str]:

@@ -13,9 +13,9 @@ from jsonschema import (  # type: ignore[import-untyped]  # it ships no types
     ValidationError,
 )
 
-from contracts.envelope import InputEnvelope
-from contracts.errors import InvalidInput, SchemaViolation, Undecodable, UnsupportedType
-from contracts.schema import published
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import InvalidInput, SchemaViolation, Undecodable, UnsupportedType
+from agentbus.contracts.schema import published
 
 _FORMATS = FormatChecker(formats=())
 _MOMENT = re.compile(

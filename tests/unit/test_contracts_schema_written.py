@@ -11,18 +11,18 @@ from jsonschema import (  # type: ignore[import-untyped]  # it ships no types
     Draft202012Validator,
 )
 
-from contracts.commands import CommandReply, ReplyError
-from contracts.envelope import EventEnvelope
-from contracts.events import Commit
-from contracts.history import HistoryMessage, Reaction
-from contracts.ids import InputId
-from contracts.parked import ParkedInput, ParkedStatus, parked_id_for
-from contracts.schema import DOCUMENTS, Document, incompatibilities, published
-from contracts.schema.generate import ReadSchema, WrittenSchema
-from contracts.schema.samples import CONVERSATION, EVENT
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.commands import CommandReply, ReplyError
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import Commit
+from agentbus.contracts.history import HistoryMessage, Reaction
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.parked import ParkedInput, ParkedStatus, parked_id_for
+from agentbus.contracts.schema import DOCUMENTS, Document, incompatibilities, published
+from agentbus.contracts.schema.generate import ReadSchema, WrittenSchema
+from agentbus.contracts.schema.samples import CONVERSATION, EVENT
+from agentbus.contracts.session import SessionState, SessionStatus
 
-_COMMITTED = resources.files("contracts.schema") / "v1"
+_COMMITTED = resources.files("agentbus.contracts.schema") / "v1"
 
 
 def _committed() -> dict[str, str]:

@@ -11,31 +11,31 @@ import pytest
 from structlog.testing import capture_logs
 
 from agentbus.client import AgentBus
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.errors import AgentBusError, Refused, StoreDamaged, StoreUnavailable
+from agentbus.contracts.events import Commit, MessageAppended
+from agentbus.contracts.ids import ConversationId, SessionId, session_id_for
+from agentbus.contracts.messages import TextContent
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
 from agentbus.operations.unblocking import replay_conversation
-from contracts.address import Scope, conversation_id_for
-from contracts.commands import SetData
-from contracts.errors import AgentBusError, Refused, StoreDamaged, StoreUnavailable
-from contracts.events import Commit, MessageAppended
-from contracts.ids import ConversationId, SessionId, session_id_for
-from contracts.messages import TextContent
-from contracts.parked import ParkedInput
-from contracts.session import SessionState
-from contracts.telemetry import Action
-from contracts.topology import Topology
-from storage.factory import open_store
-from storage.port import Store
-from storage.reading import iter_log, iter_parked
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log, iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.domain.evolve import heads_along
+from agentbus.workers.erasure.erase import find_user
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_commit, a_conversation, begun
 from tests.contract.store_inside import spoil
 from tests.conversations import address, message
 from tests.erasures import ADA, town
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.delivery.retry import keep_trying
-from workers.domain.evolve import heads_along
-from workers.erasure.erase import find_user
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 USERS = ("ann", "bob", "cid")
 ANN = "ann"

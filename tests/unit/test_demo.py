@@ -5,10 +5,10 @@ import pytest
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import App
+from agentbus.contracts.envelope import EventEnvelope
 from agentbus.demo import run, waiting
 from agentbus.demo.run import Show
 from agentbus.demo.waiting import DemoStuck, patience
-from contracts.envelope import EventEnvelope
 from tests.builders import a_conversation, appended
 
 

@@ -6,22 +6,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import agentbus.operations.doctor
+from agentbus.contracts.address import Scope
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.errors import AgentBusError, BrokerRejected, BrokerUnavailable, StoreRejected
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId, WorkerKind
+from agentbus.contracts.parked import ParkedStatus
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.topology import Topology
 from agentbus.operations.doctor import CLOCK_TOLERANCE, Finding, Health, _examine_bus, _examine_store, examine
 from agentbus.settings import Settings, load_settings
-from contracts.address import Scope
-from contracts.clock import ManualClock
-from contracts.errors import AgentBusError, BrokerRejected, BrokerUnavailable, StoreRejected
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId, WorkerKind
-from contracts.parked import ParkedStatus
-from contracts.records import Record, RecordKind
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.port import Store, StoreInfo
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store, StoreInfo
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus, BusInfo, Message
+from agentbus.workers.installation.record import join_installation
 from tests.builders import a_parked
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus, BusInfo, Message
-from workers.installation.record import join_installation
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SETTINGS = load_settings(amqp_url="memory://", store_url="memory://", partitions=2)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from agentbus.contracts.documents import json_in, toml_in
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.sessions.config import ConfigManager
-from contracts.documents import json_in, toml_in
-from contracts.errors import ConfigurationError
-from workers.domain.expiry.documents import parsed_rules
-from workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.workers.domain.expiry.documents import parsed_rules
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 _ROOT = Path(__file__).resolve().parents[2]
 _DEEP = "[" * 100_000

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     AmendCopy,
     AnyCommand,
     AppendMessage,
@@ -29,17 +29,17 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
-from contracts.errors import AccessDenied, ConversationBlocked, SessionNotFound
-from contracts.events import SessionBlocked, SessionStarted
-from contracts.ids import InputId, SessionId, session_id_for
-from contracts.profile import Permission, Profile, ProfileChanges, Visibility
-from contracts.session import FailurePolicy, SessionState, SessionStatus
+from agentbus.contracts.errors import AccessDenied, ConversationBlocked, SessionNotFound
+from agentbus.contracts.events import SessionBlocked, SessionStarted
+from agentbus.contracts.ids import InputId, SessionId, session_id_for
+from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Visibility
+from agentbus.contracts.session import FailurePolicy, SessionState, SessionStatus
+from agentbus.workers.domain.access import Right, may, right_of
+from agentbus.workers.domain.admission.blocking import block
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import evolve
 from tests.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, said
-from workers.domain.access import Right, may, right_of
-from workers.domain.admission.blocking import block
-from workers.domain.decide import decide
-from workers.domain.evolve import evolve
 
 SHARED = Profile(
     owner="ada",

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from contracts.commands import LinkIdentity, SetData
-from contracts.events import AnyEvent, Commit, DataSet
-from contracts.session import SessionState
+from agentbus.contracts.commands import LinkIdentity, SetData
+from agentbus.contracts.events import AnyEvent, Commit, DataSet
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.evolve import heads_after, replay
 from tests.conversations import CONVERSATION
 from tests.linked import entry, events_of, merge, stamp, step
-from workers.domain.evolve import heads_after, replay
 
 LOG = Path(__file__).parents[1] / "samples" / "logs" / "before_stamps.jsonl"
 """One line for each commit: the commit, and the heads that it left then."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.commands import (
+from agentbus.contracts.commands import (
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
@@ -20,14 +20,14 @@ from contracts.commands import (
     SetData,
     UpdateSession,
 )
-from contracts.errors import LimitExceeded, SessionNotFound
-from contracts.events import SessionStarted, StateChanged
-from contracts.messages import InboundMessage
-from contracts.profile import Profile, ProfileChanges
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.errors import LimitExceeded, SessionNotFound
+from agentbus.contracts.events import SessionStarted, StateChanged
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.profile import Profile, ProfileChanges
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.decide import decide
 from tests.conversations import NOW, address, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, kinds, said
-from workers.domain.decide import decide
 
 MILLISECOND = timedelta(milliseconds=1)
 END = NOW + timedelta(seconds=60)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contracts.commands import (
+from agentbus.contracts.commands import (
     AnyCommand,
     AppendMessage,
     ChangeState,
@@ -16,15 +16,15 @@ from contracts.commands import (
     SetData,
     SetMetadata,
 )
-from contracts.envelope import Input
-from contracts.errors import (
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import (
     FutureTimestamp,
     LimitExceeded,
     SessionNotCurrent,
     SessionNotFound,
     TransitionForbidden,
 )
-from contracts.events import (
+from agentbus.contracts.events import (
     AnyEvent,
     CloseReason,
     Commit,
@@ -38,8 +38,8 @@ from contracts.events import (
     StartReason,
     StateChanged,
 )
-from contracts.ids import SessionId, session_id_for
-from contracts.messages import (
+from agentbus.contracts.ids import SessionId, session_id_for
+from agentbus.contracts.messages import (
     CommandContent,
     DeleteContent,
     EditContent,
@@ -50,10 +50,10 @@ from contracts.messages import (
     TextContent,
     message_key_for,
 )
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import heads_after
 from tests.conversations import CONVERSATION, NOW, address, given, message
-from workers.domain.decide import decide
-from workers.domain.evolve import heads_after
 
 EMPTY = SessionState.empty(CONVERSATION)
 

@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 from pydantic import JsonValue
 
-from contracts.changes import FieldChanges
-from contracts.commands import AnyCommand, CreateSession, SetVisibility, ShareSession, UpdateSession
-from contracts.errors import AccessDenied, EditConflict, LimitExceeded
-from contracts.events import DataSet, MetadataSet, ProfileChanged
-from contracts.profile import MAX_TAGS, Permission, Profile, ProfileChanges, SessionType, Visibility
-from contracts.session import SessionStatus
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import AnyCommand, CreateSession, SetVisibility, ShareSession, UpdateSession
+from agentbus.contracts.errors import AccessDenied, EditConflict, LimitExceeded
+from agentbus.contracts.events import DataSet, MetadataSet, ProfileChanged
+from agentbus.contracts.profile import MAX_TAGS, Permission, Profile, ProfileChanges, SessionType, Visibility
+from agentbus.contracts.session import SessionStatus
+from agentbus.workers.domain.access import Right, right_of
+from agentbus.workers.domain.checks.limits import MAX_SHARES
+from agentbus.workers.domain.commands.editing import changed_fields, changed_profile, shared_profile
+from agentbus.workers.domain.decide import decide
 from tests.conversations import NOW
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh
-from workers.domain.access import Right, right_of
-from workers.domain.checks.limits import MAX_SHARES
-from workers.domain.commands.editing import changed_fields, changed_profile, shared_profile
-from workers.domain.decide import decide
 
 CURRENT: dict[str, JsonValue] = {"a": 1, "b": {"deep": [1, 2]}, "none": None}
 Fields = tuple[dict[str, JsonValue], tuple[str, ...]]

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from contracts.commands import (
+from agentbus.contracts.commands import (
     AnyCommand,
     ArchiveSession,
     ChangeState,
@@ -20,20 +20,32 @@ from contracts.commands import (
     RestoreSession,
     SetData,
 )
-from contracts.envelope import Input
-from contracts.errors import EditConflict, LimitExceeded, SessionNotCurrent, SessionNotFound, TransitionForbidden
-from contracts.events import ConversationErased, ExpiryStepTaken, SessionArchived, SessionRestored, StateChanged
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.ids import InputId, session_id_for
-from contracts.messages import InboundMessage
-from contracts.profile import Profile, no_profile
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import ConflictStrategy
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import (
+    EditConflict,
+    LimitExceeded,
+    SessionNotCurrent,
+    SessionNotFound,
+    TransitionForbidden,
+)
+from agentbus.contracts.events import (
+    ConversationErased,
+    ExpiryStepTaken,
+    SessionArchived,
+    SessionRestored,
+    StateChanged,
+)
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import InputId, session_id_for
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.profile import Profile, no_profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import ConflictStrategy
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.earlier import earlier_sessions, followed
+from agentbus.workers.domain.redaction import digest_input
 from tests.conversations import NOW, address, message
 from tests.linked import after, conversation, entry, events_of, linked, merge, stamp, step
-from workers.domain.decide import decide
-from workers.domain.earlier import earlier_sessions, followed
-from workers.domain.redaction import digest_input
 
 LIVE = linked("web", {"city": "Oslo"})
 LATER = NOW + timedelta(hours=1)

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from contracts.address import Address, Platform
-from contracts.base import Announced
-from contracts.events import (
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.base import Announced
+from agentbus.contracts.events import (
     Commit,
     ContextMerged,
     ConversationErased,
@@ -15,15 +15,14 @@ from contracts.events import (
     SessionStarted,
     StartReason,
 )
-from contracts.ids import ConversationId, InputId, MessageKey, session_id_for
-from contracts.messages import Role, SessionMessage, TextContent
-from contracts.profile import Permission, Profile
-from contracts.session import SessionState, SessionStatus
-from contracts.stamps import next_stamp
-from contracts.sync import ConflictStrategy, Entry, TurnedDown
-from tests.builders import NOON, a_commit, a_conversation, a_head, an_address
-from workers.domain.pseudonyms import renamed_json
-from workers.domain.redaction import (
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey, session_id_for
+from agentbus.contracts.messages import Role, SessionMessage, TextContent
+from agentbus.contracts.profile import Permission, Profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.stamps import next_stamp
+from agentbus.contracts.sync import ConflictStrategy, Entry, TurnedDown
+from agentbus.workers.domain.pseudonyms import renamed_json
+from agentbus.workers.domain.redaction import (
     ERASED_PREFIX,
     REACTION,
     Subject,
@@ -35,6 +34,7 @@ from workers.domain.redaction import (
     scrub_head,
     tombstone,
 )
+from tests.builders import NOON, a_commit, a_conversation, a_head, an_address
 
 CONVERSATION = a_conversation("shared")
 SESSION = session_id_for(CONVERSATION, 1)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     AnyCommand,
     AppendMessage,
     ApplyDeadlines,
@@ -23,17 +23,17 @@ from contracts.commands import (
     UnblockSession,
     UpdateSession,
 )
-from contracts.errors import EditConflict, LockLost, SessionNotCurrent, SessionNotFound, TransitionForbidden
-from contracts.events import AnyEvent, FenceRaised, HistoryTrimmed, MessageAppended, SessionDeleted
-from contracts.ids import session_id_for
-from contracts.messages import message_key_for
-from contracts.profile import Profile, ProfileChanges, Visibility
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.errors import EditConflict, LockLost, SessionNotCurrent, SessionNotFound, TransitionForbidden
+from agentbus.contracts.events import AnyEvent, FenceRaised, HistoryTrimmed, MessageAppended, SessionDeleted
+from agentbus.contracts.ids import session_id_for
+from agentbus.contracts.messages import message_key_for
+from agentbus.contracts.profile import Profile, ProfileChanges, Visibility
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.earlier import earlier_sessions, followed
+from agentbus.workers.domain.evolve import evolve
 from tests.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh, kinds, said
-from workers.domain.decide import decide
-from workers.domain.earlier import earlier_sessions, followed
-from workers.domain.evolve import evolve
 
 FULL = after(LIVE, UpdateSession(data=FieldChanges(values={"d": 1}), metadata=FieldChanges(values={"m": 1})))
 SECOND = after(FULL, ResetSession())

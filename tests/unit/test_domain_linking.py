@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.address import Platform
-from contracts.commands import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import (
     AnyCommand,
     ArchiveSession,
     ChangeState,
@@ -21,14 +21,14 @@ from contracts.commands import (
     SetData,
     UnlinkIdentity,
 )
-from contracts.errors import AccessDenied, ConversationBlocked, IdentityConflict, SessionNotFound
-from contracts.events import IdentityLinked, IdentityUnlinked, MessageAppended, SessionBlocked, SessionStarted
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.ids import InputId, session_id_for
-from contracts.messages import Role, SessionMessage, TextContent
-from contracts.profile import Permission, Profile
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import ConflictStrategy, Resolution
+from agentbus.contracts.errors import AccessDenied, ConversationBlocked, IdentityConflict, SessionNotFound
+from agentbus.contracts.events import IdentityLinked, IdentityUnlinked, MessageAppended, SessionBlocked, SessionStarted
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import InputId, session_id_for
+from agentbus.contracts.messages import Role, SessionMessage, TextContent
+from agentbus.contracts.profile import Permission, Profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import ConflictStrategy, Resolution
 from tests.builders import a_key
 from tests.conversations import NOW, address, message
 from tests.linked import ANN, after, conversation, entry, events_of, linked, merge, stamp, step

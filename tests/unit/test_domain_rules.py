@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from contracts import commands
-from contracts.base import Contract
-from contracts.commands import (
+from agentbus.contracts import commands
+from agentbus.contracts.base import Contract
+from agentbus.contracts.commands import (
     AmendCopy,
     AnyCommand,
     AppendMessage,
@@ -38,23 +38,23 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
-from contracts.errors import AccessDenied, ConversationBlocked, Refused, SessionNotCurrent, SessionNotFound
-from contracts.events import StateChanged
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.ids import ConversationId, InputId, session_id_for
-from contracts.profile import Permission, Profile, Visibility
-from contracts.session import FailurePolicy, SessionState, SessionStatus
-from contracts.sync import Resolution
+from agentbus.contracts.errors import AccessDenied, ConversationBlocked, Refused, SessionNotCurrent, SessionNotFound
+from agentbus.contracts.events import StateChanged
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import ConversationId, InputId, session_id_for
+from agentbus.contracts.profile import Permission, Profile, Visibility
+from agentbus.contracts.session import FailurePolicy, SessionState, SessionStatus
+from agentbus.contracts.sync import Resolution
+from agentbus.workers.domain import rules
+from agentbus.workers.domain.access import Right
+from agentbus.workers.domain.admission.blocking import block
+from agentbus.workers.domain.admission.target import about_another
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.evolve import evolve
+from agentbus.workers.domain.rules import RULES, TABLE, Earlier, Needs, Rule, rule_of
 from tests.conversations import CONVERSATION, NOW, address
 from tests.unit.test_domain_decide import EMPTY, after, fresh, said
-from workers.domain import rules
-from workers.domain.access import Right
-from workers.domain.admission.blocking import block
-from workers.domain.admission.target import about_another
-from workers.domain.decide import decide
-from workers.domain.draft import Draft
-from workers.domain.evolve import evolve
-from workers.domain.rules import RULES, TABLE, Earlier, Needs, Rule, rule_of
 
 FIRST = session_id_for(CONVERSATION, 1)
 SOURCE = session_id_for(ConversationId("b" * 26), 1)

@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.errors import StoreUnavailable
-from contracts.telemetry import Action
-from tests.harness.patience import PATIENCE
-from workers.concurrency import (
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.telemetry import Action
+from agentbus.workers.concurrency import (
     afterwards,
     ended,
     passing_over,
@@ -20,8 +19,9 @@ from workers.concurrency import (
     standing,
     still_wanted,
 )
-from workers.delivery import retry
-from workers.delivery.retry import keep_trying
+from agentbus.workers.delivery import retry
+from agentbus.workers.delivery.retry import keep_trying
+from tests.harness.patience import PATIENCE
 
 SOON = 0.05
 

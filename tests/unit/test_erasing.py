@@ -10,19 +10,22 @@ from typing import Any
 import pymongo
 import pytest
 
-from contracts.commands import CloseSession, ResetSession, SetMetadata
-from contracts.errors import Refused, StoreUnavailable, UserErased
-from contracts.events import Commit, MessageAppended
-from contracts.expiry import ArchiveRef
-from contracts.ids import conversation_of
-from contracts.messages import TextContent
-from contracts.records import RecordKind
-from contracts.session import SessionState, SessionStatus
-from storage.factory import open_store
-from storage.history import iter_history
-from storage.memory import MemoryStore
-from storage.port import Store
-from storage.reading import iter_log, iter_parked
+from agentbus.contracts.commands import CloseSession, ResetSession, SetMetadata
+from agentbus.contracts.errors import Refused, StoreUnavailable, UserErased
+from agentbus.contracts.events import Commit, MessageAppended
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.ids import conversation_of
+from agentbus.contracts.messages import TextContent
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.factory import open_store
+from agentbus.storage.history import iter_history
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log, iter_parked
+from agentbus.workers.archive.archiving import archive_session
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.erasure.erase import erase_user, find_user, reapply_erasures
 from tests.erasures import (
     ADA,
     ADA_SLACK,
@@ -40,9 +43,6 @@ from tests.erasures import (
     town,
 )
 from tests.harness.clock import later
-from workers.archive.archiving import archive_session
-from workers.archive.restoring import restore_session
-from workers.erasure.erase import erase_user, find_user, reapply_erasures
 
 
 class Place:

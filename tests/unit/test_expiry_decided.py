@@ -4,15 +4,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from contracts.commands import AppendMessage, ApplyDeadlines, ExpireSession
-from contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule, ExpiryStrategy
-from contracts.session import SessionState
+from agentbus.contracts.commands import AppendMessage, ApplyDeadlines, ExpireSession
+from agentbus.contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule, ExpiryStrategy
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.expiry import Later, next_action
 from tests.conversations import NOW, message
 from tests.unit.test_domain_decide import EMPTY, after, fresh, said
 from tests.unit.test_expiry_rules import a_rule
 from tests.unit.test_expiry_steps import ASKED, CELLS, DAY, ENDED, MS, after_a_minute
-from workers.domain.decide import decide
-from workers.domain.expiry import Later, next_action
 
 __all__ = ["after_a_minute"]  # a fixture
 

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from contracts.address import Platform
-from contracts.errors import ConfigurationError
-from contracts.expiry import CleanupAction, ExpiryRule, ExpiryStrategy, Step
-from contracts.profile import Profile, SessionType
-from contracts.session import SessionState
-from tests.builders import NOON, a_conversation, a_head
-from workers.domain.expiry import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import CleanupAction, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.profile import Profile, SessionType
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.expiry import (
     checked_rules,
     condition_named,
     conditions,
@@ -21,6 +20,7 @@ from workers.domain.expiry import (
     parsed_rules,
     register_condition,
 )
+from tests.builders import NOON, a_conversation, a_head
 
 HOUR = timedelta(hours=1)
 HEAD = a_head(a_conversation("rules"), active=600).model_copy(

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.errors import ConfigurationError
-from contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule, ExpiryStrategy
-from contracts.profile import Profile
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import CleanupAction, ExpiryProgress, ExpiryRule, ExpiryStrategy
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.expiry import Later, conditions, next_action, register_condition
 from tests.builders import NOON, a_conversation, a_head, a_moment
 from tests.conversations import NOW, message
 from tests.linked import step
 from tests.unit.test_expiry_rules import a_rule
-from workers.domain.expiry import Later, conditions, next_action, register_condition
 
 MS = timedelta(milliseconds=1)
 DAY = 86400

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import workers.faults
-from contracts.envelope import EventEnvelope
-from contracts.errors import SchemaViolation, StoreUnavailable
-from workers.faults import told
+import agentbus.workers.faults
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import SchemaViolation, StoreUnavailable
+from agentbus.workers.faults import told
 
 
 def caught(call: object, *given: object) -> dict[str, str]:
@@ -33,15 +33,17 @@ def test_the_programs_own_line_is_told_though_a_library_raised() -> None:
 
 
 def test_a_program_that_is_installed_among_the_packages_has_its_line_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.faults, "_INSTALLED", ("/",))
+    monkeypatch.setattr(agentbus.workers.faults, "_INSTALLED", ("/",))
     assert re.search(r"test_faults\.py:\d+ in caught$", caught(reading, "")["at"])
 
 
 def test_of_a_fault_of_ours_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.faults, "_OURS", ("/",))
+    monkeypatch.setattr(agentbus.workers.faults, "_OURS", ("/",))
     failure = caught(EventEnvelope.from_bytes, b"nonsense")
-    assert failure["error"] == "contracts.errors.Undecodable"
-    assert re.search(r"test_faults\.py:\d+ in caught > contracts/envelope\.py:\d+ in from_bytes$", failure["at"])
+    assert failure["error"] == "agentbus.contracts.errors.Undecodable"
+    assert re.search(
+        r"test_faults\.py:\d+ in caught > agentbus/contracts/envelope\.py:\d+ in from_bytes$", failure["at"]
+    )
 
 
 def test_what_store_and_broker_say_is_shown_and_what_inputs_say_is_not() -> None:
@@ -51,4 +53,4 @@ def test_what_store_and_broker_say_is_shown_and_what_inputs_say_is_not() -> None
 
 def test_names_that_are_not_unicode_can_be_told() -> None:
     code = SimpleNamespace(co_filename="/caf\udce9.py", co_name="handle")
-    workers.faults._place((SimpleNamespace(f_code=code), 1)).encode()  # type: ignore[arg-type]
+    agentbus.workers.faults._place((SimpleNamespace(f_code=code), 1)).encode()  # type: ignore[arg-type]

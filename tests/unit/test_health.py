@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from agentbus.composition.probes import LOOPBACK, Connections, probes_app, serving
-from contracts.errors import ConfigurationError
-from contracts.members import WorkerKind, WorkerStatus
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.members import WorkerKind, WorkerStatus
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.worker import Health
 from tests.builders import a_member
-from workers.delivery.telemetry import WorkerMetrics
-from workers.worker import Health
 
 SECONDS = 10.0
 

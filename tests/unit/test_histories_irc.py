@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from contracts.messages import InboundMessage, TextContent
-from workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "histories" / "irc"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.messages import EditContent, TextContent
-from workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.contracts.messages import EditContent, TextContent
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "histories" / "jsonl" / "messages.jsonl"
 GOOD = SAMPLE.read_text().splitlines()[0]

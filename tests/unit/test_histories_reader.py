@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from contracts.address import Platform
-from contracts.base import MAX_TEXT_LENGTH
-from contracts.messages import AttachmentKind, TextContent
-from workers.importers import History, HistoryFormat, HistoryUnreadable, detect_format, read_history
-from workers.importers.values import fit_id, fit_name, fit_text, kind_for, position_id
+from agentbus.contracts.address import Platform
+from agentbus.contracts.base import MAX_TEXT_LENGTH
+from agentbus.contracts.messages import AttachmentKind, TextContent
+from agentbus.workers.importers import History, HistoryFormat, HistoryUnreadable, detect_format, read_history
+from agentbus.workers.importers.values import fit_id, fit_name, fit_text, kind_for, position_id
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES = PROJECT / "tests" / "samples" / "histories"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
-from workers.importers import HistoryFormat, HistoryUnreadable, detect_format, read_history
-from workers.importers.port import NOT_EXPORTED
+from agentbus.contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, detect_format, read_history
+from agentbus.workers.importers.port import NOT_EXPORTED
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "histories" / "slack"
 

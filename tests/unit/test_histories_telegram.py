@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
-from workers.importers import HistoryFormat, HistoryUnreadable, read_history
-from workers.importers.port import NOT_EXPORTED
+from agentbus.contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.workers.importers.port import NOT_EXPORTED
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "histories" / "telegram"
 

@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from contracts.messages import Attachment, AttachmentKind, InboundMessage, TextContent
-from workers.importers import HistoryFormat, read_history
-from workers.importers.port import NOT_EXPORTED
-from workers.importers.whatsapp_dates import WrittenDate, is_day_first, to_date
+from agentbus.contracts.messages import Attachment, AttachmentKind, InboundMessage, TextContent
+from agentbus.workers.importers import HistoryFormat, read_history
+from agentbus.workers.importers.port import NOT_EXPORTED
+from agentbus.workers.importers.whatsapp_dates import WrittenDate, is_day_first, to_date
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "histories" / "whatsapp"
 

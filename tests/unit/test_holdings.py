@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
-from contracts.topology import Topology
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.domain.assignment import Assignment
+from agentbus.workers.session.holdings import Holding, Holdings
 from tests.conversations import NOW
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.domain.assignment import Assignment
-from workers.session.holdings import Holding, Holdings
 
 ME, OTHER = WorkerId("me"), WorkerId("other")
 ONE = Partition(0)
@@ -96,7 +96,7 @@ async def test_who_leaves_while_a_partition_is_being_taken_up_does_not_get_it(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(bus, "consume", never)
-    monkeypatch.setattr("workers.session.holdings.OPENING_SECONDS", 0.05)
+    monkeypatch.setattr("agentbus.workers.session.holdings.OPENING_SECONDS", 0.05)
     holdings = holdings_on(bus)
     await holdings.apply(MINE, ())
     await asked.wait()

@@ -7,26 +7,26 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-import workers.delivery.retry
-from contracts.address import Scope, conversation_id_for
-from contracts.clock import SystemClock
-from contracts.commands import CommandReply, CreateSession, SetData
-from contracts.envelope import InputEnvelope
-from contracts.errors import BusError, PublishUnconfirmed
-from contracts.ids import ConversationId, conversation_of, session_id_for
-from contracts.messages import InboundMessage
-from contracts.queries import ReadSession
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+import agentbus.workers.delivery.retry
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.commands import CommandReply, CreateSession, SetData
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import BusError, PublishUnconfirmed
+from agentbus.contracts.ids import ConversationId, conversation_of, session_id_for
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.queries import ReadSession
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.delivery.parking import read_parked
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.ingress.router import IngressRouter
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_conversation
 from tests.conversations import address, message
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Delivery, Message
-from workers.delivery.parking import read_parked
-from workers.delivery.telemetry import WorkerMetrics
-from workers.ingress.router import IngressRouter
-from workers.session.worker import SessionWorker
 
 SESSION = session_id_for(a_conversation("s"), 3)
 
@@ -63,7 +63,9 @@ class Sink:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.delivery.retry, "OUTAGES", replace(workers.delivery.retry.OUTAGES, longest_wait=0))
+    monkeypatch.setattr(
+        agentbus.workers.delivery.retry, "OUTAGES", replace(agentbus.workers.delivery.retry.OUTAGES, longest_wait=0)
+    )
 
 
 @pytest.fixture

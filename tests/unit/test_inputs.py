@@ -4,13 +4,13 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from contracts.commands import SetData
-from contracts.envelope import InputEnvelope
-from contracts.errors import ReplyTimeout
-from contracts.topology import Topology
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import ReplyTimeout
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.delivery.inputs import Inputs
 from tests.conversations import CONVERSATION
-from workers.bus.memory import MemoryBus
-from workers.delivery.inputs import Inputs
 
 
 @pytest.mark.parametrize("answer", [b"", b"{", b"[]", b'{"command_id": 1}', b"\xff", b"[" * 100_000])

@@ -2,11 +2,11 @@
 
 import pytest
 
-from contracts.ids import ConversationId, Partition
+from agentbus.contracts.ids import ConversationId, Partition
+from agentbus.workers.session.lanes import Lanes, Lease, Turn, Waiting
 from tests.builders import a_conversation
 from tests.conversations import given, message
 from tests.deliveries import Handed
-from workers.session.lanes import Lanes, Lease, Turn, Waiting
 
 ADA, BOB, EVE = (a_conversation(name) for name in ("ada", "bob", "eve"))
 HOME, AWAY = Partition(0), Partition(1)

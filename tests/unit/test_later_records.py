@@ -4,22 +4,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.operations.archives import list_archived
 from agentbus.operations.doctor import Health, examine
 from agentbus.settings import load_settings
-from contracts.clock import ManualClock
-from contracts.errors import StoreDamaged
-from contracts.expiry import ArchiveRef
-from contracts.records import Record, RecordKind
-from storage.factory import open_store
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.storage.factory import open_store
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers.archive.index import GROUP, ArchivedSession, read_index
+from agentbus.workers.archive.receipts import Receipts
+from agentbus.workers.installation.record import KEY, read_installation
+from agentbus.workers.sync.people.suggestions import Suggestions
+from agentbus.workers.sync.policies import Policies
 from tests.conversations import NOW
-from workers.archive.index import GROUP, ArchivedSession, read_index
-from workers.archive.receipts import Receipts
-from workers.installation.record import KEY, read_installation
-from workers.sync.people.suggestions import Suggestions
-from workers.sync.policies import Policies
 
 SESSIONS = ["a" * 26 + ".1", "b" * 26 + ".1"]
 

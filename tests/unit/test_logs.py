@@ -12,21 +12,21 @@ import pytest
 import structlog
 from pydantic import BaseModel
 
-import workers.reactive.handling
+import agentbus.workers.reactive.handling
 from agentbus.bounds import FewRepeats
+from agentbus.contracts.address import Address
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.messages import TextContent
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
 from agentbus.logs import configure_library_logs, configure_logs
 from agentbus.settings import LogFormat, LogSettings
-from contracts.address import Address
-from contracts.envelope import EventEnvelope
-from contracts.events import MessageAppended
-from contracts.messages import TextContent
-from contracts.telemetry import Action
-from contracts.topology import Topology
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.delivery.parking import park
+from agentbus.workers.reactive.handling import EventHandler, hand_over
 from tests.builders import a_conversation, appended
 from tests.deliveries import Handed
-from workers.bus.memory import MemoryBus
-from workers.delivery.parking import park
-from workers.reactive.handling import EventHandler, hand_over
 
 Captured = pytest.CaptureFixture[str]
 
@@ -165,7 +165,9 @@ async def test_a_failing_handler_is_one_line_with_its_place_and_without_texts_an
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as a program starts
     monkeypatch.setattr(
-        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+        agentbus.workers.reactive.handling,
+        "FAILING",
+        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
     )
     configured()
     async with MemoryBus(Topology(partitions=1)) as bus:

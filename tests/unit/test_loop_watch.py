@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from workers.delivery.loop_watch import LoopWatch, since_boot
+from agentbus.workers.delivery.loop_watch import LoopWatch, since_boot
 
 
 def test_a_gap_is_told_once_with_its_length() -> None:

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.errors import StoreUnavailable
-from contracts.members import Member
-from contracts.outages import Cause, Outage
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.members import Member
+from agentbus.contracts.outages import Cause, Outage
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers import outages
+from agentbus.workers.delivery.membership import Membership
 from tests.builders import a_member
-from workers import outages
-from workers.delivery.membership import Membership
 
 SECONDS = 10.0
 

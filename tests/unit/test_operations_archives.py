@@ -7,6 +7,18 @@ from typing import Any
 import pytest
 
 from agentbus.composition.app import App, make_bus, make_clock
+from agentbus.contracts.errors import (
+    AgentBusError,
+    ArchiveDamaged,
+    ArchiveNotFound,
+    ConfigurationError,
+    SessionNotFound,
+    StoreUnavailable,
+)
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import Record
+from agentbus.contracts.session import SessionStatus
 from agentbus.operations.archives import (
     list_archived,
     read_archived,
@@ -16,24 +28,12 @@ from agentbus.operations.archives import (
 )
 from agentbus.operations.paging import InvalidCursor
 from agentbus.settings import load_settings
-from contracts.errors import (
-    AgentBusError,
-    ArchiveDamaged,
-    ArchiveNotFound,
-    ConfigurationError,
-    SessionNotFound,
-    StoreUnavailable,
-)
-from contracts.history import Page
-from contracts.ids import SessionId
-from contracts.records import Record
-from contracts.session import SessionStatus
-from storage.archive import ArchiveStore, open_archive
-from storage.memory import MemoryStore
-from storage.memory.records import MemoryRecords
+from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.records import MemoryRecords
+from agentbus.workers.archive.archiving import write_archive
+from agentbus.workers.archive.index import archived_session, put_index
 from tests.builders import a_commit, a_conversation, a_head, appended
-from workers.archive.archiving import write_archive
-from workers.archive.index import archived_session, put_index
 
 NOBODY = SessionId("a" * 26 + ".1")
 

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agentbus.composition.app import App, make_bus, make_clock
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionStatus
 from agentbus.operations.expiry import (
     Finding,
     Progress,
@@ -18,10 +21,7 @@ from agentbus.operations.expiry import (
     sweep,
 )
 from agentbus.settings import load_settings
-from contracts.errors import ConfigurationError
-from contracts.records import Record, RecordKind
-from contracts.session import SessionStatus
-from storage.memory import MemoryStore
+from agentbus.storage.memory import MemoryStore
 from tests.builders import NOON, a_conversation, a_head
 
 RULES = """

@@ -4,17 +4,17 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from agentbus.contracts.address import Scope
+from agentbus.contracts.errors import AgentBusError, StoreUnavailable
+from agentbus.contracts.history import Page
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.contracts.topology import Topology
 from agentbus.operations.paging import InvalidCursor
 from agentbus.operations.parked import ParkedNotFound, discard_parked, get_parked, list_parked, replay_parked
-from contracts.address import Scope
-from contracts.errors import AgentBusError, StoreUnavailable
-from contracts.history import Page
-from contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.memory.parked import MemoryParked
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.parked import MemoryParked
+from agentbus.workers.bus.memory import MemoryBus
 from tests.builders import a_parked
-from workers.bus.memory import MemoryBus
 
 NOBODY = ParkedId("nothing-was-parked-so")
 

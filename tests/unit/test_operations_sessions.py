@@ -8,24 +8,24 @@ import pytest
 
 from agentbus.composition.app import App, make_bus, make_clock
 from agentbus.composition.running import embedded
-from agentbus.operations import identities, sessions, syncing
-from agentbus.operations.paging import InvalidCursor
-from agentbus.operations.replay.run import HistoryFormat, ReplayStalled, replay_file
-from agentbus.settings import load_settings
-from contracts.errors import (
+from agentbus.contracts.errors import (
     AgentBusError,
     IdentityConflict,
     SchemaViolation,
     SessionNotFound,
     StoreUnavailable,
 )
-from contracts.history import Page, SessionFilter
-from contracts.ids import SessionId
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import ConflictStrategy, Resolution, SyncMode, SyncPolicy
-from storage.memory import MemoryStore
-from storage.memory.heads import MemoryHeads
-from storage.port import Store
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import ConflictStrategy, Resolution, SyncMode, SyncPolicy
+from agentbus.operations import identities, sessions, syncing
+from agentbus.operations.paging import InvalidCursor
+from agentbus.operations.replay.run import HistoryFormat, ReplayStalled, replay_file
+from agentbus.settings import load_settings
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.heads import MemoryHeads
+from agentbus.storage.port import Store
 from tests.builders import a_commit, a_conversation, a_head, appended
 from tests.conversations import message
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable, Unroutable
+from agentbus.contracts.installation import Installation
 from agentbus.operations.topology import change_partitions, declare_topology
 from agentbus.settings import Settings, load_settings
-from contracts.clock import SystemClock
-from contracts.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable, Unroutable
-from contracts.installation import Installation
-from storage.factory import open_store
-from workers.installation.record import keep_installation, read_installation
+from agentbus.storage.factory import open_store
+from agentbus.workers.installation.record import keep_installation, read_installation
 
 
 def settings_in(folder: Path) -> Settings:

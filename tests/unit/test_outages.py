@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.errors import BrokerUnavailable, StoreUnavailable
-from contracts.ids import Partition
-from contracts.members import WorkerId
-from contracts.outages import REMIND_SECONDS, Cause, Outage, Stage
-from workers import outages
-from workers.delivery import retry
-from workers.delivery.retry import keep_trying
-from workers.outages import PartitionLog, Trouble
+from agentbus.contracts.errors import BrokerUnavailable, StoreUnavailable
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import WorkerId
+from agentbus.contracts.outages import REMIND_SECONDS, Cause, Outage, Stage
+from agentbus.workers import outages
+from agentbus.workers.delivery import retry
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.outages import PartitionLog, Trouble
 
 
 class Seconds:

@@ -10,32 +10,32 @@ from typing import Any
 import pytest
 
 from agentbus.client import AgentBus, Receipt
-from contracts.clock import ManualClock, SystemClock
-from contracts.commands import CreateSession
-from contracts.envelope import Input
-from contracts.errors import StoreError, StoreRejected, StoreUnavailable
-from contracts.events import Commit
-from contracts.ids import InputId, Partition
-from contracts.members import Member, WorkerId
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.memory.log import MemoryLog
-from storage.memory.members import MemoryMembers
-from storage.port import Store
-from storage.reading import iter_log, iter_parked
+from agentbus.contracts.clock import ManualClock, SystemClock
+from agentbus.contracts.commands import CreateSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import StoreError, StoreRejected, StoreUnavailable
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import InputId, Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.storage.memory.members import MemoryMembers
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log, iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.delivery.failures import Failure
+from agentbus.workers.delivery.trials import MOST_ALONE, TRIED_FROM
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import heads_after
+from agentbus.workers.session import brake
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.holdings import Holding
+from agentbus.workers.session.lanes import Turn
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import NOW, message
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Delivery, Message
-from workers.delivery.failures import Failure
-from workers.delivery.trials import MOST_ALONE, TRIED_FROM
-from workers.domain.decide import decide
-from workers.domain.evolve import heads_after
-from workers.session import brake
-from workers.session.config import SessionWorkerConfig
-from workers.session.holdings import Holding
-from workers.session.lanes import Turn
-from workers.session.worker import SessionWorker
 
 PARTITIONS = 8
 

@@ -9,25 +9,25 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-import workers.delivery.retry
-from contracts.clock import ManualClock
-from contracts.envelope import InputEnvelope
-from contracts.errors import PublishUnconfirmed, SchemaViolation, StoreUnavailable
-from contracts.parked import ParkedInput, parked_id_for
-from contracts.telemetry import Action
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.memory.parked import MemoryParked
-from storage.reading import iter_parked
+import agentbus.workers.delivery.retry
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import PublishUnconfirmed, SchemaViolation, StoreUnavailable
+from agentbus.contracts.parked import ParkedInput, parked_id_for
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.parked import MemoryParked
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.delivery.failures import Failure
+from agentbus.workers.delivery.parking import DEAD_LETTERED, Failed, ParkingRecorder, park, park_all, read_parked
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.outages import SAID_AT_ONCE
 from tests.conversations import CONVERSATION, message
 from tests.deliveries import Handed
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Delivery, Message
-from workers.delivery.failures import Failure
-from workers.delivery.parking import DEAD_LETTERED, Failed, ParkingRecorder, park, park_all, read_parked
-from workers.delivery.telemetry import WorkerMetrics
-from workers.outages import SAID_AT_ONCE
 
 CLOCK = ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
 BODY = b'{"broken": "\xff'
@@ -35,7 +35,9 @@ BODY = b'{"broken": "\xff'
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.delivery.retry, "OUTAGES", replace(workers.delivery.retry.OUTAGES, longest_wait=0))
+    monkeypatch.setattr(
+        agentbus.workers.delivery.retry, "OUTAGES", replace(agentbus.workers.delivery.retry.OUTAGES, longest_wait=0)
+    )
 
 
 class Doubtful(MemoryBus):

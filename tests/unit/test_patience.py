@@ -7,8 +7,8 @@ from time import monotonic
 import pytest
 from tenacity import RetryCallState
 
-from contracts.errors import BrokerUnavailable, StoreDamaged, StoreError, StoreUnavailable
-from workers.patience import Patience
+from agentbus.contracts.errors import BrokerUnavailable, StoreDamaged, StoreError, StoreUnavailable
+from agentbus.workers.patience import Patience
 
 AT_ONCE = Patience(transient=(StoreError,), lasting=(StoreDamaged,), longest_wait=0)
 

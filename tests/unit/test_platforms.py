@@ -9,15 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.address import Address, Platform, Scope, conversation_id_for, is_platform
-from contracts.commands import SetData
-from contracts.envelope import InputEnvelope
-from contracts.session import SessionState
-from contracts.stamps import StampField, next_stamp, platform_of
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for, is_platform
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import StampField, next_stamp, platform_of
+from agentbus.workers.bus.memory.topics import topic_matches
 from tests.builders import a_conversation, appended
 from tests.conversations import NOW, address, message
 from tests.linked import step
-from workers.bus.memory.topics import topic_matches
 
 TEAMS = Platform("teams")
 

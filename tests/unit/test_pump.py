@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.telemetry import Action
+from agentbus.contracts.telemetry import Action
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.bus.pump import Pump
 from tests.deliveries import Handed
 from tests.harness.patience import PATIENCE
-from workers.bus.port import Delivery
-from workers.bus.pump import Pump
 
 
 class Line:

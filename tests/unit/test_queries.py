@@ -6,24 +6,24 @@ import pytest
 from structlog.testing import capture_logs
 
 from agentbus.client import AgentBus
-from contracts.commands import CloseSession, CreateSession, DeleteSession, SetData, ShareSession
-from contracts.envelope import InputEnvelope
-from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotFound, StoreUnavailable
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, SessionId, conversation_of, session_id_for
-from contracts.messages import TextContent
-from contracts.profile import Permission, Profile
-from contracts.queries import ReadSession
-from contracts.session import SessionState
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.memory.heads import MemoryHeads
-from storage.memory.log import MemoryLog
+from agentbus.contracts.commands import CloseSession, CreateSession, DeleteSession, SetData, ShareSession
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotFound, StoreUnavailable
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of, session_id_for
+from agentbus.contracts.messages import TextContent
+from agentbus.contracts.profile import Permission, Profile
+from agentbus.contracts.queries import ReadSession
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.heads import MemoryHeads
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_conversation
 from tests.conversations import address, message
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
-from workers.session.worker import SessionWorker
 
 
 class TroubledHeads(MemoryHeads):

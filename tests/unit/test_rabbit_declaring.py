@@ -5,12 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from contracts.errors import BrokerRejected, TopologyMismatch
-from contracts.topology import Topology
+from agentbus.contracts.errors import BrokerRejected, TopologyMismatch
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.rabbit import topology as declaring
+from agentbus.workers.bus.rabbit.connections import Link, close_channel
+from agentbus.workers.bus.rabbit.topology import declare_topology
 from tests.harness.patience import PATIENCE
-from workers.bus.rabbit import topology as declaring
-from workers.bus.rabbit.connections import Link, close_channel
-from workers.bus.rabbit.topology import declare_topology
 
 TOPOLOGY = Topology(partitions=8)
 

@@ -13,8 +13,8 @@ from pamqp.exceptions import UnmarshalingException
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
-from workers.bus.rabbit.consumers import attempts_of, plain_headers
-from workers.bus.rabbit.decoding import unmarshal
+from agentbus.workers.bus.rabbit.consumers import attempts_of, plain_headers
+from agentbus.workers.bus.rabbit.decoding import unmarshal
 
 NUMBER = 7
 FLAGS = spec.Basic.Properties.flags

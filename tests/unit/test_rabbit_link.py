@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import BrokerUnavailable
-from workers.bus.rabbit import connections
-from workers.bus.rabbit.connections import Link, user_of
+from agentbus.contracts.errors import BrokerUnavailable
+from agentbus.workers.bus.rabbit import connections
+from agentbus.workers.bus.rabbit.connections import Link, user_of
 
 
 class Opening:

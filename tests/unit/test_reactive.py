@@ -6,30 +6,32 @@ from dataclasses import replace
 
 import pytest
 
-import workers.reactive.handling
-from contracts.clock import ManualClock
-from contracts.envelope import EventEnvelope
-from contracts.errors import Reject, StoreUnavailable
-from contracts.parked import ParkedInput
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+import agentbus.workers.reactive.handling
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import Reject, StoreUnavailable
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.delivery import retry
+from agentbus.workers.delivery.parking import read_parked
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.reactive.coalescer import Coalescer
+from agentbus.workers.reactive.embedded import EmbeddedEvents
+from agentbus.workers.reactive.handling import HANDLER_ATTEMPTS, Handler
+from agentbus.workers.reactive.watch import Share, TimeLoop
 from tests.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Delivery, Message
-from workers.delivery import retry
-from workers.delivery.parking import read_parked
-from workers.delivery.telemetry import WorkerMetrics
-from workers.reactive.coalescer import Coalescer
-from workers.reactive.embedded import EmbeddedEvents
-from workers.reactive.handling import HANDLER_ATTEMPTS, Handler
-from workers.reactive.watch import Share, TimeLoop
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+        agentbus.workers.reactive.handling,
+        "FAILING",
+        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
     )
     monkeypatch.setattr(retry, "OUTAGES", replace(retry.OUTAGES, longest_wait=0.01))
 
@@ -242,7 +244,7 @@ async def test_a_loop_ends_though_a_clean_up_fails_in_place_of_its_cancellation(
 
 
 async def test_a_turn_that_fails_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.reactive.watch._LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("agentbus.workers.reactive.watch._LONGEST_PAUSE", 0.0)
     errors: list[Exception] = [StoreUnavailable("down"), RuntimeError("a bug"), StoreUnavailable("down")]
     turns = asyncio.Queue[int]()
 

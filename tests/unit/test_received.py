@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-import workers.reactive.handling
+import agentbus.workers.reactive.handling
 from agentbus.client import AgentBus
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.messages import OutboundMessage, Role, TextContent
+from agentbus.contracts.topology import Topology
 from agentbus.received import ReceivedEvent
-from contracts.envelope import EventEnvelope
-from contracts.messages import OutboundMessage, Role, TextContent
-from contracts.topology import Topology
-from storage.history import history_page
-from storage.memory import MemoryStore
+from agentbus.storage.history import history_page
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_conversation, appended
 from tests.conversations import address, message
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.session.worker import SessionWorker
 
 
 class World:
@@ -43,7 +43,9 @@ class World:
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(
-        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+        agentbus.workers.reactive.handling,
+        "FAILING",
+        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
     )
     async with MemoryBus(Topology(partitions=2)) as bus, MemoryStore() as store:
         await bus.declare()

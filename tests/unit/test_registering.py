@@ -6,10 +6,10 @@ from unittest.mock import AsyncMock
 import pytest
 
 from agentbus.client import AgentBus
-from contracts.envelope import EventEnvelope
-from contracts.errors import ConfigurationError
-from contracts.topology import Topology
-from workers.bus.memory import MemoryBus
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.memory import MemoryBus
 
 
 @pytest.fixture

@@ -12,27 +12,33 @@ from typing import Any
 
 import pytest
 
-import workers.delivery.inputs
+import agentbus.workers.delivery.inputs
 from agentbus.client import AgentBus
-from contracts.address import conversation_id_for
-from contracts.clock import SystemClock
-from contracts.envelope import InputEnvelope
-from contracts.errors import BrokerUnavailable, ConfigurationError, InstallationMismatch, LockTimeout, Unroutable
-from contracts.ids import ConversationId, Partition, SessionId, conversation_of, session_id_for
-from contracts.installation import Installation
-from contracts.members import Member, WorkerId, WorkerKind
-from contracts.records import Record, RecordKind
-from contracts.topology import Topology
-from storage.factory import open_store
-from storage.memory import MemoryStore
-from storage.port import Store
+from agentbus.contracts.address import conversation_id_for
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    InstallationMismatch,
+    LockTimeout,
+    Unroutable,
+)
+from agentbus.contracts.ids import ConversationId, Partition, SessionId, conversation_of, session_id_for
+from agentbus.contracts.installation import Installation
+from agentbus.contracts.members import Member, WorkerId, WorkerKind
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.topology import Topology
+from agentbus.storage.factory import open_store
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.memory.broker import MemoryBroker
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.delivery.senders import are_trusted
+from agentbus.workers.installation.record import check_installation, join_installation, read_installation
+from agentbus.workers.repartition.change import LOCK, AnotherChange, Repartition, StillAtWork, plan_repartition
 from tests.conversations import NOW, message
-from workers.bus.memory import MemoryBus
-from workers.bus.memory.broker import MemoryBroker
-from workers.bus.port import Delivery, Message
-from workers.delivery.senders import are_trusted
-from workers.installation.record import check_installation, join_installation, read_installation
-from workers.repartition.change import LOCK, AnotherChange, Repartition, StillAtWork, plan_repartition
 
 OLD, NEW = Topology(partitions=4), Topology(partitions=6)
 USERS = [f"user{number}" for number in range(12)]
@@ -41,7 +47,9 @@ USERS = [f"user{number}" for number in range(12)]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        workers.delivery.inputs, "UNDECLARED", replace(workers.delivery.inputs.UNDECLARED, seconds=0.01)
+        agentbus.workers.delivery.inputs,
+        "UNDECLARED",
+        replace(agentbus.workers.delivery.inputs.UNDECLARED, seconds=0.01),
     )
 
 

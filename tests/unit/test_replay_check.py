@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from agentbus.client import Receipt
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, Partition
+from agentbus.contracts.parked import ParkedStatus
+from agentbus.contracts.session import SessionStatus
 from agentbus.operations.replay.check import Outcome, check
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, Partition
-from contracts.parked import ParkedStatus
-from contracts.session import SessionStatus
-from storage.memory import MemoryStore
+from agentbus.storage.memory import MemoryStore
 from tests.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, deleted, edited, reacted
 
 ADA, BOB = a_conversation("ada"), a_conversation("bob")

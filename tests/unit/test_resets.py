@@ -8,14 +8,13 @@ import pytest
 
 from agentbus.client import AgentBus
 from agentbus.composition.running import embedded
-from agentbus.settings import load_settings
-from contracts.address import Platform, conversation_id_for
-from contracts.commands import AppendMessage, ChangeState, CreateSession, ResetSession, SetData
-from contracts.errors import FutureTimestamp
-from contracts.events import CloseReason, Commit, MessageAppended, SessionClosed, SessionStarted, StartReason
-from contracts.expiry import ResetPolicy
-from contracts.ids import generation_of
-from contracts.messages import (
+from agentbus.contracts.address import Platform, conversation_id_for
+from agentbus.contracts.commands import AppendMessage, ChangeState, CreateSession, ResetSession, SetData
+from agentbus.contracts.errors import FutureTimestamp
+from agentbus.contracts.events import CloseReason, Commit, MessageAppended, SessionClosed, SessionStarted, StartReason
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.ids import generation_of
+from agentbus.contracts.messages import (
     CommandContent,
     Content,
     DeleteContent,
@@ -24,14 +23,15 @@ from contracts.messages import (
     ReactionContent,
     TextContent,
 )
-from contracts.profile import Permission, Profile, SessionType
-from contracts.session import SessionState, SessionStatus
-from storage.reading import iter_log
+from agentbus.contracts.profile import Permission, Profile, SessionType
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.settings import load_settings
+from agentbus.storage.reading import iter_log
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import heads_after
+from agentbus.workers.domain.resets import resets_now
 from tests.conversations import NOW, address, message
 from tests.unit.test_domain_decide import EMPTY, after, fresh, kinds, said
-from workers.domain.decide import decide
-from workers.domain.evolve import heads_after
-from workers.domain.resets import resets_now
 
 MS = timedelta(milliseconds=1)
 MINUTE = timedelta(minutes=1)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from contracts.commands import AppendMessage
+from agentbus.contracts.commands import AppendMessage
 from tests.conversations import NOW
 from tests.unit.test_domain_decide import after, said
 from tests.unit.test_resets import DAY, HOUR, LIVE, MINUTE, MS, began, daily, reset_of

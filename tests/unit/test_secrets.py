@@ -5,10 +5,8 @@ import json
 import pytest
 import structlog
 
-from agentbus.logs import configure_logs
-from agentbus.settings import LogFormat, LogSettings, load_settings
-from contracts.address import Platform
-from contracts.commands import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import (
     ArchiveSession,
     CloseSession,
     CreateSession,
@@ -17,19 +15,21 @@ from contracts.commands import (
     SetData,
     SetMetadata,
 )
-from contracts.events import AnyEvent, DataSet, MetadataSet, SessionRestored, SessionStarted
-from contracts.expiry import ArchiveRef
-from contracts.secrets import SECRET_KEYS, without_secrets
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import ConflictStrategy, Resolution
+from agentbus.contracts.events import AnyEvent, DataSet, MetadataSet, SessionRestored, SessionStarted
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.secrets import SECRET_KEYS, without_secrets
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import ConflictStrategy, Resolution
+from agentbus.logs import configure_logs
+from agentbus.settings import LogFormat, LogSettings, load_settings
+from agentbus.workers.domain.announcing import announced
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import evolve
+from agentbus.workers.domain.sync.fields import written
 from tests.conversations import NOW, message
 from tests.linked import after as after_events
 from tests.linked import entry, events_of, linked, merge, stamp
 from tests.unit.test_domain_decide import EMPTY, LIVE, after, fresh
-from workers.domain.announcing import announced
-from workers.domain.decide import decide
-from workers.domain.evolve import evolve
-from workers.domain.sync.fields import written
 
 
 def only(state: SessionState, command: CreateSession | SetData | SetMetadata) -> AnyEvent:

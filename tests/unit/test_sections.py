@@ -5,18 +5,10 @@ import asyncio
 import pytest
 
 from agentbus.client import AgentBus
-from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.types import ChildPolicy
-from agentbus.sessions.sections.batch import Batch
-from agentbus.sessions.sections.deletion import Deletion
-from agentbus.sessions.sections.locks import Leases
-from agentbus.sessions.sections.shared import APPLICATION, Caller, Commands
-from agentbus.sessions.sections.templates import Template, TemplateNotFound, Templates
-from agentbus.sessions.sections.tokens import Fences, lock_name
-from contracts.address import Scope
-from contracts.clock import ManualClock
-from contracts.commands import AnyCommand, CloseSession, CommandReply, UpdateSession
-from contracts.errors import (
+from agentbus.contracts.address import Scope
+from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import AnyCommand, CloseSession, CommandReply, UpdateSession
+from agentbus.contracts.errors import (
     AccessDenied,
     LockLost,
     LockTimeout,
@@ -25,10 +17,18 @@ from contracts.errors import (
     SessionNotFound,
     StoreUnavailable,
 )
-from contracts.ids import ConversationId, InputId, SessionId
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from workers.bus.memory import MemoryBus
+from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.topology import Topology
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.model.types import ChildPolicy
+from agentbus.sessions.sections.batch import Batch
+from agentbus.sessions.sections.deletion import Deletion
+from agentbus.sessions.sections.locks import Leases
+from agentbus.sessions.sections.shared import APPLICATION, Caller, Commands
+from agentbus.sessions.sections.templates import Template, TemplateNotFound, Templates
+from agentbus.sessions.sections.tokens import Fences, lock_name
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
 
 SESSION = SessionId(f"{'a' * 26}.1")
 

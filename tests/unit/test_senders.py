@@ -9,28 +9,28 @@ from datetime import UTC, datetime
 import pytest
 
 from agentbus.client import AgentBus
+from agentbus.contracts.address import Scope
+from agentbus.contracts.commands import AnyCommand, CreateSession, SetData
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import UntrustedSender
+from agentbus.contracts.ids import ConversationId, session_id_for
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.queries import ReadSession
+from agentbus.contracts.topology import Topology
 from agentbus.operations.parked import ReplayRefused, replay_parked
 from agentbus.operations.unblocking import replay_conversation
-from contracts.address import Scope
-from contracts.commands import AnyCommand, CreateSession, SetData
-from contracts.envelope import InputEnvelope
-from contracts.errors import UntrustedSender
-from contracts.ids import ConversationId, session_id_for
-from contracts.parked import ParkedInput
-from contracts.queries import ReadSession
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.reading import iter_parked
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.memory.broker import MemoryBroker
+from agentbus.workers.bus.port import Headers, Message
+from agentbus.workers.delivery.senders import SENDERS, are_trusted, passed_on, senders_of
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_conversation
 from tests.conversations import address, message
 from tests.deliveries import Handed
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.memory.broker import MemoryBroker
-from workers.bus.port import Headers, Message
-from workers.delivery.senders import SENDERS, are_trusted, passed_on, senders_of
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 TOPOLOGY = Topology(partitions=2)
 LISTED = ("worker", "bot", "operator")

@@ -6,20 +6,20 @@ from types import MappingProxyType
 import pytest
 
 from agentbus.client import AgentBus
-from contracts.commands import CreateSession, DeleteSession, ExpireSession, ResetSession, SetData
-from contracts.envelope import Input, InputEnvelope
-from contracts.errors import SessionNotFound
-from contracts.events import Commit, SessionDeleted
-from contracts.expiry import CleanupAction
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, InputId, SessionId, conversation_of, session_id_for
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.commands import CreateSession, DeleteSession, ExpireSession, ResetSession, SetData
+from agentbus.contracts.envelope import Input, InputEnvelope
+from agentbus.contracts.errors import SessionNotFound
+from agentbus.contracts.events import Commit, SessionDeleted
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId, SessionId, conversation_of, session_id_for
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.domain.decide import decide
 from tests.conversations import NOW, address, message
 from tests.faults import FaultyStore, outage
 from tests.unit.test_session_worker import running
-from workers.bus.port import Message
-from workers.domain.decide import decide
 
 
 async def two_sessions(client: AgentBus) -> tuple[SessionId, SessionId]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.commands import (
+from agentbus.contracts.commands import (
     ArchiveSession,
     CreateSession,
     EraseConversation,
@@ -11,16 +11,16 @@ from contracts.commands import (
     RestoreSession,
     SetData,
 )
-from contracts.envelope import Input
-from contracts.errors import EditConflict, TransitionForbidden
-from contracts.expiry import ArchiveRef, CleanupAction
-from contracts.ids import InputId, SessionId, conversation_of, session_id_for
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import EditConflict, TransitionForbidden
+from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import InputId, SessionId, conversation_of, session_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.redaction import digest_input
 from tests.conversations import NOW, address, message
 from tests.faults import FaultyStore, outage
 from tests.unit.test_session_deletion import append_unseen, head_of
 from tests.unit.test_session_worker import Bench, running
-from workers.domain.redaction import digest_input
 
 DIGEST = "a" * 64
 

@@ -7,21 +7,21 @@ from pydantic import JsonValue
 from structlog.testing import capture_logs
 
 from agentbus.client import AgentBus
-from contracts.commands import SetData
-from contracts.errors import LimitExceeded
-from contracts.ids import session_id_for
-from contracts.telemetry import Action
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.errors import LimitExceeded
+from agentbus.contracts.ids import session_id_for
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.domain.checks.limits import MAX_SESSION_BYTES
+from agentbus.workers.session import sizes
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.sizes import LargeSessions
+from agentbus.workers.session.worker import SessionWorker
 from tests.builders import a_conversation, a_head
 from tests.conversations import message
-from workers.bus.memory import MemoryBus
-from workers.delivery.telemetry import WorkerMetrics
-from workers.domain.checks.limits import MAX_SESSION_BYTES
-from workers.session import sizes
-from workers.session.config import SessionWorkerConfig
-from workers.session.sizes import LargeSessions
-from workers.session.worker import SessionWorker
 
 PIECE = "x" * 200_000
 

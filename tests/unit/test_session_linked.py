@@ -4,19 +4,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contracts.commands import CreateSession, LinkIdentity, MergeContext, SetData
-from contracts.envelope import Input
-from contracts.errors import IdentityConflict
-from contracts.events import ContextMerged
-from contracts.ids import InputId, session_id_for
-from contracts.session import FAILURE_POLICY_KEY, FailurePolicy
-from contracts.stamps import next_stamp
-from contracts.sync import Entry
+from agentbus.contracts.commands import CreateSession, LinkIdentity, MergeContext, SetData
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import IdentityConflict
+from agentbus.contracts.events import ContextMerged
+from agentbus.contracts.ids import InputId, session_id_for
+from agentbus.contracts.session import FAILURE_POLICY_KEY, FailurePolicy
+from agentbus.contracts.stamps import next_stamp
+from agentbus.contracts.sync import Entry
+from agentbus.workers.delivery.inputs import Inputs
 from tests.conversations import address
 from tests.linked import ANN, conversation
 from tests.unit.test_session_deletion import head_of
 from tests.unit.test_session_worker import running
-from workers.delivery.inputs import Inputs
 
 
 def rome(city: str = "Rome") -> MergeContext:

@@ -3,11 +3,11 @@
 import pytest
 from pydantic import JsonValue
 
-from contracts.session import SessionState
-from storage.memory import MemoryStore
+from agentbus.contracts.session import SessionState
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.session.live import LiveStates
+from agentbus.workers.session.sizes import Sized
 from tests.builders import a_conversation, a_head
-from workers.session.live import LiveStates
-from workers.session.sizes import Sized
 
 LARGE: dict[str, JsonValue] = {"text": "x" * 100_000}
 
@@ -57,7 +57,7 @@ def test_only_what_changed_is_measured_again(monkeypatch: pytest.MonkeyPatch) ->
     (state,) = states(1, LARGE)
     first = Sized(state)
     assert 100_000 < first.size < 120_000
-    monkeypatch.setattr("workers.session.sizes.json_size", lambda _: pytest.fail("measured again"))
+    monkeypatch.setattr("agentbus.workers.session.sizes.json_size", lambda _: pytest.fail("measured again"))
     more = state.model_copy(update={"message_count": 9})
     assert Sized(more, first).size == first.size
     assert Sized(state.model_copy(update={"waiting": ("a",) * 1000}), first).size > first.size + 50_000

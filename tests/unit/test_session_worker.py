@@ -10,14 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-import workers.session.plan
+import agentbus.workers.session.plan
 from agentbus.client import AgentBus
-from agentbus.operations.parked import replay_parked
-from agentbus.operations.unblocking import replay_conversation
-from contracts.address import Scope, conversation_id_for
-from contracts.base import MAX_INPUT_BYTES
-from contracts.clock import SystemClock
-from contracts.commands import (
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.base import MAX_INPUT_BYTES
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.commands import (
     AppendMessage,
     CloseSession,
     CreateSession,
@@ -25,37 +23,39 @@ from contracts.commands import (
     SetData,
     UnblockSession,
 )
-from contracts.envelope import EventEnvelope, Input, InputEnvelope
-from contracts.errors import (
+from agentbus.contracts.envelope import EventEnvelope, Input, InputEnvelope
+from agentbus.contracts.errors import (
     ConversationBlocked,
     ReplyTimeout,
     SessionNotCurrent,
     SessionNotFound,
     StoreRejected,
 )
-from contracts.events import Commit, MessageAppended
-from contracts.ids import ConversationId, InputId
-from contracts.messages import InboundMessage, OutboundMessage, TextContent
-from contracts.parked import ParkedInput, ParkedStatus
-from contracts.session import RECENT_INPUTS, SessionState
-from contracts.telemetry import Action
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from storage.memory.log import MemoryLog
-from storage.port import Loaded
-from storage.reading import iter_log, iter_parked
+from agentbus.contracts.events import Commit, MessageAppended
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextContent
+from agentbus.contracts.parked import ParkedInput, ParkedStatus
+from agentbus.contracts.session import RECENT_INPUTS, SessionState
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
+from agentbus.operations.parked import replay_parked
+from agentbus.operations.unblocking import replay_conversation
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.log import MemoryLog
+from agentbus.storage.port import Loaded
+from agentbus.storage.reading import iter_log, iter_parked
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.memory.broker import MemoryBroker
+from agentbus.workers.bus.port import Bus, Message
+from agentbus.workers.delivery.parking import Failed, park_all
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.installation.record import join_installation
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.worker import SessionWorker
 from tests.conversations import NOW, address, message
 from tests.faults import FaultyBus, FaultyStore, outage
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.memory.broker import MemoryBroker
-from workers.bus.port import Bus, Message
-from workers.delivery.parking import Failed, park_all
-from workers.delivery.telemetry import WorkerMetrics
-from workers.domain.decide import decide
-from workers.installation.record import join_installation
-from workers.session.config import SessionWorkerConfig
-from workers.session.worker import SessionWorker
 
 SCOPE = Scope.PER_CHAT_USER
 
@@ -332,7 +332,7 @@ async def test_a_fault_of_ours_parks_one_input_with_its_traceback(
             raise ZeroDivisionError("poisoned")
         return decide(state, given, now, *others)  # type: ignore[arg-type]  # what is passed through
 
-    monkeypatch.setattr(workers.session.plan, "decide", decide_but)
+    monkeypatch.setattr(agentbus.workers.session.plan, "decide", decide_but)
     await bench.client.publish_many([message(1, "one"), message("poison"), message(2, "two")])
     assert await bench.until_texts(2) == ["one", "two"]
     (parked,) = await bench.parked()
@@ -401,7 +401,7 @@ async def test_an_input_that_cannot_even_be_parked_stops_nobody_and_comes_again(
             raise ValueError("a header that nobody can write")
         await park_all(bus, failed)
 
-    monkeypatch.setattr("workers.session.committer.park_all", unparkable)
+    monkeypatch.setattr("agentbus.workers.session.committer.park_all", unparkable)
     await bench.client.publish(message("bad"), input_id="bad")
     await bench.client.publish(message(2, "two"))
     assert await bench.until_texts(1) == ["two"]

@@ -6,6 +6,10 @@ import pytest
 import structlog
 
 from agentbus.cli.running import settings_of
+from agentbus.contracts.address import Scope
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.topology import Topology
 from agentbus.sessions.config import make_config
 from agentbus.settings import (
     CONCERNS,
@@ -15,10 +19,6 @@ from agentbus.settings import (
     unknown_variables,
 )
 from agentbus.variables import ENV_PREFIX, UnknownVariable
-from contracts.address import Scope
-from contracts.errors import ConfigurationError
-from contracts.expiry import ResetPolicy
-from contracts.topology import Topology
 
 NAMES = [name for concern in CONCERNS for name in concern.model_fields]
 

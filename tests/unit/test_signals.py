@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 
 from agentbus.client import AgentBus
 from agentbus.composition.signals import signalled
-from contracts.envelope import EventEnvelope
-from contracts.telemetry import Action
-from contracts.topology import Topology
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
 from tests.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ async def test_a_second_signal_is_as_without_agentbus() -> None:
     program = """
 import asyncio
 from agentbus.client import AgentBus
-from contracts.topology import Topology
+from agentbus.contracts.topology import Topology
 from tests.unit.test_signals import announced
-from workers.bus.memory import MemoryBus
+from agentbus.workers.bus.memory import MemoryBus
 
 async def main():
     async with MemoryBus(Topology(partitions=1)) as bus:

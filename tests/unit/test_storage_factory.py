@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from contracts.urls import masked
-from storage import factory
-from storage.factory import open_store, register_store
-from storage.files import FileStore
-from storage.memory import MemoryStore
-from storage.mongo import MongoStore
-from storage.port import Store, StoreOptions
-from storage.sql import SqlStore
+from agentbus.contracts.urls import masked
+from agentbus.storage import factory
+from agentbus.storage.factory import open_store, register_store
+from agentbus.storage.files import FileStore
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.mongo import MongoStore
+from agentbus.storage.port import Store, StoreOptions
+from agentbus.storage.sql import SqlStore
 
 
 def test_scheme_chooses_the_store() -> None:

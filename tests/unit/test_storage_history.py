@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from contracts.events import AnyEvent
-from contracts.history import HistoryMessage, Reaction
-from contracts.ids import ConversationId
-from contracts.messages import CommandContent, TextContent
-from contracts.session import SessionState
-from storage.history import history_page, iter_history
-from storage.memory import MemoryStore
+from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.history import HistoryMessage, Reaction
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.messages import CommandContent, TextContent
+from agentbus.contracts.session import SessionState
+from agentbus.storage.history import history_page, iter_history
+from agentbus.storage.memory import MemoryStore
 from tests.builders import a_commit, a_conversation, a_head, a_moment, appended, deleted, edited, reacted
 
 ONE = a_conversation("one")

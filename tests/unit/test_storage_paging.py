@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.history import Page
-from contracts.parked import ParkedInput
-from contracts.records import Record, RecordKind
-from storage import reading
-from storage.memory import MemoryStore
-from storage.paging import decode_cursor, encode_cursor, from_milliseconds, position_of, to_milliseconds
+from agentbus.contracts.history import Page
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage import reading
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.paging import decode_cursor, encode_cursor, from_milliseconds, position_of, to_milliseconds
 
 
 def test_cursor_comes_back() -> None:

@@ -9,19 +9,19 @@ import pytest
 from typer.testing import CliRunner
 
 from agentbus.cli.app import app
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import AnyEvent, Commit, SessionDeleted
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId, session_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.operations.store_check import Finding, Problem, check_store
-from contracts.errors import StoreDamaged
-from contracts.events import AnyEvent, Commit, SessionDeleted
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, InputId, session_id_for
-from contracts.session import SessionState, SessionStatus
-from storage.factory import open_store
-from storage.port import Store
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
+from agentbus.workers.domain.evolve import heads_along
+from agentbus.workers.domain.stripping import stripped
+from agentbus.workers.session.live import follow
 from tests.builders import a_commit, a_conversation, a_head, a_moment, appended, begun, data_set
 from tests.contract.store_inside import spoil
-from workers.domain.evolve import heads_along
-from workers.domain.stripping import stripped
-from workers.session.live import follow
 
 
 @pytest.fixture(params=["file", "sqlite"])

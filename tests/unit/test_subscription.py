@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-import workers.reactive.handling
+import agentbus.workers.reactive.handling
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import BrokerUnavailable, Reject, TopologyMismatch
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.topology import Topology
 from agentbus.subscription import Subscription
-from contracts.clock import SystemClock
-from contracts.envelope import EventEnvelope
-from contracts.errors import BrokerUnavailable, Reject, TopologyMismatch
-from contracts.parked import ParkedInput
-from contracts.topology import Topology
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.delivery.parking import read_parked
+from agentbus.workers.reactive.handling import HANDLER_ATTEMPTS, EventHandler
 from tests.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Delivery, Message
-from workers.delivery.parking import read_parked
-from workers.reactive.handling import HANDLER_ATTEMPTS, EventHandler
 
 ADA = a_conversation("ada")
 QUEUE = "agentbus.subscription.archive"
@@ -28,7 +28,9 @@ QUEUE = "agentbus.subscription.archive"
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        workers.reactive.handling, "FAILING", replace(workers.reactive.handling.FAILING, longest_wait=0)
+        agentbus.workers.reactive.handling,
+        "FAILING",
+        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
     )
 
 

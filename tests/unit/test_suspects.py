@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from contracts.clock import SystemClock
-from contracts.errors import KilledWorker
-from contracts.ids import Partition
-from storage.memory import MemoryStore
-from storage.memory.members import MemoryMembers
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.errors import KilledWorker
+from agentbus.contracts.ids import Partition
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.members import MemoryMembers
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.delivery.loop_watch import LoopWatch
+from agentbus.workers.delivery.trials import MOST_ALONE, TRIED_FROM
+from agentbus.workers.session.holdings import Holding
+from agentbus.workers.session.suspects import Suspects
 from tests.deliveries import Handed
 from tests.harness.patience import PATIENCE
-from workers.bus.port import Delivery
-from workers.delivery.loop_watch import LoopWatch
-from workers.delivery.trials import MOST_ALONE, TRIED_FROM
-from workers.session.holdings import Holding
-from workers.session.suspects import Suspects
 
 DEADLY = b"deadly"
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from contracts.address import Platform
-from contracts.commands import ResolveConflict, SetData
-from contracts.errors import AccessDenied, LimitExceeded
-from contracts.events import ConflictOpened, ConflictResolved, ContextMerged
-from contracts.session import SessionState
-from contracts.sync import ConflictStrategy, Entry, Resolution, SyncOperation
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import ResolveConflict, SetData
+from agentbus.contracts.errors import AccessDenied, LimitExceeded
+from agentbus.contracts.events import ConflictOpened, ConflictResolved, ContextMerged
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import ConflictStrategy, Entry, Resolution, SyncOperation
+from agentbus.workers.domain.sync.fields import written
 from tests.conversations import NOW
 from tests.linked import after, entry, events_of, gone, linked, merge, stamp, step
-from workers.domain.sync.fields import written
 
 MANUAL = ConflictStrategy.MANUAL
 ROME = entry("/data/city", "Rome", stamp(5))

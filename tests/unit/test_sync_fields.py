@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from contracts.address import Platform
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     CreateSession,
     LinkIdentity,
     ResetSession,
@@ -16,16 +16,25 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
-from contracts.errors import LimitExceeded
-from contracts.events import DataSet, MetadataSet, SessionStarted
-from contracts.session import SessionState
-from contracts.stamps import milliseconds_of, next_stamp, origin_of, platform_of
-from contracts.sync import ConflictStrategy
+from agentbus.contracts.errors import LimitExceeded
+from agentbus.contracts.events import DataSet, MetadataSet, SessionStarted
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import milliseconds_of, next_stamp, origin_of, platform_of
+from agentbus.contracts.sync import ConflictStrategy
+from agentbus.workers.domain.checks.limits import MAX_FIELD_LENGTH
+from agentbus.workers.domain.sync.fields import (
+    above,
+    entries_of,
+    first_stamp,
+    key_of,
+    keys_of,
+    leaves,
+    registers_of,
+    written,
+)
+from agentbus.workers.domain.sync.stamped import MAX_REMOVED
 from tests.conversations import NOW, address, message
 from tests.linked import ANN, after, conversation, entry, events_of, linked, merge, stamp, step
-from workers.domain.checks.limits import MAX_FIELD_LENGTH
-from workers.domain.sync.fields import above, entries_of, first_stamp, key_of, keys_of, leaves, registers_of, written
-from workers.domain.sync.stamped import MAX_REMOVED
 
 HOUR = timedelta(hours=1)
 

@@ -4,15 +4,15 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 
-from contracts.address import Platform
-from contracts.commands import MergeContext, SetData
-from contracts.events import ContextMerged, DataSet
-from contracts.session import SessionState
-from contracts.sync import ConflictStrategy, Entry
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import MergeContext, SetData
+from agentbus.contracts.events import ContextMerged, DataSet
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import ConflictStrategy, Entry
+from agentbus.workers.domain.sync.fields import written
+from agentbus.workers.domain.sync.merging import passed_on
 from tests.conversations import NOW
 from tests.linked import context, events_of, linked, merge, step
-from workers.domain.sync.fields import written
-from workers.domain.sync.merging import passed_on
 
 PRIORITY = (Platform.TELEGRAM, Platform.DISCORD)
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from contracts.address import Platform
-from contracts.commands import SetData
-from contracts.events import ConflictOpened, ContextMerged
-from contracts.session import SessionState
-from contracts.sync import ConflictStrategy, Entry, SyncOperation
+from agentbus.contracts.address import Platform
+from agentbus.contracts.commands import SetData
+from agentbus.contracts.events import ConflictOpened, ContextMerged
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import ConflictStrategy, Entry, SyncOperation
 from tests.conversations import NOW
 from tests.linked import after, entry, events_of, gone, linked, merge, stamp, step
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from contracts.errors import AgentBusError
-from contracts.text import encodable, first_bytes, last_bytes
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.text import encodable, first_bytes, last_bytes
 
 
 @pytest.mark.parametrize(

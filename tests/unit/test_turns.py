@@ -1,16 +1,16 @@
 """What one turn plans when its inputs end a session and begin the next one."""
 
-from contracts.commands import AnyCommand, CloseSession, CreateSession, SetData, ShareSession
-from contracts.envelope import Input
-from contracts.errors import AccessDenied
-from contracts.ids import InputId, Partition
-from contracts.messages import InboundMessage
-from contracts.profile import Permission, Profile
-from contracts.session import FailurePolicy, SessionState, SessionStatus
+from agentbus.contracts.commands import AnyCommand, CloseSession, CreateSession, SetData, ShareSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import AccessDenied
+from agentbus.contracts.ids import InputId, Partition
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.profile import Permission, Profile
+from agentbus.contracts.session import FailurePolicy, SessionState, SessionStatus
+from agentbus.workers.session.lanes import Lease, Waiting
+from agentbus.workers.session.plan import Plan, Terms, plan_turn
 from tests.conversations import CONVERSATION, NOW, message
 from tests.deliveries import Handed
-from workers.session.lanes import Lease, Waiting
-from workers.session.plan import Plan, Terms, plan_turn
 
 
 def planned(state: SessionState, *inputs: InboundMessage | AnyCommand) -> Plan:

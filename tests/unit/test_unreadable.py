@@ -7,19 +7,19 @@ from unittest.mock import Mock
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.errors import AgentBusError, BusError, SchemaViolation, Undecodable
-from contracts.ids import Partition
-from contracts.telemetry import Action
-from contracts.topology import Topology
-from storage.memory import MemoryStore
+from agentbus.contracts.errors import AgentBusError, BusError, SchemaViolation, Undecodable
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.session.holdings import Holding
+from agentbus.workers.session.ownership import Ownership
+from agentbus.workers.session.unreadable import Unreadable
 from tests.deliveries import Handed
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Message
-from workers.delivery.telemetry import WorkerMetrics
-from workers.session.holdings import Holding
-from workers.session.ownership import Ownership
-from workers.session.unreadable import Unreadable
 
 
 class Choosy(MemoryBus):

@@ -7,13 +7,13 @@ import pytest
 
 from agentbus.composition.app import App, make_clock
 from agentbus.composition.workers import WORKERS
+from agentbus.contracts.members import WorkerKind
 from agentbus.settings import load_settings
-from contracts.members import WorkerKind
-from storage.memory import MemoryStore
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.ingress.router import IngressRouter
+from agentbus.workers.reactive.worker import ReactiveWorker
 from tests.harness.patience import PATIENCE
-from workers.bus.memory import MemoryBus
-from workers.ingress.router import IngressRouter
-from workers.reactive.worker import ReactiveWorker
 
 
 @pytest.fixture

@@ -2,27 +2,27 @@
 
 The owner says so, and refuses if anything happened after what is in the file. Only then do the events leave the log;
 its commits stay, with their inputs: a message that is delivered again a month later is still a repeat. So do events
-that are about something outside the session (`workers.domain.stripping`).
+that are about something outside the session (`agentbus.workers.domain.stripping`).
 """
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 
-from contracts.commands import ArchiveSession
-from contracts.envelope import Input
-from contracts.errors import ArchiveNotFound, EditConflict, Refused, TransitionForbidden
-from contracts.events import Commit
-from contracts.expiry import ArchiveRef
-from contracts.ids import InputId, MessageKey, SessionId, digest_of
-from contracts.records import RecordKind
-from contracts.session import SessionState, SessionStatus
-from storage.archive import ArchiveEntry, ArchiveStore
-from storage.archive.format import digest_of_session
-from storage.port import Store
-from workers.archive.index import archived_entry, archived_session, get_index, put_index
-from workers.archive.rewriting import Rewriting, pages_of, rewriting
-from workers.delivery.inputs import Inputs
-from workers.domain.stripping import messages_in, stripped
+from agentbus.contracts.commands import ArchiveSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import ArchiveNotFound, EditConflict, Refused, TransitionForbidden
+from agentbus.contracts.events import Commit
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.ids import InputId, MessageKey, SessionId, digest_of
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.archive import ArchiveEntry, ArchiveStore
+from agentbus.storage.archive.format import digest_of_session
+from agentbus.storage.port import Store
+from agentbus.workers.archive.index import archived_entry, archived_session, get_index, put_index
+from agentbus.workers.archive.rewriting import Rewriting, pages_of, rewriting
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.stripping import messages_in, stripped
 
 
 async def archive_session(store: Store, archive: ArchiveStore, commands: Inputs, head: SessionState) -> ArchiveRef:

@@ -5,16 +5,16 @@ The folder alone is enough to make them anew.
 
 from typing import Final
 
-from contracts.address import Platform
-from contracts.base import Announced, Id, Timestamp
-from contracts.errors import ArchiveNotFound
-from contracts.expiry import ArchiveRef
-from contracts.ids import SessionId
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState
-from storage.archive import ArchiveEntry, ArchiveStore
-from storage.damage import read_as
-from storage.port import Store
+from agentbus.contracts.address import Platform
+from agentbus.contracts.base import Announced, Id, Timestamp
+from agentbus.contracts.errors import ArchiveNotFound
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.storage.archive import ArchiveEntry, ArchiveStore
+from agentbus.storage.damage import read_as
+from agentbus.storage.port import Store
 
 GROUP: Final = "default"
 """The group of these records: one list of them all, the latest first."""

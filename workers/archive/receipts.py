@@ -14,15 +14,15 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from contracts.clock import Clock
-from contracts.documents import json_in
-from contracts.errors import ArchiveDamaged
-from contracts.expiry import ErasureReceipt
-from contracts.records import Record, RecordKind
-from storage.archive import ArchiveStore
-from storage.damage import read_as
-from storage.port import Store
-from storage.reading import iter_records
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.errors import ArchiveDamaged
+from agentbus.contracts.expiry import ErasureReceipt
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.damage import read_as
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records
 
 _RECEIPTS: Final = "receipts"
 _SALTS: Final = "salts"

@@ -9,10 +9,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from contracts.clock import Clock
-from contracts.commands import RestoreSession
-from contracts.envelope import Input
-from contracts.errors import (
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import RestoreSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import (
     ArchiveDamaged,
     InvalidInput,
     LimitExceeded,
@@ -21,19 +21,19 @@ from contracts.errors import (
     TransitionForbidden,
     UserErased,
 )
-from contracts.events import Commit
-from contracts.expiry import ArchiveRef
-from contracts.ids import InputId, MessageKey, SessionId, digest_of, generation_of
-from contracts.session import SessionState, SessionStatus
-from storage.archive import ArchiveEntry, ArchiveStore, Contents
-from storage.archive.format import digest_of_session
-from storage.port import Store
-from workers.archive.archiving import amended_elsewhere, log_of, strip_log
-from workers.archive.index import archived_entry, archived_session, get_index, put_index
-from workers.archive.receipts import Receipts
-from workers.archive.rewriting import PAGE, Rewriting, pages_of, rewriting
-from workers.delivery.inputs import Inputs
-from workers.domain.redaction import people_of
+from agentbus.contracts.events import Commit
+from agentbus.contracts.expiry import ArchiveRef
+from agentbus.contracts.ids import InputId, MessageKey, SessionId, digest_of, generation_of
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.archive import ArchiveEntry, ArchiveStore, Contents
+from agentbus.storage.archive.format import digest_of_session
+from agentbus.storage.port import Store
+from agentbus.workers.archive.archiving import amended_elsewhere, log_of, strip_log
+from agentbus.workers.archive.index import archived_entry, archived_session, get_index, put_index
+from agentbus.workers.archive.receipts import Receipts
+from agentbus.workers.archive.rewriting import PAGE, Rewriting, pages_of, rewriting
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.redaction import people_of
 
 _PUT_AWAY: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 

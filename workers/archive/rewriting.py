@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.errors import EditConflict, LockTimeout, StoreUnavailable, VersionConflict
-from contracts.events import Commit
-from contracts.ids import ConversationId
-from contracts.records import Lock
-from contracts.session import SessionState
-from storage.port import Store
-from workers.concurrency import afterwards
-from workers.domain.evolve import heads_after, heads_along
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import EditConflict, LockTimeout, StoreUnavailable, VersionConflict
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.records import Lock
+from agentbus.contracts.session import SessionState
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import afterwards
+from agentbus.workers.domain.evolve import heads_after, heads_along
 
 PAGE: Final = 100
 """Commits that are read and replaced at once."""

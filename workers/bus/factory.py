@@ -3,10 +3,10 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from contracts.errors import ConfigurationError
-from contracts.topology import Topology
-from contracts.urls import check_credentials
-from workers.bus.port import Bus
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.topology import Topology
+from agentbus.contracts.urls import check_credentials
+from agentbus.workers.bus.port import Bus
 
 
 def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
@@ -23,11 +23,11 @@ def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
     match parts.scheme:
         # Each brings what takes long to import: nobody needs both.
         case "memory":
-            from workers.bus.memory import MemoryBus  # noqa: PLC0415 - see above
+            from agentbus.workers.bus.memory import MemoryBus  # noqa: PLC0415 - see above
 
             return MemoryBus(topology)
         case "amqp" | "amqps" if known:
-            from workers.bus.rabbit import RabbitBus  # noqa: PLC0415 - see above
+            from agentbus.workers.bus.rabbit import RabbitBus  # noqa: PLC0415 - see above
 
             return RabbitBus(url, topology, **settings)
         case "amqp" | "amqps":

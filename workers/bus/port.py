@@ -8,11 +8,11 @@ from math import inf
 from types import TracebackType
 from typing import Final, Self
 
-from contracts.envelope import CONTENT_TYPE
-from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
-from contracts.ids import digest_of
-from contracts.topology import Queue, Topology
-from workers.concurrency import afterwards
+from agentbus.contracts.envelope import CONTENT_TYPE
+from agentbus.contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
+from agentbus.contracts.ids import digest_of
+from agentbus.contracts.topology import Queue, Topology
+from agentbus.workers.concurrency import afterwards
 
 Headers = Mapping[str, str | int]
 

@@ -4,11 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.bus.port import Delivery
-from workers.concurrency import ended, raise_if_cancelled
-from workers.faults import told
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.faults import told
 
 BatchHandler = Callable[[list[Delivery]], Awaitable[None]]
 """Handles what has arrived, in order, and acknowledges it."""

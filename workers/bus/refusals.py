@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Final
 
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.outages import sparingly
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.outages import sparingly
 
 _LONGEST: Final = 300
 

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from contracts.telemetry import Action
-from contracts.text import first_bytes
-from contracts.topology import Topology
-from storage.loggers import Logger
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.text import first_bytes
+from agentbus.contracts.topology import Topology
+from agentbus.storage.loggers import Logger
 
 _SHOWN: Final = 100
 

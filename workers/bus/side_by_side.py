@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.bus.port import Delivery
-from workers.bus.pump import GiveUp, survived, take_out
-from workers.concurrency import ended
-from workers.faults import told
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.bus.pump import GiveUp, survived, take_out
+from agentbus.workers.concurrency import ended
+from agentbus.workers.faults import told
 
 LaneOf = Callable[[Delivery], str]
 """Names a delivery's lane. Called in the consumer's callback: quick, and must not raise."""

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from contracts.errors import BrokerUnavailable
-from workers.bus.port import Consumer
-from workers.concurrency import ended
-from workers.outages import Trouble
-from workers.patience import Patience
+from agentbus.contracts.errors import BrokerUnavailable
+from agentbus.workers.bus.port import Consumer
+from agentbus.workers.concurrency import ended
+from agentbus.workers.outages import Trouble
+from agentbus.workers.patience import Patience
 
 OnLost = Callable[[], None]
 """Called synchronously before the queue is consumed again: drop what is held of it."""

@@ -3,7 +3,7 @@
 import traceback
 from dataclasses import dataclass
 
-from contracts.errors import AgentBusError
+from agentbus.contracts.errors import AgentBusError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,17 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from contracts.address import Scope
-from contracts.base import MAX_INPUT_BYTES
-from contracts.commands import CommandReply
-from contracts.envelope import Input, InputEnvelope
-from contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
-from contracts.ids import ConversationId, Partition
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.bus.port import UNCERTAIN, Bus, Message
-from workers.delivery.retry import keep_trying
-from workers.patience import Patience
+from agentbus.contracts.address import Scope
+from agentbus.contracts.base import MAX_INPUT_BYTES
+from agentbus.contracts.commands import CommandReply
+from agentbus.contracts.envelope import Input, InputEnvelope
+from agentbus.contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
+from agentbus.contracts.ids import ConversationId, Partition
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.port import UNCERTAIN, Bus, Message
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.patience import Patience
 
 UNDECLARED: Final = Patience(transient=(Unroutable,), seconds=5.0, longest_wait=0.5)
 """For queues to be declared, by those who send: the first worker may just be starting."""

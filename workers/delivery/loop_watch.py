@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from workers.concurrency import ended
+from agentbus.workers.concurrency import ended
 
 TICK: Final = 0.25
 """Seconds between two ticks."""

@@ -6,12 +6,12 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-from contracts.errors import StoreError
-from contracts.members import Member
-from storage.port import Store
-from workers.concurrency import ended, passing_over, raise_if_cancelled
-from workers.delivery.retry import keep_trying
-from workers.outages import Trouble
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.members import Member
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import ended, passing_over, raise_if_cancelled
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.outages import Trouble
 
 SILENCE: Final = 3
 """How many times the ttl a worker may be unable to beat before it lets go of its partitions."""

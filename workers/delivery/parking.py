@@ -10,24 +10,24 @@ from functools import partial
 from time import time_ns
 from typing import Final
 
-from contracts.base import MAX_INTEGER
-from contracts.clock import Clock
-from contracts.ids import ConversationId, is_conversation
-from contracts.parked import ParkedInput, parked_id_for
-from contracts.telemetry import Action
-from contracts.text import first_bytes, last_bytes
-from contracts.topology import Topology
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import DEATH_QUEUE, DEATH_REASON, Bus, Delivery, Message
-from workers.bus.pump import Pump
-from workers.bus.supervise import SupervisedConsumer
-from workers.concurrency import in_turn
-from workers.delivery.failures import Failure, unforeseen
-from workers.delivery.retry import keep_trying
-from workers.delivery.senders import are_trusted, passed_on
-from workers.delivery.telemetry import WorkerMetrics
-from workers.outages import sparingly
+from agentbus.contracts.base import MAX_INTEGER
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.ids import ConversationId, is_conversation
+from agentbus.contracts.parked import ParkedInput, parked_id_for
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.text import first_bytes, last_bytes
+from agentbus.contracts.topology import Topology
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import DEATH_QUEUE, DEATH_REASON, Bus, Delivery, Message
+from agentbus.workers.bus.pump import Pump
+from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.concurrency import in_turn
+from agentbus.workers.delivery.failures import Failure, unforeseen
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.senders import are_trusted, passed_on
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.outages import sparingly
 
 _QUEUE, _CONVERSATION, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (
     "x-agentbus-queue",

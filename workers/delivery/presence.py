@@ -5,11 +5,11 @@ import socket
 from collections.abc import Awaitable, Callable, Collection
 from uuid import uuid4
 
-from contracts.clock import Clock
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
-from storage.port import Store
-from workers.delivery.membership import Membership
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.storage.port import Store
+from agentbus.workers.delivery.membership import Membership
 
 
 async def _nobody_asks(_: list[Member]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-from contracts.errors import BusError, StoreDamaged, StoreError
-from workers.concurrency import still_wanted
-from workers.outages import Trouble
-from workers.patience import Patience
+from agentbus.contracts.errors import BusError, StoreDamaged, StoreError
+from agentbus.workers.concurrency import still_wanted
+from agentbus.workers.outages import Trouble
+from agentbus.workers.patience import Patience
 
 Result = TypeVar("Result")
 Taken = ParamSpec("Taken")

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from typing import Final
 
-from contracts.envelope import InputEnvelope
-from contracts.errors import UntrustedSender
-from contracts.messages import InboundMessage
-from workers.bus.port import Delivery, Headers
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import UntrustedSender
+from agentbus.contracts.messages import InboundMessage
+from agentbus.workers.bus.port import Delivery, Headers
 
 SENDERS: Final = "x-agentbus-senders"
 """The broker users through whose hands a message came before its publisher passed it on, a line each.

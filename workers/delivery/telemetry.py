@@ -1,4 +1,4 @@
-"""The metrics of `contracts.telemetry`, counted with prometheus-client.
+"""The metrics of `agentbus.contracts.telemetry`, counted with prometheus-client.
 
 It is imported when something is to be counted: it brings an HTTP server and its hundred modules.
 """
@@ -7,7 +7,7 @@ from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING
 
-from contracts import telemetry
+from agentbus.contracts import telemetry
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge

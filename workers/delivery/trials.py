@@ -11,11 +11,11 @@ from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import uuid4
 
-from contracts.errors import KilledWorker
-from contracts.parked import parked_id_for
-from storage.port import Store, attempt_at
-from workers.bus.port import Delivery
-from workers.concurrency import side_by_side
+from agentbus.contracts.errors import KilledWorker
+from agentbus.contracts.parked import parked_id_for
+from agentbus.storage.port import Store, attempt_at
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.concurrency import side_by_side
 
 TRIED_FROM: Final = 3
 """The delivery from which on tries are counted."""

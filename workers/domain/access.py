@@ -3,8 +3,8 @@
 from enum import IntEnum
 from typing import Final
 
-from contracts.profile import Permission, Profile, Visibility
-from contracts.session import SessionState
+from agentbus.contracts.profile import Permission, Profile, Visibility
+from agentbus.contracts.session import SessionState
 
 DENIED: Final = "no such session, or no access to it"
 """The same words for both, so that a refusal does not tell whether the session exists."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from contracts.events import (
+from agentbus.contracts.events import (
     AnyEvent,
     ConflictOpened,
     ConflictResolved,
@@ -13,9 +13,9 @@ from contracts.events import (
     SessionRestored,
     SessionStarted,
 )
-from contracts.secrets import without_secrets
-from contracts.sync import Conflict, Entry
-from workers.domain.sync.fields import keys_of
+from agentbus.contracts.secrets import without_secrets
+from agentbus.contracts.sync import Conflict, Entry
+from agentbus.workers.domain.sync.fields import keys_of
 
 
 def announced(event: AnyEvent, secret_keys: Collection[str]) -> AnyEvent:

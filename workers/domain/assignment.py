@@ -12,8 +12,8 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from contracts.ids import Partition
-from contracts.members import WorkerId
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import WorkerId
 
 
 @dataclass(frozen=True, slots=True)

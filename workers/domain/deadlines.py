@@ -2,12 +2,12 @@
 
 from datetime import datetime, timedelta
 
-from contracts.commands import ExtendSession
-from contracts.errors import LimitExceeded
-from contracts.events import StateChanged
-from contracts.profile import Profile
-from contracts.session import SessionState, SessionStatus
-from workers.domain.draft import Draft
+from agentbus.contracts.commands import ExtendSession
+from agentbus.contracts.errors import LimitExceeded
+from agentbus.contracts.events import StateChanged
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.draft import Draft
 
 
 def has_expired(state: SessionState, now: datetime) -> bool:

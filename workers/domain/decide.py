@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
-from contracts.commands import AnyCommand, EraseConversation
-from contracts.envelope import Input
-from contracts.events import (
+from agentbus.contracts.commands import AnyCommand, EraseConversation
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.events import (
     AnyEvent,
     CloseReason,
     FenceRaised,
@@ -22,8 +22,8 @@ from contracts.events import (
     StartReason,
     StateChanged,
 )
-from contracts.expiry import ResetPolicy
-from contracts.messages import (
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.messages import (
     CommandContent,
     DeleteContent,
     EditContent,
@@ -34,19 +34,19 @@ from contracts.messages import (
     TextContent,
     message_key_for,
 )
-from contracts.profile import Profile
-from contracts.session import SessionState, SessionStatus
-from workers.domain.admission.actor import check_access
-from workers.domain.admission.blocking import check_unblocked
-from workers.domain.admission.target import check_fence, check_target, check_target_there
-from workers.domain.checks.limits import check_sent_at
-from workers.domain.deadlines import expire, has_expired, lasting
-from workers.domain.draft import NO_HEADS, Draft, Heads
-from workers.domain.evolve import evolve
-from workers.domain.line import is_next
-from workers.domain.redaction import digest_input
-from workers.domain.resets import resets_now
-from workers.domain.rules import rule_of
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.admission.actor import check_access
+from agentbus.workers.domain.admission.blocking import check_unblocked
+from agentbus.workers.domain.admission.target import check_fence, check_target, check_target_there
+from agentbus.workers.domain.checks.limits import check_sent_at
+from agentbus.workers.domain.deadlines import expire, has_expired, lasting
+from agentbus.workers.domain.draft import NO_HEADS, Draft, Heads
+from agentbus.workers.domain.evolve import evolve
+from agentbus.workers.domain.line import is_next
+from agentbus.workers.domain.redaction import digest_input
+from agentbus.workers.domain.resets import resets_now
+from agentbus.workers.domain.rules import rule_of
 
 
 def decide(

@@ -5,11 +5,11 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from contracts.address import Address, Platform
-from contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason
-from contracts.ids import InputId, SessionId, session_id_for
-from contracts.session import SessionState
-from contracts.stamps import Stamp, next_stamp
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason
+from agentbus.contracts.ids import InputId, SessionId, session_id_for
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp, next_stamp
 
 E = TypeVar("E", bound=AnyEvent)
 

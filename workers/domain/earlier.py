@@ -6,7 +6,7 @@ An event of a conversation's current session may be about an earlier one of its 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from contracts.events import (
+from agentbus.contracts.events import (
     AnyEvent,
     Commit,
     ConversationErased,
@@ -15,11 +15,11 @@ from contracts.events import (
     SessionDeleted,
     SessionRestored,
 )
-from contracts.expiry import ExpiryProgress
-from contracts.ids import SessionId, conversation_of, generation_of, session_id_for
-from contracts.session import SessionState, SessionStatus
-from workers.domain.redaction import tombstone
-from workers.domain.sync.stamped import latest
+from agentbus.contracts.expiry import ExpiryProgress
+from agentbus.contracts.ids import SessionId, conversation_of, generation_of, session_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.redaction import tombstone
+from agentbus.workers.domain.sync.stamped import latest
 
 Ending = SessionDeleted | ExpiryStepTaken | SessionArchived | SessionRestored | ConversationErased
 """Events that may be about earlier sessions."""

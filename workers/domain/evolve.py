@@ -5,8 +5,8 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
-from contracts.errors import StoreDamaged
-from contracts.events import (
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import (
     Amendment,
     AnyEvent,
     Commit,
@@ -35,14 +35,14 @@ from contracts.events import (
     SessionUnblocked,
     StateChanged,
 )
-from contracts.ids import generation_of
-from contracts.messages import Role
-from contracts.session import RECENT_INPUTS, SessionState, SessionStatus
-from workers.domain.earlier import after_the_end
-from workers.domain.line import lined_up, next_in_line
-from workers.domain.redaction import digest_input
-from workers.domain.sync.fields import DATA, METADATA
-from workers.domain.sync.stamped import after_sharing, after_start, after_write
+from agentbus.contracts.ids import generation_of
+from agentbus.contracts.messages import Role
+from agentbus.contracts.session import RECENT_INPUTS, SessionState, SessionStatus
+from agentbus.workers.domain.earlier import after_the_end
+from agentbus.workers.domain.line import lined_up, next_in_line
+from agentbus.workers.domain.redaction import digest_input
+from agentbus.workers.domain.sync.fields import DATA, METADATA
+from agentbus.workers.domain.sync.stamped import after_sharing, after_start, after_write
 
 
 def evolve(state: SessionState, event: AnyEvent) -> SessionState:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from contracts.ids import InputId
-from contracts.session import MOST_WAITING, SessionState
-from workers.domain.redaction import digest_input
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.session import MOST_WAITING, SessionState
+from agentbus.workers.domain.redaction import digest_input
 
 _LONGEST_ID: Final = 64
 """Bytes. Of a longer id the digest stands in the line, so that a head stays small."""

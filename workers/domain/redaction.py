@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from contracts.base import MAX_ID_LENGTH
-from contracts.events import (
+from agentbus.contracts.base import MAX_ID_LENGTH
+from agentbus.contracts.events import (
     AnyEvent,
     Commit,
     ConflictOpened,
@@ -25,13 +25,21 @@ from contracts.events import (
     SessionRestored,
     SessionStarted,
 )
-from contracts.ids import ConversationId, InputId, MessageKey, SessionId, conversation_of, digest_of, generation_of
-from contracts.messages import Role, SessionMessage, TextContent
-from contracts.profile import Profile, no_profile
-from contracts.session import SessionState, SessionStatus
-from contracts.stamps import origin_of
-from contracts.sync import Conflict
-from workers.domain.pseudonyms import renamed
+from agentbus.contracts.ids import (
+    ConversationId,
+    InputId,
+    MessageKey,
+    SessionId,
+    conversation_of,
+    digest_of,
+    generation_of,
+)
+from agentbus.contracts.messages import Role, SessionMessage, TextContent
+from agentbus.contracts.profile import Profile, no_profile
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.stamps import origin_of
+from agentbus.contracts.sync import Conflict
+from agentbus.workers.domain.pseudonyms import renamed
 
 ERASED_PREFIX: Final = "erased:"
 """What the digest form of an input's id begins with."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     AnyCommand,
     AppendMessage,
     ChangeState,
@@ -19,8 +19,8 @@ from contracts.commands import (
     TrimHistory,
     UpdateSession,
 )
-from contracts.errors import RequestReused
-from contracts.events import (
+from agentbus.contracts.errors import RequestReused
+from agentbus.contracts.events import (
     AnyEvent,
     CloseReason,
     Commit,
@@ -38,10 +38,10 @@ from contracts.events import (
     StartReason,
     StateChanged,
 )
-from contracts.ids import InputId
-from contracts.profile import Permission
-from workers.domain.rules import rule_of
-from workers.domain.said import events_said
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.profile import Permission
+from agentbus.workers.domain.rules import rule_of
+from agentbus.workers.domain.said import events_said
 
 _BESIDE: Final = frozenset({"expired", "activity"})
 """Why a status changes beside what a command asks for."""

@@ -14,9 +14,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from contracts.expiry import ResetPolicy
-from contracts.messages import CommandContent, InboundMessage, TextContent
-from contracts.session import SessionState, SessionStatus
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.messages import CommandContent, InboundMessage, TextContent
+from agentbus.contracts.session import SessionState, SessionStatus
 
 ResetReason = Literal["word", "daily", "idle"]
 """What made a conversation begin anew."""

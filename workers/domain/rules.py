@@ -1,6 +1,7 @@
 """What holds for each command, a row a command: who may give it, to which sessions, past what, and what it does.
 
-To add a command: its class in `contracts.commands`, what it causes in `workers.domain.commands`, a row here.
+To add a command: its class in `agentbus.contracts.commands`, what it causes in `agentbus.workers.domain.commands`, a
+row here.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,8 +10,8 @@ from datetime import datetime
 from enum import Enum, IntEnum
 from typing import Any, Final, TypeVar
 
-from contracts.base import Contract
-from contracts.commands import (
+from agentbus.contracts.base import Contract
+from agentbus.contracts.commands import (
     AmendCopy,
     AnyCommand,
     AppendMessage,
@@ -40,10 +41,10 @@ from contracts.commands import (
     UnlinkIdentity,
     UpdateSession,
 )
-from contracts.profile import Profile
-from contracts.session import SessionState
-from workers.domain.access import Right
-from workers.domain.commands.content import (
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.access import Right
+from agentbus.workers.domain.commands.content import (
     append_message,
     delete_message,
     edit_message,
@@ -56,14 +57,14 @@ from workers.domain.commands.content import (
     trim_history,
     update_session,
 )
-from workers.domain.commands.ending import (
+from agentbus.workers.domain.commands.ending import (
     archive_session,
     delete_session,
     erase_conversation,
     expire_session,
     restore_session,
 )
-from workers.domain.commands.lifecycle import (
+from agentbus.workers.domain.commands.lifecycle import (
     apply_deadlines,
     change_state,
     close_session,
@@ -71,8 +72,14 @@ from workers.domain.commands.lifecycle import (
     reset_session,
     unblock_session,
 )
-from workers.domain.draft import Draft
-from workers.domain.sync.linking import amend_copy, link_identity, merge_context, resolve_conflict, unlink_identity
+from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.sync.linking import (
+    amend_copy,
+    link_identity,
+    merge_context,
+    resolve_conflict,
+    unlink_identity,
+)
 
 C = TypeVar("C", bound=AnyCommand)
 Bound = TypeVar("Bound", datetime, float)

@@ -6,11 +6,11 @@ that is too late, by whichever process, is decided again, without what was said 
 
 from collections.abc import Container, Iterable, Mapping
 
-from contracts.commands import AnyCommand, AppendMessage, UpdateSession
-from contracts.events import AnyEvent, MessageAppended
-from contracts.ids import InputId
-from contracts.messages import InboundMessage, OutboundMessage, said_key
-from contracts.session import SessionState
+from agentbus.contracts.commands import AnyCommand, AppendMessage, UpdateSession
+from agentbus.contracts.events import AnyEvent, MessageAppended
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.messages import InboundMessage, OutboundMessage, said_key
+from agentbus.contracts.session import SessionState
 
 
 def keys_said(state: SessionState, data: InboundMessage | AnyCommand) -> tuple[InputId, ...]:

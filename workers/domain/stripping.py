@@ -6,9 +6,9 @@ what they wrote before does so in the new session. It is the earlier session tha
 
 from collections.abc import Collection
 
-from contracts.events import Amendment, AnyEvent, Commit, MessageAppended, MessageDeleted
-from contracts.ids import MessageKey, SessionId
-from workers.domain.earlier import earlier_sessions
+from agentbus.contracts.events import Amendment, AnyEvent, Commit, MessageAppended, MessageDeleted
+from agentbus.contracts.ids import MessageKey, SessionId
+from agentbus.workers.domain.earlier import earlier_sessions
 
 
 def stripped(commit: Commit, session: SessionId, last: int, elsewhere: Collection[MessageKey]) -> Commit:

@@ -14,24 +14,24 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from contracts.clock import Clock
-from contracts.errors import EditConflict
-from contracts.expiry import ErasureReceipt
-from contracts.ids import ConversationId, SessionId, conversation_of
-from contracts.parked import ParkedId
-from contracts.records import Record
-from storage.archive import ArchiveStore
-from storage.port import Store
-from workers.archive.receipts import Receipts, put_receipt
-from workers.delivery.inputs import Inputs
-from workers.domain.redaction import Subject, is_erased
-from workers.erasure.people import erased_people
-from workers.erasure.plan import Plan, drop_plan, load_plan, save_plan
-from workers.erasure.records import parked_of, records_of_identities, records_of_sessions
-from workers.erasure.search import Progress, all_sessions, find_traces, linked_people
-from workers.erasure.shared import SharedConversation
-from workers.erasure.traces import Person, Traces
-from workers.erasure.whole import erase_whole
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import EditConflict
+from agentbus.contracts.expiry import ErasureReceipt
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of
+from agentbus.contracts.parked import ParkedId
+from agentbus.contracts.records import Record
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.port import Store
+from agentbus.workers.archive.receipts import Receipts, put_receipt
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.redaction import Subject, is_erased
+from agentbus.workers.erasure.people import erased_people
+from agentbus.workers.erasure.plan import Plan, drop_plan, load_plan, save_plan
+from agentbus.workers.erasure.records import parked_of, records_of_identities, records_of_sessions
+from agentbus.workers.erasure.search import Progress, all_sessions, find_traces, linked_people
+from agentbus.workers.erasure.shared import SharedConversation
+from agentbus.workers.erasure.traces import Person, Traces
+from agentbus.workers.erasure.whole import erase_whole
 
 _PASSES: Final = 4
 """How often everything is read at most, until nothing is found."""

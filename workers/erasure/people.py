@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from contracts.clock import Clock
-from contracts.ids import ConversationId
-from storage.archive import ArchiveStore
-from storage.port import Store
-from storage.reading import iter_parked
-from workers.archive.receipts import Receipts
-from workers.archive.rewriting import pages_of
-from workers.concurrency import side_by_side
-from workers.domain.redaction import people_of, tombstone
-from workers.erasure.records import texts_in
-from workers.erasure.search import all_conversations, all_sessions
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.ids import ConversationId
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.archive.receipts import Receipts
+from agentbus.workers.archive.rewriting import pages_of
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.domain.redaction import people_of, tombstone
+from agentbus.workers.erasure.records import texts_in
+from agentbus.workers.erasure.search import all_conversations, all_sessions
 
 
 class _Seen:

@@ -8,12 +8,12 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from contracts.clock import Clock
-from contracts.ids import ConversationId, SessionId
-from contracts.records import Record, RecordKind
-from storage.chunks import chunks
-from storage.port import Store
-from storage.reading import iter_records
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.chunks import chunks
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records
 
 _ITEMS: Final = 1_000
 """Items that one record holds: of ids of the longest kind they fit into one."""

@@ -4,15 +4,15 @@ import re
 from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Any, Final
 
-from contracts.documents import json_in
-from contracts.ids import ConversationId, SessionId, conversation_of, digest_of
-from contracts.parked import ParkedId, ParkedInput
-from contracts.records import Record, RecordKind, checkpoint_groups
-from storage.port import LISTED_BODY, Store
-from storage.reading import iter_parked, iter_records
-from workers.erasure.traces import Person
-from workers.sync.people.identities import reverse_group, reverse_key
-from workers.sync.people.suggestions import CONTACT_KEYS
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of, digest_of
+from agentbus.contracts.parked import ParkedId, ParkedInput
+from agentbus.contracts.records import Record, RecordKind, checkpoint_groups
+from agentbus.storage.port import LISTED_BODY, Store
+from agentbus.storage.reading import iter_parked, iter_records
+from agentbus.workers.erasure.traces import Person
+from agentbus.workers.sync.people.identities import reverse_group, reverse_key
+from agentbus.workers.sync.people.suggestions import CONTACT_KEYS
 
 _BY_SESSION: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.ARCHIVED)
 """Kinds whose records have the session as their key."""

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, SessionId, conversation_of, session_id_for
-from contracts.session import SessionState, SessionStatus
-from storage.archive import ArchiveStore
-from storage.chunks import chunks
-from storage.port import Loaded, Store
-from storage.reading import iter_sessions
-from workers.archive.rewriting import pages_of
-from workers.concurrency import side_by_side
-from workers.erasure.traces import Person, Traces
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of, session_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.chunks import chunks
+from agentbus.storage.port import Loaded, Store
+from agentbus.storage.reading import iter_sessions
+from agentbus.workers.archive.rewriting import pages_of
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.erasure.traces import Person, Traces
 
 Progress = Callable[[str, int], None]
 """Told what is being read or changed, and how many of it by now."""

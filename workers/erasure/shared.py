@@ -4,20 +4,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from contracts.clock import Clock
-from contracts.events import Commit, DataSet, MetadataSet
-from contracts.ids import ConversationId, SessionId
-from contracts.records import RecordKind
-from contracts.session import SessionState
-from storage.archive import ArchiveEntry, ArchiveStore
-from storage.port import Store
-from storage.reading import iter_log, iter_records
-from workers.archive.index import archived_session, get_index, put_index
-from workers.archive.rewriting import rewrite_head, rewriting
-from workers.domain.pseudonyms import renamed, renamed_json
-from workers.domain.redaction import Written, scrub, scrub_head, without_written
-from workers.erasure.search import all_sessions
-from workers.erasure.traces import Person
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.events import Commit, DataSet, MetadataSet
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.storage.archive import ArchiveEntry, ArchiveStore
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log, iter_records
+from agentbus.workers.archive.index import archived_session, get_index, put_index
+from agentbus.workers.archive.rewriting import rewrite_head, rewriting
+from agentbus.workers.domain.pseudonyms import renamed, renamed_json
+from agentbus.workers.domain.redaction import Written, scrub, scrub_head, without_written
+from agentbus.workers.erasure.search import all_sessions
+from agentbus.workers.erasure.traces import Person
 
 
 class SharedConversation:

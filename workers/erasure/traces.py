@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from contracts.events import AnyEvent, Commit, MessageAppended, ProfileChanged, SessionStarted
-from contracts.ids import MessageKey, SessionId
-from contracts.session import SessionState
-from workers.domain.redaction import Subject, authors_of, scrub, scrub_head, tombstone
+from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, ProfileChanged, SessionStarted
+from agentbus.contracts.ids import MessageKey, SessionId
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.redaction import Subject, authors_of, scrub, scrub_head, tombstone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

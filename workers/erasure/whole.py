@@ -2,18 +2,18 @@
 
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.commands import EraseConversation
-from contracts.envelope import Input
-from contracts.errors import EditConflict, SessionNotCurrent, SessionNotFound
-from contracts.ids import ConversationId, InputId, SessionId, digest_of
-from contracts.session import SessionState
-from storage.archive import ArchiveStore
-from storage.port import Store
-from workers.archive.rewriting import rewrite_head, rewriting
-from workers.delivery.inputs import Inputs
-from workers.domain.redaction import emptied, is_erased, tombstone
-from workers.erasure.search import all_sessions
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import EraseConversation
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import EditConflict, SessionNotCurrent, SessionNotFound
+from agentbus.contracts.ids import ConversationId, InputId, SessionId, digest_of
+from agentbus.contracts.session import SessionState
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.port import Store
+from agentbus.workers.archive.rewriting import rewrite_head, rewriting
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.redaction import emptied, is_erased, tombstone
+from agentbus.workers.erasure.search import all_sessions
 
 _TRIES: Final = 5
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from contracts.clock import Clock
-from contracts.errors import ConfigurationError
-from contracts.expiry import ExpiryRule, ExpiryStrategy
-from contracts.records import Record, RecordKind
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from storage.reading import iter_records
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import ExpiryRule, ExpiryStrategy
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records
 
 _GROUP = "default"
 

@@ -12,15 +12,15 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from contracts.clock import Clock
-from contracts.events import ExpiryStepTaken
-from contracts.expiry import CleanupAction
-from contracts.ids import SessionId, digest_of
-from contracts.records import Record, RecordKind
-from storage.port import Store
-from storage.reading import iter_records
-from workers.concurrency import afterwards
-from workers.reactive.coalescer import Coalescer
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.events import ExpiryStepTaken
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import SessionId, digest_of
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records
+from agentbus.workers.concurrency import afterwards
+from agentbus.workers.reactive.coalescer import Coalescer
 
 _TOTALS: Final = "expiry/totals"
 _KEPT_DAYS: Final = 2

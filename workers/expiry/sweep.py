@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from contracts.clock import Clock
-from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.errors import AgentBusError, ConfigurationError
-from contracts.expiry import CleanupAction, ExpiryRule
-from contracts.history import SessionFilter
-from contracts.ids import SessionId
-from contracts.session import SessionState, SessionStatus
-from storage.port import Store
-from workers.concurrency import raise_if_cancelled, side_by_side
-from workers.domain.expiry import Later
-from workers.expiry.watch.commands import DEADLINE, ExpiryCommands, Order
-from workers.expiry.watch.phases import Archive, Discard, next_phase, was_moved
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
+from agentbus.contracts.errors import AgentBusError, ConfigurationError
+from agentbus.contracts.expiry import CleanupAction, ExpiryRule
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
+from agentbus.workers.domain.expiry import Later
+from agentbus.workers.expiry.watch.commands import DEADLINE, ExpiryCommands, Order
+from agentbus.workers.expiry.watch.phases import Archive, Discard, next_phase, was_moved
 
 _PAGE: Final = 200
 _MOST_PHASES: Final = 6

@@ -3,28 +3,28 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from contracts.clock import Clock
-from contracts.members import WorkerKind
-from contracts.secrets import SECRET_KEYS
-from storage.archive import ArchiveStore
-from storage.port import Store
-from workers.bus.port import Bus
-from workers.concurrency import in_turn
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.expiry.rules import ExpiryRules, RuleBook
-from workers.expiry.statistics import StatisticsRecorder
-from workers.expiry.watch.commands import ExpiryCommands
-from workers.expiry.watch.deadlines import Deadlines
-from workers.expiry.watch.due import DueWatch
-from workers.expiry.watch.handler import TOPICS, ExpiryHandler
-from workers.expiry.watch.rescan import Rescan
-from workers.notify import NotificationCallback
-from workers.notify.notifier import TOPICS as NOTICES
-from workers.notify.notifier import Notifier
-from workers.reactive.handling import Handler
-from workers.reactive.watch import Share, TimeLoop
-from workers.reactive.worker import Events, ReactiveWorker
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.concurrency import in_turn
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
+from agentbus.workers.expiry.statistics import StatisticsRecorder
+from agentbus.workers.expiry.watch.commands import ExpiryCommands
+from agentbus.workers.expiry.watch.deadlines import Deadlines
+from agentbus.workers.expiry.watch.due import DueWatch
+from agentbus.workers.expiry.watch.handler import TOPICS, ExpiryHandler
+from agentbus.workers.expiry.watch.rescan import Rescan
+from agentbus.workers.notify import NotificationCallback
+from agentbus.workers.notify.notifier import TOPICS as NOTICES
+from agentbus.workers.notify.notifier import Notifier
+from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.watch import Share, TimeLoop
+from agentbus.workers.reactive.worker import Events, ReactiveWorker
 
 EVENTS_QUEUE = "expiry"
 """The durable subscription that all expiry workers share."""

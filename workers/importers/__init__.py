@@ -1,7 +1,7 @@
 """Chat histories as people have them, read as inbound messages."""
 
-from workers.importers.port import History, HistoryFormat, HistoryOptions, HistoryUnreadable
-from workers.importers.reader import detect_format, read_history
+from agentbus.workers.importers.port import History, HistoryFormat, HistoryOptions, HistoryUnreadable
+from agentbus.workers.importers.reader import detect_format, read_history
 
 __all__ = [
     # reading

@@ -16,11 +16,11 @@ from collections.abc import Generator
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
-from contracts.address import Address, Platform
-from contracts.messages import InboundMessage, TextContent
-from workers.importers.port import HistoryFormat
-from workers.importers.source import Source
-from workers.importers.values import fit_id, fit_name, position_id
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.workers.importers.port import HistoryFormat
+from agentbus.workers.importers.source import Source
+from agentbus.workers.importers.values import fit_id, fit_name, position_id
 
 FORMAT: Final = HistoryFormat.IRC
 

@@ -3,12 +3,12 @@
 from collections.abc import Generator
 from typing import Final
 
-from contracts.documents import json_in
-from contracts.envelope import InputEnvelope
-from contracts.errors import InvalidInput
-from contracts.messages import InboundMessage
-from workers.importers.port import HistoryFormat
-from workers.importers.source import Source
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import InvalidInput
+from agentbus.contracts.messages import InboundMessage
+from agentbus.workers.importers.port import HistoryFormat
+from agentbus.workers.importers.source import Source
 
 FORMAT: Final = HistoryFormat.JSONL
 

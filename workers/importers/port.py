@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from contracts.errors import AgentBusError
-from contracts.messages import InboundMessage
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.messages import InboundMessage
 
 NOT_EXPORTED: Final = "urn:agentbus:not-exported"
 """The uri of an attachment that the export mentions without holding it."""

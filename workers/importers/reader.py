@@ -6,11 +6,11 @@ from datetime import UTC, date, tzinfo
 from pathlib import Path
 from typing import Final
 
-from contracts.messages import InboundMessage
-from workers.importers import irc, jsonl, slack, telegram, whatsapp
-from workers.importers.port import History, HistoryFormat, HistoryOptions, HistoryUnreadable
-from workers.importers.slack_files import is_slack_folder, is_slack_zip
-from workers.importers.source import Source, open_text
+from agentbus.contracts.messages import InboundMessage
+from agentbus.workers.importers import irc, jsonl, slack, telegram, whatsapp
+from agentbus.workers.importers.port import History, HistoryFormat, HistoryOptions, HistoryUnreadable
+from agentbus.workers.importers.slack_files import is_slack_folder, is_slack_zip
+from agentbus.workers.importers.source import Source, open_text
 
 _READERS: Final[dict[HistoryFormat, Callable[[Source], Generator[InboundMessage, None, None]]]] = {
     module.FORMAT: module.read for module in (irc, telegram, slack, whatsapp, jsonl)

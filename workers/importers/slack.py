@@ -18,12 +18,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from contracts.address import Address, Platform
-from contracts.messages import Attachment, InboundMessage, ReactionContent, TextContent
-from workers.importers.port import NOT_EXPORTED, UNKNOWN_USER, HistoryFormat
-from workers.importers.slack_files import CHANNEL_LISTS, USERS, SlackFiles, open_export
-from workers.importers.source import Source
-from workers.importers.values import fit_id, fit_name, kind_for
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.messages import Attachment, InboundMessage, ReactionContent, TextContent
+from agentbus.workers.importers.port import NOT_EXPORTED, UNKNOWN_USER, HistoryFormat
+from agentbus.workers.importers.slack_files import CHANNEL_LISTS, USERS, SlackFiles, open_export
+from agentbus.workers.importers.source import Source
+from agentbus.workers.importers.values import fit_id, fit_name, kind_for
 
 FORMAT: Final = HistoryFormat.SLACK
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from workers.importers.source import open_zip
+from agentbus.workers.importers.source import open_zip
 
 CHANNEL_LISTS: Final = ("channels.json", "groups.json", "mpims.json", "dms.json")
 """The files that list public and private channels, group and direct messages."""

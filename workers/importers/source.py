@@ -13,9 +13,9 @@ from typing import IO, Any, Final
 
 from pydantic import ValidationError
 
-from contracts.documents import json_in
-from workers.importers.port import HistoryOptions, HistoryUnreadable, Tally
-from workers.importers.values import fit_text
+from agentbus.contracts.documents import json_in
+from agentbus.workers.importers.port import HistoryOptions, HistoryUnreadable, Tally
+from agentbus.workers.importers.values import fit_text
 
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from contracts.address import Address, Platform
-from contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
-from workers.importers.port import NOT_EXPORTED, UNKNOWN_USER, HistoryFormat
-from workers.importers.source import Source
-from workers.importers.values import fit_id, fit_name, kind_for, position_id
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
+from agentbus.workers.importers.port import NOT_EXPORTED, UNKNOWN_USER, HistoryFormat
+from agentbus.workers.importers.source import Source
+from agentbus.workers.importers.values import fit_id, fit_name, kind_for, position_id
 
 FORMAT: Final = HistoryFormat.TELEGRAM
 FILE_NAME: Final = "result.json"

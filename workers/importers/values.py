@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from contracts.base import MAX_ID_LENGTH
-from contracts.ids import digest_of
-from contracts.messages import AttachmentKind
+from agentbus.contracts.base import MAX_ID_LENGTH
+from agentbus.contracts.ids import digest_of
+from agentbus.contracts.messages import AttachmentKind
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Final
 
-from contracts.address import Address, Platform
-from contracts.messages import Attachment, AttachmentKind, InboundMessage, TextContent
-from workers.importers.port import NOT_EXPORTED, HistoryFormat
-from workers.importers.source import Source
-from workers.importers.values import fit_id, fit_name, position_id
-from workers.importers.whatsapp_dates import WrittenDate, is_day_first, to_date
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.messages import Attachment, AttachmentKind, InboundMessage, TextContent
+from agentbus.workers.importers.port import NOT_EXPORTED, HistoryFormat
+from agentbus.workers.importers.source import Source
+from agentbus.workers.importers.values import fit_id, fit_name, position_id
+from agentbus.workers.importers.whatsapp_dates import WrittenDate, is_day_first, to_date
 
 FORMAT: Final = HistoryFormat.WHATSAPP
 

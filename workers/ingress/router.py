@@ -6,26 +6,26 @@ Any number of routers may run; single active consumer keeps all but one on stand
 import asyncio
 from functools import partial
 
-from contracts.address import Scope
-from contracts.envelope import InputEnvelope
-from contracts.errors import KilledWorker, UntrustedSender
-from contracts.messages import InboundMessage
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import Bus, Delivery
-from workers.bus.pump import Pump
-from workers.bus.supervise import SupervisedConsumer
-from workers.concurrency import in_turn, raise_if_cancelled
-from workers.delivery.failures import failure_of
-from workers.delivery.inputs import Inputs, Routed
-from workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
-from workers.delivery.parking import Failed, park_all, park_failed
-from workers.delivery.presence import Presence
-from workers.delivery.retry import keep_trying
-from workers.delivery.telemetry import WorkerMetrics
-from workers.delivery.trials import PoisonTrials, is_suspect, key_unread
-from workers.worker import HAND_BACK_SECONDS, Health, Worker
+from agentbus.contracts.address import Scope
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import KilledWorker, UntrustedSender
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.bus.pump import Pump
+from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.concurrency import in_turn, raise_if_cancelled
+from agentbus.workers.delivery.failures import failure_of
+from agentbus.workers.delivery.inputs import Inputs, Routed
+from agentbus.workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
+from agentbus.workers.delivery.parking import Failed, park_all, park_failed
+from agentbus.workers.delivery.presence import Presence
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trials import PoisonTrials, is_suspect, key_unread
+from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = Logger(__name__)
 

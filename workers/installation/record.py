@@ -3,15 +3,15 @@
 import asyncio
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.errors import StoreError
-from contracts.installation import Installation
-from contracts.records import Record, RecordKind
-from contracts.topology import Topology
-from storage.damage import read_as
-from storage.port import Store
-from workers.bus.port import Bus
-from workers.concurrency import passing_over
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.installation import Installation
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.topology import Topology
+from agentbus.storage.damage import read_as
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.concurrency import passing_over
 
 KEY: Final = "installation"
 

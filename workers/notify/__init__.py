@@ -1,13 +1,13 @@
 """Notifications of what expiry rules do: to the log, by e-mail, to a web address, to a function of one's own."""
 
-from workers.notify.email import create_email_notification_callback
-from workers.notify.notices import (
+from agentbus.workers.notify.email import create_email_notification_callback
+from agentbus.workers.notify.notices import (
     ExpiryNotice,
     NotificationCallback,
     NotificationFailed,
     default_notification_callback,
 )
-from workers.notify.webhook import create_webhook_notification_callback, signature_of
+from agentbus.workers.notify.webhook import create_webhook_notification_callback, signature_of
 
 __all__ = [
     # callbacks

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from email.message import EmailMessage
 from typing import Final
 
-from contracts.errors import ConfigurationError
-from workers.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
-from workers.notify.trying import NotYet, trying
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.workers.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
+from agentbus.workers.notify.trying import NotYet, trying
 
 _TRANSIENT_CODES: Final = range(400, 500)
 """SMTP replies by which the server says: not now (RFC 5321, section 4.2.1)."""

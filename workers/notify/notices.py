@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from contracts.address import Platform
-from contracts.errors import AgentBusError
-from contracts.events import ExpiryStepTaken
-from contracts.expiry import CleanupAction
-from contracts.ids import SessionId
-from contracts.telemetry import Action
-from storage.loggers import Logger
+from agentbus.contracts.address import Platform
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.events import ExpiryStepTaken
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
 
 _log = Logger(__name__)
 

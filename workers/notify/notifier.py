@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from contracts.envelope import EventEnvelope
-from contracts.errors import Reject
-from contracts.events import ExpiryStepTaken
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.concurrency import raise_if_cancelled, side_by_side
-from workers.delivery.telemetry import WorkerMetrics
-from workers.faults import told
-from workers.notify.notices import ExpiryNotice, NotificationCallback
-from workers.reactive.handling import Handler
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import Reject
+from agentbus.contracts.events import ExpiryStepTaken
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.faults import told
+from agentbus.workers.notify.notices import ExpiryNotice, NotificationCallback
+from agentbus.workers.reactive.handling import Handler
 
 TOPICS: Final = (f"session.{ExpiryStepTaken.topic}.*",)
 

@@ -5,8 +5,8 @@ import ipaddress
 import socket
 from typing import Final
 
-from workers.notify.notices import NotificationFailed
-from workers.notify.trying import NotYet
+from agentbus.workers.notify.notices import NotificationFailed
+from agentbus.workers.notify.trying import NotYet
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

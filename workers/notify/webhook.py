@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import httpx
 
-from contracts.clock import Clock, SystemClock
-from contracts.errors import ConfigurationError
-from workers.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
-from workers.notify.reachable import resolved
-from workers.notify.trying import NotYet, trying
+from agentbus.contracts.clock import Clock, SystemClock
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.workers.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
+from agentbus.workers.notify.reachable import resolved
+from agentbus.workers.notify.trying import NotYet, trying
 
 ID_HEADER: Final = "X-AgentBus-Id"
 """The notice's id, the same at each repeat: the receiver's idempotency key."""

@@ -12,18 +12,18 @@ from typing import Final
 from faststream import AckPolicy, FastStream
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 
-from contracts.errors import BrokerUnavailable, BusError
-from contracts.telemetry import Action
-from contracts.urls import masked
-from storage.loggers import Logger
-from workers.bus.port import Bus, Delivery
-from workers.bus.rabbit.connections import DRIVER_ERRORS
-from workers.bus.rabbit.consumers import attempts_of, plain_headers
-from workers.concurrency import afterwards, ended, passing_over, raise_if_cancelled
-from workers.delivery.retry import keep_trying
-from workers.faults import told
-from workers.outages import Trouble
-from workers.reactive.handling import Handler, react
+from agentbus.contracts.errors import BrokerUnavailable, BusError
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.urls import masked
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.bus.rabbit.connections import DRIVER_ERRORS
+from agentbus.workers.bus.rabbit.consumers import attempts_of, plain_headers
+from agentbus.workers.concurrency import afterwards, ended, passing_over, raise_if_cancelled
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.faults import told
+from agentbus.workers.outages import Trouble
+from agentbus.workers.reactive.handling import Handler, react
 
 PREFETCH: Final = 100
 """Events that are handled at a time."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from workers.concurrency import ended, still_wanted
+from agentbus.workers.concurrency import ended, still_wanted
 
 Item = TypeVar("Item")
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
-from workers.bus.port import Bus, Delivery
-from workers.bus.pump import Pump
-from workers.bus.supervise import SupervisedConsumer
-from workers.concurrency import in_turn, side_by_side
-from workers.delivery.parking import park_failed
-from workers.reactive.handling import Handler, react
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.bus.pump import Pump
+from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.concurrency import in_turn, side_by_side
+from agentbus.workers.delivery.parking import park_failed
+from agentbus.workers.reactive.handling import Handler, react
 
 
 class EmbeddedEvents:

@@ -7,19 +7,19 @@ from functools import partial
 from traceback import format_exc
 from typing import Final
 
-from contracts.envelope import EventEnvelope
-from contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedType
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.bus.port import Bus, Delivery
-from workers.bus.pump import survived
-from workers.concurrency import raise_if_cancelled
-from workers.delivery.failures import Failure
-from workers.delivery.parking import park
-from workers.delivery.retry import keep_trying
-from workers.faults import told
-from workers.outages import sparingly
-from workers.patience import Patience
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedType
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.bus.pump import survived
+from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.delivery.failures import Failure
+from agentbus.workers.delivery.parking import park
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.faults import told
+from agentbus.workers.outages import sparingly
+from agentbus.workers.patience import Patience
 
 HANDLER_ATTEMPTS: Final = 5
 """Times that a failing handler is given the same event."""

@@ -4,18 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.ids import Partition
-from contracts.members import Member
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.concurrency import ended, raise_if_cancelled
-from workers.delivery.presence import Presence
-from workers.delivery.retry import keep_trying
-from workers.domain.assignment import assign
-from workers.faults import told
-from workers.outages import PartitionLog
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.delivery.presence import Presence
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.domain.assignment import assign
+from agentbus.workers.faults import told
+from agentbus.workers.outages import PartitionLog
 
 _LONGEST_PAUSE: Final = 5.0
 """Seconds before a turn that failed unexpectedly is tried again."""

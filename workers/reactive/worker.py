@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from contracts.members import WorkerKind
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.concurrency import in_turn
-from workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
-from workers.delivery.telemetry import WorkerMetrics
-from workers.reactive.watch import Share, TimeLoop
-from workers.worker import HAND_BACK_SECONDS, Health, Worker
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.concurrency import in_turn
+from agentbus.workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.reactive.watch import Share, TimeLoop
+from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = Logger(__name__)
 

@@ -10,20 +10,20 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Final
 
-from contracts.clock import Clock
-from contracts.envelope import InputEnvelope
-from contracts.errors import AgentBusError, ConfigurationError, LockLost, LockTimeout
-from contracts.ids import SessionId, conversation_of
-from contracts.installation import Installation
-from contracts.members import WorkerKind
-from contracts.records import Lock, Record, RecordKind
-from contracts.topology import Queue, Topology
-from storage.port import MAX_PAGE, Store
-from workers.bus.port import Bus, Delivery, Message
-from workers.concurrency import afterwards, ended
-from workers.delivery.senders import passed_on
-from workers.installation.record import keep_installation, read_installation
-from workers.repartition.transfer import Transfer
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import AgentBusError, ConfigurationError, LockLost, LockTimeout
+from agentbus.contracts.ids import SessionId, conversation_of
+from agentbus.contracts.installation import Installation
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.records import Lock, Record, RecordKind
+from agentbus.contracts.topology import Queue, Topology
+from agentbus.storage.port import MAX_PAGE, Store
+from agentbus.workers.bus.port import Bus, Delivery, Message
+from agentbus.workers.concurrency import afterwards, ended
+from agentbus.workers.delivery.senders import passed_on
+from agentbus.workers.installation.record import keep_installation, read_installation
+from agentbus.workers.repartition.transfer import Transfer
 
 LOCK: Final = "installation"
 LEASE_SECONDS: Final = 15.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from contracts.errors import BusError
-from workers.bus.port import Bus, Delivery, Message
-from workers.delivery.failures import failure_of
-from workers.delivery.parking import Failed, park_all
-from workers.patience import Patience
+from agentbus.contracts.errors import BusError
+from agentbus.workers.bus.port import Bus, Delivery, Message
+from agentbus.workers.delivery.failures import failure_of
+from agentbus.workers.delivery.parking import Failed, park_all
+from agentbus.workers.patience import Patience
 
 _PREFETCH: Final = 200
 _PATIENCE: Final = 5.0

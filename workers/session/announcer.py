@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.envelope import EventEnvelope
-from contracts.errors import BusError, PublishUnconfirmed
-from contracts.events import AnyEvent, Commit
-from contracts.ids import ConversationId
-from contracts.members import WorkerId
-from storage.port import Store
-from workers.bus.port import Bus, Message
-from workers.concurrency import raise_if_cancelled
-from workers.delivery.telemetry import WorkerMetrics
-from workers.domain.announcing import announced
-from workers.outages import Trouble
-from workers.session.arrears import Arrears
-from workers.session.plan import Plan
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import BusError, PublishUnconfirmed
+from agentbus.contracts.events import AnyEvent, Commit
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.members import WorkerId
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Message
+from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.domain.announcing import announced
+from agentbus.workers.outages import Trouble
+from agentbus.workers.session.arrears import Arrears
+from agentbus.workers.session.plan import Plan
 
 PATIENCE: Final = 5.0
 """Seconds for which a round tries to announce. While something is owed already, it tries once."""

@@ -8,19 +8,19 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.errors import StoreDamaged
-from contracts.events import Commit
-from contracts.ids import ConversationId
-from contracts.members import WorkerId
-from contracts.records import Record, RecordKind
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from storage.reading import iter_records
-from workers.concurrency import ended, raise_if_cancelled
-from workers.delivery.retry import keep_trying
-from workers.faults import told
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.members import WorkerId
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records
+from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.faults import told
 
 GROUP: Final = "unannounced"
 """The group of the marks: they are found by whoever owns their conversations, whatever the number of partitions is."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from contracts.errors import AgentBusError, InvalidInput, Refused, StoreDamaged
+from agentbus.contracts.errors import AgentBusError, InvalidInput, Refused, StoreDamaged
 
 WINDOW: Final = 60.0
 """Seconds within which the failures of a row must come: what fails now and then is no row."""

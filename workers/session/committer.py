@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-from contracts.clock import Clock
-from contracts.commands import CommandReply, ReplyError
-from contracts.errors import (
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import CommandReply, ReplyError
+from agentbus.contracts.errors import (
     AccessDenied,
     BusError,
     DuplicateInput,
@@ -15,29 +15,29 @@ from contracts.errors import (
     StoreError,
     VersionConflict,
 )
-from contracts.session import SessionState
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import Bus
-from workers.concurrency import raise_if_cancelled
-from workers.delivery.failures import Failure, failure_of
-from workers.delivery.parking import Failed, park_all
-from workers.delivery.retry import keep_trying
-from workers.delivery.telemetry import WorkerMetrics
-from workers.delivery.trials import PoisonTrials
-from workers.domain.earlier import concerns_earlier
-from workers.faults import told
-from workers.outages import sparingly
-from workers.session.announcer import Announcer
-from workers.session.config import SessionWorkerConfig
-from workers.session.decider import Decider, Planned
-from workers.session.lanes import Turn, Waiting
-from workers.session.live import LiveStates, follow
-from workers.session.ownership import Ownership
-from workers.session.plan import Answer
-from workers.session.sizes import LargeSessions
-from workers.session.suspects import key_of, suspects_of
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.delivery.failures import Failure, failure_of
+from agentbus.workers.delivery.parking import Failed, park_all
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trials import PoisonTrials
+from agentbus.workers.domain.earlier import concerns_earlier
+from agentbus.workers.faults import told
+from agentbus.workers.outages import sparingly
+from agentbus.workers.session.announcer import Announcer
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.decider import Decider, Planned
+from agentbus.workers.session.lanes import Turn, Waiting
+from agentbus.workers.session.live import LiveStates, follow
+from agentbus.workers.session.ownership import Ownership
+from agentbus.workers.session.plan import Answer
+from agentbus.workers.session.sizes import LargeSessions
+from agentbus.workers.session.suspects import key_of, suspects_of
 
 _log = Logger(__name__)
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from contracts.address import Scope
-from contracts.expiry import ResetPolicy
-from contracts.secrets import SECRET_KEYS
-from contracts.session import FailurePolicy
+from agentbus.contracts.address import Scope
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.session import FailurePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

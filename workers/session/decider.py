@@ -2,24 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
-from contracts.clock import Clock
-from contracts.errors import StoreDamaged
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, SessionId
-from contracts.session import SessionState
-from storage.port import Store
-from workers.concurrency import side_by_side
-from workers.delivery.failures import Failure
-from workers.delivery.retry import keep_trying
-from workers.domain.admission.target import about_another
-from workers.domain.redaction import digest_input
-from workers.domain.said import keys_said
-from workers.session.arrears import Arrears
-from workers.session.config import SessionWorkerConfig
-from workers.session.lanes import Turn
-from workers.session.live import LiveStates
-from workers.session.ownership import Ownership
-from workers.session.plan import Plan, Terms, failed_turn, plan_turn
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.session import SessionState
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.delivery.failures import Failure
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.domain.admission.target import about_another
+from agentbus.workers.domain.redaction import digest_input
+from agentbus.workers.domain.said import keys_said
+from agentbus.workers.session.arrears import Arrears
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.lanes import Turn
+from agentbus.workers.session.live import LiveStates
+from agentbus.workers.session.ownership import Ownership
+from agentbus.workers.session.plan import Plan, Terms, failed_turn, plan_turn
 
 Planned = tuple[Turn, Plan]
 

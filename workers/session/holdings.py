@@ -6,19 +6,19 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from contracts.errors import BusError, StoreError
-from contracts.ids import Partition
-from contracts.members import Member, WorkerId
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.bus.port import Bus, Delivery
-from workers.bus.supervise import SupervisedConsumer
-from workers.concurrency import all_of, ended, in_turn, side_by_side
-from workers.domain.assignment import Assignment
-from workers.faults import told
-from workers.outages import Trouble
-from workers.session.lanes import Lease
-from workers.worker import HAND_BACK_SECONDS
+from agentbus.contracts.errors import BusError, StoreError
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerId
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.concurrency import all_of, ended, in_turn, side_by_side
+from agentbus.workers.domain.assignment import Assignment
+from agentbus.workers.faults import told
+from agentbus.workers.outages import Trouble
+from agentbus.workers.session.lanes import Lease
+from agentbus.workers.worker import HAND_BACK_SECONDS
 
 OWNER_PRIORITY: Final = 10
 """From RabbitMQ 4.0 on the owner goes before those that stand by, whoever subscribed first."""

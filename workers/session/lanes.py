@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
-from contracts.envelope import Input, InputEnvelope
-from contracts.ids import ConversationId, Partition
-from contracts.queries import AnyQuery
-from workers.bus.port import Delivery
+from agentbus.contracts.envelope import Input, InputEnvelope
+from agentbus.contracts.ids import ConversationId, Partition
+from agentbus.contracts.queries import AnyQuery
+from agentbus.workers.bus.port import Delivery
 
 
 @dataclass(slots=True, eq=False)

@@ -4,16 +4,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from contracts.errors import StoreDamaged
-from contracts.events import Commit, SessionDeleted
-from contracts.ids import ConversationId, SessionId
-from contracts.records import RecordKind, checkpoint_groups
-from contracts.session import SessionState
-from storage.chunks import chunks
-from storage.port import Loaded, Store
-from workers.domain.earlier import concerns_earlier, earlier_sessions, followed
-from workers.domain.evolve import heads_along
-from workers.session.sizes import Sized
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import Commit, SessionDeleted
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.records import RecordKind, checkpoint_groups
+from agentbus.contracts.session import SessionState
+from agentbus.storage.chunks import chunks
+from agentbus.storage.port import Loaded, Store
+from agentbus.workers.domain.earlier import concerns_earlier, earlier_sessions, followed
+from agentbus.workers.domain.evolve import heads_along
+from agentbus.workers.session.sizes import Sized
 
 _TOGETHER: Final = 500
 """Heads of earlier sessions that are read and written together."""

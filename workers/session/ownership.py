@@ -10,23 +10,23 @@ from functools import partial
 from typing import Final
 from uuid import uuid4
 
-from contracts.clock import Clock
-from contracts.errors import AgentBusError
-from contracts.ids import ConversationId, Partition
-from contracts.members import Member, WorkerId, WorkerStatus
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import Bus, Delivery
-from workers.concurrency import ended, in_turn, side_by_side
-from workers.delivery.loop_watch import LoopWatch
-from workers.delivery.membership import Membership
-from workers.domain.assignment import assign
-from workers.outages import PartitionLog
-from workers.session.brake import Brake
-from workers.session.holdings import Holding, Holdings
-from workers.session.lanes import Lease
-from workers.worker import HAND_BACK_SECONDS
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.ids import ConversationId, Partition
+from agentbus.contracts.members import Member, WorkerId, WorkerStatus
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.concurrency import ended, in_turn, side_by_side
+from agentbus.workers.delivery.loop_watch import LoopWatch
+from agentbus.workers.delivery.membership import Membership
+from agentbus.workers.domain.assignment import assign
+from agentbus.workers.outages import PartitionLog
+from agentbus.workers.session.brake import Brake
+from agentbus.workers.session.holdings import Holding, Holdings
+from agentbus.workers.session.lanes import Lease
+from agentbus.workers.worker import HAND_BACK_SECONDS
 
 FRESH_BEATS: Final = 2
 """Heartbeats that a member may have missed to still count as there."""

@@ -4,24 +4,24 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from contracts.commands import AppendMessage, UnblockSession, UpdateSession
-from contracts.envelope import Input
-from contracts.errors import AccessDenied, ConversationBlocked, Refused, RequestReused, StoreDamaged
-from contracts.events import AnyEvent, Commit, SessionStarted
-from contracts.expiry import ResetPolicy
-from contracts.ids import ConversationId, InputId, SessionId
-from contracts.messages import InboundMessage
-from contracts.session import FailurePolicy, SessionState
-from workers.delivery.failures import Failure, failure_of
-from workers.domain.admission.actor import check_access
-from workers.domain.admission.blocking import block, hold, is_beside
-from workers.domain.decide import decide
-from workers.domain.earlier import earlier_sessions, followed
-from workers.domain.evolve import fold, sealed
-from workers.domain.line import places_of
-from workers.domain.repeats import caused_by, check_same
-from workers.domain.said import events_said, keys_said, unsaid
-from workers.session.lanes import Waiting
+from agentbus.contracts.commands import AppendMessage, UnblockSession, UpdateSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import AccessDenied, ConversationBlocked, Refused, RequestReused, StoreDamaged
+from agentbus.contracts.events import AnyEvent, Commit, SessionStarted
+from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.session import FailurePolicy, SessionState
+from agentbus.workers.delivery.failures import Failure, failure_of
+from agentbus.workers.domain.admission.actor import check_access
+from agentbus.workers.domain.admission.blocking import block, hold, is_beside
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.earlier import earlier_sessions, followed
+from agentbus.workers.domain.evolve import fold, sealed
+from agentbus.workers.domain.line import places_of
+from agentbus.workers.domain.repeats import caused_by, check_same
+from agentbus.workers.domain.said import events_said, keys_said, unsaid
+from agentbus.workers.session.lanes import Waiting
 
 
 @dataclass(slots=True)

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final
 
-from contracts.commands import CommandReply, ReplyError
-from contracts.errors import (
+from agentbus.contracts.commands import CommandReply, ReplyError
+from agentbus.contracts.errors import (
     AccessDenied,
     AgentBusError,
     BusError,
@@ -13,17 +13,17 @@ from contracts.errors import (
     StoreDamaged,
     StoreUnavailable,
 )
-from contracts.ids import InputId
-from contracts.queries import AnyQuery, ReadSession
-from contracts.session import SessionState, SessionStatus
-from contracts.telemetry import Action
-from storage.history import history_page
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import Bus, Delivery
-from workers.concurrency import raise_if_cancelled
-from workers.domain.access import DENIED, Right, may
-from workers.faults import told
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.queries import AnyQuery, ReadSession
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.history import history_page
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.faults import told
 
 _SECONDS: Final = 10.0
 """Seconds for which a query is answered. Who asked does not wait longer, and asks again."""

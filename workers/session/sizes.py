@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from contracts.base import json_size
-from contracts.ids import SessionId
-from contracts.session import RECENT_INPUTS, SessionState
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.delivery.telemetry import WorkerMetrics
-from workers.domain.checks.limits import MAX_SESSION_BYTES, MAX_STAMP_BYTES
-from workers.outages import sparingly
+from agentbus.contracts.base import json_size
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import RECENT_INPUTS, SessionState
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.domain.checks.limits import MAX_SESSION_BYTES, MAX_STAMP_BYTES
+from agentbus.workers.outages import sparingly
 
 _ALWAYS: Final = 2_000 + 40 * RECENT_INPUTS
 """Bytes, about, of a state's small fields."""

@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.errors import KilledWorker
-from contracts.ids import Partition
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import Delivery
-from workers.concurrency import ended, raise_if_cancelled
-from workers.delivery.retry import keep_trying
-from workers.delivery.trials import PoisonTrials, is_suspect, key_unread
-from workers.faults import told
-from workers.session.holdings import Holding
-from workers.session.lanes import Lease, Turn, Waiting
+from agentbus.contracts.errors import KilledWorker
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Delivery
+from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.trials import PoisonTrials, is_suspect, key_unread
+from agentbus.workers.faults import told
+from agentbus.workers.session.holdings import Holding
+from agentbus.workers.session.lanes import Lease, Turn, Waiting
 
 _TOGETHER: Final = 100
 """Inputs whose tries are counted side by side."""

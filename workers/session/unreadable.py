@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from contracts.errors import InstallationMismatch, WrongPartition
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import Bus, Delivery
-from workers.concurrency import ended, raise_if_cancelled
-from workers.delivery.failures import failure_of
-from workers.delivery.parking import Failed, park_all
-from workers.delivery.retry import keep_trying
-from workers.delivery.telemetry import WorkerMetrics
-from workers.faults import told
-from workers.installation.record import check_installation
-from workers.session.holdings import Holding
-from workers.session.ownership import Ownership
+from agentbus.contracts.errors import InstallationMismatch, WrongPartition
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.delivery.failures import failure_of
+from agentbus.workers.delivery.parking import Failed, park_all
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.faults import told
+from agentbus.workers.installation.record import check_installation
+from agentbus.workers.session.holdings import Holding
+from agentbus.workers.session.ownership import Ownership
 
 _TOGETHER: Final = 100
 """Inputs that are parked with one wait for their confirms: what is parked must cost less than what is committed."""

@@ -4,32 +4,32 @@ import asyncio
 from collections.abc import Coroutine
 from functools import partial
 
-from contracts.clock import Clock, SystemClock
-from contracts.envelope import InputEnvelope
-from contracts.errors import UntrustedSender, WrongPartition
-from contracts.ids import ConversationId, InputId
-from contracts.members import Member, WorkerKind, WorkerStatus
-from contracts.queries import AnyQuery
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.bus.port import Bus, Delivery
-from workers.concurrency import ended, in_turn
-from workers.delivery.parking import ParkingRecorder
-from workers.delivery.senders import check_sender
-from workers.delivery.telemetry import WorkerMetrics
-from workers.delivery.trials import is_suspect
-from workers.faults import told
-from workers.session.committer import Committer
-from workers.session.config import SessionWorkerConfig
-from workers.session.holdings import Holding
-from workers.session.lanes import Lanes, Turn, Waiting
-from workers.session.live import LiveStates
-from workers.session.ownership import Ownership
-from workers.session.queries import Queries
-from workers.session.suspects import Suspects
-from workers.session.unreadable import Unreadable
-from workers.worker import HAND_BACK_SECONDS, Health, Worker
+from agentbus.contracts.clock import Clock, SystemClock
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import UntrustedSender, WrongPartition
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.members import Member, WorkerKind, WorkerStatus
+from agentbus.contracts.queries import AnyQuery
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.concurrency import ended, in_turn
+from agentbus.workers.delivery.parking import ParkingRecorder
+from agentbus.workers.delivery.senders import check_sender
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trials import is_suspect
+from agentbus.workers.faults import told
+from agentbus.workers.session.committer import Committer
+from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.holdings import Holding
+from agentbus.workers.session.lanes import Lanes, Turn, Waiting
+from agentbus.workers.session.live import LiveStates
+from agentbus.workers.session.ownership import Ownership
+from agentbus.workers.session.queries import Queries
+from agentbus.workers.session.suspects import Suspects
+from agentbus.workers.session.unreadable import Unreadable
+from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = Logger(__name__)
 

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from uuid import uuid4
 
-from contracts.commands import ResolveConflict
-from contracts.envelope import Input
-from contracts.errors import AccessDenied, SessionNotFound
-from contracts.history import Page, SessionFilter
-from contracts.ids import InputId, SessionId
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import Conflict, Resolution
-from storage.port import Store
-from workers.delivery.inputs import Inputs
-from workers.domain.access import DENIED, Right, may
+from agentbus.contracts.commands import ResolveConflict
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import AccessDenied, SessionNotFound
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import InputId, SessionId
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import Conflict, Resolution
+from agentbus.storage.port import Store
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.access import DENIED, Right, may
 
 
 class Conflicts:

@@ -3,16 +3,16 @@
 from collections.abc import Collection
 from typing import Final
 
-from contracts.events import DataSet, MessageAppended, MessageDeleted, MetadataSet
-from contracts.ids import ConversationId, MessageKey
-from contracts.secrets import SECRET_KEYS
-from contracts.session import SessionState
-from contracts.stamps import Stamp, origin_of
-from contracts.sync import ConflictStrategy, Entry, SyncPolicy
-from storage.chunks import chunks
-from storage.port import MAX_PAGE, Store
-from workers.domain.sync.merging import passed_on
-from workers.sync.exchange import shared
+from agentbus.contracts.events import DataSet, MessageAppended, MessageDeleted, MetadataSet
+from agentbus.contracts.ids import ConversationId, MessageKey
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp, origin_of
+from agentbus.contracts.sync import ConflictStrategy, Entry, SyncPolicy
+from agentbus.storage.chunks import chunks
+from agentbus.storage.port import MAX_PAGE, Store
+from agentbus.workers.domain.sync.merging import passed_on
+from agentbus.workers.sync.exchange import shared
 
 _COMMITS: Final = 200
 

@@ -1,14 +1,14 @@
 """Copies follow their source: what is edited or taken back in one session is so wherever its message was copied to."""
 
-from contracts.commands import AmendCopy
-from contracts.envelope import Input
-from contracts.events import MessageDeleted, MessageEdited
-from contracts.ids import ConversationId, InputId, conversation_of, digest_of
-from storage.port import Store
-from workers.delivery.inputs import Inputs
-from workers.sync.members import latest_session
-from workers.sync.people.identities import Identities
-from workers.sync.policies import Policies
+from agentbus.contracts.commands import AmendCopy
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.events import MessageDeleted, MessageEdited
+from agentbus.contracts.ids import ConversationId, InputId, conversation_of, digest_of
+from agentbus.storage.port import Store
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.sync.members import latest_session
+from agentbus.workers.sync.people.identities import Identities
+from agentbus.workers.sync.policies import Policies
 
 Amended = MessageEdited | MessageDeleted
 

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from contracts.commands import MergeContext
-from contracts.envelope import Input
-from contracts.errors import AccessDenied, Refused, ReplyTimeout, SessionNotFound
-from contracts.ids import SessionId, conversation_of
-from contracts.session import SessionState, SessionStatus
-from storage.port import Store
-from workers.concurrency import side_by_side
-from workers.delivery.inputs import Inputs
-from workers.domain.access import DENIED, Right, may
-from workers.sync.exchange import merges
-from workers.sync.members import is_linked, live_members
-from workers.sync.policies import Policies
-from workers.sync.tasks import SyncTasks
+from agentbus.contracts.commands import MergeContext
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import AccessDenied, Refused, ReplyTimeout, SessionNotFound
+from agentbus.contracts.ids import SessionId, conversation_of
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.sync.exchange import merges
+from agentbus.workers.sync.members import is_linked, live_members
+from agentbus.workers.sync.policies import Policies
+from agentbus.workers.sync.tasks import SyncTasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
-from contracts.commands import MergeContext
-from contracts.envelope import Input
-from contracts.ids import InputId, SessionId, digest_of
-from contracts.messages import SessionMessage
-from contracts.secrets import SECRET_KEYS, without_secrets
-from contracts.session import SessionState
-from contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
-from workers.domain.sync.fields import DATA, key_of, keys_of
-from workers.domain.sync.merging import WHOLE_KEYS, Order, order_of
+from agentbus.contracts.commands import MergeContext
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.ids import InputId, SessionId, digest_of
+from agentbus.contracts.messages import SessionMessage
+from agentbus.contracts.secrets import SECRET_KEYS, without_secrets
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
+from agentbus.workers.domain.sync.fields import DATA, key_of, keys_of
+from agentbus.workers.domain.sync.merging import WHOLE_KEYS, Order, order_of
 
 MOST_ENTRIES: Final = 5000
 """How many fields one command carries, unless a single key has more."""

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Final
 
-from contracts.envelope import EventEnvelope
-from contracts.events import (
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import (
     AnyEvent,
     ConflictResolved,
     ContextMerged,
@@ -18,22 +18,22 @@ from contracts.events import (
     SessionRestored,
     SessionStarted,
 )
-from contracts.ids import conversation_of
-from contracts.secrets import SECRET_KEYS
-from contracts.sync import ConflictStrategy, Entry, SyncMode, SyncPolicy
-from storage.port import Store
-from workers.delivery.inputs import Inputs
-from workers.domain.sync.fields import written
-from workers.reactive.handling import Handler
-from workers.sync.copies import Copies
-from workers.sync.exchange import Parcel, shared
-from workers.sync.meeting import Meeting
-from workers.sync.people.claims import Claims
-from workers.sync.people.identities import Identities
-from workers.sync.people.suggestions import Suggestions
-from workers.sync.policies import Policies
-from workers.sync.sending import Sender
-from workers.sync.tasks import SyncTasks
+from agentbus.contracts.ids import conversation_of
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.sync import ConflictStrategy, Entry, SyncMode, SyncPolicy
+from agentbus.storage.port import Store
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.sync.fields import written
+from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.sync.copies import Copies
+from agentbus.workers.sync.exchange import Parcel, shared
+from agentbus.workers.sync.meeting import Meeting
+from agentbus.workers.sync.people.claims import Claims
+from agentbus.workers.sync.people.identities import Identities
+from agentbus.workers.sync.people.suggestions import Suggestions
+from agentbus.workers.sync.policies import Policies
+from agentbus.workers.sync.sending import Sender
+from agentbus.workers.sync.tasks import SyncTasks
 
 TOPICS: Final = (
     "session.started.*",

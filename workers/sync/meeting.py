@@ -2,17 +2,17 @@
 
 from collections.abc import Collection, Sequence
 
-from contracts.events import AnyEvent, SessionStarted
-from contracts.ids import ConversationId, conversation_of
-from contracts.secrets import SECRET_KEYS
-from contracts.session import SessionState
-from contracts.sync import ConflictStrategy, SyncMode, SyncOperation, SyncPolicy
-from storage.port import Store
-from workers.delivery.inputs import Inputs
-from workers.sync.contexts import shared_context
-from workers.sync.exchange import Parcel, merges
-from workers.sync.members import live_members
-from workers.sync.sending import Sender
+from agentbus.contracts.events import AnyEvent, SessionStarted
+from agentbus.contracts.ids import ConversationId, conversation_of
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import ConflictStrategy, SyncMode, SyncOperation, SyncPolicy
+from agentbus.storage.port import Store
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.sync.contexts import shared_context
+from agentbus.workers.sync.exchange import Parcel, merges
+from agentbus.workers.sync.members import live_members
+from agentbus.workers.sync.sending import Sender
 
 
 class Meeting:

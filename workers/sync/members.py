@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId
-from contracts.session import SessionState, SessionStatus
-from storage.port import Store
-from storage.reading import iter_sessions
-from workers.domain.evolve import replay
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_sessions
+from agentbus.workers.domain.evolve import replay
 
 _LATEST: Final = 50
 _LIVE: Final = (SessionStatus.ACTIVE, SessionStatus.IDLE, SessionStatus.SUSPENDED)

@@ -3,11 +3,11 @@
 from time import monotonic
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.records import Record, RecordKind
-from contracts.sync import SyncPolicy
-from storage.damage import SET_ANEW, read_as
-from storage.port import Store
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.sync import SyncPolicy
+from agentbus.storage.damage import SET_ANEW, read_as
+from agentbus.storage.port import Store
 
 DEFAULT: Final = "default"
 """The key of the policy of all identities that have none of their own."""

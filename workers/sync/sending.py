@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from contracts.commands import MergeContext
-from contracts.envelope import Input
-from contracts.errors import Refused
-from contracts.ids import ConversationId, InputId, conversation_of, digest_of
-from contracts.session import SessionState
-from contracts.sync import SyncOperation, SyncPolicy
-from storage.port import Store
-from workers.concurrency import side_by_side
-from workers.delivery.inputs import Inputs
-from workers.sync.exchange import Parcel, merges
-from workers.sync.members import is_linked, live_members
+from agentbus.contracts.commands import MergeContext
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import Refused
+from agentbus.contracts.ids import ConversationId, InputId, conversation_of, digest_of
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import SyncOperation, SyncPolicy
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.sync.exchange import Parcel, merges
+from agentbus.workers.sync.members import is_linked, live_members
 
 
 class Sender:

@@ -3,20 +3,20 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from contracts.clock import Clock, SystemClock
-from contracts.secrets import SECRET_KEYS
-from storage.port import Store
-from workers.bus.port import Bus
-from workers.delivery.inputs import Inputs
-from workers.sync.conflicts import Conflicts
-from workers.sync.demand import SyncOnDemand
-from workers.sync.handler import SyncHandler
-from workers.sync.people.claims import Claims
-from workers.sync.people.identities import Identities
-from workers.sync.people.secret import Secret
-from workers.sync.people.suggestions import Suggestions
-from workers.sync.policies import Policies
-from workers.sync.tasks import SyncTasks
+from agentbus.contracts.clock import Clock, SystemClock
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.sync.conflicts import Conflicts
+from agentbus.workers.sync.demand import SyncOnDemand
+from agentbus.workers.sync.handler import SyncHandler
+from agentbus.workers.sync.people.claims import Claims
+from agentbus.workers.sync.people.identities import Identities
+from agentbus.workers.sync.people.secret import Secret
+from agentbus.workers.sync.people.suggestions import Suggestions
+from agentbus.workers.sync.policies import Policies
+from agentbus.workers.sync.tasks import SyncTasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,21 +6,21 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from contracts.events import AnyEvent
-from contracts.ids import SessionId, conversation_of
-from contracts.records import Record, RecordKind
-from contracts.secrets import SECRET_KEYS
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import SyncMode, SyncPolicy
-from contracts.topology import Topology
-from storage.port import Store
-from workers.delivery.inputs import Inputs
-from workers.sync.contexts import messages_after, shared_context
-from workers.sync.exchange import Parcel
-from workers.sync.meeting import Meeting
-from workers.sync.members import is_linked
-from workers.sync.policies import Policies
-from workers.sync.sending import Sender
+from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.ids import SessionId, conversation_of
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import SyncMode, SyncPolicy
+from agentbus.contracts.topology import Topology
+from agentbus.storage.port import Store
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.sync.contexts import messages_after, shared_context
+from agentbus.workers.sync.exchange import Parcel
+from agentbus.workers.sync.meeting import Meeting
+from agentbus.workers.sync.members import is_linked
+from agentbus.workers.sync.policies import Policies
+from agentbus.workers.sync.sending import Sender
 
 _EMPTIED: Final = (SessionStatus.ARCHIVED, SessionStatus.DELETED)
 """Of these nothing is left to pass on; who was linked meanwhile may have had it from their heads."""

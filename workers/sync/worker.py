@@ -3,20 +3,20 @@
 from datetime import timedelta
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.members import WorkerKind
-from contracts.records import Record, RecordKind
-from contracts.telemetry import Action
-from contracts.topology import Topology
-from storage.loggers import Logger
-from storage.port import Store
-from workers.concurrency import raise_if_cancelled, side_by_side
-from workers.delivery.retry import OUTAGES
-from workers.delivery.telemetry import WorkerMetrics
-from workers.faults import told
-from workers.reactive.watch import Share, TimeLoop
-from workers.reactive.worker import Events, ReactiveWorker
-from workers.sync.tasks import SyncTasks
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.topology import Topology
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
+from agentbus.workers.delivery.retry import OUTAGES
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.faults import told
+from agentbus.workers.reactive.watch import Share, TimeLoop
+from agentbus.workers.reactive.worker import Events, ReactiveWorker
+from agentbus.workers.sync.tasks import SyncTasks
 
 SUBSCRIPTION: Final = "sync"
 """The durable subscription that all sync workers share."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentbus.client import Receipt
+from agentbus.contracts.history import HistoryMessage, SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.parked import ParkedStatus
+from agentbus.contracts.session import SessionState
+from agentbus.storage.history import iter_history
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log, iter_parked, iter_sessions
 from agentbus.testing.tally import Tally, tally
-from contracts.history import HistoryMessage, SessionFilter
-from contracts.ids import ConversationId, InputId
-from contracts.parked import ParkedStatus
-from contracts.session import SessionState
-from storage.history import iter_history
-from storage.port import Store
-from storage.reading import iter_log, iter_parked, iter_sessions
 
 
 @dataclass(slots=True)

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from agentbus.client import AgentBus, Receipt
 from agentbus.composition.app import App
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.parked import ParkedStatus
 from agentbus.operations.replay.check import Outcome, check
-from contracts.errors import AgentBusError
-from contracts.ids import ConversationId, InputId
-from contracts.messages import InboundMessage
-from contracts.parked import ParkedStatus
-from storage.port import Store
-from storage.reading import iter_parked
-from workers.importers import HistoryFormat, read_history
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.importers import HistoryFormat, read_history
 
 __all__ = ["WINDOW", "HistoryFormat", "Progress", "ReplayStalled", "Report", "replay", "replay_file"]
 
@@ -68,8 +68,8 @@ async def replay_file(
 ) -> Report:
     """Replay a chat history from a file: publish its messages in order, wait for them, check what became of them.
 
-    Replaying a file again changes nothing. Raises as `replay` does, and what `workers.importers.read_history` says of a
-    file that is no such history.
+    Replaying a file again changes nothing. Raises as `replay` does, and what `agentbus.workers.importers.read_history`
+    says of a file that is no such history.
     """
     with closing(read_history(file, kind)) as history:
         client = AgentBus(app.bus, scope=app.settings.session.scope)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
+from agentbus.contracts.changes import FieldChanges
 from agentbus.sessions.model.checking import checking
-from contracts.changes import FieldChanges
-from workers.domain.commands.editing import retagged
+from agentbus.workers.domain.commands.editing import retagged
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

@@ -7,11 +7,11 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.base import Id
-from contracts.errors import AccessDenied, SchemaViolation, SessionNotFound
-from contracts.history import SessionFilter
-from contracts.ids import SessionId, SessionIdField
-from workers.domain.access import DENIED
+from agentbus.contracts.base import Id
+from agentbus.contracts.errors import AccessDenied, SchemaViolation, SessionNotFound
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId, SessionIdField
+from agentbus.workers.domain.access import DENIED
 
 _SESSION_ID: Final = TypeAdapter[SessionId](SessionIdField)
 _ID: Final = TypeAdapter[str](Id)

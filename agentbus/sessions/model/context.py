@@ -7,6 +7,11 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import JsonValue
 
+from agentbus.contracts.commands import UpdateSession
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.profile import ProfileChanges, no_profile
+from agentbus.contracts.session import SessionState
 from agentbus.sessions.model.changing import (
     carried,
     differing,
@@ -20,11 +25,6 @@ from agentbus.sessions.model.changing import (
 )
 from agentbus.sessions.model.message import Message, to_utc
 from agentbus.sessions.model.types import Platform, SessionStatus, SessionType, Visibility
-from contracts.commands import UpdateSession
-from contracts.errors import SchemaViolation
-from contracts.ids import SessionId
-from contracts.profile import ProfileChanges, no_profile
-from contracts.session import SessionState
 
 _NOTHING_READ: Final[dict[str, Any]] = {
     "data": {},

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from agentbus.sessions.model.types import MessageType, platform_of
-from contracts.address import Address, Platform
-from contracts.history import HistoryMessage
-from contracts.messages import (
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.history import HistoryMessage
+from agentbus.contracts.messages import (
     Attachment,
     AttachmentKind,
     CommandContent,
@@ -17,6 +16,7 @@ from contracts.messages import (
     SpokenContent,
     TextContent,
 )
+from agentbus.sessions.model.types import MessageType, platform_of
 
 _ATTACHED: Final = {MessageType(kind): kind for kind in AttachmentKind}
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Self, TypeVar, overload
 
-from contracts.errors import AgentBusError
-from contracts.ids import SessionId
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.ids import SessionId
 
 T = TypeVar("T")
 

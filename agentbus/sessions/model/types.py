@@ -2,10 +2,10 @@
 
 from enum import StrEnum
 
-from contracts.address import Platform
-from contracts.errors import ConfigurationError
-from contracts.profile import Permission, SessionType, Visibility
-from contracts.session import SessionStatus
+from agentbus.contracts.address import Platform
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.profile import Permission, SessionType, Visibility
+from agentbus.contracts.session import SessionStatus
 
 __all__ = [
     "ChildPolicy",

@@ -5,6 +5,7 @@ What each call means, and what it raises, is said where it is called: at `Sessio
 
 from dataclasses import dataclass
 
+from agentbus.contracts.clock import Clock
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.sections.access import Access
@@ -20,7 +21,6 @@ from agentbus.sessions.sections.messages import Messages
 from agentbus.sessions.sections.shared import Commands, Contexts
 from agentbus.sessions.sections.templates import Templates
 from agentbus.sessions.sections.tokens import Fences
-from contracts.clock import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,8 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.results import Page
-from agentbus.sessions.model.types import Permission, Visibility
-from agentbus.sessions.sections.shared import Caller, Commands
-from contracts.commands import SetVisibility, ShareSession
-from contracts.events import (
+from agentbus.contracts.commands import SetVisibility, ShareSession
+from agentbus.contracts.events import (
     AnyEvent,
     DataSet,
     IdentityLinked,
@@ -26,9 +22,13 @@ from contracts.events import (
     SessionStarted,
     StateChanged,
 )
-from contracts.messages import Role
-from storage.paging import decode_cursor, encode_cursor
-from workers.domain.access import Right
+from agentbus.contracts.messages import Role
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.model.results import Page
+from agentbus.sessions.model.types import Permission, Visibility
+from agentbus.sessions.sections.shared import Caller, Commands
+from agentbus.storage.paging import decode_cursor, encode_cursor
+from agentbus.workers.domain.access import Right
 
 _COMMITS: Final = 100
 _MOST: Final = 1000

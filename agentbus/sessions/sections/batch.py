@@ -8,6 +8,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import AgentBusError, Refused, SchemaViolation
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
@@ -15,14 +19,10 @@ from agentbus.sessions.model.results import Count
 from agentbus.sessions.model.types import ChildPolicy, SessionStatus
 from agentbus.sessions.sections.deletion import Deletion
 from agentbus.sessions.sections.shared import Caller
-from contracts.clock import Clock
-from contracts.errors import AgentBusError, Refused, SchemaViolation
-from contracts.history import SessionFilter
-from contracts.ids import SessionId
-from storage.paging import listed_at
-from storage.reading import iter_sessions
-from workers.concurrency import raise_if_cancelled, side_by_side
-from workers.domain.expiry import is_leaving
+from agentbus.storage.paging import listed_at
+from agentbus.storage.reading import iter_sessions
+from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
+from agentbus.workers.domain.expiry import is_leaving
 
 _AT_A_TIME: Final = 100
 _ROUNDS: Final = 10

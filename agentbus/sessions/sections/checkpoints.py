@@ -6,20 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import UpdateSession
+from agentbus.contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotFound
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import Record, RecordKind, checkpoint_groups
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.telemetry import Action
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checking, is_id
 from agentbus.sessions.model.results import Page
 from agentbus.sessions.sections.shared import Caller, Commands
-from contracts.changes import FieldChanges
-from contracts.clock import Clock
-from contracts.commands import UpdateSession
-from contracts.errors import AccessDenied, Refused, SchemaViolation, SessionNotFound
-from contracts.ids import SessionId
-from contracts.records import Record, RecordKind, checkpoint_groups
-from contracts.session import SessionState
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from workers.domain.access import DENIED, Right, may
+from agentbus.storage.loggers import Logger
+from agentbus.workers.domain.access import DENIED, Right, may
 
 _log = Logger(__name__)
 

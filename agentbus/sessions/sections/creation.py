@@ -6,6 +6,24 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
+from agentbus.contracts.address import Address, conversation_id_for
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import CloseSession, CreateSession
+from agentbus.contracts.errors import (
+    AccessDenied,
+    BusError,
+    LimitExceeded,
+    Refused,
+    SessionNotCurrent,
+    SessionNotFound,
+    StoreError,
+)
+from agentbus.contracts.events import SessionStarted
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId, SessionId, conversation_of, digest_of
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.telemetry import Action
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine, made_up_conversation
 from agentbus.sessions.model.checking import checked_request, checking, sessions_of
@@ -15,31 +33,13 @@ from agentbus.sessions.model.types import LimitPolicy, Platform, SessionType, pl
 from agentbus.sessions.sections.locks import Leases
 from agentbus.sessions.sections.shared import Commands, Contexts
 from agentbus.sessions.sections.templates import Templates
-from contracts.address import Address, conversation_id_for
-from contracts.clock import Clock
-from contracts.commands import CloseSession, CreateSession
-from contracts.errors import (
-    AccessDenied,
-    BusError,
-    LimitExceeded,
-    Refused,
-    SessionNotCurrent,
-    SessionNotFound,
-    StoreError,
-)
-from contracts.events import SessionStarted
-from contracts.history import SessionFilter
-from contracts.ids import InputId, SessionId, conversation_of, digest_of
-from contracts.profile import Profile
-from contracts.session import SessionState
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.paging import listed_at
-from storage.reading import iter_live, iter_sessions
-from workers.concurrency import raise_if_cancelled
-from workers.domain.access import DENIED, Right, may
-from workers.domain.deadlines import goes_on
-from workers.faults import told
+from agentbus.storage.loggers import Logger
+from agentbus.storage.paging import listed_at
+from agentbus.storage.reading import iter_live, iter_sessions
+from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.domain.deadlines import goes_on
+from agentbus.workers.faults import told
 
 _log = Logger(__name__)
 

@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import ApplyDeadlines
+from agentbus.contracts.errors import AgentBusError, Refused
+from agentbus.contracts.ids import SessionId
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.results import Count
 from agentbus.sessions.model.types import SessionStatus
 from agentbus.sessions.sections.shared import Commands
-from contracts.clock import Clock
-from contracts.commands import ApplyDeadlines
-from contracts.errors import AgentBusError, Refused
-from contracts.ids import SessionId
-from storage.reading import iter_due
-from workers.domain.deadlines import has_expired
+from agentbus.storage.reading import iter_due
+from agentbus.workers.domain.deadlines import has_expired
 
 if TYPE_CHECKING:
-    from workers.expiry.sweep import Finding
+    from agentbus.workers.expiry.sweep import Finding
 
 
 @dataclass(frozen=True, slots=True)

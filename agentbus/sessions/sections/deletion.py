@@ -1,19 +1,19 @@
 """Deleting sessions, and what becomes of their children."""
 
+from agentbus.contracts.commands import DeleteSession
+from agentbus.contracts.errors import AccessDenied, LockLost, Refused, SessionNotFound
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.session import SessionState
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.types import ChildPolicy, SessionStatus
 from agentbus.sessions.sections.shared import APPLICATION, Caller, Commands
 from agentbus.sessions.sections.tokens import Fences
-from contracts.commands import DeleteSession
-from contracts.errors import AccessDenied, LockLost, Refused, SessionNotFound
-from contracts.history import SessionFilter
-from contracts.ids import InputId
-from contracts.session import SessionState
-from storage.reading import iter_sessions
-from workers.domain.access import DENIED, Right, may
-from workers.domain.repeats import caused_by, check_same
-from workers.sync.members import latest_session
+from agentbus.storage.reading import iter_sessions
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.domain.repeats import caused_by, check_same
+from agentbus.workers.sync.members import latest_session
 
 
 class Deletion:

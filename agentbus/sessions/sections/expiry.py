@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.expiry import ExpiryRule
 from agentbus.sessions.engine import Engine
-from contracts.clock import Clock
-from contracts.expiry import ExpiryRule
-from workers.expiry.rules import ExpiryRules
-from workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
+from agentbus.workers.expiry.rules import ExpiryRules
+from agentbus.workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
 
 if TYPE_CHECKING:
-    from workers.expiry.sweep import Finding, Sweep
+    from agentbus.workers.expiry.sweep import Finding, Sweep
 
 
 class Expiry:
@@ -39,7 +39,7 @@ class Expiry:
     async def sweep(self, *, dry_run: bool) -> "tuple[Finding, ...]":
         """Look at all sessions; return what is due by rules, or was and what came of it."""
         sweep = await self._make_sweep()
-        from workers.expiry.sweep import Finding  # noqa: PLC0415 - whoever sweeps has imported it
+        from agentbus.workers.expiry.sweep import Finding  # noqa: PLC0415 - whoever sweeps has imported it
 
         found = [one async for one in sweep.run(dry_run=dry_run) if isinstance(one, Finding)]
         return tuple(one for one in found if one.rule_id is not None)

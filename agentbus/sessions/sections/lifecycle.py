@@ -6,15 +6,9 @@ from weakref import WeakValueDictionary
 
 from pydantic import JsonValue, ValidationError
 
-from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checking
-from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.types import ConflictPolicy, Platform, SessionStatus, platform_of
-from agentbus.sessions.sections.checkpoints import Checkpoints
-from agentbus.sessions.sections.shared import Caller, Commands, Contexts
-from contracts.address import Address
-from contracts.clock import Clock
-from contracts.commands import (
+from agentbus.contracts.address import Address
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import (
     ChangeState,
     CloseSession,
     ExtendSession,
@@ -22,11 +16,17 @@ from contracts.commands import (
     TrimHistory,
     UpdateSession,
 )
-from contracts.errors import SchemaViolation
-from storage.history import history_page
-from storage.port import MAX_PAGE
-from workers.domain.access import Right, may
-from workers.domain.deadlines import goes_on
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.model.checking import checking
+from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.types import ConflictPolicy, Platform, SessionStatus, platform_of
+from agentbus.sessions.sections.checkpoints import Checkpoints
+from agentbus.sessions.sections.shared import Caller, Commands, Contexts
+from agentbus.storage.history import history_page
+from agentbus.storage.port import MAX_PAGE
+from agentbus.workers.domain.access import Right, may
+from agentbus.workers.domain.deadlines import goes_on
 
 
 class Lifecycle:

@@ -3,18 +3,18 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.results import Page
 from agentbus.sessions.model.types import SessionStatus
-from contracts.clock import Clock
-from contracts.history import SessionFilter
-from contracts.ids import SessionId
-from contracts.records import SessionStatistics
-from contracts.session import SessionState
-from storage.reading import iter_live, iter_sessions
-from workers.domain.access import Right, may
-from workers.domain.deadlines import goes_on
+from agentbus.storage.reading import iter_live, iter_sessions
+from agentbus.workers.domain.access import Right, may
+from agentbus.workers.domain.deadlines import goes_on
 
 
 @dataclass(slots=True)

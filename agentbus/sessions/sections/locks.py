@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
+from agentbus.contracts.errors import LockLost, LockTimeout, StoreError, StoreUnavailable
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.sections.tokens import Fences, LockTokens, lock_name
-from contracts.errors import LockLost, LockTimeout, StoreError, StoreUnavailable
-from storage.cancelling import finished
-from workers.concurrency import passing_over
-from workers.domain.access import Right
+from agentbus.storage.cancelling import finished
+from agentbus.workers.concurrency import passing_over
+from agentbus.workers.domain.access import Right
 
 LEASE_SECONDS: Final = 30.0
 """How long a lock is held without being renewed."""

@@ -1,16 +1,16 @@
 """Messages: adding them to a session, and reading them."""
 
+from agentbus.contracts.commands import AppendMessage
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import Role, said_key
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.model.results import Page
 from agentbus.sessions.sections.checkpoints import Checkpoints
 from agentbus.sessions.sections.shared import Caller, Commands
-from contracts.commands import AppendMessage
-from contracts.ids import SessionId
-from contracts.messages import Role, said_key
-from storage.history import history_page
-from workers.domain.access import Right
+from agentbus.storage.history import history_page
+from agentbus.workers.domain.access import Right
 
 
 class Messages:

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agentbus.contracts.commands import AnyCommand, CommandReply, UpdateSession
+from agentbus.contracts.errors import SessionNotCurrent, SessionNotFound
+from agentbus.contracts.profile import ProfileChanges
+from agentbus.contracts.session import SessionState
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checked_for, checking
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.message import Message
 from agentbus.sessions.sections.tokens import Fences
-from contracts.commands import AnyCommand, CommandReply, UpdateSession
-from contracts.errors import SessionNotCurrent, SessionNotFound
-from contracts.profile import ProfileChanges
-from contracts.session import SessionState
-from storage.history import history_page
+from agentbus.storage.history import history_page
 
 
 @dataclass(frozen=True, slots=True)

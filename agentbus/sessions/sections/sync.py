@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, Resolution, SyncPolicy
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checked_for, checking
 from agentbus.sessions.model.results import Page
 from agentbus.sessions.model.types import Platform
-from contracts.ids import SessionId
-from contracts.sync import Conflict, ConflictStrategy, Identity, Resolution, SyncPolicy
-from workers.domain.access import Right
-from workers.sync.demand import SyncReport
-from workers.sync.people.claims import ClaimCode
-from workers.sync.people.suggestions import Suggestion
-from workers.sync.people.trail import SyncNote, sync_history
-from workers.sync.policies import DEFAULT
+from agentbus.workers.domain.access import Right
+from agentbus.workers.sync.demand import SyncReport
+from agentbus.workers.sync.people.claims import ClaimCode
+from agentbus.workers.sync.people.suggestions import Suggestion
+from agentbus.workers.sync.people.trail import SyncNote, sync_history
+from agentbus.workers.sync.policies import DEFAULT
 
 if TYPE_CHECKING:
-    from workers.sync.services import SyncServices
+    from agentbus.workers.sync.services import SyncServices
 
 
 class Sync:

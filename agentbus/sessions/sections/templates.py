@@ -7,17 +7,17 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import UpdateSession
+from agentbus.contracts.errors import Refused
+from agentbus.contracts.profile import ProfileChanges
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.checking import checking, is_id
 from agentbus.sessions.sections.shared import Caller, Commands
-from contracts.changes import FieldChanges
-from contracts.clock import Clock
-from contracts.commands import UpdateSession
-from contracts.errors import Refused
-from contracts.profile import ProfileChanges
-from contracts.records import Record, RecordKind
-from storage.reading import iter_records
-from workers.domain.access import Right
+from agentbus.storage.reading import iter_records
+from agentbus.workers.domain.access import Right
 
 _GROUP = "templates"
 

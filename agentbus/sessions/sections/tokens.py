@@ -9,11 +9,11 @@ import hashlib
 import hmac
 from typing import Final
 
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import LimitExceeded, LockLost
+from agentbus.contracts.ids import SessionId, conversation_of, digest_of
 from agentbus.sessions.engine import Engine
-from contracts.clock import Clock
-from contracts.errors import LimitExceeded, LockLost
-from contracts.ids import SessionId, conversation_of, digest_of
-from workers.sync.people.secret import Secret
+from agentbus.workers.sync.people.secret import Secret
 
 _PROOF_BITS: Final = 30
 _NUMBERS: Final = 1 << (63 - _PROOF_BITS)

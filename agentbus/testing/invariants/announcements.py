@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.ids import ConversationId
 from agentbus.testing.evidence import Evidence
 from agentbus.testing.verdict import Finding, Invariant, finding
-from contracts.envelope import EventEnvelope
-from contracts.events import AnyEvent
-from contracts.ids import ConversationId
 
 Received = Mapping[ConversationId, Sequence[EventEnvelope]]
 

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.parked import ParkedStatus
 from agentbus.testing.evidence import Evidence
 from agentbus.testing.tally import Tally, tally
 from agentbus.testing.verdict import Finding, Invariant, finding
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, SessionId
-from contracts.parked import ParkedStatus
 
 Tallies = Mapping[ConversationId | None, Tally]
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from agentbus.contracts.ids import ConversationId
 from agentbus.testing.evidence import Evidence, Handling
 from agentbus.testing.invariants.announcements import announced_twice_differently
 from agentbus.testing.invariants.commits import Tallies
 from agentbus.testing.verdict import Finding, Invariant, finding
-from contracts.ids import ConversationId
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from functools import cache
 from random import Random
 from typing import Any, Final
 
-from contracts.ids import digest_of
-from contracts.schema import published
+from agentbus.contracts.ids import digest_of
+from agentbus.contracts.schema import published
 
 _DEEP: Final = 6
 """Levels from which on nothing optional is filled in: schemas refer to themselves."""

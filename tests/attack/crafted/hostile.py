@@ -7,11 +7,11 @@ from itertools import count, islice
 from random import Random
 from typing import Any, Final
 
-from contracts.base import MAX_INPUT_BYTES
-from contracts.envelope import InputEnvelope
-from contracts.errors import SchemaViolation
-from contracts.ids import ConversationId, Partition, digest_of
-from contracts.topology import Topology
+from agentbus.contracts.base import MAX_INPUT_BYTES
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.ids import ConversationId, Partition, digest_of
+from agentbus.contracts.topology import Topology
 from tests.attack.crafted.contracts import Contracts
 from tests.attack.crafted.mutations import as_json, damaged, mutated
 from tests.attack.crafted.properties import forged_headers, odd

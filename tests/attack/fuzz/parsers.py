@@ -15,30 +15,30 @@ from typing import Any, Final
 from aiormq import spec
 from pamqp.header import ContentHeader
 
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
+from agentbus.contracts.errors import ArchiveDamaged, ConfigurationError, InvalidInput, StoreError
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId, SessionId, session_id_for
+from agentbus.contracts.messages import TextContent
 from agentbus.sessions.config import ConfigManager
 from agentbus.settings import CONCERNS, load_settings
-from contracts.clock import SystemClock
-from contracts.envelope import EventEnvelope, InputEnvelope
-from contracts.errors import ArchiveDamaged, ConfigurationError, InvalidInput, StoreError
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, InputId, SessionId, session_id_for
-from contracts.messages import TextContent
-from storage.archive.format import Reader, lines_of
-from storage.factory import open_store
-from storage.paging import encode_cursor, position_of
+from agentbus.storage.archive.format import Reader, lines_of
+from agentbus.storage.factory import open_store
+from agentbus.storage.paging import encode_cursor, position_of
+from agentbus.workers.bus.rabbit.consumers import attempts_of, plain_headers
+from agentbus.workers.bus.rabbit.decoding import unmarshal
+from agentbus.workers.delivery.parking import read_parked
+from agentbus.workers.domain.expiry.documents import parsed_rules
+from agentbus.workers.erasure.records import texts_in
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.workers.sync.people.codes import heard_in, new_number, written
 from tests.attack.crafted.contracts import Contracts
 from tests.attack.crafted.properties import forged_headers, odd
 from tests.attack.fuzz.parser import Parser, mangled
 from tests.builders import a_commit, a_conversation, a_head, a_key, a_parked, appended
 from tests.deliveries import Handed
 from tests.raw_amqp import content_header, short
-from workers.bus.rabbit.consumers import attempts_of, plain_headers
-from workers.bus.rabbit.decoding import unmarshal
-from workers.delivery.parking import read_parked
-from workers.domain.expiry.documents import parsed_rules
-from workers.erasure.records import texts_in
-from workers.importers import HistoryFormat, HistoryUnreadable, read_history
-from workers.sync.people.codes import heard_in, new_number, written
 
 _SAMPLES: Final = Path(__file__).parents[2] / "samples" / "histories"
 _FILES: Final = {

@@ -14,18 +14,18 @@ import psutil  # type: ignore[import-untyped]  # its types are a package of thei
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus, make_store
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import Reject
+from agentbus.contracts.ids import Partition
 from agentbus.settings import load_settings
-from contracts.envelope import EventEnvelope
-from contracts.errors import Reject
-from contracts.ids import Partition
-from storage.port import Store
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
 from tests.attack.storm.gun import Gun
 from tests.chaos.system.backends import Backends
 from tests.chaos.system.fleet import Fleet, Worker
 from tests.chaos.system.load import Load, Shape
 from tests.chaos.system.recorder import Recorder
 from tests.services import free_port
-from workers.bus.port import Bus
 
 _CALM: Final = Shape(rate=30, users_per_partition=2, burst=0.1, repeats=0.0)
 _SEPARATE: Final = 0.05

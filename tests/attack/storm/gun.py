@@ -11,10 +11,10 @@ from aiormq.channel import Channel
 from pamqp.common import FieldValue
 from pydantic import ValidationError
 
-from contracts.commands import CommandReply
+from agentbus.contracts.commands import CommandReply
+from agentbus.workers.bus.rabbit.connections import Link
 from tests.attack.crafted.hostile import REPLIES, Shot
 from tests.raw_amqp import publishing, short
-from workers.bus.rabbit.connections import Link
 
 _TOGETHER: Final = 20
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from contracts.address import Scope
-from contracts.commands import CommandReply
-from contracts.envelope import InputEnvelope
-from contracts.errors import AgentBusError
-from contracts.ids import ConversationId, InputId
-from contracts.parked import ParkedId, ParkedInput, parked_id_for
-from storage.port import Store
-from storage.reading import iter_parked
+from agentbus.contracts.address import Scope
+from agentbus.contracts.commands import CommandReply
+from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.parked import ParkedId, ParkedInput, parked_id_for
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_parked
+from agentbus.workers.bus.port import Bus, Message
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.redaction import digest_input
 from tests.attack.crafted.hostile import Shot
-from workers.bus.port import Bus, Message
-from workers.delivery.inputs import Inputs
-from workers.domain.redaction import digest_input
 
 _EXAMPLES: Final = 5
 

@@ -5,13 +5,13 @@ from collections.abc import Coroutine, Iterable
 from time import monotonic
 from typing import Final, TypeVar
 
-from contracts.ids import ConversationId
+from agentbus.contracts.ids import ConversationId
+from agentbus.workers.bus.port import Consumer, Delivery, Message
+from agentbus.workers.bus.pump import Pump
+from agentbus.workers.bus.rabbit import RabbitBus
 from tests.benchmarks.layout import EVENTS, TOPOLOGY, declare, target_of
 from tests.benchmarks.load.arrivals import Arrivals
 from tests.benchmarks.messages import SHAPES, Talk, envelope_of
-from workers.bus.port import Consumer, Delivery, Message
-from workers.bus.pump import Pump
-from workers.bus.rabbit import RabbitBus
 
 T = TypeVar("T")
 

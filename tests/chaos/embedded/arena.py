@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, SessionId, conversation_of
+from agentbus.contracts.topology import Topology
 from agentbus.sessions import StorageType
+from agentbus.storage.factory import open_store
 from agentbus.testing import Evidence, Published, QueueLeft, Verdict, check, read_evidence
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId, SessionId, conversation_of
-from contracts.topology import Topology
-from storage.factory import open_store
 from tests.chaos.embedded.calls import Calls, Terms
 from tests.chaos.embedded.disks import small_disk
 from tests.chaos.embedded.programs import PATIENCE, Programs

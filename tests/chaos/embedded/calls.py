@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from contracts.address import Scope, conversation_id_for
-from contracts.ids import ConversationId, InputId, SessionId, digest_of
-from contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.address import Scope, conversation_id_for
+from agentbus.contracts.ids import ConversationId, InputId, SessionId, digest_of
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.workers.concurrency import side_by_side
 from tests.chaos.embedded.programs import Answer, Gone, Program, Programs
-from workers.concurrency import side_by_side
 
 READS: Final = 25.0
 """Seconds beyond its own time that a call may take for its reads: a pool or a thread is waited for, then the store."""

@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from storage.files.disk import locked
+from agentbus.storage.files.disk import locked
 
 SMALL: Final = 64
 """Megabytes of a small disk."""

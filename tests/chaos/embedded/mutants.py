@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from enum import StrEnum
 
-from contracts.errors import StoreError
-from contracts.events import Commit
-from storage.port import Store
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.events import Commit
+from agentbus.storage.port import Store
 from tests.chaos.inside.instruments import patch
 
 _LATE = 0.5

@@ -16,23 +16,23 @@ from typing import Any, Final
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.messages import InboundMessage
 from agentbus.logs import configure_logs
 from agentbus.received import ReceivedEvent
 from agentbus.sessions import SessionSystem, SessionSystemConfig, running
 from agentbus.sessions.providers import store_for
 from agentbus.settings import LogFormat, LogSettings, Settings
-from contracts.errors import AgentBusError
-from contracts.ids import ConversationId
-from contracts.messages import InboundMessage
-from storage.port import Store
-from storage.reading import iter_log
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Bus
 from tests.chaos.embedded.mutants import EmbeddedMutant, mutate
 from tests.chaos.inside.arming import Failpoints, arming_file
 from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.inside.instruments import instrument_bus, instrument_store, patch
 from tests.chaos.inside.trace import Trace
-from workers.bus.memory import MemoryBus
-from workers.bus.port import Bus
 
 LONGEST_LINE: Final = 64 * 1024 * 1024
 

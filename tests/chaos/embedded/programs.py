@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from agentbus.contracts.envelope import EventEnvelope
 from agentbus.testing import QueueLeft
-from contracts.envelope import EventEnvelope
 from tests.chaos.embedded.program_main import LONGEST_LINE
 from tests.processes import ROOT
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from contracts.ids import Partition
+from agentbus.contracts.ids import Partition
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import Arena, Injection, Layout
 from tests.chaos.system.backends import Kind

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Collection
 
-from contracts.ids import Partition
+from agentbus.contracts.ids import Partition
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import HEARTBEAT, Arena, Injection, Layout
 from tests.chaos.system.load import Shape

@@ -3,10 +3,10 @@
 import time
 from uuid import UUID
 
+from agentbus.workers.bus.port import Message
 from tests.chaos.faults.fault import Fault
 from tests.chaos.inside.poison import KILLS, KILLS_UNREAD, RAISES
 from tests.chaos.system.arena import Arena, Injection, Layout
-from workers.bus.port import Message
 
 _UNDECODABLE = b"\xff\xfe this is no JSON"
 _WRONG_SCHEMA = b'{"specversion":"1.0","type":"agentbus.input.v1","id":"x","source":"/chaos","data":{"kind":"message"}}'

@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from contracts.errors import BusError
-from contracts.ids import Partition
+from agentbus.contracts.errors import BusError
+from agentbus.contracts.ids import Partition
 from tests.chaos.faults.crashes import kill_any
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import Arena, Injection, Layout

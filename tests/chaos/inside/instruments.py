@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from contracts.errors import BusError, StoreError
-from contracts.events import Commit
-from storage.port import Store
+from agentbus.contracts.errors import BusError, StoreError
+from agentbus.contracts.events import Commit
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus, Message
+from agentbus.workers.session.committer import Committer
+from agentbus.workers.session.lanes import Lanes, Turn
 from tests.chaos.inside.arming import Failpoints
 from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.inside.trace import Trace
-from workers.bus.port import Bus, Message
-from workers.session.committer import Committer
-from workers.session.lanes import Lanes, Turn
 
 
 def instrument_store(store: Store, points: Failpoints[Failpoint], trace: Trace, *, append_delay: float) -> Store:

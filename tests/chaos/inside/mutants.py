@@ -5,21 +5,21 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from contracts.errors import StoreDamaged
-from contracts.events import Commit
-from contracts.ids import ConversationId, InputId
-from contracts.session import SessionState
-from storage.mongo.base import BY_INPUT, MongoDatabase
-from storage.mongo.log import MongoLog
+from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.session import SessionState
+from agentbus.storage.mongo.base import BY_INPUT, MongoDatabase
+from agentbus.storage.mongo.log import MongoLog
+from agentbus.workers.bus.rabbit.connections import close_channel
+from agentbus.workers.bus.rabbit.consumers import RabbitConsumer
+from agentbus.workers.delivery.loop_watch import LoopWatch
+from agentbus.workers.session import live
+from agentbus.workers.session.announcer import Announcer
+from agentbus.workers.session.lanes import Lane, Lanes, Lease, Waiting
+from agentbus.workers.session.live import LiveStates
+from agentbus.workers.session.plan import Plan
 from tests.chaos.inside.instruments import patch
-from workers.bus.rabbit.connections import close_channel
-from workers.bus.rabbit.consumers import RabbitConsumer
-from workers.delivery.loop_watch import LoopWatch
-from workers.session import live
-from workers.session.announcer import Announcer
-from workers.session.lanes import Lane, Lanes, Lease, Waiting
-from workers.session.live import LiveStates
-from workers.session.plan import Plan
 
 _LATE: float = 1.5
 """Seconds after which a hand-back that only cancelled its consumer closes the channel too."""

@@ -5,14 +5,14 @@ import signal
 from datetime import datetime
 from typing import Any, Final
 
-from contracts.envelope import Input, InputEnvelope
-from contracts.events import AnyEvent
-from contracts.messages import InboundMessage, TextContent
-from contracts.session import SessionState
+from agentbus.contracts.envelope import Input, InputEnvelope
+from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain import decide as domain
+from agentbus.workers.session import plan
 from tests.chaos.inside.instruments import patch
 from tests.chaos.inside.trace import Trace
-from workers.domain import decide as domain
-from workers.session import plan
 
 RAISES: Final = "chaos: raise"
 KILLS: Final = "chaos: kill"

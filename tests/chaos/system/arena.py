@@ -11,12 +11,13 @@ from typing import Final
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus, make_store
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.topology import Topology
 from agentbus.settings import load_settings
+from agentbus.storage.port import Store
 from agentbus.testing import SETTLE, Evidence, Verdict, ZombieWindow, check, read_evidence
-from contracts.errors import StoreError
-from contracts.ids import Partition
-from contracts.topology import Topology
-from storage.port import Store
+from agentbus.workers.bus.port import Bus
 from tests.chaos.system.backends import Backends, Kind, Services
 from tests.chaos.system.evidence import read_handlings
 from tests.chaos.system.fleet import Fleet, Worker
@@ -25,7 +26,6 @@ from tests.chaos.system.proxy import Proxy
 from tests.chaos.system.queues import left_in, until_empty
 from tests.chaos.system.recorder import Recorder
 from tests.chaos.system.sampler import Sampler
-from workers.bus.port import Bus
 
 HEARTBEAT: Final = 2
 """Seconds between AMQP heartbeats."""

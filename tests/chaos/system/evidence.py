@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agentbus.contracts.ids import ConversationId
 from agentbus.testing import Handling
-from contracts.ids import ConversationId
 from tests.chaos.inside.trace import read_trace
 
 

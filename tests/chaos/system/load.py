@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final, Protocol
 
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
+from agentbus.contracts.errors import BusError
+from agentbus.contracts.ids import ConversationId, InputId, Partition
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.topology import Topology
 from agentbus.testing import Published
-from contracts.address import Address, Platform, Scope, conversation_id_for
-from contracts.errors import BusError
-from contracts.ids import ConversationId, InputId, Partition
-from contracts.messages import InboundMessage, TextContent
-from contracts.topology import Topology
 
 _SENT_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _REMEMBERED: Final = 60

@@ -4,12 +4,12 @@ import asyncio
 import time
 from typing import Final
 
+from agentbus.contracts.errors import BusError
+from agentbus.contracts.topology import Topology
 from agentbus.testing import QueueLeft
-from contracts.errors import BusError
-from contracts.topology import Topology
+from agentbus.workers.bus.port import Bus
 from tests.chaos.system.recorder import SUBSCRIPTION
 from tests.services import RabbitMQ
-from workers.bus.port import Bus
 
 _PATIENCE: Final = 90.0
 _LOOKS: Final = 20

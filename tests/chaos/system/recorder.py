@@ -3,7 +3,7 @@
 import time
 
 from agentbus.client import AgentBus
-from contracts.envelope import EventEnvelope
+from agentbus.contracts.envelope import EventEnvelope
 
 SUBSCRIPTION = "chaos"
 

@@ -4,11 +4,11 @@ import asyncio
 import time
 from typing import Final
 
+from agentbus.contracts.errors import StoreError
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.members import Member, WorkerStatus
+from agentbus.storage.port import Store
 from agentbus.testing import Ownership
-from contracts.errors import StoreError
-from contracts.ids import Partition
-from contracts.members import Member, WorkerStatus
-from storage.port import Store
 from tests.chaos.system.fleet import Fleet
 
 INTERVAL: Final = 0.25

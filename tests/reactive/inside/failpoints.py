@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
-from storage.archive import ArchiveStore
-from storage.port import Store
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
 from tests.chaos.inside.arming import Failpoints
 from tests.chaos.inside.instruments import patch
-from workers.bus.port import Bus
 
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")

@@ -13,14 +13,14 @@ from typing import Any
 
 from agentbus.cli import main
 from agentbus.composition import app, running
-from contracts.topology import Queue, Topology
-from storage.port import Store
+from agentbus.contracts.topology import Queue, Topology
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.expiry.watch import due
 from tests.chaos.inside.arming import arming_file
 from tests.chaos.inside.instruments import patch
 from tests.reactive.inside import READY
 from tests.reactive.inside.failpoints import Points, instrument_archive, instrument_bus, instrument_store
-from workers.bus.port import Bus
-from workers.expiry.watch import due
 
 
 def run() -> None:

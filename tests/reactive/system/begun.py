@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
-from contracts.address import Address, Scope, conversation_id_for
-from contracts.commands import AnyCommand
-from contracts.envelope import EventEnvelope, Input
-from contracts.events import AnyEvent, Commit
-from contracts.ids import ConversationId, InputId
-from contracts.messages import InboundMessage, TextContent
-from contracts.session import SessionState
-from storage.port import Store
-from storage.reading import iter_log
-from workers.bus.port import Bus, Message
-from workers.domain.decide import decide
-from workers.domain.evolve import evolve, replay
+from agentbus.contracts.address import Address, Scope, conversation_id_for
+from agentbus.contracts.commands import AnyCommand
+from agentbus.contracts.envelope import EventEnvelope, Input
+from agentbus.contracts.events import AnyEvent, Commit
+from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.session import SessionState
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log
+from agentbus.workers.bus.port import Bus, Message
+from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.evolve import evolve, replay
 
 SCOPE: Final = Scope.PER_CHAT_USER
 

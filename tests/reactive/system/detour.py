@@ -10,7 +10,7 @@ from typing import Final, Self
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractRobustConnection
 
-from contracts.topology import Topology
+from agentbus.contracts.topology import Topology
 
 WINDOW: Final = 50
 """Events among which one is shuffled."""

@@ -13,14 +13,14 @@ from typing import Final
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus, make_store
+from agentbus.contracts.topology import Topology
 from agentbus.settings import Settings, load_settings
-from contracts.topology import Topology
-from storage.port import Store
+from agentbus.storage.port import Store
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.delivery.inputs import Inputs
 from tests.chaos.system.backends import Kind, Services
 from tests.chaos.system.recorder import Recorder
 from tests.reactive.system.crew import Crew
-from workers.bus.port import Bus
-from workers.delivery.inputs import Inputs
 
 Say = Callable[[str], None]
 

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from contracts.clock import SystemClock
-from contracts.sync import ConflictStrategy, SyncPolicy
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.sync import ConflictStrategy, SyncPolicy
+from agentbus.workers.sync.handler import TOPICS
+from agentbus.workers.sync.policies import Policies
+from agentbus.workers.sync.worker import SUBSCRIPTION
 from tests.reactive.inside.failpoints import Failpoint
 from tests.reactive.system.crew import Dying
 from tests.reactive.system.detour import Detour
 from tests.reactive.system.stage import Stage
 from tests.reactive.trial import Result, Trial
 from tests.reactive.trials.people import LINKED, PLATFORMS, Changes, all_alike, differing, merges_in, people
-from workers.sync.handler import TOPICS
-from workers.sync.policies import Policies
-from workers.sync.worker import SUBSCRIPTION
 
 STRATEGIES: Final = (ConflictStrategy.LATEST_WINS, ConflictStrategy.SOURCE_PRIORITY, ConflictStrategy.MERGE)
 """Those that settle by themselves; the identities have them in turn."""

@@ -8,13 +8,16 @@ from functools import partial
 from typing import Final
 
 from agentbus.client import AgentBus
-from contracts.address import Address, Platform, conversation_id_for
-from contracts.clock import SystemClock
-from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.ids import ConversationId
-from contracts.records import RecordKind
-from contracts.session import SessionStatus
-from storage.archive import open_archive
+from agentbus.contracts.address import Address, Platform, conversation_id_for
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionStatus
+from agentbus.storage.archive import open_archive
+from agentbus.workers.expiry.rules import ExpiryRules
+from agentbus.workers.expiry.watch.handler import TOPICS
+from agentbus.workers.expiry.worker import EVENTS_QUEUE
 from tests.reactive.inside.failpoints import Failpoint
 from tests.reactive.system.begun import SCOPE, a_message, states_of
 from tests.reactive.system.crew import Dying
@@ -22,9 +25,6 @@ from tests.reactive.system.detour import Detour
 from tests.reactive.system.stage import Stage, archive_url
 from tests.reactive.trial import Result, Trial, spread
 from tests.reactive.trials.lives import Life, lives
-from workers.expiry.rules import ExpiryRules
-from workers.expiry.watch.handler import TOPICS
-from workers.expiry.worker import EVENTS_QUEUE
 
 IDLE: Final = 2.0
 """Seconds without activity after which sessions of two platforms end."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from agentbus.workers.sync.worker import SUBSCRIPTION
 from tests.reactive.system.stage import Stage
 from tests.reactive.trial import Result, Trial, spread
 from tests.reactive.trials.people import LINKED, Changes, all_alike, differing, merges_in, people
-from workers.sync.worker import SUBSCRIPTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from contracts.address import Platform
-from contracts.errors import ArchiveDamaged, ArchiveNotFound
-from contracts.events import (
+from agentbus.contracts.address import Platform
+from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound
+from agentbus.contracts.events import (
     Amendment,
     AnyEvent,
     DataSet,
@@ -18,10 +18,10 @@ from contracts.events import (
     SessionStarted,
     StateChanged,
 )
-from contracts.ids import ConversationId, SessionId, session_id_for
-from contracts.session import SessionState, SessionStatus
-from storage.archive import ArchiveStore
-from storage.port import Store
+from agentbus.contracts.ids import ConversationId, SessionId, session_id_for
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.port import Store
 from tests.reactive.system.begun import logs_of, states_of
 
 

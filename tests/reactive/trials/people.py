@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from contracts.address import Address, Platform
-from contracts.commands import LinkIdentity, SetData
-from contracts.envelope import EventEnvelope, Input
-from contracts.events import ContextMerged
-from contracts.ids import ConversationId, InputId, conversation_of
-from contracts.session import SessionState
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.commands import LinkIdentity, SetData
+from agentbus.contracts.envelope import EventEnvelope, Input
+from agentbus.contracts.events import ContextMerged
+from agentbus.contracts.ids import ConversationId, InputId, conversation_of
+from agentbus.contracts.session import SessionState
 from tests.reactive.system.begun import Begun, begun, states_of, write_begun
 from tests.reactive.system.stage import Stage
 

@@ -10,17 +10,17 @@ from typing import Final
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import make_bus
-from contracts.address import Address, Platform
-from contracts.commands import ExpireSession
-from contracts.envelope import Input
-from contracts.events import AnyEvent, Commit, ExpiryStepTaken, MessageAppended, SessionStarted, StateChanged
-from contracts.expiry import CleanupAction
-from contracts.ids import InputId, generation_of
-from contracts.session import SessionStatus
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.commands import ExpireSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.events import AnyEvent, Commit, ExpiryStepTaken, MessageAppended, SessionStarted, StateChanged
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import InputId, generation_of
+from agentbus.contracts.session import SessionStatus
+from agentbus.workers.delivery.inputs import Inputs
 from tests.reactive.system.begun import Begun, a_message, begun, in_parts, logs_of, states_of, write_begun
 from tests.reactive.system.stage import Stage
 from tests.reactive.trial import Result, Trial
-from workers.delivery.inputs import Inputs
 
 _AT_ONCE: Final = 50
 """Races that run side by side."""

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from contracts.address import Address, Platform
-from contracts.clock import SystemClock
-from contracts.events import Commit, StateChanged
-from contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId
-from contracts.session import SessionStatus
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.events import Commit, StateChanged
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.session import SessionStatus
+from agentbus.workers.expiry.rules import ExpiryRules
+from agentbus.workers.expiry.worker import EVENTS_QUEUE
 from tests.reactive.system.begun import Begun, announce_begun, begun, in_parts, logs_of, write_begun
 from tests.reactive.system.stage import Stage
 from tests.reactive.trial import Result, Trial, spread
-from workers.expiry.rules import ExpiryRules
-from workers.expiry.worker import EVENTS_QUEUE
 
 _AGE: Final = 3600.0
 """Seconds that a session may grow old: all of them have begun before the trial did."""

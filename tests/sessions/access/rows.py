@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agentbus.contracts.errors import AgentBusError, SessionNotFound
+from agentbus.contracts.sync import SyncPolicy
 from agentbus.sessions import Message, SessionContext, SessionSystem
-from contracts.errors import AgentBusError, SessionNotFound
-from contracts.sync import SyncPolicy
-from workers.domain.access import Right
-from workers.sync.people.suggestions import SuggestionNotFound
+from agentbus.workers.domain.access import Right
+from agentbus.workers.sync.people.suggestions import SuggestionNotFound
 
 WORDS: Final = "no such session, or no access to it"
 

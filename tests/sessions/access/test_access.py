@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation, SessionNotFound
 from agentbus.sessions import AccessDenied, AuditEntry, Permission, SessionSystem, Visibility
-from contracts.errors import SchemaViolation, SessionNotFound
 
 Call = Callable[[SessionSystem, str, str], Awaitable[object]]
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import pytest
 
+from agentbus.contracts.ids import SessionId
 from agentbus.sessions import AccessDenied, SessionContext, SessionSystem
 from agentbus.sessions.config import make_config
-from contracts.ids import SessionId
+from agentbus.workers.domain.access import Right
 from tests.sessions.access.rows import APART, CHECKED, NAMES_ONE, ROWS, SAME, WORDS, Place, Row
-from workers.domain.access import Right
 
 WHO: Final[dict[str, tuple[str | None, Right]]] = {
     "owner": ("ann", Right.OWN),

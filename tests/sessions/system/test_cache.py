@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import (
     ContextManager,
     EditConflict,
@@ -13,7 +14,6 @@ from agentbus.sessions import (
     SessionNotFound,
     SessionSystem,
 )
-from contracts.errors import SchemaViolation
 
 
 class Seconds:

@@ -8,7 +8,7 @@ import pytest
 from agentbus.composition import supervision
 from agentbus.composition.supervision import Component, ComponentState
 from agentbus.sessions import SessionSystem, SessionSystemConfig
-from workers.session.lanes import Lanes
+from agentbus.workers.session.lanes import Lanes
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.sessions import (
     ConfigManager,
     LimitPolicy,
@@ -19,7 +20,6 @@ from agentbus.sessions import (
     shutdown_sessions,
 )
 from agentbus.sessions.config import archive_url_of, make_config
-from contracts.errors import ConfigurationError
 
 
 def test_updating_changes_what_is_named() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agentbus import sessions
+from agentbus.contracts.errors import ConfigurationError, FeatureNotEnabled
 from agentbus.sessions import Message, NotInitialized, SessionManager, StorageType
-from contracts.errors import ConfigurationError, FeatureNotEnabled
 
 PROGRAM = """
 import asyncio

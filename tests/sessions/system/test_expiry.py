@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.commands import ExpireSession
+from agentbus.contracts.ids import SessionId
 from agentbus.sessions import (
     CleanupAction,
     Conditions,
@@ -18,8 +20,6 @@ from agentbus.sessions import (
     SessionSystem,
 )
 from agentbus.sessions.config import make_config
-from contracts.commands import ExpireSession
-from contracts.ids import SessionId
 from tests.harness.clock import later
 from tests.harness.patience import PATIENCE
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.errors import ConfigurationError, NotInitialized, SchemaViolation
 from agentbus.sessions import (
     DatabaseSessionStore,
     FileSessionStore,
@@ -17,8 +18,7 @@ from agentbus.sessions import (
 )
 from agentbus.sessions import providers as providers_module
 from agentbus.sessions.config import make_config
-from contracts.errors import ConfigurationError, NotInitialized, SchemaViolation
-from storage.memory import MemoryStore
+from agentbus.storage.memory import MemoryStore
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,10 @@ from typing import Any, NoReturn
 import pytest
 
 from agentbus.client import AgentBus
+from agentbus.contracts.address import Scope
+from agentbus.contracts.commands import CreateSession
+from agentbus.contracts.errors import BusError, ReplyTimeout, StoreUnavailable
+from agentbus.contracts.topology import Topology
 from agentbus.sessions import (
     FeatureNotEnabled,
     HealthStatus,
@@ -23,12 +27,8 @@ from agentbus.sessions import providers as providers_module
 from agentbus.sessions import running as running_module
 from agentbus.sessions.config import make_config
 from agentbus.sessions.engine import Engine
-from contracts.address import Scope
-from contracts.commands import CreateSession
-from contracts.errors import BusError, ReplyTimeout, StoreUnavailable
-from contracts.topology import Topology
-from storage.memory import MemoryStore
-from workers.bus.memory import MemoryBus
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
 
 
 class Outage(MemoryStore):

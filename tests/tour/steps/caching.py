@@ -2,8 +2,8 @@
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import CacheInfo, ContextManager, EditConflict, Message
-from contracts.errors import SchemaViolation
 from tests.tour.registry import shows
 from tests.tour.world import World
 

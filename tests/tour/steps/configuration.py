@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.sessions import (
     ConfigManager,
     LimitPolicy,
@@ -19,8 +20,7 @@ from agentbus.sessions import (
     shutdown_sessions,
 )
 from agentbus.sessions.providers import store_for
-from contracts.errors import ConfigurationError
-from storage.port import Store
+from agentbus.storage.port import Store
 from tests.tour.registry import shows
 from tests.tour.world import World
 

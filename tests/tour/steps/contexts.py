@@ -17,7 +17,7 @@ from agentbus.sessions import (
     session_context,
     with_session,
 )
-from storage.history import history_page
+from agentbus.storage.history import history_page
 from tests.tour.registry import shows
 from tests.tour.world import World
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import (
     BatchResult,
     Count,
@@ -12,7 +13,6 @@ from agentbus.sessions import (
     Template,
     TemplateNotFound,
 )
-from contracts.errors import SchemaViolation
 from tests.tour.registry import shows
 from tests.tour.world import World
 

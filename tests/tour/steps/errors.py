@@ -4,6 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState
 from agentbus.sessions import (
     AccessDenied,
     AgentBusError,
@@ -28,12 +31,9 @@ from agentbus.sessions import (
     register_provider,
 )
 from agentbus.sessions.config import make_config
-from contracts.events import Commit
-from contracts.ids import SessionId
-from contracts.session import SessionState
-from storage.memory import MemoryStore
-from storage.memory.heads import MemoryHeads
-from storage.memory.log import MemoryLog
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.memory.heads import MemoryHeads
+from agentbus.storage.memory.log import MemoryLog
 from tests.tour.registry import shows
 from tests.tour.world import World
 

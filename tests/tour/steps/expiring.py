@@ -8,6 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState
 from agentbus.sessions import (
     CleanupAction,
     Conditions,
@@ -24,9 +27,6 @@ from agentbus.sessions import (
     default_notification_callback,
     register_condition,
 )
-from contracts.errors import ConfigurationError
-from contracts.ids import SessionId
-from contracts.session import SessionState
 from tests.harness.patience import PATIENCE
 from tests.tour.registry import shows
 from tests.tour.world import World

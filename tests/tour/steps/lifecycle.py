@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agentbus.contracts.errors import Refused, SchemaViolation, TransitionForbidden
 from agentbus.sessions import AccessDenied, ChildPolicy, EditConflict, SessionNotFound, SessionStatus
-from contracts.errors import Refused, SchemaViolation, TransitionForbidden
 from tests.harness.clock import later
 from tests.tour.registry import shows
 from tests.tour.world import World

@@ -2,8 +2,8 @@
 
 import pytest
 
+from agentbus.contracts.history import SessionFilter
 from agentbus.sessions import AccessDenied, SessionNotFound, SessionStatus
-from contracts.history import SessionFilter
 from tests.harness.clock import later
 from tests.tour.registry import shows
 from tests.tour.world import World

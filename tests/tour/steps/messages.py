@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import AccessDenied, Message, Permission, Role, Visibility
-from contracts.errors import SchemaViolation
 from tests.tour.registry import shows
 from tests.tour.world import World
 

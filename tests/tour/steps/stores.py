@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions import (
     DatabaseSessionStore,
     EditConflict,
@@ -10,7 +11,6 @@ from agentbus.sessions import (
     NotInitialized,
     SessionStore,
 )
-from contracts.errors import SchemaViolation
 from tests.harness.clock import later
 from tests.tour.registry import shows
 from tests.tour.world import Mode, World

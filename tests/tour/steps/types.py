@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.sessions import (
     Message,
     MessageType,
@@ -12,7 +13,6 @@ from agentbus.sessions import (
     StorageType,
 )
 from agentbus.sessions.providers import store_for
-from contracts.errors import ConfigurationError
 from tests.harness.clock import later
 from tests.tour.registry import shows
 from tests.tour.world import World

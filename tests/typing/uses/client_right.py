@@ -3,10 +3,10 @@
 from typing import assert_type
 
 from agentbus.client import AgentBus, Receipt, SyncAgentBus, connect, connect_sync
-from contracts.commands import CloseSession, CommandReply
-from contracts.envelope import EventEnvelope
-from contracts.ids import ConversationId, InputId, Partition
-from contracts.messages import InboundMessage
+from agentbus.contracts.commands import CloseSession, CommandReply
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.ids import ConversationId, InputId, Partition
+from agentbus.contracts.messages import InboundMessage
 
 
 async def use(message: InboundMessage, conversation: ConversationId) -> None:

@@ -1,8 +1,8 @@
 """Uses of the client that must be errors, to both type checkers; see sessions_wrong.py. Nothing here is run."""
 
 from agentbus.client import AgentBus, Receipt, connect, connect_sync
-from contracts.commands import CloseSession
-from contracts.messages import InboundMessage
+from agentbus.contracts.commands import CloseSession
+from agentbus.contracts.messages import InboundMessage
 
 
 async def use(bus: AgentBus, message: InboundMessage, receipt: Receipt) -> None:

@@ -48,7 +48,7 @@ from agentbus.sessions import (
     shutdown_sessions,
     with_session,
 )
-from storage.memory import MemoryStore
+from agentbus.storage.memory import MemoryStore
 
 
 async def start_and_stop() -> None:

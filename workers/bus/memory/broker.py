@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-from contracts.errors import TopologyMismatch, Unroutable
-from contracts.installation import Installation
-from contracts.topology import Binding, Queue, Topology
-from workers.bus.memory.consumer import Stored
-from workers.bus.memory.queue import MemoryQueue
-from workers.bus.memory.topics import topic_matches
-from workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, Message
+from agentbus.contracts.errors import TopologyMismatch, Unroutable
+from agentbus.contracts.installation import Installation
+from agentbus.contracts.topology import Binding, Queue, Topology
+from agentbus.workers.bus.memory.consumer import Stored
+from agentbus.workers.bus.memory.queue import MemoryQueue
+from agentbus.workers.bus.memory.topics import topic_matches
+from agentbus.workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, Message
 
 _DEATHS: Final = frozenset((DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON))
 

@@ -9,15 +9,15 @@ from math import inf
 from typing import Final
 from uuid import uuid4
 
-from contracts.errors import BrokerUnavailable, BusError, ReplyTimeout
-from contracts.topology import DIRECT_REPLY_TO, Binding, Queue, Topology
-from workers.bus.memory.broker import MemoryBroker
-from workers.bus.memory.consumer import MemoryConsumer
-from workers.bus.memory.queue import MemoryQueue
-from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
-from workers.bus.refusals import Fate
-from workers.bus.replies import ReplyAddresses
-from workers.concurrency import raise_if_cancelled
+from agentbus.contracts.errors import BrokerUnavailable, BusError, ReplyTimeout
+from agentbus.contracts.topology import DIRECT_REPLY_TO, Binding, Queue, Topology
+from agentbus.workers.bus.memory.broker import MemoryBroker
+from agentbus.workers.bus.memory.consumer import MemoryConsumer
+from agentbus.workers.bus.memory.queue import MemoryQueue
+from agentbus.workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+from agentbus.workers.bus.refusals import Fate
+from agentbus.workers.bus.replies import ReplyAddresses
+from agentbus.workers.concurrency import raise_if_cancelled
 
 _DIRECT: Final = f"{DIRECT_REPLY_TO}."
 

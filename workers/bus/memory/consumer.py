@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
 
-from workers.bus.port import Consumer, Delivery, Message, OnDelivery
-from workers.bus.refusals import Fate, tell_refused
-from workers.bus.replies import ReplyAddresses
+from agentbus.workers.bus.port import Consumer, Delivery, Message, OnDelivery
+from agentbus.workers.bus.refusals import Fate, tell_refused
+from agentbus.workers.bus.replies import ReplyAddresses
 
 
 @dataclass(slots=True, frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from contracts.topology import Queue
-from workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery, Stored
-from workers.bus.port import Message
+from agentbus.contracts.topology import Queue
+from agentbus.workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery, Stored
+from agentbus.workers.bus.port import Message
 
 OnDead = Callable[[Queue, Stored, str], None]
 """Takes a message that its queue gives up, and why, in RabbitMQ's word."""

@@ -5,8 +5,8 @@ from bisect import bisect_right
 
 from aiormq.channel import Channel
 
-from workers.bus.rabbit.connections import is_usable
-from workers.bus.rabbit.frames import ack_frame, reject_frame, write
+from agentbus.workers.bus.rabbit.connections import is_usable
+from agentbus.workers.bus.rabbit.frames import ack_frame, reject_frame, write
 
 
 class Acks:

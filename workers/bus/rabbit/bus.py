@@ -6,24 +6,24 @@ from typing import Final, TypeVar
 
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from contracts.errors import BusError, Unroutable
-from contracts.topology import Queue, Topology
-from workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
-from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable, user_of
-from workers.bus.rabbit.consumers import RabbitConsumer
-from workers.bus.rabbit.failures import channel_failure
-from workers.bus.rabbit.installation import (
+from agentbus.contracts.errors import BusError, Unroutable
+from agentbus.contracts.topology import Queue, Topology
+from agentbus.workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable, user_of
+from agentbus.workers.bus.rabbit.consumers import RabbitConsumer
+from agentbus.workers.bus.rabbit.failures import channel_failure
+from agentbus.workers.bus.rabbit.installation import (
     check_installation,
     close_intake,
     declare_installation,
     withdraw_installation,
 )
-from workers.bus.rabbit.publisher import Publisher
-from workers.bus.rabbit.requests import Replies, Requests
-from workers.bus.rabbit.topology import declare_events, declare_queues, declare_topology, delete_queue
-from workers.bus.refusals import Fate
-from workers.bus.replies import ReplyAddresses
-from workers.concurrency import afterwards, all_of, in_turn
+from agentbus.workers.bus.rabbit.publisher import Publisher
+from agentbus.workers.bus.rabbit.requests import Replies, Requests
+from agentbus.workers.bus.rabbit.topology import declare_events, declare_queues, declare_topology, delete_queue
+from agentbus.workers.bus.refusals import Fate
+from agentbus.workers.bus.replies import ReplyAddresses
+from agentbus.workers.concurrency import afterwards, all_of, in_turn
 
 _FRAMES_PER_DELIVERY: Final = 3
 

@@ -19,17 +19,17 @@ from aiormq.exceptions import AMQPError
 from pamqp.exceptions import PAMQPException
 from tenacity import RetryCallState
 
-from contracts.errors import BrokerRejected, BrokerUnavailable
-from contracts.outages import Outage
-from contracts.telemetry import Action
-from contracts.urls import masked
-from storage.cancelling import taken
-from storage.loggers import Logger
-from workers.bus.rabbit.decoding import decode_leniently
-from workers.bus.rabbit.failures import channel_failure, connect_failure
-from workers.concurrency import afterwards, ended, passing_over
-from workers.outages import Trouble
-from workers.patience import Patience
+from agentbus.contracts.errors import BrokerRejected, BrokerUnavailable
+from agentbus.contracts.outages import Outage
+from agentbus.contracts.telemetry import Action
+from agentbus.contracts.urls import masked
+from agentbus.storage.cancelling import taken
+from agentbus.storage.loggers import Logger
+from agentbus.workers.bus.rabbit.decoding import decode_leniently
+from agentbus.workers.bus.rabbit.failures import channel_failure, connect_failure
+from agentbus.workers.concurrency import afterwards, ended, passing_over
+from agentbus.workers.outages import Trouble
+from agentbus.workers.patience import Patience
 
 ATTEMPT_SECONDS: Final = 10.0
 """How long one attempt to connect may take."""

@@ -9,7 +9,7 @@ from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from pamqp.common import FieldValue
 
-from workers.bus.port import (
+from agentbus.workers.bus.port import (
     DEATH_EXCHANGE,
     DEATH_QUEUE,
     DEATH_REASON,
@@ -18,12 +18,12 @@ from workers.bus.port import (
     Headers,
     OnDelivery,
 )
-from workers.bus.rabbit.acks import Acks
-from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
-from workers.bus.rabbit.failures import channel_failure
-from workers.bus.refusals import Fate, tell_refused
-from workers.bus.replies import ReplyAddresses
-from workers.concurrency import afterwards, passing_over
+from agentbus.workers.bus.rabbit.acks import Acks
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
+from agentbus.workers.bus.rabbit.failures import channel_failure
+from agentbus.workers.bus.refusals import Fate, tell_refused
+from agentbus.workers.bus.replies import ReplyAddresses
+from agentbus.workers.concurrency import afterwards, passing_over
 
 _CLOSING: Final = 2 * CALL_SECONDS + 1.0
 """Seconds after which closing a consumer is given up: its parts have their own limits."""

@@ -18,8 +18,8 @@ from aiormq.exceptions import (
 )
 from yarl import URL
 
-from contracts.errors import BrokerRejected, BrokerUnavailable, BusError, PublishUnconfirmed, Unroutable
-from contracts.urls import masked
+from agentbus.contracts.errors import BrokerRejected, BrokerUnavailable, BusError, PublishUnconfirmed, Unroutable
+from agentbus.contracts.urls import masked
 
 _NO_EXCHANGE: Final = re.compile(r"no exchange '(?P<name>.*)' in vhost '")
 

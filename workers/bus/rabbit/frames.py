@@ -13,7 +13,7 @@ from pamqp.body import ContentBody
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
-from workers.bus.port import Message
+from agentbus.workers.bus.port import Message
 
 _PERSISTENT: Final = 2
 

@@ -10,14 +10,14 @@ from typing import Final
 
 from aiormq.channel import Channel
 
-from contracts.address import Scope
-from contracts.errors import BrokerRejected, InstallationMismatch, TopologyMismatch, Unroutable
-from contracts.ids import Partition
-from contracts.installation import Installation
-from contracts.topology import MAX_PARTITIONS, Exchange, Topology
-from workers.bus.rabbit.connections import CALL_SECONDS, Link
-from workers.bus.rabbit.topology import declare_exchanges, on_channel
-from workers.concurrency import raise_if_cancelled
+from agentbus.contracts.address import Scope
+from agentbus.contracts.errors import BrokerRejected, InstallationMismatch, TopologyMismatch, Unroutable
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.installation import Installation
+from agentbus.contracts.topology import MAX_PARTITIONS, Exchange, Topology
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, Link
+from agentbus.workers.bus.rabbit.topology import declare_exchanges, on_channel
+from agentbus.workers.concurrency import raise_if_cancelled
 
 _ATTEMPTS: Final = 5
 """Times that somebody else may declare what was just withdrawn before we could."""

@@ -9,11 +9,11 @@ from typing import Final
 from aiormq.channel import Channel, Returning
 from aiormq.exceptions import ChannelClosed, PublishError
 
-from contracts.errors import BrokerUnavailable, BusError
-from workers.bus.rabbit.connections import Link, close_channel, is_blocked, is_usable
-from workers.bus.rabbit.frames import publish_frames, write
-from workers.bus.rabbit.routes import Posted, Routes
-from workers.concurrency import ended, raise_if_cancelled
+from agentbus.contracts.errors import BrokerUnavailable, BusError
+from agentbus.workers.bus.rabbit.connections import Link, close_channel, is_blocked, is_usable
+from agentbus.workers.bus.rabbit.frames import publish_frames, write
+from agentbus.workers.bus.rabbit.routes import Posted, Routes
+from agentbus.workers.concurrency import ended, raise_if_cancelled
 
 NOT_SENT: Final = "not sent: what came before it failed"
 

@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 
 from aiormq.exceptions import DeliveryError, PublishError
 
-from contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
-from workers.bus.port import UNCERTAIN, Message
-from workers.bus.rabbit.connections import Link, is_blocked
-from workers.bus.rabbit.failures import publish_failure
-from workers.bus.rabbit.outbox import NOT_SENT, OnChannel, Outbox
-from workers.bus.rabbit.routes import Posted
+from agentbus.contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
+from agentbus.workers.bus.port import UNCERTAIN, Message
+from agentbus.workers.bus.rabbit.connections import Link, is_blocked
+from agentbus.workers.bus.rabbit.failures import publish_failure
+from agentbus.workers.bus.rabbit.outbox import NOT_SENT, OnChannel, Outbox
+from agentbus.workers.bus.rabbit.routes import Posted
 
 
 class Publisher:

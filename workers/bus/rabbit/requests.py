@@ -8,12 +8,12 @@ from aiormq import spec
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
-from contracts.errors import ReplyTimeout
-from contracts.topology import DIRECT_REPLY_TO
-from workers.bus.port import Delivery, Message
-from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
-from workers.bus.rabbit.failures import channel_failure, publish_failure
-from workers.bus.rabbit.publisher import Publisher
+from agentbus.contracts.errors import ReplyTimeout
+from agentbus.contracts.topology import DIRECT_REPLY_TO
+from agentbus.workers.bus.port import Delivery, Message
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
+from agentbus.workers.bus.rabbit.failures import channel_failure, publish_failure
+from agentbus.workers.bus.rabbit.publisher import Publisher
 
 
 class Requests:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aiormq.channel import Channel
 
-from workers.bus.port import Message
+from agentbus.workers.bus.port import Message
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -7,11 +7,11 @@ from typing import Final
 from aiormq.channel import Channel
 from aiormq.exceptions import ChannelPreconditionFailed
 
-from contracts.errors import BusError, TopologyMismatch
-from contracts.topology import Exchange, Queue, Topology
-from workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
-from workers.bus.rabbit.failures import channel_failure
-from workers.concurrency import afterwards, raise_if_cancelled, side_by_side
+from agentbus.contracts.errors import BusError, TopologyMismatch
+from agentbus.contracts.topology import Exchange, Queue, Topology
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
+from agentbus.workers.bus.rabbit.failures import channel_failure
+from agentbus.workers.concurrency import afterwards, raise_if_cancelled, side_by_side
 
 _CHANNELS: Final = 4
 """Channels to declare queues on side by side. More were not faster: 64 new queues in 0.2 s, known ones in 10 ms."""

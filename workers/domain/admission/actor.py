@@ -1,12 +1,12 @@
 """Whether a command may be carried out for the user whom it is done for."""
 
-from contracts.commands import AnyCommand, CreateSession
-from contracts.errors import AccessDenied
-from contracts.ids import SessionId
-from contracts.session import SessionState, SessionStatus
-from workers.domain.access import DENIED, Right, may
-from workers.domain.draft import NO_HEADS, Heads
-from workers.domain.rules import Earlier, Needs, Rule, rule_of
+from agentbus.contracts.commands import AnyCommand, CreateSession
+from agentbus.contracts.errors import AccessDenied
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.domain.draft import NO_HEADS, Heads
+from agentbus.workers.domain.rules import Earlier, Needs, Rule, rule_of
 
 
 def check_access(state: SessionState, command: AnyCommand, earlier: Heads = NO_HEADS) -> None:

@@ -2,15 +2,15 @@
 
 from datetime import datetime
 
-from contracts.commands import AnyCommand
-from contracts.errors import ConversationBlocked
-from contracts.events import AnyEvent, SessionBlocked
-from contracts.ids import InputId
-from contracts.messages import InboundMessage
-from contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
-from workers.domain.draft import Draft
-from workers.domain.line import has_place, is_next
-from workers.domain.rules import rule_of
+from agentbus.contracts.commands import AnyCommand
+from agentbus.contracts.errors import ConversationBlocked
+from agentbus.contracts.events import AnyEvent, SessionBlocked
+from agentbus.contracts.ids import InputId
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.session import FAILURE_POLICY_KEY, FailurePolicy, SessionState, SessionStatus
+from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.line import has_place, is_next
+from agentbus.workers.domain.rules import rule_of
 
 
 def check_unblocked(state: SessionState, input_id: InputId, data: InboundMessage | AnyCommand) -> None:

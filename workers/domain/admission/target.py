@@ -1,12 +1,12 @@
 """Which session a command is for, and whether that session takes it."""
 
-from contracts.commands import AnyCommand, CreateSession
-from contracts.errors import LockLost, SessionNotCurrent, SessionNotFound, TargetNotFound
-from contracts.ids import SessionId, conversation_of, generation_of
-from contracts.messages import InboundMessage
-from contracts.session import SessionState, SessionStatus
-from workers.domain.redaction import is_erased
-from workers.domain.rules import Earlier, Needs, rule_of
+from agentbus.contracts.commands import AnyCommand, CreateSession
+from agentbus.contracts.errors import LockLost, SessionNotCurrent, SessionNotFound, TargetNotFound
+from agentbus.contracts.ids import SessionId, conversation_of, generation_of
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.redaction import is_erased
+from agentbus.workers.domain.rules import Earlier, Needs, rule_of
 
 
 def check_target(state: SessionState, command: AnyCommand) -> None:

@@ -6,11 +6,11 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from contracts.base import json_size, key_size
-from contracts.errors import FutureTimestamp, LimitExceeded
-from contracts.messages import InboundMessage
-from contracts.profile import MAX_TAGS, Permission
-from contracts.sync import Conflict, Entry
+from agentbus.contracts.base import json_size, key_size
+from agentbus.contracts.errors import FutureTimestamp, LimitExceeded
+from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.profile import MAX_TAGS, Permission
+from agentbus.contracts.sync import Conflict, Entry
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """How far ahead of ours a platform's clock may be."""

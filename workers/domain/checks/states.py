@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from contracts.errors import TransitionForbidden
-from contracts.session import SessionStatus
+from agentbus.contracts.errors import TransitionForbidden
+from agentbus.contracts.session import SessionStatus
 
 _S = SessionStatus
 

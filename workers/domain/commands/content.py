@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from contracts.changes import FieldChanges
-from contracts.commands import (
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.commands import (
     AppendMessage,
     DeleteMessage,
     EditMessage,
@@ -18,7 +18,7 @@ from contracts.commands import (
     TrimHistory,
     UpdateSession,
 )
-from contracts.events import (
+from agentbus.contracts.events import (
     DataSet,
     HistoryTrimmed,
     MessageAppended,
@@ -28,21 +28,21 @@ from contracts.events import (
     ProfileAct,
     ProfileChanged,
 )
-from contracts.ids import InputId, MessageKey, digest_of
-from contracts.messages import OutboundMessage, SessionMessage, message_key_for
-from contracts.session import SessionState
-from workers.domain.checks.limits import check_fields
-from workers.domain.commands.editing import (
+from agentbus.contracts.ids import InputId, MessageKey, digest_of
+from agentbus.contracts.messages import OutboundMessage, SessionMessage, message_key_for
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.checks.limits import check_fields
+from agentbus.workers.domain.commands.editing import (
     changed_fields,
     changed_profile,
     check_status,
     differing,
     shared_profile,
 )
-from workers.domain.commands.lifecycle import change_status
-from workers.domain.deadlines import extended, refreshed
-from workers.domain.draft import Draft
-from workers.domain.sync.fields import DATA, METADATA, bases_of, leaves
+from agentbus.workers.domain.commands.lifecycle import change_status
+from agentbus.workers.domain.deadlines import extended, refreshed
+from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.sync.fields import DATA, METADATA, bases_of, leaves
 
 
 def append_message(draft: Draft, state: SessionState, command: AppendMessage) -> None:

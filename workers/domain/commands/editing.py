@@ -5,13 +5,13 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from contracts.base import same_json
-from contracts.changes import FieldChanges
-from contracts.errors import EditConflict
-from contracts.profile import Permission, Profile, ProfileChanges, Visibility
-from contracts.session import SessionStatus
-from workers.domain.checks.limits import check_shares, check_size, check_tags
-from workers.domain.evolve import merged
+from agentbus.contracts.base import same_json
+from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.errors import EditConflict
+from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Visibility
+from agentbus.contracts.session import SessionStatus
+from agentbus.workers.domain.checks.limits import check_shares, check_size, check_tags
+from agentbus.workers.domain.evolve import merged
 
 _MISSING: Final = object()
 _SET: Final = frozenset(Profile.model_fields) & frozenset(ProfileChanges.model_fields)

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from contracts.commands import ArchiveSession, DeleteSession, EraseConversation, ExpireSession, RestoreSession
-from contracts.errors import EditConflict, SessionNotFound, TransitionForbidden
-from contracts.events import (
+from agentbus.contracts.commands import ArchiveSession, DeleteSession, EraseConversation, ExpireSession, RestoreSession
+from agentbus.contracts.errors import EditConflict, SessionNotFound, TransitionForbidden
+from agentbus.contracts.events import (
     ConversationErased,
     ExpiryStepTaken,
     ProfileChanged,
@@ -13,11 +13,11 @@ from contracts.events import (
     SessionRestored,
     StateChanged,
 )
-from contracts.expiry import CleanupAction, ExpiryProgress
-from contracts.session import SessionState, SessionStatus
-from workers.domain.checks.limits import check_conflicts, check_fields, check_size
-from workers.domain.deadlines import has_expired, lasting
-from workers.domain.draft import Draft
+from agentbus.contracts.expiry import CleanupAction, ExpiryProgress
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.checks.limits import check_conflicts, check_fields, check_size
+from agentbus.workers.domain.deadlines import has_expired, lasting
+from agentbus.workers.domain.draft import Draft
 
 _GONE: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 

@@ -2,17 +2,24 @@
 
 from collections.abc import Mapping
 
-from contracts.commands import ApplyDeadlines, ChangeState, CloseSession, CreateSession, ResetSession, UnblockSession
-from contracts.errors import SessionNotFound
-from contracts.events import CloseReason, SessionUnblocked, StartReason, StateChanged
-from contracts.ids import InputId, SessionId
-from contracts.session import SessionState, SessionStatus
-from workers.domain.checks.limits import check_fields
-from workers.domain.checks.states import check_transition
-from workers.domain.deadlines import lasting, make_idle, refreshed
-from workers.domain.draft import Draft
-from workers.domain.line import is_next
-from workers.domain.sync.fields import DATA, METADATA, leaves
+from agentbus.contracts.commands import (
+    ApplyDeadlines,
+    ChangeState,
+    CloseSession,
+    CreateSession,
+    ResetSession,
+    UnblockSession,
+)
+from agentbus.contracts.errors import SessionNotFound
+from agentbus.contracts.events import CloseReason, SessionUnblocked, StartReason, StateChanged
+from agentbus.contracts.ids import InputId, SessionId
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.checks.limits import check_fields
+from agentbus.workers.domain.checks.states import check_transition
+from agentbus.workers.domain.deadlines import lasting, make_idle, refreshed
+from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.line import is_next
+from agentbus.workers.domain.sync.fields import DATA, METADATA, leaves
 
 
 def create_session(draft: Draft, state: SessionState, command: CreateSession) -> None:

@@ -1,9 +1,9 @@
 """Expiry rules as pure functions: which hold for a session, since when, and what is to be done about it next."""
 
-from workers.domain.expiry.conditions import Condition, condition_named, register_condition
-from workers.domain.expiry.documents import checked_rules, parsed_rules
-from workers.domain.expiry.holding import holds_at, is_for
-from workers.domain.expiry.next import Later, is_leaving, next_action
+from agentbus.workers.domain.expiry.conditions import Condition, condition_named, register_condition
+from agentbus.workers.domain.expiry.documents import checked_rules, parsed_rules
+from agentbus.workers.domain.expiry.holding import holds_at, is_for
+from agentbus.workers.domain.expiry.next import Later, is_leaving, next_action
 
 __all__ = [
     # what to do

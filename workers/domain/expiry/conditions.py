@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from contracts.base import to_utc_milliseconds
-from contracts.errors import ConfigurationError
-from contracts.session import SessionState
+from agentbus.contracts.base import to_utc_milliseconds
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.session import SessionState
 
 Condition = Callable[[SessionState], datetime | None]
 """Says since when, or from when on, it holds for a session; None: not as it is now.

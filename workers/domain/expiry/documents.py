@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from contracts.documents import json_in, toml_in
-from contracts.errors import ConfigurationError
-from contracts.expiry import ExpiryRule
-from contracts.text import few_of
+from agentbus.contracts.documents import json_in, toml_in
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import ExpiryRule
+from agentbus.contracts.text import few_of
 
 
 def parsed_rules(text: str, form: Literal["json", "toml"]) -> tuple[ExpiryRule, ...]:

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
-from contracts.expiry import Conditions, ExpiryProgress, ExpiryRule, ExpiryStrategy
-from contracts.session import SessionState
-from workers.domain.expiry.conditions import custom_since
+from agentbus.contracts.expiry import Conditions, ExpiryProgress, ExpiryRule, ExpiryStrategy
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.expiry.conditions import custom_since
 
 _MOMENT: Final = timedelta(seconds=1)
 

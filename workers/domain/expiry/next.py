@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.expiry import AFTER, CleanupAction, ExpiryProgress, ExpiryRule
-from contracts.session import SessionState, SessionStatus
-from workers.domain.expiry.holding import holds_at, is_for, lasts_from, moved
+from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
+from agentbus.contracts.expiry import AFTER, CleanupAction, ExpiryProgress, ExpiryRule
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.expiry.holding import holds_at, is_for, lasts_from, moved
 
 WARNING: Final = -1
 """The warning's number among the steps of a rule."""

@@ -5,13 +5,13 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
-from contracts.base import same_json
-from contracts.commands import MergeContext
-from contracts.session import SessionState
-from contracts.stamps import Stamp, origin_of
-from contracts.sync import Conflict, ConflictStrategy, Entry
-from workers.domain.sync.fields import Register, Registers, above, key_of, registers_of
-from workers.domain.sync.merging import Seen, changes, is_allowed, is_turned_down, order_of, seen_of, settled
+from agentbus.contracts.base import same_json
+from agentbus.contracts.commands import MergeContext
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp, origin_of
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry
+from agentbus.workers.domain.sync.fields import Register, Registers, above, key_of, registers_of
+from agentbus.workers.domain.sync.merging import Seen, changes, is_allowed, is_turned_down, order_of, seen_of, settled
 
 _LATEST = order_of(ConflictStrategy.LATEST_WINS, ())
 

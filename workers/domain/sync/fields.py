@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import JsonValue
 
-from contracts.events import DataSet, MetadataSet
-from contracts.session import SessionState
-from contracts.stamps import Stamp, next_stamp
-from contracts.sync import Entry
+from agentbus.contracts.events import DataSet, MetadataSet
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp, next_stamp
+from agentbus.contracts.sync import Entry
 
 DATA: Final = "data"
 METADATA: Final = "metadata"

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from contracts.commands import AmendCopy, LinkIdentity, MergeContext, ResolveConflict, UnlinkIdentity
-from contracts.errors import IdentityConflict
-from contracts.events import (
+from agentbus.contracts.commands import AmendCopy, LinkIdentity, MergeContext, ResolveConflict, UnlinkIdentity
+from agentbus.contracts.errors import IdentityConflict
+from agentbus.contracts.events import (
     ConflictOpened,
     ConflictResolved,
     ContextMerged,
@@ -15,16 +15,16 @@ from contracts.events import (
     MessageDeleted,
     MessageEdited,
 )
-from contracts.ids import MessageKey, conversation_of
-from contracts.session import SessionState
-from contracts.sync import Conflict, ConflictStrategy, Entry
-from workers.domain.checks.limits import check_conflicts, check_fields, check_size
-from workers.domain.draft import Draft
-from workers.domain.redaction import is_erased
-from workers.domain.sync.conflicts import weigh, with_opened
-from workers.domain.sync.fields import key_of, registers_of, with_fields
-from workers.domain.sync.merging import WHOLE_KEYS, Merged, Told, merge_fields, merge_keys, order_of, seen_of
-from workers.domain.sync.resolving import chosen
+from agentbus.contracts.ids import MessageKey, conversation_of
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry
+from agentbus.workers.domain.checks.limits import check_conflicts, check_fields, check_size
+from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.redaction import is_erased
+from agentbus.workers.domain.sync.conflicts import weigh, with_opened
+from agentbus.workers.domain.sync.fields import key_of, registers_of, with_fields
+from agentbus.workers.domain.sync.merging import WHOLE_KEYS, Merged, Told, merge_fields, merge_keys, order_of, seen_of
+from agentbus.workers.domain.sync.resolving import chosen
 
 
 def link_identity(draft: Draft, state: SessionState, command: LinkIdentity) -> None:

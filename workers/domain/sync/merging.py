@@ -3,12 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from contracts.address import Platform
-from contracts.ids import ConversationId
-from contracts.session import SessionState
-from contracts.stamps import Stamp, origin_of, platform_of
-from contracts.sync import ConflictStrategy, Entry, SyncOperation, TurnedDown
-from workers.domain.sync.fields import Register, Registers, above, as_entries, entries_of, key_of
+from agentbus.contracts.address import Platform
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp, origin_of, platform_of
+from agentbus.contracts.sync import ConflictStrategy, Entry, SyncOperation, TurnedDown
+from agentbus.workers.domain.sync.fields import Register, Registers, above, as_entries, entries_of, key_of
 
 Order = Callable[[Stamp], Any]
 """What stamps are compared by."""

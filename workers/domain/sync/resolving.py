@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 
-from contracts.session import SessionState
-from contracts.stamps import Stamp
-from contracts.sync import Entry, Resolution
-from workers.domain.sync.conflicts import Found
-from workers.domain.sync.fields import Register, Registers, as_entries, key_of, registers_of
-from workers.domain.sync.merging import order_of
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp
+from agentbus.contracts.sync import Entry, Resolution
+from agentbus.workers.domain.sync.conflicts import Found
+from agentbus.workers.domain.sync.fields import Register, Registers, as_entries, key_of, registers_of
+from agentbus.workers.domain.sync.merging import order_of
 
 
 def chosen(state: SessionState, fields: Collection[str], resolution: Resolution, stamp: Stamp) -> tuple[Entry, ...]:

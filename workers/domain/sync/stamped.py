@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from contracts.events import (
+from agentbus.contracts.events import (
     ConflictOpened,
     ConflictResolved,
     ContextMerged,
@@ -15,12 +15,12 @@ from contracts.events import (
     MetadataSet,
     SessionStarted,
 )
-from contracts.session import SessionState
-from contracts.stamps import Stamp
-from contracts.sync import ConflictStrategy, Entry, TurnedDown
-from workers.domain.sync.conflicts import still_open, with_opened
-from workers.domain.sync.fields import DATA, METADATA, key_of, leaves, touched, with_fields
-from workers.domain.sync.merging import WHOLE_KEYS, seen_of
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import Stamp
+from agentbus.contracts.sync import ConflictStrategy, Entry, TurnedDown
+from agentbus.workers.domain.sync.conflicts import still_open, with_opened
+from agentbus.workers.domain.sync.fields import DATA, METADATA, key_of, leaves, touched, with_fields
+from agentbus.workers.domain.sync.merging import WHOLE_KEYS, seen_of
 
 MAX_REMOVED: Final = 1000
 """How many removed fields a session remembers; the ones removed first are forgotten."""

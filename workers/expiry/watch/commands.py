@@ -5,28 +5,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.envelope import Input
-from contracts.errors import ArchiveNotFound, ConfigurationError, SessionNotFound
-from contracts.expiry import CleanupAction
-from contracts.ids import InputId, digest_of
-from contracts.secrets import SECRET_KEYS
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import SyncPolicy
-from contracts.telemetry import Action
-from storage.archive import ArchiveStore
-from storage.loggers import Logger
-from storage.port import Store
-from workers.archive.archiving import archive_session, delete_archived
-from workers.archive.index import get_index
-from workers.delivery.inputs import Inputs
-from workers.delivery.telemetry import WorkerMetrics
-from workers.domain.sync.fields import entries_of
-from workers.expiry.watch.phases import was_moved
-from workers.sync.exchange import Parcel, merges, shared
-from workers.sync.members import live_members
-from workers.sync.policies import Policies
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import ArchiveNotFound, ConfigurationError, SessionNotFound
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import InputId, digest_of
+from agentbus.contracts.secrets import SECRET_KEYS
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import SyncPolicy
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.archive import ArchiveStore
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.archive.archiving import archive_session, delete_archived
+from agentbus.workers.archive.index import get_index
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.domain.sync.fields import entries_of
+from agentbus.workers.expiry.watch.phases import was_moved
+from agentbus.workers.sync.exchange import Parcel, merges, shared
+from agentbus.workers.sync.members import live_members
+from agentbus.workers.sync.policies import Policies
 
 DEADLINE: Final = "deadline"
 """The label of what is no rule's action: a session's own deadline."""

@@ -4,15 +4,15 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.errors import ConfigurationError
-from contracts.ids import SessionId
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState
-from contracts.topology import Topology
-from storage.port import Store
-from workers.expiry.rules import RuleBook
-from workers.expiry.watch.phases import deadline, due_of, is_stripped, next_phase, was_moved
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.topology import Topology
+from agentbus.storage.port import Store
+from agentbus.workers.expiry.rules import RuleBook
+from agentbus.workers.expiry.watch.phases import deadline, due_of, is_stripped, next_phase, was_moved
 
 UNCLEAR: Final = timedelta(seconds=60)
 """How long a session waits whose rules can't be decided: a condition of one's own is unknown, or fails."""

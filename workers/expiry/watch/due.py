@@ -7,26 +7,35 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.errors import ConfigurationError
-from contracts.expiry import CleanupAction
-from contracts.ids import SessionId
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.concurrency import ended, raise_if_cancelled
-from workers.delivery.retry import keep_trying
-from workers.delivery.telemetry import WorkerMetrics
-from workers.expiry.rules import RuleBook
-from workers.expiry.statistics import StatisticsRecorder
-from workers.expiry.watch.commands import ExpiryCommands, Order
-from workers.expiry.watch.deadlines import UNCLEAR, Deadlines
-from workers.expiry.watch.phases import Archive, Discard, Phase, again_after, due_of, is_stripped, next_phase, tries_of
-from workers.faults import told
-from workers.reactive.watch import Share
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.expiry import CleanupAction
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.rules import RuleBook
+from agentbus.workers.expiry.statistics import StatisticsRecorder
+from agentbus.workers.expiry.watch.commands import ExpiryCommands, Order
+from agentbus.workers.expiry.watch.deadlines import UNCLEAR, Deadlines
+from agentbus.workers.expiry.watch.phases import (
+    Archive,
+    Discard,
+    Phase,
+    again_after,
+    due_of,
+    is_stripped,
+    next_phase,
+    tries_of,
+)
+from agentbus.workers.faults import told
+from agentbus.workers.reactive.watch import Share
 
 BATCH: Final = 500
 """Sessions that are looked at together."""

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from contracts.envelope import EventEnvelope
-from contracts.events import (
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.events import (
     ConflictResolved,
     ContextMerged,
     DataSet,
@@ -20,13 +20,13 @@ from contracts.events import (
     SessionUnblocked,
     StateChanged,
 )
-from contracts.ids import SessionId
-from workers.concurrency import in_turn, side_by_side
-from workers.expiry.rules import RuleBook
-from workers.expiry.statistics import StatisticsRecorder
-from workers.expiry.watch.deadlines import Deadlines
-from workers.reactive.coalescer import Coalescer
-from workers.reactive.handling import Handler
+from agentbus.contracts.ids import SessionId
+from agentbus.workers.concurrency import in_turn, side_by_side
+from agentbus.workers.expiry.rules import RuleBook
+from agentbus.workers.expiry.statistics import StatisticsRecorder
+from agentbus.workers.expiry.watch.deadlines import Deadlines
+from agentbus.workers.reactive.coalescer import Coalescer
+from agentbus.workers.reactive.handling import Handler
 
 _OF_CONTEXT: Final = (DataSet, MetadataSet, ContextMerged, ConflictResolved)
 TOPICS: Final = (

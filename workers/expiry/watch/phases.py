@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from contracts.commands import ApplyDeadlines, ExpireSession
-from contracts.expiry import ExpiryRule
-from contracts.ids import Partition
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState, SessionStatus
-from workers.domain.expiry import Later, is_leaving, next_action
+from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
+from agentbus.contracts.expiry import ExpiryRule
+from agentbus.contracts.ids import Partition
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.workers.domain.expiry import Later, is_leaving, next_action
 
 _FIRST_WAIT: Final = 5.0
 """Seconds after which a command whose effect is not seen yet is given again."""

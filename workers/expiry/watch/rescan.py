@@ -9,17 +9,17 @@ at; so those that were active during a pass are looked at in another, much short
 from datetime import datetime, timedelta
 from typing import Final
 
-from contracts.base import Announced, Timestamp
-from contracts.clock import Clock
-from contracts.history import SessionFilter
-from contracts.records import Record, RecordKind
-from contracts.telemetry import Action
-from storage.damage import read_as, unless_damaged
-from storage.loggers import Logger
-from storage.port import Store
-from workers.expiry.rules import RuleBook
-from workers.expiry.watch.deadlines import Deadlines
-from workers.reactive.watch import Share
+from agentbus.contracts.base import Announced, Timestamp
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.damage import read_as, unless_damaged
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.expiry.rules import RuleBook
+from agentbus.workers.expiry.watch.deadlines import Deadlines
+from agentbus.workers.reactive.watch import Share
 
 PAGE: Final = 500
 _MOST_PASSES: Final = 5

@@ -8,23 +8,23 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from contracts.clock import Clock
-from contracts.commands import AppendMessage, UnlinkIdentity
-from contracts.envelope import Input
-from contracts.errors import IdentityConflict, Refused, ReplyTimeout, SessionNotFound
-from contracts.events import MessageAppended
-from contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, conversation_of, digest_of
-from contracts.messages import OutboundMessage, Role, TextContent
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState, SessionStatus
-from contracts.telemetry import Action
-from storage.loggers import Logger
-from storage.port import Store
-from workers.delivery.inputs import Inputs
-from workers.sync.members import latest_session
-from workers.sync.people.codes import Heard, heard_in, is_proof, new_number, proof_of, written
-from workers.sync.people.identities import Identities
-from workers.sync.people.secret import Secret
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import AppendMessage, UnlinkIdentity
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import IdentityConflict, Refused, ReplyTimeout, SessionNotFound
+from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, conversation_of, digest_of
+from agentbus.contracts.messages import OutboundMessage, Role, TextContent
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.loggers import Logger
+from agentbus.storage.port import Store
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.sync.members import latest_session
+from agentbus.workers.sync.people.codes import Heard, heard_in, is_proof, new_number, proof_of, written
+from agentbus.workers.sync.people.identities import Identities
+from agentbus.workers.sync.people.secret import Secret
 
 VALID_FOR: Final = 600.0
 """Seconds for which a code can be used."""

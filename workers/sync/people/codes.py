@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from contracts.ids import SessionId
-from contracts.messages import CommandContent, SpokenContent
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import CommandContent, SpokenContent
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ALIKE: Final = str.maketrans("OIL", "011")

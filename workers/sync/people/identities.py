@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
-from contracts.clock import Clock
-from contracts.commands import LinkIdentity, UnlinkIdentity
-from contracts.envelope import Input
-from contracts.errors import AccessDenied, IdentityConflict, Refused, SessionNotFound
-from contracts.history import SessionFilter
-from contracts.ids import ConversationId, InputId, SessionId, digest_of
-from contracts.records import Record, RecordKind
-from contracts.session import SessionState, SessionStatus
-from contracts.sync import Identity
-from storage.port import Store
-from storage.reading import iter_records, iter_sessions
-from workers.delivery.inputs import Inputs
-from workers.domain.access import DENIED, Right, may
-from workers.sync.members import latest_session
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import LinkIdentity, UnlinkIdentity
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import AccessDenied, IdentityConflict, Refused, SessionNotFound
+from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId, SessionId, digest_of
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.sync import Identity
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records, iter_sessions
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.sync.members import latest_session
 
 _KNOWN: Final = "identities"
 """The group of the records of identities. Those of a conversation that was ever linked are in the identity's."""

@@ -5,10 +5,10 @@ import hmac
 import secrets
 from typing import Final
 
-from contracts.clock import Clock
-from contracts.ids import digest_of
-from contracts.records import Record, RecordKind
-from storage.port import Store
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.ids import digest_of
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.port import Store
 
 _KEY: Final = "secret"  # no code has this number: their letters are capitals
 _BYTES: Final = 32

@@ -12,20 +12,20 @@ from typing import Final, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
-from contracts.clock import Clock
-from contracts.errors import AccessDenied, Refused
-from contracts.events import MetadataSet, SessionStarted
-from contracts.ids import SessionId, conversation_of, digest_of, generation_of
-from contracts.records import Record, RecordKind
-from contracts.session import SessionStatus
-from contracts.sync import Identity
-from storage.damage import read_as, unless_damaged
-from storage.port import Store
-from storage.reading import iter_records
-from workers.domain.access import DENIED, Right, may
-from workers.sync.members import latest_session
-from workers.sync.people.identities import Identities
-from workers.sync.people.secret import Secret
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import AccessDenied, Refused
+from agentbus.contracts.events import MetadataSet, SessionStarted
+from agentbus.contracts.ids import SessionId, conversation_of, digest_of, generation_of
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.sync import Identity
+from agentbus.storage.damage import read_as, unless_damaged
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records
+from agentbus.workers.domain.access import DENIED, Right, may
+from agentbus.workers.sync.members import latest_session
+from agentbus.workers.sync.people.identities import Identities
+from agentbus.workers.sync.people.secret import Secret
 
 CONTACT_KEYS: Final = ("verified_email", "verified_phone", "handle")
 """Keys of metadata that say how to reach a session's user."""

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from contracts.base import MAX_INTEGER, Announced, Id, Timestamp
-from contracts.events import (
+from agentbus.contracts.base import MAX_INTEGER, Announced, Id, Timestamp
+from agentbus.contracts.events import (
     AnyEvent,
     ConflictOpened,
     ConflictResolved,
@@ -19,10 +19,10 @@ from contracts.events import (
     IdentityUnlinked,
     MessageAppended,
 )
-from contracts.history import Page
-from contracts.ids import ConversationId, ConversationIdField, SessionId, SessionIdField
-from storage.paging import check_limit, decode_cursor, encode_cursor
-from storage.port import Store
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import ConversationId, ConversationIdField, SessionId, SessionIdField
+from agentbus.storage.paging import check_limit, decode_cursor, encode_cursor
+from agentbus.storage.port import Store
 
 _COMMITS: Final = 200
 """Commits that are read at once."""
