@@ -21,7 +21,8 @@ def test_the_list_says_what_the_command_says(name: str, where: CommandAt) -> Non
 
 def test_listing_them_imports_none() -> None:
     listing = "import sys; from agentbus.cli import main; sys.argv = ['agentbus', '--help']\ntry: main()\n"
-    counting = "except SystemExit: print([one for one in sys.modules if one.startswith(('agentbus.storage', 'agentbus.workers'))])"
+    ours = "one.startswith(('agentbus.storage', 'agentbus.workers'))"
+    counting = f"except SystemExit: print([one for one in sys.modules if {ours}])"
     done = subprocess.run([sys.executable, "-c", listing + counting], capture_output=True, text=True, check=True)
     assert "Erase a user" in done.stdout
     assert done.stdout.rstrip().endswith("[]")
