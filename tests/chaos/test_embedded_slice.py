@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from shutil import rmtree
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.chaos.embedded.campaign import run_embedded, try_embedded_mutant
 from tests.chaos.embedded.disks import can_be_made
 from tests.chaos.embedded.faults import EMBEDDED_FAULTS, embedded_fault_named, fill_up, go_on
 from tests.chaos.embedded.mutants import EmbeddedMutant
+from tests.chaos.inside.instruments import patch
 
 _SEED = 20260101
 
@@ -57,3 +59,8 @@ def test_each_storage_has_its_faults_and_each_fault_its_name() -> None:
     names = [fault.name for fault in EMBEDDED_FAULTS]
     assert len(set(names)) == len(names)
     assert {name.partition("_")[0] for name in names} == {"memory", "sqlite", "files"}
+
+
+def test_what_is_planted_where_nothing_is_called_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="make_store"):
+        patch(SimpleNamespace(), make_store=object())

@@ -18,20 +18,21 @@ from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.ids import ConversationId, SessionId, session_id_for
 from agentbus.contracts.messages import TextContent
 from agentbus.contracts.parked import ParkedInput
-from agentbus.contracts.session import SessionState
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.topology import Topology
 from agentbus.operations.unblocking import replay_conversation
 from agentbus.storage.factory import open_store
-from agentbus.storage.port import Store
+from agentbus.storage.port import Loaded, Store
 from agentbus.storage.reading import iter_log, iter_parked
+from agentbus.storage.wholeness import first_needed, loaded
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.domain.evolve import heads_along
 from agentbus.workers.erasure.erase import find_user
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
-from tests.builders import a_commit, a_conversation, begun
+from tests.builders import a_commit, a_conversation, a_head, begun
 from tests.contract.store_inside import spoil
 from tests.conversations import address, message
 from tests.erasures import ADA, town
@@ -196,3 +197,15 @@ async def test_damage_is_not_waited_out(before: int) -> None:
         with pytest.raises(StoreDamaged, match="the head is damaged"):
             await keep_trying("load", call)
     assert not errors
+
+
+@pytest.mark.parametrize(("status", "first"), [(SessionStatus.CLOSED, 3), (SessionStatus.ACTIVE, 4)])
+def test_what_ended_a_session_is_needed_and_its_damage_is_the_conversations(status: SessionStatus, first: int) -> None:
+    head = a_head(a_conversation(), version=3, status=status)
+
+    def unreadable(version: int) -> Commit:
+        raise StoreDamaged(f"commit {version}")
+
+    assert first_needed(head) == first
+    assert loaded(head, map(unreadable, (3,))).damage is not None
+    assert loaded(head, ()) == Loaded(head)
