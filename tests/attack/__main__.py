@@ -19,7 +19,7 @@ from tests.attack.fuzz.run import fuzz
 from tests.attack.report import ledger_table, write_results
 from tests.attack.storm.run import Outcome, Plan, run_storm
 from tests.chaos.system.backends import Services
-from tests.processes import exit_on_sigterm
+from tests.harness.processes import exit_on_sigterm
 
 _COUNT: Final = 20_000
 _QUICK: Final = 3_000

@@ -17,8 +17,8 @@ from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.ledger import Fate, Ledger, reckon
-from tests.conversations import message
-from tests.deliveries import Handed
+from tests.harness.conversations import message
+from tests.harness.deliveries import Handed
 from tests.harness.patience import PATIENCE
 
 USER = "application"

@@ -16,7 +16,7 @@ from tests.benchmarks.output.summary import summarize
 from tests.benchmarks.output.tables import print_tables
 from tests.benchmarks.sizes import FULL, QUICK, Sizes
 from tests.benchmarks.stage import Services
-from tests.processes import exit_on_sigterm
+from tests.harness.processes import exit_on_sigterm
 from tests.services import private_mongodb, private_rabbitmq
 
 

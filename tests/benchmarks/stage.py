@@ -10,7 +10,7 @@ from time import monotonic
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.load.client import Load, LoadFailed
 from tests.benchmarks.usage import cpu_seconds, peak_bytes
-from tests.processes import ROOT, Program, started
+from tests.harness.processes import ROOT, Program, started
 from tests.services import MongoDB, RabbitMQ
 
 _WARM = "warm"

@@ -19,7 +19,7 @@ from agentbus.sessions.engine import Engine
 from agentbus.storage.factory import open_store
 from agentbus.storage.mongo import MongoStore
 from agentbus.storage.mongo.codec import head_document
-from tests.conversations import NOW
+from tests.harness.conversations import NOW
 
 CREATIONS: Final = 100
 CREATION_LIMITS: Final = {False: 0.1, True: 0.25}

@@ -24,7 +24,7 @@ from tests.chaos.mutation import Trial, try_mutant
 from tests.chaos.record import write_results
 from tests.chaos.report import fault_table, mutant_table, summary, tell_trouble
 from tests.chaos.system.backends import Services
-from tests.processes import exit_on_sigterm
+from tests.harness.processes import exit_on_sigterm
 
 AnyFault = Fault | EmbeddedFault
 AnyMutant = Mutant | EmbeddedMutant

@@ -15,10 +15,20 @@ from agentbus.contracts.members import WorkerId
 from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.port import Store, attempt_at
-from tests.builders import a_commit, a_conversation, a_head, a_key, a_member, a_moment, a_parked, appended, edited
-from tests.cancelling import DEADLINE, Call, When, cancel_everywhere
 from tests.contract.store_inside import held_by
 from tests.contract.store_locks_suite import HOUR, acquired
+from tests.harness.builders import (
+    a_commit,
+    a_conversation,
+    a_head,
+    a_key,
+    a_member,
+    a_moment,
+    a_parked,
+    appended,
+    edited,
+)
+from tests.harness.cancelling import DEADLINE, Call, When, cancel_everywhere
 
 _MOMENTS: Final = (When.THERE, When.INSISTING)
 _names = count(1)

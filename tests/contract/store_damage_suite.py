@@ -11,10 +11,10 @@ from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.port import Store
-from tests.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, begun, edited
 from tests.contract.store_heads_suite import idle_after
 from tests.contract.store_inside import spoil
 from tests.contract.store_records_suite import a_record
+from tests.harness.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, begun, edited
 
 EARLY, LATE = a_moment(0), a_moment(3600)
 

@@ -10,7 +10,7 @@ from agentbus.contracts.ids import ConversationId, InputId, session_id_for
 from agentbus.contracts.session import SessionState
 from agentbus.storage.port import MAX_PAGE, Loaded, Store
 from agentbus.workers.domain.evolve import heads_after, heads_along, replay
-from tests.builders import (
+from tests.harness.builders import (
     NOON,
     a_commit,
     a_conversation,

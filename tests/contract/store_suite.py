@@ -7,7 +7,7 @@ from agentbus.contracts.errors import DuplicateInput, StoreRejected
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import InputId
 from agentbus.storage.port import MAX_PAGE, Store
-from tests.builders import (
+from tests.harness.builders import (
     a_commit,
     a_conversation,
     a_head,

@@ -18,7 +18,7 @@ from agentbus.contracts.errors import ConfigurationError, StoreDamaged, StoreRej
 from agentbus.contracts.messages import TextContent
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import LISTED_BODY, MongoDriver
-from tests.builders import a_commit, a_conversation, a_head, a_parked, appended, data_set
+from tests.harness.builders import a_commit, a_conversation, a_head, a_parked, appended, data_set
 
 HIDDEN = "s3cret"
 

@@ -21,7 +21,8 @@ from agentbus.storage.factory import open_store
 from agentbus.storage.files import FileStore, disk, reading
 from agentbus.storage.files.layout import file_name
 from agentbus.storage.port import Store, attempt_at
-from tests.builders import (
+from tests.contract.store_inside import age_heartbeat
+from tests.harness.builders import (
     NOON,
     a_commit,
     a_conversation,
@@ -31,8 +32,7 @@ from tests.builders import (
     a_parked,
     deleted,
 )
-from tests.contract.store_inside import age_heartbeat
-from tests.processes import ROOT, started
+from tests.harness.processes import ROOT, started
 
 ENV: Final = {"PYTHONPATH": str(ROOT)}
 HOUR: Final = 3600.0
@@ -40,7 +40,7 @@ HOUR: Final = 3600.0
 WRITER: Final = """
 import asyncio, sys
 from agentbus.storage.factory import open_store
-from tests.builders import a_commit, a_conversation, a_head, a_parked
+from tests.harness.builders import a_commit, a_conversation, a_head, a_parked
 
 async def main(url, name, count):
     one = a_conversation("shared")
@@ -61,7 +61,7 @@ DIES_AT: Final = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from agentbus.storage.factory import open_store
-from tests.builders import a_commit, a_conversation, a_head, a_parked, deleted
+from tests.harness.builders import a_commit, a_conversation, a_head, a_parked, deleted
 
 async def main(url, call, what):
     one = a_conversation("shared")

@@ -31,7 +31,9 @@ from agentbus.storage.port import MongoDriver, Store
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Message
 from agentbus.workers.session.worker import SessionWorker
-from tests.builders import (
+from tests.contract.store_records_suite import a_record
+from tests.contract.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
+from tests.harness.builders import (
     a_commit,
     a_conversation,
     a_head,
@@ -43,9 +45,7 @@ from tests.builders import (
     begun,
     data_set,
 )
-from tests.contract.store_records_suite import a_record
-from tests.contract.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
-from tests.conversations import message
+from tests.harness.conversations import message
 from tests.harness.patience import PATIENCE
 
 HOUR: Final = 3600.0

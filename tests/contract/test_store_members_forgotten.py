@@ -8,8 +8,8 @@ import pytest
 from pymongo import MongoClient
 
 from agentbus.storage.factory import open_store
-from tests.builders import a_member
 from tests.contract.store_inside import age_heartbeat
+from tests.harness.builders import a_member
 
 ENDLESS = float("inf")
 TTL = 10.0

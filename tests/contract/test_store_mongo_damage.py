@@ -13,7 +13,7 @@ from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import Partition
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import MongoDriver, attempt_at
-from tests.builders import a_commit, a_conversation, a_head, an_address, appended, begun
+from tests.harness.builders import a_commit, a_conversation, a_head, an_address, appended, begun
 
 WORD, NO_DATE = b"lobby-of-the-damaged", (2**62).to_bytes(8, "little")
 

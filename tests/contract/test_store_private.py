@@ -12,7 +12,7 @@ from agentbus.storage import private
 from agentbus.storage.archive import open_archive
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
-from tests.builders import a_commit, a_conversation, a_head, a_parked, appended
+from tests.harness.builders import a_commit, a_conversation, a_head, a_parked, appended
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX")
 

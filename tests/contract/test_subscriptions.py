@@ -14,7 +14,7 @@ from agentbus.subscription import Subscription
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.bus.rabbit import RabbitBus
-from tests.builders import a_conversation, appended
+from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 
 TOPOLOGY = Topology(prefix="side", partitions=1)

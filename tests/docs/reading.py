@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.docs.markdown import ROOT, Block
 from tests.harness.patience import PATIENCE
-from tests.processes import Program
+from tests.harness.processes import Program
 
 STAYS: Final = {
     "make up": "# running until Ctrl-C",

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.markdown import DOCS, PAGES, README, ROOT, blocks
 from tests.docs.reading import HUNG, Reader, reader
 from tests.harness.patience import PATIENCE
-from tests.processes import Program
+from tests.harness.processes import Program
 
 FOLLOWED: Final = (README, *(DOCS / f"{name}.md" for name in ("publish", "subscribe", "sessions", "sync", "expiry")))
 NOT_TYPED: Final = {"make test": "this is a part of it"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Program, started
+from tests.harness.processes import Program, started
 
 PARTITIONS = "8"
 

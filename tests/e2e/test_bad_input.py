@@ -13,7 +13,7 @@ from agentbus.contracts.parked import ParkedInput
 from agentbus.storage.factory import open_store
 from agentbus.storage.reading import iter_parked
 from tests.e2e.conftest import Distributed
-from tests.processes import Program, agentbus, started
+from tests.harness.processes import Program, agentbus, started
 from tests.services import free_port, private_rabbitmq
 
 

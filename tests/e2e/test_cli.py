@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from agentbus.cli import app
 from tests.e2e.conftest import Distributed
-from tests.processes import ROOT, agentbus, started
+from tests.harness.processes import ROOT, agentbus, started
 from tests.services import free_port
 
 

@@ -1,6 +1,6 @@
 import json
 
-from tests.processes import agentbus
+from tests.harness.processes import agentbus
 
 
 def test_the_demo_ends_by_itself_with_nothing_lost_duplicated_or_reordered() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Distributed
-from tests.erasures import everything_in_database
+from tests.harness.erasures import everything_in_database
 from tests.harness.patience import PATIENCE
-from tests.processes import agentbus
+from tests.harness.processes import agentbus
 
 USER, WORD = "ada-4711", "xylophone"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Distributed
-from tests.processes import ROOT, agentbus, started
+from tests.harness.processes import ROOT, agentbus, started
 
 EXAMPLES = ROOT / "examples"
 

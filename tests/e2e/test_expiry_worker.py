@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Distributed
 from tests.harness.patience import PATIENCE
-from tests.processes import Program, agentbus, started
+from tests.harness.processes import Program, agentbus, started
 
 USERS = 12
 

@@ -16,8 +16,8 @@ from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.delivery.trials import MOST_ALONE, TRIED_FROM
 from tests.chaos.inside.poison import KILLS_UNREAD
 from tests.chaos.system.fleet import PROGRAM, Fleet
-from tests.conversations import message
 from tests.e2e.conftest import Distributed
+from tests.harness.conversations import message
 from tests.harness.patience import PATIENCE
 
 TOPOLOGY = Topology(partitions=1)

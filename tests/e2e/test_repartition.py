@@ -19,7 +19,7 @@ from agentbus.testing import Published, check, read_evidence
 from agentbus.workers.bus.port import Message
 from agentbus.workers.bus.rabbit import RabbitBus
 from tests.e2e.conftest import Distributed
-from tests.processes import Program, started
+from tests.harness.processes import Program, started
 
 BEFORE, AFTER = 8, 20
 CHATS = 15

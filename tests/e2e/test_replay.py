@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Distributed
-from tests.processes import ROOT, SHARED_DATA, Program, agentbus, started
+from tests.harness.processes import ROOT, SHARED_DATA, Program, agentbus, started
 
 SAMPLES = ROOT / "tests" / "samples" / "histories"
 OWN = [

@@ -23,7 +23,7 @@ from agentbus.storage.factory import open_store
 from agentbus.storage.reading import iter_sessions
 from agentbus.testing import Published, check, read_evidence
 from tests.e2e.conftest import PARTITIONS, Distributed
-from tests.processes import ROOT, Program, started
+from tests.harness.processes import ROOT, Program, started
 
 EARLIER: Final = "844caade4a54df6b75ecf3e9e33554e75eb69fc2"
 """The release to upgrade from: before inputs were told apart by how they fail, and damage from an outage."""

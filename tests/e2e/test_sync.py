@@ -18,7 +18,7 @@ from agentbus.storage.history import history_page
 from agentbus.storage.port import Store
 from tests.e2e.conftest import PARTITIONS, Distributed
 from tests.harness.patience import PATIENCE
-from tests.processes import Program, agentbus
+from tests.harness.processes import Program, agentbus
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import wheel
+from tests.harness import wheel
 
 FOLDERS = ("contracts", "storage", "workers")
 """What is at the top level of the repository, and is not when it is installed."""

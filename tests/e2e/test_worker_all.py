@@ -10,7 +10,7 @@ import httpx
 
 from agentbus.contracts.members import WorkerKind
 from tests.e2e.conftest import Distributed
-from tests.processes import agentbus, started
+from tests.harness.processes import agentbus, started
 
 PATIENCE: Final = 90.0
 

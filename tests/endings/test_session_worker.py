@@ -16,9 +16,9 @@ from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Message
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
-from tests.conversations import message
 from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
+from tests.harness.conversations import message
 from tests.harness.patience import PATIENCE
 
 PARTITIONS = 4

@@ -12,7 +12,7 @@ from agentbus.contracts.ids import InputId, session_id_for
 from agentbus.contracts.records import RecordKind
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.expiry.statistics import ExpiryStatistics, StatisticsRecorder
-from tests.builders import a_conversation
+from tests.harness.builders import a_conversation
 
 
 def a_step(

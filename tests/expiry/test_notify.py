@@ -40,9 +40,9 @@ from agentbus.workers.notify import (
 )
 from agentbus.workers.notify.reachable import is_public
 from agentbus.workers.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
-from tests.builders import a_conversation, a_moment
 from tests.expiry.test_figures import a_step
 from tests.expiry.world import World, a_rule, a_world
+from tests.harness.builders import a_conversation, a_moment
 from tests.services.ports import free_port
 
 OPENSSL = "03eb1d5c30c622f41388559a149af0f74baf4b1fd416d7b680c96479d63f8656"

@@ -1,1 +1,1 @@
-"""What watches over the tests themselves."""
+"""What tests are made with, and what watches over them."""

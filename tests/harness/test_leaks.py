@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.processes import ROOT
+from tests.harness.processes import ROOT
 
 LEAKY = """
 import asyncio, socket, subprocess, tempfile, threading, time

@@ -18,7 +18,7 @@ from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.bus.rabbit.connections import Link
 from agentbus.workers.delivery.parking import DEAD_LETTERED, read_parked
 from tests.harness.patience import PATIENCE
-from tests.raw_amqp import publish_raw, short, table
+from tests.harness.raw_amqp import publish_raw, short, table
 
 TOPOLOGY = Topology(prefix="forged", partitions=1)
 VICTIM = b"forged.inbound.0"

@@ -15,7 +15,7 @@ from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.session import announcer
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
-from tests.conversations import address, message
+from tests.harness.conversations import address, message
 
 SECONDS = 60
 MESSAGES = 20

@@ -14,9 +14,9 @@ from agentbus.workers.bus.rabbit.connections import Link
 from agentbus.workers.reactive.app import ReactiveApp
 from agentbus.workers.reactive.handling import Handler
 from tests.attack.crafted.properties import ODD
-from tests.builders import a_conversation, appended
+from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
-from tests.raw_amqp import publish_raw
+from tests.harness.raw_amqp import publish_raw
 
 TOPOLOGY = Topology(prefix="odd", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])

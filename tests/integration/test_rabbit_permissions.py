@@ -31,8 +31,8 @@ from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.ingress.router import IngressRouter
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
-from tests.conversations import address, message
 from tests.docs.markdown import ROOT, blocks
+from tests.harness.conversations import address, message
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
 from tests.services.external import ExternalRabbitMQ

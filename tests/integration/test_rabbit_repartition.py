@@ -13,7 +13,7 @@ from agentbus.workers.installation.record import join_installation
 from agentbus.workers.repartition.change import Repartition
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
-from tests.conversations import message
+from tests.harness.conversations import message
 
 OLD, NEW = Topology(partitions=6), Topology(partitions=10)
 USERS, EACH = 40, 25

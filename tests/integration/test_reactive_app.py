@@ -17,7 +17,7 @@ from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.delivery.parking import read_parked
 from agentbus.workers.reactive.app import ReactiveApp
 from agentbus.workers.reactive.handling import Handler
-from tests.builders import a_conversation, appended
+from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
 

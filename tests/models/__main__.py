@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
+from tests.harness.processes import exit_on_sigterm
 from tests.models.finding import Finding, Model, smallest
 from tests.models.library_world import Services
 from tests.models.series import SHARES, Played, Tally, World, play_all, say_little, worlds_of
-from tests.processes import exit_on_sigterm
 from tests.tour.world import Mode, services
 
 TELL_EVERY: Final = 10.0

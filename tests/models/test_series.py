@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from agentbus.sessions import SessionSystem
+from tests.harness.processes import ROOT
 from tests.models import __main__
 from tests.models.__main__ import main
 from tests.models.finding import Model
 from tests.models.library_world import Services
 from tests.models.series import SHARES, Played, World, places_of, worlds_of
-from tests.processes import ROOT
 from tests.tour.world import Mode
 
 

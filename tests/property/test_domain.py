@@ -59,7 +59,7 @@ from agentbus.workers.domain.access import Right, right_of
 from agentbus.workers.domain.deadlines import has_expired
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.evolve import heads_after, replay
-from tests.conversations import CONVERSATION, NOW, message
+from tests.harness.conversations import CONVERSATION, NOW, message
 
 values = st.dictionaries(st.sampled_from("abc"), st.integers(-3, 3), max_size=3)
 removals = st.lists(st.sampled_from("abc"), max_size=2).map(tuple)

@@ -11,7 +11,7 @@ from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryProgress,
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.workers.domain.expiry import Later, next_action
-from tests.builders import a_conversation, a_head, a_moment
+from tests.harness.builders import a_conversation, a_head, a_moment
 
 # Few values close together, so that moments coincide and rules overtake each other.
 spans = st.sampled_from([1.0, 2.0, 3.0, 5.0])

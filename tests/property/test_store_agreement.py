@@ -23,7 +23,8 @@ from agentbus.contracts.session import SessionStatus
 from agentbus.contracts.sync import Conflict
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store, attempt_at
-from tests.builders import (
+from tests.contract.store_shared_suite import a_conflict
+from tests.harness.builders import (
     a_commit,
     a_conversation,
     a_head,
@@ -35,7 +36,6 @@ from tests.builders import (
     appended,
     edited,
 )
-from tests.contract.store_shared_suite import a_conflict
 
 NAMES = ("one", "two")
 

@@ -14,8 +14,8 @@ from agentbus.contracts.stamps import origin_of
 from agentbus.contracts.sync import ConflictStrategy, Entry, Resolution
 from agentbus.workers.domain.sync.fields import entries_of, leaves, registers_of, written
 from agentbus.workers.domain.sync.merging import passed_on
-from tests.conversations import NOW
-from tests.linked import context, entry, events_of, gone, linked, merge, stamp, step
+from tests.harness.conversations import NOW
+from tests.harness.linked import context, entry, events_of, gone, linked, merge, stamp, step
 
 FIELDS = (
     "/data/a", "/data/a/x", "/data/a/y", "/data/a/x/p", "/data/a/x/q", "/data/b", "/data/~1~0/x", "/metadata/a",

@@ -26,8 +26,8 @@ from agentbus.workers.bus.port import Headers, Message
 from agentbus.workers.ingress.router import IngressRouter
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
-from tests.builders import a_conversation
-from tests.conversations import NOW, message
+from tests.harness.builders import a_conversation
+from tests.harness.conversations import NOW, message
 from tests.harness.patience import PATIENCE
 from tests.property.test_contracts import _commands, _conversations, _inbound, _sessions
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.record import machine
-from tests.processes import ROOT, exit_on_sigterm
+from tests.harness.processes import ROOT, exit_on_sigterm
 from tests.soak.run import LIMIT, Ending, Run, run_demo
 
 RESULTS: Final = Path(__file__).parent / "results"

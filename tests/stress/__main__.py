@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from tests.processes import exit_on_sigterm
+from tests.harness.processes import exit_on_sigterm
 from tests.services import private_mongodb, private_rabbitmq
 from tests.stress.run import run_stress
 from tests.stress.world import Plan

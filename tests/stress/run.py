@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from agentbus.sessions import SessionSystem, SessionSystemConfig, StorageType
-from tests.processes import Program, started
+from tests.harness.processes import Program, started
 from tests.stress.audit import audit
 from tests.stress.caller import Caller
 from tests.stress.ledger import Ledger

@@ -10,7 +10,7 @@ from agentbus.contracts.sync import ConflictStrategy, SyncMode, SyncOperation, S
 from agentbus.storage.reading import iter_parked
 from agentbus.workers.sync import exchange
 from agentbus.workers.sync.tasks import due_at
-from tests.builders import NOON
+from tests.harness.builders import NOON
 from tests.sync.world import World
 
 

@@ -10,11 +10,11 @@ from agentbus.contracts.ids import SessionId, session_id_for
 from agentbus.contracts.stamps import next_stamp
 from agentbus.contracts.sync import ConflictStrategy, Entry, SyncOperation, SyncPolicy
 from agentbus.workers.sync.exchange import MOST_ENTRIES, Parcel, matches, merges, shared, shares
-from tests.builders import NOON, a_conversation, a_head
-from tests.conversations import NOW
-from tests.linked import entry as written_at
-from tests.linked import linked, stamp, step
-from tests.linked import merge as merge_of
+from tests.harness.builders import NOON, a_conversation, a_head
+from tests.harness.conversations import NOW
+from tests.harness.linked import entry as written_at
+from tests.harness.linked import linked, stamp, step
+from tests.harness.linked import merge as merge_of
 
 HERE = a_conversation("here")
 SOURCE = session_id_for(HERE, 1)

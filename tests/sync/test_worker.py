@@ -31,7 +31,7 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.reactive.embedded import EmbeddedEvents
 from agentbus.workers.sync.handler import TOPICS
 from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker
-from tests.builders import NOON
+from tests.harness.builders import NOON
 from tests.sync.world import World
 
 

@@ -29,7 +29,7 @@ from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from agentbus.workers.sync.policies import DEFAULT
 from agentbus.workers.sync.services import SyncServices, make_sync_services
-from tests.builders import NOON
+from tests.harness.builders import NOON
 
 PLATFORMS = (Platform.TELEGRAM, Platform.SLACK, Platform.WEB, Platform.DISCORD, Platform.LINE)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from agentbus.logs import configure_logs
 from agentbus.settings import LogSettings
-from tests.processes import exit_on_sigterm
+from tests.harness.processes import exit_on_sigterm
 from tests.services import ServiceError
 from tests.tour.report import summary, tell
 from tests.tour.run import tour

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from agentbus.sessions import SessionContext, SessionSystem, StorageType
 from agentbus.sessions.config import make_config
-from tests.processes import started
+from tests.harness.processes import started
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
 
 PARTITIONS: Final = 2

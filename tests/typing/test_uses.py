@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from tests.processes import ROOT
+from tests.harness.processes import ROOT
 
 HERE = Path(__file__).parent
 USES = HERE / "uses"

@@ -15,7 +15,7 @@ from agentbus.contracts.topology import Topology
 from tests.attack.crafted.contracts import Contracts
 from tests.attack.crafted.mutations import as_json, damaged, mutated
 from tests.attack.crafted.properties import forged_headers, odd
-from tests.raw_amqp import short
+from tests.harness.raw_amqp import short
 
 REPLIES: Final = "amq.rabbitmq.reply-to"
 """Direct reply-to: the broker puts the sender's own address in its place."""

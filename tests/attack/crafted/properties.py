@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final
 
-from tests.raw_amqp import short, table
+from tests.harness.raw_amqp import short, table
 
 _NESTED = b""
 for _ in range(3000):

@@ -36,9 +36,9 @@ from agentbus.workers.sync.people.codes import heard_in, new_number, written
 from tests.attack.crafted.contracts import Contracts
 from tests.attack.crafted.properties import forged_headers, odd
 from tests.attack.fuzz.parser import Parser, mangled
-from tests.builders import a_commit, a_conversation, a_head, a_key, a_parked, appended
-from tests.deliveries import Handed
-from tests.raw_amqp import content_header, short
+from tests.harness.builders import a_commit, a_conversation, a_head, a_key, a_parked, appended
+from tests.harness.deliveries import Handed
+from tests.harness.raw_amqp import content_header, short
 
 _SAMPLES: Final = Path(__file__).parents[2] / "samples" / "histories"
 _FILES: Final = {

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from agentbus.contracts.commands import CommandReply
 from agentbus.workers.bus.rabbit.connections import Link
 from tests.attack.crafted.hostile import REPLIES, Shot
-from tests.raw_amqp import publishing, short
+from tests.harness.raw_amqp import publishing, short
 
 _TOGETHER: Final = 20
 

@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from tests.processes import ROOT
+from tests.harness.processes import ROOT
 
 _END_SECONDS = 30.0
 

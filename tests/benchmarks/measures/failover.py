@@ -10,7 +10,7 @@ from tests.benchmarks.order import order_of
 from tests.benchmarks.percentiles import percentile
 from tests.benchmarks.stage import Services, stage
 from tests.benchmarks.usage import cpu_seconds
-from tests.processes import Program
+from tests.harness.processes import Program
 
 _STANDSTILL = 0.1
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.testing import QueueLeft
 from tests.chaos.embedded.program_main import LONGEST_LINE
-from tests.processes import ROOT
+from tests.harness.processes import ROOT
 
 PATIENCE: Final = 90.0
 STOPPING: Final = 30.0

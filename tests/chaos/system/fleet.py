@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.processes import ROOT
+from tests.harness.processes import ROOT
 
 PROGRAM: Final = ("-m", "tests.chaos.worker_main")
 """Arguments of Python that run a session worker with instruments inside."""

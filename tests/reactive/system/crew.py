@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.chaos.inside.arming import arm
-from tests.processes import ROOT
+from tests.harness.processes import ROOT
 from tests.reactive.inside import READY
 from tests.reactive.inside.failpoints import Failpoint
 

@@ -1,0 +1,87 @@
+"""The private broker: it can be killed, restarted, frozen and clustered, and keeps what it must."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+import aio_pika
+import pytest
+
+from tests.services import LocalRabbitMQ, RabbitMQ, ServiceError, private_rabbitmq
+from tests.services.rabbitmq import answers_amqp
+from tests.services.test_services import gone
+
+
+async def publish(url: str, queue: str, body: bytes) -> None:
+    """Publish with confirm to a durable queue, which is declared first."""
+    async with await aio_pika.connect(url, timeout=10) as connection, connection.channel() as channel:
+        await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await channel.default_exchange.publish(message, queue, timeout=10)
+
+
+async def take(url: str, queue: str) -> bytes:
+    """Get one message from a queue that must exist."""
+    async with await aio_pika.connect(url, timeout=10) as connection, connection.channel() as channel:
+        found = await channel.get_queue(queue, ensure=True)
+        message = await found.get(timeout=10, no_ack=True)
+        return message.body
+
+
+async def test_a_killed_broker_keeps_a_durable_queue_on_the_same_port() -> None:
+    with private_rabbitmq() as broker:
+        url = broker.url
+        await publish(url, "orders", b"kept")
+        await asyncio.to_thread(broker.sync)
+        await asyncio.to_thread(broker.kill)
+        with pytest.raises(ConnectionError):
+            await aio_pika.connect(url, timeout=5)
+        await asyncio.to_thread(broker.start)
+        assert broker.url == url
+        assert await take(url, "orders") == b"kept"
+
+
+async def test_brokers_run_side_by_side_and_form_a_cluster() -> None:
+    with LocalRabbitMQ() as first, LocalRabbitMQ() as second:
+        pids = [first.pid, second.pid]  # epmd serves the run's own broker too
+        assert first.epmd_pid == second.epmd_pid
+        await publish(first.url, "only-here", b"1")
+        assert second.ctl("list_queues", "name").split() == []
+        await asyncio.to_thread(second.join, first)
+        assert second.ctl("list_queues", "name").split() == ["only-here"]
+        assert await take(second.url, "only-here") == b"1"
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_paused_broker_does_not_answer_and_start_resumes_it() -> None:
+    with LocalRabbitMQ() as broker:
+        broker.pause()
+        assert broker.running
+        assert not broker.ready()
+        pid = broker.start().pid
+        assert broker.ready()
+        assert broker.restart().pid != pid
+        broker.stop()
+        assert gone(pid)
+        assert not answers_amqp("127.0.0.1", broker.port)
+
+
+async def test_each_virtual_host_is_new_and_is_deleted(rabbitmq: RabbitMQ) -> None:
+    with rabbitmq.fresh_vhost() as first, rabbitmq.fresh_vhost() as second:
+        await publish(first, "orders", b"1")
+        with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
+            await take(second, "orders")
+    left = rabbitmq.ctl("list_vhosts")
+    assert not any(urlsplit(url).path.strip("/") in left for url in (first, second))
+
+
+async def test_the_fixture_gives_a_usable_virtual_host(amqp_url: str) -> None:
+    await publish(amqp_url, "orders", b"1")
+    assert await take(amqp_url, "orders") == b"1"
+
+
+def test_what_rabbitmqctl_and_erlang_refuse_is_an_error() -> None:
+    with LocalRabbitMQ() as broker:
+        with pytest.raises(ServiceError, match=r"rabbitmqctl.*failed"):
+            broker.ctl("no_such_command")
+        with pytest.raises(ServiceError, match="nobody"):
+            broker._evaluate('throw(<<"nobody">>)')

@@ -1,0 +1,107 @@
+"""A reply to an event: where it goes, and that it is said once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+import agentbus.workers.reactive.handling
+from agentbus.client import AgentBus
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.messages import OutboundMessage, Role, TextContent
+from agentbus.contracts.topology import Topology
+from agentbus.received import ReceivedEvent
+from agentbus.storage.history import history_page
+from agentbus.storage.memory import MemoryStore
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.session.worker import SessionWorker
+from tests.harness.builders import a_conversation, appended
+from tests.harness.conversations import address, message
+from tests.harness.patience import PATIENCE
+
+
+class World:
+    """A client with a session worker behind it."""
+
+    def __init__(self, bus: MemoryBus, store: MemoryStore) -> None:
+        self.bus = bus
+        self.store = store
+        self.client = AgentBus(bus)
+
+    async def replies(self, event: EventEnvelope) -> list[OutboundMessage]:
+        head = await self.store.heads.get(event.data.session_id)
+        assert head is not None
+        items = (await history_page(self.store, head)).items
+        return [
+            OutboundMessage(address=one.message.address, content=one.message.content)
+            for one in items
+            if one.message.role is Role.ASSISTANT
+        ]
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(
+        agentbus.workers.reactive.handling,
+        "FAILING",
+        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
+    )
+    async with MemoryBus(Topology(partitions=2)) as bus, MemoryStore() as store:
+        await bus.declare()
+        worker = SessionWorker(bus, store)
+        await worker.start()
+        world = World(bus, store)
+        yield world
+        await world.client.close()
+        await worker.close()
+
+
+def said(text: str) -> OutboundMessage:
+    return OutboundMessage(address=address(), content=TextContent(text=text))
+
+
+async def test_a_reply_goes_to_where_the_message_came_from(world: World) -> None:
+    handled: asyncio.Queue[ReceivedEvent] = asyncio.Queue()
+
+    @world.client.on("session.message.*")
+    async def answer(event: ReceivedEvent) -> None:
+        await event.reply("I heard you.")
+        handled.put_nowait(event)
+
+    assert callable(answer)
+    await world.client.start()
+    await world.client.publish(message())
+    async with asyncio.timeout(PATIENCE):
+        event = await handled.get()
+    assert await world.replies(event) == [said("I heard you.")]
+
+
+async def test_a_handler_that_is_tried_again_answers_once_and_each_of_its_replies_counts(world: World) -> None:
+    handled: asyncio.Queue[ReceivedEvent] = asyncio.Queue()
+    calls = 0
+
+    @world.client.on("session.message.*")
+    async def answer(event: ReceivedEvent) -> None:
+        nonlocal calls
+        calls += 1
+        await event.reply("first")
+        await event.reply(said("second"))
+        if calls < 3:
+            raise LookupError("and now it fails")
+        handled.put_nowait(event)
+
+    assert callable(answer)
+    await world.client.start()
+    await world.client.publish(message())
+    async with asyncio.timeout(PATIENCE):
+        event = await handled.get()
+    assert calls == 3
+    assert await world.replies(event) == [said("first"), said("second")]
+
+
+async def test_an_event_that_came_by_no_client_has_nobody_to_reply_through() -> None:
+    announced = EventEnvelope.of(appended(a_conversation("ada"), 1, "m1"))
+    event = ReceivedEvent.model_validate(announced.model_dump())
+    with pytest.raises(RuntimeError, match="nobody to reply through"):
+        await event.reply("?")
