@@ -2,19 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from typing import TypeVar
 
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_any,
-    stop_before_delay,
-    stop_never,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from agentbus.workers.concurrency import still_wanted
 
@@ -34,7 +26,10 @@ class Patience:
     lasting: tuple[type[Exception], ...] = ()
     """Those of them that do not."""
     seconds: float | None = None
-    """For how long it is tried from the beginning of the first try on; without, for as long as it takes."""
+    """For how long it is tried from the beginning of the first try on; without, for as long as it takes.
+
+    The last wait ends with them, and a last try follows: whoever says that it gave up after so long did.
+    """
     attempts: int | None = None
     """How often it is tried in all; without, as often as it takes."""
     first_wait: float = 0.05
@@ -80,15 +75,14 @@ class Patience:
         begun: float | None = None,
     ) -> Result:
         """Go on as `call` does after the first try, which began at `begun` by `monotonic`, `failed`."""
-        passed = 0.0 if begun is None else monotonic() - begun
+        end = inf if self.seconds is None else (monotonic() if begun is None else begun) + self.seconds
+        most = inf if self.attempts is None else self.attempts
+        spread = wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)
         first: Exception | None = failed
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(lambda error: self.may_pass(error) and wanted()),
-            stop=stop_any(
-                stop_never if self.seconds is None else stop_before_delay(self.seconds - passed),
-                stop_never if self.attempts is None else stop_after_attempt(self.attempts),
-            ),
-            wait=wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait),
+            stop=lambda state: monotonic() >= end or state.attempt_number >= most,
+            wait=lambda state: min(spread(state), max(0.0, end - monotonic())),
             before_sleep=waiting,
             reraise=True,
         ):

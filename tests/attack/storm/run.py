@@ -18,7 +18,7 @@ from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.arena import Target, target
 from tests.attack.storm.ledger import Fate, Ledger, reckon
 from tests.chaos.system.backends import Kind, Services
-from tests.chaos.system.queues import left_in, until_empty
+from tests.chaos.system.queues import left_in, until_settled
 
 MOST_LINES: Final = 500
 """Lines that the workers' logs may grow by, together, however many messages are parked."""
@@ -137,7 +137,7 @@ async def run_storm(services: Services, plan: Plan, folder: Path) -> Outcome:
 async def _hit(built: Target, plan: Plan, outcome: Outcome) -> None:
     hostile = Hostile(built.bus.topology, plan.seed)
     await built.gun.fire((hostile.large() for _ in range(plan.large_first)), rate=plan.rate)
-    await until_empty(built.bus, built.bus.topology)
+    await until_settled(built.bus, built.store)
     calm = time.monotonic()
     await asyncio.sleep(_CALM_SECONDS)
     lines = sum(built.log_lines().values())
@@ -150,7 +150,7 @@ async def _hit(built: Target, plan: Plan, outcome: Outcome) -> None:
     over = time.monotonic()
     await _break(built, Hostile(built.bus.topology, f"{plan.seed}/broken").shots(plan.while_broken), plan.rate)
     await built.load.stop()
-    await until_empty(built.bus, built.bus.topology)
+    await until_settled(built.bus, built.store)
     outcome.spread_seconds, outcome.flood_seconds = flood - begun, over - flood
     outcome.restarts = len(built.crashed)
     outcome.log_lines = sum(built.log_lines().values()) - lines
@@ -167,7 +167,7 @@ async def _fire_half(built: Target, outcome: Outcome, shots: Iterator[Shot], *, 
     for _ in range(_STEPS):
         await built.gun.fire(islice(shots, -(-outcome.plan.count // 2 // _STEPS)), rate=rate)
         outcome.memory.append(built.memory())
-    await until_empty(built.bus, built.bus.topology)
+    await until_settled(built.bus, built.store)
     outcome.memory.append(built.memory())
 
 
@@ -182,11 +182,12 @@ async def _break(built: Target, shots: Iterator[Shot], rate: float) -> None:
         await asyncio.sleep(_BROKEN_SECONDS)
     finally:
         await asyncio.to_thread(built.backends.mongod.resume)
-    await until_empty(built.bus, built.bus.topology)
+    await until_settled(built.bus, built.store)
 
 
 async def _judge(built: Target, outcome: Outcome) -> None:
     queues = await left_in(built.backends.broker, built.backends.vhost)
+    await until_settled(built.bus, built.store)  # What workers held a moment ago may be owed now.
     outcome.left = [f"{one.queue}: {one.ready} + {one.unacked}" for one in queues if one.ready or one.unacked]
     outcome.ledger = await reckon(built.gun.sent, built.gun.replies, built.store, built.bus)
     events = [event for event in built.recorder.events if (event.partitionkey, event.data.cause) in built.load.first_at]

@@ -23,7 +23,7 @@ from tests.chaos.system.evidence import read_handlings
 from tests.chaos.system.fleet import Fleet, Worker
 from tests.chaos.system.load import CALM, Load, Shape
 from tests.chaos.system.proxy import Proxy
-from tests.chaos.system.queues import left_in, until_empty
+from tests.chaos.system.queues import left_in, until_settled
 from tests.chaos.system.recorder import Recorder
 from tests.chaos.system.sampler import Sampler
 
@@ -137,8 +137,9 @@ class Arena:
         if settle is not None:
             await asyncio.sleep(max(0.0, max(self.fleet.changes) + settle + 1.0 - time.monotonic()))
         await self.load.stop()
-        await until_empty(self.bus, self.topology)
+        await until_settled(self.bus, self.store)
         queues = await left_in(self.backends.broker, self.backends.vhost)
+        await until_settled(self.bus, self.store)  # What workers held a moment ago may be owed now.
         await self.sampler.stop()
         await self.fleet.stop(*self.fleet.running)
         evidence = await read_evidence(

@@ -4,10 +4,13 @@ import asyncio
 import time
 from typing import Final
 
-from agentbus.contracts.errors import BusError
-from agentbus.contracts.topology import Topology
+from agentbus.contracts.errors import BusError, StoreError
+from agentbus.contracts.records import RecordKind
+from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_records
 from agentbus.testing import QueueLeft
 from agentbus.workers.bus.port import Bus
+from agentbus.workers.session.arrears import GROUP as UNANNOUNCED
 from tests.chaos.system.recorder import SUBSCRIPTION
 from tests.services import RabbitMQ
 
@@ -15,18 +18,29 @@ _PATIENCE: Final = 90.0
 _LOOKS: Final = 20
 
 
-async def until_empty(bus: Bus, topology: Topology) -> None:
-    """Wait until nothing waits in any queue, or for as long as anyone would."""
+async def until_settled(bus: Bus, store: Store) -> None:
+    """Wait until no announcement is owed and nothing waits in any queue, or for as long as anyone would.
+
+    What could not be announced for some seconds, as the broker was away, is announced some seconds after its return,
+    when the inputs that caused it are gone from their queues.
+    """
+    topology = bus.topology
     queues = [queue.name for queue in topology.queues()] + [topology.subscription_queue(SUBSCRIPTION)]
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         try:
-            if not any([(await bus.depth(queue)).ready for queue in queues]):
+            if not await is_owed(store) and not any([(await bus.depth(queue)).ready for queue in queues]):
                 return
-        except BusError:
+        except (BusError, StoreError):
             continue
         finally:
             await asyncio.sleep(0.1)
+
+
+async def is_owed(store: Store) -> bool:
+    async for _ in iter_records(store, RecordKind.UNANNOUNCED, UNANNOUNCED):
+        return True
+    return False
 
 
 async def left_in(broker: RabbitMQ, vhost: str) -> list[QueueLeft]:

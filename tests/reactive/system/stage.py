@@ -19,6 +19,7 @@ from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.delivery.inputs import Inputs
 from tests.chaos.system.backends import Kind, Services
+from tests.chaos.system.queues import is_owed
 from tests.chaos.system.recorder import Recorder
 from tests.reactive.system.crew import Crew
 
@@ -55,7 +56,7 @@ class Stage:
         still_since, seen = time.monotonic(), -1
         while time.monotonic() < deadline:
             count = len(self.recorder.events) if self.recorder else 0
-            if count != seen or not await self._empty(queues) or not await done():
+            if count != seen or not await self._empty(queues) or await is_owed(self.store) or not await done():
                 still_since, seen = time.monotonic(), count
             elif time.monotonic() - still_since >= _STILL:
                 return True

@@ -69,6 +69,16 @@ async def test_it_is_tried_for_so_long_from_the_first_try_on() -> None:
     assert await patience.again(call, StoreUnavailable("just begun"), begun=monotonic()) == 3
 
 
+@pytest.mark.parametrize("most", [0.01, 60.0])
+async def test_the_time_that_it_has_is_used_and_the_last_try_is_at_its_end(most: float) -> None:
+    patience = Patience(transient=(StoreError,), seconds=0.2, first_wait=most, longest_wait=most)
+    begun = monotonic()
+    with pytest.raises(StoreUnavailable):
+        await patience.call(failing := Failing(*down(1_000)))
+    assert monotonic() - begun >= 0.2
+    assert failing.calls > 1
+
+
 def test_the_shorter_of_two_ends_holds() -> None:
     assert [AT_ONCE.within(5).seconds, AT_ONCE.within(5).within(0).seconds, AT_ONCE.within(5).within(9).seconds] == [
         5,
