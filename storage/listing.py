@@ -1,6 +1,6 @@
 """Lists in the order that every store gives, for stores that go through all there is."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
@@ -22,18 +22,14 @@ def listed(items: Iterable[_Item], position: Callable[[_Item], Position], after:
     return [item for item in found if after is None or key(position(item)) > key(after)]
 
 
-def matches(head: SessionState, where: SessionFilter) -> bool:
-    """Return whether `where` selects a head."""
-    values = head.address.model_dump() if head.address else {}
-    values |= {"status": head.status, "conversation_id": head.conversation_id}
-    values |= {"identity": head.identity, "conflicts": bool(head.conflicts)}
-    values |= head.profile.model_dump(include={"owner", "agent_id", "parent_id"})
+def selected(heads: Iterable[SessionState], where: SessionFilter) -> Iterator[SessionState]:
+    """Yield the heads that `where` selects."""
     wanted = where.model_dump(exclude_none=True, exclude={"tags"})
-    return (
-        all(values.get(name) == value for name, value in wanted.items())
-        and set(where.tags) <= set(head.profile.tags)
-        and (where.status is not None or head.status is not SessionStatus.DELETED)
-    )
+    tags = set(where.tags)
+    for head in heads:
+        is_shown = where.status is not None or head.status is not SessionStatus.DELETED
+        if is_shown and tags.issubset(head.profile.tags) and all(_told(head, one) == wanted[one] for one in wanted):
+            yield head
 
 
 def earliest_due(heads: Iterable[SessionState], before: datetime, limit: int) -> list[SessionState]:
@@ -53,3 +49,16 @@ def earliest_due_records(
         if record.due_at and record.due_at <= before and (wanted is None or record.group in wanted)
     ]
     return [record for _, _, record in sorted(found, key=lambda one: one[:2])[:limit]]
+
+
+def _told(head: SessionState, name: str) -> object:
+    """Return what a head says of what a filter of that name asks for."""
+    match name:
+        case "status" | "conversation_id" | "identity":
+            return getattr(head, name)
+        case "conflicts":
+            return bool(head.conflicts)
+        case "owner" | "agent_id" | "parent_id":
+            return getattr(head.profile, name)
+        case _:
+            return getattr(head.address, name) if head.address else None

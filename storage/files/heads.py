@@ -18,7 +18,7 @@ from agentbus.storage.files.base import AT_ONCE, FileSection, Folder
 from agentbus.storage.files.disk import locked
 from agentbus.storage.files.layout import JSON, ConversationFolder
 from agentbus.storage.files.reading import Remembered, pretty, read, read_if_sound
-from agentbus.storage.listing import earliest_due, listed, matches
+from agentbus.storage.listing import earliest_due, listed, selected
 from agentbus.storage.paging import Position, check_limit, listed_at, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import statistics_of
@@ -87,8 +87,7 @@ class FileHeads(FileSection, Heads):
         return await self._folder.call(partial(self._list, where, after, limit))
 
     def _list(self, where: SessionFilter, after: Position | None, limit: int) -> Page[SessionState]:
-        matching = (head for head in self._all() if matches(head, where))
-        found = listed(matching, lambda head: (listed_at(head), head.session_id), after)
+        found = listed(selected(self._all(), where), lambda head: (listed_at(head), head.session_id), after)
         return sessions_page(found[: limit + 1], limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
@@ -96,7 +95,7 @@ class FileHeads(FileSection, Heads):
         return await self._folder.call(lambda: earliest_due(self._all(), before, limit))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
-        return await self._folder.call(lambda: statistics_of(head for head in self._all() if matches(head, where)))
+        return await self._folder.call(lambda: statistics_of(selected(self._all(), where)))
 
     def _all(self) -> list[SessionState]:
         folder = self._folder.layout.heads

@@ -8,7 +8,7 @@ from agentbus.contracts.history import Page, SessionFilter
 from agentbus.contracts.ids import ConversationId, SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState
-from agentbus.storage.listing import earliest_due, listed, matches
+from agentbus.storage.listing import earliest_due, listed, selected
 from agentbus.storage.paging import check_limit, listed_at, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import statistics_of
@@ -40,12 +40,11 @@ class MemoryHeads(Heads):
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         after = position_of("sessions", cursor)
-        matching = (head for head in self._heads.values() if matches(head, where))
-        found = listed(matching, lambda head: (listed_at(head), head.session_id), after)
+        found = listed(selected(self._heads.values(), where), lambda head: (listed_at(head), head.session_id), after)
         return sessions_page(found[: limit + 1], limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         return earliest_due(self._heads.values(), before, check_limit(limit))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
-        return statistics_of(head for head in self._heads.values() if matches(head, where))
+        return statistics_of(selected(self._heads.values(), where))

@@ -85,7 +85,7 @@ def test_secrets_stay_where_they_are() -> None:
 def test_a_command_has_the_same_id_whenever_it_comes_from_the_same() -> None:
     policy, others = SyncPolicy(), [THERE, a_head(a_conversation("elsewhere"))]
     first = merges(parcel(entry("/data/a")), policy, others)
-    again = merges(parcel(entry("/data/b")), policy, others)
+    again = merges(parcel(entry("/data/a")), policy, others)
     assert [one.id for one in first] == [one.id for one in again]
     different = [
         *first,
@@ -93,6 +93,15 @@ def test_a_command_has_the_same_id_whenever_it_comes_from_the_same() -> None:
         *merges(parcel(entry("/data/a"), source=session_id_for(HERE, 2)), policy, others),
     ]
     assert len({one.id for one in different}) == 6
+
+
+def test_a_context_that_has_changed_is_not_the_same_again() -> None:
+    """Else what somebody got between two looks would be lost with what they had by the first, of the same cause."""
+    later = [stamp(seconds, "slack") for seconds in (1, 2)]
+    parcels = [parcel(), parcel(entry("/data/a")), parcel(entry("/data/b"))]
+    parcels += [parcel(written_at("/data/a", 1, one)) for one in later]
+    sent = [one for some in parcels for one in merges(some, SyncPolicy(), [THERE])]
+    assert len({one.id for one in sent}) == len(sent) == 4
 
 
 def test_nothing_is_sent_for_nothing() -> None:

@@ -1,7 +1,7 @@
 """What linked sessions share, by their policy, and which commands carry it."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -31,7 +31,10 @@ class Parcel:
     """Something that a session passes on."""
 
     cause: str
-    """What it comes from; the same again gives commands of the same ids, which are carried out once."""
+    """What it comes from; the same again gives commands of the same ids, which are carried out once.
+
+    A context that has changed since is not the same again, though it comes from the same.
+    """
     identity: str
     source: SessionId
     entries: tuple[Entry, ...] = ()
@@ -71,9 +74,10 @@ def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) 
     strategy = parcel.strategy or policy.strategy
     parts = list(_parts(_as_wholes(parcel, order_of(strategy, policy.priority)) if strategy in WHOLE_KEYS else parcel))
     operations = policy.operations & _WHOLE if parcel.whole else policy.operations - _WHOLE
+    marks = [(str(number), *_mark(entries)) for number, (entries, _) in enumerate(parts)]
     return [
         Input(
-            InputId(digest_of(("sync", parcel.cause, parcel.source, target.session_id, str(number)))),
+            InputId(digest_of(("sync", parcel.cause, parcel.source, target.session_id, *mark))),
             MergeContext(
                 session_id=target.session_id,
                 identity=parcel.identity,
@@ -86,7 +90,7 @@ def merges(parcel: Parcel, policy: SyncPolicy, targets: Iterable[SessionState]) 
             ),
         )
         for target in targets
-        for number, (entries, messages) in enumerate(parts)
+        for mark, (entries, messages) in zip(marks, parts, strict=True)
     ]
 
 
@@ -120,6 +124,11 @@ def _parts(parcel: Parcel) -> Iterator[tuple[tuple[Entry, ...], tuple[SessionMes
             part = part[_LIMIT:]
     if part or parcel.messages:
         yield part, parcel.messages
+
+
+def _mark(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Return what tells these writes from others to the same fields; nothing for messages, which are written once."""
+    return (digest_of(part for entry in entries for part in (entry.field, entry.stamp)),) if entries else ()
 
 
 def _key(entry: Entry) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from agentbus.contracts.events import AnyEvent, SessionStarted
+from agentbus.contracts.events import AnyEvent
 from agentbus.contracts.ids import ConversationId, conversation_of
 from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.contracts.session import SessionState
@@ -27,22 +27,22 @@ class Meeting:
     async def introduce(self, event: AnyEvent, identity: str, policy: SyncPolicy) -> None:
         """Bring together the contexts of an event's session, which is new to an identity or back, and of the others.
 
-        If it has ended or left by now, a newcomer after it may have its context already, and the others do not.
+        If it has ended or left by now, a newcomer after it may have its context already, and the others do not; or one
+        of them has it, from a worker that was killed in the middle of this.
         """
         if not _meets(policy):
             return
         newcomer, others = await self._newcomer(event, identity)
         if newcomer is not None and others:
-            await self._sender.arrived(event.event_id, newcomer, others)
+            await self._sender.arrived(event.event_id, newcomer, [newcomer, *others])
             newcomer, others = await self._newcomer(event, identity)
         if newcomer is None:
-            if not isinstance(event, SessionStarted):  # which had nothing of its own but what other events tell
-                await self.agree(event.event_id, identity, policy)
+            await self.agree(event.event_id, identity, policy)
             return
         await self._copy(event.event_id, newcomer, others, policy)
         for other in others:
             await self._copy(event.event_id, other, [newcomer], policy)
-        if not await self._are_linked(others, identity):
+        if not await self._are_there(newcomer, others, identity):
             await self.agree(event.event_id, identity, policy)
 
     async def agree(self, cause: str, identity: str, policy: SyncPolicy) -> None:
@@ -67,10 +67,15 @@ class Meeting:
         newcomer = next((one for one in members if one.session_id == event.session_id), None)
         return newcomer, [one for one in members if one.conversation_id != here]
 
-    async def _are_linked(self, sessions: Sequence[SessionState], identity: str) -> bool:
-        """Whether the conversations of sessions are an identity's still."""
-        there: set[ConversationId] = {one.conversation_id for one in await live_members(self._store, identity)}
-        return all(one.conversation_id in there for one in sessions)
+    async def _are_there(self, newcomer: SessionState, others: Sequence[SessionState], identity: str) -> bool:
+        """Whether a newcomer, and the others' conversations, are an identity's still.
+
+        A session that follows the newcomer was introduced before the others had its context, perhaps.
+        """
+        members = await live_members(self._store, identity)
+        conversations: set[ConversationId] = {one.conversation_id for one in members}
+        here = any(one.session_id == newcomer.session_id for one in members)
+        return here and all(one.conversation_id in conversations for one in others)
 
     async def _copy(
         self, cause: str, source: SessionState, targets: Sequence[SessionState], policy: SyncPolicy
