@@ -117,12 +117,17 @@ def same_json(one: object, other: object) -> bool:
 _Object = TypeVar("_Object", bound=Mapping[str, JsonValue])
 
 
-def _bounded(value: _Object) -> _Object:
-    if len(value) > MAX_DATA_BYTES // 6:  # each takes that much at the least: there is no need to look at them all
-        raise ValueError(f"{len(value)} keys, more than fit into {MAX_DATA_BYTES} bytes of JSON")
+def check_size(value: Mapping[str, JsonValue], most: int = MAX_DATA_BYTES) -> None:
+    """Raise ValueError if a JSON object takes more than `most` bytes, or no store can keep it."""
+    if len(value) > most // 6:  # each takes that much at the least: there is no need to look at them all
+        raise ValueError(f"{len(value)} keys, more than fit into {most} bytes of JSON")
     size = json_size(dict(value), 0)
-    if size > MAX_DATA_BYTES:
-        raise ValueError(f"about {size} bytes of JSON, the limit is {MAX_DATA_BYTES}")
+    if size > most:
+        raise ValueError(f"about {size} bytes of JSON, the limit is {most}")
+
+
+def _bounded(value: _Object) -> _Object:
+    check_size(value)
     return value
 
 

@@ -43,6 +43,9 @@ AgentBusError
 │   ├── ArchiveUnavailable  it can't be reached, or refuses us
 │   ├── ArchiveDamaged      what is there is not what was put there
 │   └── ArchiveNotFound     there is no such session in it
+├── StateError              a component's state can't be taken or given back; says where
+│   ├── StateMismatch       the state has other parts than the component
+│   └── StateNotFound       no state is kept for this session
 ├── Reject                  a subscriber's handler refuses an event: it is parked, trying again does not help
 ├── LockTimeout             somebody else held the lock until the deadline
 ├── FeatureNotEnabled       this part is not switched on, or not there yet
@@ -237,6 +240,18 @@ class ArchiveDamaged(ArchiveError):
 
 class ArchiveNotFound(ArchiveError):
     """There is no such session in the archive."""
+
+
+class StateError(AgentBusError):
+    """The state of a component can't be taken or given back."""
+
+
+class StateMismatch(StateError):
+    """The state has other parts than the component."""
+
+
+class StateNotFound(StateError):
+    """No state is kept for this session."""
 
 
 class Reject(AgentBusError):

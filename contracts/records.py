@@ -1,12 +1,16 @@
 """What is kept beside the sessions: records (checkpoints, templates), locks, and figures about many sessions."""
 
 from enum import StrEnum
+from typing import Final, Self
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
-from agentbus.contracts.base import Announced, Id, JsonObject, Timestamp
+from agentbus.contracts.base import MAX_DATA_BYTES, MAX_INPUT_BYTES, Announced, Id, Timestamp, check_size
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionStatus
+
+MAX_COMPONENTS_BYTES: Final = MAX_INPUT_BYTES
+"""Largest state of a session's components, in bytes of compact JSON (about)."""
 
 
 class RecordKind(StrEnum):
@@ -45,6 +49,8 @@ class RecordKind(StrEnum):
     """A conversation that is not announced from a version on, which is the revision."""
     INSTALLATION = "installation"
     """What all processes on this store have to agree on; there is one."""
+    COMPONENTS = "components"
+    """The states of an agent's components; its key is the session."""
 
 
 class Record(Announced):
@@ -54,9 +60,14 @@ class Record(Announced):
     key: Id
     group: Id = "default"
     created_at: Timestamp
-    data: JsonObject
+    data: dict[str, JsonValue] = Field(description="A JSON object that every store can keep.")
     revision: int = Field(default=0, ge=0, description="Of what it was made from: an older one replaces no newer one.")
     due_at: Timestamp | None = Field(default=None, description="When somebody has to look at it.")
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        check_size(self.data, MAX_COMPONENTS_BYTES if self.kind is RecordKind.COMPONENTS else MAX_DATA_BYTES)
+        return self
 
 
 def checkpoint_groups(session: SessionId) -> tuple[Id, Id]:

@@ -171,6 +171,8 @@ class Action(StrEnum):
     """A part of a session system failed; it is started again."""
     CHECKPOINT_SKIPPED = "checkpoint_skipped"
     """A session's data is too large for the checkpoint that was due; the call that came upon it went on."""
+    STATE_NOT_SAVED = "state_not_saved"
+    """The state of an agent's components could not be saved; the agent goes on."""
     LIMIT_NOT_HELD = "limit_not_held"
     """A user's oldest session could not be closed for a new one: it is tried again when the next one is created."""
     WORKER_FAILED = "worker_failed"

@@ -19,6 +19,7 @@ from tests.contract.store_members_suite import DurableStoreMembersSuite, StoreMe
 from tests.contract.store_parked_suite import StoreParkedSuite
 from tests.contract.store_records_suite import DurableStoreRecordsSuite, StoreRecordsSuite
 from tests.contract.store_shared_suite import StoreSharedSuite
+from tests.contract.store_states_suite import StoreStatesSuite
 from tests.contract.store_suite import DurableStoreSuite, StoreSuite
 
 
@@ -31,6 +32,7 @@ class _Durable(
     DurableStoreMembersSuite,
     DurableStoreRecordsSuite,
     DurableStoreLocksSuite,
+    StoreStatesSuite,
     StoreDamageSuite,
     StoreCancelledSuite,
 ):
@@ -46,6 +48,7 @@ class TestMemory(
     StoreMembersSuite,
     StoreRecordsSuite,
     StoreLocksSuite,
+    StoreStatesSuite,
     StoreCancelledSuite,
 ):
     @pytest.fixture

@@ -190,6 +190,8 @@ async def _beside(town: Town) -> None:
     records = [
         Record(kind=RecordKind.CHECKPOINT, key="c1", group=ada, created_at=NOW, data={"wants": WORD}),
         Record(kind=RecordKind.CHECKPOINT, key="c2", group=lobby, created_at=NOW, data=sold),
+        Record(kind=RecordKind.COMPONENTS, key=ada, created_at=NOW, data={"states": {"memory": {"heard": WORD}}}),
+        Record(kind=RecordKind.COMPONENTS, key=lobby, created_at=NOW, data={"states": {"memory": {"heard": WORD}}}),
         Record(kind=RecordKind.DEADLINE, key=ada, group="0", created_at=NOW, data={"owner": ADA}, due_at=NOW),
         Record(kind=RecordKind.IDENTITY, key=PERSON, group="identities", created_at=NOW, data={"display_name": NAME}),
         Record(kind=RecordKind.CHECKPOINT, key="c3", group=town.sessions["bob"], created_at=NOW, data={"of": BOB}),

@@ -14,7 +14,7 @@ from agentbus.workers.erasure.traces import Person
 from agentbus.workers.sync.people.identities import reverse_group, reverse_key
 from agentbus.workers.sync.people.suggestions import CONTACT_KEYS
 
-_BY_SESSION: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.ARCHIVED)
+_BY_SESSION: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.ARCHIVED, RecordKind.COMPONENTS)
 """Kinds whose records have the session as their key."""
 _BY_CONVERSATION: Final = (RecordKind.CLAIM_CODE, RecordKind.CLAIM)
 """Kinds whose records have the conversation as their group."""
@@ -49,16 +49,16 @@ async def records_of_sessions(
 
 
 async def records_of_identities(store: Store, identities: Iterable[str]) -> AsyncIterator[Record]:
-    """Yield what is kept of identities."""
+    """Yield what is kept of identities, in an order to delete it in: what leads to others comes after them."""
     for identity in identities:
         for kind in (RecordKind.IDENTITY, RecordKind.SYNC_POLICY):
             if record := await store.records.get(kind, identity):
                 yield record
         async for record in iter_records(store, RecordKind.IDENTITY, digest_of(("identity", identity))):
-            yield record
             linked = ConversationId(str(record.data.get("conversation")))
             if reverse := await store.records.get(RecordKind.IDENTITY, reverse_key(linked, identity)):
                 yield reverse
+            yield record
 
 
 async def parked_of(store: Store, conversations: Collection[ConversationId], person: Person) -> AsyncIterator[ParkedId]:

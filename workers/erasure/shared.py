@@ -67,6 +67,8 @@ class SharedConversation:
         if index is not None and (renamed_index := renamed(index, self._subject.pseudonyms)) != index:
             await put_index(self._store, renamed_index)
         await self._scrub_checkpoints(head.session_id)
+        # What an agent's components keep may be anybody's words, in any form: nothing finds a person's in there.
+        await self._store.records.delete(RecordKind.COMPONENTS, head.session_id)
 
     async def _scrub_checkpoints(self, session: SessionId) -> None:
         if self._subject.owns:

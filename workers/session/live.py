@@ -95,14 +95,15 @@ class LiveStates:
 async def follow(store: Store, commits: Iterable[Commit]) -> None:
     """Bring what is kept beside the current heads up to `commits`. Idempotent.
 
-    That is the heads of earlier sessions, of which later ones say what became of them, and the checkpoints of sessions
-    that were deleted, by whomever: they go.
+    That is the heads of earlier sessions, of which later ones say what became of them, and the checkpoints and the
+    components' states of sessions that were deleted, by whomever: they go.
     """
     for commit in filter(concerns_earlier, commits):
         for event in commit.events:
             if isinstance(event, SessionDeleted):
                 for group in checkpoint_groups(event.deleted):
                     await store.records.delete_group(RecordKind.CHECKPOINT, group)
+                await store.records.delete(RecordKind.COMPONENTS, event.deleted)
             for sessions in chunks(earlier_sessions(event), _TOGETHER):
                 kept = await store.heads.get_many(sessions)
                 marks = {"version": commit.version, "epoch": commit.epoch}

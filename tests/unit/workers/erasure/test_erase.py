@@ -203,6 +203,7 @@ async def test_others_keep_what_they_wrote_and_the_place_of_what_they_read(memor
         assert checkpoint is not None
         assert checkpoint.data == {"seller": pseudonym, "kept": 1, "metadata": {"rule": "be kind"}}
         assert await it.store.records.get(RecordKind.CHECKPOINT, "c3") is not None
+        assert await it.store.records.get(RecordKind.COMPONENTS, it.sessions["lobby"]) is None, "it may hold her words"
         assert [parked.body async for parked in iter_parked(it.store)] == [b'{"user": "bob-0815"}']
 
 
@@ -392,7 +393,11 @@ def _dying(store: Dying, call: Callable[..., Any]) -> Callable[..., Any]:
     return dying
 
 
-@pytest.mark.parametrize("step", range(0, 30, 2))
+_STEPS = 60
+"""More than one erasure takes."""
+
+
+@pytest.mark.parametrize("step", range(_STEPS))
 async def test_whatever_step_it_dies_at_the_next_run_brings_it_to_the_same_end(step: int, tmp_path: Path) -> None:
     place = Place("memory", tmp_path)
     store = Dying()
@@ -403,6 +408,7 @@ async def test_whatever_step_it_dies_at_the_next_run_brings_it_to_the_same_end(s
         store.left = step
         with suppress(StoreUnavailable):  # The last steps may be more than there are.
             await erase_user(it.erasing, ADA)
+        assert step < _STEPS - 1 or store.left, "there are more steps"
         store.left = None
         receipt = await erase_user(it.erasing, ADA)
         assert place.found() == []

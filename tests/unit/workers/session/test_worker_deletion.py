@@ -59,16 +59,20 @@ async def append_unseen(
 
 
 async def checkpoint(store: FaultyStore, *sessions: SessionId) -> None:
-    """Keep a checkpoint of each session."""
+    """Keep a checkpoint and a state of components of each session."""
     for session in sessions:
+        await store.records.put(Record(kind=RecordKind.COMPONENTS, key=session, created_at=NOW, data={"pin": 1}))
         kept = Record(kind=RecordKind.CHECKPOINT, key=f"of {session}", group=session, created_at=NOW, data={"pin": 1})
         await store.records.put(kept)
 
 
 async def checkpoints(store: FaultyStore, *sessions: SessionId) -> list[str]:
-    """Return the checkpoints that are left of sessions."""
+    """Return the checkpoints that are left of sessions; the states of components go with them."""
     pages = [await store.records.page(RecordKind.CHECKPOINT, session) for session in sessions]
-    return [record.key for page in pages for record in page.items]
+    states = [await store.records.get(RecordKind.COMPONENTS, session) for session in sessions]
+    left = [record.key for page in pages for record in page.items]
+    assert len([state for state in states if state]) == len(left)
+    return left
 
 
 def assert_buried(head: SessionState, version: int) -> None:
