@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from agentbus.workers import outages
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
+from tests.services.used_databases import UsedDatabases
 
 pytest_plugins = ["tests.harness.clock", "tests.harness.leaks.plugin", "tests.harness.order"]
 
@@ -72,4 +73,19 @@ def mongodb() -> Iterator[MongoDB]:
 def mongo_url(mongodb: MongoDB) -> Iterator[str]:
     """Give the URL of a database of an unused name, dropped after the test."""
     with mongodb.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def used_databases(mongodb: MongoDB) -> Iterator[UsedDatabases]:
+    """Keep the databases that one test may use after the other."""
+    databases = UsedDatabases(mongodb)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def used_mongo_url(used_databases: UsedDatabases) -> Iterator[str]:
+    """Give the URL of an empty database that has a store's indexes if it is not the first: 0.1 s cheaper than a new."""
+    with used_databases.one("all") as url:
         yield url

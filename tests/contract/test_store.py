@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import get_type_hints
 
@@ -21,6 +21,7 @@ from tests.contract.store_records_suite import DurableStoreRecordsSuite, StoreRe
 from tests.contract.store_shared_suite import StoreSharedSuite
 from tests.contract.store_states_suite import StoreStatesSuite
 from tests.contract.store_suite import DurableStoreSuite, StoreSuite
+from tests.services.used_databases import UsedDatabases
 
 
 class _Durable(
@@ -81,27 +82,35 @@ class TestFiles(_Durable):
             yield store
 
 
-class TestMongoThroughMotor(_Durable):
+class _Mongo(_Durable):
     @pytest.fixture
-    async def store(self, mongo_url: str) -> AsyncIterator[Store]:
-        async with open_store(mongo_url, mongo_driver="motor") as store:
+    def url(self, used_databases: UsedDatabases, request: pytest.FixtureRequest) -> Iterator[str]:
+        """Give the URL of a database that a test of the same suite used before: calls cut off may write late."""
+        with used_databases.one(request.function.__qualname__.partition(".")[0]) as url:
+            yield url
+
+
+class TestMongoThroughMotor(_Mongo):
+    @pytest.fixture
+    async def store(self, url: str) -> AsyncIterator[Store]:
+        async with open_store(url, mongo_driver="motor") as store:
             yield store
 
     @pytest.fixture
-    async def reopened(self, mongo_url: str) -> AsyncIterator[Store]:
-        async with open_store(mongo_url, mongo_driver="motor") as store:
+    async def reopened(self, url: str) -> AsyncIterator[Store]:
+        async with open_store(url, mongo_driver="motor") as store:
             yield store
 
 
-class TestMongoThroughPyMongo(_Durable):
+class TestMongoThroughPyMongo(_Mongo):
     @pytest.fixture
-    async def store(self, mongo_url: str) -> AsyncIterator[Store]:
-        async with open_store(mongo_url, mongo_driver="pymongo") as store:
+    async def store(self, url: str) -> AsyncIterator[Store]:
+        async with open_store(url, mongo_driver="pymongo") as store:
             yield store
 
     @pytest.fixture
-    async def reopened(self, mongo_url: str) -> AsyncIterator[Store]:
-        async with open_store(mongo_url, mongo_driver="pymongo") as store:
+    async def reopened(self, url: str) -> AsyncIterator[Store]:
+        async with open_store(url, mongo_driver="pymongo") as store:
             yield store
 
 

@@ -1,8 +1,8 @@
 """Real and private services for the tests: RabbitMQ and MongoDB, never shared, never on a default port.
 
-In a test, ask for the fixtures `amqp_url` (a new virtual host) and `mongo_url` (a new database). A test that
-stops, kills or pauses a service starts its own: `with private_rabbitmq() as broker:`. A test that needs
-a cluster, plugins or settings uses the local classes.
+In a test, ask for the fixtures `amqp_url` (a new virtual host) and `mongo_url` (a new database), or `used_mongo_url`
+(an empty one that tests before have used, which is cheaper). A test that stops, kills or pauses a service starts its
+own: `with private_rabbitmq() as broker:`. A test that needs a cluster, plugins or settings uses the local classes.
 
 Each service comes from an environment variable (see `external`), else from Docker, else from local programs,
 which `python -m tests.services install` provides.

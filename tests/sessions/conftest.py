@@ -31,7 +31,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         case "file":
             return {"storage_type": StorageType.FILE, "storage_config": {"storage_dir": str(tmp_path / "sessions")}}
         case "mongodb":
-            url = request.getfixturevalue("mongo_url")
+            url = request.getfixturevalue("used_mongo_url")
             return {"storage_type": StorageType.MONGODB, "storage_config": {"url": url}}
         case _:
             return {"storage_type": StorageType.MEMORY}
