@@ -34,19 +34,23 @@ Many: TypeAlias = Annotated[tuple[Element, ...], Field(fail_fast=True)]
 million."""
 
 
+DEFERRED: Final = ConfigDict(defer_build=True)
+"""What checks a model is built when it is first used: of all that are imported, a program uses few."""
+
+
 class Contract(BaseModel):
     """Something that travels or is kept: frozen, and strict about names it does not know.
 
     What is wrong with one is told without what it holds: that may be a person's text or a secret.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class Announced(BaseModel):
     """A contract that others read from us: frozen; readers pass over fields added by a later release."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
 
 def to_utc_milliseconds(moment: datetime) -> datetime:

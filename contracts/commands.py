@@ -1,6 +1,7 @@
 """Commands: what can be asked of a conversation's owner. Imperative; answered with a `CommandReply`."""
 
-from typing import Annotated, Final, Literal
+from functools import cache
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -51,8 +52,14 @@ class _Command(Contract):
     )
 
 
-_UNCHANGED: Final = FieldChanges()
-_SAME_PROFILE: Final = ProfileChanges()
+@cache
+def _unchanged() -> FieldChanges:
+    return FieldChanges()
+
+
+@cache
+def _same_profile() -> ProfileChanges:
+    return ProfileChanges()
 
 
 class CreateSession(_Command):
@@ -108,9 +115,9 @@ class UpdateSession(_Command):
     """Change several things of a session at once: all of it is carried out, or nothing."""
 
     kind: Literal["update_session"] = "update_session"
-    data: FieldChanges = Field(default_factory=lambda: _UNCHANGED)
-    metadata: FieldChanges = Field(default_factory=lambda: _UNCHANGED)
-    profile: ProfileChanges = Field(default_factory=lambda: _SAME_PROFILE)
+    data: FieldChanges = Field(default_factory=_unchanged)
+    metadata: FieldChanges = Field(default_factory=_unchanged)
+    profile: ProfileChanges = Field(default_factory=_same_profile)
     status: SessionStatus | None = Field(default=None, description="Without it the status stays as it is.")
     seen_status: SessionStatus | None = Field(
         default=None, description="The status that the caller saw: refused if it is another one by now."

@@ -1,6 +1,7 @@
 """What a session is beyond its messages: whose it is, who may see it, how long it lives, what it belongs to."""
 
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -72,12 +73,10 @@ class Profile(Contract):
     max_history: MaxHistory | None = Field(default=None, description="How many messages are read with the session.")
 
 
-_NO_PROFILE: Final = Profile()
-
-
+@cache
 def no_profile() -> Profile:
     """Return the profile in which nothing is set: one for all, as pydantic would copy a default that is a model."""
-    return _NO_PROFILE
+    return Profile()
 
 
 class ProfileChanges(Contract):

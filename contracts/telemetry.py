@@ -3,20 +3,20 @@
 Labels are bounded sets: never an id, which would make one time series for each session.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-from agentbus.contracts.base import Contract, Many
 
-
-class Metric(Contract):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
     """A metric, in Prometheus's conventions: base units, `_total` for counters."""
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
     help: str
-    labels: Many[str] = ()
-    series: Many[Many[str]] = ()
+    labels: tuple[str, ...] = ()
+    series: tuple[tuple[str, ...], ...] = ()
     """The values that its labels may have, one tuple for each series: each is there, at 0, from the start."""
 
 

@@ -4,9 +4,9 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from agentbus.contracts.base import Id
+from agentbus.contracts.base import DEFERRED, Id
 
-_NAME: Final[TypeAdapter[str]] = TypeAdapter(Id)
+_NAME: Final[TypeAdapter[str]] = TypeAdapter(Id, config=DEFERRED)
 _LONGEST: Final = 10**12
 _FORGOTTEN_AFTER: Final = 100
 

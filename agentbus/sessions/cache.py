@@ -5,19 +5,24 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from agentbus.contracts.base import JsonObject
+from agentbus.contracts.base import DEFERRED, JsonObject
 from agentbus.contracts.errors import AgentBusError, SchemaViolation
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.checking import reasons
 from agentbus.sessions.model.context import SessionContext
 from agentbus.workers.concurrency import raise_if_cancelled
 
-_OBJECT: Final = TypeAdapter[dict[str, Any]](JsonObject)
-_CONTEXT: Final = TypeAdapter(SessionContext)
+_OBJECT: Final = TypeAdapter[dict[str, Any]](JsonObject, config=DEFERRED)
+
+
+@cache
+def _context() -> TypeAdapter[SessionContext]:
+    return TypeAdapter(SessionContext)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +125,13 @@ class ContextManager:
     @staticmethod
     def serialize(context: SessionContext) -> str:
         """Return a context as JSON text: with its messages, and with what was changed in it and not saved yet."""
-        return _CONTEXT.dump_json(context).decode()
+        return _context().dump_json(context).decode()
 
     @staticmethod
     def deserialize(text: str) -> SessionContext:
         """Return the context that `serialize` wrote. Raises SchemaViolation for anything else."""
         try:
-            return _CONTEXT.validate_json(text)
+            return _context().validate_json(text)
         except ValidationError as error:
             raise SchemaViolation(f"that is not a serialized context: {reasons(error)}") from error
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -182,8 +183,12 @@ class ConfigManager:
         return {name: _read(self._environment[key]) for key, name in names.items() if key in self._environment}
 
 
-_CONFIG: Final = TypeAdapter(SessionSystemConfig)
 _NAMES: Final = frozenset(one.name for one in fields(SessionSystemConfig))
+
+
+@cache
+def _config() -> TypeAdapter[SessionSystemConfig]:
+    return TypeAdapter(SessionSystemConfig)
 
 
 def _checked(values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> SessionSystemConfig:
@@ -195,7 +200,7 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str] | None = None
     if isinstance(kind := given.get("storage_type"), str):
         given["storage_type"] = StorageType.of(kind)
     try:
-        return _CONFIG.validate_python(given)
+        return _config().validate_python(given)
     except ValidationError as error:
         raise ConfigurationError(
             few_of([_reason(one["loc"], one["msg"], sources) for one in error.errors()])

@@ -7,14 +7,14 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from agentbus.contracts.base import Id
+from agentbus.contracts.base import DEFERRED, Id
 from agentbus.contracts.errors import AccessDenied, SchemaViolation, SessionNotFound
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import SessionId, SessionIdField
 from agentbus.workers.domain.access import DENIED
 
-_SESSION_ID: Final = TypeAdapter[SessionId](SessionIdField)
-_ID: Final = TypeAdapter[str](Id)
+_SESSION_ID: Final = TypeAdapter[SessionId](SessionIdField, config=DEFERRED)
+_ID: Final = TypeAdapter[str](Id, config=DEFERRED)
 
 
 @contextmanager

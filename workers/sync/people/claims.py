@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from agentbus.contracts.base import DEFERRED
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.commands import AppendMessage, UnlinkIdentity
 from agentbus.contracts.envelope import Input
@@ -36,7 +37,7 @@ _OUTCOME: Final = "outcome"
 """In a claim's record: how it failed."""
 _NEW: Final = "new"
 """In a claim's record: the conversations that were linked to nobody before it."""
-_CONVERSATIONS: Final = TypeAdapter[list[ConversationId]](list[ConversationIdField])
+_CONVERSATIONS: Final = TypeAdapter[list[ConversationId]](list[ConversationIdField], config=DEFERRED)
 
 _log = Logger(__name__)
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
+from agentbus.contracts.base import DEFERRED
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.errors import AccessDenied, Refused
 from agentbus.contracts.events import MetadataSet, SessionStarted
@@ -30,7 +31,7 @@ from agentbus.workers.sync.people.secret import Secret
 CONTACT_KEYS: Final = ("verified_email", "verified_phone", "handle")
 """Keys of metadata that say how to reach a session's user."""
 
-_PAIR: Final = TypeAdapter(tuple[SessionId, SessionId])
+_PAIR: Final = TypeAdapter(tuple[SessionId, SessionId], config=DEFERRED)
 _NOBODY: Final = "none"
 _OPEN: Final = "open"
 _SETTLED: Final = "settled"

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from agentbus.contracts.base import MAX_INTEGER, Announced, Id, Timestamp
+from agentbus.contracts.base import DEFERRED, MAX_INTEGER, Announced, Id, Timestamp
 from agentbus.contracts.events import (
     AnyEvent,
     ConflictOpened,
@@ -33,7 +33,9 @@ _BUDGET: Final = 10_000
 _ALL: Final = (IdentityLinked, IdentityUnlinked, ContextMerged, ConflictOpened, ConflictResolved)
 
 _Mark = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-_MARKS: Final = TypeAdapter[dict[ConversationId, tuple[int, int]]](dict[ConversationIdField, tuple[_Mark, _Mark]])
+_MARKS: Final = TypeAdapter[dict[ConversationId, tuple[int, int]]](
+    dict[ConversationIdField, tuple[_Mark, _Mark]], config=DEFERRED
+)
 
 
 class SyncNote(Announced):
