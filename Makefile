@@ -201,7 +201,7 @@ models: setup services ## Play the session library against its model, 200,000 ra
 
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml
+  --no-strip-extras --all-extras --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml
 
 .PHONY: lock
 lock: ## Write requirements/*.txt anew from pyproject.toml

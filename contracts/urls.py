@@ -5,6 +5,9 @@ from typing import Final
 
 from agentbus.contracts.errors import ConfigurationError
 
+LOOPBACK: Final = "127.0.0.1"
+"""The address at which this machine alone reaches itself."""
+
 _CREDENTIALS: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<credentials>[^\s\"'<>]*)@")
 _SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _UNESCAPED: Final = re.compile("[/?#]")

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Final, cast
 
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.urls import masked
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import MongoDriver, Store, StoreOptions
@@ -16,7 +17,13 @@ _LATER: Final = ("mysql", "postgresql", "redis")
 
 def _in(module: str, name: str) -> StoreFactory:
     """Make a factory that imports its driver when it is used: that takes half a second, and nobody needs them all."""
-    return lambda url, options: cast("Store", getattr(import_module(module), name)(url, options))
+
+    def opened(url: str, options: StoreOptions) -> Store:
+        with importing_extras():
+            factory = getattr(import_module(module), name)
+        return cast("Store", factory(url, options))
+
+    return opened
 
 
 _factories: Final[dict[str, StoreFactory]] = {
@@ -35,7 +42,7 @@ def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout
     `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `mongodb://host:port/database` (also `mongodb+srv`; the
     database is `agentbus` if none is named), and those of `register_store`.
     `connect_timeout` is how many seconds `start` waits for a server that is not there yet.
-    Raises ConfigurationError for a URL that no store here understands.
+    Raises ConfigurationError for a URL that no store here understands, or whose extra is not installed.
     """
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()

@@ -5,10 +5,10 @@ from typing import Annotated, Final
 import typer
 
 from agentbus.cli.connecting import connecting
-from agentbus.composition.probes import LOOPBACK
 from agentbus.composition.running import run_workers
 from agentbus.composition.workers import WORKERS
 from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.urls import LOOPBACK
 from agentbus.settings import Settings
 
 ALL: Final = "all"

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.urls import LOOPBACK
 from agentbus.workers.worker import Health
 
 
@@ -56,7 +57,6 @@ def _probe(health: Mapping[WorkerKind, Health], well: bool) -> JSONResponse:
     return JSONResponse(shown, status_code=200 if well else 503)
 
 
-LOOPBACK: Final = "127.0.0.1"
 CLOSING_SECONDS: Final = 2
 MOST_CONNECTIONS: Final = 100
 IDLE_SECONDS: Final = 30.0

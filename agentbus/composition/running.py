@@ -1,19 +1,18 @@
 """Running workers: in a process of their own until a signal comes, or embedded in somebody's program."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
-
-from starlette.applications import Starlette
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from agentbus.composition.app import App, installed, make_clock, make_store
 from agentbus.composition.collector import calm_collector
-from agentbus.composition.probes import LOOPBACK, probes_app, serving
 from agentbus.composition.signals import signalled
 from agentbus.composition.workers import WORKERS, make_router, make_session_worker
+from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.telemetry import Action
+from agentbus.contracts.urls import LOOPBACK
 from agentbus.settings import Settings
 from agentbus.storage.loggers import Logger
 from agentbus.workers.bus.memory import MemoryBus
@@ -21,6 +20,9 @@ from agentbus.workers.concurrency import CLOSING, all_of, ended, side_by_side
 from agentbus.workers.delivery.telemetry import process_registry
 from agentbus.workers.installation.record import join_installation, until_it_changes
 from agentbus.workers.worker import HAND_BACK_SECONDS, Worker
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _CLOSING: Final = HAND_BACK_SECONDS + CLOSING
 """Seconds that all workers together may take to close."""
@@ -37,34 +39,44 @@ async def run_workers(
     With `http_port` (0: a free one) probes and metrics of all of them are served. Raises what one of them fails with,
     InstallationMismatch when the installation is another one now, ConfigurationError for a port that can't be had.
     """
+    if http_port is not None:
+        with importing_extras():
+            import agentbus.composition.probes  # noqa: F401, PLC0415 - what is missing is said before anything is waited for
     registry = process_registry()
     async with installed(settings, registry) as app:
         workers = {kind: row.make(app) for kind, row in WORKERS.items() if kind in kinds}
-        probes = probes_app({kind: worker.health for kind, worker in workers.items()}, registry)
-        changes = until_it_changes(app.store, app.bus.topology)
-        await work(list(workers.values()), changes, probes, http_port=http_port, http_host=http_host)
+        probes = None if http_port is None else _probing(workers, registry, http_port, http_host)
+        await work(list(workers.values()), until_it_changes(app.store, app.bus.topology), probes)
+
+
+@asynccontextmanager
+async def _probing(
+    workers: Mapping[WorkerKind, Worker], registry: "CollectorRegistry", port: int, host: str
+) -> AsyncIterator[None]:
+    from agentbus.composition.probes import probes_app, serving  # noqa: PLC0415 - it needs an extra
+
+    probes = probes_app({kind: worker.health for kind, worker in workers.items()}, registry)
+    async with serving(probes, port, host=host) as had:
+        _log.info(Action.SERVING_HTTP, host=host, port=had)
+        yield
 
 
 async def work(
     workers: Sequence[Worker],
     until: Coroutine[None, None, None],
-    probes: Starlette,
-    *,
-    http_port: int | None = None,
-    http_host: str = LOOPBACK,
+    probes: AbstractAsyncContextManager[None] | None = None,
 ) -> None:
     """Have workers at work until a signal comes, one of them ends or `until` is over, and close them.
 
-    A signal that comes while they start ends them too. The HTTP port, if there is to be one, is there from before their
-    start to before their end.
+    A signal that comes while they start ends them too. `probes` are entered before their start and left before their
+    end.
     """
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(signalled())
         stack.callback(until.close)
         stack.push_async_callback(_close, workers)
-        if http_port is not None:
-            port = await stack.enter_async_context(serving(probes, http_port, host=http_host))
-            _log.info(Action.SERVING_HTTP, host=http_host, port=port)
+        if probes is not None:
+            await stack.enter_async_context(probes)
         await _either(stop.wait(), _start(workers))
         if not stop.is_set():
             calm_collector()

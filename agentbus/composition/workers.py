@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentbus.composition.app import App
+from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.members import WorkerKind
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.worker import Worker
@@ -187,7 +188,8 @@ def _events(app: App, name: str, patterns: tuple[str, ...], handler: "Handler") 
 
         return EmbeddedEvents(app.bus, name, patterns, handler, on_failure=failed)
     # FastStream takes a quarter of a second to import; most commands do without.
-    from agentbus.workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
+    with importing_extras():
+        from agentbus.workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
 
     bus = app.settings.bus
     return ReactiveApp(bus.amqp_url, app.bus, name, patterns, handler, heartbeat=bus.heartbeat, on_failure=failed)

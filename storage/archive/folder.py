@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from agentbus.contracts.base import to_utc_milliseconds
 from agentbus.contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable, ConfigurationError
+from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.urls import masked
 from agentbus.storage import private
 from agentbus.storage.archive.entries import TEMPORARY
@@ -29,8 +30,11 @@ class Folder:
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         # Slow to import, and most processes have no archive.
-        import fsspec  # type: ignore[import-untyped] # noqa: PLC0415 - see above; it has no type hints
-        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # noqa: PLC0415 - as above
+        with importing_extras():
+            import fsspec  # type: ignore[import-untyped] # noqa: PLC0415 - see above; it has no type hints
+            from fsspec.implementations.local import (  # type: ignore[import-untyped] # noqa: PLC0415 - as above
+                LocalFileSystem,
+            )
 
         self.shown = masked(url) if "://" in url else url
         try:

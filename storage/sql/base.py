@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import aiosqlite  # noqa: F401 - the driver that a URL names: missing, it is missed here, not at the first call
 from sqlalchemy import Column, ColumnElement, Row, Select, and_, literal_column, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError

@@ -2,19 +2,25 @@
 
 import re
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from agentbus.contracts import extras
 from tests.harness.processes import ROOT
 from tests.repository.locks import ENVIRONMENTS, Environment, lacking, locked
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-RUNTIME: Final[list[str]] = PROJECT["project"]["dependencies"]
+EXTRAS: Final[dict[str, list[str]]] = {**PROJECT["project"]["optional-dependencies"]}
+EVERYTHING: Final = EXTRAS.pop("all")
+RUNTIME: Final[list[str]] = [*PROJECT["project"]["dependencies"], *chain.from_iterable(EXTRAS.values())]
 DEVELOPMENT: Final[list[str]] = [*RUNTIME, *PROJECT["dependency-groups"]["dev"]]
 FOLDER: Final = ROOT / "requirements"
 LOCKS: Final = {"runtime": RUNTIME, "dev": DEVELOPMENT}
@@ -52,6 +58,20 @@ def test_what_is_looked_at_is_what_is_locked(lock: str) -> None:
     pins = locked(text_of(lock), HERE)
     assert len(pins) > len(LOCKS[lock])
     assert {name: Version(version(name)) for name in pins} == {name: one.version for name, one in pins.items()}
+
+
+def test_all_is_every_extra() -> None:
+    (only,) = map(Requirement, EVERYTHING)
+    assert (only.name, only.extras) == ("agentbus", {*EXTRAS})
+
+
+def test_an_extra_brings_the_modules_that_are_said_to_need_it() -> None:
+    """What is missing is looked up there: a module of no extra would be a traceback, a package of no module unsaid."""
+    assert extras.EXTRAS.keys() == EXTRAS.keys()
+    brought_by = packages_distributions()
+    for extra, modules in extras.EXTRAS.items():
+        packages = {Requirement(one).name for one in EXTRAS[extra]}
+        assert {canonicalize_name(one) for module in modules for one in brought_by[module]} == packages, extra
 
 
 def test_development_runs_what_users_run() -> None:
@@ -134,3 +154,8 @@ def test_what_another_python_needs_is_not_missed() -> None:
 def test_what_is_not_pinned_is_found() -> None:
     with pytest.raises(AssertionError, match="not pinned"):
         locked("coverage>=7\n", ENVIRONMENTS[0])
+
+
+def test_every_extra_stands_in_the_documentation() -> None:
+    said = (ROOT / "docs" / "operate.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `agentbus\[(\w+)\]` \|", said, re.MULTILINE)) == {*EXTRAS, "all"}

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.topology import Topology
 from agentbus.contracts.urls import check_credentials
 from agentbus.workers.bus.port import Bus
@@ -12,7 +13,7 @@ from agentbus.workers.bus.port import Bus
 def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
     """Return the bus at `url`, not started yet; `settings` are those of `RabbitBus`, and nothing to `MemoryBus`.
 
-    Raises ConfigurationError for a URL that names no bus.
+    Raises ConfigurationError for a URL that names no bus, or whose extra is not installed.
     """
     check_credentials(url)
     try:
@@ -27,7 +28,8 @@ def open_bus(url: str, topology: Topology, **settings: Any) -> Bus:
 
             return MemoryBus(topology)
         case "amqp" | "amqps" if known:
-            from agentbus.workers.bus.rabbit import RabbitBus  # noqa: PLC0415 - see above
+            with importing_extras():
+                from agentbus.workers.bus.rabbit import RabbitBus  # noqa: PLC0415 - see above
 
             return RabbitBus(url, topology, **settings)
         case "amqp" | "amqps":

@@ -5,6 +5,7 @@ from email.message import EmailMessage
 from typing import Final
 
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.extras import importing_extras
 from agentbus.workers.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
 from agentbus.workers.notify.trying import NotYet, trying
 
@@ -28,9 +29,10 @@ def create_email_notification_callback(
 
     `start_tls`: None encrypts if the server offers it, True insists; `use_tls` from the first byte on. A server that
     does not answer or asks to wait is tried again a few times, for up to some minutes. The Message-ID comes from the
-    notice, so that a repeat can be told. Raises ConfigurationError without a recipient.
+    notice, so that a repeat can be told. Raises ConfigurationError without a recipient, or without `agentbus[expiry]`.
     """
-    import aiosmtplib  # noqa: PLC0415 - slow to import, and most processes send no mail
+    with importing_extras():
+        import aiosmtplib  # noqa: PLC0415 - slow to import, and most processes send no mail
 
     recipients = [to] if isinstance(to, str) else list(to)
     if not recipients:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.extras import importing_extras
 from agentbus.workers.notify.notices import ExpiryNotice, NotificationCallback, NotificationFailed
 from agentbus.workers.notify.reachable import resolved
 from agentbus.workers.notify.trying import NotYet, trying
@@ -43,13 +44,15 @@ def create_webhook_notification_callback(
     Any 2xx is success; what else the answer says is not read. A timeout (`timeout` seconds for all of it), a lost
     connection, 429 and 5xx are tried again a few times, not before what Retry-After asks for (a minute at most); every
     other answer is final, a redirect too. An address that is not of the public internet is refused, unless
-    `allow_private`. Raises ConfigurationError for a URL that is not http or https, or without a secret.
+    `allow_private`. Raises ConfigurationError for a URL that is not http or https, without a secret, or
+    without `agentbus[expiry]`.
     """
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
         raise ConfigurationError("the address for notifications has to be an http or https URL")
     if not secret:
         raise ConfigurationError("notifications to a web address need a secret to be signed with")
-    import httpx  # noqa: PLC0415 - slow to import, and most processes call no webhook
+    with importing_extras():
+        import httpx  # noqa: PLC0415 - slow to import, and most processes call no webhook
 
     now = (clock or SystemClock()).now
     target = httpx.URL(url)
@@ -65,8 +68,11 @@ def create_webhook_notification_callback(
             SIGNATURE_HEADER: signature_of(secret, timestamp, body),
         }
         try:
-            async with asyncio.timeout(timeout):
-                response = await _post(target, body, headers, timeout=timeout, allow_private=allow_private)
+            async with (
+                httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
+                asyncio.timeout(timeout),
+            ):
+                response = await _post(client, target, body, headers, allow_private=allow_private)
         except (httpx.TransportError, TimeoutError) as error:
             raise NotYet(f"{where} does not answer: {error!r}") from error
         if response.status_code == _TOO_MANY or response.is_server_error:
@@ -84,20 +90,15 @@ def create_webhook_notification_callback(
 
 
 async def _post(
-    url: "httpx.URL", body: bytes, headers: Mapping[str, str], *, timeout: float, allow_private: bool
+    client: "httpx.AsyncClient", url: "httpx.URL", body: bytes, headers: Mapping[str, str], *, allow_private: bool
 ) -> "httpx.Response":
     """Post to an address that was looked at, and return the answer's status and headers: its body is not read."""
-    import httpx  # noqa: PLC0415 - as above
-
     port = url.port or (443 if url.scheme == "https" else 80)
     address = await resolved(url.host, port, allow_private=allow_private)
     named = {"Host": url.netloc.decode("ascii"), **headers}
-    async with (
-        httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
-        client.stream(
-            "POST", url.copy_with(host=address), content=body, headers=named, extensions={"sni_hostname": url.host}
-        ) as response,
-    ):
+    async with client.stream(
+        "POST", url.copy_with(host=address), content=body, headers=named, extensions={"sni_hostname": url.host}
+    ) as response:
         return response
 
 

@@ -5,17 +5,13 @@ import os
 import signal
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from agentbus.cli.worker import ALL, _kinds
-from agentbus.composition.probes import probes_app
 from agentbus.composition.running import work
 from agentbus.composition.workers import WORKERS
 from agentbus.contracts.members import WorkerKind
 from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 from tests.harness.patience import PATIENCE
-
-PROBES = probes_app({}, CollectorRegistry())
 
 
 class Slow(Worker):
@@ -54,7 +50,7 @@ async def for_ever() -> None:
 @pytest.mark.parametrize("starts", [False, True], ids=["while it starts", "while it works"])
 async def test_a_signal_ends_all(number: signal.Signals, starts: bool) -> None:
     workers = [Slow(starts=True), Slow(starts=starts)]
-    working = asyncio.create_task(work(workers, for_ever(), PROBES))
+    working = asyncio.create_task(work(workers, for_ever()))
     async with asyncio.timeout(PATIENCE):
         await workers[1].starting.wait()
         os.kill(os.getpid(), number)
@@ -67,7 +63,7 @@ async def test_one_that_fails_ends_all_and_its_failure_is_told() -> None:
     workers = [Slow(starts=True), Slow(starts=True, fails=True)]
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(ZeroDivisionError):
-            await work(workers, for_ever(), PROBES)
+            await work(workers, for_ever())
     assert [worker.closed for worker in workers] == [True, True]
 
 
@@ -78,7 +74,7 @@ async def test_another_installation_ends_them() -> None:
     worker = Slow(starts=True)
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(RuntimeError, match="another number"):
-            await work([worker], changed(), PROBES)
+            await work([worker], changed())
     assert worker.closed
 
 

@@ -10,9 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from agentbus.composition.probes import LOOPBACK, Connections, probes_app, serving
+from agentbus.composition.probes import Connections, probes_app, serving
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.members import WorkerKind, WorkerStatus
+from agentbus.contracts.urls import LOOPBACK
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.worker import Health
 from tests.harness.builders import a_member

@@ -1,0 +1,30 @@
+"""Extras: libraries that a part of AgentBus needs, and that the rest does without."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from agentbus.contracts.errors import ConfigurationError
+
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "rabbit": ("aio_pika", "aiormq", "faststream"),
+    "mongo": ("bson", "gridfs", "motor", "pymongo"),
+    "sql": ("aiosqlite", "sqlalchemy"),
+    "files": ("fsspec",),
+    "expiry": ("aiosmtplib", "httpx"),
+    "http": ("starlette", "uvicorn"),
+}
+"""The modules that each extra brings; pyproject.toml says in which packages. A part imports them when it is opened."""
+
+
+@contextmanager
+def importing_extras() -> Iterator[None]:
+    """Raise ConfigurationError for a module of an extra that is not installed, saying how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        for extra, modules in EXTRAS.items():
+            if missing in modules:
+                raise ConfigurationError(f"{missing} is not installed: pip install 'agentbus[{extra}]'") from error
+        raise

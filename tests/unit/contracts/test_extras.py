@@ -1,0 +1,194 @@
+"""A library that is not installed is missed when it is needed, by a word on how to get it; the rest works without."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.extras import EXTRAS, importing_extras
+from tests.harness.patience import PATIENCE
+from tests.harness.processes import ROOT
+
+OURS = ("contracts", "storage", "workers", "agentbus")
+
+
+def without(extras: Iterable[str], program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process that can import nothing of these extras."""
+    missing = [module for extra in extras for module in EXTRAS[extra]]
+    refusing = f"import sys\nfor name in {missing}:\n    sys.modules[name] = None\n"
+    return subprocess.run(
+        [sys.executable, "-c", refusing + program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+
+
+def raised_by(call: str) -> str:
+    """Return a program that makes a call, and prints the ConfigurationError that it has to raise."""
+    return f"""
+from agentbus.contracts.errors import ConfigurationError
+try:
+    {call}
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+STORE = "from agentbus.storage.factory import open_store; open_store({!r})"
+BUS = (
+    "from agentbus.workers.bus.factory import open_bus; from agentbus.contracts.topology import Topology; "
+    "open_bus({!r}, Topology())"
+)
+WORKER = (
+    "import asyncio; from agentbus.composition.running import run_workers as run; "
+    "from agentbus.settings import load_settings as load; asyncio.run(run(load(), (), http_port=0))"
+)
+CALLBACK = "import agentbus.sessions as s; s.create_{}_notification_callback({})"
+OPENED = [
+    ("rabbit", BUS.format("amqp://guest:guest@127.0.0.1:1/")),
+    ("mongo", STORE.format("mongodb://127.0.0.1:1/x")),
+    ("sql", STORE.format("sqlite:///x.db")),
+    ("files", "from agentbus.storage.archive import open_archive; open_archive('memory://x')"),
+    ("expiry", CALLBACK.format("email", "'localhost', 25, 'a@b.example', 'c@d.example'")),
+    ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),
+    ("http", WORKER),
+]
+
+
+@pytest.mark.parametrize(("extra", "call"), OPENED)
+def test_what_is_missing_is_said_when_it_is_opened(extra: str, call: str, tmp_path: Path) -> None:
+    done = without([extra], raised_by(call), tmp_path)
+    said = {f"{module} is not installed: pip install 'agentbus[{extra}]'\n" for module in EXTRAS[extra]}
+    assert (done.stdout in said, done.stderr) == (True, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_extra_is_missed() -> None:
+    assert {extra for extra, *_ in OPENED} == EXTRAS.keys()
+
+
+COMMAND = "from agentbus.cli import main\nsys.argv = {}\nmain()\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "arguments"),
+    [
+        ("rabbit", ["publish", "--amqp", "amqp://127.0.0.1:1/", "--user", "ann", "hello"]),
+        ("rabbit", ["worker", "session", "--amqp", "amqp://127.0.0.1:1/", "--store", "memory://"]),
+        ("mongo", ["sessions", "list", "--store", "mongodb://127.0.0.1:1/x"]),
+        ("sql", ["sessions", "list", "--store", "sqlite:///x.db"]),
+        ("files", ["archive", "verify", "--store", "memory://", "--archive", "memory://x"]),
+        ("http", ["worker", "session", "--amqp", "memory://", "--store", "memory://", "--http-port", "0"]),
+    ],
+)
+def test_a_command_says_it_in_a_line(extra: str, arguments: list[str], tmp_path: Path) -> None:
+    done = without([extra], COMMAND.format(["agentbus", *arguments]), tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"pip install 'agentbus[{extra}]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+WORKS = """
+import asyncio
+from agentbus.sessions import CleanupAction, Message, SessionSystem
+from agentbus.sessions.config import make_config
+
+async def use(**where):
+    config = make_config(enable_sync=True, enable_expiry=True, **where)
+    async with SessionSystem(config) as system:
+        session = await system.create_session("lobby", "ann", "web")
+        await system.add_message_to_session(session.session_id, Message(content="hello", user_id="ann"))
+        return (await system.get_session(session.session_id)).message_count
+
+print(asyncio.run(use()), asyncio.run(use(storage_type="FILE", storage_config={"storage_dir": "kept"})))
+"""
+
+
+def test_memory_and_files_need_no_extra(tmp_path: Path) -> None:
+    done = without(EXTRAS, WORKS, tmp_path)
+    assert (done.stdout, done.stderr) == ("1 1\n", "")
+
+
+def test_the_demonstration_needs_what_its_store_and_archive_need(tmp_path: Path) -> None:
+    done = without(
+        EXTRAS.keys() - {"files"},
+        COMMAND.format(["agentbus", "demo", "--store", "memory://", "--rounds", "1", "--json"]),
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["lost"] == 0
+
+
+def test_every_command_explains_itself_without_an_extra(tmp_path: Path) -> None:
+    """So that nobody has to install a driver to read what a command is for."""
+    program = """
+from agentbus.cli.app import Commands
+from typer.testing import CliRunner
+from agentbus.cli import app
+print(len([name for name in Commands.places if CliRunner().invoke(app, [name, "--help"]).exit_code == 0]))
+"""
+    from agentbus.cli.app import Commands  # noqa: PLC0415 - typer is slow to import, and this test alone needs it
+
+    done = without(EXTRAS, program, tmp_path)
+    assert done.stdout == f"{len(Commands.places)}\n", done.stderr
+
+
+def test_another_module_that_is_missing_is_not_an_extra() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"), importing_extras():
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401, PLC0415 - it is not there
+
+
+def test_a_part_of_a_module_that_is_missing_is_that_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn.protocols", None)
+    with (
+        pytest.raises(ConfigurationError, match=r"uvicorn is not installed: pip install 'agentbus\[http\]'"),
+        importing_extras(),
+    ):
+        import uvicorn.protocols  # noqa: F401, PLC0415 - it is not there
+
+
+def unguarded(source: str) -> set[str]:
+    """Return the modules of extras that a function imports without saying what is missing."""
+    tree = ast.parse(source)
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With) and any("importing_extras" in ast.unparse(one) for one in node.items)
+        for inner in ast.walk(node)
+    }
+    inside = [
+        node
+        for one in ast.walk(tree)
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(one)
+    ]
+    named = {
+        name.partition(".")[0]
+        for node in inside
+        if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in guarded
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names])
+    }
+    return named & {module for modules in EXTRAS.values() for module in modules}
+
+
+def test_who_imports_an_extra_when_it_is_used_says_what_is_missing() -> None:
+    found = {
+        str(file.relative_to(ROOT)): unguarded(file.read_text("utf-8"))
+        for one in OURS
+        for file in (ROOT / one).rglob("*.py")
+    }
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+def test_an_import_that_does_not_say_it_is_found() -> None:
+    assert unguarded("def f():\n    import httpx") == {"httpx"}
+    assert unguarded("def f():\n    with importing_extras():\n        from motor.x import y") == set()
+    assert unguarded("import httpx\ndef f():\n    import json") == set()
