@@ -193,11 +193,13 @@ stress: setup services ## Let 200 users work at once, kill a worker, and check e
 	@$(BIN)/python -m tests.stress $(if $(FOR),--seconds $(FOR)) $(if $(SEED),--seed $(SEED))
 
 # `STEPS=n` takes n steps instead of 200,000, `SEED=n` others, `MODEL=library` or `MODEL=workers` one of the two,
-# `MODE=name` one kind of set-up, `ONLY=n,n` a finding's, `JOBS=n` as many worlds at a time as n instead of the cores.
+# `MODE=name` one kind of set-up, `ONLY=n,n` a finding's, `JOBS=n` as many worlds at a time as n instead of the cores,
+# `PART=2/5` the second of five parts of a series.
 .PHONY: models
 models: setup services ## Play the session library against its model, 200,000 random steps, and the two workers as many
 	@$(BIN)/python -m tests.models $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(MODEL),--model $(MODEL)) $(if $(MODE),--mode $(MODE)) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
+	  $(if $(MODEL),--model $(MODEL)) $(if $(MODE),--mode $(MODE)) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) \
+	  $(if $(PART),--part $(PART))
 
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

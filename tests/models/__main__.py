@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
@@ -26,12 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mode", type=Mode, choices=list(Mode), help="this mode alone")
     parser.add_argument("--steps", type=int, default=200_000, help="how many of each model (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the first world's; each has the next one (%(default)s)")
+    parser.add_argument("--part", type=_part, default=(1, 1), help="such as 2/5: the second of five parts of it")
     parser.add_argument("--jobs", type=int, default=_cores(), help="worlds at a time (%(default)s, the cores)")
     parser.add_argument("--only", help="these steps of one world alone: play a finding again, of a model and a mode")
     chosen = parser.parse_args(arguments)
     models = [chosen.model] if chosen.model else list(Model)
     modes = [chosen.mode] if chosen.mode else list(Mode)
-    worlds = worlds_of(models, modes, chosen.steps, chosen.seed)
+    part, parts = chosen.part
+    worlds = worlds_of(models, modes, chosen.steps, chosen.seed)[part - 1 :: parts]
     if chosen.only:
         if not (chosen.model and chosen.mode):
             parser.error("--only takes steps of one world: give its --model and --mode")
@@ -45,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(worlds, Services(broker, mongo), min(chosen.jobs, len(worlds)), whole=bool(chosen.only))
 
 
+def _part(text: str) -> tuple[int, int]:
+    """Return which part of how many is meant. Raises ValueError."""
+    part, parts = (int(one) for one in text.split("/"))
+    if not 1 <= part <= parts:
+        raise ValueError(text)
+    return part, parts
+
+
 def _cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -52,7 +63,9 @@ def _cores() -> int:
 
 def _run(worlds: Sequence[World], there: Services, jobs: int, *, whole: bool) -> int:
     """Play worlds and tell of it, also when that is cut short; findings are made small unless shown `whole`."""
-    tally, told, steps = Tally(), perf_counter(), sum(len(world.steps) for world in worlds)
+    tally, told, asked = Tally(), perf_counter(), Counter[str]()
+    for world in worlds:
+        asked[world.name] += len(world.steps)
     try:
         for played in play_all(worlds, there, jobs):
             tally.add(played)
@@ -60,15 +73,17 @@ def _run(worlds: Sequence[World], there: Services, jobs: int, *, whole: bool) ->
                 _say(str(played.found if whole else _small(played, played.found, there)))
             if perf_counter() - told > TELL_EVERY:
                 told = perf_counter()
-                left = (steps - tally.steps.total()) / max(tally.rate, 0.1) / 60
+                left = (asked.total() - tally.steps.total()) / max(tally.rate, 0.1) / 60
                 _say(
-                    f"{tally.steps.total()} of {steps} steps, {tally.rate:.0f} a second, {tally.findings} findings, "
-                    f"{left:.0f} min left"
+                    f"{tally.steps.total()} of {asked.total()} steps, {tally.rate:.0f} a second, "
+                    f"{tally.findings} findings, {left:.0f} min left"
                 )
     finally:
         _say(" ".join(f"{name}={count}" for name, count in sorted(tally.counts.items())))
+        for name, many in sorted(asked.items()):
+            _say(f"{name}: {tally.clean[name]} of {many} steps without a finding")
         result = {"steps": tally.steps.total(), "findings": tally.findings, "seconds": round(tally.seconds, 1)}
-        _say(json.dumps({**result, "rate": round(tally.rate, 1), "of": dict(sorted(tally.steps.items()))}))
+        _say(json.dumps({**result, "rate": round(tally.rate, 1), "of": dict(sorted(tally.clean.items()))}))
     return 1 if tally.findings else 0
 
 

@@ -1,13 +1,14 @@
 """What happens to a library that is no call of its manager: chats, and what operators do."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import agentbus.sessions
-from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
 from agentbus.contracts.commands import SetVisibility
 from agentbus.contracts.errors import AccessDenied
-from agentbus.contracts.ids import SessionId
+from agentbus.contracts.events import MessageAppended, MetadataSet
+from agentbus.contracts.ids import ConversationId, SessionId, conversation_of
 from agentbus.contracts.messages import (
     Content,
     DeleteContent,
@@ -18,6 +19,7 @@ from agentbus.contracts.messages import (
     TextContent,
 )
 from agentbus.contracts.profile import Visibility
+from agentbus.contracts.sync import ConflictStrategy, SyncPolicy
 from agentbus.sessions import (
     CleanupAction,
     Conditions,
@@ -28,13 +30,16 @@ from agentbus.sessions import (
     SessionSystem,
     Step,
 )
+from agentbus.sessions.features import SYNC
 from agentbus.workers.archive.archiving import archive_session
 from agentbus.workers.archive.restoring import restore_session
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.erasure.erase import Erasing, erase_user
+from agentbus.workers.sync.people.claims import ClaimOutcome
+from agentbus.workers.sync.services import SyncServices
 from tests.models.library_model import Edit, Where
 from tests.models.library_moves import STRANGER
-from tests.models.library_state import Rule, Said
+from tests.models.library_state import Policy, Rule, Said
 from tests.models.library_world import World
 
 
@@ -90,6 +95,34 @@ async def session_context(
         return
 
 
+async def claim(
+    world: World, manager: SessionSystem, where: Where, _: int, text: str, *, said: str, **__: bool
+) -> ClaimOutcome | None:
+    """Send a claim code from a chat, and have the sync worker hear it."""
+    await _publish(world, manager, where, said, TextContent(text=text))
+    user, chat, platform = where
+    at = Address(platform=Platform(platform), chat=chat, user=user)
+    event = await _latest(world, conversation_id_for(at, Scope.PER_CHAT_USER), MessageAppended)
+    return await _sync(manager).claims.hear(event) if event and event.message.message_id == said else None
+
+
+async def tell_contact(
+    world: World,
+    manager: SessionSystem,
+    session_id: str,
+    key: str,
+    value: str | None,
+    *,
+    user_id: str | None,
+    request_id: str,
+) -> None:
+    """Say how a session's user is reached, and have the sync worker note it."""
+    await manager.update_session_metadata(session_id, {key: value}, user_id=user_id, request_id=request_id)
+    event = await _latest(world, conversation_of(SessionId(session_id)), MetadataSet)
+    if event and event.at == world.clock.now():  # or it was said before, and has been heard
+        await _sync(manager).suggestions.note(event)
+
+
 class _BodyFailed(Exception):
     """What a body raises."""
 
@@ -97,7 +130,8 @@ class _BodyFailed(Exception):
 Deed = Callable[..., Awaitable[Any]]
 
 DEEDS: Final[dict[str, Deed]] = {
-    one.__name__: one for one in (say, change_said, react, archive, restore, erase, session_context)
+    one.__name__: one
+    for one in (say, change_said, react, archive, restore, erase, session_context, claim, tell_contact)
 }
 
 
@@ -116,6 +150,12 @@ def expiry_rule(rule: Rule) -> ExpiryRule:
         priority=rule.priority,
         enabled=rule.enabled,
     )
+
+
+def sync_policy(policy: Policy) -> SyncPolicy:
+    """Return a policy as people make it."""
+    strategy = ConflictStrategy.MANUAL if policy.manual else ConflictStrategy.LATEST_WINS
+    return SyncPolicy(strategy=strategy, data=policy.shares)
 
 
 def make(context: SessionContext, edit: Edit) -> None:
@@ -149,6 +189,20 @@ async def _publish(world: World, manager: SessionSystem, where: Where, message_i
     except AccessDenied:
         return
     raise AssertionError("a stranger was let in")
+
+
+Happened = TypeVar("Happened", MessageAppended, MetadataSet)
+
+
+async def _latest(world: World, conversation: ConversationId, kind: type[Happened]) -> Happened | None:
+    """Return the latest event of a kind in a conversation's log."""
+    commits = await world.store.log.read(conversation, limit=10, newest=True)
+    events = (event for commit in commits for event in reversed(commit.events))
+    return next((event for event in events if isinstance(event, kind)), None)
+
+
+def _sync(manager: SessionSystem) -> SyncServices:
+    return manager._calls(SYNC)._services
 
 
 def _commands(manager: SessionSystem) -> Inputs:

@@ -8,6 +8,7 @@ from typing import Any
 from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, SyncPolicy
 from agentbus.sessions import (
     BatchResult,
     CleanupReport,
@@ -20,9 +21,11 @@ from agentbus.sessions import (
 )
 from agentbus.sessions import Checkpoint as RealCheckpoint
 from agentbus.sessions import Template as RealTemplate
+from agentbus.workers.sync.people.claims import ANSWERS, ClaimCode
+from agentbus.workers.sync.people.suggestions import Suggestion as RealSuggestion
 from tests.models.library_model import Cleanup, Library
 from tests.models.library_moves import CHATS, FORGOTTEN, STRANGER, TEMPLATES, USERS
-from tests.models.library_state import Checkpoint, Rule, Said, Session, Template
+from tests.models.library_state import Checkpoint, Code, Offer, Open, Policy, Rule, Said, Session, Suggestion, Template
 
 _MOVED = "move to archive"
 """What follows a rule's step, and is none."""
@@ -51,7 +54,7 @@ def plain(value: Any, most: int = 0) -> Any:  # noqa: PLR0911 -- one return a ki
     match value:
         case SessionContext():
             shown = _fields(value)
-            history = [(one.id, one.content) for one in value.conversation_history]
+            history = [_said(one)[:2] for one in value.conversation_history]
             return shown | {
                 "owner": value.user_id,
                 "chat": value.chat_id,
@@ -60,17 +63,15 @@ def plain(value: Any, most: int = 0) -> Any:  # noqa: PLR0911 -- one return a ki
             }
         case Session():
             shown = _fields(value)
-            history = [(one.id, one.content) for one in value.messages[value.hidden :]]
+            history = [_said(one)[:2] for one in value.messages[value.hidden :]]
             return shown | {
                 "owner": value.owner,
                 "chat": value.chat,
                 "count": value.count,
                 "history": history[-most:] if most else [],
             }
-        case Message():
-            return (value.id, value.content, str(value.role))
-        case Said():
-            return (value.id, value.content, value.role)
+        case Message() | Said():
+            return _said(value)
         case RealCheckpoint() | Checkpoint():
             return (value.checkpoint_id, value.session_id, json.dumps(dict(value.data), sort_keys=True))
         case RealTemplate() | Template():
@@ -86,8 +87,10 @@ def plain(value: Any, most: int = 0) -> Any:  # noqa: PLR0911 -- one return a ki
             return (value.rule_id, value.idle_for, value.action, value.priority, value.enabled)
         case Identity():
             return sorted(value.session_ids)
-        case SyncReport():
-            return {one.session_id: one.changed for one in value.sessions if one.error is None}
+        case SyncReport() | Conflict() | Open() | SyncPolicy() | Policy() | ClaimCode() | Code():
+            return _of_sync(value)
+        case RealSuggestion() | Suggestion():
+            return (value.suggestion_id, value.session_ids, value.reason)
         case BatchResult():
             return type(value.error).__name__ if value.error else plain(value.value)
         case Exception():
@@ -96,6 +99,33 @@ def plain(value: Any, most: int = 0) -> Any:  # noqa: PLR0911 -- one return a ki
             return [plain(one, most) for one in value]
         case _:
             return value
+
+
+def _of_sync(value: SyncReport | Conflict | Open | SyncPolicy | Policy | ClaimCode | Code) -> Any:
+    match value:
+        case SyncReport():
+            return {one.session_id: (one.changed, one.conflicts) for one in value.sessions if one.error is None}
+        case Conflict():
+            return (value.field, _entry(value.held), _entry(value.offered), value.source)
+        case Open():
+            return (f"/data/{value.key}", _entry(value.held), _entry(value.offered), value.offered.source)
+        case SyncPolicy():
+            return (value.strategy is ConflictStrategy.MANUAL, value.data)
+        case Policy():
+            return (value.manual, value.shares)
+        case ClaimCode() | Code():
+            return (value.session_id, value.expires_at)
+
+
+def _said(value: Message | Said) -> tuple[str, str, str]:
+    """Return a message; of what answers a claim code the id is made of that of an event, which a model has not."""
+    content = value.content or ""
+    return ("an answer" if content in ANSWERS.values() else value.id, value.content, str(value.role))
+
+
+def _entry(value: Entry | Offer | None) -> tuple[bool, str] | None:
+    """Return whether a value is removed, and which it is."""
+    return (value.removed, json.dumps(None if value.removed else value.value)) if value else None
 
 
 def _fields(value: SessionContext | Session) -> dict[str, Any]:
@@ -208,8 +238,30 @@ async def _look_at_lists(library: Library, manager: SessionSystem, same: Any) ->
         found_identity = await manager.get_session_identity(current.session_id)
         linked = sorted(_ids(library.linked(current.identity))) if current.identity else None
         same(f"identity of {current.session_id}", plain(found_identity), linked)
+    await _look_at_sync(library, manager, same)
     rules = sorted(library.held.rules.values(), key=lambda rule: (-rule.priority, rule.rule_id))
     same("rules", plain([*await manager.list_expiry_rules()]), plain(rules))
+
+
+async def _look_at_sync(library: Library, manager: SessionSystem, same: Any) -> None:
+    for user in (None, *EVERYBODY):
+        listed = await manager.list_conflicts(limit=1000, user_id=user)
+        found = sorted((session_id, plain([*conflicts])) for session_id, conflicts in listed.items)
+        meant = [(session_id, plain(conflicts)) for session_id, conflicts in library.list_conflicts(user_id=user)]
+        same(
+            f"conflicts of {user}",
+            [(one, sorted(all_)) for one, all_ in found],
+            [(one, sorted(all_)) for one, all_ in meant],
+        )
+        suggested = sorted(await manager.suggest_links(user_id=user), key=lambda one: one.suggestion_id)
+        same(f"suggestions to {user}", plain(suggested), plain(library.suggest_links(user_id=user)))
+    for identity in (None, *(f"{place} of {user}" for user in EVERYBODY for place in ("home", "work"))):
+        policy = await manager.get_sync_policy(identity)
+        same(f"policy of {identity}", plain(policy), plain(library.get_sync_policy(identity)))
+        if identity:
+            of_theirs = await manager.list_conflicts(identity, limit=1000)
+            meant = library.list_conflicts(identity)
+            same(f"conflicts of {identity}", sorted(one for one, _ in of_theirs.items), [one for one, _ in meant])
 
 
 async def _pages(manager: SessionSystem, user: str) -> list[str]:

@@ -7,11 +7,11 @@ raises the same errors.
 
 # ruff: noqa: ARG002 -- the calls take what the real ones take, whether or not it makes a difference here
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from agentbus.contracts.clock import Clock
@@ -31,7 +31,23 @@ from agentbus.contracts.errors import (
 from agentbus.contracts.ids import ConversationId, conversation_of, digest_of, session_id_for
 from agentbus.contracts.session import SessionStatus
 from agentbus.sessions import CheckpointNotFound, TemplateNotFound
-from tests.models.library_state import LIVE, Checkpoint, Conversation, Held, Rule, Said, Session, Template
+from agentbus.workers.sync.people.claims import ANSWERS, ClaimOutcome
+from agentbus.workers.sync.people.suggestions import SuggestionNotFound
+from tests.models.library_state import (
+    LIVE,
+    Checkpoint,
+    Code,
+    Conversation,
+    Held,
+    Open,
+    Policy,
+    Rule,
+    Said,
+    Session,
+    Suggestion,
+    Template,
+    json_of,
+)
 
 Where = tuple[str, str, str]
 """A chat: whose, its name, its platform."""
@@ -750,13 +766,27 @@ class Library:
 
     def erase(self, user: str) -> None:
         """Forget all that a user had: their sessions are as deleted, and what is heard again brings nothing back."""
+        for identity in {one.identity for one in self.held.sessions if one.owner == user}:
+            self.held.policies.pop(identity or "", None)
         for conversation in self.held.conversations.values():
             if any(one.owner == user for one in conversation.sessions):
                 conversation.erased = True
                 for session in conversation.sessions:
                     session.forget()
+                self._forget_links(conversation.current.session_id.partition(".")[0])
         gone = {one.session_id for one in self.held.sessions if not one.is_there}
         self.held.checkpoints = [one for one in self.held.checkpoints if one.session_id not in gone]
+
+    def _forget_links(self, conversation: str) -> None:
+        """Forget what would link it: its codes, those that it used, how its user is reached, what was suggested."""
+        for code in self.held.codes:
+            code.gone |= conversation in (code.session_id.partition(".")[0], code.claimed_by)
+        self.held.contacts = {place: one for place, one in self.held.contacts.items() if place[1] != conversation}
+        self.held.suggestions = {
+            named: one
+            for named, one in self.held.suggestions.items()
+            if conversation not in (session.partition(".")[0] for session in one.session_ids)
+        }
 
     # Sync: what linked sessions share are their data, of each key what was written last
 
@@ -790,17 +820,177 @@ class Library:
             latest.identity, latest.unlinked = None, True
         return identity
 
-    def sync_sessions(self, source_session_id: str, *, user_id: str | None = None) -> dict[str, bool]:
-        """Bring what a session has to the live ones that it is linked to; return whose data changed."""
+    def sync_sessions(self, source_session_id: str, *, user_id: str | None = None) -> dict[str, tuple[bool, int]]:
+        """Bring what a session has to the live ones that it is linked to, as their policy says.
+
+        Return whose data changed, and how many conflicts each has.
+        """
         source = self.existing(source_session_id, user_id, OWN)
         current = self._current_of(source_session_id)
         if source.identity is None or current is None or current.identity != source.identity:
             return {}
+        policy = self.get_sync_policy(source.identity)
+        offers = source.offers(key for key in source.stamps if any(fnmatchcase(key, one) for one in policy.shares))
         others = [one for one in self.linked(source.identity) if one.is_live and one is not current]
-        if source.stamps:
-            for one in others:
+        told = dict[str, tuple[bool, int]]()
+        for one in others:
+            before = {**one.data}
+            if offers:
                 self._come_by(one.session_id)
-        return {one.session_id: one.is_live and one.take(source) for one in others}
+            if one.is_live and policy.manual:
+                one.weigh(offers)
+            elif one.is_live:
+                one.take(offers)
+            told[one.session_id] = before != one.data, len(one.conflicts)
+        return told
+
+    def list_conflicts(self, identity_key: str | None = None, *, user_id: str | None = None) -> list[Any]:
+        """Return what somebody has to choose about, in all sessions, an identity's, a user's."""
+        found = [one for one in self.sessions(identity=identity_key, owner=user_id) if one.conflicts]
+        return sorted((one.session_id, one.open_conflicts()) for one in found)
+
+    def resolve_session_conflicts(
+        self,
+        session_ids: Sequence[str],
+        strategy: str | None = None,
+        *,
+        take_offered: bool | None = None,
+        fields: Sequence[str] = (),
+        priority: Sequence[str] = (),
+        user_id: str | None = None,
+    ) -> list[Open]:
+        """Choose what is held, or what was offered; by a strategy the later one. It is a new write."""
+        if (strategy is None) == (take_offered is None):
+            raise SchemaViolation
+        for one in session_ids:
+            self.existing(one, user_id, OWN)
+        keys = [one.removeprefix("/data/") for one in fields]
+        found = list[Open]()
+        for one in session_ids:
+            with self.changing(one, user_id, OWN) as session:
+                found += session.choose(self.now, keys, take_offered)
+        return found
+
+    def get_sync_policy(self, identity_key: str | None = None, *, user_id: str | None = None) -> Policy:
+        """Return how an identity's sessions are synced; without one, all that have no policy of their own."""
+        self._check_linked(identity_key, user_id, READ)
+        kept = self.held.policies
+        return kept.get(identity_key or "default", kept.get("default", Policy()))
+
+    def set_sync_policy(
+        self, policy: Policy | None, identity_key: str | None = None, *, user_id: str | None = None
+    ) -> None:
+        """Keep it, or None: have none any more. Who does it owns all that is linked, and something is."""
+        self._check_linked(identity_key, user_id, OWN)
+        self.held.policies.pop(identity_key or "default", None)
+        if policy is not None:
+            self.held.policies[identity_key or "default"] = policy
+
+    def _check_linked(self, identity_key: str | None, user_id: str | None, right: int) -> None:
+        linked = self.linked(identity_key or "default")
+        if user_id is not None and not (linked and all(one.right(user_id) >= right for one in linked)):
+            raise AccessDenied
+
+    # Who is the same person: codes that are shown in one chat and sent from another, and sessions that say so
+
+    def create_claim_code(self, session_id: str, *, valid_for: float = 600.0, user_id: str | None = None) -> Code:
+        """Give out a code for a live session, good once."""
+        session = self.existing(session_id, user_id, OWN)
+        if not valid_for > 0:
+            raise SchemaViolation
+        if not session.is_live:
+            raise SessionNotFound
+        code = Code(session_id, session.owner, self.now + timedelta(seconds=valid_for))
+        self.held.codes.append(code)
+        return code
+
+    def claim(self, where: Where, number: int, text: str, *, said: str, wrong: bool, asked: bool) -> str | None:
+        """Somebody sends a code from a chat, perhaps a wrong one: they are answered there, and linked if it is good.
+
+        What only looks like a code is passed over, unless it was sent as one.
+        """
+        conversation = self.held.conversations.get(conversation_at(where))
+        if conversation and said in conversation.heard:
+            return None
+        self.say(where, Said(said, text, "user"))
+        outcome = self._claimed(self.held.codes[number], text, conversation_at(where), wrong=wrong)
+        if outcome == "unknown" and not asked:
+            return None
+        outcome = "wrong" if outcome == "unknown" else outcome
+        here = self.held.conversations[conversation_at(where)].current
+        here.say(Said(f"answer to {said}", ANSWERS[ClaimOutcome(outcome)], "assistant"))
+        return outcome
+
+    def _claimed(self, code: Code, text: str, claimant: str, *, wrong: bool) -> str:
+        issuer = code.session_id.partition(".")[0]
+        failed = {
+            "unknown": code.gone,
+            "wrong": wrong,
+            "same_session": issuer == claimant,
+            "expired": self.now >= code.expires_at,
+        }
+        if any(failed.values()):
+            return next(name for name, so in failed.items() if so)
+        both = [self.held.conversations[one].current for one in (issuer, claimant)]
+        if code.claimed_by is None:
+            if not all(one.is_there for one in both):
+                return "wrong"
+            known = {one.identity for one in both if one.identity}
+            if len(known) > 1:
+                return "other_identity"
+            number = text.removeprefix("/link ").replace("-", "")[:8]
+            code.claimed_by, code.identity = claimant, known.pop() if known else digest_of(("claim", number))
+            for one in both:
+                if one.identity is None:
+                    self._come_by(one.session_id)
+                    one.identity = code.identity
+        is_theirs = code.claimed_by == claimant and all(one.identity == code.identity for one in both)
+        return "linked" if is_theirs else "used"
+
+    def tell_contact(
+        self, session_id: str, key: str, value: str | None, *, user_id: str | None, request_id: str
+    ) -> None:
+        """Say in a session's metadata how its user is reached: who is reached alike may be the same person."""
+        self.update_session_metadata(session_id, {key: value}, user_id=user_id, request_id=request_id)
+        here, contact = session_id.partition(".")[0], value.strip().casefold() if value else None
+        self.held.contacts[key, here] = session_id, contact
+        for (same_key, there), (other, theirs) in list(self.held.contacts.items()):
+            if contact is None or (same_key, theirs) != (key, contact) or there == here:
+                continue
+            identities = [self.held.conversations[one].current.identity for one in (here, there)]
+            if identities[0] is None or identities[0] != identities[1]:
+                first, second = sorted((session_id, other))
+                pair = digest_of(("suggestion", first.partition(".")[0], second.partition(".")[0]))
+                self.held.suggestions.setdefault(pair, Suggestion(pair, (first, second), key))
+
+    def suggest_links(self, *, user_id: str | None = None) -> list[Suggestion]:
+        """Return what is suggested, and was neither confirmed nor dismissed; with a user, of what they own."""
+        found = [one for one in self.held.suggestions.values() if one.open and self._may_settle(one, user_id)]
+        return sorted(found, key=lambda one: one.suggestion_id)
+
+    def confirm_link(self, suggestion_id: str, *, user_id: str | None = None) -> list[str]:
+        """Link two sessions that were suggested: to whom one of them is linked, else to somebody new."""
+        found = self._suggested(suggestion_id, user_id)
+        latest = [self.held.conversations[one.partition(".")[0]].current for one in found.session_ids]
+        identity = next((one.identity for one in latest if one.identity), digest_of(("suggestion", suggestion_id)))
+        linked = self.link_identities(identity, [one.session_id for one in latest], user_id=user_id)
+        self.held.suggestions[suggestion_id] = replace(found, open=False)
+        return linked
+
+    def dismiss_link(self, suggestion_id: str, *, user_id: str | None = None) -> None:
+        """Say that they are not one person's, for ever."""
+        found = self._suggested(suggestion_id, user_id)
+        self.held.suggestions[suggestion_id] = replace(found, open=False)
+
+    def _suggested(self, suggestion_id: str, user_id: str | None) -> Suggestion:
+        found = self.held.suggestions.get(suggestion_id)
+        if found is None or not found.open or not self._may_settle(found, user_id):
+            raise AccessDenied if user_id is not None else SuggestionNotFound
+        return found
+
+    def _may_settle(self, suggestion: Suggestion, user_id: str | None) -> bool:
+        latest = [self.held.conversations[one.partition(".")[0]].current for one in suggestion.session_ids]
+        return user_id is None or all(one.is_there and one.right(user_id) >= OWN for one in latest)
 
     def linked(self, identity_key: str) -> list[Session]:
         """Return the latest session of each conversation that is linked, if it is there."""
@@ -1012,7 +1202,7 @@ def _same(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether a key is in both with the same value, as JSON writes it, or in neither."""
     if key not in one or key not in other:
         return key not in one and key not in other
-    return json.dumps(one[key], sort_keys=True) == json.dumps(other[key], sort_keys=True)
+    return json_of(one[key]) == json_of(other[key])
 
 
 def _outcome(call: Any) -> Any:

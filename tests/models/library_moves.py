@@ -1,6 +1,6 @@
 """Moves: one call each, with arguments drawn at random, for the library and for its model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from agentbus.contracts.session import SessionStatus
 from agentbus.sessions import SessionContext
 from tests.models.library_model import Edit, Library, Where, conversation_at
-from tests.models.library_state import LIVE, Rule, Said, Session
+from tests.models.library_state import LIVE, Policy, Rule, Said, Session
 
 USERS: Final = ("ann", "bob")
 STRANGER: Final = "eve"
@@ -26,6 +26,8 @@ TEMPLATES: Final = ("t1", "t2")
 KEYS: Final = ("a", "b", "c")
 NUMBERS: Final = ("n", "m")
 """Keys that hold numbers alone."""
+FLAT: Final = ("b",)
+"""Keys that hold no objects: with them, and with numbers, conflicts are key by key, as the model has them."""
 VALUES: Final = (1, 2, "x", None, True, 1.5, [1], {"k": 1})
 LEASE: Final = 86_400.0
 """Seconds by the store's own clock: no lock ends by itself."""
@@ -74,10 +76,14 @@ class Move:
 class Draw:
     """Draws arguments that make sense, most of the time, by what the model holds."""
 
-    def __init__(self, random: Random, library: Library, copies: list[Copy], name: str) -> None:
+    def __init__(
+        self, random: Random, library: Library, copies: list[Copy], name: str, codes: Sequence[str] = ()
+    ) -> None:
         self.random = random
         self.library = library
         self.copies = copies
+        self.codes = codes
+        """Claim codes as they are written, in the order in which they were given out."""
         self.name = name
         """Of this step: what ids are made of."""
         self.focus: Session | None = None
@@ -97,6 +103,8 @@ class Draw:
         if not found or self.chance(0.02):
             return None
         live = [one for one in found if one.is_live]
+        if self.chance(0.25) and (linked := [one for one in live if one.identity]):
+            return self.pick(linked)
         if live and self.chance(0.6):
             return self.pick(live)
         found.sort(key=lambda one: (one.last_activity, one.session_id))
@@ -121,7 +129,7 @@ class Draw:
 
     def values(self) -> dict[str, Any]:
         keys = self.random.sample(KEYS, self.random.randint(0, 2))
-        return {key: self.pick(VALUES) for key in keys}
+        return {key: self.pick(VALUES[:-1] if key in FLAT else VALUES) for key in keys}
 
     def said(self, session: Session | None = None) -> Said:
         """Return a message; now and then one that is there already."""
@@ -202,12 +210,32 @@ WEIGHTS: Final[Mapping[str, float]] = {
     "remove_expiry_rule": 0.5,
     "enable_expiry_rule": 0.5,
     "cleanup_expired_sessions": 1.5,
-    "link_identities": 3,
+    "link_identities": 4,
     "unlink_identity": 0.7,
-    "sync_sessions": 4,
+    "sync_sessions": 6,
+    "create_claim_code": 1,
+    "tell_contact": 3,
+    "dismiss_link": 0.5,
     "erase": 0.4,
 }
 """How often a call is drawn; 2 for those that are not here."""
+
+THEMES: Final = (
+    (),
+    (
+        "claim",
+        "confirm_link",
+        "create_claim_code",
+        "link_identities",
+        "resolve_session_conflicts",
+        "session_context",
+        "set_sync_policy",
+        "sync_sessions",
+        "tell_contact",
+        "unlink_identity",
+    ),
+)
+"""What a world may be about: calls that say little without each other are drawn more often."""
 
 ATOMIC: Final = (
     "acquire_lock",
@@ -247,10 +275,11 @@ def rule(draw: Drawing) -> Drawing:
     return draw
 
 
-def drawn(draw: Draw, names: Sequence[str]) -> Move:
-    """Draw one of the calls of these names."""
+def drawn(draw: Draw, names: Sequence[str], theme: Collection[str] = ()) -> Move:
+    """Draw one of the calls of these names, those of a theme more often."""
+    weights = [WEIGHTS.get(one, 2) * (5 if one in theme else 1) for one in names]
     while True:
-        name = draw.random.choices(names, [WEIGHTS.get(one, 2) for one in names])[0]
+        name = draw.random.choices(names, weights)[0]
         if (move := RULES[name](draw)) is not None:
             return move
 
@@ -268,7 +297,7 @@ def create_session(draw: Draw) -> Move:
     if draw.chance(0.3):
         kwargs["expires_in"] = draw.pick((60, 3600, 86400))
     if draw.chance(0.4):
-        kwargs |= {"custom_data": draw.values() | {"n": 1}, "metadata": draw.values()}
+        kwargs |= {"custom_data": draw.values() | {"n": draw.random.randint(1, 9)}, "metadata": draw.values()}
     if draw.chance(0.4):
         kwargs |= {"agent_id": draw.pick(("helper", "critic")), "ai_model": "small"}
     if draw.chance(0.3):
@@ -612,12 +641,87 @@ def unlink_identity(draw: Draw) -> Move | None:
 
 @rule
 def sync_sessions(draw: Draw) -> Move:
-    linked = [one for one in draw.library.sessions() if one.identity]
+    linked = [one for one in draw.library.sessions() if one.identity and len(draw.library.linked(one.identity)) > 1]
     session_id, session = draw.named()
     if linked and draw.chance(0.8):
         session = draw.pick(linked)
         session_id = session.session_id
     return Move("sync_sessions", (session_id,), {"user_id": draw.user(session)})
+
+
+@rule
+def set_sync_policy(draw: Draw) -> Move:
+    manual = Policy(manual=True, shares=draw.pick((("b", "n", "m"), ("b",))))
+    policy = draw.pick((manual, manual, manual, Policy(), Policy(shares=("a*", "m")), None))
+    owner = draw.pick((*USERS, FORGOTTEN))
+    identity = draw.pick((None, None, f"home of {owner}", f"work of {owner}"))
+    return Move("set_sync_policy", (policy, identity), {"user_id": draw.user() if draw.chance(0.3) else None})
+
+
+@rule
+def resolve_session_conflicts(draw: Draw) -> Move | None:
+    about = [one for one in draw.library.sessions() if one.conflicts]
+    session = draw.pick(about) if about else draw.session()
+    if session is None or not (about or draw.chance(0.2)):
+        return None
+    how: dict[str, Any] = draw.pick(({"take_offered": True}, {"take_offered": False}, {"strategy": "latest_wins"}, {}))
+    if draw.chance(0.3):
+        how = how | {"fields": (f"/data/{draw.pick(NUMBERS)}",)}
+    return Move("resolve_session_conflicts", ([session.session_id],), how | {"user_id": draw.user(session)})
+
+
+@rule
+def create_claim_code(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    return Move(
+        "create_claim_code",
+        (session_id,),
+        {"valid_for": draw.pick((0, 60, 5000, 100_000)), "user_id": draw.user(session)},
+    )
+
+
+@rule
+def claim(draw: Draw) -> Move | None:
+    if not draw.codes:
+        return None
+    number = draw.random.randrange(len(draw.codes))
+    # Who is erased is erased with all that is linked to them: that is theirs alone here.
+    users = (FORGOTTEN,) if draw.library.held.codes[number].owner == FORGOTTEN else USERS
+    where = (draw.pick(users), draw.pick(CHATS), draw.pick(("telegram", "web")))
+    text, wrong, asked = draw.codes[number], draw.chance(0.15), draw.chance(0.5)
+    if wrong:
+        text = text[:-1] + ("0" if text[-1] != "0" else "1")
+    told = {"said": f"i-{draw.name}", "wrong": wrong, "asked": asked}
+    return Move("claim", (where, number, f"/link {text}" if asked else text), told)
+
+
+@rule
+def tell_contact(draw: Draw) -> Move:
+    session_id, session = draw.named()
+    owner = (session and session.owner) or STRANGER
+    known = ("all@x.org", f"{owner}@x.org", f" {owner}@X.org", None)
+    value = draw.pick(known[1:] if owner == FORGOTTEN else known)
+    told = {"user_id": _speaker(draw, session), **draw.request()}
+    return Move("tell_contact", (session_id, draw.pick(("verified_email", "handle")), value), told)
+
+
+def _suggestion(draw: Draw) -> tuple[str, dict[str, Any]] | None:
+    known = sorted(draw.library.held.suggestions.values(), key=lambda one: one.suggestion_id)
+    if not known:
+        return None
+    waiting = [one for one in known if one.open]
+    chosen = draw.pick(waiting) if waiting and draw.chance(0.9) else draw.pick(known)
+    return chosen.suggestion_id, {"user_id": draw.user(draw.library.find(chosen.session_ids[0]))}
+
+
+@rule
+def confirm_link(draw: Draw) -> Move | None:
+    return Move("confirm_link", (found[0],), found[1]) if (found := _suggestion(draw)) else None
+
+
+@rule
+def dismiss_link(draw: Draw) -> Move | None:
+    return Move("dismiss_link", (found[0],), found[1]) if (found := _suggestion(draw)) else None
 
 
 @rule

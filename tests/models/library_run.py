@@ -15,10 +15,10 @@ from typing import Any, Final
 from agentbus.contracts.errors import AgentBusError
 from agentbus.sessions import SessionSystem
 from tests.models.finding import Finding, Model
-from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken
+from tests.models.library_deeds import DEEDS, expiry_rule, make, spoken, sync_policy
 from tests.models.library_look import EVERYBODY, differences, plain
 from tests.models.library_model import Library, Options, conversation_at, conversation_key
-from tests.models.library_moves import ATOMIC, RULES, TEMPLATES, Copy, Draw, Move, drawn
+from tests.models.library_moves import ATOMIC, RULES, TEMPLATES, THEMES, Copy, Draw, Move, drawn
 from tests.models.library_world import Services, World, a_world
 from tests.tour.world import Mode
 
@@ -48,12 +48,19 @@ class Play:
     copies: list[Copy] = field(default_factory=list)
     tokens: dict[tuple[str, int], int] = field(default_factory=dict)
     """The tokens of locks, by conversation and number."""
+    codes: list[str] = field(default_factory=list)
+    """Claim codes as they are written, in the order in which they were given out."""
     done: list[Move] = field(default_factory=list)
     """What was carried out, to be repeated."""
     said: list[str] = field(default_factory=list)
     looks: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     """How often each call was carried out."""
+
+    @property
+    def theme(self) -> Sequence[str]:
+        """What the world is about."""
+        return THEMES[self.seed % len(THEMES)]
 
     async def step(self, number: int) -> None:
         """Take a step: one call, one again, two at once, or a copy is read. Raises _Differs."""
@@ -62,7 +69,7 @@ class Play:
         if random.random() < 0.06:
             self.world.clock.advance(passed := timedelta(seconds=random.choice((30, 700, 4000, 90_000))))
             self.said.append(f"{number}: {passed} pass")
-        draw = Draw(random, self.library, self.copies, f"{self.seed}-{number}")
+        draw = Draw(random, self.library, self.copies, f"{self.seed}-{number}", self.codes)
         manager = random.choice(self.world.managers)
         what = random.choices(("call", "again", "two", "copy"), (75, 5, 10, 10))[0]
         if what == "again" and self.done and not self._holds_to_limit(again := draw.pick(self.done)):
@@ -78,7 +85,7 @@ class Play:
         elif what == "copy" and (found := draw.session()):
             await self._copy(number, manager, found.session_id)
         else:
-            await self._one(number, manager, drawn(draw, list(RULES)))
+            await self._one(number, manager, drawn(draw, list(RULES), self.theme))
 
     async def look(self, named: set[str] | None = None, *, by_both: bool = False) -> None:
         """Compare what a manager, or both, shows of these sessions, or of all. Raises _Differs.
@@ -217,6 +224,8 @@ class Play:
             args[1] = spoken(args[1])
         if move.name == "add_expiry_rule":
             args[0] = expiry_rule(args[0])
+        if move.name == "set_sync_policy" and args[0]:
+            args[0] = sync_policy(args[0])
         if move.name in ("renew_lock", "release_lock"):
             args[1] = self._token(args[0], args[1])
         if move.name in DEEDS:
@@ -225,6 +234,8 @@ class Play:
         if move.name == "acquire_lock":
             self.tokens[move.conversation, len([one for one in self.tokens if one[0] == move.conversation]) + 1] = given
             return "token"
+        if move.name == "create_claim_code":
+            self.codes.append(given.code)
         return given
 
     def _token(self, session_id: str, number: int | None) -> int | None:

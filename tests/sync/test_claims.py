@@ -8,10 +8,11 @@ from agentbus.contracts.address import Platform
 from agentbus.contracts.commands import CommandReply, DeleteSession, LinkIdentity
 from agentbus.contracts.envelope import EventEnvelope, Input
 from agentbus.contracts.errors import ConversationBlocked, IdentityConflict, Refused, ReplyTimeout, SessionNotFound
-from agentbus.contracts.ids import SessionId
+from agentbus.contracts.ids import SessionId, conversation_of
 from agentbus.contracts.messages import Role, TextContent
 from agentbus.contracts.records import RecordKind
 from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.erasure.records import records_of_sessions
 from agentbus.workers.sync.people.secret import Secret
 from agentbus.workers.sync.services import make_sync_services
 from tests.sync.world import World
@@ -133,6 +134,19 @@ async def test_the_same_chat_may_send_it_again(world: World, telegram: SessionId
     assert [text[:9] for text in await answers(world, slack)] == ["This chat"] * 2
 
 
+async def test_a_code_is_not_good_once_more_when_whoever_used_it_is_erased(world: World, telegram: SessionId) -> None:
+    code = await code_for(world, telegram)
+    slack = await world.talk(Platform.SLACK, code)
+    await world.settle()
+    await world.sync.identities.unlink(telegram)
+    await world.settle()
+    records = [one async for one in records_of_sessions(world.store, [conversation_of(slack)], [slack])]
+    await world.store.records.drop(records)
+    discord = await world.talk(Platform.DISCORD, code)
+    await world.settle()
+    assert await linked(world, telegram, discord) == [None, None]
+
+
 async def test_a_code_does_not_link_a_chat_to_itself(world: World, telegram: SessionId) -> None:
     code = await code_for(world, telegram)
     await world.talk(Platform.TELEGRAM, code)
@@ -144,6 +158,26 @@ async def test_a_code_does_not_link_a_chat_to_itself(world: World, telegram: Ses
     slack = await world.talk(Platform.SLACK, code)
     await world.settle()
     assert None not in await linked(world, newer, slack), "it was not used up"
+
+
+@pytest.mark.parametrize("issuers", [True, False])
+async def test_whoever_was_linked_before_a_claim_and_is_unlinked_since_is_not_linked_by_its_repeat(
+    world: World, telegram: SessionId, issuers: bool
+) -> None:
+    """Nothing had to be done to link that one: nothing says later that it was done."""
+    slack = await world.talk(Platform.SLACK)
+    before = telegram if issuers else slack
+    await world.ask(LinkIdentity(session_id=before, identity="ann"))
+    code = await code_for(world, telegram)
+    await world.talk(Platform.SLACK, code)
+    await world.settle()
+    assert await linked(world, telegram, slack) == ["ann", "ann"]
+    await world.sync.identities.unlink(before)
+    await world.settle()
+    await world.talk(Platform.SLACK, code)
+    await world.settle()
+    assert await linked(world, before) == [None]
+    assert (await answers(world, slack))[-1].startswith("This code has been used.")
 
 
 async def test_a_claim_heard_again_changes_nothing_not_even_after_an_unlink(world: World, telegram: SessionId) -> None:

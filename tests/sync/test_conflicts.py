@@ -58,6 +58,17 @@ async def test_the_choice_of_one_is_everywhere_and_no_conflict_is_left(
     assert await world.sync.conflicts.resolve(sessions, resolution) == []
 
 
+@pytest.mark.parametrize("resolution", [TAKE, KEEP])
+async def test_a_choice_is_known_for_one_by_a_sync_that_comes_before_the_worker_heard_of_it(
+    world: World, resolution: Resolution
+) -> None:
+    first, second, third = await in_conflict(world)
+    await world.sync.conflicts.resolve([first], resolution)
+    await world.sync.on_demand.sync(first)
+    assert await world.data(second, third) == await world.data(first, first)
+    assert (await world.sync.conflicts.sessions()).items == ()
+
+
 async def test_conflicts_are_open_still_after_the_archive_though_nobody_else_is_left(world: World) -> None:
     first, *others = await in_conflict(world)
     (conflict,) = before = (await world.head(first)).conflicts

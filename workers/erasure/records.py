@@ -37,6 +37,9 @@ async def records_of_sessions(
         for kind in _BY_CONVERSATION:
             async for record in iter_records(store, kind, conversation):
                 yield record
+                # A code of somebody else's, which would be good once more without it.
+                if kind is RecordKind.CLAIM and (code := await store.records.get(RecordKind.CLAIM_CODE, record.key)):
+                    yield code
         async for record in iter_records(store, RecordKind.IDENTITY, reverse_group(conversation)):
             yield record
         for key in CONTACT_KEYS:

@@ -1,9 +1,16 @@
 """What a session has to pass on, read from its head and, where the head does not say it, from its log."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from agentbus.contracts.events import DataSet, MessageAppended, MessageDeleted, MetadataSet
+from agentbus.contracts.events import (
+    AnyEvent,
+    ConflictResolved,
+    DataSet,
+    MessageAppended,
+    MessageDeleted,
+    MetadataSet,
+)
 from agentbus.contracts.ids import ConversationId, MessageKey
 from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.contracts.session import SessionState
@@ -75,11 +82,21 @@ async def _seen(store: Store, session: SessionState) -> dict[str, Stamp]:
     seen: dict[str, Stamp] = {}
     for commit in commits:
         for event in reversed(commit.events):
-            if isinstance(event, DataSet | MetadataSet) and event.session_id == session.session_id:
-                for field, stamp in event.bases.items():
-                    if _is_foreign(stamp, session.conversation_id):
-                        seen.setdefault(field, stamp)
+            for field, stamp in _bases(event).items() if event.session_id == session.session_id else ():
+                if _is_foreign(stamp, session.conversation_id):
+                    seen.setdefault(field, stamp)
     return seen
+
+
+def _bases(event: AnyEvent) -> Mapping[str, Stamp]:
+    """Return what an event's writer saw where it wrote; of a choice, what it was offered."""
+    match event:
+        case DataSet() | MetadataSet():
+            return event.bases
+        case ConflictResolved():
+            return {entry.field: entry.base for entry in event.entries if entry.base}
+        case _:
+            return {}
 
 
 def _is_foreign(stamp: Stamp, conversation: ConversationId) -> bool:

@@ -1,5 +1,6 @@
 """Claims: a code given out in one channel and sent from another proves that both are one person's."""
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -61,7 +62,7 @@ class ClaimOutcome(StrEnum):
     """The owner of one of the sessions refused the link."""
 
 
-_ANSWERS: Final = {
+ANSWERS: Final = {
     ClaimOutcome.LINKED: "This chat and the one that your code is from are now linked.",
     ClaimOutcome.WRONG: "This code is not valid. Nothing was linked.",
     ClaimOutcome.EXPIRED: "This code is out of date. Nothing was linked: ask for a new one.",
@@ -70,6 +71,7 @@ _ANSWERS: Final = {
     ClaimOutcome.OTHER_IDENTITY: "Both chats are linked to somebody already, not to the same. Nothing was changed.",
     ClaimOutcome.REFUSED: "These chats can't be linked now. Ask for a new code and try again.",
 }
+"""What whoever sent a code is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class Claims:
         if _OUTCOME in claim.data:
             outcome: ClaimOutcome | None = ClaimOutcome(str(claim.data[_OUTCOME]))
         else:
-            outcome = await self._link(claim.key, str(claim.data["identity"]), both)
+            outcome = await self._link(claim, both)
             if outcome not in {ClaimOutcome.OTHER_IDENTITY, ClaimOutcome.REFUSED}:
                 return outcome
             await self._store.records.put(claim.model_copy(update={"data": {**claim.data, _OUTCOME: outcome}}))
@@ -198,14 +200,21 @@ class Claims:
             return ClaimOutcome.USED
         return kept
 
-    async def _link(
-        self, number: str, identity: str, both: tuple[ConversationId, ConversationId]
-    ) -> ClaimOutcome | None:
+    async def _link(self, claim: Record, both: tuple[ConversationId, ConversationId]) -> ClaimOutcome | None:
+        """Link those of both that were linked to nobody when the code was taken up.
+
+        The other one was linked already: a command to do so would change nothing, and be carried out by a repeat if it
+        was unlinked since. Once it is, there is nobody to link to.
+        """
+        identity = str(claim.data["identity"])
+        new = _CONVERSATIONS.validate_python(claim.data.get(_NEW, both))
+        if not await self._are_linked(identity, [one for one in both if one not in new]):
+            return ClaimOutcome.USED
         await self._identities.describe(identity, None)
         unanswered = False
-        for conversation in both:
+        for conversation in new:
             try:
-                command_id = digest_of(("claim", number, conversation))
+                command_id = digest_of(("claim", claim.key, conversation))
                 await self._identities.link_conversation(identity, conversation, command_id)
             except IdentityConflict:
                 return ClaimOutcome.OTHER_IDENTITY
@@ -216,8 +225,11 @@ class Claims:
         if unanswered:
             return None
         # A repeat links nobody anew who was unlinked since.
-        linked = [(await latest_session(self._store, one)).identity == identity for one in both]
-        return ClaimOutcome.LINKED if all(linked) else ClaimOutcome.USED
+        return ClaimOutcome.LINKED if await self._are_linked(identity, both) else ClaimOutcome.USED
+
+    async def _are_linked(self, identity: str, conversations: Collection[ConversationId]) -> bool:
+        latest = [await latest_session(self._store, one) for one in conversations]
+        return all(one.identity == identity for one in latest)
 
     async def _take_back(self, claim: Record) -> None:
         """Unlink what this claim linked before it failed: half a link tells nobody anything, and is in the way of the
@@ -239,7 +251,7 @@ class Claims:
         if not session.is_live:
             return
         said = OutboundMessage(
-            role=Role.ASSISTANT, address=event.message.address, content=TextContent(text=_ANSWERS[outcome])
+            role=Role.ASSISTANT, address=event.message.address, content=TextContent(text=ANSWERS[outcome])
         )
         command = AppendMessage(session_id=session.session_id, message=said)
         with suppress(Refused, ReplyTimeout):
