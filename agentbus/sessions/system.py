@@ -203,10 +203,10 @@ class SessionSystem(SessionManager):
         cursor: str | None = None,
         user_id: str | None = None,
     ) -> Page[tuple[SessionId, tuple[Conflict, ...]]]:
-        """Return the sessions that have open conflicts, all or an identity's, each with its conflicts.
+        """Return the live sessions that have open conflicts, all or an identity's, each with its conflicts.
 
-        With `user_id` those alone that they own. Raises ValueError for a limit outside 1..1000 or a cursor that was not
-        given out here.
+        With `user_id` those alone that they own. A page may be short and still have a cursor. Raises ValueError for a
+        limit outside 1..1000 or a cursor that was not given out here.
         """
         return await self._calls(SYNC).conflicts(identity_key, user_id, limit=limit, cursor=cursor)
 

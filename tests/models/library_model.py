@@ -845,8 +845,8 @@ class Library:
         return told
 
     def list_conflicts(self, identity_key: str | None = None, *, user_id: str | None = None) -> list[Any]:
-        """Return what somebody has to choose about, in all sessions, an identity's, a user's."""
-        found = [one for one in self.sessions(identity=identity_key, owner=user_id) if one.conflicts]
+        """Return what somebody has to choose about, in all live sessions, an identity's, a user's."""
+        found = [one for one in self.sessions(identity=identity_key, owner=user_id) if one.conflicts and one.is_live]
         return sorted((one.session_id, one.open_conflicts()) for one in found)
 
     def resolve_session_conflicts(

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from agentbus.contracts.commands import CloseSession
-from agentbus.contracts.errors import SessionNotFound
+from agentbus.contracts.errors import SessionNotCurrent, SessionNotFound
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.sync import ConflictStrategy, Resolution, SyncMode
 from agentbus.storage.archive import open_archive
@@ -56,6 +56,17 @@ async def test_the_choice_of_one_is_everywhere_and_no_conflict_is_left(
     assert await world.data(*sessions) == [{"city": wanted}] * 3
     assert (await world.sync.conflicts.sessions()).items == ()
     assert await world.sync.conflicts.resolve(sessions, resolution) == []
+
+
+async def test_who_ended_has_nothing_to_choose_any_more(world: World) -> None:
+    first, second, third = await in_conflict(world)
+    await world.ask(CloseSession(session_id=first))
+    await world.reset(second)
+    assert (await world.head(first)).conflicts
+    assert [one.session_id for one in (await world.sync.conflicts.sessions("ann")).items] == [third]
+    for ended, refused in ((first, SessionNotFound), (second, SessionNotCurrent)):
+        with pytest.raises(refused):
+            await world.sync.conflicts.resolve([ended], TAKE)
 
 
 @pytest.mark.parametrize("resolution", [TAKE, KEEP])

@@ -25,9 +25,14 @@ class Conflicts:
     async def sessions(
         self, identity: str | None = None, *, owner: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[SessionState]:
-        """Return sessions with open conflicts: all, an identity's, an owner's. Raises ValueError as the store does."""
+        """Return live sessions with open conflicts: all, an identity's, an owner's.
+
+        One that ended has nothing to choose any more. A page may be short and still have a cursor. Raises ValueError as
+        the store does.
+        """
         where = SessionFilter(identity=identity, owner=owner, conflicts=True)
-        return await self._store.heads.page(where, limit=limit, cursor=cursor)
+        page = await self._store.heads.page(where, limit=limit, cursor=cursor)
+        return page.model_copy(update={"items": tuple(one for one in page.items if one.is_live)})
 
     async def resolve(
         self,
