@@ -12,7 +12,12 @@ from agentbus.workers import outages
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
 from tests.services.used_databases import UsedDatabases
 
-pytest_plugins = ["tests.harness.clock", "tests.harness.leaks.plugin", "tests.harness.order"]
+pytest_plugins = [
+    "tests.harness.clock",
+    "tests.harness.leaks.plugin",
+    "tests.harness.order",
+    "tests.harness.system.fixtures",
+]
 
 # Where this is set, as in many containers, each of the hundreds of programs that tests start would compile all that it
 # imports anew: 4 s of a processor's time in place of 1.5.

@@ -18,8 +18,8 @@ from agentbus.settings import LogSettings
 from tests.attack.fuzz.run import fuzz
 from tests.attack.report import ledger_table, write_results
 from tests.attack.storm.run import Outcome, Plan, run_storm
-from tests.chaos.system.backends import Services
 from tests.harness.processes import exit_on_sigterm
+from tests.harness.system.backends import Services
 
 _COUNT: Final = 20_000
 _QUICK: Final = 3_000

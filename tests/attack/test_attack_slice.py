@@ -1,28 +1,19 @@
 """A slice of `make attack` for every test run: some hundred hostile messages of each kind, from one seed."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.attack.storm.ledger import Fate
 from tests.attack.storm.run import Plan, run_storm
-from tests.chaos.system.backends import Kind, Services
+from tests.harness.system.backends import Services
 
 _COUNT = 400
 
 
-@pytest.fixture(scope="module")
-def services() -> Iterator[Services]:
-    with Services() as started:
-        with started.fresh(Kind.SINGLE):
-            pass  # started now, they are the module's; later they would be what the first test left behind
-        yield started
-
-
-async def test_each_hostile_message_is_accounted_for_and_good_ones_go_on(services: Services, tmp_path: Path) -> None:
+async def test_each_hostile_message_is_accounted_for_and_good_ones_go_on(
+    private_services: Services, tmp_path: Path
+) -> None:
     plan = Plan(count=_COUNT, rate=400, seed="20260101/storm", partitions=4, workers=1, large_first=0)
-    outcome = await run_storm(services, plan, tmp_path)
+    outcome = await run_storm(private_services, plan, tmp_path)
     fates = outcome.ledger.fates
     assert sum(fates.values()) == _COUNT + plan.while_broken
     assert fates[Fate.UNACCOUNTED] == 0, outcome.ledger.examples

@@ -23,8 +23,8 @@ from tests.chaos.inside.mutants import Mutant
 from tests.chaos.mutation import Trial, try_mutant
 from tests.chaos.record import write_results
 from tests.chaos.report import fault_table, mutant_table, summary, tell_trouble
-from tests.chaos.system.backends import Services
 from tests.harness.processes import exit_on_sigterm
+from tests.harness.system.backends import Services
 
 AnyFault = Fault | EmbeddedFault
 AnyMutant = Mutant | EmbeddedMutant

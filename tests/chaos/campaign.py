@@ -15,7 +15,7 @@ from agentbus.testing import Evidence, Verdict
 from tests.chaos.faults import Fault
 from tests.chaos.record import keep_evidence
 from tests.chaos.system.arena import Arena, NotRecovered, arena
-from tests.chaos.system.backends import Services
+from tests.harness.system.backends import Services
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tests.chaos.campaign import run_campaign
 from tests.chaos.faults import fault_named
 from tests.chaos.inside.mutants import Mutant
-from tests.chaos.system.backends import Services
+from tests.harness.system.backends import Services
 
 REVEALED_BY: Final[Mapping[Mutant, str]] = {
     Mutant.FENCING: "sigstop_wakes_in_the_middle",

@@ -12,7 +12,7 @@ from tests.chaos.embedded.campaign import run_embedded, try_embedded_mutant
 from tests.chaos.embedded.disks import can_be_made
 from tests.chaos.embedded.faults import EMBEDDED_FAULTS, embedded_fault_named, fill_up, go_on
 from tests.chaos.embedded.mutants import EmbeddedMutant
-from tests.chaos.inside.instruments import patch
+from tests.harness.failpoints import patch
 
 _SEED = 20260101
 

@@ -1,32 +1,33 @@
 """A session worker as `agentbus worker session` runs it, or another kind that is named, with instruments inside.
 
 `python -m tests.chaos.worker_main [KIND]`; settings come from `AGENTBUS_...`, instruments from `CHAOS_...`:
-CHAOS_FOLDER and CHAOS_WORKER say where traces go and under which name, CHAOS_APPEND_DELAY makes each append slower by
-so many seconds, CHAOS_MAX_INPUTS limits what one turn takes, CHAOS_MUTANT names what is turned off.
+CHAOS_APPEND_DELAY makes each append slower by so many seconds, CHAOS_MAX_INPUTS limits what one turn takes,
+CHAOS_MUTANT names what is turned off.
 """
 
 import os
 import sys
-from pathlib import Path
 
 from agentbus.cli import main
 from agentbus.composition import app
 from agentbus.settings import Settings
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
-from tests.chaos.inside.arming import Failpoints, arming_file
-from tests.chaos.inside.failpoints import Failpoint
-from tests.chaos.inside.instruments import instrument_bus, instrument_store, limit_turns, patch, trace_rounds
+from tests.chaos.inside.instruments import (
+    instrument_bus,
+    instrument_store,
+    limit_turns,
+    of_this_process,
+    trace_rounds,
+)
 from tests.chaos.inside.mutants import Mutant, mutate
 from tests.chaos.inside.poison import poison_decide, poison_reading
-from tests.chaos.inside.trace import Trace
+from tests.harness.failpoints import patch
 
 
 def run() -> None:
     """Instrument the composition root, then run the worker from the command line's own code."""
-    folder, name = Path(os.environ["CHAOS_FOLDER"]), os.environ["CHAOS_WORKER"]
-    trace = Trace(folder / f"{name}.trace")
-    points = Failpoints[Failpoint](arming_file(folder, name), lambda point: trace.write("died", point=point))
+    trace, points = of_this_process()
     delay = float(os.environ.get("CHAOS_APPEND_DELAY", "0"))
     mutant = os.environ.get("CHAOS_MUTANT")
     make_store, make_bus = app.make_store, app.make_bus

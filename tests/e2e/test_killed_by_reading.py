@@ -14,11 +14,12 @@ from agentbus.storage.reading import iter_parked
 from agentbus.workers.bus.port import Message
 from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.delivery.trials import MOST_ALONE, TRIED_FROM
+from tests.chaos.inside import ON_TRIAL
 from tests.chaos.inside.poison import KILLS_UNREAD
-from tests.chaos.system.fleet import PROGRAM, Fleet
 from tests.e2e.conftest import Distributed
 from tests.harness.conversations import message
 from tests.harness.patience import PATIENCE
+from tests.harness.system.fleet import Fleet
 
 TOPOLOGY = Topology(partitions=1)
 
@@ -39,7 +40,7 @@ async def test_it_is_parked_after_some_deaths_and_those_around_it_are_committed(
     async with (
         RabbitBus(distributed.amqp_url, TOPOLOGY) as bus,
         open_store(distributed.store_url) as store,
-        Fleet(tmp_path, env) as fleet,
+        Fleet(tmp_path, env, ON_TRIAL) as fleet,
         asyncio.timeout(PATIENCE),
     ):
         await bus.declare()
@@ -50,11 +51,11 @@ async def test_it_is_parked_after_some_deaths_and_those_around_it_are_committed(
         for said in [*around[:3], killer, *around[3:]]:
             await publish(bus, said, queue)
         deaths = 0
-        worker = fleet.launch(program=(*PROGRAM, kind))
+        worker = fleet.launch(kind)
         while not (parked := [one async for one in iter_parked(store)]):
             if not worker.running:
                 deaths += 1
-                worker = fleet.launch(program=(*PROGRAM, kind))
+                worker = fleet.launch(kind)
             await asyncio.sleep(0.05)
         assert deaths == TRIED_FROM + MOST_ALONE, "in company until and at the third delivery, then alone"
         assert [(one.message_id, one.code) for one in parked] == [(killer.input_id(), "killed_worker")]

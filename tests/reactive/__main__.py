@@ -13,8 +13,8 @@ from rich.console import Console
 
 from agentbus.logs import configure_logs
 from agentbus.settings import LogSettings
-from tests.chaos.system.backends import Services
 from tests.harness.processes import exit_on_sigterm
+from tests.harness.system.backends import Services
 from tests.reactive.report import summary, table, write_results
 from tests.reactive.run import run_trial
 from tests.reactive.trial import Result

@@ -3,7 +3,7 @@
 import time
 from typing import TypeVar
 
-from tests.chaos.system.backends import Services
+from tests.harness.system.backends import Services
 from tests.reactive.system.stage import Say, stage
 from tests.reactive.trial import Result, Trial
 

@@ -1,11 +1,10 @@
 """A slice of `make react` for every test run: few sessions, one seed, workers that die."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.chaos.system.backends import Kind, Services
+from tests.harness.system.backends import Services
 from tests.reactive.run import run_trial
 from tests.reactive.trial import Result, Trial
 from tests.reactive.trials import converge, expire_once, lag, races, rate
@@ -23,18 +22,10 @@ SLICE: tuple[tuple[Trial[Any], Any], ...] = (
 )
 
 
-@pytest.fixture(scope="module")
-def services() -> Iterator[Services]:
-    with Services() as started:
-        with started.fresh(Kind.SINGLE):
-            pass  # started now, they are the module's; later they would be what the first test left behind
-        yield started
-
-
 @pytest.mark.timeout(900)  # a machine that does other things too starts processes slowly
 @pytest.mark.parametrize(("trial", "size"), SLICE, ids=[trial.name for trial, _ in SLICE])
-async def test_a_trial_holds(services: Services, trial: Trial[Any], size: Any) -> None:
+async def test_a_trial_holds(private_services: Services, trial: Trial[Any], size: Any) -> None:
     told: list[str] = []
-    result: Result = await run_trial(services, trial, size, seed=_SEED, say=told.append)
+    result: Result = await run_trial(private_services, trial, size, seed=_SEED, say=told.append)
     assert result.good, f"{result.problems}; {result.figures}; {told}"
     assert result.figures

@@ -1,14 +1,13 @@
 """A run: workers, users, a kill in the middle, and the reckoning."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from agentbus.sessions import SessionSystem, SessionSystemConfig, StorageType
-from tests.harness.processes import Program, started
+from tests.harness.system.fleet import Fleet, Worker
 from tests.stress.audit import audit
 from tests.stress.caller import Caller
 from tests.stress.ledger import Ledger
@@ -27,26 +26,6 @@ _PROGRESS_SECONDS: Final = 5.0
 Say = Callable[[str], None]
 
 
-class Workers:
-    """Session workers as processes of their own."""
-
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._env = env
-        self._stack = ExitStack()
-
-    async def start(self) -> Program:
-        """Start one and wait until it takes inputs."""
-        worker = started("-m", "agentbus", "worker", "session", folder=self._folder, env=self._env)
-        program = self._stack.enter_context(worker)
-        await asyncio.to_thread(program.until_printed, "worker_started")
-        return program
-
-    async def stop(self) -> None:
-        """End all that run."""
-        await asyncio.to_thread(self._stack.close)
-
-
 async def run_stress(plan: Plan, amqp_url: str, mongo_url: str, folder: Path, say: Say) -> Report:
     """Let users work on two workers, kill one in the middle, start a new one, and check everything."""
     env = {
@@ -55,14 +34,11 @@ async def run_stress(plan: Plan, amqp_url: str, mongo_url: str, folder: Path, sa
         "AGENTBUS_PARTITIONS": str(PARTITIONS),
         "AGENTBUS_LOG_LEVEL": "info",
     }
-    workers = Workers(folder, env)
-    try:
-        programs = [await workers.start(), await workers.start()]
+    async with Fleet(folder, env) as workers:
+        await workers.start(2)
         say("two workers run")
         async with _system(amqp_url, mongo_url, 30.0) as patient, _system(amqp_url, mongo_url, _IMPATIENT) as impatient:
-            return await _work(plan, (patient, impatient), workers, programs, say)
-    finally:
-        await workers.stop()
+            return await _work(plan, (patient, impatient), workers, say)
 
 
 def _system(amqp_url: str, mongo_url: str, call_timeout: float) -> SessionSystem:
@@ -77,9 +53,7 @@ def _system(amqp_url: str, mongo_url: str, call_timeout: float) -> SessionSystem
     )
 
 
-async def _work(
-    plan: Plan, systems: Sequence[SessionSystem], workers: Workers, programs: Sequence[Program], say: Say
-) -> Report:
+async def _work(plan: Plan, systems: Sequence[SessionSystem], workers: Fleet, say: Say) -> Report:
     random, ledger, world = Random(plan.seed), Ledger(), World()
     owners, others = casting(plan, random)
     callers = {
@@ -98,7 +72,7 @@ async def _work(
     ]
     lives += [guest_life(callers[user], world, _favourites(user, world, random), until) for user in others]
     background = [
-        asyncio.create_task(_kill(random.choice(programs), workers, ledger, plan.seconds / 2, say)),
+        asyncio.create_task(_kill(random.choice(workers.running), workers, ledger, plan.seconds / 2, say)),
         asyncio.create_task(_tell(ledger, begun, say)),
     ]
     await asyncio.gather(*lives)
@@ -116,13 +90,12 @@ def _favourites(user: str, world: World, random: Random) -> list[Slot]:
     return random.sample(known, min(2, len(known))) + random.sample(world.slots, 1)
 
 
-async def _kill(program: Program, workers: Workers, ledger: Ledger, after: float, say: Say) -> None:
+async def _kill(worker: Worker, workers: Fleet, ledger: Ledger, after: float, say: Say) -> None:
     """Kill a worker without a word, and start another one a little later."""
     await asyncio.sleep(after)
-    program.process.kill()
     ledger.killed_at = ledger.now()
+    await workers.kill(worker)
     say("a worker was killed (SIGKILL)")
-    await asyncio.to_thread(program.process.wait)
     await asyncio.sleep(_DEAD_SECONDS)
     await workers.start()
     ledger.revived_at = ledger.now()

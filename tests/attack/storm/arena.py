@@ -13,18 +13,14 @@ from urllib.request import urlopen
 import psutil  # type: ignore[import-untyped]  # its types are a package of their own
 
 from agentbus.client import AgentBus
-from agentbus.composition.app import make_bus, make_store
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import Reject
 from agentbus.contracts.ids import Partition
-from agentbus.settings import load_settings
-from agentbus.storage.port import Store
-from agentbus.workers.bus.port import Bus
 from tests.attack.storm.gun import Gun
-from tests.chaos.system.backends import Backends
-from tests.chaos.system.fleet import Fleet, Worker
-from tests.chaos.system.load import Load, Shape
-from tests.chaos.system.recorder import Recorder
+from tests.harness.system.backends import Backends
+from tests.harness.system.fleet import Fleet, Worker
+from tests.harness.system.load import Load, Shape
+from tests.harness.system.world import World, opened
 from tests.services import free_port
 
 _CALM: Final = Shape(rate=30, users_per_partition=2, burst=0.1, repeats=0.0)
@@ -32,23 +28,14 @@ _SEPARATE: Final = 0.05
 _PATIENCE: Final = 60.0
 
 
-@dataclass
-class Target:
+@dataclass(kw_only=True)
+class Target(World):
     """Everything that a storm needs to know of what it hits."""
 
-    backends: Backends
-    bus: Bus
-    store: Store
     fleet: Fleet
     load: Load
-    recorder: Recorder
     gun: Gun
     ports: dict[str, int]
-
-    @property
-    def crashed(self) -> list[str]:
-        """The workers that ended, though nobody asked them to."""
-        return [worker.name for worker in self.fleet.workers if not worker.running and not worker.stopped_by_us]
 
     def memory(self) -> dict[str, int]:
         """Return how many bytes of memory each worker has."""
@@ -78,14 +65,14 @@ class Target:
         return sorted(
             firsts[key] - published
             for key, published in self.load.first_at.items()
-            if since <= published < until and key in firsts and where(self.bus.topology.partition_of(key[0]))
+            if since <= published < until and key in firsts and where(self.topology.partition_of(key[0]))
         )
 
     async def flowing(self) -> None:
         """Wait until every partition's good users have been heard. Raises TimeoutError."""
-        partitions = set(self.bus.topology.all_partitions())
+        partitions = set(self.topology.all_partitions())
         async with asyncio.timeout(_PATIENCE):
-            while {self.bus.topology.partition_of(event.partitionkey) for event in self.recorder.events} != partitions:
+            while {self.topology.partition_of(event.partitionkey) for event in self.recorder.events} != partitions:
                 await asyncio.sleep(_SEPARATE)
 
 
@@ -94,29 +81,17 @@ async def target(
     backends: Backends, folder: Path, *, seed: str, partitions: int, workers: int
 ) -> AsyncIterator[Target]:
     """Start everything and wait until good traffic flows."""
-    settings = load_settings(amqp_url=backends.amqp_url, store_url=backends.store_url, partitions=partitions)
     user = urlsplit(backends.amqp_url).username or "guest"
-    env = {
-        "AGENTBUS_COMMAND_USERS": user,
-        "AGENTBUS_AMQP_URL": backends.amqp_url,
-        "AGENTBUS_STORE_URL": backends.store_url,
-        "AGENTBUS_PARTITIONS": str(partitions),
-        "AGENTBUS_LOG_FORMAT": "json",
-    }
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(make_store(settings))
-        publishing, receiving = [await stack.enter_async_context(make_bus(settings)) for _ in range(2)]
-        await publishing.declare()
-        subscriber = AgentBus(receiving)
-        recorder = Recorder(subscriber)
-        subscriber.on("session.started.*", durable="broken")(_refuse)
-        stack.push_async_callback(subscriber.close)
-        await recorder.start()
+        world = await stack.enter_async_context(opened(backends, partitions=partitions))
+        world.recorder.client.on("session.started.*", durable="broken")(_refuse)
+        await world.recorder.start()
+        env = {**world.env, "AGENTBUS_COMMAND_USERS": user}
         fleet = await stack.enter_async_context(Fleet(folder, env))
         ports = await _start(fleet, workers)
-        load = Load(AgentBus(publishing), publishing.topology, _CALM, Random(seed))
+        load = Load(AgentBus(world.bus), world.topology, _CALM, Random(seed))
         gun = await stack.enter_async_context(Gun(backends.amqp_url, user=user))
-        built = Target(backends, publishing, store, fleet, load, recorder, gun, ports)
+        built = Target(**vars(world), fleet=fleet, load=load, gun=gun, ports=ports)
         load.start()
         await built.flowing()
         yield built
@@ -133,8 +108,7 @@ async def _start(fleet: Fleet, workers: int) -> dict[str, int]:
     started: list[Worker] = []
     for kind in ["session"] * workers + ["ingress"]:
         port = free_port()
-        program = ("-m", "agentbus", "worker", kind, "--http-port", str(port))
-        started.append(fleet.launch(program=program))
+        started.append(fleet.launch(kind, options=("--http-port", str(port))))
         ports[started[-1].name] = port
         await asyncio.sleep(_SEPARATE)
     for worker in started:

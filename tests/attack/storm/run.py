@@ -17,8 +17,8 @@ from agentbus.testing import check, read_evidence
 from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.arena import Target, target
 from tests.attack.storm.ledger import Fate, Ledger, reckon
-from tests.chaos.system.backends import Kind, Services
-from tests.chaos.system.queues import left_in, until_settled
+from tests.harness.system.backends import Services
+from tests.harness.system.queues import left_in, until_settled
 
 MOST_LINES: Final = 500
 """Lines that the workers' logs may grow by, together, however many messages are parked."""
@@ -126,7 +126,7 @@ class Outcome:
 async def run_storm(services: Services, plan: Plan, folder: Path) -> Outcome:
     """Let a storm come down on a new virtual host and a new database, and reckon up."""
     outcome = Outcome(plan)
-    with services.fresh(Kind.SINGLE) as backends:
+    with services.fresh() as backends:
         async with target(backends, folder, seed=plan.seed, partitions=plan.partitions, workers=plan.workers) as built:
             await _hit(built, plan, outcome)
             await _judge(built, outcome)
@@ -135,7 +135,7 @@ async def run_storm(services: Services, plan: Plan, folder: Path) -> Outcome:
 
 
 async def _hit(built: Target, plan: Plan, outcome: Outcome) -> None:
-    hostile = Hostile(built.bus.topology, plan.seed)
+    hostile = Hostile(built.topology, plan.seed)
     await built.gun.fire((hostile.large() for _ in range(plan.large_first)), rate=plan.rate)
     await until_settled(built.bus, built.store)
     calm = time.monotonic()
@@ -144,15 +144,15 @@ async def _hit(built: Target, plan: Plan, outcome: Outcome) -> None:
     begun = time.monotonic()
     await _fire_half(built, outcome, hostile.shots(plan.count - plan.count // 2), rate=plan.rate)
     flood = time.monotonic()
-    hit = built.bus.topology.all_partitions()[0]
-    shots = Hostile(built.bus.topology, f"{plan.seed}/flood", only=hit).shots(plan.count // 2)
+    hit = built.topology.all_partitions()[0]
+    shots = Hostile(built.topology, f"{plan.seed}/flood", only=hit).shots(plan.count // 2)
     await _fire_half(built, outcome, shots, rate=_ALL_AT_ONCE)
     over = time.monotonic()
-    await _break(built, Hostile(built.bus.topology, f"{plan.seed}/broken").shots(plan.while_broken), plan.rate)
+    await _break(built, Hostile(built.topology, f"{plan.seed}/broken").shots(plan.while_broken), plan.rate)
     await built.load.stop()
     await until_settled(built.bus, built.store)
     outcome.spread_seconds, outcome.flood_seconds = flood - begun, over - flood
-    outcome.restarts = len(built.crashed)
+    outcome.restarts = len(built.fleet.crashed)
     outcome.log_lines = sum(built.log_lines().values()) - lines
     outcome.counted = await built.counted()
     outcome.waits = {
@@ -173,7 +173,7 @@ async def _fire_half(built: Target, outcome: Outcome, shots: Iterator[Shot], *, 
 
 async def _break(built: Target, shots: Iterator[Shot], rate: float) -> None:
     """Go on while a subscriber's queue refuses events, and while the store does not answer. Nobody's time is taken."""
-    clogged = asyncio.create_task(built.gun.clog(built.bus.topology.events, seconds=_BROKEN_SECONDS))
+    clogged = asyncio.create_task(built.gun.clog(built.topology.events, seconds=_BROKEN_SECONDS))
     await built.gun.fire(islice(shots, 10), rate=rate)
     await clogged
     await asyncio.to_thread(built.backends.mongod.pause)

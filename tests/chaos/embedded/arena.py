@@ -20,7 +20,7 @@ from tests.chaos.embedded.calls import Calls, Terms
 from tests.chaos.embedded.disks import small_disk
 from tests.chaos.embedded.programs import PATIENCE, Programs
 from tests.chaos.system.arena import Injection, NotRecovered
-from tests.chaos.system.load import Load, Shape
+from tests.harness.system.load import Load, Shape
 
 _RECOVERY_SECONDS: Final = 60.0
 _POLL: Final = 0.02

@@ -13,9 +13,9 @@ from tests.chaos.embedded.arena import EmbeddedArena, EmbeddedLayout, Storage
 from tests.chaos.embedded.calls import Terms
 from tests.chaos.embedded.disks import database_locked, filled, folders_locked
 from tests.chaos.embedded.programs import Gone, Program
-from tests.chaos.inside.arming import arm
 from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.system.arena import Injection
+from tests.harness.failpoints import arm
 
 _LOCKERS: Final = 20
 """Callers of locks at a time, which go to the store without a worker between."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from agentbus.contracts.errors import StoreError
 from agentbus.contracts.events import Commit
 from agentbus.storage.port import Store
-from tests.chaos.inside.instruments import patch
+from tests.harness.failpoints import patch
 
 _LATE = 0.5
 

@@ -1,8 +1,7 @@
 """A program that embeds AgentBus, and makes the calls that it is told to: a JSON object a line, on both sides.
 
-`python -m tests.chaos.embedded.program_main`: CHAOS_FOLDER and CHAOS_WORKER say where traces go and under which name,
-CHAOS_CONFIG holds the fields of SessionSystemConfig, CHAOS_ANNOUNCED is set if events are to be told,
-CHAOS_MUTANT names what is turned off. It ends in good order when its input does.
+`python -m tests.chaos.embedded.program_main`: CHAOS_CONFIG holds the fields of SessionSystemConfig, CHAOS_ANNOUNCED is
+set if events are to be told, CHAOS_MUTANT names what is turned off. It ends in good order when its input does.
 """
 
 import asyncio
@@ -11,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, Final
 
 from agentbus.client import AgentBus
@@ -29,10 +27,8 @@ from agentbus.storage.reading import iter_log
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus
 from tests.chaos.embedded.mutants import EmbeddedMutant, mutate
-from tests.chaos.inside.arming import Failpoints, arming_file
-from tests.chaos.inside.failpoints import Failpoint
-from tests.chaos.inside.instruments import instrument_bus, instrument_store, patch
-from tests.chaos.inside.trace import Trace
+from tests.chaos.inside.instruments import instrument_bus, instrument_store, of_this_process
+from tests.harness.failpoints import patch
 
 LONGEST_LINE: Final = 64 * 1024 * 1024
 
@@ -132,9 +128,8 @@ def _tell(what: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _instrumented(folder: Path, name: str) -> None:
-    trace = Trace(folder / f"{name}.trace")
-    points = Failpoints[Failpoint](arming_file(folder, name), lambda point: trace.write("died", point=point))
+def _instrumented() -> None:
+    trace, points = of_this_process()
     mutant = os.environ.get("CHAOS_MUTANT")
 
     def instrumented_store(*given: Any) -> Store:
@@ -152,7 +147,7 @@ def _instrumented(folder: Path, name: str) -> None:
 async def main() -> None:
     """Run the program."""
     configure_logs(LogSettings(log_format=LogFormat.JSON))
-    _instrumented(Path(os.environ["CHAOS_FOLDER"]), os.environ["CHAOS_WORKER"])
+    _instrumented()
     config = SessionSystemConfig(**json.loads(os.environ["CHAOS_CONFIG"]))
     async with SessionSystem(config) as system:
         program = Program(system)

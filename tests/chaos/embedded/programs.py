@@ -164,7 +164,7 @@ class Programs:
     def __init__(self, folder: Path, config: Mapping[str, Any], env: Mapping[str, str]) -> None:
         self.folder = folder
         self.all: list[Program] = []
-        self._env = {"CHAOS_CONFIG": json.dumps(config), "CHAOS_FOLDER": str(folder), **env}
+        self._env = {"CHAOS_CONFIG": json.dumps(config), "HARNESS_FOLDER": str(folder), **env}
 
     async def __aenter__(self) -> Self:
         return self
@@ -188,7 +188,7 @@ class Programs:
                 "-m",
                 "tests.chaos.embedded.program_main",
                 cwd=ROOT,
-                env={**os.environ, **self._env, "CHAOS_WORKER": name},
+                env={**os.environ, **self._env, "HARNESS_WORKER": name},
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=errors,

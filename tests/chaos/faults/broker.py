@@ -6,7 +6,7 @@ from functools import partial
 
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import Arena, Injection, Layout
-from tests.chaos.system.load import Shape
+from tests.harness.system.load import Shape
 
 RECONNECTING = 10.0
 """Seconds after an outage within which a worker may still finish a round of a partition that went to another."""

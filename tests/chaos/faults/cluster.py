@@ -6,7 +6,7 @@ import time
 from agentbus.contracts.ids import Partition
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import Arena, Injection, Layout
-from tests.chaos.system.backends import Kind
+from tests.harness.system.backends import Kind
 from tests.services import LocalRabbitMQ
 
 

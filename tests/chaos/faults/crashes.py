@@ -5,9 +5,9 @@ import time
 from functools import partial
 
 from tests.chaos.faults.fault import Fault
-from tests.chaos.inside.arming import arm
 from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.system.arena import Arena, Injection
+from tests.harness.failpoints import arm
 
 
 async def die_at(point: Failpoint, arena: Arena) -> Injection:

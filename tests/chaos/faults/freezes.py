@@ -8,7 +8,7 @@ from collections.abc import Collection
 from agentbus.contracts.ids import Partition
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import HEARTBEAT, Arena, Injection, Layout
-from tests.chaos.system.load import Shape
+from tests.harness.system.load import Shape
 
 _HEARTBEATS = 3
 _WAKING = 3.0

@@ -4,7 +4,7 @@ import time
 
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import Arena, Injection, Layout
-from tests.chaos.system.load import Shape
+from tests.harness.system.load import Shape
 
 
 async def rolling_restart(arena: Arena) -> Injection:

@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import Arena, Injection, Layout
-from tests.chaos.system.backends import Kind
+from tests.harness.system.backends import Kind
 from tests.services import LocalMongoDB, MongoDB
 
 _STEP_DOWN_SECONDS = 5

@@ -8,7 +8,7 @@ from agentbus.contracts.ids import Partition
 from tests.chaos.faults.crashes import kill_any
 from tests.chaos.faults.fault import Fault
 from tests.chaos.system.arena import Arena, Injection, Layout
-from tests.chaos.system.load import Shape
+from tests.harness.system.load import Shape
 
 _NOTICING = 1.0
 """Seconds between deleting a queue and declaring it again."""

@@ -1,8 +1,9 @@
 """A worker's store and bus with failpoints and delays around their calls."""
 
 import asyncio
+import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from agentbus.contracts.errors import BusError, StoreError
 from agentbus.contracts.events import Commit
@@ -10,9 +11,15 @@ from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.session.committer import Committer
 from agentbus.workers.session.lanes import Lanes, Turn
-from tests.chaos.inside.arming import Failpoints
 from tests.chaos.inside.failpoints import Failpoint
 from tests.chaos.inside.trace import Trace
+from tests.harness.failpoints import Failpoints, patch
+
+
+def of_this_process() -> tuple[Trace, Failpoints[Failpoint]]:
+    """Return the trace of a process that was started on trial, and its failpoints: its death goes into the trace."""
+    trace = Trace(Path(os.environ["HARNESS_FOLDER"]) / f"{os.environ['HARNESS_WORKER']}.trace")
+    return trace, Failpoints[Failpoint].of_this_process(lambda point: trace.write("died", point=point))
 
 
 def instrument_store(store: Store, points: Failpoints[Failpoint], trace: Trace, *, append_delay: float) -> Store:
@@ -73,10 +80,3 @@ def limit_turns(max_inputs: int) -> None:
         init(self, max_inputs=max_inputs)
 
     patch(Lanes, __init__=limited)
-
-
-def patch(target: Any, **replacements: Any) -> None:
-    """Replace attributes of `target`. Raises AttributeError for one that is not there: its fault would never happen."""
-    for name, replacement in replacements.items():
-        getattr(target, name)
-        setattr(target, name, replacement)

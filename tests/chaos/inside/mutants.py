@@ -19,7 +19,7 @@ from agentbus.workers.session.announcer import Announcer
 from agentbus.workers.session.lanes import Lane, Lanes, Lease, Waiting
 from agentbus.workers.session.live import LiveStates
 from agentbus.workers.session.plan import Plan
-from tests.chaos.inside.instruments import patch
+from tests.harness.failpoints import patch
 
 _LATE: float = 1.5
 """Seconds after which a hand-back that only cancelled its consumer closes the channel too."""

@@ -11,8 +11,8 @@ from agentbus.contracts.messages import InboundMessage, TextContent
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain import decide as domain
 from agentbus.workers.session import plan
-from tests.chaos.inside.instruments import patch
 from tests.chaos.inside.trace import Trace
+from tests.harness.failpoints import patch
 
 RAISES: Final = "chaos: raise"
 KILLS: Final = "chaos: kill"

@@ -10,22 +10,18 @@ from random import Random
 from typing import Final
 
 from agentbus.client import AgentBus
-from agentbus.composition.app import make_bus, make_store
 from agentbus.contracts.errors import StoreError
 from agentbus.contracts.ids import Partition
-from agentbus.contracts.topology import Topology
-from agentbus.settings import load_settings
-from agentbus.storage.port import Store
 from agentbus.testing import SETTLE, Evidence, Verdict, ZombieWindow, check, read_evidence
-from agentbus.workers.bus.port import Bus
-from tests.chaos.system.backends import Backends, Kind, Services
+from tests.chaos.inside import ON_TRIAL
 from tests.chaos.system.evidence import read_handlings
-from tests.chaos.system.fleet import Fleet, Worker
-from tests.chaos.system.load import CALM, Load, Shape
 from tests.chaos.system.proxy import Proxy
-from tests.chaos.system.queues import left_in, until_settled
-from tests.chaos.system.recorder import Recorder
 from tests.chaos.system.sampler import Sampler
+from tests.harness.system.backends import Backends, Kind, Services
+from tests.harness.system.fleet import Fleet, Worker
+from tests.harness.system.load import CALM, Load, Shape
+from tests.harness.system.queues import left_in, until_settled
+from tests.harness.system.world import World, opened
 
 HEARTBEAT: Final = 2
 """Seconds between AMQP heartbeats."""
@@ -63,18 +59,13 @@ class NotRecovered(Exception):
     """Some partitions did not go on in time."""
 
 
-@dataclass
-class Arena:
+@dataclass(kw_only=True)
+class Arena(World):
     """What a fault finds, and what is seen of it."""
 
     layout: Layout
-    backends: Backends
-    topology: Topology
-    bus: Bus
-    store: Store
     fleet: Fleet
     load: Load
-    recorder: Recorder
     sampler: Sampler
     random: Random
     proxies: dict[str, tuple[Proxy, Proxy]] = field(default_factory=dict)
@@ -175,41 +166,26 @@ async def _build(stack: AsyncExitStack, backends: Backends, layout: Layout, fold
     if len(backends.brokers) > 1:
         balancer = await stack.enter_async_context(Proxy(*backends.broker_addresses))
         amqp_url = backends.amqp_url_at(balancer.port)
-    env = {
-        "AGENTBUS_AMQP_URL": amqp_url,
-        "AGENTBUS_STORE_URL": backends.store_url,
-        "AGENTBUS_PARTITIONS": str(layout.partitions),
-        "AGENTBUS_HEARTBEAT": str(HEARTBEAT),
-        "AGENTBUS_PUBLISH_TIMEOUT": "5",
-        "AGENTBUS_LOG_FORMAT": "json",
-        **layout.env,
-    }
-    settings = load_settings(
-        amqp_url=amqp_url,
-        store_url=backends.store_url,
-        partitions=layout.partitions,
-        heartbeat=HEARTBEAT,
-        publish_timeout=5,
+    world = await stack.enter_async_context(
+        opened(backends, amqp_url=amqp_url, partitions=layout.partitions, heartbeat=HEARTBEAT, publish_timeout=5)
     )
-    topology = settings.bus.topology
-    store = await stack.enter_async_context(make_store(settings))
-    publishing, receiving = [await stack.enter_async_context(make_bus(settings)) for _ in range(2)]
-    await publishing.declare()
-    client, subscriber = AgentBus(publishing), AgentBus(receiving)
-    recorder = Recorder(subscriber)
-    stack.push_async_callback(subscriber.close)
-    await recorder.start()
+    await world.recorder.start()
     for broker in backends.brokers:
         await asyncio.to_thread(broker.sync)
-    fleet = await stack.enter_async_context(Fleet(folder, env))
-    load = Load(client, topology, layout.shape, random)
-    sampler = Sampler(store, topology.prefix, fleet, ttl=settings.session.worker_ttl)
-    return Arena(layout, backends, topology, publishing, store, fleet, load, recorder, sampler, random)
+    fleet = await stack.enter_async_context(Fleet(folder, {**world.env, **layout.env}, ON_TRIAL))
+    return Arena(
+        **vars(world),
+        layout=layout,
+        fleet=fleet,
+        load=Load(AgentBus(world.bus), world.topology, layout.shape, random),
+        sampler=Sampler(world.store, world.topology.prefix, fleet, ttl=world.settings.session.worker_ttl),
+        random=random,
+    )
 
 
 async def _start_workers(stack: AsyncExitStack, built: Arena) -> None:
     if not built.layout.proxied:
-        first = built.fleet.launch(built.layout.first_env)
+        first = built.fleet.launch(env=built.layout.first_env)
         await built.fleet.start(built.layout.workers - 1)
         await built.fleet.until_ready(first)
         return

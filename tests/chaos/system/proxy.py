@@ -6,12 +6,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from tests.harness.system.backends import Address
 from tests.services import LOOPBACK
 
 _CHUNK: Final = 65_536
 _CONNECT_SECONDS: Final = 2.0
-
-Address = tuple[str, int]
 
 
 class Proxy:

@@ -9,7 +9,7 @@ from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerStatus
 from agentbus.storage.port import Store
 from agentbus.testing import Ownership
-from tests.chaos.system.fleet import Fleet
+from tests.harness.system.fleet import Fleet
 
 INTERVAL: Final = 0.25
 

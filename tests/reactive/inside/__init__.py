@@ -2,5 +2,7 @@
 
 from typing import Final
 
-READY: Final = "ready for the trial"
-"""What a worker prints once it works."""
+ON_TRIAL: Final = ("-m", "tests.reactive.inside.worker_main")
+"""Arguments of Python that run a worker with failpoints, once its kind is named too."""
+DETOUR: Final = {"REACTIVE_DETOUR": "1"}
+"""The environment of a worker that gets its events on a detour."""

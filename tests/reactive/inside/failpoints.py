@@ -7,8 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 from agentbus.storage.archive import ArchiveStore
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
-from tests.chaos.inside.arming import Failpoints
-from tests.chaos.inside.instruments import patch
+from tests.harness.failpoints import Failpoints, patch
 
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")

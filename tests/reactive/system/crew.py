@@ -1,49 +1,23 @@
-"""The workers of a trial as processes of their own, and the one who kills them."""
+"""The workers of a trial, and the one who kills them."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from tests.chaos.inside.arming import arm
-from tests.harness.processes import ROOT
-from tests.reactive.inside import READY
+from tests.harness.failpoints import arm
+from tests.harness.system.fleet import Fleet, Worker
+from tests.reactive.inside import ON_TRIAL
 from tests.reactive.inside.failpoints import Failpoint
 
 _POLL: Final = 0.02
-_PATIENCE: Final = 60.0
 _ARMED: Final = 3.0
 """Seconds that an armed worker has to come by; then it is killed where it is."""
-
-
-@dataclass
-class Worker:
-    """A worker process that was started."""
-
-    kind: str
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self.process.poll() is None
-
-    def kill(self) -> None:
-        """SIGKILL: as a crash of the machine would."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,45 +39,21 @@ class Dying:
     """Beside random moments."""
     every: float
     """Mean seconds from a worker's readiness to the next kill."""
-    detour: bool = False
-    """Whether those that take their place get events on a detour, as they did."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What those that take their place have in their environment beside what all have."""
 
 
-class Crew:
-    """Starts workers, kills them, and ends them with the trial."""
+class Crew(Fleet):
+    """Kills workers of one kind again and again, and starts others in their place."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        self.folder = folder
-        self.env = dict(env)
-        """What all workers started from now on have in their environment."""
+        super().__init__(folder, env, ON_TRIAL)
         self.kills: list[Kill] = []
-        self._workers: list[Worker] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for worker in self._workers:
-            if worker.running:
-                worker.kill()
-
-    def running(self, kind: str) -> list[Worker]:
-        """Return the workers of a kind that are there."""
-        return [worker for worker in self._workers if worker.kind == kind and worker.running]
-
-    async def start(self, kind: str, count: int = 1, *, detour: bool = False) -> list[Worker]:
-        """Start workers of a kind and wait until they work. Raises TimeoutError, RuntimeError if one ends instead."""
-        started = [self._launch(kind, detour=detour) for _ in range(count)]
-        for worker in started:
-            await self._until_ready(worker)
-        return started
 
     @asynccontextmanager
     async def dying(self, plan: Dying, random: Random) -> AsyncIterator[None]:
         """Kill workers of a kind again and again and start others; all are there again at the end."""
-        wanted = len(self.running(plan.kind))
+        wanted = len(self._mortal(plan))
         stop = asyncio.Event()
         killer = asyncio.create_task(self._kill_on(plan, random, stop))
         try:
@@ -111,7 +61,7 @@ class Crew:
         finally:
             stop.set()
             await killer
-        await self.start(plan.kind, wanted - len(self.running(plan.kind)), detour=plan.detour)
+        await self.start(wanted - len(self._mortal(plan)), kind=plan.kind, env=plan.env)
 
     async def _kill_on(self, plan: Dying, random: Random, stop: asyncio.Event) -> None:
         left: list[Failpoint | None] = []
@@ -119,7 +69,7 @@ class Crew:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), random.uniform(0.2, 1.8) * plan.every)
                 return
-            victim = random.choice(self.running(plan.kind))
+            victim = random.choice(self._mortal(plan))
             left = left or random.sample([None, *plan.points], k=len(plan.points) + 1)
             point = left.pop()
             if point:
@@ -130,9 +80,12 @@ class Crew:
             at = time.time()
             if victim.running:
                 point = None
-                victim.kill()
-            await self.start(plan.kind, detour=plan.detour)
+                await self.kill(victim)
+            await self.start(kind=plan.kind, env=plan.env)
             self.kills.append(Kill(at, time.time(), point))
+
+    def _mortal(self, plan: Dying) -> list[Worker]:
+        return [worker for worker in self.running if worker.kind == plan.kind]
 
     def died_at(self) -> dict[str, int]:
         """Return how many workers were killed at each failpoint, and at random moments."""
@@ -147,26 +100,3 @@ class Crew:
                 seconds += ends - begins
                 reached = ends
         return seconds
-
-    def _launch(self, kind: str, *, detour: bool) -> Worker:
-        name = f"{kind}{len(self._workers) + 1}"
-        log = self.folder / f"{name}.log"
-        own = {"REACTIVE_FOLDER": str(self.folder), "REACTIVE_WORKER": name, "REACTIVE_DETOUR": "1" if detour else ""}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.reactive.inside.worker_main", kind],
-                cwd=ROOT,
-                env={**os.environ, **self.env, **own},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        worker = Worker(kind, name, process, log)
-        self._workers.append(worker)
-        return worker
-
-    async def _until_ready(self, worker: Worker) -> None:
-        async with asyncio.timeout(_PATIENCE):
-            while READY not in worker.log.read_text("utf-8", errors="replace"):
-                if not worker.running:
-                    raise RuntimeError(f"{worker.name} ended with {worker.process.returncode}: see {worker.log}")
-                await asyncio.sleep(_POLL)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -11,16 +11,10 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Final
 
-from agentbus.client import AgentBus
-from agentbus.composition.app import make_bus, make_store
-from agentbus.contracts.topology import Topology
-from agentbus.settings import Settings, load_settings
-from agentbus.storage.port import Store
-from agentbus.workers.bus.port import Bus
 from agentbus.workers.delivery.inputs import Inputs
-from tests.chaos.system.backends import Kind, Services
-from tests.chaos.system.queues import is_owed
-from tests.chaos.system.recorder import Recorder
+from tests.harness.system.backends import Services
+from tests.harness.system.queues import is_owed
+from tests.harness.system.world import World, opened
 from tests.reactive.system.crew import Crew
 
 Say = Callable[[str], None]
@@ -31,21 +25,15 @@ _STILL: Final = 2.0
 _POLL: Final = 0.2
 
 
-@dataclass
-class Stage:
+@dataclass(kw_only=True)
+class Stage(World):
     """What a trial finds."""
 
-    amqp_url: str
-    settings: Settings
-    topology: Topology
-    bus: Bus
-    store: Store
     commands: Inputs
     crew: Crew
     folder: Path
     random: Random
     say: Say
-    recorder: Recorder | None = None
 
     async def settled(self, done: Callable[[], Awaitable[bool]], queues: Sequence[str], *, patience: float) -> bool:
         """Wait until `done` and then nothing happens any more; False if that does not come about in time.
@@ -55,7 +43,7 @@ class Stage:
         deadline = time.monotonic() + patience
         still_since, seen = time.monotonic(), -1
         while time.monotonic() < deadline:
-            count = len(self.recorder.events) if self.recorder else 0
+            count = len(self.recorder.events)
             if count != seen or not await self._empty(queues) or await is_owed(self.store) or not await done():
                 still_since, seen = time.monotonic(), count
             elif time.monotonic() - still_since >= _STILL:
@@ -75,38 +63,21 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """Build a stage without workers. Its folder, with their logs, stays if `keep` says so at the end, or an error."""
     folder = Path(mkdtemp(prefix=f"agentbus-reactive-{name}-"))
-    with services.fresh(Kind.SINGLE) as backends:
-        async with AsyncExitStack() as stack:
-            env = {
-                "AGENTBUS_AMQP_URL": backends.amqp_url,
-                "AGENTBUS_STORE_URL": backends.store_url,
-                "AGENTBUS_ARCHIVE_URL": archive_url(folder),
-                "AGENTBUS_PARTITIONS": str(_PARTITIONS),
-                "AGENTBUS_LOG_FORMAT": "json",
-            }
-            settings = load_settings(amqp_url=backends.amqp_url, store_url=backends.store_url, partitions=_PARTITIONS)
-            store = await stack.enter_async_context(make_store(settings))
-            bus, receiving = [await stack.enter_async_context(make_bus(settings)) for _ in range(2)]
-            await bus.declare()
-            crew = await stack.enter_async_context(Crew(folder, env))
-            built = Stage(
-                amqp_url=backends.amqp_url,
-                settings=settings,
-                topology=settings.bus.topology,
-                bus=bus,
-                store=store,
-                commands=Inputs(bus),
+    with services.fresh() as backends:
+        async with (
+            opened(backends, archive_url=archive_url(folder), partitions=_PARTITIONS) as world,
+            Crew(folder, world.env) as crew,
+        ):
+            if record:
+                await world.recorder.start()
+            yield Stage(
+                **vars(world),
+                commands=Inputs(world.bus),
                 crew=crew,
                 folder=folder,
                 random=Random(f"{seed}/{name}"),
                 say=say,
             )
-            if record:
-                subscriber = AgentBus(receiving)
-                stack.push_async_callback(subscriber.close)
-                built.recorder = Recorder(subscriber)
-                await built.recorder.start()
-            yield built
     if keep():
         say(f"the workers' logs are in {folder}")
     else:

@@ -9,6 +9,7 @@ from agentbus.contracts.sync import ConflictStrategy, SyncPolicy
 from agentbus.workers.sync.handler import TOPICS
 from agentbus.workers.sync.policies import Policies
 from agentbus.workers.sync.worker import SUBSCRIPTION
+from tests.reactive.inside import DETOUR
 from tests.reactive.inside.failpoints import Failpoint
 from tests.reactive.system.crew import Dying
 from tests.reactive.system.detour import Detour
@@ -40,18 +41,17 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
     for number, person in enumerate(everybody):
         strategy = STRATEGIES[number % len(STRATEGIES)]
         await policies.keep(person.identity, SyncPolicy(strategy=strategy, priority=PLATFORMS))
-    await stage.crew.start("session", 2)
-    await stage.crew.start("sync", 2, detour=True)
+    await stage.crew.start(2)
+    await stage.crew.start(2, kind="sync", env=DETOUR)
     changes = Changes(stage, everybody)
-    dying = Dying(kind="sync", points=(Failpoint.BEFORE_GIVE, Failpoint.AFTER_GIVE), every=size.kill_every, detour=True)
-    detour = Detour(stage.amqp_url, stage.topology, SUBSCRIPTION, TOPICS, stage.random)
+    dying = Dying(kind="sync", points=(Failpoint.BEFORE_GIVE, Failpoint.AFTER_GIVE), every=size.kill_every, env=DETOUR)
+    detour = Detour(stage.backends.amqp_url, stage.topology, SUBSCRIPTION, TOPICS, stage.random)
     async with detour:
         async with stage.crew.dying(dying, stage.random):
             await changes.publish(rate=size.rate, seconds=size.seconds)
         stage.say(f"{len(changes.made)} changes made, {len(stage.crew.kills)} kills; waiting for rest")
         converged = partial(all_alike, stage, everybody)
         rest = await stage.settled(converged, detour.queues, patience=size.patience)
-    assert stage.recorder
     merges = merges_in(stage.recorder.events)
     differ = await differing(stage, everybody)
     result.figures |= {

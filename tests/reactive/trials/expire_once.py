@@ -18,6 +18,7 @@ from agentbus.storage.archive import open_archive
 from agentbus.workers.expiry.rules import ExpiryRules
 from agentbus.workers.expiry.watch.handler import TOPICS
 from agentbus.workers.expiry.worker import EVENTS_QUEUE
+from tests.reactive.inside import DETOUR
 from tests.reactive.inside.failpoints import Failpoint
 from tests.reactive.system.begun import SCOPE, a_message, states_of
 from tests.reactive.system.crew import Dying
@@ -86,15 +87,15 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
         await rules.add(rule)
     if size.moves_again is not None:
         stage.crew.env["REACTIVE_MOVES_AGAIN"] = str(size.moves_again)
-    await stage.crew.start("session", 2)
-    await stage.crew.start("expiry", 2, detour=True)
+    await stage.crew.start(2)
+    await stage.crew.start(2, kind="expiry", env=DETOUR)
     addresses = [
         Address(platform=_PLATFORMS[number % 3], chat=f"chat-{number}", user=f"user-{number}")
         for number in range(size.chats)
     ]
     conversations = [conversation_id_for(address, SCOPE) for address in addresses]
-    detour = Detour(stage.amqp_url, stage.topology, EVENTS_QUEUE, TOPICS, stage.random)
-    dying = Dying(kind="expiry", points=tuple(Failpoint), every=size.kill_every, detour=True)
+    detour = Detour(stage.backends.amqp_url, stage.topology, EVENTS_QUEUE, TOPICS, stage.random)
+    dying = Dying(kind="expiry", points=tuple(Failpoint), every=size.kill_every, env=DETOUR)
     async with detour:
         async with stage.crew.dying(dying, stage.random):
             sent = sum(await asyncio.gather(*(_talk(stage, address, size.seconds) for address in addresses)))

@@ -25,8 +25,8 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
     """Change at a steady rate, and see when each linked session has it."""
     everybody = await people(stage, size.identities)
     stage.say(f"{size.identities} identities with {LINKED} linked conversations each")
-    await stage.crew.start("session", 2)
-    await stage.crew.start("sync", 2)
+    await stage.crew.start(2)
+    await stage.crew.start(2, kind="sync")
     changes = Changes(stage, everybody)
     await changes.publish(rate=size.rate, seconds=size.seconds, plain=True)
     touched = {change.identity for change in changes.made.values()}
@@ -34,7 +34,6 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
     stage.say(f"{len(changes.made)} changes made; waiting for rest")
     queue = stage.topology.subscription_queue(SUBSCRIPTION)
     rest = await stage.settled(partial(all_alike, stage, some), [queue], patience=size.patience)
-    assert stage.recorder
     changes.note(stage.recorder.events, stage.recorder.times)
     made = list(changes.made.values())
     lags = [at - change.at for change in made for at in change.seen.values()]

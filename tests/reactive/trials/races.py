@@ -55,7 +55,7 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
     """Race, then read the logs."""
     races = [_race(number, stage.random) for number in range(size.races)]
     await write_begun(stage.store, [race.begun for race in races])
-    await stage.crew.start("session", 2)
+    await stage.crew.start(2)
     async with make_bus(stage.settings) as other:
         client, commands = AgentBus(stage.bus), Inputs(other)
         for number, some in enumerate(in_parts(races, _AT_ONCE)):

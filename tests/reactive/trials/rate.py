@@ -49,8 +49,8 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
         actions=(Step(action=CleanupAction.EXPIRE),),
     )
     await ExpiryRules(stage.store, SystemClock()).add(rule)
-    await stage.crew.start("session", 1)
-    await stage.crew.start("expiry", 1)
+    await stage.crew.start(1)
+    await stage.crew.start(1, kind="expiry")
     first_due = time.time() + await _lead(stage, size)
     due: dict[ConversationId, float] = {}
     for number, part in enumerate(_parts(size, first_due)):

@@ -11,7 +11,7 @@ from agentbus.storage.reading import iter_records
 from agentbus.testing import QueueLeft
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.session.arrears import GROUP as UNANNOUNCED
-from tests.chaos.system.recorder import SUBSCRIPTION
+from tests.harness.system.recorder import SUBSCRIPTION
 from tests.services import RabbitMQ
 
 _PATIENCE: Final = 90.0

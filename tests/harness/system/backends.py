@@ -1,4 +1,4 @@
-"""The private broker and store of a chaos run: started once, used by one arena after the other."""
+"""A private broker and store: started once, used by one world after the other."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
-from tests.chaos.system.proxy import Address
 from tests.services import (
     LOOPBACK,
     LocalMongoDB,
@@ -18,6 +17,8 @@ from tests.services import (
     private_mongodb,
     private_rabbitmq,
 )
+
+Address = tuple[str, int]
 
 _NODES: Final = 3
 
@@ -91,7 +92,7 @@ class Services:
         self._stack.close()
 
     @contextmanager
-    def fresh(self, kind: Kind) -> Iterator[Backends]:
+    def fresh(self, kind: Kind = Kind.SINGLE) -> Iterator[Backends]:
         """Give a new virtual host and a new database; servers that were left dead or frozen are revived."""
         brokers = self._brokers_of(_NODES if kind is Kind.RABBITMQ_CLUSTER else 1)
         mongods = self._mongods_of(_NODES if kind is Kind.REPLICA_SET else 1)

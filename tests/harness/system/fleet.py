@@ -1,4 +1,4 @@
-"""Session workers as processes of their own."""
+"""Workers as processes of their own."""
 
 import asyncio
 import os
@@ -12,19 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.harness.patience import PATIENCE
 from tests.harness.processes import ROOT
 
-PROGRAM: Final = ("-m", "tests.chaos.worker_main")
-"""Arguments of Python that run a session worker with instruments inside."""
+WORKER: Final = ("-m", "agentbus", "worker")
+"""Arguments of Python that run a worker as users do, once its kind is named too."""
 
 _POLL: Final = 0.02
-_PATIENCE: Final = 60.0
+_TAIL: Final = 2_000
 
 
 @dataclass
 class Worker:
     """A worker process that was started."""
 
+    kind: str
     name: str
     process: subprocess.Popen[bytes]
     log: Path
@@ -46,21 +48,26 @@ class Worker:
 
     async def ended(self) -> None:
         """Wait until the process is gone. Raises TimeoutError."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while self.running:
                 await asyncio.sleep(_POLL)
 
 
 class Fleet:
-    """Starts, ends and freezes workers, knows when each died, and starts new ones for those that crashed."""
+    """Starts, ends and freezes workers, knows when each died, and starts new ones for those that crashed.
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    `program` is what a kind is added to: `WORKER`, or a module that has instruments inside. Such a one finds its
+    folder and its name in HARNESS_FOLDER and HARNESS_WORKER.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str], program: Sequence[str] = WORKER) -> None:
         self.folder = folder
+        self.env = dict(env)
+        """What all workers started from now on have in their environment."""
         self.deaths: dict[str, float] = {}
         self.changes: list[float] = []
         self.workers: list[Worker] = []
-        self._env = dict(env)
-        self._started = 0
+        self._program = program
         self._reviver: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,38 +87,46 @@ class Fleet:
         """The workers that are there, oldest first."""
         return [worker for worker in self.workers if worker.running]
 
-    async def start(self, count: int = 1, *, env: Mapping[str, str] | None = None) -> list[Worker]:
-        """Start workers and wait until they take inputs. Raises TimeoutError, RuntimeError if one ends instead."""
-        started = [self.launch(env) for _ in range(count)]
+    @property
+    def crashed(self) -> list[Worker]:
+        """Those that ended, though nobody asked them to."""
+        return [worker for worker in self.workers if not worker.running and not worker.stopped_by_us]
+
+    async def start(
+        self, count: int = 1, *, kind: str = "session", env: Mapping[str, str] | None = None
+    ) -> list[Worker]:
+        """Start workers and wait until they work. Raises TimeoutError, RuntimeError if one ends instead."""
+        started = [self.launch(kind, env=env) for _ in range(count)]
         for worker in started:
             await self.until_ready(worker)
         return started
 
-    def launch(self, env: Mapping[str, str] | None = None, *, program: Sequence[str] = PROGRAM) -> Worker:
-        """Start a worker, or another `program` (arguments of Python), without waiting for it."""
-        self._started += 1
-        name = f"w{self._started}"
+    def launch(
+        self, kind: str = "session", *, options: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> Worker:
+        """Start a worker without waiting for it; `env` is beside or instead of what all have."""
+        name = f"{kind}{len(self.workers) + 1}"
         log = self.folder / f"{name}.log"
-        instruments = {"CHAOS_FOLDER": str(self.folder), "CHAOS_WORKER": name}
+        own = {"HARNESS_FOLDER": str(self.folder), "HARNESS_WORKER": name}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, *program],
+                [sys.executable, *self._program, kind, *options],
                 cwd=ROOT,
-                env={**os.environ, **self._env, **instruments, **(env or {})},
+                env={**os.environ, **self.env, **own, **(env or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        worker = Worker(name, process, log)
+        worker = Worker(kind, name, process, log)
         self.workers.append(worker)
         self.changes.append(time.monotonic())
         return worker
 
     async def until_ready(self, worker: Worker) -> None:
-        """Wait until a worker takes inputs."""
-        async with asyncio.timeout(_PATIENCE):
-            while "worker_started" not in worker.log.read_text("utf-8", errors="replace"):
+        """Wait until a worker works. Raises TimeoutError, RuntimeError if it ends instead."""
+        async with asyncio.timeout(PATIENCE):
+            while "worker_started" not in (said := worker.log.read_text("utf-8", errors="replace")):
                 if not worker.running:
-                    raise RuntimeError(f"{worker.name} ended with {worker.process.returncode}: see {worker.log}")
+                    raise RuntimeError(f"{worker.name} ended with {worker.process.returncode}:\n{said[-_TAIL:]}")
                 await asyncio.sleep(_POLL)
         self.changes.append(time.monotonic())
 
@@ -149,11 +164,8 @@ class Fleet:
 
     async def _revive(self) -> None:
         while True:
-            for worker in self._crashed():
+            for worker in self.crashed:
                 self.deaths.setdefault(worker.name, time.monotonic())
                 worker.stopped_by_us = True
-                self.launch()
+                self.launch(worker.kind)
             await asyncio.sleep(_POLL)
-
-    def _crashed(self) -> Sequence[Worker]:
-        return [worker for worker in self.workers if not worker.running and not worker.stopped_by_us]

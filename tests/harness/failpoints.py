@@ -1,11 +1,11 @@
-"""Arming: a worker is told in a file at which failpoint, and at which time it comes by, it kills itself."""
+"""Failpoints: a process of ours is told in a file where, and when it comes by there, it kills itself."""
 
 import os
 import signal
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 Point = TypeVar("Point", bound=StrEnum)
 """The failpoints of one kind of worker."""
@@ -18,6 +18,11 @@ class Failpoints(Generic[Point]):
         self._file = file
         self._on_death = on_death
         self._hits = 0
+
+    @classmethod
+    def of_this_process(cls, on_death: Callable[[Point], None] | None = None) -> Self:
+        """Return those of a worker that a fleet started."""
+        return cls(_arming_file(Path(os.environ["HARNESS_FOLDER"]), os.environ["HARNESS_WORKER"]), on_death)
 
     def pass_by(self, point: Point) -> None:
         """Die here if it is time."""
@@ -34,14 +39,20 @@ class Failpoints(Generic[Point]):
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arming_file(folder: Path, worker: str) -> Path:
-    """Return the file that arms a worker."""
+def _arming_file(folder: Path, worker: str) -> Path:
     return folder / f"{worker}.arm"
 
 
 def arm(folder: Path, worker: str, point: StrEnum, *, hit: int) -> None:
     """Make `worker` die at the `hit`-th time it comes by `point` from now on."""
-    file = arming_file(folder, worker)
+    file = _arming_file(folder, worker)
     draft = file.with_suffix(".draft")
     draft.write_text(f"{point} {hit}", "utf-8")
     draft.rename(file)
+
+
+def patch(target: Any, **replacements: Any) -> None:
+    """Replace attributes of `target`. Raises AttributeError for one that is not there: its fault would never happen."""
+    for name, replacement in replacements.items():
+        getattr(target, name)
+        setattr(target, name, replacement)

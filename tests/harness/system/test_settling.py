@@ -9,8 +9,8 @@ from agentbus.storage.memory import MemoryStore
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Message
 from agentbus.workers.session.arrears import GROUP
-from tests.chaos.system.queues import until_settled
-from tests.chaos.system.recorder import SUBSCRIPTION
+from tests.harness.system.queues import until_settled
+from tests.harness.system.recorder import SUBSCRIPTION
 
 OWED = Record(
     kind=RecordKind.UNANNOUNCED, key="ada/", group=GROUP, created_at=datetime(2026, 1, 1, tzinfo=UTC), data={}

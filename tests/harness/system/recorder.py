@@ -12,14 +12,14 @@ class Recorder:
     """Receives all events; notes when each came."""
 
     def __init__(self, client: AgentBus) -> None:
-        self._client = client
+        self.client = client
         self.events: list[EventEnvelope] = []
         self.times: list[float] = []
         client.on("session.#", durable=SUBSCRIPTION, ordered=True)(self._record)
 
     async def start(self) -> None:
         """Subscribe: from now on nothing is missed."""
-        await self._client.start()
+        await self.client.start()
 
     async def _record(self, event: EventEnvelope) -> None:
         self.events.append(event)
