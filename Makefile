@@ -144,7 +144,7 @@ tour: setup services ## Use every public name of agentbus.sessions on every kind
 # QUICK=1 takes less than three minutes.
 .PHONY: bench
 bench: setup services ## Measure AgentBus beside other ways to do its work
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
 
 # Needs PyPI's own API: a mirror that serves packages alone knows of no vulnerability, and `--strict` says so.
 .PHONY: audit

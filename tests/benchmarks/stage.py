@@ -9,8 +9,8 @@ from time import monotonic
 
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.load.client import Load, LoadFailed
-from tests.benchmarks.usage import cpu_seconds, peak_bytes
 from tests.harness.processes import ROOT, Program, started
+from tests.harness.usage import cpu_seconds, peak_bytes
 from tests.services import MongoDB, RabbitMQ
 
 _WARM = "warm"

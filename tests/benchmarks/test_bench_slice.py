@@ -15,9 +15,8 @@ from tests.benchmarks.measures.results import Results, turn
 from tests.benchmarks.measures.throughput import Throughput, measure_throughput
 from tests.benchmarks.messages import bursts, interleaved, message_of
 from tests.benchmarks.order import Order, order_of
-from tests.benchmarks.output.files import write_results
+from tests.benchmarks.output.files import write_files
 from tests.benchmarks.output.summary import summarize
-from tests.benchmarks.percentiles import percentile
 from tests.benchmarks.sizes import SLICE
 from tests.benchmarks.stage import Services
 from tests.services import MongoDB, RabbitMQ
@@ -70,13 +69,6 @@ def test_both_shapes_say_the_same_in_another_order() -> None:
     assert message_of("ann", 7) == message_of("ann", 7) != message_of("ann", 8)
 
 
-def test_percentiles_are_values_that_occurred() -> None:
-    values = [float(number) for number in range(1000, 0, -1)]
-    assert [percentile(values, percent) for percent in (0, 50, 99, 99.9, 100)] == [1, 500, 990, 999, 1000]
-    with pytest.raises(ValueError, match="no values"):
-        percentile([], 50)
-
-
 def test_rounds_begin_with_another_contender_each_time() -> None:
     assert [turn((AGENTBUS1, PLAIN, RELAY), number)[0] for number in range(4)] == [AGENTBUS1, PLAIN, RELAY, AGENTBUS1]
 
@@ -119,6 +111,6 @@ def test_ratios_are_those_of_medians_and_inversions_add_up(tmp_path: Path) -> No
     assert (summary["vs_plain"], summary["vs_ordered_bursts"], summary["vs_relay"]) == (0.333, 0.25, 0.2)
     assert summary["inversions_bursts"] == {name: 9.0 if name == PLAIN.name else 0.0 for name in rates}
     assert (summary["growth"], summary["p99_ms"]) == (1.5, 2.0)
-    numbers, picture = write_results(results, summary, SLICE, {"machine": {"cpu": "a", "cores": 2}}, tmp_path)
+    numbers, picture = write_files(results, summary, SLICE, {"mongodb": "6"}, tmp_path)
     assert json.loads(numbers.read_text())["runs"]["growth"] == [asdict(point) for point in growth]
     assert picture.read_text().startswith("<?xml")

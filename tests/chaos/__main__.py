@@ -2,18 +2,11 @@
 
 import argparse
 import asyncio
-import json
-import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from rich.console import Console
-
-from agentbus.logs import configure_logs
-from agentbus.settings import LogSettings
 from tests.chaos.campaign import Result, run_campaign
 from tests.chaos.embedded.campaign import run_embedded, try_embedded_mutant
 from tests.chaos.embedded.faults import EMBEDDED_FAULTS, EmbeddedFault
@@ -21,9 +14,9 @@ from tests.chaos.embedded.mutants import EmbeddedMutant
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.inside.mutants import Mutant
 from tests.chaos.mutation import Trial, try_mutant
-from tests.chaos.record import write_results
 from tests.chaos.report import fault_table, mutant_table, summary, tell_trouble
-from tests.harness.processes import exit_on_sigterm
+from tests.harness.program import parser, part_of, quieten, run, say, screen, some_of, tell
+from tests.harness.results import write_results
 from tests.harness.system.backends import Services
 
 AnyFault = Fault | EmbeddedFault
@@ -33,25 +26,26 @@ _FAULTS: Final[Mapping[str, Sequence[AnyFault]]] = {"distributed": FAULTS, "embe
 _MUTANTS: Final[Mapping[str, Sequence[AnyMutant]]] = {"distributed": list(Mutant), "embedded": list(EmbeddedMutant)}
 _QUICK_MUTANTS: Final = (Mutant.LANE_ORDER, Mutant.ACK_LAST, EmbeddedMutant.APPEND_FIRST)
 _SETTLE: Final = 10.0
-
-_console = Console(width=150)
+_RESULTS: Final = Path(__file__).parent / "results"
 
 
 def main() -> int:
     """Run what is asked for; return 0 if every invariant held and every mutant was caught."""
     chosen = _arguments()
-    _quieten()
+    quieten()
     faults = _faults(chosen)
     mutants = _mutants(chosen)
     begun = time.monotonic()
     results: list[Result] = []
     trials: list[Trial] = []
 
+    def figures() -> dict[str, Any]:
+        return summary(results, trials) | {"seconds": round(time.monotonic() - begun, 1)}
+
     def keep() -> Path:
-        """Write what there is: a run of an hour and a half that is cut short has not been for nothing."""
-        figures = summary(results, trials) | {"seconds": round(time.monotonic() - begun, 1)}
         detail = {"faults": [one.as_dict() for one in results], "mutants": [one.as_dict() for one in trials]}
-        return write_results(_name(chosen), {"seed": chosen.seed, "summary": figures, **detail})
+        told = {"seed": chosen.seed, "summary": figures(), **detail}
+        return write_results(_RESULTS / f"{_name(chosen)}.json", told)
 
     with Services() as services:
         for fault in faults:
@@ -60,23 +54,16 @@ def main() -> int:
         for mutant in mutants:
             trials.append(asyncio.run(_run_mutant(services, mutant, chosen.seed)))
             keep()
+    console = screen()
     if results:
-        _console.print(fault_table(results))
+        console.print(fault_table(results))
     if trials:
-        _console.print(mutant_table(trials))
+        console.print(mutant_table(trials))
     for result in results:
-        tell_trouble(_console, result)
-    figures = summary(results, trials) | {"seconds": round(time.monotonic() - begun, 1)}
-    _console.print(f"{figures['seconds']:.0f} s in total; results in {keep()}")
-    print(json.dumps(figures))  # noqa: T201 - the last line is for programs
+        tell_trouble(console, result)
+    console.print(f"{time.monotonic() - begun:.0f} s in total; results in {keep()}", soft_wrap=True)
+    tell(figures())
     return 0 if all(one.good for one in results) and all(one.caught for one in trials) else 1
-
-
-def _quieten() -> None:
-    """Keep our own clients' complaints about what we do to them out of the report."""
-    configure_logs(LogSettings(log_level="error"))
-    for name in ("aio_pika", "aiormq"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 async def _run_fault(services: Services, fault: AnyFault, chosen: argparse.Namespace) -> Result:
@@ -86,9 +73,9 @@ async def _run_fault(services: Services, fault: AnyFault, chosen: argparse.Names
     else:
         settle = None if chosen.quick else _SETTLE
         result = await run_campaign(services, fault, repeats=repeats, seed=chosen.seed, settle=settle, keep=chosen.keep)
-    _console.print(f"{fault.name}: {'held' if result.good else 'VIOLATED'} ({result.seconds:.0f} s)")
+    say(f"{fault.name}: {'held' if result.good else 'VIOLATED'} ({result.seconds:.0f} s)")
     for words in result.words()[:3]:
-        _console.print(f"  {words}")
+        say(f"  {words}")
     return result
 
 
@@ -97,31 +84,22 @@ async def _run_mutant(services: Services, mutant: AnyMutant, seed: int) -> Trial
         trial = await try_embedded_mutant(mutant, seed=seed)
     else:
         trial = await try_mutant(services, mutant, seed=seed)
-    _console.print(f"without {mutant}: {'caught' if trial.caught else 'NOT CAUGHT'} ({trial.seconds:.0f} s)")
+    say(f"without {mutant}: {'caught' if trial.caught else 'NOT CAUGHT'} ({trial.seconds:.0f} s)")
     return trial
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a selection, each once")
-    parser.add_argument("--mode", choices=list(_FAULTS), help="those of one way to run AgentBus alone")
-    parser.add_argument("--fault", type=_named, help="these faults alone (commas between them), and no mutant")
-    parser.add_argument("--mutants", action="store_true", help="the mutation check alone")
-    parser.add_argument(
+    asked = parser("chaos", __doc__, quick="a selection, each once", seed="another seed gives another load")
+    asked.add_argument("--mode", choices=list(_FAULTS), help="those of one way to run AgentBus alone")
+    faults = some_of({fault.name: fault for family in _FAULTS.values() for fault in family})
+    asked.add_argument("--fault", type=faults, help="these faults alone (commas between them), and no mutant")
+    asked.add_argument("--mutants", action="store_true", help="the mutation check alone")
+    asked.add_argument(
         "--mutant", choices=[one for all_of_them in _MUTANTS.values() for one in all_of_them], help="this mutant alone"
     )
-    parser.add_argument("--repeats", type=int, help="how often each fault is brought about")
-    parser.add_argument("--seed", type=int, default=1, help="another seed gives another load")
-    parser.add_argument("--keep", action="store_true", help="keep the evidence even if all is well")
-    return parser.parse_args()
-
-
-def _named(names: str) -> Sequence[AnyFault]:
-    known = {fault.name: fault for family in _FAULTS.values() for fault in family}
-    try:
-        return [known[name] for name in names.split(",")]
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(f"no fault is called {error}; there are {', '.join(known)}") from None
+    asked.add_argument("--repeats", type=int, help="how often each fault is brought about")
+    asked.add_argument("--keep", action="store_true", help="keep the evidence even if all is well")
+    return asked.parse_args()
 
 
 def _faults(chosen: argparse.Namespace) -> Sequence[AnyFault]:
@@ -146,11 +124,9 @@ def _modes(chosen: argparse.Namespace) -> Sequence[str]:
 
 
 def _name(chosen: argparse.Namespace) -> str:
-    named = "-".join(fault.name for fault in chosen.fault or ())
-    part = named or chosen.mutant or ("mutants" if chosen.mutants else chosen.mode or "all")
-    return f"{part[:100]}-quick" if chosen.quick else part[:100]
+    whole = chosen.mutant or ("mutants" if chosen.mutants else chosen.mode or "all")
+    return part_of((fault.name for fault in chosen.fault or ()), whole, quick=chosen.quick)
 
 
 if __name__ == "__main__":
-    exit_on_sigterm()
-    sys.exit(main())
+    run(main)

@@ -13,8 +13,8 @@ from typing import Any
 
 from agentbus.testing import Evidence, Verdict
 from tests.chaos.faults import Fault
-from tests.chaos.record import keep_evidence
 from tests.chaos.system.arena import Arena, NotRecovered, arena
+from tests.chaos.system.evidence import keep_evidence
 from tests.harness.system.backends import Services
 
 
@@ -69,6 +69,21 @@ class Result:
         }
 
 
+@contextmanager
+def campaign(fault: str, counted_from: str, seed: int, *, keep: bool) -> Iterator[tuple[Result, Path]]:
+    """Give what a campaign notes in and a folder, which stays if something is wrong, or if it is to be kept."""
+    result = Result(fault, counted_from, str(seed))
+    folder = Path(mkdtemp(prefix=f"agentbus-chaos-{fault}-"))
+    begun = time.monotonic()
+    with noting(result):
+        yield result, folder
+    result.seconds = time.monotonic() - begun
+    if keep or not result.good:
+        result.folder = folder
+    else:
+        rmtree(folder)
+
+
 async def run_campaign(
     services: Services,
     fault: Fault,
@@ -80,11 +95,8 @@ async def run_campaign(
     keep: bool = False,
 ) -> Result:
     """Bring `fault` about `repeats` times and judge; the evidence is kept if something is wrong, or asked for."""
-    result = Result(fault.name, fault.counted_from, str(seed))
     layout = replace(fault.layout, env={**fault.layout.env, **(env or {})})
-    folder = Path(mkdtemp(prefix=f"agentbus-chaos-{fault.name}-"))
-    begun = time.monotonic()
-    with noting(result):
+    with campaign(fault.name, fault.counted_from, seed, keep=keep) as (result, folder):
         async with arena(services, layout, folder, f"{seed}/{fault.name}") as built:
             with noting(result):
                 await built.balanced()
@@ -96,11 +108,6 @@ async def run_campaign(
             result.problems += _wrongly_parked(built, evidence)
             if keep or not result.good:
                 keep_evidence(folder, evidence, result.verdict)
-    result.seconds = time.monotonic() - begun
-    if keep or not result.good:
-        result.folder = folder
-    else:
-        rmtree(folder)
     return result
 
 

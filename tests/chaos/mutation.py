@@ -6,7 +6,7 @@ from enum import StrEnum
 from shutil import rmtree
 from typing import Any, Final
 
-from tests.chaos.campaign import run_campaign
+from tests.chaos.campaign import Result, run_campaign
 from tests.chaos.faults import fault_named
 from tests.chaos.inside.mutants import Mutant
 from tests.harness.system.backends import Services
@@ -34,6 +34,14 @@ class Trial:
     example: str = ""
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, mutant: StrEnum, result: Result, seconds: float) -> "Trial":
+        """Return what a campaign without a mechanism shows; its evidence is that of what was asked for, and goes."""
+        if result.folder is not None:
+            rmtree(result.folder)
+        example = next((words for one in result.verdict.findings for words in one.examples), "")
+        return cls(mutant, result.fault, result.verdict.violated, example, seconds)
+
     @property
     def caught(self) -> bool:
         """Whether the checker reported a violation."""
@@ -59,9 +67,7 @@ async def try_mutant(services: Services, mutant: Mutant, *, seed: int) -> Trial:
         env = {"CHAOS_MUTANT": mutant}
         result = await run_campaign(services, fault, repeats=repeats, seed=seed + attempt, env=env)
         seconds += result.seconds
-        if result.folder is not None:
-            rmtree(result.folder)  # the evidence of what was asked for
-        if result.verdict.violated:
-            example = next(one.examples[0] for one in result.verdict.findings if one.examples)
-            return Trial(mutant, fault.name, result.verdict.violated, example, seconds)
-    return Trial(mutant, fault.name, (), seconds=seconds)
+        trial = Trial.of(mutant, result, seconds)
+        if trial.caught:
+            break
+    return trial

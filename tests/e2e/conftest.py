@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.processes import Program, started
+from tests.harness.processes import Program, running_worker
 
 PARTITIONS = "8"
 
@@ -29,8 +29,7 @@ class Distributed:
 
     def worker(self, kind: str = "session") -> Iterator[Program]:
         """Start a worker and wait until it takes inputs."""
-        with started("-m", "agentbus", "worker", kind, folder=self.folder, env=self.env) as program:
-            program.until_printed("worker_started")
+        with running_worker(kind, folder=self.folder, env=self.env) as program:
             yield program
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Distributed
 from tests.harness.patience import PATIENCE
-from tests.harness.processes import Program, agentbus, started
+from tests.harness.processes import Program, agentbus, running_worker
 
 USERS = 12
 
@@ -52,12 +52,9 @@ def test_sessions_go_to_the_archive_whichever_worker_is_killed(distributed: Dist
     assert {(one["rule"], one["action"], one["outcome"]) for one in due} == {("silent", "warn", "would be done")}
     assert len(due) == USERS
 
-    worker = ("-m", "agentbus", "worker", "expiry")
-    with started(*worker, folder=tmp_path, env=env) as first:
-        first.until_printed("worker_started")
+    with running_worker("expiry", folder=tmp_path, env=env) as first:
         _until(lambda: counted(env).get("warned", 0) > 0, first)
-        with started(*worker, folder=tmp_path, env=env) as second:
-            second.until_printed("worker_started")
+        with running_worker("expiry", folder=tmp_path, env=env) as second:
             first.kill()
             expected = {"warned": USERS, "notified": USERS, "archived": USERS}
             _until(lambda: counted(env) == expected, second)

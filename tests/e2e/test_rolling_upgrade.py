@@ -23,7 +23,7 @@ from agentbus.storage.factory import open_store
 from agentbus.storage.reading import iter_sessions
 from agentbus.testing import Published, check, read_evidence
 from tests.e2e.conftest import PARTITIONS, Distributed
-from tests.harness.processes import ROOT, Program, started
+from tests.harness.processes import ROOT, Program, running_worker, started
 
 EARLIER: Final = "844caade4a54df6b75ecf3e9e33554e75eb69fc2"
 """The release to upgrade from: before inputs were told apart by how they fail, and damage from an outage."""
@@ -65,8 +65,7 @@ def test_inputs_hold_what_an_earlier_release_does_not_know_only_where_it_is_used
 @contextmanager
 def session_worker(distributed: Distributed, release: Path) -> Iterator[Program]:
     env = distributed.env | {"PYTHONPATH": str(release), "PYTHONSAFEPATH": "1"}
-    with started("-m", "agentbus", "worker", "session", folder=distributed.folder, env=env) as program:
-        program.until_printed("worker_started")
+    with running_worker("session", folder=distributed.folder, env=env) as program:
         yield program
 
 

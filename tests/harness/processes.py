@@ -73,6 +73,14 @@ def started(*arguments: str, folder: Path, env: Mapping[str, str] | None = None)
                 process.wait()
 
 
+@contextmanager
+def running_worker(kind: str, *, folder: Path, env: Mapping[str, str]) -> Iterator[Program]:
+    """Run `agentbus worker KIND`; the block begins when it works."""
+    with started("-m", "agentbus", "worker", kind, folder=folder, env=env) as program:
+        program.until_printed("worker_started")
+        yield program
+
+
 def exit_on_sigterm() -> None:
     """Let SIGTERM end this program as Ctrl-C does: first it stops what it started."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

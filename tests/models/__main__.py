@@ -1,8 +1,6 @@
 """`python -m tests.models`: play the session library against its model, and the two workers, for many steps."""
 
-import argparse
 import asyncio
-import json
 import os
 import sys
 from collections import Counter
@@ -10,10 +8,10 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
-from tests.harness.processes import exit_on_sigterm
+from tests.harness.program import parser, quieten, run, say, tell
 from tests.models.finding import Finding, Model, smallest
 from tests.models.library_world import Services
-from tests.models.series import SHARES, Played, Tally, World, play_all, say_little, worlds_of
+from tests.models.series import SHARES, Played, Tally, World, play_all, worlds_of
 from tests.tour.world import Mode, services
 
 TELL_EVERY: Final = 10.0
@@ -22,28 +20,27 @@ TELL_EVERY: Final = 10.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Take the steps; return 0 if there is no finding."""
-    parser = argparse.ArgumentParser(prog="python -m tests.models", description=__doc__)
-    parser.add_argument("--model", type=Model, choices=list(Model), help="this one alone")
-    parser.add_argument("--mode", type=Mode, choices=list(Mode), help="this mode alone")
-    parser.add_argument("--steps", type=int, default=200_000, help="how many of each model (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="the first world's; each has the next one (%(default)s)")
-    parser.add_argument("--part", type=_part, default=(1, 1), help="such as 2/5: the second of five parts of it")
-    parser.add_argument("--jobs", type=int, default=_cores(), help="worlds at a time (%(default)s, the cores)")
-    parser.add_argument("--only", help="these steps of one world alone: play a finding again, of a model and a mode")
-    chosen = parser.parse_args(arguments)
+    options = parser("models", __doc__, seed="the first world's; each has the next one")
+    options.add_argument("--model", type=Model, choices=list(Model), help="this one alone")
+    options.add_argument("--mode", type=Mode, choices=list(Mode), help="this mode alone")
+    options.add_argument("--steps", type=int, default=200_000, help="how many of each model (%(default)s)")
+    options.add_argument("--part", type=_part, default=(1, 1), help="such as 2/5: the second of five parts of it")
+    options.add_argument("--jobs", type=int, default=_cores(), help="worlds at a time (%(default)s, the cores)")
+    options.add_argument("--only", help="these steps of one world alone: play a finding again, of a model and a mode")
+    chosen = options.parse_args(arguments)
     models = [chosen.model] if chosen.model else list(Model)
     modes = [chosen.mode] if chosen.mode else list(Mode)
     part, parts = chosen.part
     worlds = worlds_of(models, modes, chosen.steps, chosen.seed)[part - 1 :: parts]
     if chosen.only:
         if not (chosen.model and chosen.mode):
-            parser.error("--only takes steps of one world: give its --model and --mode")
+            options.error("--only takes steps of one world: give its --model and --mode")
         worlds = [World(chosen.model, chosen.mode, chosen.seed, [int(one) for one in chosen.only.split(",")])]
     if not worlds or chosen.jobs < 1:
-        parser.error(
+        options.error(
             f"nothing is played so; the modes are { ({str(one): [*map(str, SHARES[one])] for one in models}) }"
         )
-    say_little()
+    quieten()
     with services({world.mode for world in worlds}) as (broker, mongo):
         return _run(worlds, Services(broker, mongo), min(chosen.jobs, len(worlds)), whole=bool(chosen.only))
 
@@ -70,20 +67,20 @@ def _run(worlds: Sequence[World], there: Services, jobs: int, *, whole: bool) ->
         for played in play_all(worlds, there, jobs):
             tally.add(played)
             if played.found:
-                _say(str(played.found if whole else _small(played, played.found, there)))
+                _show(str(played.found if whole else _small(played, played.found, there)))
             if perf_counter() - told > TELL_EVERY:
                 told = perf_counter()
                 left = (asked.total() - tally.steps.total()) / max(tally.rate, 0.1) / 60
-                _say(
+                say(
                     f"{tally.steps.total()} of {asked.total()} steps, {tally.rate:.0f} a second, "
                     f"{tally.findings} findings, {left:.0f} min left"
                 )
     finally:
-        _say(" ".join(f"{name}={count}" for name, count in sorted(tally.counts.items())))
+        _show(" ".join(f"{name}={count}" for name, count in sorted(tally.counts.items())))
         for name, many in sorted(asked.items()):
-            _say(f"{name}: {tally.clean[name]} of {many} steps without a finding")
+            _show(f"{name}: {tally.clean[name]} of {many} steps without a finding")
         result = {"steps": tally.steps.total(), "findings": tally.findings, "seconds": round(tally.seconds, 1)}
-        _say(json.dumps({**result, "rate": round(tally.rate, 1), "of": dict(sorted(tally.clean.items()))}))
+        tell({**result, "rate": round(tally.rate, 1), "of": dict(sorted(tally.clean.items()))})
     return 1 if tally.findings else 0
 
 
@@ -91,11 +88,10 @@ def _small(played: Played, found: Finding, there: Services) -> Finding:
     return asyncio.run(smallest(found, played.world.play(there)))
 
 
-def _say(line: str) -> None:
+def _show(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    exit_on_sigterm()
-    sys.exit(main())
+    run(main)

@@ -12,8 +12,7 @@ from random import Random
 from time import perf_counter
 from typing import Final
 
-from agentbus.logs import configure_logs
-from agentbus.settings import LogSettings
+from tests.harness.program import quieten
 from tests.models import library_run, workers
 from tests.models.finding import Finding, Model, Play
 from tests.models.library_world import Services
@@ -145,15 +144,10 @@ def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=say_little,
+        initializer=quieten,
         max_tasks_per_child=WORLDS_A_PROCESS,
     ) as pool:
         yield pool
-
-
-def say_little() -> None:
-    """Log errors alone."""
-    configure_logs(LogSettings(log_level="error"))
 
 
 def places_of(world: World, there: Services, place: ExitStack) -> Services:

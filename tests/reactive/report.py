@@ -1,17 +1,11 @@
-"""What a run tells: a table, a file, and the figures of the last line."""
+"""What a run tells: a table, and the figures of the last line."""
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 
-from tests.chaos.record import machine
 from tests.reactive.trial import Result
-
-RESULTS: Final = Path(__file__).parent / "results"
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -39,12 +33,3 @@ def summary(results: Sequence[Result], seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         **{one.trial: one.figures for one in results},
     }
-
-
-def write_results(name: str, results: Mapping[str, Any]) -> Path:
-    """Write the results of a run with when and where it was; return the file."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    told = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(), **results}
-    path.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
-    return path

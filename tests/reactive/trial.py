@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import JsonValue
 
-from tests.benchmarks.percentiles import percentile
+from tests.harness.figures import percentile
 from tests.reactive.system.stage import Stage
 
 Size = TypeVar("Size")

@@ -1,41 +1,35 @@
 """`python -m tests.soak`: the demonstration again and again, a table, and one JSON object as last line."""
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.record import machine
-from tests.harness.processes import ROOT, exit_on_sigterm
+from tests.harness.program import at_least_one, parser, run, say, screen, tell
+from tests.harness.results import write_results
 from tests.soak.run import LIMIT, Ending, Run, run_demo
 
 RESULTS: Final = Path(__file__).parent / "results"
 
-_progress = Console(stderr=True, soft_wrap=True)
-
 
 def main() -> int:
     """Run what is asked for, every other time with all cores kept busy; return 0 if every run held."""
-    wanted = _arguments().runs
+    asked = parser("soak", __doc__)
+    asked.add_argument("--runs", type=at_least_one, default=200, help="how often (%(default)s)")
+    wanted = asked.parse_args().runs
     begun = time.monotonic()
     runs: list[Run] = []
     for number in range(wanted):
         runs.append(run_demo(busy=number % 2 == 1))
         _tell(runs[-1], number + 1, wanted)
-        path = write_results(runs, wanted)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+        path = write_results(RESULTS / f"demo-{wanted}.json", told_of(runs), indent=1)
+    console = screen()
     console.print(table(runs))
     console.print(f"{time.monotonic() - begun:.0f} s in total; results in {path}", soft_wrap=True)
-    sys.stdout.write(json.dumps(summary(runs)) + "\n")
+    tell(summary(runs))
     return 0 if all(run.ending is Ending.HELD for run in runs) else 1
 
 
@@ -64,29 +58,13 @@ def table(runs: Sequence[Run]) -> Table:
     return shown
 
 
-def write_results(runs: Sequence[Run], wanted: int, folder: Path = RESULTS) -> Path:
-    """Write what there is so far, after each run: one that is cut short has not been for nothing. Return the file."""
-    folder.mkdir(exist_ok=True)
-    path = folder / f"demo-{wanted}.json"
-    told = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": machine(),
+def told_of(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what is written down of some runs."""
+    return {
         "limit_s": LIMIT,
         "summary": {"all": summary(runs), **{name: summary(some) for name, some in _halves(runs)}},
         "runs": [run.as_dict() for run in runs],
     }
-    path.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    return path
-
-
-def _commit() -> str | None:
-    """Return what is tried: the commit, marked if something differs from it; None where git doesn't know."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _halves(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
@@ -96,23 +74,10 @@ def _halves(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
 
 
 def _tell(run: Run, number: int, wanted: int) -> None:
-    _progress.print(f"{number} of {wanted}: {run.ending} in {run.seconds} s{', cores busy' if run.busy else ''}")
+    say(f"{number} of {wanted}: {run.ending} in {run.seconds} s{', cores busy' if run.busy else ''}")
     if run.said:
-        _progress.print(run.said, markup=False, highlight=False)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--runs", type=_positive, default=200, help="how often (200)")
-    return parser.parse_args()
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+        say(run.said)
 
 
 if __name__ == "__main__":
-    exit_on_sigterm()
-    sys.exit(main())
+    run(main)

@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # its types are a package of their own
 import pytest
 
-from tests.soak.__main__ import summary, table, write_results
+from tests.harness.results import write_results
+from tests.soak.__main__ import summary, table, told_of
 from tests.soak.run import HUNG, Ending, Run, busy_cores, demo
 
 _SEED = 20260101
@@ -105,6 +106,6 @@ def test_figures_tell_hangs_from_errors(tmp_path: Path) -> None:
     counts = {"runs": 4, "hangs": 1, "errors": 1, "slow": 1}
     assert summary(runs) == {**counts, "p50_s": 34.5, "max_s": 300.0, "load": 2.2}
     assert table(runs).row_count == 2
-    written = write_results(runs, 4, tmp_path).read_text("utf-8")
+    written = write_results(tmp_path / "results" / "demo-4.json", told_of(runs), indent=1).read_text("utf-8")
     assert '"said": "stands"' in written
     assert '"busy": {\n   "runs": 1' in written

@@ -1,9 +1,7 @@
 """Where everything seen is written down: how long each call took, and what was broken."""
 
-import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,9 +54,3 @@ class Ledger:
             return []
         until = (self.revived_at or self.killed_at) + _AFTERMATH
         return [one for one in self.calls if one.end >= self.killed_at and one.start <= until]
-
-
-def percentile(values: Iterable[float], share: float) -> float:
-    """Return the value that `share` of the values do not exceed (nearest rank); 0 if there are none."""
-    ordered: Sequence[float] = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0

@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.stress.ledger import Ledger, Timed, percentile
+from tests.harness.figures import milliseconds, percentile
+from tests.stress.ledger import Ledger, Timed
 from tests.stress.world import Plan
 
 _SHOWN = 20
@@ -40,7 +41,7 @@ class Report:
             "seed": self.plan.seed,
             **_row(calls),
             "calls_per_second": round(len(calls) / self.seconds, 1),
-            "longest_wait_over_the_kill_ms": _milliseconds(max((one.seconds for one in over), default=0.0)),
+            "longest_wait_over_the_kill_ms": milliseconds(max((one.seconds for one in over), default=0.0)),
             "breaches": dict(self.ledger.breaches),
         }
 
@@ -67,21 +68,17 @@ class Report:
 
 
 def _row(calls: Sequence[Timed]) -> dict[str, Any]:
-    seconds = [one.seconds for one in calls]
+    seconds = [one.seconds for one in calls] or [0.0]
     return {
         "calls": len(calls),
         "done": sum(one.answer == "done" for one in calls),
         "refused": sum(one.answer != "done" for one in calls),
         "made_again": sum(one.retries > 0 for one in calls),
-        "p50_ms": _milliseconds(percentile(seconds, 0.5)),
-        "p99_ms": _milliseconds(percentile(seconds, 0.99)),
-        "longest_ms": _milliseconds(max(seconds, default=0.0)),
+        "p50_ms": milliseconds(percentile(seconds, 50)),
+        "p99_ms": milliseconds(percentile(seconds, 99)),
+        "longest_ms": milliseconds(max(seconds)),
     }
 
 
 def _add(table: Table, name: str, calls: Sequence[Timed]) -> None:
     table.add_row(name, *(f"{value:,}" for value in _row(calls).values()))
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(1000 * seconds, 1)

@@ -13,8 +13,9 @@ from agentbus.contracts.ids import SessionId
 from agentbus.sessions import Permission, SessionManager
 from tests.stress.audit import check_log
 from tests.stress.caller import Caller, as_text
-from tests.stress.ledger import Ledger, percentile
+from tests.stress.ledger import Ledger
 from tests.stress.model import DELETED, Access, Key, Outcome, Right, SessionModel
+from tests.stress.report import Report
 from tests.stress.world import Plan
 
 ANN, BOB = "ann", "bob"
@@ -173,8 +174,11 @@ def test_a_reader_may_see_what_was_confirmed_last_or_what_nobody_knows_of() -> N
     assert model.readable("data", "a") == {"2", "3"}
 
 
-def test_percentiles_and_plans() -> None:
-    assert [percentile(range(1, 101), share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
-    assert percentile([], 0.5) == 0
+def test_where_no_call_was_made_the_figures_are_zero() -> None:
+    told = Report(Plan(), seconds=1.0, sessions=0, ledger=Ledger()).figures()
+    assert (told["p50_ms"], told["p99_ms"], told["longest_ms"]) == (0, 0, 0)
+
+
+def test_a_plan_needs_users_enough() -> None:
     with pytest.raises(ValueError, match="users"):
         Plan(users=10)

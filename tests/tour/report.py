@@ -23,7 +23,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def tell(console: Console, outcomes: Sequence[Outcome]) -> None:
+def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     """Print a table of names and modes, and below it what failed."""
     by_key = {(one.name, one.mode): one for one in outcomes}
     modes = list(dict.fromkeys(one.mode for one in outcomes))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from agentbus.sessions import SessionContext, SessionSystem, StorageType
 from agentbus.sessions.config import make_config
-from tests.harness.processes import started
+from tests.harness.processes import running_worker
 from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
 
 PARTITIONS: Final = 2
@@ -116,6 +116,5 @@ def _settings(
         "AGENTBUS_STORE_URL": url,
         "AGENTBUS_PARTITIONS": str(PARTITIONS),
     }
-    worker = stack.enter_context(started("-m", "agentbus", "worker", "session", folder=folder, env=env))
-    worker.until_printed("worker_started")
+    stack.enter_context(running_worker("session", folder=folder, env=env))
     return {**settings, "amqp_url": amqp_url}

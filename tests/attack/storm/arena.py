@@ -10,8 +10,6 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-import psutil  # type: ignore[import-untyped]  # its types are a package of their own
-
 from agentbus.client import AgentBus
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import Reject
@@ -21,6 +19,7 @@ from tests.harness.system.backends import Backends
 from tests.harness.system.fleet import Fleet, Worker
 from tests.harness.system.load import Load, Shape
 from tests.harness.system.world import World, opened
+from tests.harness.usage import resident_bytes
 from tests.services import free_port
 
 _CALM: Final = Shape(rate=30, users_per_partition=2, burst=0.1, repeats=0.0)
@@ -39,7 +38,7 @@ class Target(World):
 
     def memory(self) -> dict[str, int]:
         """Return how many bytes of memory each worker has."""
-        return {worker.name: psutil.Process(worker.pid).memory_info().rss for worker in self.fleet.running}
+        return {worker.name: resident_bytes(worker.pid) for worker in self.fleet.running}
 
     def log_lines(self) -> dict[str, int]:
         """Return how many lines each worker has written into its log."""

@@ -17,6 +17,7 @@ from agentbus.testing import check, read_evidence
 from tests.attack.crafted.hostile import Hostile, Shot
 from tests.attack.storm.arena import Target, target
 from tests.attack.storm.ledger import Fate, Ledger, reckon
+from tests.harness.figures import milliseconds, percentile
 from tests.harness.system.backends import Services
 from tests.harness.system.queues import left_in, until_settled
 
@@ -198,9 +199,5 @@ async def _judge(built: Target, outcome: Outcome) -> None:
 
 
 def _quantiles(seconds: list[float]) -> dict[str, float]:
-    if not seconds:
-        return {}
-    at = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {
-        name: round(1000 * seconds[min(len(seconds) - 1, int(share * len(seconds)))], 1) for name, share in at.items()
-    }
+    at = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
+    return {name: milliseconds(percentile(seconds, percent)) for name, percent in at.items()} if seconds else {}

@@ -7,10 +7,10 @@ from tests.benchmarks.contenders import Contender
 from tests.benchmarks.evidence import histories
 from tests.benchmarks.measures.latency import RATE, USERS
 from tests.benchmarks.order import order_of
-from tests.benchmarks.percentiles import percentile
 from tests.benchmarks.stage import Services, stage
-from tests.benchmarks.usage import cpu_seconds
+from tests.harness.figures import percentile
 from tests.harness.processes import Program
+from tests.harness.usage import cpu_seconds
 
 _STANDSTILL = 0.1
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.contenders import Contender
-from tests.benchmarks.percentiles import percentile
 from tests.benchmarks.stage import Services, stage
+from tests.harness.figures import percentile
 
 RATE: Final = 200.0
 USERS: Final = 100

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.stage import Services, stage
-from tests.benchmarks.usage import peak_bytes, resident_bytes
+from tests.harness.usage import peak_bytes, resident_bytes
 
 _PATIENCE: Final = 600.0
 _EVERY: Final = 0.5

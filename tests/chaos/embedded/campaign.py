@@ -1,19 +1,15 @@
 """A campaign of the embedded mode: one fault, brought about again and again in one arena, and judged at the end."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Final
 
-from tests.chaos.campaign import Result, noting
+from tests.chaos.campaign import Result, campaign, noting
 from tests.chaos.embedded.arena import EmbeddedArena, embedded_arena
 from tests.chaos.embedded.faults import EmbeddedFault, embedded_fault_named
 from tests.chaos.embedded.mutants import EmbeddedMutant
 from tests.chaos.mutation import Trial
-from tests.chaos.record import keep_evidence
+from tests.chaos.system.evidence import keep_evidence
 
 REVEALED_BY: Final = {EmbeddedMutant.APPEND_FIRST: "sqlite_kill_after_append"}
 """The fault that shows what each mechanism is for."""
@@ -23,11 +19,8 @@ async def run_embedded(
     fault: EmbeddedFault, *, repeats: int, seed: int, env: Mapping[str, str] | None = None, keep: bool = False
 ) -> Result:
     """Bring `fault` about `repeats` times and judge; the evidence is kept if something is wrong, or asked for."""
-    result = Result(fault.name, fault.counted_from, str(seed))
     layout = replace(fault.layout, env={**fault.layout.env, **(env or {})})
-    folder = Path(mkdtemp(prefix=f"agentbus-chaos-{fault.name}-"))
-    begun = time.monotonic()
-    with noting(result):
+    with campaign(fault.name, fault.counted_from, seed, keep=keep) as (result, folder):
         async with embedded_arena(layout, folder, f"{seed}/{fault.name}") as built:
             with noting(result):
                 for _ in range(repeats):
@@ -39,11 +32,6 @@ async def run_embedded(
             result.problems += [f"{one.message_id} was parked: {one.reason}" for one in evidence.parked][:5]
             if keep or not result.good:
                 keep_evidence(folder, evidence, result.verdict)
-    result.seconds = time.monotonic() - begun
-    if keep or not result.good:
-        result.folder = folder
-    else:
-        rmtree(folder)
     return result
 
 
@@ -51,10 +39,7 @@ async def try_embedded_mutant(mutant: EmbeddedMutant, *, seed: int) -> Trial:
     """Run the fault that shows what a mechanism is for, without it."""
     fault = embedded_fault_named(REVEALED_BY[mutant])
     result = await run_embedded(fault, repeats=1, seed=seed, env={"CHAOS_MUTANT": mutant})
-    if result.folder is not None:
-        rmtree(result.folder)  # the evidence of what was asked for
-    example = next((words for one in result.verdict.findings for words in one.examples), "")
-    return Trial(mutant, fault.name, result.verdict.violated, example, result.seconds)
+    return Trial.of(mutant, result, result.seconds)
 
 
 def _problems(built: EmbeddedArena, fault: EmbeddedFault) -> list[str]:

@@ -1,12 +1,13 @@
-"""From the traces of the workers to what the checker reads."""
+"""What the checker reads: made of the traces of the workers; kept, if something is wrong."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentbus.contracts.ids import ConversationId
-from agentbus.testing import Handling
+from agentbus.testing import Evidence, Handling, Verdict
 from tests.chaos.inside.trace import read_trace
 
 
@@ -25,6 +26,18 @@ def read_handlings(folder: Path, deaths: Mapping[str, float]) -> list[Handling]:
         for file in sorted(folder.glob("*.trace"))
         for handling in _handlings(file.stem, read_trace(file), deaths.get(file.stem))
     ]
+
+
+def keep_evidence(folder: Path, evidence: Evidence, verdict: Verdict) -> None:
+    """Write what the checker read and decided beside the logs and traces of the workers."""
+    (folder / "verdict.json").write_text(json.dumps(verdict.as_dict(), indent=2, default=str) + "\n", "utf-8")
+    _lines(
+        folder / "published.jsonl", ([one.conversation_id, one.input_id, one.confirmed] for one in evidence.published)
+    )
+    _lines(folder / "commits.jsonl", (one.model_dump(mode="json") for log in evidence.commits.values() for one in log))
+    _lines(folder / "events.jsonl", (one.model_dump(mode="json") for one in evidence.events or ()))
+    _lines(folder / "zombies.jsonl", ([one.worker, one.start, one.end] for one in evidence.zombies))
+    _lines(folder / "parked.jsonl", (one.model_dump(mode="json") for one in evidence.parked))
 
 
 def _handlings(worker: str, lines: list[dict[str, Any]], death: float | None) -> Iterator[Handling]:
@@ -47,3 +60,7 @@ def _handlings(worker: str, lines: list[dict[str, Any]], death: float | None) ->
 def _closed(worker: str, one: _Open, end: float | None) -> Iterator[Handling]:
     for conversation, epoch in one.epochs.items():
         yield Handling(worker, conversation, one.start, end, epoch)
+
+
+def _lines(path: Path, values: Any) -> None:
+    path.write_text("".join(json.dumps(value, default=str) + "\n" for value in values), "utf-8")

@@ -1,4 +1,4 @@
-"""What processes use, and what the machine has."""
+"""What processes use."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,8 +25,3 @@ def peak_bytes(pid: int) -> int:
 def resident_bytes(pid: int) -> int:
     """Return what is resident now."""
     return int(psutil.Process(pid).memory_info().rss)
-
-
-def memory_bytes() -> int:
-    """Return the machine's memory."""
-    return int(psutil.virtual_memory().total)

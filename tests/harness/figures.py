@@ -9,3 +9,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
     if not values:
         raise ValueError("no values")
     return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
+
+
+def milliseconds(seconds: float) -> float:
+    """Return seconds as milliseconds, to a tenth."""
+    return round(1000 * seconds, 1)
