@@ -66,8 +66,7 @@ def part_of(names: Iterable[str], whole: str, *, quick: bool = False) -> str:
 def quieten() -> None:
     """Keep our own clients' complaints about what we do to them out of what is said."""
     configure_logs(LogSettings(log_level="error"))
-    for name in ("aio_pika", "aiormq"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 def say(words: str) -> None:
