@@ -6,11 +6,11 @@ from typing import Final
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.side_by_side import SideBySide
-from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.bus.supervision import SupervisedConsumer
 from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.failures import Failure, unforeseen
 from agentbus.workers.delivery.parking import park
-from agentbus.workers.reactive.handling import EventHandler, hand_over
+from agentbus.workers.reactive.handler import EventHandler, hand_over
 
 CONCURRENCY: Final = 32
 """Sessions whose events are handled at a time, unless a subscription says otherwise."""

@@ -15,7 +15,7 @@ from tenacity import (
 from agentbus.contracts.errors import StoreUnavailable
 from agentbus.contracts.outages import Outage
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 
 _log = Logger(__name__)
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 
 _Kept = TypeVar("_Kept")
 _Item = TypeVar("_Item")

@@ -12,7 +12,7 @@ from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import WorkerId
 from agentbus.contracts.outages import REMIND_SECONDS, Cause, Notice, Outage, Stage
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.domain.assignment import ranges
 from agentbus.workers.faults import told
 

@@ -27,7 +27,7 @@ class Commands(LazyGroup):
             "replay", "Replay a chat history: publish its messages in order, wait for them, check what became of them."
         ),
         "worker": _command(
-            "worker",
+            "run_workers",
             "Run workers in this process until SIGTERM or Ctrl-C; they then finish what they have begun.",
             no_args_is_help=True,
         ),

@@ -13,7 +13,7 @@ from agentbus.cli.sessions import SessionArgument
 from agentbus.composition.app import connected, make_store, need_archive
 from agentbus.contracts.ids import SessionId, SessionIdField
 from agentbus.contracts.session import SessionStatus
-from agentbus.operations.archives import (
+from agentbus.operations.archive import (
     Verified,
     delete_archived,
     list_archived,

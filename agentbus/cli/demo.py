@@ -11,7 +11,7 @@ from agentbus.cli import options
 from agentbus.cli.connecting import Given, connecting
 from agentbus.cli.output import err, out, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED, settings_of
-from agentbus.demo.run import Result, Show, perform
+from agentbus.demo.script import Result, Show, perform
 from agentbus.settings import Settings
 
 

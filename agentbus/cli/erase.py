@@ -13,7 +13,7 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.composition.app import App, connected
 from agentbus.contracts.expiry import ErasureReceipt
-from agentbus.operations.erasing import Plan, Progress, erase_user, find_user, reapply_erasures
+from agentbus.operations.erase import Plan, Progress, erase_user, find_user, reapply_erasures
 from agentbus.settings import Settings
 
 

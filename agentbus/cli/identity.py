@@ -10,7 +10,7 @@ from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.cli.sessions import SessionArgument
 from agentbus.composition.app import connected, stored
 from agentbus.contracts.sync import Identity
-from agentbus.operations.identities import (
+from agentbus.operations.identity import (
     confirm_suggestion,
     dismiss_suggestion,
     get_identity,

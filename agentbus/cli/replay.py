@@ -14,8 +14,8 @@ from agentbus.cli.output import err, print_fields, print_json
 from agentbus.cli.running import EXIT_FAILED, settings_of
 from agentbus.composition.app import App, connected
 from agentbus.composition.running import embedded
-from agentbus.operations.replay.run import HistoryFormat, Report, replay_file
-from agentbus.operations.replay.run import Progress as Step
+from agentbus.operations.replay.running import HistoryFormat, Report, replay_file
+from agentbus.operations.replay.running import Progress as Step
 from agentbus.settings import Settings
 
 

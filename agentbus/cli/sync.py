@@ -15,7 +15,7 @@ from agentbus.composition.app import connected, stored
 from agentbus.contracts.address import Platform
 from agentbus.contracts.errors import SchemaViolation
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Resolution, SyncMode, SyncOperation, SyncPolicy
-from agentbus.operations.syncing import (
+from agentbus.operations.sync import (
     DEFAULT,
     SyncNote,
     SyncReport,

@@ -16,7 +16,7 @@ from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.installation.record import check_installation, join_installation
+from agentbus.workers.installation.joining import check_installation, join_installation
 from agentbus.workers.notify import NotificationCallback
 
 if TYPE_CHECKING:

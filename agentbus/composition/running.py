@@ -14,11 +14,11 @@ from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.urls import LOOPBACK
 from agentbus.settings import Settings
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.concurrency import CLOSING, all_of, ended, side_by_side
 from agentbus.workers.delivery.telemetry import process_registry
-from agentbus.workers.installation.record import join_installation, until_it_changes
+from agentbus.workers.installation.joining import join_installation, until_it_changes
 from agentbus.workers.worker import HAND_BACK_SECONDS, Worker
 
 if TYPE_CHECKING:

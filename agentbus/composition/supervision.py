@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import ended, raise_if_cancelled
 
 _PAUSES: Final = (0.1, 30.0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agentbus.workers.expiry.worker import ExpiryWorker
     from agentbus.workers.ingress.router import IngressRouter
     from agentbus.workers.notify import NotificationCallback
-    from agentbus.workers.reactive.handling import Handler
+    from agentbus.workers.reactive.handler import Handler
     from agentbus.workers.reactive.worker import Events
     from agentbus.workers.session.worker import SessionWorker
     from agentbus.workers.sync.services import SyncServices
@@ -55,7 +55,7 @@ def make_session_worker(app: App) -> "SessionWorker":
         secret_keys=session.secret_keys,
         resets=session.reset_policies,
         command_users=() if app.alone else app.settings.bus.command_users,
-        solo=app.alone,
+        embedded=app.alone,
     )
     return SessionWorker(app.bus, app.store, config=config, clock=app.clock, metrics=app.metrics)
 

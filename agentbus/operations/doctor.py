@@ -17,7 +17,7 @@ from agentbus.settings import Settings
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, QueueDepth
 from agentbus.workers.concurrency import raise_if_cancelled
-from agentbus.workers.installation.record import check_installation, read_installation
+from agentbus.workers.installation.joining import check_installation, read_installation
 
 OLDEST_RABBITMQ: Final = (3, 10)
 OLDEST_MONGODB: Final = (5, 0)

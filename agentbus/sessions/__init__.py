@@ -59,7 +59,7 @@ from agentbus.sessions.current import (
 )
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.messages import Message
 from agentbus.sessions.model.results import Count, Health, HealthStatus, Page
 from agentbus.sessions.model.types import (
     ChildPolicy,
@@ -81,7 +81,7 @@ from agentbus.sessions.sections.checkpoints import Checkpoint, CheckpointNotFoun
 from agentbus.sessions.sections.deadlines import CleanupReport
 from agentbus.sessions.sections.listing import SessionTree
 from agentbus.sessions.sections.templates import Template, TemplateNotFound
-from agentbus.sessions.stores import DatabaseSessionStore, FileSessionStore, MemorySessionStore, SessionStore
+from agentbus.sessions.store import DatabaseSessionStore, FileSessionStore, MemorySessionStore, SessionStore
 from agentbus.sessions.system import SessionSystem
 from agentbus.workers.domain.expiry import register_condition
 from agentbus.workers.expiry.statistics import ExpiryStatistics

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from agentbus.contracts.base import DEFERRED, JsonObject
 from agentbus.contracts.errors import AgentBusError, SchemaViolation
 from agentbus.sessions.manager import SessionManager
-from agentbus.sessions.model.checking import reasons
 from agentbus.sessions.model.context import SessionContext
+from agentbus.sessions.model.validation import reasons
 from agentbus.workers.concurrency import raise_if_cancelled
 
 _OBJECT: Final = TypeAdapter[dict[str, Any]](JsonObject, config=DEFERRED)

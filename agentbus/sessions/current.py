@@ -6,7 +6,7 @@ from agentbus.contracts.errors import NotInitialized
 from agentbus.sessions.config import make_config
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.messages import Message
 from agentbus.sessions.model.results import Health
 from agentbus.sessions.model.types import StorageType
 from agentbus.sessions.system import SessionSystem

@@ -15,7 +15,7 @@ from agentbus.contracts.errors import (
 )
 from agentbus.contracts.ids import ConversationId, digest_of
 from agentbus.contracts.session import SessionState, SessionStatus
-from agentbus.sessions.model.checking import checked_id, checked_request
+from agentbus.sessions.model.validation import checked_id, checked_request
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import UNCERTAIN
 from agentbus.workers.domain.access import DENIED, Right, may

@@ -15,9 +15,8 @@ from agentbus.contracts.messages import Role
 from agentbus.contracts.records import SessionStatistics
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import NOT_RUNNING, Engine
-from agentbus.sessions.model.checking import sessions_of
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.messages import Message
 from agentbus.sessions.model.results import Count, Health, Page
 from agentbus.sessions.model.types import (
     ChildPolicy,
@@ -28,6 +27,7 @@ from agentbus.sessions.model.types import (
     SessionType,
     Visibility,
 )
+from agentbus.sessions.model.validation import sessions_of
 from agentbus.sessions.sections import Sections, sections_over
 from agentbus.sessions.sections.access import AuditEntry
 from agentbus.sessions.sections.batch import BatchResult

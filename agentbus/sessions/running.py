@@ -16,7 +16,7 @@ from agentbus.sessions.engine import Engine
 from agentbus.sessions.features import FEATURES, CallsT, Feature
 from agentbus.sessions.providers import store_for
 from agentbus.sessions.sections import Sections, sections_over
-from agentbus.workers.installation.record import check_installation, join_installation
+from agentbus.workers.installation.joining import check_installation, join_installation
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.worker import Worker
 

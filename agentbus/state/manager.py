@@ -6,7 +6,7 @@ from agentbus.contracts.errors import ConfigurationError, SchemaViolation, State
 from agentbus.contracts.telemetry import Action
 from agentbus.state.module import Loading, LoadReport, StateModule, prepare
 from agentbus.state.store import StateStore, checked_state_id
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import raise_if_cancelled
 
 _log = Logger(__name__)

@@ -17,7 +17,7 @@ from agentbus.contracts.telemetry import Action
 from agentbus.storage.cancelling import finished, taken
 from agentbus.storage.connecting import connect_patiently
 from agentbus.storage.damage import enough
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.paging import Position, to_milliseconds
 from agentbus.storage.port import StoreInfo, StoreOptions
 from agentbus.storage.sql import sqlite

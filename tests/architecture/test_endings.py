@@ -19,7 +19,7 @@ _UNTIL_CANCELLED = "whoever runs it cancels it"
 
 ALLOWED = {
     "workers/bus/pump.py": {"Pump._run": _OWN_TASK},
-    "workers/bus/supervise.py": {"SupervisedConsumer._keep": _OWN_TASK},
+    "workers/bus/supervision.py": {"SupervisedConsumer._keep": _OWN_TASK},
     "workers/bus/rabbit/outbox.py": {"Outbox._send_some": "until a confirm makes room; who posts gives up by itself"},
     "workers/bus/rabbit/frames.py": {"write": "until there is room, or the channel closes"},
     "workers/concurrency.py": {

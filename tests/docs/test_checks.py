@@ -116,7 +116,7 @@ def test_a_subscriber_gets_something_to_handle(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_handler_that_fails_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentbus.workers.reactive.handling.HANDLER_ATTEMPTS", 1)
+    monkeypatch.setattr("agentbus.workers.reactive.handler.HANDLER_ATTEMPTS", 1)
     with whole_agentbus(monkeypatch), capture_logs() as logs:
         execute(SUBSCRIBER.format(body="event.unknown"))
     assert "handler_failed" in {line["event"] for line in logs}

@@ -19,7 +19,7 @@ from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from agentbus.workers.ingress.router import IngressRouter
 from agentbus.workers.reactive.embedded import EmbeddedEvents
-from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.worker import Events
 from agentbus.workers.sync.services import make_sync_services
 from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker

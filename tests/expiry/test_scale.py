@@ -26,7 +26,7 @@ from agentbus.workers.expiry.statistics import StatisticsRecorder
 from agentbus.workers.expiry.watch.commands import ExpiryCommands
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.expiry.watch.due import DueWatch
-from agentbus.workers.reactive.watch import Share
+from agentbus.workers.reactive.time_loop import Share
 from tests.expiry.world import a_rule
 
 SESSIONS = 100_000

@@ -22,7 +22,7 @@ from agentbus.storage.history import iter_history
 from agentbus.workers.archive.restoring import restore_session
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.domain.expiry import register_condition
-from agentbus.workers.erasure.erase import Erasing, erase_user
+from agentbus.workers.erasure.users import Erasing, erase_user
 from agentbus.workers.expiry.statistics import Outcome
 from agentbus.workers.expiry.worker import ExpiryWorker
 from tests.expiry.world import World, a_rule, a_world

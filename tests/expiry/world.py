@@ -29,7 +29,7 @@ from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.reactive.embedded import EmbeddedEvents
-from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.worker import Events
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
@@ -175,7 +175,7 @@ async def a_world(
         store = await stack.enter_async_context(store or MemoryStore())
         bus = await stack.enter_async_context(bus or MemoryBus(Topology(partitions=partitions)))
         await bus.declare()
-        worker = SessionWorker(bus, store, config=SessionWorkerConfig(solo=True), clock=clock)
+        worker = SessionWorker(bus, store, config=SessionWorkerConfig(embedded=True), clock=clock)
         await worker.start()
         stack.push_async_callback(worker.close)
         client = AgentBus(bus)

@@ -33,10 +33,10 @@ from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
 from agentbus.storage.archive import ArchiveStore, open_archive
 from agentbus.storage.port import Store
-from agentbus.workers.archive.archiving import archive_session
+from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.inputs import Inputs
-from agentbus.workers.erasure.erase import Erasing
+from agentbus.workers.erasure.users import Erasing
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from agentbus.workers.sync.people.identities import reverse_group, reverse_key

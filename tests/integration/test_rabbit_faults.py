@@ -12,7 +12,7 @@ from agentbus.contracts.topology import Topology
 from agentbus.workers.bus.port import Delivery
 from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.bus.rabbit.outbox import NOT_SENT
-from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.bus.supervision import SupervisedConsumer
 from tests.contract.bus_suite import SECONDS, Inbox, eventually, message, numbers
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq

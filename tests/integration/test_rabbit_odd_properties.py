@@ -12,7 +12,7 @@ from agentbus.workers.bus.port import Delivery
 from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.bus.rabbit.connections import Link
 from agentbus.workers.reactive.app import ReactiveApp
-from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.handler import Handler
 from tests.attack.crafted.properties import ODD
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE

@@ -9,7 +9,7 @@ from agentbus.contracts.topology import Topology
 from agentbus.storage.memory import MemoryStore
 from agentbus.testing import Published, check, read_evidence
 from agentbus.workers.bus.rabbit import RabbitBus
-from agentbus.workers.installation.record import join_installation
+from agentbus.workers.installation.joining import join_installation
 from agentbus.workers.repartition.change import Repartition
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker

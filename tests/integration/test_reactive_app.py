@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-import agentbus.workers.reactive.handling
+import agentbus.workers.reactive.handler
 from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import Reject
@@ -16,7 +16,7 @@ from agentbus.workers.bus.port import Delivery, Message
 from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.delivery.parking import read_parked
 from agentbus.workers.reactive.app import ReactiveApp
-from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.handler import Handler
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
@@ -49,9 +49,9 @@ class Noting(Handler):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        agentbus.workers.reactive.handling,
+        agentbus.workers.reactive.handler,
         "FAILING",
-        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
+        replace(agentbus.workers.reactive.handler.FAILING, longest_wait=0),
     )
 
 

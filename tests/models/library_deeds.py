@@ -31,10 +31,10 @@ from agentbus.sessions import (
     Step,
 )
 from agentbus.sessions.features import SYNC
-from agentbus.workers.archive.archiving import archive_session
 from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.delivery.inputs import Inputs
-from agentbus.workers.erasure.erase import Erasing, erase_user
+from agentbus.workers.erasure.users import Erasing, erase_user
 from agentbus.workers.sync.people.claims import ClaimOutcome
 from agentbus.workers.sync.services import SyncServices
 from tests.models.library_model import Edit, Where

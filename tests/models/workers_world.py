@@ -41,7 +41,7 @@ from agentbus.workers.expiry.watch.due import DueWatch
 from agentbus.workers.expiry.watch.handler import TOPICS as FOR_EXPIRY
 from agentbus.workers.expiry.watch.handler import ExpiryHandler
 from agentbus.workers.expiry.watch.rescan import Rescan
-from agentbus.workers.reactive.watch import Share
+from agentbus.workers.reactive.time_loop import Share
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from agentbus.workers.sync import policies

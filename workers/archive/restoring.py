@@ -28,10 +28,10 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.archive import ArchiveEntry, ArchiveStore, Contents
 from agentbus.storage.archive.format import digest_of_session
 from agentbus.storage.port import Store
-from agentbus.workers.archive.archiving import amended_elsewhere, log_of, strip_log
 from agentbus.workers.archive.index import archived_entry, archived_session, get_index, put_index
 from agentbus.workers.archive.receipts import Receipts
 from agentbus.workers.archive.rewriting import PAGE, Rewriting, pages_of, rewriting
+from agentbus.workers.archive.storing import amended_elsewhere, log_of, strip_log
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.domain.redaction import people_of
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.outages import sparingly
 
 _LONGEST: Final = 300

@@ -5,7 +5,7 @@ from typing import Final
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.text import first_bytes
 from agentbus.contracts.topology import Topology
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 
 _SHOWN: Final = 100
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import Delivery
 from agentbus.workers.bus.pump import GiveUp, survived, take_out
 from agentbus.workers.concurrency import ended

@@ -16,7 +16,7 @@ from agentbus.contracts.envelope import Input, InputEnvelope
 from agentbus.contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
 from agentbus.contracts.ids import ConversationId, Partition
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import UNCERTAIN, Bus, Message
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.patience import Patience

@@ -17,16 +17,16 @@ from agentbus.contracts.parked import ParkedInput, parked_id_for
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.text import first_bytes, last_bytes
 from agentbus.contracts.topology import Topology
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import DEATH_QUEUE, DEATH_REASON, Bus, Delivery, Message
 from agentbus.workers.bus.pump import Pump
-from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.bus.supervision import SupervisedConsumer
 from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.failures import Failure, unforeseen
 from agentbus.workers.delivery.retry import keep_trying
-from agentbus.workers.delivery.senders import are_trusted, passed_on
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trust import are_trusted, passed_on
 from agentbus.workers.outages import sparingly
 
 _QUEUE, _CONVERSATION, _CODE, _REASON, _STACK, _ATTEMPTS, _POSITION = (

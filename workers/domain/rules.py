@@ -57,7 +57,7 @@ from agentbus.workers.domain.commands.content import (
     trim_history,
     update_session,
 )
-from agentbus.workers.domain.commands.ending import (
+from agentbus.workers.domain.commands.endings import (
     archive_session,
     delete_session,
     erase_conversation,

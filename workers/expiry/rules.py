@@ -11,7 +11,7 @@ from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.expiry import ExpiryRule, ExpiryStrategy
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_records
 

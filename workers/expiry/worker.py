@@ -22,8 +22,8 @@ from agentbus.workers.expiry.watch.rescan import Rescan
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.notify.notifier import TOPICS as NOTICES
 from agentbus.workers.notify.notifier import Notifier
-from agentbus.workers.reactive.handling import Handler
-from agentbus.workers.reactive.watch import Share, TimeLoop
+from agentbus.workers.reactive.handler import Handler
+from agentbus.workers.reactive.time_loop import Share, TimeLoop
 from agentbus.workers.reactive.worker import Events, ReactiveWorker
 
 EVENTS_QUEUE = "expiry"

@@ -11,11 +11,11 @@ from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import KilledWorker, UntrustedSender
 from agentbus.contracts.messages import InboundMessage
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.pump import Pump
-from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.bus.supervision import SupervisedConsumer
 from agentbus.workers.concurrency import in_turn, raise_if_cancelled
 from agentbus.workers.delivery.failures import failure_of
 from agentbus.workers.delivery.inputs import Inputs, Routed

@@ -11,7 +11,7 @@ from agentbus.contracts.events import ExpiryStepTaken
 from agentbus.contracts.expiry import CleanupAction
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 
 _log = Logger(__name__)
 

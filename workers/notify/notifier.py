@@ -8,12 +8,12 @@ from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import Reject
 from agentbus.contracts.events import ExpiryStepTaken
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.faults import told
 from agentbus.workers.notify.notices import ExpiryNotice, NotificationCallback
-from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.handler import Handler
 
 TOPICS: Final = (f"session.{ExpiryStepTaken.topic}.*",)
 

@@ -15,7 +15,7 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 from agentbus.contracts.errors import BrokerUnavailable, BusError
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.urls import masked
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.rabbit.connections import DRIVER_ERRORS
 from agentbus.workers.bus.rabbit.consumers import attempts_of, plain_headers
@@ -23,7 +23,7 @@ from agentbus.workers.concurrency import afterwards, ended, passing_over, raise_
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.faults import told
 from agentbus.workers.outages import Trouble
-from agentbus.workers.reactive.handling import Handler, react
+from agentbus.workers.reactive.handler import Handler, react
 
 PREFETCH: Final = 100
 """Events that are handled at a time."""

@@ -5,10 +5,10 @@ from functools import partial
 
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.pump import Pump
-from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.bus.supervision import SupervisedConsumer
 from agentbus.workers.concurrency import in_turn, side_by_side
 from agentbus.workers.delivery.parking import park_failed
-from agentbus.workers.reactive.handling import Handler, react
+from agentbus.workers.reactive.handler import Handler, react
 
 
 class EmbeddedEvents:

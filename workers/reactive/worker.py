@@ -7,11 +7,11 @@ from typing import Protocol
 
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.reactive.watch import Share, TimeLoop
+from agentbus.workers.reactive.time_loop import Share, TimeLoop
 from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 _log = Logger(__name__)

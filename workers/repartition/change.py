@@ -21,8 +21,8 @@ from agentbus.contracts.topology import Queue, Topology
 from agentbus.storage.port import MAX_PAGE, Store
 from agentbus.workers.bus.port import Bus, Delivery, Message
 from agentbus.workers.concurrency import afterwards, ended
-from agentbus.workers.delivery.senders import passed_on
-from agentbus.workers.installation.record import keep_installation, read_installation
+from agentbus.workers.delivery.trust import passed_on
+from agentbus.workers.installation.joining import keep_installation, read_installation
 from agentbus.workers.repartition.transfer import Transfer
 
 LOCK: Final = "installation"

@@ -17,7 +17,7 @@ from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.domain.announcing import announced
+from agentbus.workers.domain.disclosure import announced
 from agentbus.workers.outages import Trouble
 from agentbus.workers.session.arrears import Arrears
 from agentbus.workers.session.plan import Plan

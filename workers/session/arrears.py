@@ -15,7 +15,7 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.members import WorkerId
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_records
 from agentbus.workers.concurrency import ended, raise_if_cancelled

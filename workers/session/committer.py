@@ -17,7 +17,7 @@ from agentbus.contracts.errors import (
 )
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import raise_if_cancelled
@@ -31,11 +31,11 @@ from agentbus.workers.faults import told
 from agentbus.workers.outages import sparingly
 from agentbus.workers.session.announcer import Announcer
 from agentbus.workers.session.config import SessionWorkerConfig
-from agentbus.workers.session.decider import Decider, Planned
 from agentbus.workers.session.lanes import Turn, Waiting
 from agentbus.workers.session.live import LiveStates, follow
 from agentbus.workers.session.ownership import Ownership
 from agentbus.workers.session.plan import Answer
+from agentbus.workers.session.rounds import Decider, Planned
 from agentbus.workers.session.sizes import LargeSessions
 from agentbus.workers.session.suspects import key_of, suspects_of
 
@@ -76,7 +76,7 @@ class Committer:
             mine=ownership.owns,
             lives=ownership.lives,
             secret_keys=config.secret_keys,
-            writer=ownership.worker_id if config.solo else None,
+            writer=ownership.worker_id if config.embedded else None,
         )
         self.arrears = self._announcer.arrears
         self._decider = Decider(store, live, ownership, self.arrears, config=config, clock=clock)

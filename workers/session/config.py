@@ -39,7 +39,7 @@ class SessionWorkerConfig:
     """When conversations begin anew; the first policy for a message decides. None given: never."""
     command_users: tuple[str, ...] = ()
     """Broker users whose commands and queries are taken; none given: those of all who may publish to a partition."""
-    solo: bool = False
+    embedded: bool = False
     """The only worker of its bus, an in-process one. Other processes may write to the same store, each over a bus of
     its own: no partition is shared with them, states are read again for every round, and what keeps two writers apart
     is the log alone."""

@@ -10,9 +10,9 @@ from agentbus.contracts.errors import BusError, StoreError
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerId
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import Bus, Delivery
-from agentbus.workers.bus.supervise import SupervisedConsumer
+from agentbus.workers.bus.supervision import SupervisedConsumer
 from agentbus.workers.concurrency import all_of, ended, in_turn, side_by_side
 from agentbus.workers.domain.assignment import Assignment
 from agentbus.workers.faults import told

@@ -15,7 +15,7 @@ from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.ids import ConversationId, Partition
 from agentbus.contracts.members import Member, WorkerId, WorkerStatus
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.concurrency import ended, in_turn, side_by_side
@@ -52,7 +52,7 @@ class Ownership:
         ttl: float,
         stall_limit: float,
         park_limit: int,
-        solo: bool,
+        embedded: bool,
         on_delivery: Callable[[Holding, Delivery], None],
         drop: Callable[[Holding], None],
         forget: Callable[[Holding], None],
@@ -75,7 +75,7 @@ class Ownership:
         )
         self._membership = Membership(
             store,
-            self._alone(self.worker_id) if solo else self._group,
+            self._alone(self.worker_id) if embedded else self._group,
             describe=self.describe,
             on_members=self._on_members,
             on_silence=self._on_silence,

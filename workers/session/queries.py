@@ -18,7 +18,7 @@ from agentbus.contracts.queries import AnyQuery, ReadSession
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.history import history_page
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.concurrency import raise_if_cancelled

@@ -9,7 +9,7 @@ from agentbus.contracts.base import json_size
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import RECENT_INPUTS, SessionState
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.domain.checks.limits import MAX_SESSION_BYTES, MAX_STAMP_BYTES
 from agentbus.workers.outages import sparingly

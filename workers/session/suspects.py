@@ -9,7 +9,7 @@ from typing import Final
 from agentbus.contracts.errors import KilledWorker
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Delivery
 from agentbus.workers.concurrency import ended, raise_if_cancelled

@@ -7,7 +7,7 @@ from typing import Final
 
 from agentbus.contracts.errors import InstallationMismatch, WrongPartition
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.concurrency import ended, raise_if_cancelled
@@ -16,7 +16,7 @@ from agentbus.workers.delivery.parking import Failed, park_all
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.faults import told
-from agentbus.workers.installation.record import check_installation
+from agentbus.workers.installation.joining import check_installation
 from agentbus.workers.session.holdings import Holding
 from agentbus.workers.session.ownership import Ownership
 

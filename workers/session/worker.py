@@ -11,14 +11,14 @@ from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.members import Member, WorkerKind, WorkerStatus
 from agentbus.contracts.queries import AnyQuery
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.concurrency import ended, in_turn
 from agentbus.workers.delivery.parking import ParkingRecorder
-from agentbus.workers.delivery.senders import check_sender
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.delivery.trials import is_suspect
+from agentbus.workers.delivery.trust import check_sender
 from agentbus.workers.faults import told
 from agentbus.workers.session.committer import Committer
 from agentbus.workers.session.config import SessionWorkerConfig
@@ -52,7 +52,7 @@ class SessionWorker(Worker):
         clock = clock or SystemClock()
         self._metrics = metrics or WorkerMetrics()
         self._lanes = Lanes()
-        self._live = LiveStates(store, capacity=0 if config.solo else config.max_live)
+        self._live = LiveStates(store, capacity=0 if config.embedded else config.max_live)
         self._ownership = Ownership(
             bus,
             store,
@@ -62,7 +62,7 @@ class SessionWorker(Worker):
             ttl=config.ttl,
             stall_limit=config.stall_limit,
             park_limit=config.park_limit,
-            solo=config.solo,
+            embedded=config.embedded,
             on_delivery=self._receive,
             drop=self._drop,
             forget=self._forget,
@@ -87,14 +87,14 @@ class SessionWorker(Worker):
         try:
             await self._recorder.start()
             await self._ownership.start()
-            self._committer.arrears.start(at_once=not self._config.solo)
+            self._committer.arrears.start(at_once=not self._config.embedded)
         except BaseException:
             await self.close(within=0)
             raise
         _log.info(Action.WORKER_STARTED, worker=self._ownership.worker_id, owns=len(self.describe().owns))
 
     def announce_owed(self) -> None:
-        """Announce what an earlier worker committed and did not announce; if it is `solo`, not before this call.
+        """Announce what an earlier worker committed and did not announce; if it is `embedded`, not before this call.
 
         Those who are to hear of it are in the same process then, and have to have subscribed.
         """

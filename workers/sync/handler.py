@@ -24,7 +24,7 @@ from agentbus.contracts.sync import ConflictStrategy, Entry, SyncMode, SyncPolic
 from agentbus.storage.port import Store
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.domain.sync.fields import written
-from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.sync.copies import Copies
 from agentbus.workers.sync.exchange import Parcel, shared
 from agentbus.workers.sync.meeting import Meeting

@@ -8,13 +8,13 @@ from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.topology import Topology
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
 from agentbus.workers.delivery.retry import OUTAGES
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.faults import told
-from agentbus.workers.reactive.watch import Share, TimeLoop
+from agentbus.workers.reactive.time_loop import Share, TimeLoop
 from agentbus.workers.reactive.worker import Events, ReactiveWorker
 from agentbus.workers.sync.tasks import SyncTasks
 

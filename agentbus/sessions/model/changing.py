@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from agentbus.contracts.changes import FieldChanges
-from agentbus.sessions.model.checking import checking
+from agentbus.sessions.model.validation import checking
 from agentbus.workers.domain.commands.editing import retagged
 
 

@@ -23,7 +23,7 @@ from agentbus.sessions.model.changing import (
     tag_changes,
     touched,
 )
-from agentbus.sessions.model.message import Message, to_utc
+from agentbus.sessions.model.messages import Message, to_utc
 from agentbus.sessions.model.types import Platform, SessionStatus, SessionType, Visibility
 
 _NOTHING_READ: Final[dict[str, Any]] = {

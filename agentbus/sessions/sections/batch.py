@@ -13,10 +13,10 @@ from agentbus.contracts.errors import AgentBusError, Refused, SchemaViolation
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import SessionId
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.results import Count
 from agentbus.sessions.model.types import ChildPolicy, SessionStatus
+from agentbus.sessions.model.validation import checking
 from agentbus.sessions.sections.deletion import Deletion
 from agentbus.sessions.sections.shared import Caller
 from agentbus.storage.paging import listed_at

@@ -15,10 +15,10 @@ from agentbus.contracts.records import Record, RecordKind, checkpoint_groups
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checking, is_id
 from agentbus.sessions.model.results import Page
+from agentbus.sessions.model.validation import checking, is_id
 from agentbus.sessions.sections.shared import Caller, Commands
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.domain.access import DENIED, Right, may
 
 _log = Logger(__name__)

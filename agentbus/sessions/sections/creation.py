@@ -26,14 +26,14 @@ from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine, made_up_conversation
-from agentbus.sessions.model.checking import checked_request, checking, sessions_of
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.message import to_utc
+from agentbus.sessions.model.messages import to_utc
 from agentbus.sessions.model.types import LimitPolicy, Platform, SessionType, platform_of
+from agentbus.sessions.model.validation import checked_request, checking, sessions_of
 from agentbus.sessions.sections.locks import Leases
 from agentbus.sessions.sections.shared import Commands, Contexts
 from agentbus.sessions.sections.templates import Templates
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.paging import listed_at
 from agentbus.storage.reading import iter_live, iter_sessions
 from agentbus.workers.concurrency import raise_if_cancelled

@@ -6,8 +6,8 @@ from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import InputId
 from agentbus.contracts.session import SessionState
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.types import ChildPolicy, SessionStatus
+from agentbus.sessions.model.validation import checking
 from agentbus.sessions.sections.shared import APPLICATION, Caller, Commands
 from agentbus.sessions.sections.tokens import Fences
 from agentbus.storage.reading import iter_sessions

@@ -18,9 +18,9 @@ from agentbus.contracts.commands import (
 )
 from agentbus.contracts.errors import SchemaViolation
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.types import ConflictPolicy, Platform, SessionStatus, platform_of
+from agentbus.sessions.model.validation import checking
 from agentbus.sessions.sections.checkpoints import Checkpoints
 from agentbus.sessions.sections.shared import Caller, Commands, Contexts
 from agentbus.storage.history import history_page

@@ -4,9 +4,9 @@ from agentbus.contracts.commands import AppendMessage
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.messages import Role, said_key
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checking
-from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.messages import Message
 from agentbus.sessions.model.results import Page
+from agentbus.sessions.model.validation import checking
 from agentbus.sessions.sections.checkpoints import Checkpoints
 from agentbus.sessions.sections.shared import Caller, Commands
 from agentbus.storage.history import history_page

@@ -9,9 +9,9 @@ from agentbus.contracts.errors import SessionNotCurrent, SessionNotFound
 from agentbus.contracts.profile import ProfileChanges
 from agentbus.contracts.session import SessionState
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checked_for, checking
 from agentbus.sessions.model.context import SessionContext
-from agentbus.sessions.model.message import Message
+from agentbus.sessions.model.messages import Message
+from agentbus.sessions.model.validation import checked_for, checking
 from agentbus.sessions.sections.tokens import Fences
 from agentbus.storage.history import history_page
 

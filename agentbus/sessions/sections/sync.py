@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, Resolution, SyncPolicy
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checked_for, checking
 from agentbus.sessions.model.results import Page
 from agentbus.sessions.model.types import Platform
+from agentbus.sessions.model.validation import checked_for, checking
 from agentbus.workers.domain.access import Right
 from agentbus.workers.sync.demand import SyncReport
 from agentbus.workers.sync.people.claims import ClaimCode

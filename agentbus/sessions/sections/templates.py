@@ -14,7 +14,7 @@ from agentbus.contracts.errors import Refused
 from agentbus.contracts.profile import ProfileChanges
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.model.checking import checking, is_id
+from agentbus.sessions.model.validation import checking, is_id
 from agentbus.sessions.sections.shared import Caller, Commands
 from agentbus.storage.reading import iter_records
 from agentbus.workers.domain.access import Right

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from pydantic import BaseModel
 
-import agentbus.workers.reactive.handling
+import agentbus.workers.reactive.handler
 from agentbus.bounds import FewRepeats
 from agentbus.contracts.address import Address
 from agentbus.contracts.envelope import EventEnvelope
@@ -24,7 +24,7 @@ from agentbus.logs import configure_library_logs, configure_logs
 from agentbus.settings import LogFormat, LogSettings
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.parking import park
-from agentbus.workers.reactive.handling import EventHandler, hand_over
+from agentbus.workers.reactive.handler import EventHandler, hand_over
 from tests.harness.builders import a_conversation, appended
 from tests.harness.deliveries import Handed
 
@@ -165,9 +165,9 @@ async def test_a_failing_handler_is_one_line_with_its_place_and_without_texts_an
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as a program starts
     monkeypatch.setattr(
-        agentbus.workers.reactive.handling,
+        agentbus.workers.reactive.handler,
         "FAILING",
-        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
+        replace(agentbus.workers.reactive.handler.FAILING, longest_wait=0),
     )
     configured()
     async with MemoryBus(Topology(partitions=1)) as bus:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-import agentbus.workers.reactive.handling
+import agentbus.workers.reactive.handler
 from agentbus.client import AgentBus
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.messages import OutboundMessage, Role, TextContent
@@ -43,9 +43,9 @@ class World:
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(
-        agentbus.workers.reactive.handling,
+        agentbus.workers.reactive.handler,
         "FAILING",
-        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
+        replace(agentbus.workers.reactive.handler.FAILING, longest_wait=0),
     )
     async with MemoryBus(Topology(partitions=2)) as bus, MemoryStore() as store:
         await bus.declare()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-import agentbus.workers.reactive.handling
+import agentbus.workers.reactive.handler
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import BrokerUnavailable, Reject, TopologyMismatch
@@ -17,7 +17,7 @@ from agentbus.subscription import Subscription
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Delivery, Message
 from agentbus.workers.delivery.parking import read_parked
-from agentbus.workers.reactive.handling import HANDLER_ATTEMPTS, EventHandler
+from agentbus.workers.reactive.handler import HANDLER_ATTEMPTS, EventHandler
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 
@@ -28,9 +28,9 @@ QUEUE = "agentbus.subscription.archive"
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        agentbus.workers.reactive.handling,
+        agentbus.workers.reactive.handler,
         "FAILING",
-        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
+        replace(agentbus.workers.reactive.handler.FAILING, longest_wait=0),
     )
 
 

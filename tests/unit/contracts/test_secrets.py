@@ -22,8 +22,8 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.sync import ConflictStrategy, Resolution
 from agentbus.logs import configure_logs
 from agentbus.settings import LogFormat, LogSettings, load_settings
-from agentbus.workers.domain.announcing import announced
 from agentbus.workers.domain.decide import decide
+from agentbus.workers.domain.disclosure import announced
 from agentbus.workers.domain.evolve import evolve
 from agentbus.workers.domain.sync.fields import written
 from tests.harness.conversations import NOW, message

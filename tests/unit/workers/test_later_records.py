@@ -8,7 +8,7 @@ from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.expiry import ArchiveRef
 from agentbus.contracts.records import Record, RecordKind
-from agentbus.operations.archives import list_archived
+from agentbus.operations.archive import list_archived
 from agentbus.operations.doctor import Health, examine
 from agentbus.settings import load_settings
 from agentbus.storage.factory import open_store
@@ -16,7 +16,7 @@ from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.workers.archive.index import GROUP, ArchivedSession, read_index
 from agentbus.workers.archive.receipts import Receipts
-from agentbus.workers.installation.record import KEY, read_installation
+from agentbus.workers.installation.joining import KEY, read_installation
 from agentbus.workers.sync.people.suggestions import Suggestions
 from agentbus.workers.sync.policies import Policies
 from tests.harness.conversations import NOW

@@ -7,7 +7,7 @@ from typing import Final
 from agentbus.contracts.errors import TopologyMismatch, Unroutable
 from agentbus.contracts.installation import Installation
 from agentbus.contracts.topology import Binding, Queue, Topology
-from agentbus.workers.bus.memory.consumer import Stored
+from agentbus.workers.bus.memory.consumers import Stored
 from agentbus.workers.bus.memory.queue import MemoryQueue
 from agentbus.workers.bus.memory.topics import topic_matches
 from agentbus.workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, Message

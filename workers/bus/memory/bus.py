@@ -12,7 +12,7 @@ from uuid import uuid4
 from agentbus.contracts.errors import BrokerUnavailable, BusError, ReplyTimeout
 from agentbus.contracts.topology import DIRECT_REPLY_TO, Binding, Queue, Topology
 from agentbus.workers.bus.memory.broker import MemoryBroker
-from agentbus.workers.bus.memory.consumer import MemoryConsumer
+from agentbus.workers.bus.memory.consumers import MemoryConsumer
 from agentbus.workers.bus.memory.queue import MemoryQueue
 from agentbus.workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
 from agentbus.workers.bus.refusals import Fate

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import inf
 
 from agentbus.contracts.topology import Queue
-from agentbus.workers.bus.memory.consumer import MemoryConsumer, MemoryDelivery, Stored
+from agentbus.workers.bus.memory.consumers import MemoryConsumer, MemoryDelivery, Stored
 from agentbus.workers.bus.port import Message
 
 OnDead = Callable[[Queue, Stored, str], None]

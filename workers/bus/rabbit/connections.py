@@ -24,7 +24,7 @@ from agentbus.contracts.outages import Outage
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.urls import masked
 from agentbus.storage.cancelling import taken
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.rabbit.decoding import decode_leniently
 from agentbus.workers.bus.rabbit.failures import channel_failure, connect_failure
 from agentbus.workers.concurrency import afterwards, ended, passing_over

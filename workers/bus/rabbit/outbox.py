@@ -12,7 +12,7 @@ from aiormq.exceptions import ChannelClosed, PublishError
 from agentbus.contracts.errors import BrokerUnavailable, BusError
 from agentbus.workers.bus.rabbit.connections import Link, close_channel, is_blocked, is_usable
 from agentbus.workers.bus.rabbit.frames import publish_frames, write
-from agentbus.workers.bus.rabbit.routes import Posted, Routes
+from agentbus.workers.bus.rabbit.known_routes import Posted, Routes
 from agentbus.workers.concurrency import ended, raise_if_cancelled
 
 NOT_SENT: Final = "not sent: what came before it failed"

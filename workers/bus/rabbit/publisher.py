@@ -9,8 +9,8 @@ from agentbus.contracts.errors import BrokerBlocked, BrokerUnavailable, BusError
 from agentbus.workers.bus.port import UNCERTAIN, Message
 from agentbus.workers.bus.rabbit.connections import Link, is_blocked
 from agentbus.workers.bus.rabbit.failures import publish_failure
+from agentbus.workers.bus.rabbit.known_routes import Posted
 from agentbus.workers.bus.rabbit.outbox import NOT_SENT, OnChannel, Outbox
-from agentbus.workers.bus.rabbit.routes import Posted
 
 
 class Publisher:

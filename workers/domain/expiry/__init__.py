@@ -2,7 +2,7 @@
 
 from agentbus.workers.domain.expiry.conditions import Condition, condition_named, register_condition
 from agentbus.workers.domain.expiry.documents import checked_rules, parsed_rules
-from agentbus.workers.domain.expiry.holding import holds_at, is_for
+from agentbus.workers.domain.expiry.matching import holds_at, is_for
 from agentbus.workers.domain.expiry.next import Later, is_leaving, next_action
 
 __all__ = [

@@ -14,7 +14,7 @@ from typing import Final
 from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
 from agentbus.contracts.expiry import AFTER, CleanupAction, ExpiryProgress, ExpiryRule
 from agentbus.contracts.session import SessionState, SessionStatus
-from agentbus.workers.domain.expiry.holding import holds_at, is_for, lasts_from, moved
+from agentbus.workers.domain.expiry.matching import holds_at, is_for, lasts_from, moved
 
 WARNING: Final = -1
 """The warning's number among the steps of a rule."""

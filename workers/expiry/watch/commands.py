@@ -16,10 +16,10 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.sync import SyncPolicy
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.archive import ArchiveStore
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
-from agentbus.workers.archive.archiving import archive_session, delete_archived
 from agentbus.workers.archive.index import get_index
+from agentbus.workers.archive.storing import archive_session, delete_archived
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.domain.sync.fields import entries_of

@@ -15,7 +15,7 @@ from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import ended, raise_if_cancelled
 from agentbus.workers.delivery.retry import keep_trying
@@ -35,7 +35,7 @@ from agentbus.workers.expiry.watch.phases import (
     tries_of,
 )
 from agentbus.workers.faults import told
-from agentbus.workers.reactive.watch import Share
+from agentbus.workers.reactive.time_loop import Share
 
 BATCH: Final = 500
 """Sessions that are looked at together."""

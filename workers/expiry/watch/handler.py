@@ -26,7 +26,7 @@ from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.reactive.coalescer import Coalescer
-from agentbus.workers.reactive.handling import Handler
+from agentbus.workers.reactive.handler import Handler
 
 _OF_CONTEXT: Final = (DataSet, MetadataSet, ContextMerged, ConflictResolved)
 TOPICS: Final = (

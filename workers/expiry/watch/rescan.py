@@ -15,11 +15,11 @@ from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.damage import read_as, unless_damaged
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.watch.deadlines import Deadlines
-from agentbus.workers.reactive.watch import Share
+from agentbus.workers.reactive.time_loop import Share
 
 PAGE: Final = 500
 _MOST_PASSES: Final = 5

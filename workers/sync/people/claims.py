@@ -20,7 +20,7 @@ from agentbus.contracts.messages import OutboundMessage, Role, TextContent
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.sync.members import latest_session

@@ -27,8 +27,8 @@ from agentbus.sessions import SessionSystem, SyncMode, SyncPolicy
 from agentbus.sessions.config import make_config
 from agentbus.storage.archive import open_archive
 from agentbus.storage.factory import open_store
-from agentbus.workers.archive.archiving import write_archive
 from agentbus.workers.archive.index import archived_session, put_index
+from agentbus.workers.archive.storing import write_archive
 from tests.contract.store_shared_suite import a_conflict
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.harness.cli import whole_command_line

@@ -20,7 +20,7 @@ from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store, StoreInfo
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus, BusInfo, Message
-from agentbus.workers.installation.record import join_installation
+from agentbus.workers.installation.joining import join_installation
 from tests.harness.builders import a_parked
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -19,9 +19,9 @@ from agentbus.contracts.history import Page, SessionFilter
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.sync import ConflictStrategy, Resolution, SyncMode, SyncPolicy
-from agentbus.operations import identities, sessions, syncing
+from agentbus.operations import identity, sessions, sync
 from agentbus.operations.paging import InvalidCursor
-from agentbus.operations.replay.run import HistoryFormat, ReplayStalled, replay_file
+from agentbus.operations.replay.running import HistoryFormat, ReplayStalled, replay_file
 from agentbus.settings import load_settings
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.heads import MemoryHeads
@@ -87,9 +87,9 @@ async def test_a_cursor_of_another_list_is_refused(store: MemoryStore) -> None:
     with pytest.raises(InvalidCursor):
         await sessions.session_history(store, kept, cursor="!")
     for listed in (
-        syncing.history_of_session(reading(store), kept, cursor="!"),
-        syncing.history_of_identity(reading(store), "ann", cursor="!"),
-        syncing.list_conflicts(reading(store), cursor="!"),
+        sync.history_of_session(reading(store), kept, cursor="!"),
+        sync.history_of_identity(reading(store), "ann", cursor="!"),
+        sync.list_conflicts(reading(store), cursor="!"),
     ):
         with pytest.raises(InvalidCursor):
             await listed
@@ -111,7 +111,7 @@ async def test_a_store_that_is_down_is_not_taken_for_one_without_sessions() -> N
         with pytest.raises(StoreUnavailable):
             await sessions.get_session(store, NOBODY)
         with pytest.raises(StoreUnavailable):
-            await identities.issue_code(reading(store), NOBODY)
+            await identity.issue_code(reading(store), NOBODY)
 
 
 async def test_nobody_unblocks_a_session_that_is_not_there(app: App) -> None:
@@ -121,30 +121,30 @@ async def test_nobody_unblocks_a_session_that_is_not_there(app: App) -> None:
 
 async def test_sessions_are_linked_shown_and_unlinked_by_their_owners(app: App) -> None:
     one, two = await session_in(app.store), await session_in(app.store)
-    linked = await identities.link_sessions(app, "ann", [one, two], "Ann")
+    linked = await identity.link_sessions(app, "ann", [one, two], "Ann")
     assert set(linked.session_ids) == {one, two}
-    assert (await identities.get_identity(app, "ann")).display_name == "Ann"
-    assert await identities.identity_of(app, two) == linked
+    assert (await identity.get_identity(app, "ann")).display_name == "Ann"
+    assert await identity.identity_of(app, two) == linked
     with pytest.raises(IdentityConflict):
-        await identities.link_sessions(app, "bob", [one])
-    assert (await syncing.sync_session(app, one)).identity == "ann"
-    trail = (await syncing.history_of_identity(app, "ann")).items
+        await identity.link_sessions(app, "bob", [one])
+    assert (await sync.sync_session(app, one)).identity == "ann"
+    trail = (await sync.history_of_identity(app, "ann")).items
     assert {note.session_id for note in trail} == {one, two}
-    assert set((await syncing.history_of_session(app, one)).items) <= set(trail)
-    assert await identities.unlink_session(app, one) == "ann"
-    assert await identities.unlink_session(app, one) is None
+    assert set((await sync.history_of_session(app, one)).items) <= set(trail)
+    assert await identity.unlink_session(app, one) == "ann"
+    assert await identity.unlink_session(app, one) is None
     with pytest.raises(SessionNotFound, match="linked to nobody"):
-        await identities.identity_of(app, one)
-    assert (await syncing.sync_session(app, one)).identity is None
+        await identity.identity_of(app, one)
+    assert (await sync.sync_session(app, one)).identity is None
 
 
 OF_A_SESSION: dict[str, Callable[[App, str], Awaitable[object]]] = {
-    "link": lambda app, one: identities.link_sessions(app, "ann", [one]),
-    "unlink": identities.unlink_session,
-    "identity": identities.identity_of,
-    "code": identities.issue_code,
-    "sync": syncing.sync_session,
-    "resolve": lambda app, one: syncing.resolve_conflicts(app, [one], HELD),
+    "link": lambda app, one: identity.link_sessions(app, "ann", [one]),
+    "unlink": identity.unlink_session,
+    "identity": identity.identity_of,
+    "code": identity.issue_code,
+    "sync": sync.sync_session,
+    "resolve": lambda app, one: sync.resolve_conflicts(app, [one], HELD),
 }
 
 
@@ -160,11 +160,11 @@ async def test_a_session_that_is_not_there_is_said_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        (lambda app: identities.get_identity(app, "ann"), SessionNotFound),
-        (lambda app: identities.link_sessions(app, "", [NOBODY]), SchemaViolation),
-        (lambda app: identities.confirm_suggestion(app, "none"), AgentBusError),
-        (lambda app: identities.dismiss_suggestion(app, "none"), AgentBusError),
-        (lambda app: syncing.history_of_session(app, NO_ID), SessionNotFound),
+        (lambda app: identity.get_identity(app, "ann"), SessionNotFound),
+        (lambda app: identity.link_sessions(app, "", [NOBODY]), SchemaViolation),
+        (lambda app: identity.confirm_suggestion(app, "none"), AgentBusError),
+        (lambda app: identity.dismiss_suggestion(app, "none"), AgentBusError),
+        (lambda app: sync.history_of_session(app, NO_ID), SessionNotFound),
     ],
 )
 async def test_what_is_not_there_and_what_can_t_be_is_said(
@@ -177,23 +177,23 @@ async def test_what_is_not_there_and_what_can_t_be_is_said(
 async def test_a_field_that_is_no_pointer_is_refused(app: App) -> None:
     kept = await session_in(app.store)
     with pytest.raises(SchemaViolation):
-        await syncing.resolve_conflicts(app, [kept], HELD, ["city"])
-    assert list(await syncing.resolve_conflicts(app, [kept], HELD)) == []
+        await sync.resolve_conflicts(app, [kept], HELD, ["city"])
+    assert list(await sync.resolve_conflicts(app, [kept], HELD)) == []
 
 
 async def test_a_policy_is_changed_in_part_and_taken_away(store: MemoryStore) -> None:
     app = reading(store)
-    changed = await syncing.change_policy(app, "ann", {"mode": SyncMode.MANUAL})
+    changed = await sync.change_policy(app, "ann", {"mode": SyncMode.MANUAL})
     assert changed == SyncPolicy(mode=SyncMode.MANUAL)
-    changed = await syncing.change_policy(app, "ann", {"strategy": ConflictStrategy.MANUAL})
+    changed = await sync.change_policy(app, "ann", {"strategy": ConflictStrategy.MANUAL})
     assert (changed.mode, changed.strategy) == (SyncMode.MANUAL, ConflictStrategy.MANUAL)
-    assert await syncing.get_policy(app, "ann") == changed
-    assert await syncing.get_policy(app) == SyncPolicy()
+    assert await sync.get_policy(app, "ann") == changed
+    assert await sync.get_policy(app) == SyncPolicy()
     with pytest.raises(SchemaViolation, match="delay"):
-        await syncing.change_policy(app, "ann", {"delay": -1})
-    assert await syncing.get_policy(app, "ann") == changed
-    assert await syncing.forget_policy(app, "ann") == SyncPolicy()
-    assert await syncing.forget_policy(app, "ann") == SyncPolicy()
+        await sync.change_policy(app, "ann", {"delay": -1})
+    assert await sync.get_policy(app, "ann") == changed
+    assert await sync.forget_policy(app, "ann") == SyncPolicy()
+    assert await sync.forget_policy(app, "ann") == SyncPolicy()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from agentbus.contracts.installation import Installation
 from agentbus.operations.topology import change_partitions, declare_topology
 from agentbus.settings import Settings, load_settings
 from agentbus.storage.factory import open_store
-from agentbus.workers.installation.record import keep_installation, read_installation
+from agentbus.workers.installation.joining import keep_installation, read_installation
 
 
 def settings_in(folder: Path) -> Settings:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-import agentbus.workers.reactive.handling
+import agentbus.workers.reactive.handler
 from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import Reject, StoreUnavailable
@@ -20,8 +20,8 @@ from agentbus.workers.delivery.parking import read_parked
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.reactive.coalescer import Coalescer
 from agentbus.workers.reactive.embedded import EmbeddedEvents
-from agentbus.workers.reactive.handling import HANDLER_ATTEMPTS, Handler
-from agentbus.workers.reactive.watch import Share, TimeLoop
+from agentbus.workers.reactive.handler import HANDLER_ATTEMPTS, Handler
+from agentbus.workers.reactive.time_loop import Share, TimeLoop
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 
@@ -29,9 +29,9 @@ from tests.harness.patience import PATIENCE
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        agentbus.workers.reactive.handling,
+        agentbus.workers.reactive.handler,
         "FAILING",
-        replace(agentbus.workers.reactive.handling.FAILING, longest_wait=0),
+        replace(agentbus.workers.reactive.handler.FAILING, longest_wait=0),
     )
     monkeypatch.setattr(retry, "OUTAGES", replace(retry.OUTAGES, longest_wait=0.01))
 
@@ -244,7 +244,7 @@ async def test_a_loop_ends_though_a_clean_up_fails_in_place_of_its_cancellation(
 
 
 async def test_a_turn_that_fails_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentbus.workers.reactive.watch._LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("agentbus.workers.reactive.time_loop._LONGEST_PAUSE", 0.0)
     errors: list[Exception] = [StoreUnavailable("down"), RuntimeError("a bug"), StoreUnavailable("down")]
     turns = asyncio.Queue[int]()
 

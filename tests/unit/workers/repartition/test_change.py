@@ -35,8 +35,8 @@ from agentbus.storage.port import Store
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.memory.broker import MemoryBroker
 from agentbus.workers.bus.port import Delivery, Message
-from agentbus.workers.delivery.senders import are_trusted
-from agentbus.workers.installation.record import check_installation, join_installation, read_installation
+from agentbus.workers.delivery.trust import are_trusted
+from agentbus.workers.installation.joining import check_installation, join_installation, read_installation
 from agentbus.workers.repartition.change import LOCK, AnotherChange, Repartition, StillAtWork, plan_repartition
 from tests.harness.conversations import NOW, message
 

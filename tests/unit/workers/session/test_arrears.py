@@ -154,8 +154,8 @@ async def system() -> AsyncIterator[tuple[Bus, Ear, AgentBus]]:
 
 
 @asynccontextmanager
-async def working(bus: Bus, store: Store, *, solo: bool = False) -> AsyncIterator[SessionWorker]:
-    worker = SessionWorker(bus, store, config=SessionWorkerConfig(solo=solo, prefetch=100))
+async def working(bus: Bus, store: Store, *, embedded: bool = False) -> AsyncIterator[SessionWorker]:
+    worker = SessionWorker(bus, store, config=SessionWorkerConfig(embedded=embedded, prefetch=100))
     await worker.start()
     try:
         yield worker
@@ -274,13 +274,13 @@ async def test_nothing_is_marked_while_all_goes_well() -> None:
 
 async def test_a_process_of_its_own_announces_after_its_death_what_it_had_only_committed() -> None:
     async with Store() as store:
-        async with system() as (bus, _, client), working(bus, store, solo=True):
+        async with system() as (bus, _, client), working(bus, store, embedded=True):
             bus.hangs = True
             await say(client, "ada", "a1")
             await until_committed(store, "ada", 1)
             async with asyncio.timeout(PATIENCE):
                 await bus.hanging.wait()
-        async with system() as (bus, ear, client), working(bus, store, solo=True) as worker:
+        async with system() as (bus, ear, client), working(bus, store, embedded=True) as worker:
             assert ear.events == []
             worker.announce_owed()
             await ear.until("ada", "a1")
@@ -289,7 +289,7 @@ async def test_a_process_of_its_own_announces_after_its_death_what_it_had_only_c
 
 
 async def test_one_mark_serves_many_commits_of_a_process_of_its_own() -> None:
-    async with Store() as store, system() as (bus, ear, client), working(bus, store, solo=True):
+    async with Store() as store, system() as (bus, ear, client), working(bus, store, embedded=True):
         for number in range(10):
             await say(client, "ada", f"a{number}")
             await ear.until("ada", *(f"a{one}" for one in range(number + 1)))
@@ -299,7 +299,7 @@ async def test_one_mark_serves_many_commits_of_a_process_of_its_own() -> None:
 async def test_a_mark_of_a_process_of_its_own_goes_once_all_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrears, "SETTLE", 0.0)
     monkeypatch.setattr(arrears, "LATER", 0.01)
-    async with Store() as store, system() as (bus, ear, client), working(bus, store, solo=True) as worker:
+    async with Store() as store, system() as (bus, ear, client), working(bus, store, embedded=True) as worker:
         worker.announce_owed()
         await say(client, "ada", "a1")
         await ear.until("ada", "a1")
@@ -324,9 +324,13 @@ async def looked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 async def test_the_mark_of_a_process_that_lives_is_left_to_it_by_others_on_its_store(looked: asyncio.Event) -> None:
-    async with Store() as store, system() as (other_bus, other_ear, _), working(other_bus, store, solo=True) as other:
+    async with (
+        Store() as store,
+        system() as (other_bus, other_ear, _),
+        working(other_bus, store, embedded=True) as other,
+    ):
         other.announce_owed()
-        async with system() as (bus, ear, client), working(bus, store, solo=True):
+        async with system() as (bus, ear, client), working(bus, store, embedded=True):
             await say(client, "ada", "a1")
             await ear.until("ada", "a1")
             for _ in range(2):  # the first look may have begun before the mark was there

@@ -51,7 +51,7 @@ class Slow:
 
 
 async def test_a_mark_stays_until_every_durable_subscription_has_handled_it(settled: asyncio.Event) -> None:
-    async with Store() as store, system() as (bus, ear, client), working(bus, store, solo=True) as worker:
+    async with Store() as store, system() as (bus, ear, client), working(bus, store, embedded=True) as worker:
         slow, prompt = Slow(), Slow()
         taking = await bus.subscribe(("session.#",), slow.taken.append, durable="slow", prefetch=1)
         await bus.subscribe(("session.#",), prompt.taken.append, durable="prompt")
@@ -91,7 +91,7 @@ async def test_a_mark_stays_until_every_durable_subscription_has_handled_it(sett
 
 async def test_what_a_dead_process_owed_stays_owed_until_it_was_handled(settled: asyncio.Event) -> None:
     async with Store() as store:
-        async with system() as (bus, ear, client), working(bus, store, solo=True):
+        async with system() as (bus, ear, client), working(bus, store, embedded=True):
             await bus.declare_subscription("slow", ("session.#",))
             await say(client, "ada", "a1")
             await ear.until("ada", "a1")
@@ -100,7 +100,7 @@ async def test_what_a_dead_process_owed_stays_owed_until_it_was_handled(settled:
         await store.records.drop([mark])
         await store.records.put_many([dead])
         for handles in (False, True):  # the first that starts again is killed as well before anybody has handled it
-            async with system() as (bus, ear, client), working(bus, store, solo=True) as worker:
+            async with system() as (bus, ear, client), working(bus, store, embedded=True) as worker:
                 await bus.declare_subscription("slow", ("session.#",))
                 worker.announce_owed()
                 await ear.until("ada", "a1")
@@ -119,7 +119,7 @@ async def test_what_a_dead_process_owed_stays_owed_until_it_was_handled(settled:
 async def test_what_is_refused_after_something_that_nobody_handled_is_marked_from_that_on(
     settled: asyncio.Event,
 ) -> None:
-    async with Store() as store, system() as (bus, ear, client), working(bus, store, solo=True) as worker:
+    async with Store() as store, system() as (bus, ear, client), working(bus, store, embedded=True) as worker:
         await bus.declare_subscription("slow", ("session.#",))
         worker.announce_owed()
         await say(client, "ada", "a1")

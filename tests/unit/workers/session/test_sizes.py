@@ -36,7 +36,7 @@ async def running(request: pytest.FixtureRequest) -> AsyncIterator[tuple[AgentBu
     metrics = WorkerMetrics()
     async with MemoryStore() as store, MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
-        worker = SessionWorker(bus, store, config=SessionWorkerConfig(solo=request.param), metrics=metrics)
+        worker = SessionWorker(bus, store, config=SessionWorkerConfig(embedded=request.param), metrics=metrics)
         await worker.start()
         yield AgentBus(bus), metrics
         await worker.close()

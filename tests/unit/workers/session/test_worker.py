@@ -50,7 +50,7 @@ from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.delivery.parking import Failed, park_all
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.domain.decide import decide
-from agentbus.workers.installation.record import join_installation
+from agentbus.workers.installation.joining import join_installation
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from tests.harness.conversations import NOW, address, message

@@ -29,7 +29,7 @@ from agentbus.storage.wholeness import first_needed, loaded
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.domain.evolve import heads_along
-from agentbus.workers.erasure.erase import find_user
+from agentbus.workers.erasure.users import find_user
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from tests.contract.store_inside import spoil

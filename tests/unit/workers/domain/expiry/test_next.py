@@ -14,7 +14,7 @@ from agentbus.workers.domain.expiry import Later, conditions, next_action, regis
 from tests.harness.builders import NOON, a_conversation, a_head, a_moment
 from tests.harness.conversations import NOW, message
 from tests.harness.linked import step
-from tests.unit.workers.domain.expiry.test_holding import a_rule
+from tests.unit.workers.domain.expiry.test_matching import a_rule
 
 MS = timedelta(milliseconds=1)
 DAY = 86400

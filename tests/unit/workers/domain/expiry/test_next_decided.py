@@ -10,7 +10,7 @@ from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.expiry import Later, next_action
 from tests.harness.conversations import NOW, message
-from tests.unit.workers.domain.expiry.test_holding import a_rule
+from tests.unit.workers.domain.expiry.test_matching import a_rule
 from tests.unit.workers.domain.expiry.test_next import ASKED, CELLS, DAY, ENDED, MS, after_a_minute
 from tests.unit.workers.domain.test_decide import EMPTY, after, fresh, said
 

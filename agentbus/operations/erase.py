@@ -5,7 +5,7 @@ from typing import Final
 
 from agentbus.composition.app import App
 from agentbus.contracts.expiry import ErasureReceipt
-from agentbus.workers.erasure import erase
+from agentbus.workers.erasure import users
 from agentbus.workers.erasure.plan import Plan
 
 __all__ = ["Plan", "Progress", "erase_user", "find_user", "reapply_erasures"]
@@ -22,7 +22,7 @@ async def find_user(app: App, user: str, *, progress: Progress = _SILENT) -> Pla
     Archived sessions are looked at if the settings name the archive. Raises ArchiveError, StoreError,
     ConfigurationError.
     """
-    return await erase.find_user(_erasing(app, progress), user)
+    return await users.find_user(_erasing(app, progress), user)
 
 
 async def erase_user(app: App, user: str, *, progress: Progress = _SILENT) -> ErasureReceipt:
@@ -31,15 +31,15 @@ async def erase_user(app: App, user: str, *, progress: Progress = _SILENT) -> Er
     A session worker must run. Raises ReplyTimeout, BusError, StoreError, ArchiveError (a damaged file has to be seen to
     first), LockTimeout, EditConflict if something is found again and again; ConfigurationError.
     """
-    return await erase.erase_user(_erasing(app, progress), user)
+    return await users.erase_user(_erasing(app, progress), user)
 
 
 async def reapply_erasures(app: App, *, progress: Progress = _SILENT) -> list[ErasureReceipt]:
     """Erase again who came back with an old backup; return a receipt of each. Raises as `erase_user` does."""
-    return await erase.reapply_erasures(_erasing(app, progress))
+    return await users.reapply_erasures(_erasing(app, progress))
 
 
-def _erasing(app: App, progress: Progress) -> erase.Erasing:
-    return erase.Erasing(
+def _erasing(app: App, progress: Progress) -> users.Erasing:
+    return users.Erasing(
         store=app.store, archive=app.archive, commands=app.commands, clock=app.clock, progress=progress
     )

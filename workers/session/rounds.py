@@ -61,7 +61,7 @@ class Decider:
                 damaged.append((turn, failed_turn(turn.lane.conversation, turn.inputs, damage)))
                 continue
             epoch = states[turn.lane.conversation].epoch
-            if epoch > (turn.lease.epoch or 0) and not self._config.solo:
+            if epoch > (turn.lease.epoch or 0) and not self._config.embedded:
                 self._ownership.note_epoch(turn.lane.partition, epoch)
                 if turn.lease.valid:
                     self._ownership.fence(turn.lane.partition)

@@ -29,15 +29,15 @@ from agentbus.storage.history import iter_history
 from agentbus.storage.memory.locks import MemoryLocks
 from agentbus.storage.memory.log import MemoryLog
 from agentbus.storage.memory.records import MemoryRecords
-from agentbus.workers.archive.archiving import (
+from agentbus.workers.archive.index import get_index, rebuild_index
+from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.archive.storing import (
     archive_command,
     archive_session,
     delete_archived,
     strip_session,
     write_archive,
 )
-from agentbus.workers.archive.index import get_index, rebuild_index
-from agentbus.workers.archive.restoring import restore_session
 from agentbus.workers.delivery.inputs import Inputs
 from tests.harness.conversations import address, message
 from tests.harness.faults import FaultyStore

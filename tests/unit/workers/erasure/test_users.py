@@ -23,9 +23,9 @@ from agentbus.storage.history import iter_history
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_log, iter_parked
-from agentbus.workers.archive.archiving import archive_session
 from agentbus.workers.archive.restoring import restore_session
-from agentbus.workers.erasure.erase import erase_user, find_user, reapply_erasures
+from agentbus.workers.archive.storing import archive_session
+from agentbus.workers.erasure.users import erase_user, find_user, reapply_erasures
 from tests.harness.clock import later
 from tests.harness.erasures import (
     ADA,

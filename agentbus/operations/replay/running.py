@@ -15,7 +15,7 @@ from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.messages import InboundMessage
 from agentbus.contracts.parked import ParkedStatus
-from agentbus.operations.replay.check import Outcome, check
+from agentbus.operations.replay.outcome import Outcome, check
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_parked
 from agentbus.workers.importers import HistoryFormat, read_history

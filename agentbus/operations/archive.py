@@ -13,9 +13,9 @@ from agentbus.operations.paging import page_after
 from agentbus.storage.archive import ArchiveEntry, ArchiveStore, Contents
 from agentbus.storage.damage import readable
 from agentbus.storage.port import Store
-from agentbus.workers.archive.archiving import delete_archived
 from agentbus.workers.archive.index import GROUP, ArchivedSession, read_index, rebuild_index
 from agentbus.workers.archive.restoring import restore_session
+from agentbus.workers.archive.storing import delete_archived
 
 __all__ = [
     "ArchivedSession", "Verified", "delete_archived", "list_archived", "read_archived", "rebuild_index",

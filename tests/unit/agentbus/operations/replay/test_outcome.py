@@ -9,7 +9,7 @@ from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId, Partition
 from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.session import SessionStatus
-from agentbus.operations.replay.check import Outcome, check
+from agentbus.operations.replay.outcome import Outcome, check
 from agentbus.storage.memory import MemoryStore
 from tests.harness.builders import (
     a_commit,

@@ -13,7 +13,7 @@ from agentbus.contracts.ids import conversation_of
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.sync import Conflict, Resolution, SyncPolicy
 from agentbus.operations.paging import page_after
-from agentbus.sessions.model.checking import checked_id
+from agentbus.sessions.model.validation import checked_id
 from agentbus.workers.sync.demand import SyncReport
 from agentbus.workers.sync.people.trail import SyncNote, sync_history
 from agentbus.workers.sync.policies import DEFAULT

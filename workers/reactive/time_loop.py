@@ -8,7 +8,7 @@ from agentbus.contracts.clock import Clock
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import ended, raise_if_cancelled
 from agentbus.workers.delivery.presence import Presence

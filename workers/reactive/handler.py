@@ -10,7 +10,7 @@ from typing import Final
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedType
 from agentbus.contracts.telemetry import Action
-from agentbus.storage.loggers import Logger
+from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.pump import survived
 from agentbus.workers.concurrency import raise_if_cancelled

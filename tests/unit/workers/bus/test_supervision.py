@@ -8,10 +8,10 @@ from agentbus.contracts.errors import BrokerUnavailable, Unroutable
 from agentbus.contracts.outages import Cause, Outage
 from agentbus.contracts.topology import Topology
 from agentbus.workers import outages
-from agentbus.workers.bus import supervise
+from agentbus.workers.bus import supervision
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Consumer
-from agentbus.workers.bus.supervise import SupervisedConsumer, longest_pause
+from agentbus.workers.bus.supervision import SupervisedConsumer, longest_pause
 from tests.contract.bus_suite import SECONDS, Inbox, message, numbers
 
 TOPOLOGY = Topology(prefix="kept", partitions=1)
@@ -171,7 +171,7 @@ def test_pauses_grow_from_the_second_early_death_on_up_to_a_limit() -> None:
 
 async def test_a_consumer_that_dies_young_again_is_not_started_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(supervise, "monotonic", lambda: now)
+    monkeypatch.setattr(supervision, "monotonic", lambda: now)
     broker = _Broker()
     kept = SupervisedConsumer(QUEUE, broker.consume, lambda: None, first_wait=5.0)
     await kept.start()

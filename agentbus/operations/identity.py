@@ -8,7 +8,7 @@ from agentbus.composition.app import App
 from agentbus.composition.workers import make_sync
 from agentbus.contracts.errors import SchemaViolation, SessionNotFound
 from agentbus.contracts.sync import Identity
-from agentbus.sessions.model.checking import checked_id
+from agentbus.sessions.model.validation import checked_id
 from agentbus.workers.sync.people.claims import VALID_FOR, ClaimCode
 from agentbus.workers.sync.people.suggestions import Suggestion
 

@@ -24,7 +24,7 @@ from agentbus.storage.reading import iter_parked
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.memory.broker import MemoryBroker
 from agentbus.workers.bus.port import Headers, Message
-from agentbus.workers.delivery.senders import SENDERS, are_trusted, passed_on, senders_of
+from agentbus.workers.delivery.trust import SENDERS, are_trusted, passed_on, senders_of
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from tests.harness.builders import a_conversation

@@ -7,9 +7,9 @@ from typing import Any, Final, Self
 from agentbus.contracts.errors import SchemaViolation
 from agentbus.contracts.history import SessionFilter
 from agentbus.sessions.config import SessionSystemConfig
-from agentbus.sessions.model.checking import checking
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.types import StorageType
+from agentbus.sessions.model.validation import checking
 from agentbus.sessions.system import SessionSystem
 
 _FILTERS: Final = {"user_id": "owner", "chat_id": "chat"}

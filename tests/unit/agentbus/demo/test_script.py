@@ -6,16 +6,16 @@ import pytest
 from agentbus.client import AgentBus
 from agentbus.composition.app import App
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.demo import run, waiting
-from agentbus.demo.run import Show
+from agentbus.demo import script, waiting
+from agentbus.demo.script import Show
 from agentbus.demo.waiting import DemoStuck, patience
 from tests.harness.builders import a_conversation, appended
 
 
 @pytest.fixture
-def play() -> run._Play:
+def play() -> script._Play:
     show = Show(say=lambda _: None, expect=lambda _: None, progress=lambda _: None)
-    return run._Play(create_autospec(App), create_autospec(AgentBus), show)
+    return script._Play(create_autospec(App), create_autospec(AgentBus), show)
 
 
 def announced(sequence: int) -> EventEnvelope:
@@ -29,14 +29,14 @@ async def test_the_demo_says_what_it_waited_for_in_vain(monkeypatch: pytest.Monk
             await asyncio.Event().wait()
 
 
-async def test_the_demo_has_patience_while_messages_come(play: run._Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_demo_has_patience_while_messages_come(play: script._Play, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = list[str]()
 
     def noted(what: str) -> object:
         begun.append(what)
         return patience(what)
 
-    monkeypatch.setattr(run, "patience", noted)
+    monkeypatch.setattr(script, "patience", noted)
     waits = asyncio.create_task(play.until_announced(3))
     for number in range(3):
         await asyncio.sleep(0)
@@ -47,7 +47,9 @@ async def test_the_demo_has_patience_while_messages_come(play: run._Play, monkey
     assert begun[-1] == "of 3 messages, more than 2 are announced"
 
 
-async def test_the_demo_is_stuck_when_no_more_messages_come(play: run._Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_demo_is_stuck_when_no_more_messages_come(
+    play: script._Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(waiting, "PATIENCE", 0.01)
     await play.on_message(announced(1))
     with pytest.raises(DemoStuck, match="of 2 messages, more than 1"):

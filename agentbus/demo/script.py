@@ -18,7 +18,7 @@ from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
 from agentbus.demo.person import Stage, one_person
 from agentbus.demo.waiting import patience
 from agentbus.operations.parked import replay_parked
-from agentbus.operations.replay.check import Outcome, check
+from agentbus.operations.replay.outcome import Outcome, check
 from agentbus.settings import Settings
 from agentbus.storage.reading import iter_parked, iter_sessions
 from agentbus.workers.bus.port import Message

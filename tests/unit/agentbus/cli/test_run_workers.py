@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from agentbus.cli.worker import ALL, _kinds
+from agentbus.cli.run_workers import ALL, _kinds
 from agentbus.composition.running import work
 from agentbus.composition.workers import WORKERS
 from agentbus.contracts.members import WorkerKind

@@ -19,7 +19,7 @@ from agentbus.contracts.history import Page
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import Record
 from agentbus.contracts.session import SessionStatus
-from agentbus.operations.archives import (
+from agentbus.operations.archive import (
     list_archived,
     read_archived,
     restore_archived,
@@ -31,8 +31,8 @@ from agentbus.settings import load_settings
 from agentbus.storage.archive import ArchiveStore, open_archive
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.records import MemoryRecords
-from agentbus.workers.archive.archiving import write_archive
 from agentbus.workers.archive.index import archived_session, put_index
+from agentbus.workers.archive.storing import write_archive
 from tests.harness.builders import a_commit, a_conversation, a_head, appended
 
 NOBODY = SessionId("a" * 26 + ".1")
