@@ -1,12 +1,15 @@
 """The page that says, call by call, what happens under contention, after a time-out, and to earlier sessions."""
 
 import inspect
+from contextlib import AsyncExitStack
 from typing import Final
 
 import pytest
 
+import agentbus.sessions
 from agentbus.contracts.commands import ResetSession
-from agentbus.sessions import SessionNotCurrent, SessionSystem
+from agentbus.contracts.ids import SessionId
+from agentbus.sessions import SessionNotCurrent, SessionSystem, session_context
 from agentbus.sessions.config import make_config
 from tests.docs.markdown import ROOT
 from tests.sessions.access.rows import ROWS, Row
@@ -25,19 +28,34 @@ ON_EARLIER: Final = {
     for name, row in ROWS.items()
     if name in CELLS and CELLS[name][3] in {"refused", "done", "read"} and name != "delete_sessions"
 }
+ABOUT_NO_SESSION: Final = {
+    "register_provider",
+    "register_condition",
+    "get_development_config",
+    "get_production_config",
+    "create_email_notification_callback",
+    "create_webhook_notification_callback",
+    "default_notification_callback",
+}
+"""Functions that make, or make known, what a system is set up with."""
+FUNCTIONS: Final = {
+    name
+    for name in agentbus.sessions.__all__
+    if inspect.isfunction(getattr(agentbus.sessions, name)) and name not in CALLS | dict.fromkeys(ABOUT_NO_SESSION)
+}
 OWNERS: Final = {"share_session", "revoke_share", "set_visibility"}
 """Those that are always done by somebody."""
 
 
 def test_every_call_has_a_row_and_every_row_a_call() -> None:
     assert len(TABLE) == len(CELLS)
-    assert CELLS.keys() == CALLS.keys()
+    assert CELLS.keys() == CALLS.keys() | FUNCTIONS
     assert all(len(row) == 5 and row[1] for row in TABLE)
 
 
 def test_the_rows_say_what_the_calls_take() -> None:
     for name, (_, timed_out, lock, earlier) in CELLS.items():
-        takes = inspect.signature(CALLS[name]).parameters
+        takes = inspect.signature(CALLS[name]).parameters if name in CALLS else {}
         assert ("`request_id`" in timed_out) == ("request_id" in takes), name
         assert (lock == "`fence`") == ("fence" in takes), name
         assert lock in {"", "`fence`"}, name
@@ -59,3 +77,13 @@ async def test_what_is_done_to_an_earlier_session_is_what_the_row_says(name: str
                 await row.call(system, at, None if name not in OWNERS else "ann")
         else:
             await row.call(system, at, None if name not in OWNERS else "ann")
+
+
+async def test_a_context_whose_session_was_followed_by_another_is_refused() -> None:
+    async with SessionSystem(make_config(enable_cleanup=False, partitions=4)) as system, AsyncExitStack() as ending:
+        place = session_context(system, chat_id="c1", user_id="ann", platform="web")
+        session = await ending.enter_async_context(place)
+        session.set_data("city", "Rome")
+        await system._engine.send(ResetSession(session_id=SessionId(session.session_id)))
+        with pytest.raises(SessionNotCurrent):
+            await ending.aclose()

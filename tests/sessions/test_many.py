@@ -140,6 +140,18 @@ async def test_a_session_is_found_again_or_created(system: SessionSystem) -> Non
     assert new.agent_id == "agent"
 
 
+async def test_without_an_agent_any_session_of_the_user_is_found_the_latest_first(system: SessionSystem) -> None:
+    with_agent = await system.create_session("c1", "ann", "web", agent_id="agent")
+    in_a_chat = await system.create_session("c2", "ann", "telegram")
+    await system.create_session(user_id="bob")
+    await system.add_message(with_agent.session_id, "ann", "user", "hello")
+    assert (await system.restore_or_create_session("ann")).session_id == with_agent.session_id
+    await system.close_session(with_agent.session_id)
+    assert (await system.restore_or_create_session("ann")).session_id == in_a_chat.session_id
+    await system.close_session(in_a_chat.session_id)
+    assert (await system.restore_or_create_session("ann")).agent_id is None
+
+
 async def test_of_many_who_find_none_one_creates_it(system: SessionSystem) -> None:
     found = await asyncio.gather(*(system.restore_or_create_session("ann", "agent") for _ in range(20)))
 
