@@ -32,6 +32,7 @@ from tests.harness.builders import (
     a_parked,
     deleted,
 )
+from tests.harness.patience import PATIENCE
 from tests.harness.processes import ROOT, started
 
 ENV: Final = {"PYTHONPATH": str(ROOT)}
@@ -486,7 +487,7 @@ async def test_versions_far_from_each_other_are_not_looked_for_one_by_one(store:
     for commit in commits:
         await store.log.append([commit])
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await store.log.read(one, limit=10) == commits
 
 

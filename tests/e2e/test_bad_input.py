@@ -13,6 +13,7 @@ from agentbus.contracts.parked import ParkedInput
 from agentbus.storage.factory import open_store
 from agentbus.storage.reading import iter_parked
 from tests.e2e.conftest import Distributed
+from tests.harness.patience import PATIENCE
 from tests.harness.processes import Program, agentbus, started
 from tests.services import free_port, private_rabbitmq
 
@@ -79,7 +80,7 @@ async def publish(url: str, body: bytes, message_id: str) -> None:
 
 
 async def parked_in(url: str, count: int, workers: list[Program]) -> list[ParkedInput]:
-    async with open_store(url) as store, asyncio.timeout(30):
+    async with open_store(url) as store, asyncio.timeout(PATIENCE):
         while True:
             found = [parked async for parked in iter_parked(store)]
             if len(found) >= count:

@@ -14,6 +14,8 @@ from agentbus.sessions import running as running_module
 from agentbus.storage.memory import MemoryStore
 from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_store
+from tests.harness.faults import given_up_after
+from tests.harness.patience import PATIENCE
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Bench:
         session = await self.system.create_session(user_id="ann")
         self.switch.mode = mode
         session.set_data("x", 1)
-        with pytest.raises(AgentBusError):
+        with pytest.raises(AgentBusError), given_up_after(0.1, self.system):
             await self.system.update_session(session)
 
 
@@ -37,7 +39,7 @@ async def bench(monkeypatch: pytest.MonkeyPatch, **given: Any) -> AsyncIterator[
     async with MemoryStore() as store:
         monkeypatch.setattr(providers_module, "_providers", {"switched": lambda _: switched_store(store, switch)})
         config = SessionSystemConfig(
-            storage_type="switched", call_timeout=0.1, partitions=4, enable_sync=True, enable_expiry=True, **given
+            storage_type="switched", call_timeout=PATIENCE, partitions=4, enable_sync=True, enable_expiry=True, **given
         )
         yield Bench(SessionSystem(config), switch)
 

@@ -220,7 +220,7 @@ async def test_what_the_answer_says_is_not_read(receiver: Receiver) -> None:
 
     receiver.answers = [StreamingResponse(endless())]
     await local(receiver.url, SECRET)(a_notice())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await ended.wait()
     assert sent < 50_000_000
 
@@ -400,7 +400,7 @@ async def test_a_callback_that_never_returns_stops_no_notice(monkeypatch: pytest
         told.append(notice.notice_id)
 
     heard = notifier.Notifier([hang, hear], WorkerMetrics())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         for event in map(EventEnvelope.of, (a_step(ManualClock(), number) for number in (1, 2))):
             with pytest.raises(Reject, match="TimeoutError"):
                 await heard.handle(event)

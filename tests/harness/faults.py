@@ -1,12 +1,14 @@
-"""Stores and buses that fail when told to."""
+"""Stores and buses that fail when told to, and who gives up."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from agentbus.contracts.errors import BusError, PublishUnconfirmed, StoreError, StoreUnavailable
 from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.session import SessionState
+from agentbus.sessions import SessionSystem
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.heads import MemoryHeads
 from agentbus.storage.memory.log import MemoryLog
@@ -82,3 +84,15 @@ class FaultyBus(MemoryBus):
 
 def outage(times: int) -> deque[Exception]:
     return deque(StoreUnavailable("the store is down for a moment") for _ in range(times))
+
+
+@contextmanager
+def given_up_after(seconds: float, system: SessionSystem) -> Iterator[None]:
+    """Let calls that can't succeed be given up soon; those that are to succeed have the time that the system gives."""
+    assert system._running is not None
+    engine = system._running.sections.engine
+    before, engine.call_timeout = engine.call_timeout, seconds
+    try:
+        yield
+    finally:
+        engine.call_timeout = before

@@ -30,7 +30,7 @@ _METHOD_FRAME = b"\x01"
 SYNC = "mnesia:sync_log(), lists:foreach(fun dets:sync/1, dets:all())"
 
 _ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
-_CTL_SECONDS = 60.0
+_CTL_SECONDS = 180.0
 
 
 class RabbitMQ(Service):

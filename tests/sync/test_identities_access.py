@@ -17,6 +17,7 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.config import make_config
 from agentbus.sessions.features import SYNC
+from tests.harness.patience import PATIENCE
 
 T = TypeVar("T")
 NO_SESSION = "a" * 26 + ".1"
@@ -39,7 +40,7 @@ async def of_ann(system: SessionSystem) -> list[str]:
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
     """Wait until the sync worker has come to what there is to find."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (found := await look()) is None:
             await asyncio.sleep(0.01)
     return found

@@ -32,6 +32,7 @@ from agentbus.workers.reactive.embedded import EmbeddedEvents
 from agentbus.workers.sync.handler import TOPICS
 from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker
 from tests.harness.builders import NOON
+from tests.harness.patience import PATIENCE
 from tests.sync.world import World
 
 
@@ -48,7 +49,7 @@ def worker_of(world: World) -> SyncWorker:
 
 
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not await happened():
             await asyncio.sleep(0.01)
 

@@ -30,6 +30,7 @@ from agentbus.workers.session.worker import SessionWorker
 from agentbus.workers.sync.policies import DEFAULT
 from agentbus.workers.sync.services import SyncServices, make_sync_services
 from tests.harness.builders import NOON
+from tests.harness.patience import PATIENCE
 
 PLATFORMS = (Platform.TELEGRAM, Platform.SLACK, Platform.WEB, Platform.DISCORD, Platform.LINE)
 
@@ -99,7 +100,7 @@ class World:
     async def quiet(self) -> None:
         """Wait until the session worker has nothing to do, and all that it announced has arrived."""
         still = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while still < 10:
                 depths = [await self.bus.depth(self.bus.topology.partition_queue(Partition(one))) for one in range(4)]
                 busy = len(self.worker._lanes) or self.worker._rounds or any(depth.ready for depth in depths)

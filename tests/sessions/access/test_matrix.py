@@ -11,6 +11,7 @@ from agentbus.contracts.ids import SessionId
 from agentbus.sessions import AccessDenied, SessionContext, SessionSystem
 from agentbus.sessions.config import make_config
 from agentbus.workers.domain.access import Right
+from tests.harness.patience import PATIENCE
 from tests.sessions.access.rows import APART, CHECKED, NAMES_ONE, ROWS, SAME, WORDS, Place, Row
 
 WHO: Final[dict[str, tuple[str | None, Right]]] = {
@@ -50,7 +51,7 @@ async def made(system: SessionSystem, who: str) -> SessionContext:
 
 async def suggestion(system: SessionSystem) -> str:
     """Return the one that the sync worker finds."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not (found := await system.suggest_links()):
             await asyncio.sleep(0.005)
     return found[0].suggestion_id

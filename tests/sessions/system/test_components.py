@@ -9,6 +9,7 @@ from agentbus.composition import supervision
 from agentbus.composition.supervision import Component, ComponentState
 from agentbus.sessions import SessionSystem, SessionSystemConfig
 from agentbus.workers.session.lanes import Lanes
+from tests.harness.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -96,7 +97,7 @@ async def test_cleanup_that_fails_is_reported_and_the_rest_goes_on(monkeypatch: 
         assert status["components"]["session_worker"]["restarts"] == 0
         assert status["components"]["cleanup"]["last_error"] == "RuntimeError: cleanup is broken"
         health = await system.get_health_check()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while health["status"] != "degraded":  # between a restart and the next failure it runs
                 await asyncio.sleep(0.005)
                 health = await system.get_health_check()
@@ -104,7 +105,7 @@ async def test_cleanup_that_fails_is_reported_and_the_rest_goes_on(monkeypatch: 
         assert health["checks"]["cleanup"]["last_error"] == "RuntimeError: cleanup is broken"
 
         monkeypatch.setattr(deadlines, "expire", mended)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while await system.get_session_state(session.session_id) != "expired":
                 await asyncio.sleep(0.01)
         assert (await system.get_system_status())["components"]["cleanup"]["state"] == "running"
@@ -113,7 +114,7 @@ async def test_cleanup_that_fails_is_reported_and_the_rest_goes_on(monkeypatch: 
 async def test_cleanup_expires_sessions_by_itself() -> None:
     async with SessionSystem(SessionSystemConfig(cleanup_interval=0.01)) as system:
         session = await system.create_session(user_id="ann", expires_in=0.02)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while await system.get_session_state(session.session_id) != "expired":
                 await asyncio.sleep(0.01)
 

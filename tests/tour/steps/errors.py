@@ -34,6 +34,7 @@ from agentbus.sessions.config import make_config
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.heads import MemoryHeads
 from agentbus.storage.memory.log import MemoryLog
+from tests.harness.faults import given_up_after
 from tests.tour.registry import shows
 from tests.tour.world import World
 
@@ -76,10 +77,10 @@ async def while_down(call: Callable[[SessionSystem, str], Awaitable[object]], ex
     """Make a call while the store of its system does not answer."""
     store = Outage()
     register_provider("outage", lambda _: store)
-    async with SessionSystem(make_config(storage_type="outage", enable_cleanup=False, call_timeout=0.2)) as system:
+    async with SessionSystem(make_config(storage_type="outage", enable_cleanup=False)) as system:
         made = await system.create_session(user_id="ann")
         store.down = True
-        with pytest.raises(expected):
+        with pytest.raises(expected), given_up_after(0.2, system):
             await call(system, made.session_id)
         store.down = False
 

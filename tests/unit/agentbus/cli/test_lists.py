@@ -32,6 +32,7 @@ from agentbus.workers.archive.storing import write_archive
 from tests.contract.store_shared_suite import a_conflict
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.harness.cli import whole_command_line
+from tests.harness.patience import PATIENCE
 
 COLUMNS: Final = 80
 
@@ -160,7 +161,7 @@ async def _people(it: World) -> None:
                 it.sessions.append(made.session_id)
         await system.add_message(it.sessions[0], None, "user", "hello")
         await system.link_identities("ann", it.sessions[:2], "Ann")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not await system.suggest_links():
                 await asyncio.sleep(0.01)
 

@@ -39,6 +39,7 @@ from agentbus.workers.delivery.trust import are_trusted
 from agentbus.workers.installation.joining import check_installation, join_installation, read_installation
 from agentbus.workers.repartition.change import LOCK, AnotherChange, Repartition, StillAtWork, plan_repartition
 from tests.harness.conversations import NOW, message
+from tests.harness.patience import PATIENCE
 
 OLD, NEW = Topology(partitions=4), Topology(partitions=6)
 USERS = [f"user{number}" for number in range(12)]
@@ -161,7 +162,7 @@ async def test_what_is_moved_is_not_trusted_more_than_who_sent_it() -> None:
         arrived: list[Delivery] = []
         for partition in NEW.all_partitions():
             await after.consume(NEW.partition_queue(partition), arrived.append, prefetch=100)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(arrived) <= len(USERS):
                 await asyncio.sleep(0)
     trusted = [are_trusted(one, [str(after.user)]) for one in arrived]

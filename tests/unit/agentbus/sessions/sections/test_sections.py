@@ -29,6 +29,7 @@ from agentbus.sessions.sections.templates import Template, TemplateNotFound, Tem
 from agentbus.sessions.sections.tokens import Fences, lock_name
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.bus.memory import MemoryBus
+from tests.harness.patience import PATIENCE
 
 SESSION = SessionId(f"{'a' * 26}.1")
 
@@ -118,7 +119,7 @@ async def test_a_lease_has_one_holder_whichever_process_asks(engine: Recorder) -
             await theirs.acquire("name", timeout=0.01, lease=30.0)
     number = await theirs.acquire("name", timeout=1.0, lease=30.0)
     assert await ours.acquire("other", timeout=1.0, lease=30.0) >= 1
-    async with asyncio.timeout(10), theirs.held("name", number, 30.0):
+    async with asyncio.timeout(PATIENCE), theirs.held("name", number, 30.0):
         assert await engine.store.locks.renew("name", number, ttl=30.0)
     with pytest.raises(LockLost, match="name"):
         async with theirs.held("name", number, 30.0):

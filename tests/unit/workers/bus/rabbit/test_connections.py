@@ -9,6 +9,7 @@ import pytest
 from agentbus.contracts.errors import BrokerUnavailable
 from agentbus.workers.bus.rabbit import connections
 from agentbus.workers.bus.rabbit.connections import Link, user_of
+from tests.harness.patience import PATIENCE
 
 
 class Opening:
@@ -65,7 +66,7 @@ async def test_a_connection_that_opens_while_the_link_is_closed_is_closed_too(op
 
 async def test_one_that_does_not_open_is_cut_short(opening: type[Opening]) -> None:
     _, closing = await cancelled_link()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         await closing
     (made,) = opening.made
     assert (made.opened, made.cancelled, made.closed) == (False, True, True)
