@@ -12,6 +12,10 @@ from agentbus.contracts.commands import AppendMessage, CommandReply
 from agentbus.contracts.ids import InputId
 from agentbus.sessions import SessionSystem
 from agentbus.sessions.engine import Engine
+from agentbus.workers.sync.conflicts import Conflicts
+from agentbus.workers.sync.people.claims import Claims
+from agentbus.workers.sync.people.suggestions import Suggestions
+from agentbus.workers.sync.policies import Policies
 from tests.models.finding import smallest
 from tests.models.library_calls import ELSEWHERE, READS, played_calls, public_calls, unknown_arguments, unplayed
 from tests.models.library_model import Library, Options
@@ -74,6 +78,31 @@ async def test_what_a_call_forgets_is_found_and_made_small(monkeypatch: pytest.M
     assert len(found.steps) <= 3, str(found)
     assert f"SEED=1 ONLY={','.join(map(str, found.steps))}" in str(found)
     assert "close_session" in found.said[-1]
+
+
+async def _nothing(*_: Any, **__: Any) -> list[Any]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "told"),
+    [
+        (Conflicts, "resolve", "resolve_session_conflicts"),
+        (Policies, "keep", "set_sync_policy"),
+        (Suggestions, "dismiss", "dismiss_link"),
+        (Suggestions, "note", "tell_contact"),
+        (Claims, "_link", "claim"),
+    ],
+)
+async def test_what_linking_people_forgets_is_found(
+    where: type[Any], name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, name, _nothing)
+    for seed in range(1, 40, 2):
+        if found := await play(Mode.MEMORY, seed, range(350), Services()):
+            break
+    assert found is not None
+    assert any(f".{told}(" in line for line in found.said)
 
 
 FOUND = (

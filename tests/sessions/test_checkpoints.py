@@ -79,6 +79,22 @@ async def test_a_checkpoint_is_read_by_attribute_and_by_key(any_system: SessionS
         found["password"]
 
 
+@pytest.mark.parametrize("passes", [0, -10], ids=["in one millisecond", "by a clock that is set back"])
+async def test_the_latest_checkpoint_is_the_one_that_was_saved_last_whatever_clocks_say(
+    timed: SessionSystem, clock: ManualClock, passes: float
+) -> None:
+    session = await timed.create_session("chat", "ann", "web")
+    ids: list[str] = []
+    for step in range(12):
+        ids.append(await timed.save_checkpoint(session.session_id, {"step": step}))
+        latest = await timed.get_latest_checkpoint(session.session_id)
+        assert latest is not None
+        assert latest.checkpoint_id == ids[-1]
+        clock.advance(timedelta(seconds=passes))
+    page = await timed.list_checkpoints(session.session_id, limit=12)
+    assert [one.checkpoint_id for one in page.items] == ids[::-1]
+
+
 async def test_checkpoints_are_listed_latest_first(timed: SessionSystem, clock: ManualClock) -> None:
     session = await timed.create_session("chat", "ann", "web")
     assert await timed.get_latest_checkpoint(session.session_id) is None
