@@ -54,7 +54,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "get_audit_log": "told by events, which tests/sessions/access looks at",
     "add_notification_callback": "a matter of the expiry worker",
     "get_expiry_statistics": "counted by the expiry worker, by what it hears",
-    "get_sync_history": "read from the logs, which tests/sync/test_identities and the access tests look at",
+    "get_sync_history": "read from the logs: tests/sync/test_identities.py",
 }
 """What is not played, and why."""
 

@@ -127,7 +127,9 @@ class Play:
 
         Raises _Differs.
         """
-        candidates = [self._in_order(moves, order, late) for late in (False, True) for order in ((0, 1), (1, 0))]
+        by_itself = self.library.options.checkpoint_every or any(one.name == "delete_session" for one in moves)
+        lates = (False, True) if by_itself else (False,)
+        candidates = [self._in_order(moves, order, late) for late in lates for order in ((0, 1), (1, 0))]
         candidates += self._passing(moves)
         given = await asyncio.gather(
             *(self._do(one, move) for one, move in zip(self.world.managers, moves, strict=True))
