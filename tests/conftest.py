@@ -9,7 +9,7 @@ import structlog
 from hypothesis import settings
 
 from agentbus.workers import outages
-from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
+from tests.services import MongoDB, RabbitMQ, private_rabbitmq, shared_mongodb, shared_rabbitmq
 from tests.services.used_databases import UsedDatabases
 
 pytest_plugins = [
@@ -64,6 +64,20 @@ def rabbitmq() -> Iterator[RabbitMQ]:
 def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
     """Make a new virtual host, deleted after the test, and give its URL."""
     with rabbitmq.fresh_vhost() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mortal_rabbitmq() -> Iterator[RabbitMQ]:
+    """Start a broker that any test may stop, kill and pause: whoever uses `mortal_amqp_url` finds it running again."""
+    with private_rabbitmq() as service:
+        yield service
+
+
+@pytest.fixture
+def mortal_amqp_url(mortal_rabbitmq: RabbitMQ) -> Iterator[str]:
+    """Make a new virtual host of `mortal_rabbitmq`, which a kill does not undo, and give its URL."""
+    with mortal_rabbitmq.lasting_vhost() as url:
         yield url
 
 

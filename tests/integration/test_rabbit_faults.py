@@ -1,7 +1,7 @@
 """The broker fails: what was confirmed is kept, who publishes and who consumes find their way back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 
 import aio_pika
@@ -15,21 +15,20 @@ from agentbus.workers.bus.rabbit.outbox import NOT_SENT
 from agentbus.workers.bus.supervision import SupervisedConsumer
 from tests.contract.bus_suite import SECONDS, Inbox, eventually, message, numbers
 from tests.harness.patience import PATIENCE
-from tests.services import RabbitMQ, private_rabbitmq
+from tests.services import RabbitMQ
 
 TOPOLOGY = Topology(prefix="faults", partitions=1)
 QUEUE = TOPOLOGY.partition_queue(TOPOLOGY.all_partitions()[0])
 
 
 @pytest.fixture
-def broker() -> Iterator[RabbitMQ]:
-    with private_rabbitmq() as service:
-        yield service
+def broker(mortal_rabbitmq: RabbitMQ) -> RabbitMQ:
+    return mortal_rabbitmq
 
 
 @pytest.fixture
-def url(broker: RabbitMQ) -> str:
-    return broker.url
+def url(mortal_amqp_url: str) -> str:
+    return mortal_amqp_url
 
 
 @pytest.fixture

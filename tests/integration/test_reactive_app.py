@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -19,7 +19,7 @@ from agentbus.workers.reactive.app import ReactiveApp
 from agentbus.workers.reactive.handler import Handler
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
-from tests.services import RabbitMQ, private_rabbitmq
+from tests.services import RabbitMQ
 
 TOPOLOGY = Topology(prefix="reactive", partitions=1)
 
@@ -161,17 +161,14 @@ async def test_a_queue_that_was_deleted_is_declared_again(
     await app.close()
 
 
-@pytest.fixture
-def broker() -> Iterator[RabbitMQ]:
-    with private_rabbitmq() as service:
-        yield service
-
-
-async def test_a_broker_that_is_killed_and_comes_back_is_found_again(broker: RabbitMQ) -> None:
-    async with RabbitBus(broker.url, TOPOLOGY, publish_timeout=5, heartbeat=5) as bus:
+async def test_a_broker_that_is_killed_and_comes_back_is_found_again(
+    mortal_rabbitmq: RabbitMQ, mortal_amqp_url: str
+) -> None:
+    broker = mortal_rabbitmq
+    async with RabbitBus(mortal_amqp_url, TOPOLOGY, publish_timeout=5, heartbeat=5) as bus:
         await bus.declare()
         handler = Noting()
-        app = app_on(broker.url, bus, handler)
+        app = app_on(mortal_amqp_url, bus, handler)
         await app.start()
         before = await announce(bus, range(100, 200))
         await until_handled(handler, before)

@@ -76,10 +76,12 @@ class ExternalRabbitMQ(_ExternalService, RabbitMQ):
         self._api = urlsplit(api_url)
 
     def start(self) -> Self:
-        parts = urlsplit(self.url)
-        host, port = parts.hostname or LOOPBACK, parts.port or 5672
-        wait_until(lambda: answers_amqp(host, port), what=AMQP_URL, seconds=_START_SECONDS)
+        wait_until(self.ready, what=AMQP_URL, seconds=_START_SECONDS)
         return self
+
+    def ready(self) -> bool:
+        parts = urlsplit(self.url)
+        return answers_amqp(parts.hostname or LOOPBACK, parts.port or 5672)
 
     def ctl(self, *arguments: str) -> str:
         self._refuse("rabbitmqctl " + " ".join(arguments))

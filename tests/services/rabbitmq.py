@@ -45,6 +45,10 @@ class RabbitMQ(Service):
         """Create a virtual host and give the URL's user all permissions on it."""
 
     @abstractmethod
+    def ready(self) -> bool:
+        """Whether it answers a client now."""
+
+    @abstractmethod
     def delete_vhost(self, name: str) -> None:
         """Delete a virtual host with all that is in it."""
 
@@ -69,6 +73,24 @@ class RabbitMQ(Service):
             yield self.vhost_url(name)
         finally:
             self.start().delete_vhost(name)
+
+    @contextmanager
+    def lasting_vhost(self) -> Iterator[str]:
+        """Give the URL of a new virtual host that the broker still knows when it was killed.
+
+        It is deleted afterwards, but left to a broker that is dead: just revived, its queues have no leaders yet.
+        Raises NotOurs for a broker that is somebody else's.
+        """
+        name = f"test-{uuid4().hex[:12]}"
+        self.start().create_vhost(name)
+        self.sync()
+        try:
+            yield self.vhost_url(name)
+        finally:
+            self.resume()
+            if self.ready():
+                self.delete_vhost(name)
+                self.sync()
 
 
 class LocalRabbitMQ(RabbitMQ, LocalService):

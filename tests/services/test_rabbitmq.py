@@ -1,12 +1,13 @@
 """The private broker: it can be killed, restarted, frozen and clustered, and keeps what it must."""
 
 import asyncio
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
 
 import aio_pika
 import pytest
 
-from tests.services import LocalRabbitMQ, RabbitMQ, ServiceError, private_rabbitmq
+from tests.services import LocalRabbitMQ, RabbitMQ, ServiceError
 from tests.services.rabbitmq import answers_amqp
 from tests.services.test_services import gone
 
@@ -27,17 +28,30 @@ async def take(url: str, queue: str) -> bytes:
         return message.body
 
 
-async def test_a_killed_broker_keeps_a_durable_queue_on_the_same_port() -> None:
-    with private_rabbitmq() as broker:
-        url = broker.url
-        await publish(url, "orders", b"kept")
+@pytest.fixture
+def local(mortal_rabbitmq: RabbitMQ) -> Iterator[LocalRabbitMQ]:
+    if isinstance(mortal_rabbitmq, LocalRabbitMQ):
+        yield mortal_rabbitmq.start()
+    else:
+        with LocalRabbitMQ() as own:
+            yield own
+
+
+async def test_a_killed_broker_keeps_a_durable_queue_on_the_same_port(mortal_rabbitmq: RabbitMQ) -> None:
+    broker, url = mortal_rabbitmq, mortal_rabbitmq.start().url
+    with broker.lasting_vhost() as deleted:
+        await publish(deleted, "orders", b"gone")
+    with broker.lasting_vhost() as left:
+        await publish(left, "orders", b"kept")
         await asyncio.to_thread(broker.sync)
         await asyncio.to_thread(broker.kill)
         with pytest.raises(ConnectionError):
-            await aio_pika.connect(url, timeout=5)
-        await asyncio.to_thread(broker.start)
-        assert broker.url == url
-        assert await take(url, "orders") == b"kept"
+            await aio_pika.connect(left, timeout=5)
+    await asyncio.to_thread(broker.start)
+    assert broker.url == url
+    assert await take(left, "orders") == b"kept"
+    there = broker.ctl("list_vhosts").split()
+    assert [unquote(urlsplit(one).path.strip("/")) in there for one in (left, deleted)] == [True, False]
 
 
 async def test_brokers_run_side_by_side_and_form_a_cluster() -> None:
@@ -52,17 +66,16 @@ async def test_brokers_run_side_by_side_and_form_a_cluster() -> None:
     assert all(gone(pid) for pid in pids)
 
 
-def test_a_paused_broker_does_not_answer_and_start_resumes_it() -> None:
-    with LocalRabbitMQ() as broker:
-        broker.pause()
-        assert broker.running
-        assert not broker.ready()
-        pid = broker.start().pid
-        assert broker.ready()
-        assert broker.restart().pid != pid
-        broker.stop()
-        assert gone(pid)
-        assert not answers_amqp("127.0.0.1", broker.port)
+def test_a_paused_broker_does_not_answer_and_start_resumes_it(local: LocalRabbitMQ) -> None:
+    local.pause()
+    assert local.running
+    assert not local.ready()
+    pid = local.start().pid
+    assert local.ready()
+    assert local.restart().pid != pid
+    local.stop()
+    assert gone(pid)
+    assert not answers_amqp("127.0.0.1", local.port)
 
 
 async def test_each_virtual_host_is_new_and_is_deleted(rabbitmq: RabbitMQ) -> None:
@@ -79,9 +92,8 @@ async def test_the_fixture_gives_a_usable_virtual_host(amqp_url: str) -> None:
     assert await take(amqp_url, "orders") == b"1"
 
 
-def test_what_rabbitmqctl_and_erlang_refuse_is_an_error() -> None:
-    with LocalRabbitMQ() as broker:
-        with pytest.raises(ServiceError, match=r"rabbitmqctl.*failed"):
-            broker.ctl("no_such_command")
-        with pytest.raises(ServiceError, match="nobody"):
-            broker._evaluate('throw(<<"nobody">>)')
+def test_what_rabbitmqctl_and_erlang_refuse_is_an_error(local: LocalRabbitMQ) -> None:
+    with pytest.raises(ServiceError, match=r"rabbitmqctl.*failed"):
+        local.ctl("no_such_command")
+    with pytest.raises(ServiceError, match="nobody"):
+        local._evaluate('throw(<<"nobody">>)')
