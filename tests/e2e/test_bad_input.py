@@ -9,13 +9,15 @@ from typing import Any
 import aio_pika
 import pytest
 
+from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.parked import ParkedInput
 from agentbus.storage.factory import open_store
 from agentbus.storage.reading import iter_parked
 from tests.e2e.conftest import Distributed
+from tests.harness.cli import called
 from tests.harness.patience import PATIENCE
 from tests.harness.processes import Program, agentbus, started
-from tests.services import free_port, private_rabbitmq
+from tests.services import RabbitMQ, free_port
 
 
 def envelope(**changes: Any) -> dict[str, Any]:
@@ -89,46 +91,60 @@ async def parked_in(url: str, count: int, workers: list[Program]) -> list[Parked
             await asyncio.sleep(0.05)
 
 
-async def test_bad_input_is_parked_and_the_workers_go_on(
+async def until_committed(url: str) -> None:
+    async with open_store(url) as store, asyncio.timeout(PATIENCE):
+        while not (await store.heads.page(SessionFilter())).items:
+            await asyncio.sleep(0.05)
+
+
+def test_bad_input_is_parked_and_the_workers_go_on(
     distributed: Distributed, session_worker: Program, ingress_worker: Program
 ) -> None:
-    for name, (body, _, _) in BAD.items():
-        await publish(distributed.amqp_url, body, name)
-    await publish(distributed.amqp_url, as_bytes(envelope(id="good")), "good")
-    parked = await parked_in(distributed.store_url, len(BAD), [session_worker, ingress_worker])
+    async def parked_of_all() -> list[ParkedInput]:
+        for name, (body, _, _) in BAD.items():
+            await publish(distributed.amqp_url, body, name)
+        await publish(distributed.amqp_url, as_bytes(envelope(id="good")), "good")
+        parked = await parked_in(distributed.store_url, len(BAD), [session_worker, ingress_worker])
+        await until_committed(distributed.store_url)
+        return parked
+
+    parked = asyncio.run(parked_of_all())
     found = {one.message_id: one for one in parked}
     assert len(found) == len(BAD)
     for name, (body, code, reason) in BAD.items():
         one = found.get(name) or found["bad"]
         assert (one.code, one.body == body or name == "a timestamp in the future") == (code, True), name
         assert reason in one.reason, name
-    done = agentbus("sessions", "list", "--json", env=distributed.env)
+    done = called("sessions", "list", "--json", env=distributed.env)
     assert len(json.loads(done.stdout)["items"]) == 1
-    listed = json.loads(agentbus("parked", "list", "--json", env=distributed.env).stdout)["items"]
+    listed = json.loads(called("parked", "list", "--json", env=distributed.env).stdout)["items"]
     assert len(listed) == len(BAD)
 
 
-async def test_a_parked_input_is_shown_corrected_replayed_and_discarded(
+def test_a_parked_input_is_shown_corrected_replayed_and_discarded(
     distributed: Distributed, session_worker: Program, ingress_worker: Program, tmp_path: Path
 ) -> None:
     env = distributed.env
     workers = [session_worker, ingress_worker]
-    await publish(
-        distributed.amqp_url, as_bytes(envelope(data={"address": {**ADDRESS, "platform": "My Space"}})), "one"
-    )
-    await publish(distributed.amqp_url, b"rubbish", "two")
-    await parked_in(distributed.store_url, 2, workers)
-    rows = {row["message_id"]: row for row in json.loads(agentbus("parked", "list", "--json", env=env).stdout)["items"]}
-    shown = json.loads(agentbus("parked", "show", rows["one"]["parked_id"], "--json", env=env).stdout)
+
+    async def two_parked() -> None:
+        body = as_bytes(envelope(data={"address": {**ADDRESS, "platform": "My Space"}}))
+        await publish(distributed.amqp_url, body, "one")
+        await publish(distributed.amqp_url, b"rubbish", "two")
+        await parked_in(distributed.store_url, 2, workers)
+
+    asyncio.run(two_parked())
+    rows = {row["message_id"]: row for row in json.loads(called("parked", "list", "--json", env=env).stdout)["items"]}
+    shown = json.loads(called("parked", "show", rows["one"]["parked_id"], "--json", env=env).stdout)
     mended = tmp_path / "mended.json"
     mended.write_text(shown["body"].replace("My Space", "web"))
-    replayed = agentbus("parked", "replay", rows["one"]["parked_id"], "--body", str(mended), env=env)
+    replayed = called("parked", "replay", rows["one"]["parked_id"], "--body", str(mended), env=env)
     assert replayed.returncode == 0, replayed.stderr
-    assert agentbus("parked", "discard", rows["two"]["parked_id"], env=env).returncode == 0
-    assert "Nothing is parked" in agentbus("parked", "list", env=env).stderr
-    kept = json.loads(agentbus("parked", "list", "--all", "--json", env=env).stdout)["items"]
+    assert called("parked", "discard", rows["two"]["parked_id"], env=env).returncode == 0
+    assert "Nothing is parked" in called("parked", "list", env=env).stderr
+    kept = json.loads(called("parked", "list", "--all", "--json", env=env).stdout)["items"]
     assert {row["message_id"]: row["status"] for row in kept} == {"one": "replayed", "two": "discarded"}
-    assert agentbus("parked", "replay", "no-such-id", env=env).returncode == 1
+    assert called("parked", "replay", "no-such-id", env=env).returncode == 1
 
 
 @pytest.mark.parametrize("command", ["publish", "worker"])
@@ -143,21 +159,21 @@ def test_a_broker_that_is_down_is_waited_for_and_given_up_with_a_clear_error(com
     assert "Traceback" not in done.stderr
 
 
-def test_a_broker_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
-    with private_rabbitmq() as broker:
-        url = broker.url
-        broker.kill()
-        env = {"AGENTBUS_AMQP_URL": url, "AGENTBUS_PARTITIONS": "2"}
-        with started("-m", "agentbus", "topology", "declare", "--wait", "60", folder=tmp_path, env=env) as declaring:
-            declaring.until_printed("broker_waiting")
-            broker.start()
-            assert declaring.process.wait(60) == 0, declaring.output()
+def test_a_broker_that_comes_up_late_is_waited_for(
+    mortal_rabbitmq: RabbitMQ, mortal_amqp_url: str, tmp_path: Path
+) -> None:
+    mortal_rabbitmq.kill()
+    env = {"AGENTBUS_AMQP_URL": mortal_amqp_url, "AGENTBUS_PARTITIONS": "2"}
+    with started("-m", "agentbus", "topology", "declare", "--wait", "60", folder=tmp_path, env=env) as declaring:
+        declaring.until_printed("broker_waiting")
+        mortal_rabbitmq.start()
+        assert declaring.process.wait(60) == 0, declaring.output()
 
 
 def test_a_wrong_password_is_told_at_once(amqp_url: str) -> None:
     wrong = amqp_url.replace("guest:guest", "guest:wrong")
     assert wrong != amqp_url
-    done = agentbus("topology", "declare", "--amqp", wrong)
+    done = called("topology", "declare", "--amqp", wrong)
     assert done.returncode == 1
     assert "broker_rejected" in done.stderr
     assert "wrong@" not in done.stderr
@@ -180,14 +196,14 @@ def test_a_store_that_is_missing_is_given_up_with_a_clear_error(amqp_url: str) -
     ],
 )
 def test_a_store_url_that_cannot_be_is_told(store: str, told: str) -> None:
-    done = agentbus("sessions", "list", "--store", store)
+    done = called("sessions", "list", "--store", store)
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_bad_settings_are_named() -> None:
-    done = agentbus("topology", "show", env={"AGENTBUS_PARTITIONS": "many"})
+    done = called("topology", "show", env={"AGENTBUS_PARTITIONS": "many"})
     assert done.returncode == 1
     assert "AGENTBUS_PARTITIONS" in done.stderr
 
@@ -195,7 +211,7 @@ def test_bad_settings_are_named() -> None:
 def test_a_bad_file_and_a_bad_session_id_are_told(tmp_path: Path) -> None:
     rubbish = tmp_path / "rubbish.json"
     rubbish.write_text("{ not json")
-    done = agentbus("replay", str(rubbish), "--format", "telegram")
+    done = called("replay", str(rubbish), "--format", "telegram")
     assert done.returncode == 1
     assert "rubbish.json" in done.stderr
-    assert agentbus("sessions", "show", "nonsense", "--store", "memory://").returncode == 2
+    assert called("sessions", "show", "nonsense", "--store", "memory://").returncode == 2

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from agentbus.cli import app
 from tests.e2e.conftest import Distributed
+from tests.harness.cli import called
 from tests.harness.processes import ROOT, agentbus, started
 from tests.services import free_port
 
@@ -52,36 +53,36 @@ def test_doctor_says_what_to_do_when_nothing_is_there() -> None:
         "AGENTBUS_AMQP_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}/",
         "AGENTBUS_STORE_URL": f"mongodb://127.0.0.1:{free_port()}/none",
     }
-    done = agentbus("doctor", "--wait", "0.5", env=env)
+    done = called("doctor", "--wait", "0.5", env=env)
     assert done.returncode == 1
     assert "AGENTBUS_AMQP_URL" in done.stdout
     assert "AGENTBUS_STORE_URL" in done.stdout
 
 
 def test_doctor_points_at_a_missing_topology(distributed: Distributed) -> None:
-    done = agentbus("doctor", env=distributed.env)
+    done = called("doctor", env=distributed.env)
     assert done.returncode == 1
     assert "agentbus topology declare" in done.stdout
 
 
 def test_a_topology_that_exists_with_other_arguments_is_named(distributed: Distributed) -> None:
     env = distributed.env
-    assert agentbus("topology", "declare", env=env).returncode == 0
-    assert agentbus("topology", "declare", env=env).returncode == 0, "declaring twice is fine"
+    assert called("topology", "declare", env=env).returncode == 0
+    assert called("topology", "declare", env=env).returncode == 0, "declaring twice is fine"
 
 
 def test_topology_shows_what_would_be_declared() -> None:
-    shown = json.loads(agentbus("topology", "show", "--partitions", "4", "--json").stdout)
+    shown = json.loads(called("topology", "show", "--partitions", "4", "--json").stdout)
     assert [queue["name"] for queue in shown["queues"]] == [
         "agentbus.parked",
         "agentbus.ingress",
         *(f"agentbus.inbound.{number}" for number in range(4)),
     ]
-    assert "4 partitions in all" in agentbus("topology", "show", "--partitions", "4").stdout
+    assert "4 partitions in all" in called("topology", "show", "--partitions", "4").stdout
 
 
 def test_contracts_export_writes_what_is_committed_and_refuses_to_break_it(tmp_path: Path) -> None:
-    assert agentbus("contracts", "export", str(tmp_path)).returncode == 0
+    assert called("contracts", "export", str(tmp_path)).returncode == 0
     committed = ROOT / "contracts" / "schema" / "v1"
     written = sorted(path.name for path in tmp_path.iterdir())
     assert written == sorted(path.name for path in committed.glob("*.json"))
@@ -91,7 +92,7 @@ def test_contracts_export_writes_what_is_committed_and_refuses_to_break_it(tmp_p
     schema["properties"]["gone"] = {"type": "string"}
     schema["required"].append("gone")
     (tmp_path / "event.json").write_text((tmp_path / "event.json").read_text().replace('"sequence"', '"sequenz"'))
-    done = agentbus("contracts", "export", str(tmp_path))
+    done = called("contracts", "export", str(tmp_path))
     assert done.returncode == 1
     assert "event.json" in done.stderr
 

@@ -5,11 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.conftest import Distributed
+from tests.harness.cli import called
 from tests.harness.patience import PATIENCE
-from tests.harness.processes import Program, agentbus, running_worker
+from tests.harness.processes import Program, running_worker
 
 USERS = 12
 
@@ -25,7 +24,7 @@ warn_before = 1
 
 
 def shown(env: dict[str, str], *arguments: str) -> Any:
-    done = agentbus(*arguments, "--json", env=env)
+    done = called(*arguments, "--json", env=env)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -35,19 +34,21 @@ def counted(env: dict[str, str]) -> dict[str, int]:
     return total
 
 
-@pytest.mark.usefixtures("session_worker")
-def test_sessions_go_to_the_archive_whichever_worker_is_killed(distributed: Distributed, tmp_path: Path) -> None:
+def test_sessions_go_to_the_archive_whichever_worker_is_killed(
+    distributed: Distributed, session_worker: Program, tmp_path: Path
+) -> None:
     env = distributed.env | {"AGENTBUS_ARCHIVE_URL": (tmp_path / "archive").as_uri()}
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)
-    assert "silent" in agentbus("expiry", "rules", "add", str(rules), env=env).stdout
+    assert "silent" in called("expiry", "rules", "add", str(rules), env=env).stdout
     assert shown(env, "expiry", "rules", "list")["items"][0]["rule_id"] == "silent"
-    agentbus("expiry", "rules", "disable", "silent", env=env)
+    called("expiry", "rules", "disable", "silent", env=env)
     for number in range(USERS):
-        assert agentbus("publish", "hello", "--user", f"user-{number}", env=env).returncode == 0
+        assert called("publish", "hello", "--user", f"user-{number}", env=env).returncode == 0
+    _until(lambda: len(shown(env, "sessions", "list")["items"]) == USERS, session_worker)
     time.sleep(4)  # real processes by the machine's clock: everybody is silent for long enough
     assert shown(env, "expiry", "run", "--dry-run")["items"] == []
-    agentbus("expiry", "rules", "enable", "silent", env=env)
+    called("expiry", "rules", "enable", "silent", env=env)
     due = shown(env, "expiry", "run", "--dry-run")["items"]
     assert {(one["rule"], one["action"], one["outcome"]) for one in due} == {("silent", "warn", "would be done")}
     assert len(due) == USERS
@@ -60,8 +61,7 @@ def test_sessions_go_to_the_archive_whichever_worker_is_killed(distributed: Dist
             _until(lambda: counted(env) == expected, second)
             _until(lambda: len(shown(env, "archive", "list")["items"]) == USERS, second)
             assert second.stop() == 0
-    sessions = shown(env, "sessions", "list")["items"]
-    assert {one["status"] for one in sessions} == {"archived"}
+    _until(lambda: {one["status"] for one in shown(env, "sessions", "list")["items"]} == {"archived"}, session_worker)
     assert shown(env, "parked", "list")["items"] == []
 
 

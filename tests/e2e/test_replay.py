@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Distributed
+from tests.harness.cli import called
 from tests.harness.processes import ROOT, SHARED_DATA, Program, agentbus, started
 
 SAMPLES = ROOT / "tests" / "samples" / "histories"
@@ -29,9 +31,11 @@ SHARED = sorted(
 )
 HISTORIES = [*OWN, *SHARED]
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
-def replay(file: Path, *options: str) -> dict[str, Any]:
-    done = agentbus("replay", str(file), "--json", *options)
+
+def replay(file: Path, *options: str, run: Run = called) -> dict[str, Any]:
+    done = run("replay", str(file), "--json", *options)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
@@ -57,8 +61,8 @@ def test_embedded_and_distributed_give_the_same_sessions(distributed: Distribute
 def test_replaying_again_changes_nothing(tmp_path: Path) -> None:
     file = HISTORIES[0]
     store = f"sqlite:///{tmp_path}/kept.db"
-    first = replay(file, "--store", store)
-    second = replay(file, "--store", store)
+    first = replay(file, "--store", store, run=agentbus)
+    second = replay(file, "--store", store, run=agentbus)
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 

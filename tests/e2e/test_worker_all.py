@@ -10,13 +10,14 @@ import httpx
 
 from agentbus.contracts.members import WorkerKind
 from tests.e2e.conftest import Distributed
-from tests.harness.processes import agentbus, started
+from tests.harness.cli import called
+from tests.harness.processes import started
 
 PATIENCE: Final = 90.0
 
 
 def shown(env: dict[str, str], *arguments: str) -> Any:
-    done = agentbus(*arguments, "--json", env=env)
+    done = called(*arguments, "--json", env=env)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -35,10 +36,9 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
         metrics = httpx.get(f"{at}/metrics").text
         for kind in ("session", "sync", "expiry"):
             assert f'agentbus_owned_partitions{{worker="{kind}"}} 8.0' in metrics
-        kinds = {row["kind"] for row in shown(distributed.env, "workers", "list")["items"]}
-        assert kinds == {kind.value for kind in WorkerKind}
-        assert agentbus("publish", "hello", "--user", "ada", env=distributed.env).returncode == 0
-        until_listed(distributed.env, "ada")
+        until_listed(distributed.env, {kind.value for kind in WorkerKind})
+        assert called("publish", "hello", "--user", "ada", env=distributed.env).returncode == 0
+        until_committed(distributed.env, "ada")
         begun = time.monotonic()
         assert program.stop() == 0
         assert time.monotonic() - begun < PATIENCE / 3
@@ -54,7 +54,15 @@ def until_ready(at: str) -> Any:
     return answer.json()
 
 
-def until_listed(env: dict[str, str], user: str) -> None:
+def until_listed(env: dict[str, str], kinds: set[str]) -> None:
+    """Ask until there are workers of these kinds."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := {row["kind"] for row in shown(env, "workers", "list")["items"]}) != kinds:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def until_committed(env: dict[str, str], user: str) -> None:
     """Ask until there is one session, of a user."""
     deadline = time.monotonic() + PATIENCE
     while not (found := shown(env, "sessions", "list")["items"]):
