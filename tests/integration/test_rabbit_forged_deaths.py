@@ -61,13 +61,6 @@ async def bus(amqp_url: str) -> AsyncIterator[RabbitBus]:
         yield bus
 
 
-@pytest.fixture
-async def attacker(amqp_url: str) -> AsyncIterator[Link]:
-    link = Link(amqp_url, name="attacker", heartbeat=10, wait=10)
-    yield link
-    await link.close()
-
-
 async def test_the_record_says_where_it_was_and_nothing_else(bus: RabbitBus, attacker: Link) -> None:
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
     await bus.consume(TOPOLOGY.parked, arrived.put_nowait, prefetch=100)

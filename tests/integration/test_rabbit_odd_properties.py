@@ -29,13 +29,6 @@ async def bus(amqp_url: str) -> AsyncIterator[RabbitBus]:
         yield bus
 
 
-@pytest.fixture
-async def attacker(amqp_url: str) -> AsyncIterator[Link]:
-    link = Link(amqp_url, name="odd", heartbeat=10, wait=10)
-    yield link
-    await link.close()
-
-
 async def test_every_message_is_delivered_once_on_one_connection(bus: RabbitBus, attacker: Link) -> None:
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
     consumer = await bus.consume(QUEUE, arrived.put_nowait, prefetch=100)
