@@ -2,7 +2,8 @@
 
 Measured in processes of their own, in processor time, the best of a few: how long it takes tells how busy a machine is.
 The first of them writes the bytecode that the others read, as with what is installed: to compile what is ours takes
-half as long again.
+half as long again. The limits are for a machine that imports what is not ours in YARDSTICK seconds; one that is slower,
+or that shares its processors with others now, has as much more.
 """
 
 import os
@@ -11,6 +12,10 @@ import sys
 from pathlib import Path
 
 TRIES = 7
+YARDSTICK = 0.12
+"""Seconds of a processor; on the machine that this was written on 0.11, beside 0.27 for the session library."""
+
+_OTHERS = "import asyncio, tenacity; from pydantic import BaseModel, TypeAdapter"
 
 _LIBRARY = "import agentbus.sessions"
 _HELP = """
@@ -25,20 +30,25 @@ except SystemExit:
 _TOLD = "\nprint(time.process_time(), len(sys.modules), *sorted(sys.modules), file=sys.stderr)"
 
 
-def measured(program: str, bytecode: Path) -> tuple[float, set[str]]:
+def run(program: str, bytecode: Path) -> tuple[float, set[str]]:
     """Return the seconds of a processor that a program takes, and the modules that it has loaded."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    runs = [
-        subprocess.run(
-            [sys.executable, "-X", f"pycache_prefix={bytecode}", "-c", f"import sys, time\n{program}{_TOLD}"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stderr.split()
-        for _ in range(TRIES)
-    ]
-    return min(float(seconds) for seconds, *_ in runs), set(runs[-1][2:])
+    done = subprocess.run(
+        [sys.executable, "-X", f"pycache_prefix={bytecode}", "-c", f"import sys, time\n{program}{_TOLD}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, _, *modules = done.stderr.split()
+    return float(seconds), set(modules)
+
+
+def measured(program: str, bytecode: Path) -> tuple[float, set[str]]:
+    """Return the seconds that a program takes, on a machine that is as fast as YARDSTICK says, and its modules."""
+    runs = [(run(program, bytecode), run(_OTHERS, bytecode)) for _ in range(TRIES)]
+    slower = max(1.0, min(others for _, (others, _) in runs) / YARDSTICK)
+    return min(seconds for (seconds, _), _ in runs) / slower, runs[-1][0][1]
 
 
 def test_the_session_library_is_light(tmp_path: Path) -> None:
