@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Distributed
+from tests.harness.cli import called
 from tests.harness.erasures import everything_in_database
 from tests.harness.patience import PATIENCE
-from tests.harness.processes import agentbus
 
 USER, WORD = "ada-4711", "xylophone"
 
@@ -18,15 +18,17 @@ USER, WORD = "ada-4711", "xylophone"
 def test_no_byte_of_an_erased_user_is_left_and_old_messages_stay_away(distributed: Distributed, tmp_path: Path) -> None:
     env = distributed.env | {"AGENTBUS_ARCHIVE_URL": f"file://{tmp_path}/archive"}
     said = ("publish", f"my {WORD}", "--user", USER, "--message-id", "m1", "--json")
-    assert agentbus(*said, env=env).returncode == 0
-    assert agentbus("publish", "hello", "--user", "bob-0815", env=env).returncode == 0
+    assert called(*said, env=env).returncode == 0
+    assert called("publish", "hello", "--user", "bob-0815", env=env).returncode == 0
+    for user in (USER, "bob-0815"):
+        until_listed(env, user)
     assert USER.encode() in everything_in_database(distributed.store_url)
-    done = agentbus("erase", USER, "--yes", "--json", env=env)
+    done = called("erase", USER, "--yes", "--json", env=env)
     assert done.returncode == 0, done.stderr
     receipt = json.loads(done.stdout)
     assert (len(receipt["sessions"]), receipt["messages"]) == (1, 1)
-    assert agentbus(*said, env=env).returncode == 0
-    assert agentbus("publish", "after it", "--user", USER, "--message-id", "m2", env=env).returncode == 0
+    assert called(*said, env=env).returncode == 0
+    assert called("publish", "after it", "--user", USER, "--message-id", "m2", env=env).returncode == 0
     deadline = time.monotonic() + PATIENCE
     while b"after it" not in everything_in_database(distributed.store_url):
         assert time.monotonic() < deadline, "the new message was never committed"
@@ -34,3 +36,11 @@ def test_no_byte_of_an_erased_user_is_left_and_old_messages_stay_away(distribute
     left = everything_in_database(distributed.store_url)
     assert WORD.encode() not in left
     assert b"bob-0815" in left
+
+
+def until_listed(env: dict[str, str], user: str) -> None:
+    """Wait until what a user said is committed, and its session is found."""
+    deadline = time.monotonic() + PATIENCE
+    while not json.loads(called("sessions", "list", "--user", user, "--json", env=env).stdout)["items"]:
+        assert time.monotonic() < deadline, f"the message of {user} was never committed"
+        time.sleep(0.1)
