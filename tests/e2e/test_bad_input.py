@@ -18,6 +18,7 @@ from tests.harness.cli import called
 from tests.harness.patience import PATIENCE
 from tests.harness.processes import Program, agentbus, started
 from tests.services import RabbitMQ, free_port
+from tests.services.local import START_SECONDS
 
 
 def envelope(**changes: Any) -> dict[str, Any]:
@@ -164,10 +165,11 @@ def test_a_broker_that_comes_up_late_is_waited_for(
 ) -> None:
     mortal_rabbitmq.kill()
     env = {"AGENTBUS_AMQP_URL": mortal_amqp_url, "AGENTBUS_PARTITIONS": "2"}
-    with started("-m", "agentbus", "topology", "declare", "--wait", "60", folder=tmp_path, env=env) as declaring:
+    waiting = ("-m", "agentbus", "topology", "declare", "--wait", str(START_SECONDS + PATIENCE))
+    with started(*waiting, folder=tmp_path, env=env) as declaring:
         declaring.until_printed("broker_waiting")
         mortal_rabbitmq.start()
-        assert declaring.process.wait(60) == 0, declaring.output()
+        assert declaring.process.wait(PATIENCE) == 0, declaring.output()
 
 
 def test_a_wrong_password_is_told_at_once(amqp_url: str) -> None:
