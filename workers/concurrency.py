@@ -6,8 +6,8 @@ had asked it to end. So whoever takes up an error of an await asks `raise_if_can
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -175,3 +175,47 @@ def standing(task: asyncio.Task[Any]) -> str:
         places.append(f"{Path(code.co_filename).name}:{frame.f_lineno} {code.co_name}")
         waits = getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None)
     return " > ".join(places)
+
+
+class SharedLock:
+    """A readers-writer lock: many hold it `shared` at a time, or one `exclusive`, who goes before new sharers.
+
+    Not reentrant. Whoever is cancelled while waiting holds nothing.
+    """
+
+    def __init__(self) -> None:
+        self._sharers = 0
+        self._wanted = 0
+        self._changed = asyncio.Event()
+        self.is_exclusive = False
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """Hold it beside others; waits while somebody holds it alone, or waits to."""
+        await self._until(lambda: not self._wanted)
+        self._sharers += 1
+        try:
+            yield
+        finally:
+            self._sharers -= 1
+            self._changed.set()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Hold it alone; waits until nobody else holds it."""
+        self._wanted += 1
+        try:
+            await self._until(lambda: not (self._sharers or self.is_exclusive))
+            self.is_exclusive = True
+            try:
+                yield
+            finally:
+                self.is_exclusive = False
+        finally:
+            self._wanted -= 1
+            self._changed.set()
+
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            self._changed.clear()
+            await self._changed.wait()

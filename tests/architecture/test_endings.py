@@ -26,6 +26,7 @@ ALLOWED = {
         "ended": _WAITS_FOR_ITS_TASKS,
         "_seen_through": _WAITS_FOR_ITS_TASKS,
         "side_by_side": "until the calls are over; a cancellation ends them",
+        "SharedLock._until": "until those who hold the lock let go of it: what they do has its own ends",
     },
     "workers/ingress/router.py": {"IngressRouter.wait": "until the worker is closed"},
     "workers/reactive/worker.py": {"ReactiveWorker.wait": "until the worker is closed"},

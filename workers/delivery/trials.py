@@ -36,13 +36,17 @@ class PoisonTrials:
         """Count a try in company of each of `keys`. Raises StoreError."""
         self._counts = dict(zip(keys, await self._begin(keys), strict=True))
 
+    def counts(self, key: str) -> bool:
+        """Whether its tries are counted."""
+        return key in self._counts
+
     def must_be_alone(self, key: str) -> bool:
         """Whether it did not survive a try in company."""
         return self._counts.get(key, 0) > 1
 
     async def begin_alone(self, key: str) -> None:
         """Count a try alone of a suspect. Raises KilledWorker if there were too many; StoreError."""
-        if key not in self._counts:
+        if not self.counts(key):
             return
         (tried,) = await self._begin([_alone(key)])
         if tried > MOST_ALONE:
@@ -53,7 +57,7 @@ class PoisonTrials:
 
     async def end_alone(self, key: str) -> None:
         """Say that it was survived, or parked. Raises StoreError."""
-        if key in self._counts:
+        if self.counts(key):
             await self._end([_alone(key)])
 
     async def end(self) -> None:

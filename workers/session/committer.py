@@ -20,7 +20,7 @@ from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
-from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.concurrency import SharedLock, raise_if_cancelled
 from agentbus.workers.delivery.failures import Failure, failure_of
 from agentbus.workers.delivery.parking import Failed, park_all
 from agentbus.workers.delivery.retry import keep_trying
@@ -60,7 +60,9 @@ class Committer:
         config: SessionWorkerConfig,
         clock: Clock,
         metrics: WorkerMetrics,
+        company: SharedLock,
     ) -> None:
+        self._company = company
         self._bus = bus
         self._store = store
         self._live = live
@@ -87,8 +89,8 @@ class Committer:
         Those of a partition that was lost meanwhile are dropped instead: they are delivered again, to its owner.
         Waits out store and broker. If the batch fails in a way nobody foresaw, its inputs are tried one by one and
         the culprit is parked, so that one conversation never fails its neighbours. An input that may have killed its
-        worker before is tried alone, and parked when it did so too often. So are those whose conversation is damaged in
-        the store: replayed, they are applied once that was repaired.
+        worker before is tried alone, holding `company` for itself, and parked when it did so too often. So are those
+        whose conversation is damaged in the store: replayed, they are applied once that was repaired.
         """
         begun = perf_counter()
         if not self._ownership.watch.stalled():
@@ -104,7 +106,8 @@ class Committer:
 
     async def _carry_out_together(self, turns: Sequence[Turn], trials: PoisonTrials) -> None:
         try:
-            await self._commit(turns)
+            async with self._company.shared():
+                await self._commit(turns)
         except Exception as error:
             raise_if_cancelled()
             if (more := sparingly(Action.ROUND_FAILED, type(error).__name__)) is not None:
@@ -114,7 +117,9 @@ class Committer:
     async def _carry_out_singly(self, turns: Sequence[Turn], trials: PoisonTrials) -> None:
         for turn, waiting in [(one, waiting) for one in turns for waiting in one.inputs]:
             try:
-                await self._carry_out_alone(turn, waiting, trials)
+                is_counted = trials.counts(key_of(turn, waiting))
+                async with self._company.exclusive() if is_counted else self._company.shared():
+                    await self._carry_out_alone(turn, waiting, trials)
             except Exception as error:
                 # Not even its parking worked, and not because of an outage. It comes again, and at its queue's delivery
                 # limit the broker parks it: it must not stop those behind it.

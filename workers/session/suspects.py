@@ -12,7 +12,7 @@ from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Delivery
-from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.concurrency import SharedLock, ended, raise_if_cancelled
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.trials import PoisonTrials, is_suspect, key_unread
 from agentbus.workers.faults import told
@@ -48,7 +48,8 @@ class Suspects:
     """Reads inputs that were delivered again and again, and in their order whatever comes behind them.
 
     What keeps the loop standing for so long that its partition is lost counts like the end of the process: it is
-    delivered again to the next worker, which it would stop as well.
+    delivered again to the next worker, which it would stop as well. What is tried alone is tried while nothing else is
+    read or carried out, of any partition: it holds `company` for itself.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Suspects:
         read: Callable[[Holding, Delivery], None],
         park: Callable[[Holding, Delivery, Exception], Awaitable[None]],
         stalled: Callable[[], bool],
+        company: SharedLock,
     ) -> None:
         self._store = store
         self._read = read
         self._park = park
         self._stalled = stalled
+        self._company = company
         self._waiting: list[_Unread] = []
         self._unread: Counter[Partition] = Counter()
         self._task: asyncio.Task[None] | None = None
@@ -119,16 +122,18 @@ class Suspects:
     async def _try_one(self, one: _Unread, trials: PoisonTrials) -> bool:
         """Read one, alone if need be; return whether that was survived."""
         if not (is_suspect(one.delivery) and trials.must_be_alone(one.key)):
-            return self._survived(one)
-        try:
-            await keep_trying("begin trial", trials.begin_alone, one.key)
-        except KilledWorker as error:
-            if one.is_ours:
-                await self._park(one.holding, one.delivery, error)
-        else:
-            if not self._survived(one):
-                return False
-        await keep_trying("end trial", trials.end_alone, one.key)
+            async with self._company.shared():
+                return self._survived(one)
+        async with self._company.exclusive():
+            try:
+                await keep_trying("begin trial", trials.begin_alone, one.key)
+            except KilledWorker as error:
+                if one.is_ours:
+                    await self._park(one.holding, one.delivery, error)
+            else:
+                if not self._survived(one):
+                    return False
+            await keep_trying("end trial", trials.end_alone, one.key)
         return True
 
     def _survived(self, one: _Unread) -> bool:

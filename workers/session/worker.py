@@ -14,7 +14,7 @@ from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
-from agentbus.workers.concurrency import ended, in_turn
+from agentbus.workers.concurrency import SharedLock, ended, in_turn
 from agentbus.workers.delivery.parking import ParkingRecorder
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.delivery.trials import is_suspect
@@ -67,13 +67,23 @@ class SessionWorker(Worker):
             drop=self._drop,
             forget=self._forget,
         )
+        self._company = SharedLock()  # who is tried alone holds it exclusively: nothing else is in hand then
         self._committer = Committer(
-            bus, store, self._live, self._ownership, config=config, clock=clock, metrics=self._metrics
+            bus,
+            store,
+            self._live,
+            self._ownership,
+            config=config,
+            clock=clock,
+            metrics=self._metrics,
+            company=self._company,
         )
         self._queries = Queries(bus, store)
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics, trusted=config.command_users)
         self._unreadable = Unreadable(bus, store, self._ownership, metrics=self._metrics)
-        self._suspects = Suspects(store, self._read, self._unreadable.park, self._ownership.watch.stalled)
+        self._suspects = Suspects(
+            store, self._read, self._unreadable.park, self._ownership.watch.stalled, self._company
+        )
         self._rounds: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
         self._answers: set[asyncio.Task[None]] = set()
@@ -145,7 +155,8 @@ class SessionWorker(Worker):
         holding.active = True
         if not holding.takes:
             return
-        if is_suspect(delivery) or self._suspects.are_before(holding.partition):
+        waits = self._company.is_exclusive or self._suspects.are_before(holding.partition)
+        if waits or is_suspect(delivery):
             self._suspects.push(holding, delivery)
         else:
             self._read(holding, delivery)

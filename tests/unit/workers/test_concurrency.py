@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from agentbus.contracts.errors import StoreUnavailable
 from agentbus.contracts.telemetry import Action
 from agentbus.workers.concurrency import (
+    SharedLock,
     afterwards,
     ended,
     passing_over,
@@ -289,3 +291,53 @@ async def test_of_several_failures_the_first_is_raised_and_none_is_left_unread(
         await side_by_side(fail(number) for number in range(3))
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+async def test_a_lock_is_shared_by_many_or_held_by_one_who_goes_before_new_sharers() -> None:
+    lock, order, let_go = SharedLock(), list[str](), asyncio.Event()
+
+    async def share(name: str) -> None:
+        async with lock.shared():
+            order.append(name)
+            await let_go.wait()
+
+    async def alone(name: str) -> None:
+        async with lock.exclusive():
+            assert lock.is_exclusive
+            order.append(f"{name} begins")
+            await asyncio.sleep(0)
+            order.append(f"{name} ends")
+
+    first = [asyncio.create_task(share(name)) for name in ("a", "b")]
+    await asyncio.sleep(0)
+    rest = [asyncio.create_task(one) for one in (alone("x"), share("c"), alone("y"))]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert order == ["a", "b"]
+    let_go.set()
+    await asyncio.gather(*first, *rest)
+    assert order == ["a", "b", "x begins", "x ends", "y begins", "y ends", "c"]
+    assert not lock.is_exclusive
+
+
+async def test_who_is_cancelled_while_waiting_for_a_lock_holds_up_nobody() -> None:
+    lock = SharedLock()
+    async with lock.shared():
+        waiting = asyncio.create_task(_hold(lock.exclusive()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        async with asyncio.timeout(PATIENCE), lock.shared():
+            pass
+    async with lock.exclusive():
+        waiting = asyncio.create_task(_hold(lock.shared()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    async with asyncio.timeout(PATIENCE), lock.exclusive():
+        assert lock.is_exclusive
+
+
+async def _hold(held: AbstractAsyncContextManager[None]) -> None:
+    async with held:
+        pass

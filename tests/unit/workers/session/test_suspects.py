@@ -12,6 +12,7 @@ from agentbus.contracts.ids import Partition
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.members import MemoryMembers
 from agentbus.workers.bus.port import Delivery
+from agentbus.workers.concurrency import SharedLock
 from agentbus.workers.delivery.loop_watch import LoopWatch
 from agentbus.workers.delivery.trials import MOST_ALONE, TRIED_FROM
 from agentbus.workers.session.holdings import Holding
@@ -64,11 +65,12 @@ class Process:
     read: list[bytes] = field(default_factory=list)
     parked: list[tuple[bytes, Exception]] = field(default_factory=list)
     gap: float = 0.0
+    company: SharedLock = field(default_factory=SharedLock)
     holding: Holding = field(default_factory=lambda: Holding(Partition(0), "agentbus.inbound.0", owner=True))
 
     def __post_init__(self) -> None:
         self.watch = LoopWatch(10, lambda _: self.holding.end_lease(), clock=lambda: self.gap)
-        self.suspects = Suspects(self.store, self._read, self._park, self.watch.stalled)
+        self.suspects = Suspects(self.store, self._read, self._park, self.watch.stalled, self.company)
 
     def _read(self, _: Holding, delivery: Delivery) -> None:
         if delivery.body == self.kills:
@@ -161,6 +163,37 @@ async def test_what_comes_behind_waits_and_is_not_counted(store: CountingStore) 
     assert process.read == [b"1", b"2", b"3"]
     assert len(store.members.begun) == 1
     assert not process.suspects.are_before(Partition(0)), "what comes now is read at once"
+
+
+async def test_nothing_is_read_while_something_is_tried_alone_in_a_round(store: CountingStore) -> None:
+    """Read beside it, a deadly one would be charged to it."""
+    process = Process(store)
+    async with process.company.exclusive():
+        for one in (*delivered(DEADLY, attempts=TRIED_FROM), *delivered(b"1", attempts=1)):
+            process.suspects.push(process.holding, one)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert process.read == []
+        assert process.suspects._task is not None
+        assert not process.suspects._task.done()
+    assert not await process.over(), "it died of the deadly one"
+
+
+async def test_what_is_read_alone_waits_until_what_is_carried_out_is_over(store: CountingStore) -> None:
+    """Else the death of what is carried out would be charged to it."""
+    first = Process(store)
+    first.suspects.push(first.holding, *delivered(DEADLY, attempts=TRIED_FROM))
+    assert not await first.over()
+    process = Process(store, kills=None)
+    async with process.company.shared():
+        process.suspects.push(process.holding, *delivered(DEADLY, attempts=TRIED_FROM + 1))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not any(key.partition("\x1f")[0].endswith("/alone") for key in store.members.begun)
+        assert process.read == []
+    assert await process.over()
+    assert process.read == [DEADLY]
+    assert any(key.partition("\x1f")[0].endswith("/alone") for key in store.members.begun)
 
 
 async def test_what_is_handed_back_is_read_by_nobody_here(store: CountingStore) -> None:

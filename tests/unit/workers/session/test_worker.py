@@ -616,3 +616,19 @@ async def test_what_was_parked_for_its_partition_gets_home_by_todays_number() ->
                     await asyncio.sleep(0)
         await worker.close()
         assert [one async for one in iter_parked(store, ParkedStatus.PARKED)] == []
+
+
+async def test_while_one_input_is_tried_alone_nothing_else_is_read_or_carried_out(bench: Bench) -> None:
+    """Else the end of the process by what came in meanwhile would be charged to it."""
+    await bench.client.publish(message(0, "before"))
+    assert await bench.until_texts(1) == ["before"]
+    async with bench.worker._company.exclusive():
+        for said in [message(1, "one"), message(2, "two", user="bob")]:
+            await bench.client.publish(said)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert len(bench.worker._lanes) == 0, "nothing was read"
+        assert bench.texts() == ["before"]
+    assert sorted(await bench.until_texts(3)) == ["before", "one", "two"]
+    await bench.client.publish(message(3, "after"))
+    assert (await bench.until_texts(4))[-1] == "after"
