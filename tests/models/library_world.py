@@ -24,6 +24,7 @@ from agentbus.storage.port import Store
 from agentbus.workers.session.worker import SessionWorker
 from agentbus.workers.sync import policies
 from agentbus.workers.worker import Worker
+from tests.harness.patience import PATIENCE
 from tests.models.library_model import Options
 from tests.tour.world import Mode
 
@@ -97,6 +98,7 @@ async def a_world(mode: Mode, folder: Path, services: Services, options: Options
         stack.enter_context(patch.dict(os.environ, {"AGENTBUS_RESET_POLICIES": '[{"words": ["/new"]}]'}))
         settings = _settings(mode, folder, services, stack)
         given = {
+            "call_timeout": PATIENCE,
             "enable_cleanup": False,
             "enable_sync": True,
             "enable_expiry": True,
