@@ -59,7 +59,7 @@ def _cores() -> int:
 
 
 def _run(worlds: Sequence[World], there: Services, jobs: int, *, whole: bool) -> int:
-    """Play worlds and tell of it, also when that is cut short; findings are made small unless shown `whole`."""
+    """Play worlds and tell of it, also when that is cut short; findings are shown, and made small unless `whole`."""
     tally, told, asked = Tally(), perf_counter(), Counter[str]()
     for world in worlds:
         asked[world.name] += len(world.steps)
@@ -67,7 +67,9 @@ def _run(worlds: Sequence[World], there: Services, jobs: int, *, whole: bool) ->
         for played in play_all(worlds, there, jobs):
             tally.add(played)
             if played.found:
-                _show(str(played.found if whole else _small(played, played.found, there)))
+                _show(str(played.found))  # at once: what one play shows another may not, and making it small takes long
+                if not whole:
+                    _show(f"with fewer steps: {_small(played, played.found, there)}")
             if perf_counter() - told > TELL_EVERY:
                 told = perf_counter()
                 left = (asked.total() - tally.steps.total()) / max(tally.rate, 0.1) / 60

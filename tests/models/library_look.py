@@ -95,6 +95,8 @@ def plain(value: Any, most: int = 0) -> Any:  # noqa: PLR0911 -- one return a ki
             return type(value.error).__name__ if value.error else plain(value.value)
         case Exception():
             return type(value).__name__
+        case [Conflict() | Open(), *_]:  # the product's are oldest first, the model's by key
+            return sorted((_of_sync(one) for one in value), key=repr)
         case list():
             return [plain(one, most) for one in value]
         case _:

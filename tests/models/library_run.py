@@ -144,7 +144,7 @@ class Play:
                 continue
             earlier, self.library = self.library, library
             try:
-                await self.look({one for move in moves for one in self._looked_at(move, library)})
+                await self.look({one for move in moves for one in self._looked_at(move, library, whole=True)})
             except _Differs as error:
                 self.library = earlier
                 unlike += [f"order {order}: {line}" for line in error.args[0]]
@@ -274,14 +274,14 @@ class Play:
         held = library.held.conversations
         return {one.session_id for key in conversations if key in held for one in held[key].sessions}
 
-    def _looked_at(self, move: Move, library: Library) -> set[str]:
+    def _looked_at(self, move: Move, library: Library, *, whole: bool = False) -> set[str]:
         """Return the sessions and templates to look at after a call; where that is slow, one of the earlier sessions.
 
-        Of two at once all that they change has to be looked at: it alone tells which of them was the last.
+        Of two at once the `whole` of what they change has to be looked at: it alone tells which of them was the last.
         """
         beside = self._beside(move, library)
         templates = move.sessions & {*TEMPLATES}
-        if not self.world.is_slow:
+        if whole or not self.world.is_slow:
             return beside | templates
         current = {one.current.session_id for one in library.held.conversations.values()}
         earlier = sorted(beside - move.sessions - current)
