@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from agentbus.contracts.address import Scope
 from agentbus.contracts.errors import (
     BrokerUnavailable,
+    BusError,
     InstallationMismatch,
     ReplyTimeout,
     TopologyMismatch,
@@ -18,6 +19,7 @@ from agentbus.contracts.errors import (
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.topology import Topology
 from agentbus.workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, SHORT_STRING, Bus, Delivery, Message
+from tests.harness.patience import PATIENCE
 
 SECONDS = 15.0
 TOPOLOGY = Topology(prefix="suite", partitions=2, delivery_limit=40)
@@ -34,6 +36,16 @@ def message(number: int | str) -> Message:
 def numbers(deliveries: Sequence[Delivery]) -> list[int]:
     """Read the numbers that the messages were made with."""
     return [int(delivery.body) for delivery in deliveries]
+
+
+async def declared(bus: Bus) -> None:
+    """Declare the topology, as workers do: a broker revived a moment ago refuses some queues (INTERNAL_ERROR)."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await bus.declare()
+            except BusError:
+                await asyncio.sleep(0.1)
 
 
 class Inbox:

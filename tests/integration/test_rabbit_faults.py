@@ -13,7 +13,7 @@ from agentbus.workers.bus.port import Delivery
 from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.bus.rabbit.outbox import NOT_SENT
 from agentbus.workers.bus.supervision import SupervisedConsumer
-from tests.contract.bus_suite import SECONDS, Inbox, eventually, message, numbers
+from tests.contract.bus_suite import SECONDS, Inbox, declared, eventually, message, numbers
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ
 from tests.services.local import START_SECONDS
@@ -37,7 +37,7 @@ def url(mortal_amqp_url: str) -> str:
 @pytest.fixture
 async def bus(url: str, broker: RabbitMQ) -> AsyncIterator[RabbitBus]:
     async with RabbitBus(url, TOPOLOGY, publish_timeout=2, heartbeat=5) as opened:
-        await opened.declare()
+        await declared(opened)
         await asyncio.to_thread(broker.sync)  # a broker that is killed comes back with what was declared
         yield opened
 
@@ -136,7 +136,7 @@ async def test_start_waits_for_a_broker_that_starts_later(broker: RabbitMQ, url:
     waiting = asyncio.create_task(bus.start())
     await asyncio.to_thread(broker.start)
     await waiting
-    await bus.declare()
+    await declared(bus)
     await bus.close()
 
 
@@ -178,7 +178,7 @@ async def test_an_alarm_blocks_publishing_and_not_consuming(bus: RabbitBus, brok
 async def test_a_frozen_broker_is_not_waited_for_beyond_the_timeout(url: str, broker: RabbitMQ) -> None:
     bus = RabbitBus(url, TOPOLOGY, publish_timeout=1, heartbeat=60)
     await bus.start()
-    await bus.declare()
+    await declared(bus)
     consumer = await bus.consume(QUEUE, Inbox(), prefetch=1)
     await asyncio.to_thread(broker.pause)
     loop = asyncio.get_running_loop()

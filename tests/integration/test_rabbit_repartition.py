@@ -3,12 +3,17 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+
 from agentbus.client import AgentBus
 from agentbus.contracts.clock import SystemClock
+from agentbus.contracts.errors import InstallationMismatch, Unroutable
 from agentbus.contracts.topology import Topology
 from agentbus.storage.memory import MemoryStore
 from agentbus.testing import Published, check, read_evidence
-from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.bus.port import Message
+from agentbus.workers.bus.rabbit import RabbitBus, installation
+from agentbus.workers.bus.rabbit.connections import Link
 from agentbus.workers.installation.joining import join_installation
 from agentbus.workers.repartition.change import Repartition
 from agentbus.workers.session.config import SessionWorkerConfig
@@ -41,3 +46,30 @@ async def test_a_backlog_is_moved_and_committed_in_order_once(amqp_url: str) -> 
         await worker.close()
     assert verdict.held, verdict.as_dict()
     assert (verdict.lost, verdict.duplicated, verdict.reordered, verdict.parked) == (0, 0, 0, 0)
+
+
+async def test_who_declares_the_old_number_just_as_the_intake_is_opened_is_undone(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RabbitBus(amqp_url, OLD) as old, RabbitBus(amqp_url, NEW) as new:
+        await old.declare()
+        await old.close_intake(NEW.partitions)
+        delete, times = installation._delete_exchange, list[str]()
+
+        async def deleted(link: Link, name: str) -> None:
+            await delete(link, name)
+            if name == NEW.installation and not times:
+                times.append(name)
+                await old.declare()
+
+        monkeypatch.setattr(installation, "_delete_exchange", deleted)
+        await new.open_intake()
+        assert times
+        await new.check()
+        with pytest.raises(InstallationMismatch):
+            await old.declare()
+        (binding, *_) = OLD.partition_bindings(OLD.all_partitions()[0])
+        with pytest.raises(Unroutable):
+            await old.publish(binding.exchange, binding.routing_key, Message(body=b"late", message_id="late"))
+        (binding, *_) = NEW.partition_bindings(NEW.all_partitions()[0])
+        await new.publish(binding.exchange, binding.routing_key, Message(body=b"new", message_id="new"))

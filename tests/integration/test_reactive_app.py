@@ -17,6 +17,7 @@ from agentbus.workers.bus.rabbit import RabbitBus
 from agentbus.workers.delivery.parking import read_parked
 from agentbus.workers.reactive.app import ReactiveApp
 from agentbus.workers.reactive.handler import Handler
+from tests.contract.bus_suite import declared
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ
@@ -166,7 +167,7 @@ async def test_a_broker_that_is_killed_and_comes_back_is_found_again(
 ) -> None:
     broker = mortal_rabbitmq
     async with RabbitBus(mortal_amqp_url, TOPOLOGY, publish_timeout=5, heartbeat=5) as bus:
-        await bus.declare()
+        await declared(bus)
         handler = Noting()
         app = app_on(mortal_amqp_url, bus, handler)
         await app.start()

@@ -5,7 +5,8 @@ from typing import Any, Final, TypeVar
 
 import agentbus.sessions
 from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
-from agentbus.contracts.commands import SetVisibility
+from agentbus.contracts.commands import CommandReply, SetVisibility
+from agentbus.contracts.envelope import Input
 from agentbus.contracts.errors import AccessDenied
 from agentbus.contracts.events import MessageAppended, MetadataSet
 from agentbus.contracts.ids import ConversationId, SessionId, conversation_of
@@ -37,6 +38,7 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.erasure.users import Erasing, erase_user
 from agentbus.workers.sync.people.claims import ClaimOutcome
 from agentbus.workers.sync.services import SyncServices
+from tests.harness.patience import PATIENCE
 from tests.models.library_model import Edit, Where
 from tests.models.library_moves import STRANGER
 from tests.models.library_state import Policy, Rule, Said
@@ -185,7 +187,7 @@ async def _publish(world: World, manager: SessionSystem, where: Where, message_i
     await client.publish(message)
     # Decided in one order with it, and refused whatever there is: once that is answered, the message was decided.
     try:
-        await client.send(SetVisibility(address=at, actor=STRANGER, visibility=Visibility.PUBLIC))
+        await client.send(SetVisibility(address=at, actor=STRANGER, visibility=Visibility.PUBLIC), timeout=PATIENCE)
     except AccessDenied:
         return
     raise AssertionError("a stranger was let in")
@@ -205,5 +207,12 @@ def _sync(manager: SessionSystem) -> SyncServices:
     return manager._calls(SYNC)._services
 
 
+class _Patient(Inputs):
+    """Waits for replies for as long as tests wait for what must come."""
+
+    async def ask(self, given: Input, *, to: ConversationId | None = None, timeout: float = PATIENCE) -> CommandReply:
+        return await super().ask(given, to=to, timeout=timeout)
+
+
 def _commands(manager: SessionSystem) -> Inputs:
-    return Inputs(manager._engine.client._bus)
+    return _Patient(manager._engine.client._bus)

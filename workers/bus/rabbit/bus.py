@@ -16,7 +16,7 @@ from agentbus.workers.bus.rabbit.installation import (
     check_installation,
     close_intake,
     declare_installation,
-    withdraw_installation,
+    open_intake,
 )
 from agentbus.workers.bus.rabbit.publisher import Publisher
 from agentbus.workers.bus.rabbit.requests import Replies, Requests
@@ -95,7 +95,7 @@ class RabbitBus(Bus):
         await close_intake(self._in, self.topology, moving_to)
 
     async def open_intake(self) -> None:
-        await withdraw_installation(self._in, self.topology)
+        await open_intake(self._in, self.topology)
         await self.declare()
 
     async def declare_queue(self, queue: Queue) -> None:

@@ -6,6 +6,7 @@ declares another is told what is there. Whoever may declare nothing can still as
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from aiormq.channel import Channel
@@ -62,9 +63,24 @@ async def close_intake(link: Link, topology: Topology, moving_to: int) -> None:
     await on_channel(link, "unbinding the partitions", lambda channel: _unbind(channel, topology))
 
 
-async def withdraw_installation(link: Link, topology: Topology) -> None:
-    """Delete what says which installation this is: whoever declares the next one decides."""
-    await _delete_exchange(link, topology.installation)
+async def open_intake(link: Link, topology: Topology) -> None:
+    """Put a new declaration of the installation in the place of what is there, as `Bus.open_intake` promises.
+
+    Whoever still has the old number may declare that in between, and bind its partitions: that is undone.
+    """
+    for attempt in range(_ATTEMPTS):
+        await _delete_exchange(link, topology.installation)
+        try:
+            await declare_installation(link, topology)
+            break
+        except InstallationMismatch as error:
+            raise_if_cancelled()
+            there = Installation.read(str(error.details.get("there", "")))
+            if attempt == _ATTEMPTS - 1 or there is None:
+                raise
+            old = topology.model_copy(update={"partitions": there.partitions, "scope": there.scope})
+            await _delete_exchange(link, old.declaration)
+            await on_channel(link, "unbinding the partitions", partial(_unbind, topology=old))
 
 
 def _mismatch(topology: Topology, there: str) -> InstallationMismatch:
