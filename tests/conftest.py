@@ -72,9 +72,12 @@ def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def mortal_rabbitmq() -> Iterator[RabbitMQ]:
-    """Start a broker that any test may stop, kill and pause: whoever uses `mortal_amqp_url` finds it running again."""
+    """Start a broker that the test may stop, kill and pause.
+
+    It is the test's own: one that was killed and revived under another test refuses some queues (INTERNAL_ERROR).
+    """
     with private_rabbitmq() as service:
         yield service
 
