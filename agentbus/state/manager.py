@@ -95,8 +95,7 @@ class StateManager:
         report = LoadReport(tuple(missing), tuple(unexpected))
         if strict:
             report.raise_if_incomplete()
-        for loading in loadings:
-            loading.apply()
+        Loading.apply(*loadings)
         return report
 
     async def load_or_raise(self, strict: bool = True) -> LoadReport:

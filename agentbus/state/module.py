@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, TypeAlias
@@ -54,16 +54,35 @@ class _Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class _Assignment:
+    module: "StateModule"
+    name: str
+    value: Any
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loading:
     """What a state would change; nothing is changed before `apply`."""
 
     report: LoadReport
-    _assignments: Sequence[tuple["StateModule", str, Any]]
+    assignments: Sequence[_Assignment]
 
-    def apply(self) -> None:
-        """Change the component."""
-        for module, name, value in self._assignments:
-            setattr(module, name, value)
+    @staticmethod
+    def apply(*loadings: "Loading") -> None:
+        """Change the components, all or none. Raises StateError for an attribute that does not take its value."""
+        before: list[tuple[StateModule, str, Any]] = []
+        for one in (assignment for loading in loadings for assignment in loading.assignments):
+            try:
+                before.append((one.module, one.name, getattr(one.module, one.name)))
+                setattr(one.module, one.name, one.value)
+            except BaseException as error:
+                for module, name, value in reversed(before):
+                    with suppress(Exception):  # it may refuse what it has, too
+                        setattr(module, name, value)
+                if not isinstance(error, Exception):
+                    raise
+                raise StateError(f"{one.path}: it can't be set: {type(error).__name__}") from error
 
 
 class StateModule:
@@ -107,25 +126,29 @@ class StateModule:
 
         Raises StateError, with its path, for a value that would not come back as it is.
         """
-        return _state_of(self, "", (self,))
+        try:
+            return _state_of(self, "", (self,))
+        except RecursionError:
+            raise StateError(f"{type(self).__name__} holds components nested too deep") from None
 
     def load_state_dict(self, state: Mapping[str, JsonValue], strict: bool = True) -> LoadReport:
         """Take the attributes from a state, in held components too; return what was different.
 
         All or nothing: whatever it raises, the component is as it was. `strict`: raises StateMismatch if anything is
         missing or unexpected, at any depth; otherwise what is missing keeps its value. Raises StateError for a state
-        that `from_json` does not take, or that has something else where a held component is.
+        that is not JSON, that `from_json` or the attribute does not take, or that has something else where a held
+        component is.
         """
         loading = prepare(self, state)
         if strict:
             loading.report.raise_if_incomplete()
-        loading.apply()
+        Loading.apply(loading)
         return loading.report
 
 
 def prepare(module: StateModule, state: Mapping[str, JsonValue], path: str = "") -> Loading:
     """Return what loading `state` would change in `module`. Raises StateError as `load_state_dict`."""
-    missing, unexpected, assignments = list[str](), list[str](), list[tuple[StateModule, str, Any]]()
+    missing, unexpected, assignments = list[str](), list[str](), list[_Assignment]()
 
     def walk(module: StateModule, state: object, path: str, above: tuple[StateModule, ...]) -> None:
         if not isinstance(state, Mapping):
@@ -138,7 +161,8 @@ def prepare(module: StateModule, state: Mapping[str, JsonValue], path: str = "")
             if name in held:
                 walk_all(held[name], state[name], f"{path}{name}", above)
             else:
-                assignments.append((module, name, _value_of(conversions[name], state[name], path + name)))
+                value = _value_of(conversions[name], state[name], path + name)
+                assignments.append(_Assignment(module, name, value, path + name))
 
     def walk_all(held: "_Held", state: object, path: str, above: tuple[StateModule, ...]) -> None:
         if isinstance(held, StateModule):
@@ -151,7 +175,10 @@ def prepare(module: StateModule, state: Mapping[str, JsonValue], path: str = "")
         for key in held.keys() & state.keys():
             walk(held[key], state[key], f"{path}.{key}.", (*above, held[key]))
 
-    walk(module, state, path, (module,))
+    try:
+        walk(module, state, path, (module,))
+    except RecursionError:
+        raise StateError(f"{path or 'the state'} has components nested too deep") from None
     return Loading(LoadReport(tuple(sorted(missing)), tuple(sorted(unexpected))), assignments)
 
 
@@ -219,27 +246,25 @@ def _json_of(conversion: _Conversion, value: Any, path: str) -> JsonValue:
             value = conversion.to_json(value)
         except Exception as error:
             raise StateError(f"{path}: to_json failed with {type(error).__name__}") from error
-    return _checked(value, path)
+    return _checked(value, path, " and would not come back as it is: register it with to_json and from_json")
 
 
-def _checked(value: object, path: str) -> JsonValue:
+def _checked(value: object, path: str, advice: str = "") -> JsonValue:
     """Return a copy of what is JSON through and through. Raises StateError."""
     if value is None or type(value) in {bool, int, str} or (type(value) is float and isfinite(value)):
         return value  # type: ignore[return-value]  # each of these types is one of JSON's
     try:
         if type(value) is list:
-            return [_checked(item, f"{path}[{place}]") for place, item in enumerate(value)]
+            return [_checked(item, f"{path}[{place}]", advice) for place, item in enumerate(value)]
         if type(value) is dict and all(type(key) is str for key in value):
-            return {key: _checked(item, f"{path}.{key}") for key, item in value.items()}
+            return {key: _checked(item, f"{path}.{key}", advice) for key, item in value.items()}
     except RecursionError:
         raise StateError(f"{path[:100]}: nested too deep, or in itself") from None
-    raise StateError(
-        f"{path}: {_kind(value)} is not JSON and would not come back as it is: register it with to_json and from_json"
-    )
+    raise StateError(f"{path}: {_kind(value)} is not JSON{advice}")
 
 
 def _value_of(conversion: _Conversion, state: JsonValue, path: str) -> Any:
-    state = deepcopy(state)
+    state = _checked(state, path)
     if conversion.from_json is None:
         return state
     try:

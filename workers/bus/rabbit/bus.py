@@ -96,7 +96,7 @@ class RabbitBus(Bus):
 
     async def open_intake(self) -> None:
         await open_intake(self._in, self.topology)
-        await self.declare()
+        await declare_topology(self._in, self.topology)
 
     async def declare_queue(self, queue: Queue) -> None:
         await declare_queues(self._in, (queue,))

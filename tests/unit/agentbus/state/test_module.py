@@ -169,6 +169,62 @@ def test_something_else_where_a_component_is_is_refused(part: str, strict: bool)
     assert agent.memory.turns == ["hi"]
 
 
+class Picky(StateModule):
+    """Takes no negative level, and says so only when it is set."""
+
+    def __init__(self, name: str = "", level: int = 0) -> None:
+        self.name = name
+        self.level = level
+        self.register_state("name")
+        self.register_state("level")
+
+    @property
+    def level(self) -> int:
+        return self._level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        if level < 0:
+            raise ValueError("negative")
+        self._level = level
+
+
+def test_an_attribute_that_does_not_take_its_value_leaves_all_as_it_was() -> None:
+    agent, others = Picky("anna", 3), [Picky("bea", 4), Picky("cleo", 5)]
+    agent.others = others  # type: ignore[attr-defined]
+    before = agent.state_dict()
+    states: dict[str, Any] = {"0": {"name": "y", "level": 2}, "1": {"name": "z", "level": -1}}
+    state: dict[str, Any] = {"name": "x", "level": 1, "others": states}
+    with pytest.raises(StateError, match=r"others.1.level: it can't be set: ValueError"):
+        agent.load_state_dict(state)
+    assert agent.state_dict() == before
+
+
+def test_what_is_nested_too_deep_is_refused_both_ways() -> None:
+    deep: Any = 1
+    for _ in range(10_000):
+        deep = [deep]
+    with pytest.raises(StateError, match="nested too deep"):
+        Keeper().load_state_dict({"value": deep})
+    chain = Keeper()
+    for _ in range(2_000):
+        chain, chain.inner = Keeper(), chain  # type: ignore[attr-defined]
+    with pytest.raises(StateError, match="nested too deep"):
+        chain.state_dict()
+    state: dict[str, Any] = {}
+    for _ in range(2_000):
+        state = {"value": 1, "inner": state}
+    with pytest.raises(StateError, match="nested too deep"):
+        chain.load_state_dict(state)
+
+
+def test_what_is_not_json_is_not_loaded() -> None:
+    keeper = Keeper(1)
+    with pytest.raises(StateError, match=r"value: a object is not JSON$"):
+        keeper.load_state_dict({"value": object()})  # type: ignore[dict-item]  # what a caller may give
+    assert keeper.value == 1
+
+
 def test_a_component_that_holds_one_above_it_does_not_include_it_again() -> None:
     agent, other = Agent("hi"), Agent()
     for one in (agent, other):
