@@ -141,7 +141,8 @@ async def differences(
 ) -> list[str]:
     """Return where what a manager shows is not what the model says: of the sessions and templates named, or of all.
 
-    Of each session it is looked at whether `users` may see it.
+    Of each session it is looked at whether `users` may see it. One that is named, and that the model does not have, is
+    not to be there.
     """
     found: list[str] = []
 
@@ -156,6 +157,8 @@ async def differences(
             await _look_whether_seen(manager, session, users, same)
         except AgentBusError as error:
             found.append(f"session {session.session_id}: it can't be read: {type(error).__name__}: {error}")
+    for one in {*(named or ())} - {*TEMPLATES} - {session.session_id for session in sessions}:
+        same(f"session {one}, which is not there", plain(await manager.get_session(one)), None)
     if named is None:
         await _look_at_lists(library, manager, same)
     if named is None or not {*TEMPLATES}.isdisjoint(named):

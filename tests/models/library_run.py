@@ -137,6 +137,8 @@ class Play:
         calls = zip(self.world.managers, moves, given, strict=True)
         self.said += [f"{number}: at once {self._who(one)}.{move} -> {_short(gave)}" for one, move, gave in calls]
         self.counts["two"] += 1
+        # What one order leaves out has to be looked at too: a session that begins in the other one alone.
+        named = {one for _, library, *_ in candidates for move in moves for one in self._changed_by(move, library)}
         unlike: list[str] = []
         for order, library, expected, changed in candidates:
             if [_answer(expected[0]), _answer(expected[1])] != [_answer(one) for one in given]:
@@ -144,7 +146,7 @@ class Play:
                 continue
             earlier, self.library = self.library, library
             try:
-                await self.look({one for move in moves for one in self._looked_at(move, library, whole=True)})
+                await self.look(named)
             except _Differs as error:
                 self.library = earlier
                 unlike += [f"order {order}: {line}" for line in error.args[0]]
@@ -274,18 +276,21 @@ class Play:
         held = library.held.conversations
         return {one.session_id for key in conversations if key in held for one in held[key].sessions}
 
-    def _looked_at(self, move: Move, library: Library, *, whole: bool = False) -> set[str]:
-        """Return the sessions and templates to look at after a call; where that is slow, one of the earlier sessions.
+    def _changed_by(self, move: Move, library: Library) -> set[str]:
+        """Return the sessions and templates that a call may have changed.
 
-        Of two at once the `whole` of what they change has to be looked at: it alone tells which of them was the last.
+        Of two at once all of these have to be looked at: they alone tell which of the two was the last.
         """
-        beside = self._beside(move, library)
-        templates = move.sessions & {*TEMPLATES}
-        if whole or not self.world.is_slow:
-            return beside | templates
+        return self._beside(move, library) | (move.sessions & {*TEMPLATES})
+
+    def _looked_at(self, move: Move, library: Library) -> set[str]:
+        """Return what to look at after a call: what it may have changed; where that is slow, one earlier session."""
+        changed = self._changed_by(move, library)
+        if not self.world.is_slow:
+            return changed
         current = {one.current.session_id for one in library.held.conversations.values()}
-        earlier = sorted(beside - move.sessions - current)
-        return (beside - {*earlier}) | {*earlier[self.looks % max(1, len(earlier)) :][:1]} | templates
+        earlier = sorted(self._beside(move, library) - move.sessions - current)
+        return (changed - {*earlier}) | {*earlier[self.looks % max(1, len(earlier)) :][:1]}
 
     def _who(self, manager: SessionSystem) -> str:
         return ("one", "two")[self.world.managers.index(manager)]

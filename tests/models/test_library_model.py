@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
@@ -18,10 +17,11 @@ from agentbus.workers.sync.people.suggestions import Suggestions
 from agentbus.workers.sync.policies import Policies
 from tests.models.finding import smallest
 from tests.models.library_calls import ELSEWHERE, READS, played_calls, public_calls, unknown_arguments, unplayed
-from tests.models.library_model import Library, Options
+from tests.models.library_model import Library, Options, conversation_at
 from tests.models.library_moves import RULES, THEMES, Move
 from tests.models.library_run import Play, play
-from tests.models.library_world import Services, a_world
+from tests.models.library_state import Said
+from tests.models.library_world import Services, World, a_world
 from tests.tour.world import Mode
 
 WORLDS = [
@@ -123,24 +123,42 @@ async def test_of_two_templates_at_once_the_last_stays(waits: int, tmp_path: Pat
     """The one that `waits` is kept after the other, though both are asked for at the same moment."""
     moves = [Move("save_template", ("t1",), {"system_prompt": said}) for said in ("be kind", "be brief")]
     async with a_world(Mode.MEMORY, tmp_path, Services(), Options()) as world:
-        kept, late = asyncio.Event(), world.managers[waits]
-        early = world.managers[1 - waits]
-        late_save, early_save = late.save_template, early.save_template
-
-        async def save_late(*args: Any, **kwargs: Any) -> Any:
-            await kept.wait()
-            return await late_save(*args, **kwargs)
-
-        async def save_early(*args: Any, **kwargs: Any) -> Any:
-            saved = await early_save(*args, **kwargs)
-            kept.set()
-            return saved
-
-        with patch.object(late, "save_template", save_late), patch.object(early, "save_template", save_early):
-            run = Play(world, Library(world.clock, Options()), 1)
-            await run.two(1, moves)
+        run = _InTurn(world, moves[1 - waits], moves[waits])
+        await run.two(1, moves)
         await run.look(by_both=True)
         assert run.library.held.templates["t1"].system_prompt == ("be kind", "be brief")[waits]
+
+
+@pytest.mark.parametrize("waits", [0, 1])
+async def test_what_is_said_as_a_session_is_deleted_may_begin_another(waits: int, tmp_path: Path) -> None:
+    at = ("ann", "c1", "telegram")
+    first, again = (Move("say", (at, Said(id=f"i-{number}", content="hi", role="user")), {}) for number in (1, 2))
+    session_id = f"{conversation_at(at)}.1"
+    moves = [again, Move("delete_session", (session_id,), {"children": "cascade", "request_id": "r-1"})]
+    async with a_world(Mode.MEMORY, tmp_path, Services(), Options()) as world:
+        run = _InTurn(world, moves[1 - waits], moves[waits])
+        await run._one(0, world.managers[0], first)
+        await run.two(1, moves)
+        await run.look(by_both=True)
+        assert len(run.library.held.conversations[conversation_at(at)].sessions) == (2, 1)[waits == 1]
+
+
+class _InTurn(Play):
+    """Makes one of two calls at once `late`: after the `early` one."""
+
+    def __init__(self, world: World, early: Move, late: Move) -> None:
+        super().__init__(world, Library(world.clock, Options()), 1)
+        self._early, self._late = early, late
+        self._made = asyncio.Event()
+
+    async def _do(self, manager: SessionSystem, move: Move) -> tuple[str, Any]:
+        if move is self._late:
+            await self._made.wait()
+        try:
+            return await super()._do(manager, move)
+        finally:
+            if move is self._early:
+                self._made.set()
 
 
 async def test_what_is_lost_between_two_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
