@@ -107,7 +107,10 @@ class StoreSettings(_Settings):
     store_url: str = Field(
         default="mongodb://localhost:27017/agentbus",
         repr=False,
-        description="The store: `mongodb://host/database`, `sqlite:///file.db`, `file:///folder` or `memory://`.",
+        description=(
+            "The store: `mongodb://host/database`, `postgresql://host/database`, `mysql://host/database`, "
+            "`sqlite:///file.db`, `file:///folder` or `memory://`."
+        ),
     )
     mongo_driver: Literal["motor", "pymongo"] = Field(
         default="motor", description="The MongoDB driver: motor, or its successor, PyMongo's async client."

@@ -9,7 +9,9 @@ from agentbus.contracts.errors import ConfigurationError
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "rabbit": ("aio_pika", "aiormq", "faststream"),
     "mongo": ("bson", "gridfs", "motor", "pymongo"),
-    "sql": ("aiosqlite", "sqlalchemy"),
+    "sql": ("aiosqlite", "alembic", "sqlalchemy"),
+    "postgresql": ("alembic", "asyncpg", "sqlalchemy"),
+    "mysql": ("alembic", "asyncmy", "sqlalchemy"),
     "files": ("fsspec",),
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("starlette", "uvicorn"),
@@ -18,13 +20,16 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @contextmanager
-def importing_extras() -> Iterator[None]:
-    """Raise ConfigurationError for a module of an extra that is not installed, saying how to install it."""
+def importing_extras(wanted: str | None = None) -> Iterator[None]:
+    """Raise ConfigurationError for a module of an extra that is not installed, saying how to install it.
+
+    Of the extras that bring it, `wanted` is named if it does.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        for extra, modules in EXTRAS.items():
-            if missing in modules:
+        for extra in ([wanted] if wanted else []) + [*EXTRAS]:
+            if missing in EXTRAS[extra]:
                 raise ConfigurationError(f"{missing} is not installed: pip install 'agentbus[{extra}]'") from error
         raise

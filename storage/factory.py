@@ -12,25 +12,28 @@ from agentbus.storage.port import MongoDriver, Store, StoreOptions
 
 StoreFactory = Callable[[str, StoreOptions], Store]
 
-_LATER: Final = ("mysql", "postgresql", "redis")
+_LATER: Final = ("redis",)
 
 
-def _in(module: str, name: str) -> StoreFactory:
+def _in(module: str, name: str, extra: str | None = None) -> StoreFactory:
     """Make a factory that imports its driver when it is used: that takes half a second, and nobody needs them all."""
 
     def opened(url: str, options: StoreOptions) -> Store:
-        with importing_extras():
-            factory = getattr(import_module(module), name)
-        return cast("Store", factory(url, options))
+        with importing_extras(extra):
+            return cast("Store", getattr(import_module(module), name)(url, options))
 
     return opened
 
 
 _factories: Final[dict[str, StoreFactory]] = {
     "file": _in("agentbus.storage.files", "FileStore"),
+    "mariadb": _in("agentbus.storage.sql", "SqlStore", "mysql"),
     "memory": lambda _url, _options: MemoryStore(),
     "mongodb": _in("agentbus.storage.mongo", "MongoStore"),
     "mongodb+srv": _in("agentbus.storage.mongo", "MongoStore"),
+    "mysql": _in("agentbus.storage.sql", "SqlStore", "mysql"),
+    "postgres": _in("agentbus.storage.sql", "SqlStore", "postgresql"),
+    "postgresql": _in("agentbus.storage.sql", "SqlStore", "postgresql"),
     "sqlite": _in("agentbus.storage.sql", "SqlStore"),
 }
 
@@ -39,8 +42,9 @@ def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout
     """Return the store at `url`, not connected yet: enter it, or await its `start`.
 
     URLs: `memory://`, `file:///absolute/folder`, `file://relative/folder` (made if only it is missing),
-    `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `mongodb://host:port/database` (also `mongodb+srv`; the
-    database is `agentbus` if none is named), and those of `register_store`.
+    `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `postgresql://user:password@host:port/database` (also
+    `postgres`), `mysql://user:password@host:port/database` (also `mariadb`), `mongodb://host:port/database` (also
+    `mongodb+srv`; the database is `agentbus` if none is named), and those of `register_store`.
     `connect_timeout` is how many seconds `start` waits for a server that is not there yet.
     Raises ConfigurationError for a URL that no store here understands, or whose extra is not installed.
     """

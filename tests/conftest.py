@@ -14,11 +14,22 @@ from agentbus.contracts.topology import Topology
 from agentbus.workers import outages
 from agentbus.workers.bus.rabbit import RabbitBus
 from tests.harness.patience import PATIENCE
-from tests.services import MongoDB, RabbitMQ, private_rabbitmq, shared_mongodb, shared_rabbitmq
+from tests.services import (
+    MariaDB,
+    MongoDB,
+    PostgreSQL,
+    RabbitMQ,
+    private_rabbitmq,
+    shared_mariadb,
+    shared_mongodb,
+    shared_postgresql,
+    shared_rabbitmq,
+)
 from tests.services.used_databases import UsedDatabases
 
 pytest_plugins = [
     "tests.harness.clock",
+    "tests.harness.conformance",
     "tests.harness.leaks.plugin",
     "tests.harness.order",
     "tests.harness.system.fixtures",
@@ -127,4 +138,32 @@ def used_databases(mongodb: MongoDB) -> Iterator[UsedDatabases]:
 def used_mongo_url(used_databases: UsedDatabases) -> Iterator[str]:
     """Give the URL of an empty database that has a store's indexes if it is not the first: 0.1 s cheaper than a new."""
     with used_databases.one("all") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """Start the run's PostgreSQL server for the first test that asks. Use `postgresql_url` unless you need it."""
+    with shared_postgresql() as service:
+        yield service
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
+    """Give the URL of a database without rows, which may have tables: `fresh_database` gives one without."""
+    with postgresql.emptied_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """Start the run's MariaDB server for the first test that asks. Use `mariadb_url` unless you need it itself."""
+    with shared_mariadb() as service:
+        yield service
+
+
+@pytest.fixture
+def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
+    """Give the URL of a database without rows, as `postgresql_url`."""
+    with mariadb.emptied_database() as url:
         yield url

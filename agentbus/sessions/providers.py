@@ -21,7 +21,7 @@ _KEYS: Final = {
     StorageType.SQL: "url",
 }
 
-_LATER: Final = (StorageType.REDIS, StorageType.SQL)
+_LATER: Final = (StorageType.REDIS,)
 
 _providers: Final[dict[str, Provider]] = {}
 
@@ -58,7 +58,7 @@ def _url(chosen: StorageType, config: StorageConfig) -> str:
             return f"file://{Path(_given(chosen, config)).expanduser().absolute()}"
         case StorageType.DATABASE:
             return f"sqlite:///{Path(_given(chosen, config)).expanduser().absolute()}"
-        case StorageType.MONGODB:
+        case StorageType.MONGODB | StorageType.SQL:
             return _given(chosen, config)
         case _:
             return "memory://"

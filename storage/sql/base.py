@@ -1,37 +1,31 @@
 """Connecting to a SQL database, and the transactions that the sections of the store run in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-import aiosqlite  # noqa: F401 - the driver that a URL names: missing, it is missed here, not at the first call
-from sqlalchemy import Column, ColumnElement, Row, Select, and_, literal_column, or_, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Column, ColumnElement, Row, Select, and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
+from agentbus.contracts.errors import StoreRejected, StoreUnavailable
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.cancelling import finished, taken
 from agentbus.storage.connecting import connect_patiently
 from agentbus.storage.damage import enough
 from agentbus.storage.log_lines import Logger
-from agentbus.storage.paging import Position, to_milliseconds
+from agentbus.storage.paging import Position, from_milliseconds, to_milliseconds
 from agentbus.storage.port import StoreInfo, StoreOptions
-from agentbus.storage.sql import sqlite
+from agentbus.storage.sql.dialects import dialect_of
 from agentbus.storage.sql.errors import store_errors
-from agentbus.storage.sql.schema import metadata
+from agentbus.storage.sql.revisions import bring_up_to_date, is_up_to_date
 
-CHUNK = 200
+CHUNK: Final = 200
 """How many conversations, keys or ids one statement asks for: far below every database's limits."""
 
-_POOL_TIMEOUT = 10.0
-
 TURN_TIMEOUT = 10.0
-"""Seconds that a transaction waits for those before it in this process. Then it waits for other programs, for the busy
-timeout: so that a call which can't write ends after 15 s, however many wait."""
+"""Seconds that a transaction waits for those before it in this process, where the database has one writer. Then it
+waits for other programs, for the busy timeout: so that a call which can't write ends after 15 s, however many wait."""
 
 _WIPES = 2
 """How often to wait for those who read, for the busy timeout each, until the write-ahead log can be emptied."""
@@ -42,19 +36,11 @@ Item = TypeVar("Item")
 
 
 class SqlDatabase:
-    """The connection that the sections of a SQL store share.
-
-    Writing transactions of one process take turns, as SQLite has one writer.
-    """
+    """The connections that the sections of a SQL store share."""
 
     def __init__(self, url: str, options: StoreOptions) -> None:
-        try:
-            parsed = make_url(url)
-        except ArgumentError:
-            raise ConfigurationError("a SQLite URL is like sqlite:///relative.db or sqlite:////absolute.db") from None
-        sqlite.check_url(parsed)
-        self._url = parsed.set(drivername="sqlite+aiosqlite")
-        self.target = f"SQLite file {parsed.database}"
+        self.dialect = dialect_of(url)
+        self.target = self.dialect.target
         self._options = options
         self._engine: AsyncEngine | None = None
         self._turn = asyncio.Lock()
@@ -62,24 +48,30 @@ class SqlDatabase:
     async def start(self) -> None:
         if self._engine is None:
             await connect_patiently(
-                self._open,
-                target=self.target,
-                timeout=self._options.connect_timeout,
-                hint="does another program hold a lock on it?",
+                self._open, target=self.target, timeout=self._options.connect_timeout, hint=self.dialect.HINT
             )
 
     async def _open(self) -> None:
-        with store_errors(self.target):
-            engine = create_async_engine(self._url, pool_timeout=_POOL_TIMEOUT)
-            sqlite.prepare(engine)
+        # A driver that is cancelled while it connects would leave sockets open.
+        self._engine = await taken(self._prepared(), AsyncEngine.dispose)
+
+    async def _prepared(self) -> AsyncEngine:
+        """Return an engine of a database that has all our tables."""
+        with store_errors(self.dialect):
+            engine = self.dialect.engine()
             try:
-                await finished(asyncio.to_thread(sqlite.probe, engine))
-                async with _connected(engine.execution_options(**sqlite.WRITES)) as connection, connection.begin():
-                    await connection.run_sync(metadata.create_all)
+                await self.dialect.probe(engine)
+                async with self._use(engine, self.dialect.READS) as connection:
+                    await self.dialect.prepare(connection)
+                    ready = await connection.run_sync(is_up_to_date, self.target)
+                if not ready:
+                    changing = self._use(engine, self.dialect.WRITES, changing_tables=True)
+                    async with changing as connection, connection.begin():
+                        await connection.run_sync(bring_up_to_date, self.dialect)
             except BaseException:
                 await finished(engine.dispose())
                 raise
-        self._engine = engine
+        return engine
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None
@@ -88,33 +80,49 @@ class SqlDatabase:
 
     async def info(self) -> StoreInfo:
         async with self.reading() as connection:
-            version = await connection.scalar(select(literal_column("sqlite_version()")))
-        return StoreInfo(kind="sqlite", version=str(version), server_time=datetime.now(UTC))
+            [[version, now]] = await connection.execute(select(self.dialect.version(), self.dialect.now()))
+        kind = self.dialect.kind(self.opened())
+        return StoreInfo(kind=kind, version=version, server_time=from_milliseconds(now), name=self.dialect.name)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection to read with; the database's errors are the store's."""
-        with store_errors(self.target):
-            async with _connected(self.opened()) as connection:
+        with store_errors(self.dialect):
+            async with self._use(self.opened(), self.dialect.READS) as connection:
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection in a transaction that writes, when it is this one's turn; errors as in `reading`."""
-        with store_errors(self.target):
-            writing = self.opened().execution_options(**sqlite.WRITES)
-            async with self._in_turn(), _connected(writing) as connection, connection.begin():
+        with store_errors(self.dialect):
+            async with self._in_turn(), self._use(self.opened(), self.dialect.WRITES) as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
+    async def _use(
+        self, engine: AsyncEngine, settings: Mapping[str, Any], *, changing_tables: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        """Take a connection and give it back, also while being cancelled."""
+        connecting = self.dialect.connected(engine.execution_options(**settings))
+        connection = await taken(connecting, AsyncConnection.close)
+        try:
+            async with self.dialect.answering(connection, changing_tables=changing_tables):
+                yield connection
+        finally:
+            await finished(connection.close())
+
+    @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
+        if not self.dialect.ONE_WRITER:
+            yield
+            return
         try:
             async with asyncio.timeout(TURN_TIMEOUT):
                 await self._turn.acquire()
         except TimeoutError:
             raise StoreUnavailable(
                 f"{self.target} does not answer: those who write before this one have not ended in "
-                f"{TURN_TIMEOUT:g} s: does another program hold a lock on it?"
+                f"{TURN_TIMEOUT:g} s: {self.dialect.HINT}"
             ) from None
         try:
             yield
@@ -142,14 +150,23 @@ class SqlDatabase:
         )
 
     async def wiped(self) -> bool:
-        """Empty the write-ahead log; return False, and say so, if somebody reads older pages for too long."""
-        with store_errors(self.target):
-            async with self._in_turn(), _connected(self.opened()) as connection:
-                found = await connection.exec_driver_sql(sqlite.WIPE)
-                busy = bool(found.one().busy)
-        if busy:
+        """Let those bytes leave the files; return False, and say so, if somebody reads them for too long."""
+        with store_errors(self.dialect):
+            async with self._in_turn(), self._use(self.opened(), {}) as connection:
+                done = await self.dialect.wiped(connection)
+        if not done:
             _log.warning(Action.STORE_WIPING, url=self.target)
-        return not busy
+        return done
+
+    def too_large(self, body: str) -> StoreRejected | None:
+        """Return why the database can't keep a text, if it is too large for a statement."""
+        largest = self.dialect.largest
+        if largest is None or len(body) * 4 <= largest or len(raw := body.encode()) <= largest:
+            return None
+        return StoreRejected(
+            f"{self.target} can't keep {len(raw)} bytes as one: its limit is {largest}, about half of the server's "
+            "max_allowed_packet"
+        )
 
     def opened(self) -> AsyncEngine:
         """Return the engine. Raises StoreRejected unless the store is open."""
@@ -163,16 +180,6 @@ class SqlSection:
 
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database
-
-
-@asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Take a connection and give it back, also while being cancelled."""
-    connection = await taken(engine.connect().start(), AsyncConnection.close)
-    try:
-        yield connection
-    finally:
-        await finished(connection.close())
 
 
 def later(moment: Column[int], identity: Column[str], after: Position) -> ColumnElement[bool]:

@@ -94,14 +94,9 @@ def parked_row(parked: ParkedInput) -> Row:
     }
 
 
-def member_row(group: str, member: Member, seen_at: int) -> Row:
-    """Return the row of `members`; `seen_at` in milliseconds from 1970."""
-    return {
-        "group": group,
-        "worker_id": member.worker_id,
-        "seen_at": seen_at,
-        "body": member.model_dump_json(exclude={"worker_id", "seen_at"}),
-    }
+def member_body(member: Member) -> str:
+    """Return what a row of `members` keeps as a whole."""
+    return member.model_dump_json(exclude={"worker_id", "seen_at"})
 
 
 def record_row(record: Record) -> Row:

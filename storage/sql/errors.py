@@ -1,6 +1,5 @@
-"""What the database's errors mean. What is worth retrying is declared here as data."""
+"""What the database's errors mean, as errors of the store."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -8,52 +7,41 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from agentbus.contracts.errors import StoreRejected, StoreUnavailable
+from agentbus.contracts.errors import StoreError, StoreRejected, StoreUnavailable
+from agentbus.storage.sql.dialects import Dialect, Trouble
 
-TRANSIENT: Final = (OperationalError, InterfaceError, PoolTimeout)
-"""Errors of connections, locks and resources, for databases that say no more."""
+TRANSIENT: Final = (OperationalError, InterfaceError, PoolTimeout, OSError)
+"""Errors of connections, locks and resources, for databases that say no more. OSError has TimeoutError among them."""
 
-TRANSIENT_SQLITE: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_INTERRUPT,
-    }
-)
-"""Primary result codes of SQLite that may pass by themselves or once an operator made room."""
+_SHOWN: Final = 200
 
-ADVICE: Final = {
-    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and that this user may write there",
-    sqlite3.SQLITE_READONLY: "give this user the right to write the file and its folder",
-    sqlite3.SQLITE_PERM: "give this user the right to write the file and its folder",
-    sqlite3.SQLITE_NOTADB: "the file is something else than a SQLite database: choose another path",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore it from a backup",
-}
-"""What to do about the errors of SQLite that retrying does not cure."""
+
+class Collided(StoreUnavailable):
+    """Another transaction was in the way, and this one was undone as a whole."""
 
 
 @contextmanager
-def store_errors(target: str) -> Iterator[None]:
+def store_errors(dialect: Dialect) -> Iterator[None]:
     """Turn the database's errors into StoreUnavailable or StoreRejected; IntegrityError passes through."""
+    of_databases: tuple[type[Exception], ...] = (SQLAlchemyError, OverflowError, OSError, *dialect.ERRORS)
     try:
         yield
     except IntegrityError:
         raise
-    except (SQLAlchemyError, sqlite3.Error, OverflowError) as error:
-        raise _meaning(target, error) from error
+    except of_databases as error:
+        raise _meaning(dialect, error) from error
 
 
-def _meaning(target: str, error: Exception) -> StoreUnavailable | StoreRejected:
+def _meaning(dialect: Dialect, error: Exception) -> StoreError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    code = getattr(cause, "sqlite_errorcode", None)
-    if code is not None:
-        primary = code & 0xFF
-        if primary in TRANSIENT_SQLITE:
-            return StoreUnavailable(f"{target} does not answer: {cause}")
-        return StoreRejected(f"{target}: {cause}: {ADVICE.get(primary, 'the database refuses the operation')}")
+    said = "it took too long" if isinstance(cause, TimeoutError) else str(cause)[:_SHOWN]
+    match dialect.meaning(cause):
+        case Trouble.PASSES, _:
+            return StoreUnavailable(f"{dialect.target} does not answer: {said}")
+        case Trouble.COLLIDED, _:
+            return Collided(f"{dialect.target}: others change the same just now: {said}")
+        case Trouble.REFUSED, advice:
+            return StoreRejected(f"{dialect.target}: {said}{f': {advice}' if advice else ''}")
     if isinstance(error, TRANSIENT):
-        return StoreUnavailable(f"{target} does not answer: {cause}")
-    return StoreRejected(f"{target} refuses the operation: {cause}")
+        return StoreUnavailable(f"{dialect.target} does not answer: {said}")
+    return StoreRejected(f"{dialect.target} refuses the operation: {said}")

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentbus.contracts.errors import StoreError
@@ -19,33 +18,37 @@ from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import readable, unless_damaged
 from agentbus.storage.paging import check_limit, position_of, sessions_page, to_milliseconds
 from agentbus.storage.port import Heads
-from agentbus.storage.sql.base import CHUNK, SqlSection, later
+from agentbus.storage.sql.again import made_again
+from agentbus.storage.sql.base import CHUNK, SqlDatabase, SqlSection, later
 from agentbus.storage.sql.codec import HEAD, head_row, tag_item, to_head
+from agentbus.storage.sql.dialects.port import all_given
 from agentbus.storage.sql.schema import heads as table
 from agentbus.storage.statistics import Tally, to_statistics
 
 _NOT_DELETED: Final = table.c.status != SessionStatus.DELETED.value
-_REPLACE: Final = update(table).where(table.c.session_id == bindparam("key"), table.c.version <= bindparam("newer"))
 
 
 @end_well(cancelled_once)
+@made_again
 class SqlHeads(SqlSection, Heads):
     """The section of the heads."""
 
+    def __init__(self, database: SqlDatabase) -> None:
+        super().__init__(database)
+        self._upsert = database.dialect.upsert(table, all_given(table), newer="version")
+
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         newest: dict[SessionId, SessionState] = {}
-        for head in sorted(heads, key=lambda head: head.version):
+        for head in sorted(heads, key=lambda head: (head.session_id, head.version)):
             newest[head.session_id] = head
-        try:
-            await self._save(list(newest.values()))
-        except IntegrityError:  # Another process wrote the same session for the first time: now there is one.
-            await self._save(list(newest.values()))
-        return [None] * len(heads)
-
-    async def _save(self, heads: Sequence[SessionState]) -> None:
-        async with self._database.writing() as connection:
-            for chunk in chunks(heads, CHUNK):
-                await _write(connection, chunk)
+        rows = {session: head_row(head) for session, head in newest.items()}
+        refused = {session: error for session, row in rows.items() if (error := self._database.too_large(row["body"]))}
+        kept = [row for session, row in rows.items() if session not in refused]
+        if kept:
+            async with self._database.writing() as connection:
+                for chunk in chunks(kept, CHUNK):
+                    await connection.execute(self._upsert, chunk)
+        return [refused.get(head.session_id) for head in heads]
 
     async def get(self, session: SessionId) -> SessionState | None:
         async with self._database.reading() as connection:
@@ -64,7 +67,7 @@ class SqlHeads(SqlSection, Heads):
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         query = select(*HEAD).order_by(table.c.listed_at.desc(), table.c.session_id)
-        query = query.where(*_conditions(where))
+        query = query.where(*self._conditions(where))
         if where.status is None:
             query = query.where(_NOT_DELETED)
         if after := position_of("sessions", cursor):
@@ -79,10 +82,18 @@ class SqlHeads(SqlSection, Heads):
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         sums = (func.count(), func.sum(table.c.message_count), func.sum(table.c.lasted_ms))
-        query = select(table.c.status, *sums).where(*_conditions(where), _NOT_DELETED).group_by(table.c.status)
+        query = select(table.c.status, *sums).where(*self._conditions(where), _NOT_DELETED).group_by(table.c.status)
         async with self._database.reading() as connection:
             found = await connection.execute(query)
             return to_statistics(Tally(*row) for row in found)
+
+    def _conditions(self, where: SessionFilter) -> list[ColumnElement[bool]]:
+        fields = where.model_dump(mode="json", exclude_none=True, exclude={"tags", "conflicts"})
+        conditions: list[ColumnElement[bool]] = [table.c[name] == wanted for name, wanted in fields.items()]
+        conditions += [self._database.dialect.has_item(table.c.tags, tag_item(tag)) for tag in where.tags]
+        if where.conflicts is not None:
+            conditions.append(table.c.conflicts.is_(where.conflicts))  # As the index says it, or it would not be used.
+        return conditions
 
 
 async def latest_heads(
@@ -99,31 +110,3 @@ async def latest_heads(
     same = and_(table.c.conversation_id == latest.c.conversation_id, table.c.generation == latest.c.generation)
     found = await connection.execute(select(*HEAD).join_from(table, latest, same))
     return {row.conversation_id: unless_damaged(row, to_head) for row in found}
-
-
-async def _write(connection: AsyncConnection, heads: Sequence[SessionState]) -> None:
-    rows = [head_row(head) for head in heads]
-    kept = set(
-        await connection.scalars(
-            select(table.c.session_id).where(table.c.session_id.in_([row["session_id"] for row in rows]))
-        )
-    )
-    if added := [row for row in rows if row["session_id"] not in kept]:
-        await connection.execute(insert(table), added)
-    if changed := [row for row in rows if row["session_id"] in kept]:
-        await connection.execute(
-            _REPLACE, [row | {"key": row["session_id"], "newer": row["version"]} for row in changed]
-        )
-
-
-def _conditions(where: SessionFilter) -> list[ColumnElement[bool]]:
-    fields = where.model_dump(mode="json", exclude_none=True, exclude={"tags", "conflicts"})
-    conditions = [table.c[name] == wanted for name, wanted in fields.items()] + [_has_tag(tag) for tag in where.tags]
-    if where.conflicts is not None:
-        conditions.append(table.c.conflicts.is_(where.conflicts))  # As the index says it, or it would not be used.
-    return conditions
-
-
-def _has_tag(tag: str) -> ColumnElement[bool]:
-    tags = func.json_each(table.c.tags).table_valued("value")
-    return exists().select_from(tags).where(tags.c.value == tag_item(tag))

@@ -1,23 +1,24 @@
 """The locks in SQL: a row for each name ever locked; `expires_at` is NULL while nobody holds it."""
 
-from datetime import UTC, datetime
-
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentbus.contracts.records import Lock
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.leases import check_name, lease_ms
-from agentbus.storage.paging import from_milliseconds, to_milliseconds
+from agentbus.storage.paging import from_milliseconds
 from agentbus.storage.port import Locks
+from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import SqlSection
 from agentbus.storage.sql.schema import locks as table
 
 
 @end_well(cancelled_once)
+@made_again
 class SqlLocks(SqlSection, Locks):
-    """The section of the locks. The clock is this machine's, as the database is a file on it."""
+    """The section of the locks. The clock is the database's, as the dialect says."""
 
     async def acquire(self, name: str, *, ttl: float) -> Lock | None:
         lease = lease_ms(ttl)
@@ -27,27 +28,25 @@ class SqlLocks(SqlSection, Locks):
             return None
 
     async def _acquire(self, name: str, lease: int) -> Lock | None:
+        now = self._database.dialect.now()
+        same = table.c.name == name
+        free = and_(same, or_(table.c.expires_at.is_(None), table.c.expires_at <= now))
         async with self._database.writing() as connection:
-            now = _now()
-            same = table.c.name == name
-            free = and_(same, or_(table.c.expires_at.is_(None), table.c.expires_at <= now))
             taken = await connection.execute(
                 update(table).where(free).values(token=table.c.token + 1, expires_at=now + lease)
             )
-            token = await connection.scalar(select(table.c.token).where(same))
-            if token is None:
-                token = 1
-                await connection.execute(insert(table), [{"name": name, "token": token, "expires_at": now + lease}])
-            elif not taken.rowcount:
-                return None
-        return Lock(name=name, token=token, expires_at=from_milliseconds(now + lease))
+            if not taken.rowcount:
+                if await connection.scalar(select(table.c.token).where(same)) is not None:
+                    return None
+                await connection.execute(insert(table).values(name=name, token=1, expires_at=now + lease))
+            return await _read(connection, same)
 
     async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
-        lease = lease_ms(ttl)
+        expires_at = self._database.dialect.now() + lease_ms(ttl)
+        held = _held(name, token)
         async with self._database.writing() as connection:
-            expires_at = _now() + lease
-            renewed = await connection.execute(update(table).where(_held(name, token)).values(expires_at=expires_at))
-        return Lock(name=name, token=token, expires_at=from_milliseconds(expires_at)) if renewed.rowcount else None
+            renewed = await connection.execute(update(table).where(held).values(expires_at=expires_at))
+            return await _read(connection, held) if renewed.rowcount else None
 
     async def release(self, name: str, token: int) -> bool:
         async with self._database.writing() as connection:
@@ -55,8 +54,11 @@ class SqlLocks(SqlSection, Locks):
         return bool(released.rowcount)
 
 
-def _now() -> int:
-    return to_milliseconds(datetime.now(UTC))
+async def _read(connection: AsyncConnection, same: ColumnElement[bool]) -> Lock:
+    """Return the lock that this transaction has just changed."""
+    query = select(table.c.name, table.c.token, table.c.expires_at).where(same)
+    row = (await connection.execute(query)).one()
+    return Lock(name=row.name, token=row.token, expires_at=from_milliseconds(row.expires_at))
 
 
 def _held(name: str, token: int) -> ColumnElement[bool]:

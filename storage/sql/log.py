@@ -1,9 +1,10 @@
 """The log in SQL: commits, the inputs in them, and the messages that they amend."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, Select, Table, and_, bindparam, delete, exists, insert, or_, select
+from sqlalchemy import Row as Found
+from sqlalchemy import Select, Table, and_, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,26 +18,50 @@ from agentbus.storage.chunks import chunks
 from agentbus.storage.paging import check_limit
 from agentbus.storage.port import Loaded, Log
 from agentbus.storage.sql import schema
+from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlSection
-from agentbus.storage.sql.codec import COMMIT, amendment_rows, commit_row, input_rows, to_commit
+from agentbus.storage.sql.codec import COMMIT, Row, amendment_rows, commit_row, input_rows, to_commit
 from agentbus.storage.sql.heads import latest_heads
 from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
+_Kept = tuple[Commit, Row]
+"""A commit with its row."""
+
+_REPLACE: Final = (
+    update(schema.commits)
+    .where(
+        *(column == bindparam(f"new_{column.name}") for column in schema.commits.primary_key),
+    )
+    .values({column.name: bindparam(f"new_{column.name}") for column in schema.commits.c if not column.primary_key})
+)
+
 
 @end_well(cancelled_once)
+@made_again
 class SqlLog(SqlSection, Log):
     """The section of the log."""
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
-        if not commits:
-            return []
+        outcome: list[StoreError | None] = [None] * len(commits)
+        rows = [commit_row(commit) for commit in commits]
+        places = [place for place, row in enumerate(rows) if not self._refused(outcome, place, row)]
+        # In one order in all processes: so none waits for another that waits for it.
+        places.sort(key=lambda place: (commits[place].conversation_id, commits[place].version))
+        chosen = [(commits[place], rows[place]) for place in places]
+        if not chosen:
+            return outcome
         try:
             async with self._database.writing() as connection:
-                await _insert(connection, commits)
+                await _insert(connection, chosen)
         except IntegrityError:
             async with self._database.writing() as connection:
-                return [await _append_one(connection, commit) for commit in commits]
-        return [None] * len(commits)
+                for place, one in zip(places, chosen, strict=True):
+                    outcome[place] = await _append_one(connection, one)
+        return outcome
+
+    def _refused(self, outcome: list[StoreError | None], place: int, row: Row) -> bool:
+        outcome[place] = self._database.too_large(row["body"])
+        return outcome[place] is not None
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
         found: dict[ConversationId, Loaded] = {}
@@ -102,9 +127,12 @@ class SqlLog(SqlSection, Log):
         return [found[version] for version in sorted(found)]
 
     async def replace(self, commits: Sequence[Commit]) -> None:
+        rows = [(commit, commit_row(commit)) for commit in sorted(commits, key=_identity)]
+        if refused := next(filter(None, (self._database.too_large(row["body"]) for _, row in rows)), None):
+            raise refused
         try:
             async with self._database.writing() as connection:
-                for chunk in chunks(commits, CHUNK):
+                for chunk in chunks(rows, CHUNK):
                     await _replace(connection, chunk)
         except IntegrityError:
             raise StoreRejected(
@@ -116,29 +144,38 @@ class SqlLog(SqlSection, Log):
             await self._database.wipe()
 
 
-async def _insert(connection: AsyncConnection, batch: Sequence[Commit]) -> None:
-    await connection.execute(insert(schema.commits), [commit_row(commit) for commit in batch])
+def _identity(commit: Commit) -> tuple[ConversationId, int]:
+    return commit.conversation_id, commit.version
+
+
+async def _insert(connection: AsyncConnection, batch: Sequence[_Kept]) -> None:
+    await connection.execute(insert(schema.commits), [row for _, row in batch])
+    await _insert_parts(connection, [commit for commit, _ in batch])
+
+
+async def _insert_parts(connection: AsyncConnection, batch: Sequence[Commit]) -> None:
+    """Insert the rows of the inputs and amendments of commits."""
     if rows := [row for commit in batch for row in input_rows(commit)]:
         await connection.execute(insert(schema.inputs), rows)
     if rows := [row for commit in batch for row in amendment_rows(commit)]:
         await connection.execute(insert(schema.amendments), rows)
 
 
-async def _append_one(connection: AsyncConnection, commit: Commit) -> StoreError | None:
+async def _append_one(connection: AsyncConnection, one: _Kept) -> StoreError | None:
     try:
         async with connection.begin_nested():
-            await _insert(connection, [commit])
+            await _insert(connection, [one])
     except IntegrityError:
         taken = exists().where(
-            schema.commits.c.conversation_id == commit.conversation_id, schema.commits.c.version == commit.version
+            schema.commits.c.conversation_id == one[0].conversation_id, schema.commits.c.version == one[0].version
         )
         return VersionConflict() if await connection.scalar(select(taken)) else DuplicateInput()
     return None
 
 
-async def _replace(connection: AsyncConnection, batch: Sequence[Commit]) -> None:
+async def _replace(connection: AsyncConnection, batch: Sequence[_Kept]) -> None:
     """Put those commits of a batch that are kept in their places, with the rows of their inputs and amendments."""
-    wanted = {(commit.conversation_id, commit.version): commit for commit in batch}
+    wanted = {_identity(commit): (commit, row) for commit, row in batch}
     versions: dict[ConversationId, list[int]] = {}
     for conversation, version in wanted:
         versions.setdefault(conversation, []).append(version)
@@ -148,12 +185,21 @@ async def _replace(connection: AsyncConnection, batch: Sequence[Commit]) -> None
             for conversation, of_conversation in versions.items()
         )
     )
-    kept = [to_commit(row) for row in await connection.execute(select(*COMMIT).where(chosen))]
-    await _delete(connection, schema.commits, [commit_row(commit) for commit in kept])
+    # Others that replace the same wait here, and then find what this one put in its place.
+    query = select(*COMMIT).where(chosen).order_by(*schema.commits.primary_key).with_for_update()
+    kept = [to_commit(row) for row in await connection.execute(query)]
+    if not kept:
+        return
     await _delete(connection, schema.inputs, [row for commit in kept for row in input_rows(commit)])
     await _delete(connection, schema.amendments, [row for commit in kept for row in amendment_rows(commit)])
-    if kept:
-        await _insert(connection, [wanted[commit.conversation_id, commit.version] for commit in kept])
+    replacing = [wanted[_identity(commit)] for commit in kept]
+    await connection.execute(_REPLACE, [_bound(row) for _, row in replacing])
+    await _insert_parts(connection, [commit for commit, _ in replacing])
+
+
+def _bound(row: Row) -> Row:
+    """Return the parameters of `_REPLACE`."""
+    return {f"new_{name}": value for name, value in row.items()}
 
 
 async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -166,14 +212,14 @@ async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[dict
 
 async def _commits_after(
     connection: AsyncConnection, chunk: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
-) -> dict[ConversationId, list[Row[Any]]]:
+) -> dict[ConversationId, list[Found[Any]]]:
     """Return for each conversation the commits that are needed beside its head, oldest first."""
     first = {key: first_needed(heads.get(key)) for key in chunk}
     later = or_(
         *(and_(schema.commits.c.conversation_id == key, schema.commits.c.version >= first[key]) for key in first)
     )
     query = select(*COMMIT).where(later).order_by(schema.commits.c.conversation_id, schema.commits.c.version)
-    found: dict[ConversationId, list[Row[Any]]] = {}
+    found: dict[ConversationId, list[Found[Any]]] = {}
     for row in await connection.execute(query):
         found.setdefault(row.conversation_id, []).append(row)
     return found

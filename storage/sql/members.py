@@ -1,49 +1,44 @@
 """The workers in SQL: members, epochs and trials."""
 
-from datetime import UTC, datetime
-
 from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerId
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.leases import forgotten_ms, ttl_ms
-from agentbus.storage.paging import to_milliseconds
 from agentbus.storage.port import Members
 from agentbus.storage.port.members import attempt_at, attempt_of, attempts_between
+from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import SqlSection
-from agentbus.storage.sql.codec import member_row, to_member
+from agentbus.storage.sql.codec import member_body, to_member
 from agentbus.storage.sql.schema import epochs, trials
 from agentbus.storage.sql.schema import members as table
 
 
 @end_well(cancelled_once)
+@made_again
 class SqlMembers(SqlSection, Members):
-    """The section of the workers. The clock is this machine's, as the database is a file on it."""
+    """The section of the workers. The clock is the database's, as the dialect says."""
 
     async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
-        try:
-            return await self._heartbeat(group, member, ttl)
-        except IntegrityError:  # Another process wrote the same member for the first time: now there is one.
-            return await self._heartbeat(group, member, ttl)
-
-    async def _heartbeat(self, group: str, member: Member, ttl: float) -> list[Member]:
+        now = self._database.dialect.now()
+        given = {"seen_at": now, "body": member_body(member)}
+        upsert = self._database.dialect.upsert(table, lambda _: given)
         async with self._database.writing() as connection:
-            now = _now()
-            row = member_row(group, member, now)
-            same = and_(table.c.group == group, table.c.worker_id == member.worker_id)
-            if not (await connection.execute(update(table).where(same).values(row))).rowcount:
-                await connection.execute(insert(table), [row])
-            forgotten = and_(table.c.group == group, table.c.seen_at < now - forgotten_ms(ttl))
+            await connection.execute(upsert.values({"group": group, "worker_id": member.worker_id} | given))
+            # Its own heartbeat may have grown older than a very short ttl by now.
+            own = table.c.worker_id == member.worker_id
+            forgotten = and_(table.c.group == group, table.c.seen_at < now - forgotten_ms(ttl), ~own)
             await connection.execute(delete(table).where(forgotten))
-            found = await connection.execute(_live(group, now - ttl_ms(ttl)))
+            alive = or_(table.c.seen_at >= now - ttl_ms(ttl), own)
+            found = await connection.execute(_members(group, alive))
             return [to_member(row) for row in found.mappings()]
 
     async def live(self, group: str, *, ttl: float) -> list[Member]:
+        alive = table.c.seen_at >= self._database.dialect.now() - ttl_ms(ttl)
         async with self._database.reading() as connection:
-            found = await connection.execute(_live(group, _now() - ttl_ms(ttl)))
+            found = await connection.execute(_members(group, alive))
             return [to_member(row) for row in found.mappings()]
 
     async def leave(self, group: str, worker: WorkerId) -> None:
@@ -52,12 +47,6 @@ class SqlMembers(SqlSection, Members):
             await connection.execute(gone)
 
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
-        try:
-            return await self._take_epoch(group, partition, above)
-        except IntegrityError:  # Another process took the first epoch: now there is one.
-            return await self._take_epoch(group, partition, above)
-
-    async def _take_epoch(self, group: str, partition: Partition, above: int) -> int:
         following = case((epochs.c.epoch < above, above), else_=epochs.c.epoch) + 1
         same = and_(epochs.c.group == group, epochs.c.partition == partition)
         async with self._database.writing() as connection:
@@ -68,11 +57,11 @@ class SqlMembers(SqlSection, Members):
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)
-        row = attempt_at(tried, attempt)
+        once = self._database.dialect.upsert(trials, lambda _: {"count": trials.c["count"]})
         async with self._database.writing() as connection:
-            known = await connection.execute(select(trials.c.key).where(trials.c.key == row))
-            if known.first() is None:
-                await connection.execute(insert(trials), [{"key": row, "count": 1}])
+            # First the row of the input itself, which counts nothing: those who begin at the same time wait here.
+            await connection.execute(once, [{"key": tried, "count": 0}])
+            await connection.execute(once, [{"key": attempt_at(tried, attempt), "count": 1}])
             counted = await connection.execute(select(func.sum(trials.c["count"])).where(_attempts(tried)))
             return int(counted.scalar_one())
 
@@ -87,10 +76,6 @@ def _attempts(key: str) -> ColumnElement[bool]:
     return or_(trials.c.key == key, and_(trials.c.key > first, trials.c.key < last))
 
 
-def _now() -> int:
-    return to_milliseconds(datetime.now(UTC))
-
-
-def _live(group: str, since: int) -> Select[tuple[str, int, str]]:
-    wanted = and_(table.c.group == group, table.c.seen_at >= since)
+def _members(group: str, alive: ColumnElement[bool]) -> Select[tuple[str, int, str]]:
+    wanted = and_(table.c.group == group, alive)
     return select(table.c.worker_id, table.c.seen_at, table.c.body).where(wanted).order_by(table.c.worker_id)

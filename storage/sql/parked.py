@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentbus.contracts.history import Page
 from agentbus.contracts.ids import ConversationId
@@ -13,9 +13,11 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.paging import check_limit, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
+from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import SqlSection, later
 from agentbus.storage.sql.codec import parked_row, to_parked
 from agentbus.storage.sql.schema import parked as table
+from agentbus.storage.sql.schema import parked_bodies
 
 _LISTED: Final = (
     *(column for column in table.c if column is not table.c.body),
@@ -24,6 +26,7 @@ _LISTED: Final = (
 
 
 @end_well(cancelled_once)
+@made_again
 class SqlParked(SqlSection, ParkedInputs):
     """The section of the parked inputs."""
 
@@ -31,26 +34,40 @@ class SqlParked(SqlSection, ParkedInputs):
         await self.put_many([parked])
 
     async def put_many(self, parked: Sequence[ParkedInput]) -> None:
-        try:
-            await self._park(parked)
-        except IntegrityError:  # Another process parked one of them for the first time: now there is one.
-            await self._park(parked)
-
-    async def _park(self, parked: Sequence[ParkedInput]) -> None:
         async with self._database.writing() as connection:
             for one in parked:
-                row = parked_row(one) | {"status": ParkedStatus.PARKED.value}
-                changed = {name: value for name, value in row.items() if name != "body"}
-                again = update(table).where(table.c.parked_id == one.parked_id)
-                counted = await connection.execute(again.values(changed | {"attempts": table.c.attempts + 1}))
-                if not counted.rowcount:
-                    await connection.execute(insert(table), [row])
+                await self._park(connection, one)
+
+    async def _park(self, connection: AsyncConnection, one: ParkedInput) -> None:
+        row = parked_row(one) | {"status": ParkedStatus.PARKED.value}
+        body: bytes = row.pop("body")
+        again = update(table).where(table.c.parked_id == one.parked_id)
+        counted = await connection.execute(again.values(row | {"attempts": table.c.attempts + 1}))
+        if not counted.rowcount:
+            size = self._database.dialect.PIECE or len(body)
+            await connection.execute(insert(table), [row | {"body": body[:size]}])
+            for number, start in enumerate(range(size, len(body), max(1, size))):
+                piece = {"parked_id": one.parked_id, "piece": number, "body": body[start : start + size]}
+                await connection.execute(insert(parked_bodies), [piece])
 
     async def get(self, parked_id: ParkedId) -> ParkedInput | None:
+        query = select(table).where(table.c.parked_id == parked_id)
         async with self._database.reading() as connection:
-            found = await connection.execute(select(table).where(table.c.parked_id == parked_id))
-            row = found.first()
-        return None if row is None else to_parked(row)
+            row = (await connection.execute(query)).first()
+            if row is None:
+                return None
+            parked = to_parked(row)
+            if len(parked.body) != self._database.dialect.PIECE:
+                return parked
+            rest = await self._rest(connection, parked_id)
+            # Deleted in between, there were no pieces any more.
+            kept = await connection.scalar(select(table.c.parked_id).where(table.c.parked_id == parked_id))
+        return parked.model_copy(update={"body": parked.body + rest}) if kept else None
+
+    async def _rest(self, connection: AsyncConnection, parked_id: ParkedId) -> bytes:
+        """Return what the row does not hold of a body."""
+        pieces = select(parked_bodies.c.body).where(parked_bodies.c.parked_id == parked_id)
+        return b"".join(await connection.scalars(pieces.order_by(parked_bodies.c.piece)))
 
     async def page(
         self,
@@ -77,6 +94,8 @@ class SqlParked(SqlSection, ParkedInputs):
 
     async def delete(self, parked_id: ParkedId) -> bool:
         async with self._database.writing() as connection:
+            # First what everybody takes first: two that do it in another order would wait for each other.
             deleted = await connection.execute(delete(table).where(table.c.parked_id == parked_id))
+            await connection.execute(delete(parked_bodies).where(parked_bodies.c.parked_id == parked_id))
         await self._database.wipe()
         return bool(deleted.rowcount)

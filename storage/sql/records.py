@@ -1,12 +1,12 @@
 """The records in SQL."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentbus.contracts.history import Page
 from agentbus.contracts.records import Record, RecordKind
@@ -15,8 +15,10 @@ from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.chunks import chunks, newest_by_kind
 from agentbus.storage.paging import check_limit, position_of, records_page, to_milliseconds
 from agentbus.storage.port import Records
+from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlSection, later
 from agentbus.storage.sql.codec import RECORD, Row, record_row, to_record
+from agentbus.storage.sql.dialects.port import all_given
 from agentbus.storage.sql.schema import records as table
 
 _UNLESS_NEWER: Final = and_(
@@ -25,28 +27,21 @@ _UNLESS_NEWER: Final = and_(
 
 
 @end_well(cancelled_once)
+@made_again
 class SqlRecords(SqlSection, Records):
     """The section of the records."""
 
     async def put(self, record: Record, *, replace: bool = True) -> bool:
-        if replace:
-            try:
-                await self._replace(record)
-            except IntegrityError:  # Another process put the same for the first time: now there is one.
-                await self._replace(record)
-            return True
+        row = self._row(record)
+        put = self._database.dialect.upsert(table, all_given(table)) if replace else insert(table)
         try:
             async with self._database.writing() as connection:
-                await connection.execute(insert(table), [record_row(record)])
+                await connection.execute(put, [row])
         except IntegrityError:
+            if replace:
+                raise
             return False
         return True
-
-    async def _replace(self, record: Record) -> None:
-        row = record_row(record)
-        async with self._database.writing() as connection:
-            if not (await connection.execute(update(table).where(_is(record.kind, record.key)).values(row))).rowcount:
-                await connection.execute(insert(table), [row])
 
     async def get(self, kind: RecordKind, key: str) -> Record | None:
         async with self._database.reading() as connection:
@@ -70,16 +65,12 @@ class SqlRecords(SqlSection, Records):
             return (await connection.execute(delete(table).where(_of_group(kind, group)))).rowcount
 
     async def put_many(self, records: Sequence[Record]) -> None:
-        try:
-            await self._put_all(newest_by_kind(records))
-        except IntegrityError:  # Another process put the same for the first time: now there is one.
-            await self._put_all(newest_by_kind(records))
-
-    async def _put_all(self, by_kind: Mapping[RecordKind, Sequence[Record]]) -> None:
+        rows = [self._row(record) for of_kind in newest_by_kind(records).values() for record in of_kind]
+        upsert = self._database.dialect.upsert(table, all_given(table), newer="revision")
         async with self._database.writing() as connection:
-            for of_kind in by_kind.values():
-                for chunk in chunks(of_kind, CHUNK):
-                    await _put(connection, chunk)
+            # In one order in all processes: so none waits for another that waits for it.
+            for chunk in chunks(sorted(rows, key=itemgetter("kind", "key")), CHUNK):
+                await connection.execute(upsert, chunk)
 
     async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
@@ -94,15 +85,12 @@ class SqlRecords(SqlSection, Records):
             async with self._database.writing() as connection:
                 await connection.execute(delete(table).where(_UNLESS_NEWER), [_bound(record) for record in records])
 
-
-async def _put(connection: AsyncConnection, records: Sequence[Record]) -> None:
-    """Put records of one kind and different keys."""
-    chosen = and_(table.c.kind == records[0].kind.value, table.c.key.in_([record.key for record in records]))
-    kept = set(await connection.scalars(select(table.c.key).where(chosen)))
-    if added := [record_row(record) for record in records if record.key not in kept]:
-        await connection.execute(insert(table), added)
-    if changed := [record_row(record) | _bound(record) for record in records if record.key in kept]:
-        await connection.execute(update(table).where(_UNLESS_NEWER), changed)
+    def _row(self, record: Record) -> Row:
+        """Return the row of a record. Raises StoreRejected if it is too large for the database."""
+        row = record_row(record)
+        if refused := self._database.too_large(row["body"]):
+            raise refused
+        return row
 
 
 def _bound(record: Record) -> Row:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, update
 
 from agentbus.contracts.events import Commit
 from agentbus.contracts.members import Member
@@ -20,7 +20,7 @@ from agentbus.storage.files.layout import file_name
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.mongo import MongoStore
 from agentbus.storage.port import Store
-from agentbus.storage.sql import SqlStore
+from agentbus.storage.sql import SqlStore, schema
 
 
 async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> None:
@@ -37,9 +37,10 @@ async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> 
             earlier_at = member.seen_at - timedelta(seconds=seconds)
             path.write_text(member.model_copy(update={"seen_at": earlier_at}).model_dump_json())
         case SqlStore():
-            aged = text('UPDATE members SET seen_at = seen_at - :ms WHERE "group" = :group AND worker_id = :name')
+            table = schema.members
+            aged = update(table).where(table.c.group == group, table.c.worker_id == name)
             async with store._database.writing() as connection:
-                await connection.execute(aged, {"ms": int(seconds * 1000), "group": group, "name": name})
+                await connection.execute(aged.values(seen_at=table.c.seen_at - int(seconds * 1000)))
         case MongoStore():
             earlier = {"$set": {"seen_at": {"$subtract": ["$seen_at", int(seconds * 1000)]}}}
             await store._database.collection("members").update_one({"_id": {"g": group, "w": name}}, [earlier])
@@ -57,10 +58,13 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
             return [str(path) for folder in folders for path in folder.rglob("*")]
         case SqlStore():
             async with store._database.reading() as connection:
-                found = await connection.scalars(
-                    text("SELECT parked_id FROM parked WHERE parked_id = :id"), {"id": parked_id}
-                )
-                return list(found)
+                return [
+                    found
+                    for table in (schema.parked, schema.parked_bodies)
+                    for found in await connection.scalars(
+                        select(table.c.parked_id).where(table.c.parked_id == parked_id)
+                    )
+                ]
         case MongoStore():
             parked = await store._database.collection("parked").find({"_id": parked_id}).to_list(None)
             pieces = await store._database.collection("parked_bodies").find({"_id.p": parked_id}).to_list(None)
@@ -78,11 +82,11 @@ async def spoil(store: Store, kept: Spoiled) -> None:
         case FileStore():
             _file_of(store, kept).write_bytes(b'{"half a file')
         case SqlStore():
-            table, column, keys = _row_of(kept)
-            where = " AND ".join(f'"{name}" = :{name}' for name in keys)
-            damage = text(f"UPDATE {table} SET {column} = :damage WHERE {where}")  # noqa: S608 - constants
+            name, column, keys = _row_of(kept)
+            table = schema.metadata.tables[name]
+            damage = update(table).where(*(table.c[key] == value for key, value in keys.items()))
             async with store._database.writing() as connection:
-                assert (await connection.execute(damage, keys | {"damage": '{"half a row'})).rowcount == 1
+                assert (await connection.execute(damage.values({column: '{"half a row'}))).rowcount == 1
         case MongoStore():
             collection, identity, field = _document_of(kept)
             done = await store._database.collection(collection).update_one({"_id": identity}, {"$set": {field: 1.5}})
@@ -132,7 +136,8 @@ def held_by(store: Store) -> list[str]:
     """Return what an idle store holds on to: transactions, snapshots, connections, locks, files half written."""
     match store:
         case SqlStore():
-            return _held_in_sqlite(store)
+            held = ["connections"] if store._database.opened().pool.checkedout() else []  # type: ignore[attr-defined]  # Pools that queue have it.
+            return [*held, *_held_in_sqlite(store)] if store._database.dialect.ONE_WRITER else held
         case FileStore():
             root = store._folder.layout.root
             locked = [str(folder) for folder in (root, *root.rglob("*/")) if _is_locked(folder)]
@@ -143,8 +148,7 @@ def held_by(store: Store) -> list[str]:
 
 def _held_in_sqlite(store: SqlStore) -> list[str]:
     engine = store._database.opened()
-    held = ["connections"] if engine.pool.checkedout() else []  # type: ignore[attr-defined]  # Pools that queue have it.
-    held += ["the turn"] if store._database._turn.locked() else []
+    held = ["the turn"] if store._database._turn.locked() else []
     assert engine.url.database
     with closing(sqlite3.connect(engine.url.database, timeout=0, isolation_level=None)) as connection:
         try:

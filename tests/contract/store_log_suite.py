@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from agentbus.contracts.base import MAX_INTEGER
 from agentbus.contracts.errors import DuplicateInput, StoreRejected, VersionConflict
 from agentbus.contracts.events import CloseReason, Commit, SessionClosed
 from agentbus.contracts.ids import ConversationId, InputId, session_id_for
@@ -231,6 +232,8 @@ class StoreLogSuite:
 
         assert await versions() == list(range(1, 13))
         assert await versions(first=9, last=11) == [9, 10, 11]
+        assert await versions(last=MAX_INTEGER) == await versions(first=1, last=2**31) == list(range(1, 13))
+        assert await versions(first=MAX_INTEGER) == []
         assert await versions(limit=3) == [1, 2, 3]
         assert await versions(limit=3, newest=True) == [12, 11, 10]
         assert await versions(first=2, last=5, limit=2, newest=True) == [5, 4]

@@ -21,10 +21,11 @@ from tests.contract.store_records_suite import DurableStoreRecordsSuite, StoreRe
 from tests.contract.store_shared_suite import StoreSharedSuite
 from tests.contract.store_states_suite import StoreStatesSuite
 from tests.contract.store_suite import DurableStoreSuite, StoreSuite
+from tests.harness.conformance import on_all_servers
 from tests.services.used_databases import UsedDatabases
 
 
-class _Durable(
+class _Kept(
     DurableStoreSuite,
     DurableStoreLogSuite,
     DurableStoreHeadsSuite,
@@ -35,8 +36,11 @@ class _Durable(
     DurableStoreLocksSuite,
     StoreStatesSuite,
     StoreDamageSuite,
-    StoreCancelledSuite,
 ):
+    """All that a store must do which outlives its process, uncancelled."""
+
+
+class _Durable(_Kept, StoreCancelledSuite):
     """All that a store must do which outlives its process."""
 
 
@@ -82,6 +86,39 @@ class TestFiles(_Durable):
             yield store
 
 
+class TestPostgreSQL(_Durable):
+    @pytest.fixture
+    async def store(self, postgresql_url: str) -> AsyncIterator[Store]:
+        async with open_store(postgresql_url) as store:
+            yield store
+
+    @pytest.fixture
+    async def reopened(self, postgresql_url: str) -> AsyncIterator[Store]:
+        async with open_store(postgresql_url) as store:
+            yield store
+
+
+class _MariaDB:
+    @pytest.fixture
+    async def store(self, mariadb_url: str) -> AsyncIterator[Store]:
+        async with open_store(mariadb_url) as store:
+            yield store
+
+    @pytest.fixture
+    async def reopened(self, mariadb_url: str) -> AsyncIterator[Store]:
+        async with open_store(mariadb_url) as store:
+            yield store
+
+
+class TestMariaDB(_MariaDB, _Kept):
+    pass
+
+
+@on_all_servers
+class TestMariaDBCancelled(_MariaDB, StoreCancelledSuite):
+    pass
+
+
 class _Mongo(_Durable):
     @pytest.fixture
     def url(self, used_databases: UsedDatabases, request: pytest.FixtureRequest) -> Iterator[str]:
@@ -114,7 +151,9 @@ class TestMongoThroughPyMongo(_Mongo):
             yield store
 
 
-@pytest.mark.parametrize("url", ["file:///nowhere", "sqlite:////nowhere/store.db", "mongodb://nowhere/store"])
+@pytest.mark.parametrize(
+    "url", ["file:///nowhere", "sqlite:////nowhere/store.db", "postgresql://nowhere/store", "mongodb://nowhere/store"]
+)
 def test_calls_of_every_section_end_well(url: str) -> None:
     store = open_store(url)
     kinds = [type(store), *(type(getattr(store, name)) for name in get_type_hints(Store))]

@@ -183,7 +183,7 @@ async def test_sqlite_that_may_only_be_read(tmp_path: Path) -> None:
 
 
 async def test_sqlite_locked_by_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50",))
+    monkeypatch.setattr("agentbus.storage.sql.dialects.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 50",))
     one = a_conversation()
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
@@ -200,7 +200,7 @@ async def test_sqlite_locked_by_another_program(tmp_path: Path, monkeypatch: pyt
 async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 200",))
+    monkeypatch.setattr("agentbus.storage.sql.dialects.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 200",))
     monkeypatch.setattr("agentbus.storage.sql.base.TURN_TIMEOUT", 0.1)
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
@@ -216,7 +216,7 @@ async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_af
 async def test_sqlite_that_stays_locked_is_not_waited_for_forever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentbus.storage.sql.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 10",))
+    monkeypatch.setattr("agentbus.storage.sql.dialects.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 10",))
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
 
@@ -231,10 +231,14 @@ async def test_sqlite_that_stays_locked_is_not_waited_for_forever(
     [
         (
             "redis://:s3cret@host",
-            "redis:// stores come in a later release; now there are file://, memory://, mongodb://",
+            "redis:// stores come in a later release; now there are file://, mariadb://, memory://, mongodb://",
         ),
-        ("mysql://ann:s3cret@host/db", "later release"),
-        ("postgresql://host/db", "later release"),
+        ("mysql://ann:s3cret@host", "has to name a host and a database"),
+        ("mariadb:///db", "has to name a host and a database"),
+        ("mysql://ann:s3cret@host/db?connect_timeout=s3cret", "options of mysql://ann:\\*\\*\\*@host/db can't be used"),
+        ("mysql://ann:s3cret/1@host/db", "unescaped '/'"),
+        ("postgresql://ann:s3cret@host", "has to name a host and a database"),
+        ("postgres://ann:s3cret@host:port/db", "can't be read: it is like postgres://user:password@host:port/database"),
         ("file://", "is like file:///absolute/folder"),
         ("file:///store?option=1", "is like file:///absolute/folder"),
         ("file:///store%00", "is like file:///absolute/folder"),

@@ -334,10 +334,11 @@ class StoresAgree(RuleBasedStateMachine):
         return a_parked(f"{name}-{self.example}", at=at, attempts=attempts)
 
 
-@pytest.mark.parametrize("driver", ["motor", "pymongo"])
-def test_stores_agree(mongo_url: str, driver: Any) -> None:
+@pytest.mark.parametrize(("driver", "server"), [("motor", "postgresql_url"), ("pymongo", "mariadb_url")])
+def test_stores_agree(mongo_url: str, driver: Any, server: str, request: pytest.FixtureRequest) -> None:
+    sql_url = request.getfixturevalue(server)
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        urls = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db", mongo_url)
+        urls = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db", sql_url, mongo_url)
         StoresAgree.runner = runner
         StoresAgree.stores = [open_store(url, mongo_driver=driver) for url in urls]
         for store in StoresAgree.stores:

@@ -1,35 +1,57 @@
-"""Real and private services for the tests: RabbitMQ and MongoDB, never shared, never on a default port.
+"""Real and private services for the tests, never shared, never on a default port.
 
-In a test, ask for the fixtures `amqp_url` (a new virtual host) and `mongo_url` (a new database), or `used_mongo_url`
-(an empty one that tests before have used, which is cheaper). A test that stops, kills or pauses a service starts its
-own: `with private_rabbitmq() as broker:`. A test that needs a cluster, plugins or settings uses the local classes.
+They are RabbitMQ, MongoDB, PostgreSQL and MariaDB. In a test, ask for the fixtures `amqp_url` (a new virtual host),
+`mongo_url` (a new database), or `used_mongo_url` (an empty one that tests before have used, which is cheaper), and
+`postgresql_url` and `mariadb_url` (such ones as well). A test that stops, kills or pauses a service starts its own:
+`with private_rabbitmq() as broker:`. A test that needs a cluster, plugins or settings uses the local classes.
 
 Each service comes from an environment variable (see `external`), else from Docker, else from local programs,
 which `python -m tests.services install` provides.
 """
 
-from tests.services.choose import private_mongodb, private_rabbitmq, shared_mongodb, shared_rabbitmq
+from tests.services.choose import (
+    private_mariadb,
+    private_mongodb,
+    private_postgresql,
+    private_rabbitmq,
+    shared_mariadb,
+    shared_mongodb,
+    shared_postgresql,
+    shared_rabbitmq,
+)
 from tests.services.errors import MissingProgram, NotOurs, ServiceError, StartFailed
+from tests.services.mariadb import LocalMariaDB, MariaDB
 from tests.services.mongodb import LocalMongoDB, MongoDB, form_replica_set
 from tests.services.ports import LOOPBACK, free_port
+from tests.services.postgresql import LocalPostgreSQL, PostgreSQL
 from tests.services.rabbitmq import LocalRabbitMQ, RabbitMQ
 from tests.services.service import Service
+from tests.services.sql import SqlServer
 
 __all__ = [
     "LOOPBACK",
+    "LocalMariaDB",
     "LocalMongoDB",
+    "LocalPostgreSQL",
     "LocalRabbitMQ",
+    "MariaDB",
     "MissingProgram",
     "MongoDB",
     "NotOurs",
+    "PostgreSQL",
     "RabbitMQ",
     "Service",
     "ServiceError",
+    "SqlServer",
     "StartFailed",
     "form_replica_set",
     "free_port",
+    "private_mariadb",
     "private_mongodb",
+    "private_postgresql",
     "private_rabbitmq",
+    "shared_mariadb",
     "shared_mongodb",
+    "shared_postgresql",
     "shared_rabbitmq",
 ]

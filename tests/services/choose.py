@@ -2,9 +2,27 @@
 
 import os
 
-from tests.services.containers import ContainerMongoDB, ContainerRabbitMQ, docker_answers
-from tests.services.external import AMQP_API_URL, AMQP_URL, MONGO_URL, ExternalMongoDB, ExternalRabbitMQ
+from tests.services.containers import (
+    ContainerMariaDB,
+    ContainerMongoDB,
+    ContainerPostgreSQL,
+    ContainerRabbitMQ,
+    docker_answers,
+)
+from tests.services.external import (
+    AMQP_API_URL,
+    AMQP_URL,
+    MARIADB_URL,
+    MONGO_URL,
+    POSTGRESQL_URL,
+    ExternalMariaDB,
+    ExternalMongoDB,
+    ExternalPostgreSQL,
+    ExternalRabbitMQ,
+)
+from tests.services.mariadb import LocalMariaDB, MariaDB
 from tests.services.mongodb import LocalMongoDB, MongoDB
+from tests.services.postgresql import LocalPostgreSQL, PostgreSQL
 from tests.services.rabbitmq import LocalRabbitMQ, RabbitMQ
 
 
@@ -30,3 +48,27 @@ def shared_mongodb() -> MongoDB:
 def private_mongodb() -> MongoDB:
     """Choose a MongoDB server that a test may stop, kill and pause: in a container, else local. Raises ServiceError."""
     return ContainerMongoDB() if docker_answers() else LocalMongoDB()
+
+
+def shared_postgresql() -> PostgreSQL:
+    """Choose a PostgreSQL server for a whole run: AGENTBUS_TEST_POSTGRESQL_URL, else our own. Raises ServiceError."""
+    if url := os.environ.get(POSTGRESQL_URL):
+        return ExternalPostgreSQL(url)
+    return private_postgresql()
+
+
+def private_postgresql() -> PostgreSQL:
+    """Choose a PostgreSQL server that a test may stop, kill, pause: in a container, else local. Raises ServiceError."""
+    return ContainerPostgreSQL() if docker_answers() else LocalPostgreSQL()
+
+
+def shared_mariadb() -> MariaDB:
+    """Choose a MariaDB server for a whole test run: AGENTBUS_TEST_MARIADB_URL, else our own. Raises ServiceError."""
+    if url := os.environ.get(MARIADB_URL):
+        return ExternalMariaDB(url)
+    return private_mariadb()
+
+
+def private_mariadb() -> MariaDB:
+    """Choose a MariaDB server that a test may stop, kill and pause: in a container, else local. Raises ServiceError."""
+    return ContainerMariaDB() if docker_answers() else LocalMariaDB()

@@ -9,10 +9,13 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
 from tests.services.errors import ServiceError
+from tests.services.mariadb import MariaDB
 from tests.services.mongodb import MongoDB, answers_mongodb
 from tests.services.ports import free_port
+from tests.services.postgresql import PostgreSQL
 from tests.services.rabbitmq import SYNC, RabbitMQ, adding_vhost, answers_amqp, deleting_vhost
 from tests.services.service import Service, wait_until
+from tests.services.sql import USER
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30
@@ -39,12 +42,15 @@ def docker_answers() -> bool:
 class _ContainerService(Service):
     image: ClassVar[str]
     inner_port: ClassVar[int]
+    environment: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - see the module's docstring
 
         # The port is chosen here, since Docker would choose another one at each start.
         self._container = DockerContainer(self.image).with_bind_ports(self.inner_port, free_port())
+        for name, value in self.environment.items():
+            self._container.with_env(name, value)
         self._address: tuple[str, int] | None = None
 
     @property
@@ -148,3 +154,35 @@ class ContainerMongoDB(_ContainerService, MongoDB):
 
     def ready(self) -> bool:
         return answers_mongodb(self.url)
+
+
+class ContainerPostgreSQL(_ContainerService, PostgreSQL):
+    """PostgreSQL in a container."""
+
+    image = "postgres:17"
+    inner_port = 5432
+    environment = {"POSTGRES_USER": USER, "POSTGRES_PASSWORD": USER}
+
+    @property
+    def url(self) -> str:
+        host, port = self.address
+        return f"postgresql://{USER}:{USER}@{host}:{port}"
+
+    def ready(self) -> bool:
+        return self.answers()
+
+
+class ContainerMariaDB(_ContainerService, MariaDB):
+    """MariaDB in a container."""
+
+    image = "mariadb:11.4"
+    inner_port = 3306
+    environment = {"MARIADB_ROOT_PASSWORD": USER}
+
+    @property
+    def url(self) -> str:
+        host, port = self.address
+        return f"mariadb://root:{USER}@{host}:{port}"
+
+    def ready(self) -> bool:
+        return self.answers()

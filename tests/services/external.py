@@ -3,6 +3,10 @@
 AGENTBUS_TEST_AMQP_URL      a broker: amqp://user:password@host:port/
 AGENTBUS_TEST_AMQP_API_URL  its management API, with credentials: http://user:password@host:15672
 AGENTBUS_TEST_MONGO_URL     a MongoDB server: mongodb://host:port/
+AGENTBUS_TEST_POSTGRESQL_URL  a PostgreSQL server: postgresql://user:password@host:port
+AGENTBUS_TEST_MARIADB_URL   a MariaDB or MySQL server: mariadb://user:password@host:port
+
+The users of the two SQL servers have to be allowed to create databases.
 
 Each test gets a virtual host of its own; AMQP can't create one, so a broker needs its management API too.
 """
@@ -17,14 +21,19 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from tests.services.errors import NotOurs, ServiceError, StartFailed
+from tests.services.mariadb import MariaDB
 from tests.services.mongodb import MongoDB
 from tests.services.ports import LOOPBACK
+from tests.services.postgresql import PostgreSQL
 from tests.services.rabbitmq import RabbitMQ, answers_amqp
 from tests.services.service import Service, wait_until
+from tests.services.sql import SqlServer
 
 AMQP_URL = "AGENTBUS_TEST_AMQP_URL"
 AMQP_API_URL = "AGENTBUS_TEST_AMQP_API_URL"
 MONGO_URL = "AGENTBUS_TEST_MONGO_URL"
+POSTGRESQL_URL = "AGENTBUS_TEST_POSTGRESQL_URL"
+MARIADB_URL = "AGENTBUS_TEST_MARIADB_URL"
 
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 30.0
@@ -133,3 +142,21 @@ class ExternalMongoDB(_ExternalService, MongoDB):
                 message = f"{MONGO_URL} can't be used: {error}"
                 raise StartFailed(message) from error
         return self
+
+
+class _ExternalSql(_ExternalService, SqlServer):
+    def start(self) -> Self:
+        wait_until(self.answers, what=self.variable, seconds=_START_SECONDS)
+        return self
+
+
+class ExternalPostgreSQL(_ExternalSql, PostgreSQL):
+    """The server of AGENTBUS_TEST_POSTGRESQL_URL."""
+
+    variable = POSTGRESQL_URL
+
+
+class ExternalMariaDB(_ExternalSql, MariaDB):
+    """The server of AGENTBUS_TEST_MARIADB_URL."""
+
+    variable = MARIADB_URL

@@ -13,13 +13,15 @@ from pathlib import Path
 from tests.services import apt
 from tests.services.containers import docker_answers
 from tests.services.errors import MissingProgram
-from tests.services.external import AMQP_URL, MONGO_URL
+from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL_URL
 from tests.services.programs import (
     MONGOD_REQUIREMENTS,
     MONGODB_HINT,
     erlang_program,
+    mariadb_program,
     mongod_folder,
     mongod_program,
+    postgresql_program,
     rabbitmq_program,
 )
 
@@ -29,8 +31,13 @@ Say = Callable[[str], None]
 
 
 def install(say: Say) -> None:
-    """Provide both services, and `say` where each comes from. Raises MissingProgram when one comes from nowhere."""
-    for name, variable, provide in (("RabbitMQ", AMQP_URL, _rabbitmq), ("MongoDB", MONGO_URL, _mongodb)):
+    """Provide the services, and `say` where each comes from. Raises MissingProgram when one comes from nowhere."""
+    for name, variable, provide in (
+        ("RabbitMQ", AMQP_URL, _rabbitmq),
+        ("MongoDB", MONGO_URL, _mongodb),
+        ("PostgreSQL", POSTGRESQL_URL, _postgresql),
+        ("MariaDB", MARIADB_URL, _mariadb),
+    ):
         elsewhere = _elsewhere(variable)
         try:
             local = str(provide(say))
@@ -60,6 +67,30 @@ def _rabbitmq(say: Say) -> Path:
         erlang_program(name)
     rabbitmq_program("rabbitmqctl")
     return rabbitmq_program("rabbitmq-server")
+
+
+def _postgresql(say: Say) -> Path:
+    try:
+        postgresql_program("postgres")
+    except MissingProgram:
+        if not apt.can_install():
+            raise
+        say("PostgreSQL: installing the package postgresql, without starting a server ...")
+        apt.install("postgresql", service="postgresql")
+    postgresql_program("initdb")
+    return postgresql_program("postgres")
+
+
+def _mariadb(say: Say) -> Path:
+    try:
+        mariadb_program("mariadbd")
+    except MissingProgram:
+        if not apt.can_install():
+            raise
+        say("MariaDB: installing the package mariadb-server-core, which brings no service ...")
+        apt.install("mariadb-server-core")
+    mariadb_program("mariadb-install-db")
+    return mariadb_program("mariadbd")
 
 
 def _mongodb(say: Say) -> Path:

@@ -6,6 +6,7 @@ the program and removes the folder.
 """
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -14,7 +15,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from tests.services.errors import StartFailed
 from tests.services.ports import free_port
@@ -30,11 +31,35 @@ _GUARD = 'read -r _; pid=$(cat "$0/pid" 2>/dev/null) && kill -s KILL -- "-$pid";
 _RUN = 'echo $$ >pid && exec "$0" "$@"'
 
 
+class Account(NamedTuple):
+    """Who runs a program."""
+
+    user: int
+    group: int
+
+
+def unprivileged() -> Account | None:
+    """Return who may run what refuses to be run by root, if that is who we are; None for ourselves."""
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def as_account(account: Account | None) -> dict[str, Any]:
+    """Return the settings of `subprocess` that run a program so."""
+    if account is None:
+        return {}
+    return {"user": account.user, "group": account.group, "extra_groups": []}
+
+
 class PrivateFolder:
     """A temporary folder for one program, with its guard."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, owner: Account | None = None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        if owner is not None:
+            os.chown(self.path, owner.user, owner.group)
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, str(self.path)], cwd="/", stdin=subprocess.PIPE, start_new_session=True
         )
@@ -49,7 +74,9 @@ class PrivateFolder:
 class Program:
     """One run of a program in its folder: its output goes to the file `log`, its process id to `pid`."""
 
-    def __init__(self, folder: Path, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, command: Sequence[str], env: Mapping[str, str] | None = None, *, by: Account | None = None
+    ) -> None:
         self._folder = folder
         # The shell writes its id, then becomes the program, so that the guard always knows whom to end.
         with (folder / "log").open("ab") as log:
@@ -61,6 +88,7 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                **as_account(by),
             )
 
     @property
@@ -101,8 +129,9 @@ class LocalService(Service):
 
     name: ClassVar[str]
 
-    def __init__(self) -> None:
-        self._folder = PrivateFolder(f"agentbus-{self.name}-")
+    def __init__(self, *, by: Account | None = None) -> None:
+        self._folder = PrivateFolder(f"agentbus-{self.name}-", by)
+        self._by = by
         self._choose_ports()
         self._has_run = False
         self._program: Program | None = None
@@ -158,7 +187,7 @@ class LocalService(Service):
     def _start(self) -> None:
         self.resume()
         if self._program is None or not self._program.running:
-            self._program = Program(self.folder, self.command(), self.environment())
+            self._program = Program(self.folder, self.command(), self.environment(), by=self._by)
         try:
             wait_until(self.ready, what=self.name, seconds=START_SECONDS, check=self._program.check)
         except StartFailed as error:

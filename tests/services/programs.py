@@ -22,6 +22,19 @@ MONGODB_HINT = (
     "or set AGENTBUS_TEST_MONGO_URL."
 )
 
+POSTGRESQL_HINT = (
+    "Install PostgreSQL 13 or newer (Debian, Ubuntu: apt-get install postgresql; as root, `make services` does it), or "
+    "start Docker, or set AGENTBUS_TEST_POSTGRESQL_URL."
+)
+MARIADB_HINT = (
+    "Install MariaDB 10.6 or newer (Debian, Ubuntu: apt-get install mariadb-server-core; as root, `make services` does "
+    "it), or start Docker, or set AGENTBUS_TEST_MARIADB_URL."
+)
+
+# Debian keeps several releases of PostgreSQL side by side, and only the clients' programs on PATH.
+DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql")
+SYSTEM = Path("/usr/sbin")
+
 
 def mongod_folder() -> Path:
     """Where `make services` puts mongod; another folder when requirements/mongod.txt changes."""
@@ -42,6 +55,17 @@ def erlang_program(name: str) -> Path:
 def mongod_program() -> Path:
     """`mongod` on PATH, else the one that `make services` fetched. Raises MissingProgram."""
     return _find("mongod", after=mongod_folder(), hint=MONGODB_HINT)
+
+
+def postgresql_program(name: str) -> Path:
+    """One of PostgreSQL's own programs (`postgres`, `initdb`), of the newest release. Raises MissingProgram."""
+    releases = sorted(DEBIAN_POSTGRESQL.glob("[0-9]*"), key=lambda path: int(path.name))
+    return _find(name, before=releases[-1] / "bin" if releases else None, hint=POSTGRESQL_HINT)
+
+
+def mariadb_program(name: str) -> Path:
+    """One of MariaDB's own programs (`mariadbd`, `mariadb-install-db`). Raises MissingProgram."""
+    return _find(name, after=SYSTEM, hint=MARIADB_HINT)
 
 
 def _find(name: str, *, hint: str, before: Path | None = None, after: Path | None = None) -> Path:

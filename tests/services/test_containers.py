@@ -26,6 +26,10 @@ class FakeContainer:
         self.calls.append(f"bind {inner}")
         return self
 
+    def with_env(self, name: str, value: str) -> "FakeContainer":
+        self.calls.append(f"env {name}={value}")
+        return self
+
     def get_container_host_ip(self) -> str:
         return "docker.example"
 

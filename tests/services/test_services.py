@@ -10,8 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import LocalMongoDB, LocalRabbitMQ, MissingProgram, Service, StartFailed, apt, programs
-from tests.services.external import AMQP_URL, MONGO_URL
+from tests.services import (
+    LocalMariaDB,
+    LocalMongoDB,
+    LocalPostgreSQL,
+    LocalRabbitMQ,
+    MissingProgram,
+    Service,
+    StartFailed,
+    apt,
+    programs,
+)
+from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL_URL
 from tests.services.install import install
 from tests.services.local import LocalService
 from tests.services.ports import LOOPBACK, free_port, listens
@@ -45,6 +55,8 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Become a machine with nothing installed, on which we are not root."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "DEBIAN_RABBITMQ", tmp_path)
+    monkeypatch.setattr(programs, "DEBIAN_POSTGRESQL", tmp_path)
+    monkeypatch.setattr(programs, "SYSTEM", tmp_path)
     monkeypatch.setattr(programs, "PROJECT", tmp_path)
     monkeypatch.setattr(apt, "can_install", lambda: False)
     return tmp_path
@@ -56,6 +68,8 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     [
         (LocalRabbitMQ, "rabbitmq-server", "apt-get install rabbitmq-server"),
         (LocalMongoDB, "mongod", "make services"),
+        (LocalPostgreSQL, "postgres", "apt-get install postgresql"),
+        (LocalMariaDB, "mariadbd", "apt-get install mariadb-server-core"),
     ],
 )
 def test_a_missing_program_is_an_error_that_says_what_to_do(
@@ -78,19 +92,28 @@ def test_the_set_up_fails_when_it_may_not_install() -> None:
 def test_the_set_up_goes_on_where_services_come_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(AMQP_URL, "amqp://broker.example/")
     monkeypatch.setenv(MONGO_URL, "mongodb://server.example/")
+    monkeypatch.setenv(POSTGRESQL_URL, "postgresql://server.example")
+    monkeypatch.setenv(MARIADB_URL, "mariadb://server.example")
     monkeypatch.setattr("tests.services.install._download", offline)
     said: list[str] = []
     install(said.append)
-    broker, fetching, server = said
+    broker, fetching, server, *sql = said
     assert broker.startswith(f"RabbitMQ: given by {AMQP_URL}; local: missing")
     assert "fetching mongod" in fetching
     assert server.endswith("offline")
+    for line, name, variable in zip(sql, ("PostgreSQL", "MariaDB"), (POSTGRESQL_URL, MARIADB_URL), strict=True):
+        assert line.startswith(f"{name}: given by {variable}; local: missing")
 
 
-def test_the_set_up_command_names_both_programs() -> None:
+def test_the_set_up_command_names_each_program() -> None:
     command = [sys.executable, "-m", "tests.services", "install"]
     done = subprocess.run(command, cwd=programs.PROJECT, capture_output=True, text=True, check=True)
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["RabbitMQ", "MongoDB"]
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "RabbitMQ",
+        "MongoDB",
+        "PostgreSQL",
+        "MariaDB",
+    ]
 
 
 def test_a_program_that_ends_at_once_is_reported_with_its_output() -> None:

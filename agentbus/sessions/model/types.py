@@ -35,7 +35,7 @@ class StorageType(StrEnum):
     REDIS = "redis"
     """Redis, in a later release."""
     SQL = "sql"
-    """MySQL, MariaDB or PostgreSQL, in a later release."""
+    """PostgreSQL, MySQL or MariaDB."""
 
     @classmethod
     def of(cls, value: "StorageType | str") -> "StorageType | str":

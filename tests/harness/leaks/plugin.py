@@ -107,6 +107,7 @@ def _own_temporary_folder() -> Iterator[None]:
     usual = tempfile.gettempdir()
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", usual)  # the folders of `tmp_path` stay where they are looked for
     folder = tempfile.mkdtemp(prefix="agentbus-tests-")
+    Path(folder).chmod(0o711)  # a server that must not be root's has its own folder in it
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     try:
         yield

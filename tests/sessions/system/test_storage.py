@@ -35,7 +35,7 @@ def system_on(storage_type: str, **storage_config: Any) -> SessionSystem:
     [
         ("floppy", {}, "'floppy' is not known: use one of memory, file, .*register_provider"),
         ("redis", {"url": "redis://x"}, "later release"),
-        ("SQL", {"url": "mysql://x"}, "later release"),
+        ("SQL", {"url": "mysql://x"}, "has to name a host and a database"),
         ("file", {}, r'storage_config=\{"storage_dir": \.\.\.\}'),
         ("database", {"path": "x"}, "takes db_path, not path"),
         ("memory", {"url": "x"}, "takes nothing, not url"),

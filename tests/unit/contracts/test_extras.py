@@ -56,6 +56,8 @@ OPENED = [
     ("rabbit", BUS.format("amqp://guest:guest@127.0.0.1:1/")),
     ("mongo", STORE.format("mongodb://127.0.0.1:1/x")),
     ("sql", STORE.format("sqlite:///x.db")),
+    ("postgresql", STORE.format("postgresql://127.0.0.1:1/x")),
+    ("mysql", STORE.format("mariadb://127.0.0.1:1/x")),
     ("files", "from agentbus.storage.archive import open_archive; open_archive('memory://x')"),
     ("expiry", CALLBACK.format("email", "'localhost', 25, 'a@b.example', 'c@d.example'")),
     ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),

@@ -1,23 +1,46 @@
-"""What is particular to SQLite: its URL, its pragmas and how its transactions begin."""
+"""What is particular to SQLite: its URL, its pragmas, how its transactions begin, and what its errors mean."""
 
 import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, ExceptionContext, event
-from sqlalchemy.ext.asyncio import AsyncEngine
+import aiosqlite  # noqa: F401 - the driver that a URL names: missing, it is missed here, not at the first call
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    ExceptionContext,
+    Insert,
+    Table,
+    event,
+    exists,
+    func,
+    literal,
+    literal_column,
+    make_url,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from agentbus.contracts.errors import ConfigurationError, StoreRejected
 from agentbus.storage import private
-
-WRITES: Final = {"agentbus_writes": True}
-"""Execution options of a connection that is going to write."""
+from agentbus.storage.cancelling import finished
+from agentbus.storage.paging import to_milliseconds
+from agentbus.storage.sql.dialects.conflicts import on_conflict
+from agentbus.storage.sql.dialects.port import Dialect, Trouble, Values
 
 SCHEMA_VERSION: Final = 4
-"""The version of the tables, kept in the file. A new file has 0."""
+"""The version of the tables before their revisions were kept in one of them. A new file has 0.
+
+It stays, as the releases that know no revisions refuse any other: what is added since does not trouble them.
+"""
 
 MIGRATIONS: Final = {
     3: (
@@ -45,11 +68,93 @@ WIPE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 """Brings what was written into the file, and empties the write-ahead log, which holds the pages as they were before."""
 
 
+_POOL_TIMEOUT: Final = 10.0
+
 BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside its file, by the ends of their names."""
 
 
-def check_url(url: URL) -> None:
+_TRANSIENT: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
+"""Primary result codes of SQLite that may pass by themselves or once an operator made room."""
+
+_ADVICE: Final = {
+    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and that this user may write there",
+    sqlite3.SQLITE_READONLY: "give this user the right to write the file and its folder",
+    sqlite3.SQLITE_PERM: "give this user the right to write the file and its folder",
+    sqlite3.SQLITE_NOTADB: "the file is something else than a SQLite database: choose another path",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore it from a backup",
+}
+"""What to do about the errors of SQLite that retrying does not cure."""
+
+
+class Sqlite(Dialect):
+    """SQLite, in a file of this machine, through aiosqlite. Its clock is this machine's."""
+
+    HINT = "does another program hold a lock on it?"
+    WRITES = {"agentbus_writes": True}
+    ONE_WRITER = True
+    ERRORS = (sqlite3.Error,)
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise ConfigurationError("a SQLite URL is like sqlite:///relative.db or sqlite:////absolute.db") from None
+        _check_url(parsed)
+        self._url = parsed.set(drivername="sqlite+aiosqlite")
+        self.target = f"SQLite file {parsed.database}"
+
+    def engine(self) -> AsyncEngine:
+        engine = create_async_engine(self._url, pool_timeout=_POOL_TIMEOUT)
+        event.listen(engine.sync_engine, "connect", _on_connect)
+        event.listen(engine.sync_engine, "begin", _on_begin)
+        event.listen(engine.sync_engine, "handle_error", _on_error)
+        return engine
+
+    async def probe(self, engine: AsyncEngine) -> None:
+        await finished(asyncio.to_thread(probe, engine))
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Do nothing: a transaction that writes has the lock on everything from its beginning."""
+
+    def version(self) -> ColumnElement[str]:
+        return literal_column("sqlite_version()")
+
+    def now(self) -> ColumnElement[int]:
+        return literal(to_milliseconds(datetime.now(UTC)), BigInteger)
+
+    def has_item(self, texts: Column[Any], item: str) -> ColumnElement[bool]:
+        items = func.json_each(texts).table_valued("value")
+        return exists().select_from(items).where(items.c.value == item)
+
+    def upsert(self, table: Table, values: Values, *, newer: str | None = None) -> Insert:
+        return on_conflict(insert(table), table, values, newer)
+
+    def meaning(self, cause: BaseException) -> tuple[Trouble, str] | None:
+        code = getattr(cause, "sqlite_errorcode", None)
+        if code is None:
+            return None
+        primary = code & 0xFF
+        if primary in _TRANSIENT:
+            return Trouble.PASSES, ""
+        return Trouble.REFUSED, _ADVICE.get(primary, "the database refuses the operation")
+
+    async def wiped(self, connection: AsyncConnection) -> bool:
+        """Empty the write-ahead log; return False if somebody reads older pages for too long."""
+        found = await connection.exec_driver_sql(WIPE)
+        return not found.one().busy
+
+
+def _check_url(url: URL) -> None:
     """Raise ConfigurationError if `url` names no file, or a host."""
     if url.host:
         raise ConfigurationError(
@@ -57,13 +162,6 @@ def check_url(url: URL) -> None:
         )
     if not url.database or url.database == ":memory:":
         raise ConfigurationError("a SQLite URL needs a file: sqlite:///relative.db; to keep nothing, use memory://")
-
-
-def prepare(engine: AsyncEngine) -> None:
-    """Set the pragmas on each new connection, let writers queue up for the write lock, roll back what is cancelled."""
-    event.listen(engine.sync_engine, "connect", _on_connect)
-    event.listen(engine.sync_engine, "begin", _on_begin)
-    event.listen(engine.sync_engine, "handle_error", _on_error)
 
 
 def probe(engine: AsyncEngine) -> None:

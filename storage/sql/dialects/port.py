@@ -1,0 +1,127 @@
+"""What a SQL database has to say about itself, so that all the rest is written once."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from enum import Enum
+from typing import Any, ClassVar, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Table
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+Answer = TypeVar("Answer")
+Values = Callable[[Any], Mapping[str, Any]]
+"""Makes the values of a row that there is already, by the names of their columns, from the row that was given."""
+
+
+class Trouble(Enum):
+    """What an error of the database means for whoever made the call."""
+
+    PASSES = "passes"
+    """It may pass by itself, or once an operator did something: the same call may be made again."""
+    COLLIDED = "collided"
+    """Another transaction was in the way, and this one was undone as a whole: it is made again at once."""
+    REFUSED = "refused"
+    """It will be refused again."""
+
+
+class Dialect(ABC):
+    """One kind of SQL database, at one URL. Making it raises ConfigurationError for a URL that it can't use."""
+
+    target: str
+    """How errors and logs name the database: never with a password."""
+
+    name: str = ""
+    """What the database is called on its server."""
+
+    HINT: ClassVar[str]
+    """What to ask whoever finds that the database does not answer."""
+
+    READS: ClassVar[Mapping[str, Any]] = {}
+    """Execution options of a connection that is going to read: each statement by itself."""
+
+    WRITES: ClassVar[Mapping[str, Any]] = {}
+    """Execution options of a connection that is going to write, in a transaction."""
+
+    ONE_WRITER: ClassVar[bool] = False
+    """Whether the database has one writer, so that those of this process take turns."""
+
+    PIECE: ClassVar[int | None] = None
+    """Bytes of a parked input's body that a row holds; None for all of it."""
+
+    largest: int | None = None
+    """Bytes of the largest text that a statement carries; None if no text of ours comes near."""
+
+    ERRORS: tuple[type[Exception], ...] = ()
+    """The errors of the driver that reach us as they are: those of connecting, for one."""
+
+    @abstractmethod
+    def engine(self) -> AsyncEngine:
+        """Return a new engine; it makes no connection yet."""
+
+    async def probe(self, engine: AsyncEngine) -> None:  # noqa: B027 - one is a file
+        """Find out what can be found out without a connection of the engine."""
+
+    async def prepare(self, connection: AsyncConnection) -> None:  # noqa: B027 - one asks
+        """Find out whether the database can be used, and how."""
+
+    @abstractmethod
+    def lock_schema(self, connection: Connection) -> None:
+        """Wait until nobody else changes the tables, and keep others from it until the transaction ends."""
+
+    def unlock_schema(self, connection: Connection) -> None:  # noqa: B027 - one database has anything to do here
+        """Let others change the tables, where the end of the transaction does not."""
+
+    def kind(self, engine: AsyncEngine) -> str:
+        """Return what the database calls itself."""
+        return engine.dialect.name
+
+    @abstractmethod
+    def version(self) -> ColumnElement[str]:
+        """Return what asks the database for its version."""
+
+    @abstractmethod
+    def now(self) -> ColumnElement[int]:
+        """Return the store's clock, in milliseconds from 1970."""
+
+    @abstractmethod
+    def has_item(self, texts: Column[Any], item: str) -> ColumnElement[bool]:
+        """Return whether a JSON list of texts has `item`."""
+
+    @abstractmethod
+    def upsert(self, table: Table, values: Values, *, newer: str | None = None) -> Insert:
+        """Return what inserts rows and gives `values` to those that are there, found by their primary keys.
+
+        With `newer`, only to those whose column of this name is not above the one given.
+        """
+
+    @abstractmethod
+    def meaning(self, cause: BaseException) -> tuple[Trouble, str] | None:
+        """Return what an error of the driver means, and what to do about it; None if it does not say."""
+
+    async def wiped(self, connection: AsyncConnection) -> bool:  # noqa: ARG002 - one database has a log to empty
+        """Let bytes that were deleted or replaced leave the files, as far as it takes us; return whether they did."""
+        return True
+
+    async def call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Await a call of the store: what must not be disturbed halfway is finished while it is being cancelled."""
+        return await work
+
+    async def connected(self, engine: AsyncEngine) -> AsyncConnection:
+        """Return a connection of the engine: it comes in time, or not at all."""
+        return await engine.connect().start()
+
+    def answering(
+        self,
+        connection: AsyncConnection,  # noqa: ARG002 - a server alone may not answer
+        *,
+        changing_tables: bool = False,  # noqa: ARG002 - as above
+    ) -> AbstractAsyncContextManager[object]:
+        """Return the context of a connection's use in which each statement is answered in time, or fails."""
+        return nullcontext()
+
+
+def all_given(table: Table) -> Values:
+    """Return the values of all columns as given, the primary key's aside."""
+    names = [column.name for column in table.columns if not column.primary_key]
+    return lambda given: {name: given[name] for name in names}

@@ -1,0 +1,118 @@
+"""What is particular to PostgreSQL, 13 or later, reached through asyncpg."""
+
+import asyncio
+from typing import Any, Final
+
+import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
+from sqlalchemy import URL, BigInteger, Column, ColumnElement, Connection, Insert, Table, cast, literal_column, text
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from agentbus.contracts.errors import StoreRejected
+from agentbus.storage.sql.dialects.conflicts import on_conflict
+from agentbus.storage.sql.dialects.port import Trouble, Values
+from agentbus.storage.sql.dialects.servers import (
+    ANSWER_SECONDS,
+    CHANGE_SECONDS,
+    CONNECT_SECONDS,
+    LOCK_SECONDS,
+    ServerDialect,
+)
+
+SETTINGS: Final = {
+    "application_name": "agentbus",
+    # What a client that died had begun ends by itself, and with it the locks.
+    "statement_timeout": f"{ANSWER_SECONDS:g}s",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": "15s",
+    # What was reported done survives a crash of the server, whatever its default.
+    "synchronous_commit": "on",
+}
+"""What each connection tells the server."""
+
+_PASSING_CLASSES: Final = frozenset(
+    {
+        "08",  # connection exceptions
+        "53",  # insufficient resources: no room on the disk, too many connections
+        "57",  # operator intervention: the server shuts down or starts, a statement took too long
+        "58",  # errors of the system it runs on
+    }
+)
+_PASSING: Final = frozenset(
+    {
+        "25006",  # read_only_sql_transaction: this one is not the primary any more
+        "25P03",  # idle_in_transaction_session_timeout
+        "55P03",  # lock_not_available
+        "55006",  # object_in_use
+    }
+)
+_COLLIDED: Final = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+
+_ADVICE: Final = {
+    "28P01": "check user and password in the URL",
+    "28000": "check user and password in the URL, and the server's pg_hba.conf",
+    "3D000": "make the database first: CREATE DATABASE",
+    "42501": "give the user the rights to use this database and to make tables in its schema",
+}
+"""What to do about the refusals that retrying does not cure, by their SQLSTATE."""
+
+_SCHEMA_LOCK: Final = 0x6167656E74627573
+"""The number of the lock on the tables' definitions: any that no other program is likely to use."""
+
+
+class PostgreSQL(ServerDialect):
+    """PostgreSQL."""
+
+    NAMES = "PostgreSQL"
+    HINT = "is PostgreSQL running, and are host and port right?"
+    READS = {"isolation_level": "AUTOCOMMIT"}
+    ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        # asyncpg reads the URL by itself, as PostgreSQL's own programs do: sslmode, several hosts and so on.
+        self._dsn = f"postgresql://{url.partition('://')[2]}"
+
+    def engine(self) -> AsyncEngine:
+        return self.engine_at(
+            URL.create("postgresql+asyncpg"), async_creator=self._connect, isolation_level="READ COMMITTED"
+        )
+
+    async def _connect(self) -> Any:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            try:
+                return await asyncpg.connect(self._dsn, server_settings=SETTINGS)
+            except (asyncpg.ClientConfigurationError, ValueError):
+                # Not the driver's words, nor the error itself: they may quote a part of the password.
+                raise StoreRejected(
+                    f"the PostgreSQL URL {self.target} can't be used: check host, port and options"
+                ) from None
+
+    def lock_schema(self, connection: Connection) -> None:
+        connection.execute(text(f"SET LOCAL statement_timeout = '{CHANGE_SECONDS:g}s'"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+
+    def version(self) -> ColumnElement[str]:
+        return literal_column("current_setting('server_version')")
+
+    def now(self) -> ColumnElement[int]:
+        return literal_column("CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)", BigInteger)
+
+    def has_item(self, texts: Column[Any], item: str) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = cast(texts, JSONB).has_key(item)
+        return found
+
+    def upsert(self, table: Table, values: Values, *, newer: str | None = None) -> Insert:
+        return on_conflict(insert(table), table, values, newer)
+
+    def said_by_server(self, cause: BaseException) -> tuple[Trouble, str] | None:
+        state = getattr(cause, "sqlstate", None) or ""
+        if state in _COLLIDED:
+            return Trouble.COLLIDED, ""
+        if state in _PASSING or state[:2] in _PASSING_CLASSES:
+            return Trouble.PASSES, ""
+        if state:
+            return Trouble.REFUSED, _ADVICE.get(state, "")
+        if isinstance(cause, asyncpg.InterfaceError):  # The connection was lost, or is being closed.
+            return Trouble.PASSES, ""
+        return None

@@ -1,0 +1,138 @@
+"""What databases on a server do alike: connections in a pool, and an end to every wait for an answer."""
+
+import asyncio
+import ssl
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.urls import check_credentials, masked
+from agentbus.storage.cancelling import finished
+from agentbus.storage.sql.dialects.port import Answer, Dialect, Trouble
+
+CONNECT_SECONDS: Final = 3.0
+"""Within this time a connection is there, or the server is not."""
+
+ANSWER_SECONDS: Final = 10.0
+"""Seconds that a statement waits for its answer. Then its connection is closed: what became of it is not known."""
+
+CHANGE_SECONDS: Final = 600.0
+"""Seconds for a statement that changes tables: those of a large store are built anew."""
+
+LOCK_SECONDS: Final = 5
+"""Seconds that the server lets a statement wait for others' transactions."""
+
+IDLE_SECONDS: Final = 30.0
+"""A connection that nobody used for longer is tried first: a firewall or a restart may have ended it."""
+
+CONNECTION_SECONDS: Final = 15.0
+"""Seconds until there is a connection: until others give one back, or one is made or tried."""
+
+POOL: Final[dict[str, Any]] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": ANSWER_SECONDS}
+"""Connections of one process. Those that come when all are in use wait for one."""
+
+_LIMIT: Final = "agentbus_limit"
+_GIVEN_BACK: Final = "agentbus_given_back"
+
+
+class ServerDialect(Dialect):
+    """A database on a server."""
+
+    NAMES: ClassVar[str]
+    """What the database is called where a person reads it."""
+
+    answer_seconds: float = ANSWER_SECONDS
+
+    def __init__(self, url: str) -> None:
+        check_credentials(url)
+        self.target = masked(url)
+        try:
+            self._url = make_url(url)
+        except (ArgumentError, ValueError):
+            raise ConfigurationError(
+                f"the {self.NAMES} URL {self.target} can't be read: it is like {url.partition('://')[0]}"
+                "://user:password@host:port/database"
+            ) from None
+        if not self._url.host or not self._url.database:
+            raise ConfigurationError(
+                f"{self.target} has to name a host and a database: {self._url.drivername}://host:port/database"
+            )
+        self.name = self._url.database
+
+    def engine_at(self, url: URL, **settings: Any) -> AsyncEngine:
+        """Return an engine whose statements, and those that wait for a connection, have an end."""
+        # What a statement carries is people's texts: not for the errors.
+        engine = create_async_engine(url, hide_parameters=True, **POOL, **settings)
+        event.listen(engine.sync_engine, "before_cursor_execute", _begin_waiting)
+        event.listen(engine.sync_engine, "commit", _begin_waiting)
+        event.listen(engine.sync_engine.pool, "checkin", _given_back)
+        event.listen(engine.sync_engine.pool, "checkout", _trying(engine))
+        return engine
+
+    def meaning(self, cause: BaseException) -> tuple[Trouble, str] | None:
+        if _is_untrusted(cause):
+            return Trouble.REFUSED, "name the authority that signed its certificate in the URL's options"
+        return self.said_by_server(cause)
+
+    @abstractmethod
+    def said_by_server(self, cause: BaseException) -> tuple[Trouble, str] | None:
+        """Return what an error means by the code that the server gave it."""
+
+    async def call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        # A driver that is cancelled halfway leaves its connection to the server, which keeps the locks of its
+        # transaction as long as it waits for others. So a call that is cancelled is finished: it has an end anyway.
+        return await finished(work)
+
+    async def connected(self, engine: AsyncEngine) -> AsyncConnection:
+        async with asyncio.timeout(CONNECTION_SECONDS):
+            return await super().connected(engine)
+
+    @asynccontextmanager
+    async def answering(self, connection: AsyncConnection, *, changing_tables: bool = False) -> AsyncIterator[None]:
+        seconds = CHANGE_SECONDS if changing_tables else self.answer_seconds
+        async with asyncio.timeout(seconds) as limit:
+            info = (await connection.get_raw_connection()).info
+            info[_LIMIT] = limit, seconds
+            try:
+                yield
+            finally:
+                info.pop(_LIMIT, None)
+
+
+def _is_untrusted(cause: BaseException | None) -> bool:
+    """Return whether a server's certificate was refused: drivers wrap that in the error of a lost connection."""
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _begin_waiting(connection: Connection, *_: object) -> None:
+    if waiting := connection.info.get(_LIMIT):
+        limit, seconds = waiting
+        if not limit.expired():
+            limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def _given_back(_connection: object, record: Any) -> None:
+    record.info[_GIVEN_BACK] = time.monotonic()
+
+
+def _trying(engine: AsyncEngine) -> Callable[..., None]:
+    def try_it(connection: Any, record: Any, _proxy: object) -> None:
+        if time.monotonic() - record.info.get(_GIVEN_BACK, time.monotonic()) < IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise DisconnectionError("the connection was closed while nobody used it") from error
+
+    return try_it

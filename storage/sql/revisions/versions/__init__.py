@@ -1,0 +1,1 @@
+"""The revisions: what each changes in the tables of the one before it."""
