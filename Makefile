@@ -74,7 +74,7 @@ $(READY): requirements/dev.txt pyproject.toml $(ANEW)
 	@echo "setup: done"
 
 .PHONY: services
-services: $(READY) ## Provide RabbitMQ and MongoDB for the tests
+services: $(READY) ## Provide RabbitMQ, MongoDB, PostgreSQL and MariaDB for the tests
 	@$(BIN)/python -m tests.services install
 
 .PHONY: up
@@ -136,7 +136,7 @@ coverage: setup services ## Run the tests, and tell which lines none of them rea
 	@$(TESTS) --cov --cov-report=
 	@$(BIN)/coverage report
 
-# `MODE=name` takes one: memory, files, sqlite, mongodb or distributed.
+# `MODE=name` takes one: memory, files, sqlite, postgresql, mariadb, mongodb or distributed.
 .PHONY: tour
 tour: setup services ## Use every public name of agentbus.sessions on every kind of storage and set-up
 	@$(BIN)/python -m tests.tour $(if $(MODE),--mode $(MODE))
@@ -164,10 +164,14 @@ format: $(READY) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-# `QUICK=1` takes a selection, `MODE=embedded` or `MODE=distributed` one way to run AgentBus, `FAULT=name,name` these
-# faults alone, `SEED=n` another load.
+# `QUICK=1` takes a selection, `MODE=embedded` or `MODE=distributed` one way to run AgentBus, `BACKEND=postgresql` or
+# `BACKEND=mariadb` another store than MongoDB, `FAULT=name,name` these faults alone, `SEED=n` another load.
 CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode $(MODE)) \
-  $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED))
+  $(if $(BACKEND),--backend $(BACKEND)) $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: conformance
+conformance: setup services ## Hold every store to its contract, and print what each can do
+	@$(BIN)/python -m tests.contract
 
 .PHONY: chaos
 chaos: setup services ## Break brokers, stores, networks, disks and workers under load, and check what held

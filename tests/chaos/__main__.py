@@ -17,7 +17,7 @@ from tests.chaos.mutation import Trial, try_mutant
 from tests.chaos.report import fault_table, mutant_table, summary, tell_trouble
 from tests.harness.program import parser, part_of, quieten, run, say, screen, some_of, tell
 from tests.harness.results import write_results
-from tests.harness.system.backends import Services
+from tests.harness.system.backends import STORES, Kind, Services
 
 AnyFault = Fault | EmbeddedFault
 AnyMutant = Mutant | EmbeddedMutant
@@ -47,7 +47,7 @@ def main() -> int:
         told = {"seed": chosen.seed, "summary": figures(), **detail}
         return write_results(_RESULTS / f"{_name(chosen)}.json", told)
 
-    with Services() as services:
+    with Services(backend=chosen.backend) as services:
         for fault in faults:
             results.append(asyncio.run(_run_fault(services, fault, chosen)))
             keep()
@@ -91,6 +91,7 @@ async def _run_mutant(services: Services, mutant: AnyMutant, seed: int) -> Trial
 def _arguments() -> argparse.Namespace:
     asked = parser("chaos", __doc__, quick="a selection, each once", seed="another seed gives another load")
     asked.add_argument("--mode", choices=list(_FAULTS), help="those of one way to run AgentBus alone")
+    asked.add_argument("--backend", choices=list(STORES), default="mongodb", help="the store of the distributed way")
     faults = some_of({fault.name: fault for family in _FAULTS.values() for fault in family})
     asked.add_argument("--fault", type=faults, help="these faults alone (commas between them), and no mutant")
     asked.add_argument("--mutants", action="store_true", help="the mutation check alone")
@@ -107,7 +108,12 @@ def _faults(chosen: argparse.Namespace) -> Sequence[AnyFault]:
         return ()
     if chosen.fault:
         return list(chosen.fault)
-    return [fault for mode in _modes(chosen) for fault in _FAULTS[mode] if fault.quick or not chosen.quick]
+    known = [fault for mode in _modes(chosen) for fault in _FAULTS[mode] if fault.quick or not chosen.quick]
+    return known if chosen.backend == "mongodb" else [fault for fault in known if not _of_mongodb(fault)]
+
+
+def _of_mongodb(fault: AnyFault) -> bool:
+    return isinstance(fault, Fault) and fault.layout.kind is Kind.REPLICA_SET
 
 
 def _mutants(chosen: argparse.Namespace) -> Sequence[AnyMutant]:
@@ -125,7 +131,8 @@ def _modes(chosen: argparse.Namespace) -> Sequence[str]:
 
 def _name(chosen: argparse.Namespace) -> str:
     whole = chosen.mutant or ("mutants" if chosen.mutants else chosen.mode or "all")
-    return part_of((fault.name for fault in chosen.fault or ()), whole, quick=chosen.quick)
+    part = part_of((fault.name for fault in chosen.fault or ()), whole, quick=chosen.quick)
+    return part if chosen.backend == "mongodb" else f"{chosen.backend}-{part}"
 
 
 if __name__ == "__main__":

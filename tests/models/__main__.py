@@ -41,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"nothing is played so; the modes are { ({str(one): [*map(str, SHARES[one])] for one in models}) }"
         )
     quieten()
-    with services({world.mode for world in worlds}) as (broker, mongo):
-        return _run(worlds, Services(broker, mongo), min(chosen.jobs, len(worlds)), whole=bool(chosen.only))
+    with services({world.mode for world in worlds}) as (broker, stores):
+        there = Services(broker, stores.get(Mode.MONGODB))
+        return _run(worlds, there, min(chosen.jobs, len(worlds)), whole=bool(chosen.only))
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from tests.models.__main__ import main
 from tests.models.finding import Model
 from tests.models.library_world import Services
 from tests.models.series import SHARES, Played, World, places_of, worlds_of
-from tests.tour.world import Mode
+from tests.tour.world import Mode, Stores
 
 
 def test_a_series_takes_the_steps_of_each_model_in_all_its_modes() -> None:
@@ -46,7 +46,8 @@ def test_a_series_in_parts_is_the_whole_series_once() -> None:
         played.extend(worlds)
         yield from (Played(world, len(world.steps), None, Counter()) for world in worlds)
 
-    nothing = patch.object(__main__, "services", lambda _: nullcontext((None, None)))
+    no_stores: Stores = {}
+    nothing = patch.object(__main__, "services", lambda _: nullcontext((None, no_stores)))
     with patch.object(__main__, "play_all", plays), nothing:
         for part in ("1/3", "2/3", "3/3"):
             assert main(["--steps", "5000", "--seed", "3", "--part", part]) == 0

@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modes: list[Mode] = chosen.mode or list(Mode)
     quieten()
     try:
-        with services(set(modes)) as (broker, store), tempfile.TemporaryDirectory() as folder:
-            outcomes = asyncio.run(tour(modes, Path(folder), broker, store))
+        with services(set(modes)) as (broker, stores), tempfile.TemporaryDirectory() as folder:
+            outcomes = asyncio.run(tour(modes, Path(folder), broker, stores))
     except ServiceError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

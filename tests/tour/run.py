@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 import tests.tour.steps  # noqa: F401 - it fills STEPS
 from agentbus.sessions import SessionSystem
 from agentbus.sessions.config import make_config
-from tests.services import MongoDB, RabbitMQ
+from tests.services import RabbitMQ
 from tests.tour.names import public_names
 from tests.tour.registry import STEPS, Step
-from tests.tour.world import Mode, Place, World, place_of
+from tests.tour.world import Mode, Place, Stores, World, place_of
+
+_NO_STORES: Final[Stores] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,13 @@ class Outcome:
 
 
 async def tour(
-    modes: Sequence[Mode], folder: Path, broker: RabbitMQ | None = None, store: MongoDB | None = None
+    modes: Sequence[Mode], folder: Path, broker: RabbitMQ | None = None, stores: Stores = _NO_STORES
 ) -> list[Outcome]:
     """Take every step in every mode; a public name without a step, or a step without a name, is a failure too."""
     names = public_names()
     outcomes: list[Outcome] = []
     for mode in modes:
-        with place_of(mode, folder, broker, store) as place:
+        with place_of(mode, folder, broker, stores) as place:
             outcomes += await _walk(place, names, STEPS)
     return outcomes
 

@@ -4,19 +4,21 @@ import json
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import pytest
 
 import agentbus.sessions
 from agentbus.sessions import SessionManager
 from tests.harness.clock import make_coarse
-from tests.services import MongoDB, RabbitMQ
+from tests.harness.conformance import on_all_servers
+from tests.services import RabbitMQ
 from tests.tour import run
 from tests.tour.__main__ import main
 from tests.tour.names import public_names
 from tests.tour.registry import STEPS, Step, shows
 from tests.tour.run import tour
-from tests.tour.world import Mode, World
+from tests.tour.world import SERVERS, Mode, World
 
 
 @pytest.fixture
@@ -25,14 +27,19 @@ def coarse_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     make_coarse(monkeypatch, timedelta(milliseconds=30))
 
 
+MODES: Final = [
+    pytest.param(mode, marks=on_all_servers) if mode in {Mode.POSTGRESQL, Mode.MARIADB} else mode for mode in Mode
+]
+
+
 @pytest.mark.timeout(600)  # every name: a minute or more, beside other tests
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 async def test_every_name_does_what_it_is_for(mode: Mode, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if mode is Mode.MEMORY:  # the fastest: a step that needs two moments and does not wait for the second fails
         request.getfixturevalue("coarse_clock")
     broker: RabbitMQ | None = request.getfixturevalue("rabbitmq") if mode is Mode.DISTRIBUTED else None
-    store: MongoDB | None = request.getfixturevalue("mongodb") if mode in {Mode.MONGODB, Mode.DISTRIBUTED} else None
-    outcomes = await tour([mode], tmp_path, broker, store)
+    server = "mongodb" if mode is Mode.DISTRIBUTED else mode.value
+    outcomes = await tour([mode], tmp_path, broker, {mode: request.getfixturevalue(server)} if mode in SERVERS else {})
     assert [one for one in outcomes if not one.ok] == []
     assert {(one.name, one.mode) for one in outcomes} == {(name, mode) for name in public_names()}
 

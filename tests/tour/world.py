@@ -1,6 +1,6 @@
 """Where a step of the tour is taken: a running session system of one mode, and the means to start more like it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +11,15 @@ from typing import Any, Final
 from agentbus.sessions import SessionContext, SessionSystem, StorageType
 from agentbus.sessions.config import make_config
 from tests.harness.processes import running_worker
-from tests.services import MongoDB, RabbitMQ, shared_mongodb, shared_rabbitmq
+from tests.services import (
+    MongoDB,
+    RabbitMQ,
+    SqlServer,
+    shared_mariadb,
+    shared_mongodb,
+    shared_postgresql,
+    shared_rabbitmq,
+)
 
 PARTITIONS: Final = 2
 """Few: an embedded system takes over each of them when it starts, and the tour starts many."""
@@ -26,6 +34,10 @@ class Mode(StrEnum):
     """Embedded, with JSON files."""
     SQLITE = "sqlite"
     """Embedded, with SQLite."""
+    POSTGRESQL = "postgresql"
+    """Embedded, with PostgreSQL."""
+    MARIADB = "mariadb"
+    """Embedded, with MariaDB."""
     MONGODB = "mongodb"
     """Embedded, with MongoDB."""
     DISTRIBUTED = "distributed"
@@ -75,27 +87,40 @@ class World:
             yield system
 
 
+Stores = Mapping[Mode, MongoDB | SqlServer]
+"""The server of each mode whose store is on one."""
+
+SERVERS: Final[Mapping[Mode, Callable[[], MongoDB | SqlServer]]] = {
+    Mode.POSTGRESQL: shared_postgresql,
+    Mode.MARIADB: shared_mariadb,
+    Mode.MONGODB: shared_mongodb,
+    Mode.DISTRIBUTED: shared_mongodb,
+}
+"""What starts the server that a mode's store is on."""
+
+
 @contextmanager
-def services(modes: set[Mode]) -> Iterator[tuple[RabbitMQ | None, MongoDB | None]]:
-    """Start what the modes need: a broker, a MongoDB server."""
+def services(modes: set[Mode]) -> Iterator[tuple[RabbitMQ | None, Stores]]:
+    """Start what the modes need: a broker, the stores' servers."""
     with ExitStack() as stack:
         broker = stack.enter_context(shared_rabbitmq()) if Mode.DISTRIBUTED in modes else None
-        store = stack.enter_context(shared_mongodb()) if modes & {Mode.MONGODB, Mode.DISTRIBUTED} else None
-        yield broker, store
+        wanted = {SERVERS[mode] for mode in modes & SERVERS.keys()}
+        started = {make: make() for make in wanted}
+        for server in started.values():
+            stack.enter_context(server)
+        yield broker, {mode: started[make] for mode, make in SERVERS.items() if make in wanted}
 
 
 @contextmanager
-def place_of(mode: Mode, folder: Path, broker: RabbitMQ | None, store: MongoDB | None) -> Iterator[Place]:
+def place_of(mode: Mode, folder: Path, broker: RabbitMQ | None, stores: Stores) -> Iterator[Place]:
     """Make the place of a mode: a new folder, database, virtual host and worker, as needed."""
     inside = folder / mode
     inside.mkdir()
     with ExitStack() as stack:
-        yield Place(mode, _settings(mode, inside, stack, broker, store), inside)
+        yield Place(mode, _settings(mode, inside, stack, broker, stores), inside)
 
 
-def _settings(
-    mode: Mode, folder: Path, stack: ExitStack, broker: RabbitMQ | None, store: MongoDB | None
-) -> dict[str, Any]:
+def _settings(mode: Mode, folder: Path, stack: ExitStack, broker: RabbitMQ | None, stores: Stores) -> dict[str, Any]:
     common: dict[str, Any] = {"enable_cleanup": False, "partitions": PARTITIONS}
     match mode:
         case Mode.MEMORY:
@@ -104,10 +129,10 @@ def _settings(
             return {**common, "storage_type": "file", "storage_config": {"storage_dir": str(folder / "sessions")}}
         case Mode.SQLITE:
             return {**common, "storage_type": "DATABASE", "storage_config": {"db_path": str(folder / "sessions.db")}}
-    assert store is not None
-    url = stack.enter_context(store.fresh_database())
-    settings = {**common, "storage_type": StorageType.MONGODB, "storage_config": {"url": url}}
-    if mode is Mode.MONGODB:
+    url = stack.enter_context(stores[mode].fresh_database())
+    kind = StorageType.SQL if mode in {Mode.POSTGRESQL, Mode.MARIADB} else StorageType.MONGODB
+    settings = {**common, "storage_type": kind, "storage_config": {"url": url}}
+    if mode is not Mode.DISTRIBUTED:
         return settings
     assert broker is not None
     amqp_url = stack.enter_context(broker.fresh_vhost())

@@ -177,12 +177,12 @@ async def _break(built: Target, shots: Iterator[Shot], rate: float) -> None:
     clogged = asyncio.create_task(built.gun.clog(built.topology.events, seconds=_BROKEN_SECONDS))
     await built.gun.fire(islice(shots, 10), rate=rate)
     await clogged
-    await asyncio.to_thread(built.backends.mongod.pause)
+    await asyncio.to_thread(built.backends.store.pause)
     try:
         await built.gun.fire(shots, rate=rate)
         await asyncio.sleep(_BROKEN_SECONDS)
     finally:
-        await asyncio.to_thread(built.backends.mongod.resume)
+        await asyncio.to_thread(built.backends.store.resume)
     await until_settled(built.bus, built.store)
 
 

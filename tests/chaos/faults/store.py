@@ -17,8 +17,8 @@ _STEP_DOWN_SECONDS = 5
 
 async def kill_store(arena: Arena) -> Injection:
     """SIGKILL the store and start it again."""
-    await asyncio.to_thread(arena.backends.mongod.kill)
-    await asyncio.to_thread(arena.backends.mongod.start)
+    await asyncio.to_thread(arena.backends.store.kill)
+    await asyncio.to_thread(arena.backends.store.start)
     return Injection(time.monotonic())
 
 
@@ -43,7 +43,7 @@ async def kill_primary(arena: Arena) -> Injection:
 async def _primary(arena: Arena) -> MongoDB:
     async with asyncio.timeout(60):
         while True:
-            for member in arena.backends.mongods:
+            for member in arena.backends.stores:
                 assert isinstance(member, LocalMongoDB)
                 if member.running and ((await asyncio.to_thread(member.hello)) or {}).get("isWritablePrimary"):
                     return member

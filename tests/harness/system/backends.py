@@ -1,6 +1,6 @@
 """A private broker and store: started once, used by one world after the other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,14 +13,26 @@ from tests.services import (
     LocalRabbitMQ,
     MongoDB,
     RabbitMQ,
+    SqlServer,
     form_replica_set,
+    private_mariadb,
     private_mongodb,
+    private_postgresql,
     private_rabbitmq,
 )
 
 Address = tuple[str, int]
 
 _NODES: Final = 3
+
+StoreServer = MongoDB | SqlServer
+
+STORES: Final[Mapping[str, Callable[[], StoreServer]]] = {
+    "mongodb": private_mongodb,
+    "postgresql": private_postgresql,
+    "mariadb": private_mariadb,
+}
+"""What starts a server of each kind of store."""
 
 
 class Kind(StrEnum):
@@ -41,7 +53,7 @@ class Backends:
     amqp_url: str
     store_url: str
     brokers: Sequence[RabbitMQ]
-    mongods: Sequence[MongoDB]
+    stores: Sequence[StoreServer]
 
     @property
     def broker(self) -> RabbitMQ:
@@ -49,9 +61,9 @@ class Backends:
         return self.brokers[0]
 
     @property
-    def mongod(self) -> MongoDB:
-        """The first, or only, store."""
-        return self.mongods[0]
+    def store(self) -> StoreServer:
+        """The first, or only, server of the store."""
+        return self.stores[0]
 
     @property
     def vhost(self) -> str:
@@ -66,7 +78,7 @@ class Backends:
     @property
     def store_address(self) -> Address:
         """Where the first store listens."""
-        return _address(self.mongod.url)
+        return _address(self.store.url)
 
     def amqp_url_at(self, port: int) -> str:
         """Return the broker's URL with another port of this machine: a proxy's."""
@@ -81,9 +93,11 @@ class Backends:
 class Services:
     """Starts what is asked for when it is first asked for, and ends everything at the end."""
 
+    backend: str = "mongodb"
+    """The kind of store, one of `STORES`; a replica set is MongoDB's alone."""
     _stack: ExitStack = field(default_factory=ExitStack)
     _brokers: dict[int, list[RabbitMQ]] = field(default_factory=dict)
-    _mongods: dict[int, list[MongoDB]] = field(default_factory=dict)
+    _stores: dict[int, list[StoreServer]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -95,16 +109,16 @@ class Services:
     def fresh(self, kind: Kind = Kind.SINGLE) -> Iterator[Backends]:
         """Give a new virtual host and a new database; servers that were left dead or frozen are revived."""
         brokers = self._brokers_of(_NODES if kind is Kind.RABBITMQ_CLUSTER else 1)
-        mongods = self._mongods_of(_NODES if kind is Kind.REPLICA_SET else 1)
-        for server in (*brokers, *mongods):
+        stores = self._stores_of(_NODES if kind is Kind.REPLICA_SET else 1)
+        for server in (*brokers, *stores):
             server.start()
         with ExitStack() as stack:
             amqp_url = stack.enter_context(brokers[0].fresh_vhost())
             if kind is Kind.REPLICA_SET:
-                store_url = _replica_set_url(mongods)
+                store_url = _replica_set_url(stores)
             else:
-                store_url = stack.enter_context(mongods[0].fresh_database())
-            yield Backends(amqp_url, store_url, brokers, mongods)
+                store_url = stack.enter_context(stores[0].fresh_database())
+            yield Backends(amqp_url, store_url, brokers, stores)
 
     def _brokers_of(self, count: int) -> list[RabbitMQ]:
         if count not in self._brokers:
@@ -117,21 +131,23 @@ class Services:
                 self._brokers[count] = list(nodes)
         return self._brokers[count]
 
-    def _mongods_of(self, count: int) -> list[MongoDB]:
-        if count not in self._mongods:
+    def _stores_of(self, count: int) -> list[StoreServer]:
+        if count not in self._stores:
             if count == 1:
-                self._mongods[count] = [self._stack.enter_context(private_mongodb())]
+                server = STORES[self.backend]()
+                self._stack.enter_context(server)
+                self._stores[count] = [server]
             else:
                 members = [self._stack.enter_context(LocalMongoDB(replica_set="chaos")) for _ in range(count)]
                 form_replica_set(*members)
-                self._mongods[count] = list(members)
-        return self._mongods[count]
+                self._stores[count] = list(members)
+        return self._stores[count]
 
 
 _sets = iter(range(1, 1_000_000))
 
 
-def _replica_set_url(members: Sequence[MongoDB]) -> str:
+def _replica_set_url(members: Sequence[StoreServer]) -> str:
     hosts = ",".join(f"{host}:{port}" for host, port in (_address(member.url) for member in members))
     return f"mongodb://{hosts}/agentbus_chaos_{next(_sets)}?replicaSet=chaos"
 

@@ -1,0 +1,31 @@
+"""The table that `make conformance` prints: each backend's tests, by capability."""
+
+import pytest
+from rich.console import Console
+
+from tests.contract import test_store
+from tests.contract.__main__ import CLASSES, Results, Tally, place_of, table_of
+
+
+def test_every_backend_of_the_contract_is_in_the_table() -> None:
+    assert {name for name in vars(test_store) if name.startswith("Test")} == CLASSES.keys()
+
+
+def test_a_test_counts_for_its_backend_and_its_suite(request: pytest.FixtureRequest) -> None:
+    results = Results()
+    results._placed = {"one": ("PostgreSQL", "log"), "two": ("PostgreSQL", "log"), "three": ("files", "all")}
+    for node, when, outcome in (
+        ("one", "setup", "passed"),
+        ("one", "call", "passed"),
+        ("two", "setup", "failed"),
+        ("three", "call", "passed"),
+        ("elsewhere", "call", "failed"),
+    ):
+        report = pytest.TestReport(node, ("", 0, ""), {}, outcome, None, when)  # type: ignore[arg-type]  # one of the words
+        results.pytest_runtest_logreport(report)
+
+    assert results.of == {"PostgreSQL": {"log": Tally(passed=1, failed=1)}, "files": {"all": Tally(passed=1)}}
+    with (console := Console(width=100)).capture() as told:
+        console.print(table_of(results.of))
+    assert "1 of 2 failed" in told.get()
+    assert place_of(request.node) is None
