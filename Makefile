@@ -146,6 +146,11 @@ tour: setup services ## Use every public name of agentbus.sessions on every kind
 bench: setup services ## Measure AgentBus beside other ways to do its work
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
 
+# QUICK=1 takes histories of up to 10,000 messages.
+.PHONY: appends
+appends: setup services ## Measure what a message costs in sessions of up to 100,000, on every store
+	@$(BIN)/python -m tests.benchmarks.appends $(if $(QUICK),--quick)
+
 # Needs PyPI's own API: a mirror that serves packages alone knows of no vulnerability, and `--strict` says so.
 .PHONY: audit
 audit: ## Compare what is locked with the vulnerabilities that PyPI knows of

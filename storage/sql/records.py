@@ -83,7 +83,8 @@ class SqlRecords(SqlSection, Records):
     async def drop(self, records: Sequence[Record]) -> None:
         if records:
             async with self._database.writing() as connection:
-                await connection.execute(delete(table).where(_UNLESS_NEWER), [_bound(record) for record in records])
+                rows = sorted(map(_bound, records), key=itemgetter("of_kind", "of_key"))  # in one order, as above
+                await connection.execute(delete(table).where(_UNLESS_NEWER), rows)
 
     def _row(self, record: Record) -> Row:
         """Return the row of a record. Raises StoreRejected if it is too large for the database."""

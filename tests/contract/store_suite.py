@@ -3,14 +3,19 @@
 import pytest
 from pydantic import JsonValue
 
+from agentbus.contracts.base import MAX_ID_LENGTH
 from agentbus.contracts.errors import DuplicateInput, StoreRejected
 from agentbus.contracts.history import SessionFilter
-from agentbus.contracts.ids import InputId
-from agentbus.storage.port import MAX_PAGE, Store
+from agentbus.contracts.ids import InputId, Partition
+from agentbus.contracts.profile import Profile
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.port import MAX_PAGE, Store, attempt_at
 from tests.harness.builders import (
+    NOON,
     a_commit,
     a_conversation,
     a_head,
+    a_member,
     a_parked,
     an_address,
     data_set,
@@ -24,6 +29,16 @@ ODD_VALUES: dict[str, JsonValue] = {
     "text": "😀 é \u0000 \u2028 'quoted' \"twice\"",
     "true": True,
 }
+
+
+ALIKE = (
+    *("bob", "Bob", "bob ", " bob", "bob\u200b", "\uff42\uff4f\uff42", "caf\u00e9", "cafe\u0301", "cafe"),
+    *("stra\u00dfe", "strasse", "\U0001f600", "\U0001f603"),
+)
+"""Names that some databases take for the same: by case, accents, width, spaces at their end, or for any emoji."""
+
+LONGEST = tuple(first + "".join(chr(0x1F300 + 7 * at % 720) for at in range(MAX_ID_LENGTH - 1)) for first in "ab")
+"""Two names of as many bytes as there may be, which hardly anything compresses."""
 
 
 class StoreSuite:
@@ -68,6 +83,38 @@ class StoreSuite:
         assert (await store.log.load([one]))[one].head == head
         listed = await store.heads.page(SessionFilter(chat=address.chat, user=address.user))
         assert listed.items == (head,)
+
+    async def test_names_that_look_alike_and_the_longest_are_names_of_their_own(self, store: Store) -> None:
+        one, names = a_conversation(), (*ALIKE, *LONGEST)
+        commits = {name: a_commit(one, version, inputs=[name]) for version, name in enumerate(names, start=1)}
+        heads = {
+            name: a_head(a_conversation(), address=an_address(user=name, chat=name)).model_copy(
+                update={"identity": name, "profile": Profile(owner=name, agent_id=name, tags=(name,))}
+            )
+            for name in names
+        }
+        records = {
+            name: Record(kind=RecordKind.TEMPLATE, key=name, group=name, created_at=NOON, due_at=NOON, data={"a": name})
+            for name in names
+        }
+
+        assert await store.log.append(list(commits.values())) == [None] * len(names)
+        await store.heads.save(list(heads.values()))
+        await store.records.put_many(list(records.values()))
+
+        assert await store.log.commits_of_inputs(one, [InputId(name) for name in names]) == commits
+        for name in names:
+            for where in ("user", "chat", "owner", "agent_id", "identity", "tags"):
+                wanted = SessionFilter.model_validate({where: [name] if where == "tags" else name})
+                assert (await store.heads.page(wanted)).items == (heads[name],)
+            assert (await store.records.page(RecordKind.TEMPLATE, name)).items == (records[name],)
+        for name in ("bob", "Bob", "bob ", "caf\u00e9", "cafe", *LONGEST):
+            assert await store.members.begin_trial(attempt_at(name, name)) == 1
+            assert [one.worker_id for one in await store.members.heartbeat(name, a_member(name), ttl=60)] == [name]
+            assert await store.members.take_epoch(name, Partition(0)) == 1
+            lock = await store.locks.acquire(name, ttl=60)
+            assert lock is not None
+            assert (lock.name, lock.token) == (name, 1)
 
     async def test_foreign_cursors_are_refused(self, store: Store) -> None:
         await store.parked.put(a_parked("one"))

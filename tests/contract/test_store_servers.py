@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,12 +20,14 @@ from agentbus.contracts.errors import StoreRejected, StoreUnavailable, VersionCo
 from agentbus.contracts.ids import InputId
 from agentbus.storage.factory import open_store
 from agentbus.storage.sql import SqlStore
-from agentbus.storage.sql.dialects import dialect_of
+from agentbus.storage.sql.dialects import dialect_of, mysql, postgresql
+from agentbus.storage.sql.dialects import servers as server_dialect
 from agentbus.storage.sql.errors import store_errors
 from tests.contract.servers import server_of, servers
-from tests.harness.builders import a_commit, a_conversation, a_head, a_parked, data_set
+from tests.harness.builders import a_commit, a_conversation, a_head, a_key, a_parked, data_set, edited
 from tests.harness.patience import PATIENCE
 from tests.services import SqlServer, private_mariadb, private_postgresql
+from tests.services.service import wait_until
 
 HIDDEN = "s3cret"
 PRIVATE: dict[str, Callable[[], SqlServer]] = {"postgresql": private_postgresql, "mariadb": private_mariadb}
@@ -181,6 +184,52 @@ async def test_call_does_not_wait_forever_for_another_program(url: str, monkeypa
         assert await store.heads.save([head.model_copy(update={"version": 6})]) == [None]
 
 
+@servers
+async def test_client_that_stands_still_in_a_transaction_does_not_keep_its_locks(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = a_head(a_conversation())
+    monkeypatch.setitem(postgresql.SETTINGS, "idle_in_transaction_session_timeout", "1s")
+    monkeypatch.setattr(mysql, "SETTINGS", [one.replace("= 15 ", "= 1 ") for one in mysql.SETTINGS])
+    async with opened(url) as store, opened(url) as still:
+        await store.heads.save([head])
+        with pytest.raises(StoreUnavailable):  # noqa: PT012 - what is begun has to end
+            async with still._database.writing() as connection:
+                await touch(connection, head.session_id)
+                assert await store.heads.save([head.model_copy(update={"version": 5})]) == [None]
+        kept = await store.heads.get(head.session_id)
+        assert kept is not None
+        assert (kept.version, kept.message_count) == (5, 0)
+
+
+# More than there is
+
+
+@servers
+async def test_connections_that_are_all_in_use_are_waited_for_but_not_forever(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_dialect, "POOL", {**server_dialect.POOL, "pool_size": 1, "max_overflow": 0})
+    async with opened(url) as store:
+        async with store._database.reading():
+            with monkeypatch.context() as patched:
+                patched.setattr(server_dialect, "CONNECTION_SECONDS", 0.1)
+                with pytest.raises(StoreUnavailable, match="it took too long"):
+                    await store.info()
+            waiting = asyncio.create_task(store.info())
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+        assert await waiting
+        assert store._database.opened().pool.checkedout() == 0  # type: ignore[attr-defined]  # pools that queue have it
+
+
+async def test_number_that_no_column_holds_is_refused_not_waited_for(postgresql_url: str) -> None:
+    async with opened(postgresql_url) as store:
+        with pytest.raises(StoreRejected, match="out of int64 range"):
+            await store.log.read(a_conversation(), first=2**70, limit=1)
+
+
 # Larger than the server takes
 
 
@@ -288,6 +337,95 @@ async def test_connection_that_was_ended_while_nobody_used_it(
 
         await store.parked.put(a_parked())
         assert len((await store.parked.page()).items) == 1
+
+
+READ_ONLY = {
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}
+
+
+@servers
+async def test_connection_to_a_server_that_only_reads_now_is_used_no_more(kind: str, url: str) -> None:
+    parked = a_parked()
+    async with opened(url) as store:
+        async with store._database.reading() as connection:
+            await connection.execute(text(READ_ONLY[kind]))
+        with pytest.raises(StoreUnavailable, match=r"(?i)read.only"):
+            await store.parked.put(parked)
+
+        await store.parked.put(parked)
+        assert await store.parked.get(parked.parked_id) == parked
+
+
+KILL = {"postgresql": "SELECT pg_terminate_backend({})", "mariadb": "KILL {}"}
+CONNECTIONS = {
+    "postgresql": "SELECT pid FROM pg_stat_activity",
+    "mariadb": "SELECT ID FROM information_schema.PROCESSLIST",
+}
+
+
+class Killer:
+    """Kills the connection of the n-th statement, commit or rollback, just before the server gets that."""
+
+    def __init__(self, server: SqlServer, kind: str, at: int) -> None:
+        self._server = server
+        self._kind = kind
+        self._left = at
+
+    @property
+    def has_killed(self) -> bool:
+        return self._left == 0
+
+    def __call__(self, connection: Any, *_: Any) -> None:
+        if not self._left:
+            return
+        self._left -= 1
+        if not self._left:
+            self._kill(connection.connection.driver_connection)
+
+    def _kill(self, driver: Any) -> None:
+        number = driver.get_server_pid() if self._kind == "postgresql" else driver.thread_id()
+        self._ask(KILL[self._kind].format(number))
+        wait_until(
+            lambda: [number] not in self._ask(CONNECTIONS[self._kind]), what="the end of a connection", seconds=PATIENCE
+        )
+
+    def _ask(self, statement: str) -> list[Any]:
+        [found] = self._server.execute(self._server.maintenance, statement)
+        return found
+
+
+@servers
+async def test_connection_killed_before_any_statement_leaves_nothing_half_done(
+    request: pytest.FixtureRequest, kind: str, url: str
+) -> None:
+    taken = a_conversation()
+    async with opened(url) as store:
+        engine = store._database.opened().sync_engine
+        await store.log.append([a_commit(taken)])
+        for at in count(1):
+            one = a_conversation()
+            # One of them is refused, so that each is tried by itself.
+            batch = [a_commit(one, events=[edited(one, 1, "m", "n")]), a_commit(taken)]
+            killer = Killer(server_of(request, kind), kind, at)
+            for name in ("before_cursor_execute", "commit", "rollback"):
+                event.listen(engine, name, killer)
+            try:
+                await store.log.append(batch)
+            except StoreUnavailable:
+                assert killer.has_killed
+                assert await store.log.read(one, limit=2) == []
+                assert await store.log.commits_amending(one, [a_key("m")]) == []
+                assert await store.log.append(batch[:1]) == [None]
+            finally:
+                for name in ("before_cursor_execute", "commit", "rollback"):
+                    event.remove(engine, name, killer)
+            assert await store.log.commits_amending(one, [a_key("m")]) == batch[:1]
+            assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # pools that queue have it
+            if not killer.has_killed:
+                break
+        assert at > 10
 
 
 @servers

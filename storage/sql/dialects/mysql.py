@@ -13,13 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
 from agentbus.storage.sql.dialects.port import Trouble, Values
-from agentbus.storage.sql.dialects.servers import CONNECT_SECONDS, LOCK_SECONDS, ServerDialect
+from agentbus.storage.sql.dialects.servers import BEGUN_SECONDS, CONNECT_SECONDS, LOCK_SECONDS, ServerDialect
+
+UNUSED_SECONDS: Final = 600
+"""Seconds until the server ends a connection that nobody uses. One that is used again was tried first."""
 
 SETTINGS: Final = (
     # Each statement sees what was committed before it, and locks only what it changes.
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     # Strict: what does not fit is refused, not cut. In UTC, an hour of the autumn does not come twice.
     f"SET SESSION sql_mode = 'TRADITIONAL', time_zone = '+00:00', innodb_lock_wait_timeout = {LOCK_SECONDS}",
+    # What a client that died had begun ends by itself, and with it the locks. Only MariaDB tells idle transactions from
+    # idle connections; to MySQL this is a comment.
+    f"SET SESSION wait_timeout = {UNUSED_SECONDS} /*M! , idle_transaction_timeout = {BEGUN_SECONDS} */",
 )
 """What each connection tells the server."""
 
@@ -44,9 +50,7 @@ _PASSING: Final = frozenset(
         1161,  # ER_NET_WRITE_INTERRUPTED
         1203,  # ER_TOO_MANY_USER_CONNECTIONS
         1205,  # ER_LOCK_WAIT_TIMEOUT
-        1290,  # ER_OPTION_PREVENTS_STATEMENT: this one is read-only now
         1317,  # ER_QUERY_INTERRUPTED
-        1836,  # ER_READ_ONLY_MODE
         1927,  # ER_CONNECTION_KILLED
         1969,  # ER_STATEMENT_TIMEOUT
         2002,  # CR_CONNECTION_ERROR
@@ -59,6 +63,15 @@ _PASSING: Final = frozenset(
         4031,  # ER_CLIENT_INTERACTION_TIMEOUT
     }
 )
+_READ_ONLY: Final = frozenset(
+    {
+        1290,  # ER_OPTION_PREVENTS_STATEMENT
+        1792,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+        1836,  # ER_READ_ONLY_MODE
+    }
+)
+"""This one is not the primary any more."""
+
 _COLLIDED: Final = frozenset(
     {
         1020,  # ER_CHECKREAD: somebody changed the row since it was read
@@ -168,14 +181,22 @@ class MySQL(ServerDialect):
         return statement.on_duplicate_key_update(list(changed.items()))
 
     def said_by_server(self, cause: BaseException) -> tuple[Trouble, str] | None:
-        code = cause.args[0] if cause.args and isinstance(cause.args[0], int) else None
+        code = _code(cause)
         if code is None:
             return None
         if code in _COLLIDED:
             return Trouble.COLLIDED, ""
-        if code in _PASSING:
+        if code in _PASSING or code in _READ_ONLY:
             return Trouble.PASSES, ""
         return Trouble.REFUSED, _ADVICE.get(code, "")
+
+    def only_reads(self, cause: BaseException) -> bool:
+        return _code(cause) in _READ_ONLY
+
+
+def _code(cause: BaseException) -> int | None:
+    """Return the number of a server's error."""
+    return cause.args[0] if cause.args and isinstance(cause.args[0], int) else None
 
 
 def _begin(connection: Connection) -> None:

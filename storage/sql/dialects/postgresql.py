@@ -13,6 +13,7 @@ from agentbus.storage.sql.dialects.conflicts import on_conflict
 from agentbus.storage.sql.dialects.port import Trouble, Values
 from agentbus.storage.sql.dialects.servers import (
     ANSWER_SECONDS,
+    BEGUN_SECONDS,
     CHANGE_SECONDS,
     CONNECT_SECONDS,
     LOCK_SECONDS,
@@ -24,12 +25,13 @@ SETTINGS: Final = {
     # What a client that died had begun ends by itself, and with it the locks.
     "statement_timeout": f"{ANSWER_SECONDS:g}s",
     "lock_timeout": f"{LOCK_SECONDS}s",
-    "idle_in_transaction_session_timeout": "15s",
+    "idle_in_transaction_session_timeout": f"{BEGUN_SECONDS}s",
     # What was reported done survives a crash of the server, whatever its default.
     "synchronous_commit": "on",
 }
 """What each connection tells the server."""
 
+_READ_ONLY: Final = "25006"  # read_only_sql_transaction: this one is not the primary any more
 _PASSING_CLASSES: Final = frozenset(
     {
         "08",  # connection exceptions
@@ -40,7 +42,7 @@ _PASSING_CLASSES: Final = frozenset(
 )
 _PASSING: Final = frozenset(
     {
-        "25006",  # read_only_sql_transaction: this one is not the primary any more
+        _READ_ONLY,
         "25P03",  # idle_in_transaction_session_timeout
         "55P03",  # lock_not_available
         "55006",  # object_in_use
@@ -55,6 +57,9 @@ _ADVICE: Final = {
     "42501": "give the user the rights to use this database and to make tables in its schema",
 }
 """What to do about the refusals that retrying does not cure, by their SQLSTATE."""
+
+_NEVER_SENT: Final = (asyncpg.DataError, asyncpg.UnsupportedClientFeatureError, asyncpg.UnsupportedServerFeatureError)
+"""What the driver refuses by itself, such as a number of more than 64 bits: again each time."""
 
 _SCHEMA_LOCK: Final = 0x6167656E74627573
 """The number of the lock on the tables' definitions: any that no other program is likely to use."""
@@ -113,6 +118,12 @@ class PostgreSQL(ServerDialect):
             return Trouble.PASSES, ""
         if state:
             return Trouble.REFUSED, _ADVICE.get(state, "")
-        if isinstance(cause, asyncpg.InterfaceError):  # The connection was lost, or is being closed.
+        error = cause if isinstance(cause, asyncpg.InterfaceError) else cause.__cause__  # SQLAlchemy wraps it.
+        if isinstance(error, _NEVER_SENT):
+            return Trouble.REFUSED, ""
+        if isinstance(error, asyncpg.InterfaceError):  # The connection was lost, or is being closed.
             return Trouble.PASSES, ""
         return None
+
+    def only_reads(self, cause: BaseException) -> bool:
+        return getattr(cause, "sqlstate", None) == _READ_ONLY

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, ExceptionContext, event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -28,6 +28,9 @@ CHANGE_SECONDS: Final = 600.0
 
 LOCK_SECONDS: Final = 5
 """Seconds that the server lets a statement wait for others' transactions."""
+
+BEGUN_SECONDS: Final = 15
+"""Seconds that the server keeps a transaction, with its locks, whose client asks for nothing."""
 
 IDLE_SECONDS: Final = 30.0
 """A connection that nobody used for longer is tried first: a firewall or a restart may have ended it."""
@@ -72,6 +75,7 @@ class ServerDialect(Dialect):
         engine = create_async_engine(url, hide_parameters=True, **POOL, **settings)
         event.listen(engine.sync_engine, "before_cursor_execute", _begin_waiting)
         event.listen(engine.sync_engine, "commit", _begin_waiting)
+        event.listen(engine.sync_engine, "handle_error", self._on_error)
         event.listen(engine.sync_engine.pool, "checkin", _given_back)
         event.listen(engine.sync_engine.pool, "checkout", _trying(engine))
         return engine
@@ -84,6 +88,15 @@ class ServerDialect(Dialect):
     @abstractmethod
     def said_by_server(self, cause: BaseException) -> tuple[Trouble, str] | None:
         """Return what an error means by the code that the server gave it."""
+
+    @abstractmethod
+    def only_reads(self, cause: BaseException) -> bool:
+        """Return whether the server says that it takes no writes: another one may have taken its place."""
+
+    def _on_error(self, context: ExceptionContext) -> None:
+        # Connections to it stay as good as ever: only anew is its successor found, at the same address or at another.
+        if self.only_reads(context.original_exception):
+            context.is_disconnect = True
 
     async def call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         # A driver that is cancelled halfway leaves its connection to the server, which keeps the locks of its
