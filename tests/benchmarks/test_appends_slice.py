@@ -8,7 +8,6 @@ import pytest
 from agentbus.storage.factory import open_store
 from tests.benchmarks.appends import __main__ as program
 from tests.benchmarks.appends.measure import BLOCK, LIMIT, Costs, Sizes, Talk, measure
-from tests.benchmarks.appends.report import PAGE, RESULTS, in_markdown
 from tests.harness.stores import KINDS, PLACES
 
 SLICE = Sizes((2, 4), rounds=2)
@@ -61,9 +60,3 @@ def test_the_run_fails_if_a_message_of_the_longest_history_is_too_dear(
     assert shown.startswith("before\n<!-- appends -->\n| store | 100 messages |")
     assert f"| files 1 | 1.00 | 1.10 | {grown:.2f} | {grown:.2f} |\n" in shown
     assert shown.endswith("<!-- /appends -->\nafter\n")
-
-
-def test_the_documentation_has_the_figures_of_the_run_that_is_kept() -> None:
-    kept = json.loads(RESULTS.read_text())
-    assert in_markdown(kept, kept["versions"]) in PAGE.read_text()
-    assert max(kept["growth"].values()) <= LIMIT

@@ -21,11 +21,11 @@ def can_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install(package: str, *, service: str | None = None) -> None:
-    """Install a package; its service, if it brings one, runs neither now nor after a boot. Raises MissingProgram."""
+def install(*packages: str, service: str | None = None) -> None:
+    """Install packages; what service they bring runs neither now nor after a boot. Raises MissingProgram."""
     _run("apt-get", "update")
     with _no_service_starts():
-        _run("apt-get", "install", "--yes", "--no-install-recommends", package)
+        _run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
     if service is not None:
         _run("update-rc.d", service, "disable")
         _run("service", service, "stop")  # in case the machine's own policy let it start

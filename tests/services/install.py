@@ -83,14 +83,20 @@ def _postgresql(say: Say) -> Path:
 
 def _mariadb(say: Say) -> Path:
     try:
-        mariadb_program("mariadbd")
+        _mariadb_programs()
     except MissingProgram:
         if not apt.can_install():
             raise
-        say("MariaDB: installing the package mariadb-server-core, which brings no service ...")
-        apt.install("mariadb-server-core")
-    mariadb_program("mariadb-install-db")
+        say("MariaDB: installing the packages mariadb-server-core and mariadb-client-core, which bring no service ...")
+        apt.install("mariadb-server-core", "mariadb-client-core")
+        _mariadb_programs()
     return mariadb_program("mariadbd")
+
+
+def _mariadb_programs() -> None:
+    # The last of them is run by the second, and is the clients': Debian's server has no need of that package.
+    for name in ("mariadbd", "mariadb-install-db", "my_print_defaults"):
+        mariadb_program(name)
 
 
 def _mongodb(say: Say) -> Path:

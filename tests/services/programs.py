@@ -27,8 +27,8 @@ POSTGRESQL_HINT = (
     "start Docker, or set AGENTBUS_TEST_POSTGRESQL_URL."
 )
 MARIADB_HINT = (
-    "Install MariaDB 10.6 or newer (Debian, Ubuntu: apt-get install mariadb-server-core; as root, `make services` does "
-    "it), or start Docker, or set AGENTBUS_TEST_MARIADB_URL."
+    "Install MariaDB 10.6 or newer (Debian, Ubuntu: apt-get install mariadb-server-core mariadb-client-core; as root, "
+    "`make services` does it), or start Docker, or set AGENTBUS_TEST_MARIADB_URL."
 )
 
 # Debian keeps several releases of PostgreSQL side by side, and only the clients' programs on PATH.
@@ -64,7 +64,7 @@ def postgresql_program(name: str) -> Path:
 
 
 def mariadb_program(name: str) -> Path:
-    """One of MariaDB's own programs (`mariadbd`, `mariadb-install-db`). Raises MissingProgram."""
+    """One of MariaDB's own programs (`mariadbd`, `mariadb-install-db`, ...). Raises MissingProgram."""
     return _find(name, after=SYSTEM, hint=MARIADB_HINT)
 
 

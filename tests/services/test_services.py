@@ -22,6 +22,7 @@ from tests.services import (
     programs,
 )
 from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL_URL
+from tests.services.install import _mariadb as provide_mariadb
 from tests.services.install import install
 from tests.services.local import LocalService
 from tests.services.ports import LOOPBACK, free_port, listens
@@ -103,6 +104,20 @@ def test_the_set_up_goes_on_where_services_come_from_elsewhere(monkeypatch: pyte
     assert server.endswith("offline")
     for line, name, variable in zip(sql, ("PostgreSQL", "MariaDB"), (POSTGRESQL_URL, MARIADB_URL), strict=True):
         assert line.startswith(f"{name}: given by {variable}; local: missing")
+
+
+def test_mariadb_is_installed_with_the_program_that_its_script_runs(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(apt, "can_install", lambda: True)
+    monkeypatch.setattr(apt, "install", lambda *packages, **_: installed.extend(packages))
+    for name in ("mariadbd", "mariadb-install-db"):
+        (bare_machine / name).write_text("")
+        (bare_machine / name).chmod(0o755)
+    with pytest.raises(MissingProgram, match="my_print_defaults was not found"):
+        provide_mariadb(print)
+    assert installed == ["mariadb-server-core", "mariadb-client-core"]
 
 
 def test_the_set_up_command_names_each_program() -> None:

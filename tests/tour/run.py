@@ -1,7 +1,7 @@
 """Taking the tour: every step in every mode, one after the other."""
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -34,14 +34,25 @@ class Outcome:
 
 
 async def tour(
-    modes: Sequence[Mode], folder: Path, broker: RabbitMQ | None = None, stores: Stores = _NO_STORES
+    modes: Sequence[Mode],
+    folder: Path,
+    broker: RabbitMQ | None = None,
+    stores: Stores = _NO_STORES,
+    *,
+    subjects: Collection[str] | None = None,
 ) -> list[Outcome]:
-    """Take every step in every mode; a public name without a step, or a step without a name, is a failure too."""
-    names = public_names()
+    """Take every step in every mode; a public name without a step, or a step without a name, is a failure too.
+
+    With `subjects`, only the steps of these modules are taken.
+    """
+    names, steps = public_names(), STEPS
+    if subjects is not None:
+        steps = {name: step for name, step in STEPS.items() if step.__module__.rpartition(".")[2] in subjects}
+        names = [name for name in names if name in steps]
     outcomes: list[Outcome] = []
     for mode in modes:
         with place_of(mode, folder, broker, stores) as place:
-            outcomes += await _walk(place, names, STEPS)
+            outcomes += await _walk(place, names, steps)
     return outcomes
 
 
