@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 import pytest
 from pydantic import JsonValue
 from sqlalchemy import event, text
@@ -120,6 +121,28 @@ def test_certificate_that_is_not_trusted_is_not_waited_for(url: str) -> None:
         raise lost
     with pytest.raises(StoreUnavailable), store_errors(dialect_of(url)):
         raise OSError("connection lost")
+
+
+OF_PGBOUNCER = {"application_name", "client_encoding", "datestyle", "standard_conforming_strings", "timezone"}
+"""What PgBouncer lets a connection ask for at its start."""
+
+
+async def test_connection_begins_as_pgbouncer_wants_it_and_has_its_settings(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    connect = asyncpg.connect
+
+    async def connecting(*arguments: Any, server_settings: dict[str, str], **settings: Any) -> Any:
+        asked.extend(server_settings)
+        return await connect(*arguments, server_settings=server_settings, **settings)
+
+    monkeypatch.setattr(asyncpg, "connect", connecting)
+    async with opened(postgresql_url) as store, store._database.reading() as connection:
+        assert await connection.scalar(text("SHOW statement_timeout")) == "10s"
+        assert await connection.scalar(text("SHOW lock_timeout")) == "5s"
+    assert set(asked) <= OF_PGBOUNCER
+    assert asked
 
 
 # Colliding

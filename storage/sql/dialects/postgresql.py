@@ -21,7 +21,6 @@ from agentbus.storage.sql.dialects.servers import (
 )
 
 SETTINGS: Final = {
-    "application_name": "agentbus",
     # What a client that died had begun ends by itself, and with it the locks.
     "statement_timeout": f"{ANSWER_SECONDS:g}s",
     "lock_timeout": f"{LOCK_SECONDS}s",
@@ -29,7 +28,7 @@ SETTINGS: Final = {
     # What was reported done survives a crash of the server, whatever its default.
     "synchronous_commit": "on",
 }
-"""What each connection tells the server."""
+"""What each connection tells the server; once it is there, as PgBouncer takes no such parameters at its start."""
 
 _READ_ONLY: Final = "25006"  # read_only_sql_transaction: this one is not the primary any more
 _PASSING_CLASSES: Final = frozenset(
@@ -86,12 +85,18 @@ class PostgreSQL(ServerDialect):
     async def _connect(self) -> Any:
         async with asyncio.timeout(CONNECT_SECONDS):
             try:
-                return await asyncpg.connect(self._dsn, server_settings=SETTINGS)
+                connection = await asyncpg.connect(self._dsn, server_settings={"application_name": "agentbus"})
             except (asyncpg.ClientConfigurationError, ValueError):
                 # Not the driver's words, nor the error itself: they may quote a part of the password.
                 raise StoreRejected(
                     f"the PostgreSQL URL {self.target} can't be used: check host, port and options"
                 ) from None
+            try:
+                await connection.execute("".join(f"SET {name} = '{value}';" for name, value in SETTINGS.items()))
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
 
     def lock_schema(self, connection: Connection) -> None:
         connection.execute(text(f"SET LOCAL statement_timeout = '{CHANGE_SECONDS:g}s'"))
