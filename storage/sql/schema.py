@@ -13,6 +13,9 @@ from agentbus.contracts.base import MAX_ID_LENGTH
 
 metadata = MetaData()
 
+OF_MYSQL: Final = {"mysql_engine": "InnoDB", "mysql_row_format": "DYNAMIC"}
+"""What a table has in MySQL, whatever the server's defaults: transactions, and keys as long as ours."""
+
 PARTIAL: Final = ("sqlite", "postgresql")
 """The databases whose indexes may be of some rows alone."""
 
@@ -199,3 +202,6 @@ locks = Table(
     Column("token", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
 )
+
+for _table in metadata.tables.values():
+    _table.dialect_kwargs.update(OF_MYSQL)

@@ -20,6 +20,7 @@ from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import ConversationId, Partition
 from agentbus.storage.factory import open_store
 from agentbus.storage.sql import SqlStore, schema
+from agentbus.storage.sql.dialects import mysql
 from agentbus.storage.sql.revisions import HERE, REVISIONS
 from tests.harness.builders import a_commit, a_conversation, a_head, a_parked, begun
 from tests.services import SqlServer
@@ -131,6 +132,19 @@ async def test_file_that_can_not_be_brought_to_this_release_stays_as_it_is(
 async def test_new_tables_are_those_of_the_schema(url: str) -> None:
     async with opened(url) as store, store._database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+@pytest.mark.parametrize("kind", ["mariadb"])
+async def test_tables_have_transactions_and_long_keys_whatever_the_servers_defaults(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky = ("SET SESSION default_storage_engine = 'Aria'",)
+    monkeypatch.setattr(mysql, "SETTINGS", (*mysql.SETTINGS, *unlucky))
+    async with opened(url) as store, store._database.reading() as connection:
+        found = await connection.execute(
+            text("SELECT DISTINCT ENGINE, ROW_FORMAT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()")
+        )
+        assert [tuple(row) for row in found] == [("InnoDB", "Dynamic")]
 
 
 @everywhere

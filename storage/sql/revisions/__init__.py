@@ -12,14 +12,14 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, insp
 from agentbus.contracts.errors import StoreRejected
 from agentbus.contracts.extras import importing_extras
 from agentbus.storage.sql.dialects import Dialect
-from agentbus.storage.sql.schema import metadata
+from agentbus.storage.sql.schema import OF_MYSQL, metadata
 
 REVISIONS: Final = ("0001", "0002")
 """All revisions of the tables, in their order. The first are those of the releases that kept no revision."""
 
 HERE: Final = Path(__file__).parent
 
-_revision: Final = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+_revision: Final = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True), **OF_MYSQL)
 
 
 def is_up_to_date(connection: Connection, target: str) -> bool:
