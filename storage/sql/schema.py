@@ -13,7 +13,7 @@ from agentbus.contracts.base import MAX_ID_LENGTH
 
 metadata = MetaData()
 
-OF_MYSQL: Final = {"mysql_engine": "InnoDB", "mysql_row_format": "DYNAMIC"}
+OF_MYSQL: Final[dict[str, Any]] = {"mysql_engine": "InnoDB", "mysql_row_format": "DYNAMIC"}
 """What a table has in MySQL, whatever the server's defaults: transactions, and keys as long as ours."""
 
 PARTIAL: Final = ("sqlite", "postgresql")

@@ -243,7 +243,7 @@ async def test_connections_that_are_all_in_use_are_waited_for_but_not_forever(
             for _ in range(10):
                 await asyncio.sleep(0)
             assert not waiting.done()
-        assert await waiting
+        assert (await waiting).name
         assert store._database.opened().pool.checkedout() == 0  # type: ignore[attr-defined]  # pools that queue have it
 
 
