@@ -178,6 +178,10 @@ CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode 
 conformance: setup services ## Hold every store to its contract, and print what each can do
 	@$(BIN)/python -m tests.contract
 
+.PHONY: histories
+histories: $(READY) ## Read the histories beside the project: what each should give, and what came out
+	@$(BIN)/python -m tests.histories
+
 .PHONY: chaos
 chaos: setup services ## Break brokers, stores, networks, disks and workers under load, and check what held
 	@$(CHAOS)

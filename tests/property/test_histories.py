@@ -20,21 +20,30 @@ Said = tuple[str, str, datetime]
 """Who, what and when."""
 
 START = datetime(2024, 1, 31, 22, tzinfo=UTC)
-_MARKS = "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
+_MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+
+_NO_NAME = ':"“”„«»「」『』\u2039\u203a《》'
+"""What ends a name, or tells that it is none."""
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 one_line = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=60)
-nicks = st.text(string.ascii_letters + string.digits + "[]\\`_^{|}-", min_size=1, max_size=12)
+nicks = st.builds(
+    str.__add__,
+    st.sampled_from(string.ascii_letters + "[]\\`_^{|}"),
+    st.text(string.ascii_letters + string.digits + "[]\\`_^{|}-", max_size=12),
+)
 names = st.text(
-    st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], exclude_characters=':"“”' + _MARKS),
+    st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], exclude_characters=_NO_NAME + _MARKS),
     min_size=1,
     max_size=12,
 )
 
 
-def conversations(who: st.SearchStrategy[str], what: st.SearchStrategy[str]) -> st.SearchStrategy[list[Said]]:
+def conversations(
+    who: st.SearchStrategy[str], what: st.SearchStrategy[str], at_least: int = 0
+) -> st.SearchStrategy[list[Said]]:
     """Draw who says what in turn, less than 18 hours apart: a log without dates can't tell more."""
-    gaps = st.lists(st.tuples(who, what, st.integers(0, 17 * 60)), max_size=12)
+    gaps = st.lists(st.tuples(who, what, st.integers(0, 17 * 60)), min_size=at_least, max_size=12)
 
     def timed(drawn: list[tuple[str, str, int]]) -> list[Said]:
         moment, said = START, []
@@ -46,16 +55,39 @@ def conversations(who: st.SearchStrategy[str], what: st.SearchStrategy[str]) -> 
     return gaps.map(timed)
 
 
-def render_irc(said: Sequence[Said], path: Path) -> None:
-    path.write_bytes("".join(f"[{at:%H:%M}] <{who}> {text}\n" for who, text, at in said).encode())
+IRC = {
+    "most": "[{at:%H:%M}] <{who}> {text}",
+    "irssi": "{at:%H:%M} <@{who}> {text}",
+    "mirc": "[{at:%I:%M%p}] <{who}> {text}",
+    "weechat": "{at:%Y-%m-%d %H:%M:%S}\t@{who}\t{text}",
+    "hexchat": "{at:%b %d %H:%M:%S} <{who}>\t{text}",
+    "konversation": "[{at:%a %b %d %Y}] [{at:%H:%M:%S}] <{who}>\t{text}",
+    "textual": "[{at:%Y-%m-%dT%H:%M:%S%z}] <{who}> {text}",
+    "dircproxy": "[{at:%d %b %H:%M}] <{who}!~u@host.example> {text}",
+}
+WHATSAPP = {
+    "android": "{at:%d/%m/%y, %H:%M} - {who}: {text}",
+    "ios": "[{at:%m/%d/%Y, %I:%M:%S %p}] {who}: {text}",
+    "korean": "{at:%Y}년 {at:%m}월 {at:%d}일 {half} {at:%I:%M}, {who} : {text}",
+    "arabic": "\u200f[{digits}] {who}: {text}",
+    "finnish": "{at:%d.%m.%Y} klo {at:%H.%M} - {who}: {text}",
+    "hungarian": "{at:%Y. %m. %d. %H:%M} - {who}: {text}",
+}
+_ARABIC = str.maketrans("0123456789,", "".join(chr(0x660 + number) for number in range(10)) + "\u060c")
 
 
-def render_android(said: Sequence[Said], path: Path) -> None:
-    path.write_bytes("\n".join(f"{at:%d/%m/%y, %H:%M} - {who}: {text}" for who, text, at in said).encode())
-
-
-def render_ios(said: Sequence[Said], path: Path) -> None:
-    path.write_bytes("\n".join(f"[{at:%m/%d/%Y, %I:%M:%S %p}] {who}: {text}" for who, text, at in said).encode())
+def render_lines(form: str, said: Sequence[Said], path: Path) -> None:
+    lines = [
+        form.format(
+            who=who,
+            text=text,
+            at=at,
+            half="오전" if at.hour < 12 else "오후",
+            digits=f"{at:%d/%m/%Y, %H:%M:%S}".translate(_ARABIC),
+        )
+        for who, text, at in said
+    ]
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def render_telegram(said: Sequence[Said], path: Path) -> None:
@@ -102,9 +134,9 @@ shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 
 
 @shared_folder
-@given(said=conversations(nicks, one_line))
-def test_irc(tmp_path: Path, said: list[Said]) -> None:
-    render_irc(said, tmp_path / "log")
+@given(said=conversations(nicks, one_line), form=st.sampled_from(sorted(IRC)))
+def test_irc(tmp_path: Path, said: list[Said], form: str) -> None:
+    render_lines(IRC[form], said, tmp_path / "log")
     check(tmp_path / "log", HistoryFormat.IRC, said)
 
 
@@ -113,17 +145,17 @@ def test_irc(tmp_path: Path, said: list[Said]) -> None:
     said=conversations(
         names, st.lists(one_line, min_size=1, max_size=3).map("\n".join).map(lambda t: t.lstrip(_MARKS))
     ),
-    render=st.sampled_from([render_android, render_ios]),
+    form=st.sampled_from(sorted(WHATSAPP)),
 )
-def test_whatsapp(tmp_path: Path, said: list[Said], render: Callable[[Sequence[Said], Path], None]) -> None:
+def test_whatsapp(tmp_path: Path, said: list[Said], form: str) -> None:
     closing = ("Zoe", "the end", datetime(2024, 12, 31, 10, tzinfo=UTC))  # a date that tells day from month
-    render([*said, closing], tmp_path / "chat")
+    render_lines(WHATSAPP[form], [*said, closing], tmp_path / "chat")
     check(tmp_path / "chat", HistoryFormat.WHATSAPP, [*said, closing])
 
 
 @shared_folder
 @given(
-    said=conversations(names, any_text),
+    said=conversations(names, any_text, at_least=1),
     form=st.sampled_from(
         [
             (render_telegram, HistoryFormat.TELEGRAM),
@@ -164,8 +196,14 @@ def test_no_line_is_lost(tmp_path: Path, lines: list[str], format_: HistoryForma
     path = tmp_path / "log"
     path.write_text("\n".join(lines))
     history = read_history(path, format_, first_day=date(2024, 3, 9))
-    read = sum(1 + message.content.text.count("\n") for message in history if isinstance(message.content, TextContent))
-    assert read + history.skipped == len(path.read_bytes().splitlines())
+    with suppress(HistoryUnreadable):
+        read = sum(1 + one.content.text.count("\n") for one in history if isinstance(one.content, TextContent))
+        assert read == history.reading.lines_of_messages
+    reading = history.reading
+    assert reading.lines == len(path.read_bytes().splitlines())
+    assert reading.lines == (
+        reading.lines_of_messages + reading.lines_of_notices + reading.lines_blank + reading.lines_not_understood
+    )
 
 
 @pytest.mark.parametrize("cut", range(1, 40))

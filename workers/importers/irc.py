@@ -1,152 +1,114 @@
-"""IRC logs, as irssi, XChat, mIRC and bots write them: one line per message, `[09:19] <nick> text`.
+"""IRC logs, as irssi, WeeChat, XChat and HexChat, mIRC, Konversation, Textual, ZNC, dircproxy, eggdrop and other bots
+write them: one line per message, `[09:19] <nick> text`.
 
-- Time stamps are `[HH:MM]` or `HH:MM`, with seconds or a date (`2005-06-27 09:19:00`) or neither. A line without one
-  has the time of the line before it.
+- Time stamps have a date or not, seconds or not, am and pm or not, a zone or not. A line without one has the time of
+  the line before it.
 - Who speaks is the nick: the log does not say who is behind it, so that a rename makes another user.
-- Actions (`* nick waves`) are messages with the text `/me waves`, which is what was typed.
-- Joins, parts, quits, renames, modes and whatever begins with `===` or `-!-` are no messages.
-- The day is that of the options, else of the file name (`2005-06-27_12.txt`), until the log itself names one
-  (`--- Day changed Tue Jun 28 2005`). It ends when the clock goes back by more than two hours: less may be the end of
-  daylight saving time. Without any of them the log can't be read: a message has a date.
-- The channel is the first one that somebody joins or leaves, else the file's name.
+- Actions (`* nick waves`) are messages with the text `/me waves`, which is what was typed. Notices to the channel
+  (`-nick:#channel- text`) are messages. Codes for colours and bold stay in the text.
+- Joins, parts, quits, renames, modes, and notices to one person or by a server (`-nick- text`), are no messages. What
+  is of no kind that is known is told as such.
+- The day is that of the options, else of the file's name (`2005-06-27_12.txt`, `eggdrop.log.20050627`) or folders
+  (`2005/06/27/#ubuntu.txt`), until the log itself names one (`--- Day changed Tue Jun 28 2005`). It ends when the clock
+  goes back by more than two hours: less may be the end of daylight saving time. Stamps without a year are in that of
+  the day before them, or in the next. Without any of them the log can't be read: a message has a date.
+- The channel is in the file's name, or in that of its folder if the file is named after a day; else the first one that
+  somebody joins or leaves, else the file's name.
+- A message's id is a digest of day and line, and which line of that text it is: so logs may overlap.
 """
 
-import re
-from collections.abc import Generator
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, tzinfo
 from typing import Final
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.messages import InboundMessage, TextContent
-from agentbus.workers.importers.port import HistoryFormat
-from agentbus.workers.importers.source import Source
-from agentbus.workers.importers.values import fit_id, fit_name, position_id
+from agentbus.workers.importers.irc_days import Clock, channel_in, channel_named, day_begun, day_in, name_without_day
+from agentbus.workers.importers.irc_lines import STAMP, Spoken, is_notice, looks_like, spoken_in
+from agentbus.workers.importers.port import Blank, Entry, HistoryFormat, Notice, Reader, Said
+from agentbus.workers.importers.source import REFUSALS, Source
+from agentbus.workers.importers.values import ContentIds, fit_id, fit_name
+
+__all__ = ["FORMAT", "looks_like", "read"]
 
 FORMAT: Final = HistoryFormat.IRC
 
-_STAMP: Final = re.compile(
-    r"(?P<open>\[)?(?:(?P<date>\d{4}-\d\d-\d\d)[ T])?"
-    r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?(open)\])[ \t]+"
-)
-_SAID: Final = re.compile(r"<[ @+%&~!]{0,3}(?P<nick>[^<> ](?:[^<>]{0,253}[^<> ])?) {0,3}>[ \t]?(?P<text>.*)", re.DOTALL)
-_ACTION: Final = re.compile(r"\*[ \t]+[@+%&~!]*(?P<nick>[^\s:*]+) (?P<text>.*)", re.DOTALL)
-_NOTICE: Final = re.compile(
-    r"(?:\([^)]*\) |\[[^]]*\] +)?(?:has (?:joined|left) [#&+!]|has quit(?: [(\[]|$)|is now known as \S+$"
-    r"|sets mode|(?:gives|removes) (?:channel|voice)|has (?:been )?kicked|has (?:changed|set) the topic"
-    r"|talking (?:in|on) [#&+!]|for [#&+!]\S* (?:is|set))"
-)
-_CHANNEL: Final = re.compile(r"(?:has (?:joined|left)|talking (?:in|on)|Topic for) ([#&+!][^\s,:]+)")
-_CHANNEL_IN_NAME: Final = re.compile(r"[#&][^\s,.]+?(?=[-_.]?\d{4}-?\d\d-?\d\d|$)")
-_DAY: Final = re.compile(
-    r"(?:Day changed|Log opened|BEGIN LOGGING AT|Session (?:Start|Time):) \w{3} (\w{3}) +(\d\d?) (?:[\d:]+ )?(\d{4})"
-)
-_DATE_IN_NAME: Final = re.compile(r"(?<!\d)(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)")
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_ONE_DAY: Final = timedelta(days=1)
-_NEW_DAY_AFTER: Final = timedelta(hours=2)
+_ENCODING: Final = "latin-1"
+_NO_DAY: Final = "no telling which day this is: give the date on which the log begins (--first-day 2005-06-27)"
 
 
-class _Clock:
-    """What day and time it is in the log."""
+class _Log:
+    """A log being read."""
 
-    def __init__(self, day: date | None) -> None:
-        self.day = day
-        self.time = time()
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        channel, latest = _survey(source)
+        self.chat = fit_id(source.options.chat or channel)
+        self.zone: tzinfo = source.zone(latest)
+        self.clock = _clock(source)
+        self.ids = ContentIds()
 
-    def set_day(self, day: date) -> None:
-        self.day, self.time = day, time()
+    def entry(self, number: int, line: str) -> Entry:
+        """Return what a line is."""
+        spoken, known = _heard(self.clock, line)
+        if spoken is None:
+            where = f"line {number}"
+            return known or self.source.not_understood(where, "neither something said nor a notice that is known")
+        moment = self.clock.now()
+        if moment is None:
+            raise self.source.unreadable(_NO_DAY, f"line {number}")
+        try:
+            return Said(self._message(moment, line, spoken))
+        except REFUSALS as error:
+            return self.source.not_understood(f"line {number}", error)
 
-    def advance(self, stamp: re.Match[str]) -> None:
-        """Go on to the time of `stamp`; to the next day if that is far enough back."""
-        now = time(int(stamp["hour"]), int(stamp["minute"]), int(stamp["second"] or 0))
-        if stamp["date"]:
-            self.day = _day(*stamp["date"].split("-")) or self.day
-        elif self.day and _since_midnight(self.time) - _since_midnight(now) > _NEW_DAY_AFTER:
-            self.day += _ONE_DAY
-        self.time = now
-
-
-def read(source: Source) -> Generator[InboundMessage, None, None]:
-    """Yield the messages of an IRC log, line by line. Bytes that are not UTF-8 are read as Latin-1."""
-    chat = fit_id(source.options.chat or _channel(source))
-    clock = _Clock(source.options.first_day or _day_in(source.path.stem))
-    for number, line in source.lines(fallback="latin-1"):
-        stamp = _STAMP.match(line)
-        if stamp:
-            clock.advance(stamp)
-        elif changed := _day_changed(line):
-            clock.set_day(changed)
-        said = _spoken(line[stamp.end() :] if stamp else line)
-        if said is None:
-            source.skip()
-            continue
-        yield _message(source, chat, clock, number=number, line=line, said=said)
-
-
-def looks_like(line: str) -> bool:
-    """Tell whether `line` is something said in an IRC log, with its time."""
-    stamp = _STAMP.match(line)
-    return bool(stamp and (_SAID.match(line, stamp.end()) or _ACTION.match(line, stamp.end())))
-
-
-def _message(
-    source: Source, chat: str, clock: _Clock, *, number: int, line: str, said: tuple[str, str]
-) -> InboundMessage:
-    where = f"line {number}"
-    if clock.day is None:
-        raise source.unreadable(
-            "no telling which day this is: give the date on which the log begins (--first-day)", where
-        )
-    nick, text = said
-    with source.at(where):
+    def _message(self, moment: datetime, line: str, spoken: Spoken) -> InboundMessage:
         return InboundMessage(
-            address=Address(platform=Platform.IRC, account=source.options.account, chat=chat, user=fit_id(nick)),
-            message_id=position_id(source.path.stem, str(number), clock.day.isoformat(), line),
-            sent_at=datetime.combine(clock.day, clock.time, source.options.zone),
-            sender_name=fit_name(nick),
-            content=TextContent(text=text),
+            address=Address(
+                platform=Platform.IRC,
+                account=self.source.options.account,
+                chat=self.chat,
+                user=fit_id(spoken.nick),
+            ),
+            message_id=self.ids.next(moment.date().isoformat(), line),
+            sent_at=moment if moment.tzinfo else moment.replace(tzinfo=self.zone),
+            sender_name=fit_name(spoken.nick),
+            content=TextContent(text=spoken.text),
         )
 
 
-def _spoken(line: str) -> tuple[str, str] | None:
-    """Return who says what, or None for a line that is no message."""
-    if said := _SAID.match(line):
-        return said["nick"], said["text"]
-    action = _ACTION.match(line)
-    if action is None or _NOTICE.match(action["text"]):
-        return None
-    return action["nick"], f"/me {action['text']}"
+def read(source: Source) -> Reader:
+    """Yield what each line of an IRC log is; it is read twice. Bytes that are not UTF-8 are read as Latin-1."""
+    log = _Log(source)
+    for number, line in source.lines(fallback=_ENCODING):
+        yield log.entry(number, line)
 
 
-def _channel(source: Source) -> str:
-    for _, line in source.lines(fallback="latin-1"):
-        stamp = _STAMP.match(line)
-        if _SAID.match(line, stamp.end() if stamp else 0) is None and (found := _CHANNEL.search(line)):
-            return found[1]
-    if named := _CHANNEL_IN_NAME.search(source.path.stem):
-        return named[0]
-    without_date = _DATE_IN_NAME.sub("", source.path.stem).strip("-_. ")
-    return without_date if re.search(r"[^\W\d]", without_date) else source.path.stem
+def _heard(clock: Clock, line: str) -> tuple[Spoken | None, Entry | None]:
+    """Move the clock on to a line; return what was said in it, or the notice that it is, or neither."""
+    stamp = STAMP.match(line)
+    if stamp:
+        clock.advance(stamp)
+    if spoken := spoken_in(line, stamp):
+        return spoken, None
+    if begun := day_begun(line):
+        clock.set_day(begun)
+        return None, Notice()
+    if not line.strip():
+        return None, Blank()
+    return None, Notice() if is_notice(line, stamp) else None
 
 
-def _day_in(name: str) -> date | None:
-    found = _DATE_IN_NAME.search(name)
-    return _day(*found.groups()) if found else None
+def _survey(source: Source) -> tuple[str, datetime | None]:
+    """Return the channel, and the last time that is written without a zone."""
+    channel, latest, clock = channel_named(source.place.named), None, _clock(source)
+    for _, line in source.lines(fallback=_ENCODING):
+        spoken, _ = _heard(clock, line)
+        if spoken is None:
+            channel = channel or channel_in(line)
+        elif (now := clock.now()) and now.tzinfo is None:
+            latest = max(latest or now, now)
+    return channel or name_without_day(source.title), latest
 
 
-def _day_changed(line: str) -> date | None:
-    found = None if _SAID.match(line) else _DAY.search(line)
-    if found is None or found[1] not in _MONTHS:
-        return None
-    return _day(found[3], str(_MONTHS.index(found[1]) + 1), found[2])
-
-
-def _day(year: str, month: str, day: str) -> date | None:
-    try:
-        return date(int(year), int(month), int(day))
-    except ValueError:
-        return None
-
-
-def _since_midnight(moment: time) -> timedelta:
-    return timedelta(hours=moment.hour, minutes=moment.minute, seconds=moment.second)
+def _clock(source: Source) -> Clock:
+    return Clock(source.options.first_day or day_in(source.place.named))

@@ -6,13 +6,17 @@ Source: Slack's help page "How to read Slack data exports", and the message even
   name.
 - A message's id is its `ts`. Replies carry their thread's `ts` as thread; the message a thread starts from does not, as
   it did not when it came.
-- Text is Slack's own markup as it stands (`<@U1>`, `&lt;`).
+- Text is Slack's own markup as it stands (`<@U1>`, `&lt;`). Of a bot that says all of it in blocks or attachments it is
+  theirs; a comment on a file is by who made it.
 - The export holds the last text of an edited message only, so that there are no edits.
 - Reactions follow their message, with its time: the export does not say when they came.
-- Within a channel messages come by `ts`; channels one after another, by name of their folder.
+- Within a channel messages come by `ts`; channels one after another, by name of their folder; of an Enterprise Grid,
+  team by team after what they share.
+- An entry or a file that can't be read is passed over and told.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,9 +24,20 @@ from pydantic import BaseModel, Field
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.messages import Attachment, InboundMessage, ReactionContent, TextContent
-from agentbus.workers.importers.port import NOT_EXPORTED, UNKNOWN_USER, HistoryFormat
-from agentbus.workers.importers.slack_files import CHANNEL_LISTS, USERS, SlackFiles, open_export
-from agentbus.workers.importers.source import Source
+from agentbus.workers.importers.port import (
+    NOT_EXPORTED,
+    UNKNOWN_USER,
+    Entry,
+    HistoryFormat,
+    HistoryUnreadable,
+    Notice,
+    NotUnderstood,
+    Reader,
+    Said,
+)
+from agentbus.workers.importers.slack_files import CHANNEL_LISTS, USER_LISTS, DayFile, SlackFiles, open_export
+from agentbus.workers.importers.slack_texts import Texts, text_of
+from agentbus.workers.importers.source import REFUSALS, Source
 from agentbus.workers.importers.values import fit_id, fit_name, kind_for
 
 FORMAT: Final = HistoryFormat.SLACK
@@ -43,12 +58,13 @@ class _Profile(BaseModel):
 
 class _User(_Profile):
     id: str
-    profile: _Profile = _Profile()
+    profile: _Profile | None = None
 
     @property
     def shown(self) -> str | None:
         """The name people see."""
-        return self.profile.display_name or self.profile.real_name or self.real_name or self.name
+        profile = self.profile or _Profile()
+        return profile.display_name or profile.real_name or self.real_name or self.name
 
 
 class _Channel(BaseModel):
@@ -65,8 +81,9 @@ class _File(BaseModel):
     permalink: str | None = None
 
 
-class _Preview(BaseModel):
-    fallback: str | None = None
+class _Comment(BaseModel):
+    user: str | None = None
+    comment: str = ""
 
 
 class _Reaction(BaseModel):
@@ -74,7 +91,7 @@ class _Reaction(BaseModel):
     users: tuple[str, ...] = ()
 
 
-class _Message(BaseModel):
+class _Message(Texts):
     """What is read of a message; the rest is passed over."""
 
     type: str = "message"
@@ -86,9 +103,9 @@ class _Message(BaseModel):
     username: str | None = None
     user_profile: _Profile | None = None
     bot_profile: _Profile | None = None
-    text: str | None = None
     files: tuple[_File | None, ...] | None = None
-    attachments: tuple[_Preview, ...] | None = None
+    file: _File | None = None
+    comment: _Comment | None = None
     reactions: tuple[_Reaction, ...] | None = None
 
     @property
@@ -98,61 +115,92 @@ class _Message(BaseModel):
         return int(seconds), int(fraction.ljust(6, "0"))
 
 
-def read(source: Source) -> Generator[InboundMessage, None, None]:
-    """Yield the messages, channel by channel; one day of a channel is held in memory."""
-    with open_export(source.path) as export:
-        names = _names(source, export)
-        ids = _channel_ids(source, export)
-        for folder, name in export.day_files():
-            yield from _read_day(source, names, fit_id(ids.get(folder, folder)), export, name)
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """An export being read."""
+
+    source: Source
+    files: SlackFiles
+    names: dict[str, str | None]
+    """People's names by their ids."""
+    ids: dict[str, str]
+    """Channels' ids by their folders."""
+
+    def day(self, file: DayFile) -> Reader:
+        """Yield what the entries of a channel's day are; messages come last, by their time."""
+        chat = fit_id(self.ids.get(file.team + file.folder) or self.ids.get(file.folder, file.folder))
+        day = []
+        for place, entry in _entries(self.source, self.files, file.name):
+            try:
+                message = _Message.model_validate(entry)
+                if message.type == "message" and message.subtype in _SPOKEN:
+                    day.append((message.order, list(_convert(self.source, self.names, chat, message))))
+                else:
+                    yield Notice()
+            except REFUSALS as error:
+                yield self.source.not_understood(place, error)
+        for _, messages in sorted(day, key=lambda one: one[0]):
+            yield from (Said(message, int(number == 0)) for number, message in enumerate(messages))
 
 
-def _names(source: Source, export: SlackFiles) -> dict[str, str | None]:
-    names = {}
-    for place, entry in _entries(source, export, USERS):
-        with source.at(place):
-            user = _User.model_validate(entry)
-        names[user.id] = user.shown
-    return names
+def read(source: Source) -> Reader:
+    """Yield what the entries are, channel by channel; one day of a channel is held in memory."""
+    with open_export(source.path) as files:
+        export = _Export(source, files, {}, {})
+        yield from _people(export)
+        yield from _channels(export)
+        for file in files.day_files():
+            try:
+                yield from export.day(file)
+            except HistoryUnreadable as error:
+                yield _damaged(source, file.name, error)
 
 
-def _channel_ids(source: Source, export: SlackFiles) -> dict[str, str]:
-    ids = {}
-    for name in CHANNEL_LISTS:
-        for place, entry in _entries(source, export, name):
-            with source.at(place):
-                channel = _Channel.model_validate(entry)
-            ids[channel.name or channel.id] = channel.id
-    return ids
+def _people(export: _Export) -> Iterator[Entry]:
+    """Note the names of all people; yield what of their lists is not understood."""
+    for _, name in export.files.lists(USER_LISTS):
+        try:
+            for place, entry in _entries(export.source, export.files, name):
+                try:
+                    user = _User.model_validate(entry)
+                    export.names[user.id] = user.shown
+                except REFUSALS as error:
+                    yield export.source.not_understood(place, error)
+        except HistoryUnreadable as error:
+            yield _damaged(export.source, name, error)
 
 
-def _entries(source: Source, export: SlackFiles, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a file that holds a list, each with where it is; none if there is no such file."""
-    loaded = source.json(export.read(name), name) if name in export.names else None
+def _channels(export: _Export) -> Iterator[Entry]:
+    """Note the ids of all channels; yield what of their lists is not understood."""
+    for team, name in export.files.lists(CHANNEL_LISTS):
+        try:
+            for place, entry in _entries(export.source, export.files, name):
+                try:
+                    channel = _Channel.model_validate(entry)
+                    export.ids[team + (channel.name or channel.id)] = channel.id
+                except REFUSALS as error:
+                    yield export.source.not_understood(place, error)
+        except HistoryUnreadable as error:
+            yield _damaged(export.source, name, error)
+
+
+def _damaged(source: Source, name: str, error: HistoryUnreadable) -> NotUnderstood:
+    return source.not_understood(name, str(error).removeprefix(f"{source.path}, "))
+
+
+def _entries(source: Source, files: SlackFiles, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the entries of a file that holds a list, each with where it is. Raises HistoryUnreadable for another."""
+    loaded = source.json(files.read(name), name)
     if not isinstance(loaded, list | None):
         raise source.unreadable("not a list, as it is in a Slack export", name)
     for number, entry in enumerate(loaded or (), 1):
         yield f"{name}, entry {number}", entry
 
 
-def _read_day(
-    source: Source, names: dict[str, str | None], chat: str, export: SlackFiles, name: str
-) -> Iterator[InboundMessage]:
-    day = []
-    for place, entry in _entries(source, export, name):
-        with source.at(place):
-            day.append((place, _Message.model_validate(entry)))
-    for place, message in sorted(day, key=lambda item: item[1].order):
-        if message.type != "message" or message.subtype not in _SPOKEN:
-            source.skip()
-            continue
-        with source.at(place):
-            messages = list(_convert(source, names, chat, message))
-        yield from messages
-
-
 def _convert(source: Source, names: dict[str, str | None], chat: str, message: _Message) -> Iterator[InboundMessage]:
-    user = message.user or message.bot_id or message.username or UNKNOWN_USER
+    comment = message.comment or _Comment()
+    user = message.user or comment.user or message.bot_id or message.username or UNKNOWN_USER
+    files = (*(message.files or ()), *((message.file,) if message.file else ()))
     seconds, micros = message.order
     spoken = InboundMessage(
         address=Address(
@@ -165,7 +213,7 @@ def _convert(source: Source, names: dict[str, str | None], chat: str, message: _
         message_id=message.ts,
         sent_at=_EPOCH + timedelta(seconds=seconds, microseconds=micros),
         sender_name=fit_name(names.get(user) or _name_in(message)),
-        content=TextContent(text=_text(message), attachments=tuple(map(_attachment, message.files or ()))),
+        content=TextContent(text=_text(message), attachments=tuple(map(_attachment, files))),
     )
     yield spoken
     yield from _reactions(message, spoken, names)
@@ -191,8 +239,10 @@ def _name_in(message: _Message) -> str | None:
 
 
 def _text(message: _Message) -> str:
-    """Return what was said; of a bot that says all of it in attachments, what these fall back to."""
-    text = message.text or "\n".join(preview.fallback for preview in message.attachments or () if preview.fallback)
+    """Return what was said."""
+    if message.comment and message.comment.comment:
+        return message.comment.comment
+    text = text_of(message)
     return f"/me {text}" if message.subtype == "me_message" else text
 
 

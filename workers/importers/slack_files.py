@@ -1,23 +1,40 @@
-"""The files of a Slack export, in a zip or a folder."""
+"""The files of a Slack export, in a zip or a folder; that of an Enterprise Grid has folders of teams in it.
+
+The layout of Grid exports (`teams/TEAM/` with lists and channels, `org_users.json`) is as people describe it.
+"""
 
 import re
-import zipfile
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentbus.workers.importers.source import open_zip
+from agentbus.workers.importers.places import MAX_JSON_BYTES, files_in, members_of, open_zip, read_member
+from agentbus.workers.importers.port import HistoryUnreadable
 
 CHANNEL_LISTS: Final = ("channels.json", "groups.json", "mpims.json", "dms.json")
 """The files that list public and private channels, group and direct messages."""
 
-USERS: Final = "users.json"
-"""The file that lists the people."""
+USER_LISTS: Final = ("users.json", "org_users.json")
+"""The files that list the people."""
 
-_DAY_FILE: Final = re.compile(r"(?P<folder>[^/]+)/\d{4}-\d\d-\d\d\.json")
-_MARKERS: Final = frozenset((*CHANNEL_LISTS, USERS))
+_TEAM: Final = r"(?:teams/[^/]+/)?"
+_DAY_FILE: Final = re.compile(rf"(?P<team>{_TEAM})(?P<folder>[^/]+)/\d{{4}}-\d\d-\d\d\.json")
+_ANY_DAY_FILE: Final = re.compile(r"(?P<top>(?:[^/]+/)?)[^/]+/\d{4}-\d\d-\d\d\.json")
+_LIST: Final = re.compile(rf"(?P<team>{_TEAM})(?P<name>[^/]+\.json)")
+_MARKERS: Final = frozenset((*CHANNEL_LISTS, *USER_LISTS))
+
+
+@dataclass(frozen=True, slots=True)
+class DayFile:
+    """A file with the messages of a channel's day."""
+
+    team: str
+    """The folder of the team, with a slash; nothing but in an export of a Grid."""
+    folder: str
+    """The channel's folder."""
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +44,50 @@ class SlackFiles:
     names: Collection[str]
     read: Callable[[str], bytes]
 
-    def day_files(self) -> Iterator[tuple[str, str]]:
-        """Yield the channel's folder and the name of each file with messages: by folder, then by day."""
+    def day_files(self) -> Iterator[DayFile]:
+        """Yield the files with messages: by team, by folder, then by day."""
         matches = (_DAY_FILE.fullmatch(name) for name in self.names)
-        yield from sorted((found["folder"], found[0]) for found in matches if found)
+        found = sorted((day["team"], day["folder"], day[0]) for day in matches if day)
+        yield from (DayFile(*one) for one in found)
+
+    def lists(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Yield the team's folder and the name of each file that is called one of `names`."""
+        matches = (_LIST.fullmatch(name) for name in sorted(self.names))
+        yield from ((found["team"], found[0]) for found in matches if found and found["name"] in names)
 
 
 @contextmanager
 def open_export(path: Path) -> Generator[SlackFiles, None, None]:
     """Open an export; an empty file is one with nothing in it. Raises HistoryUnreadable if it is a broken zip."""
     if path.is_dir():
-        names = {file.relative_to(path).as_posix() for pattern in ("*.json", "*/*.json") for file in path.glob(pattern)}
-        yield SlackFiles(names, lambda name: (path / name).read_bytes())
+        yield SlackFiles(frozenset(files_in(path)), lambda name: _read_file(path, name))
     elif path.stat().st_size == 0:
         yield SlackFiles((), lambda _: b"")
     else:
         with open_zip(path) as archive:
-            top = _top(archive.namelist()) or ""
-            names = {name.removeprefix(top) for name in archive.namelist() if name.startswith(top)}
-            yield SlackFiles(names, lambda name: archive.read(top + name))
+            members = members_of(archive)
+            top = slack_top(members) or ""
+            names = frozenset(name.removeprefix(top) for name in members if name.startswith(top))
+            yield SlackFiles(names, lambda name: read_member(archive, path, top + name))
 
 
-def is_slack_folder(path: Path) -> bool:
-    """Tell whether this folder was unpacked from a Slack export."""
-    return any((path / name).is_file() for name in _MARKERS)
+def slack_top(names: Iterable[str]) -> str | None:
+    """Return what stands before an export's own names: nothing, or a folder where one was zipped again.
+
+    None for names that are of no export of Slack: neither one of its lists nor a channel's day is among them.
+    """
+    names = list(names)
+    parted = (name.rpartition("/") for name in names)
+    tops = {folder + slash for folder, slash, name in parted if name in _MARKERS}
+    if tops:
+        return min(tops, key=len)
+    days = filter(None, (_ANY_DAY_FILE.fullmatch(name) for name in names))
+    return min((day["top"] for day in days), key=len, default=None)
 
 
-def is_slack_zip(path: Path) -> bool:
-    """Tell whether this file is a Slack export. Raises HistoryUnreadable if it is a broken zip."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with open_zip(path) as archive:
-        return _top(archive.namelist()) is not None
-
-
-def _top(names: Iterable[str]) -> str | None:
-    """Return what stands before the export's own names: nothing, or a folder where one was zipped again."""
-    tops = {folder + slash for folder, slash, name in (name.rpartition("/") for name in names) if name in _MARKERS}
-    return min(tops, key=len, default=None)
+def _read_file(folder: Path, name: str) -> bytes:
+    with (folder / name).open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise HistoryUnreadable.of(folder, f"more than {MAX_JSON_BYTES} bytes", name)
+    return content

@@ -4,25 +4,31 @@ Source: https://core.telegram.org/import-export, and what Telegram Desktop write
 
 - Ids of chats and users become those that the Bot API uses (`user7` is 7, basic group 7 is -7, supergroup or channel 7
   is -1000000000007): the export counts each kind of chat from 1, so that two chats could share an id.
-- A chat without an id is named by its title, else by the file or its folder; a user by the name; a message by its
-  position.
+- A chat without an id is named by its title, else by the file or its folder; a user by the name; a message by a digest
+  of what the export says of it.
+- What has no text of its own gets one: polls, contacts, games, dice, places, to-do lists. A link's address stands
+  behind its words, who said first what is forwarded before it.
+- Messages in a forum's topic have the topic's first message as their thread.
 - The export holds the last text of an edited message only, so that there are no edits.
 - Reactions follow their message, as far as the export names who reacted.
-- Times without a Unix time (`date`, and those of reactions) are local ones: the options' zone.
+- Times without a Unix time (`date`, and those of reactions) are local ones: the options' zone, else that in which the
+  message's own `date` and Unix time are the same.
+- An entry that can't be read is passed over and told, and so is one that Telegram Desktop could not export.
 """
 
-from collections.abc import Generator, Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.messages import Attachment, AttachmentKind, InboundMessage, ReactionContent, TextContent
-from agentbus.workers.importers.port import NOT_EXPORTED, UNKNOWN_USER, HistoryFormat
-from agentbus.workers.importers.source import Source
-from agentbus.workers.importers.values import fit_id, fit_name, kind_for, position_id
+from agentbus.workers.importers.port import NOT_EXPORTED, UNKNOWN_USER, Entry, HistoryFormat, Notice, Reader, Said
+from agentbus.workers.importers.source import REFUSALS, Source, told
+from agentbus.workers.importers.telegram_texts import Texts, text_of
+from agentbus.workers.importers.values import ContentIds, fit_id, fit_name, kind_for
 
 FORMAT: Final = HistoryFormat.TELEGRAM
 FILE_NAME: Final = "result.json"
@@ -31,6 +37,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = 50_000_000_000
 """The Unix time of a day in 3554, and its opposite before 1970: beyond them something is wrong."""
 
+_FURTHEST: Final = timedelta(hours=14)
+_QUARTER: Final = timedelta(minutes=15)
 _CHANNEL_BASE: Final = -1_000_000_000_000
 _KINDS: Final = {
     "sticker": AttachmentKind.STICKER,
@@ -60,11 +68,7 @@ class _Reaction(BaseModel):
     recent: tuple[_Reactor, ...] = ()
 
 
-class _Entity(BaseModel):
-    text: str = ""
-
-
-class _Message(BaseModel):
+class _Message(Texts):
     """What is read of a message; the rest is passed over."""
 
     from_: str | None = Field(default=None, alias="from")
@@ -73,7 +77,7 @@ class _Message(BaseModel):
     date: datetime | None = None
     date_unixtime: int | None = Field(default=None, ge=-_LATEST, le=_LATEST)
     from_id: str | int | None = None
-    text: str | list[str | _Entity] = ""
+    action: str | None = None
     reply_to_message_id: int | None = None
     reply_to_peer_id: str | int | None = None
     photo: str | None = None
@@ -105,27 +109,77 @@ class _Export(_Chat):
     left_chats: _ChatList | None = None
 
 
-def read(source: Source) -> Generator[InboundMessage, None, None]:
-    """Yield the messages, chat by chat; the file is held in memory."""
-    loaded = source.json(_file(source.path).read_bytes())
+@dataclass(slots=True)
+class _Reading:
+    """A chat being read."""
+
+    source: Source
+    chat: str
+    topics: dict[int, str] = field(default_factory=dict)
+    """The topic of each message that is in one."""
+    ids: ContentIds = field(default_factory=ContentIds)
+
+    def entries(self, entry: Any, where: str) -> Iterator[Entry]:
+        """Yield what an entry of the export is: a message, and the reactions to it, or a notice."""
+        try:
+            message = _Message.model_validate(entry)
+            topic = self._topic(message)
+            said = [] if message.type != "message" else self._messages(message, topic, entry)
+        except REFUSALS as error:
+            yield self.source.not_understood(where, error)
+            return
+        if message.type == "unsupported":
+            yield self.source.not_understood(where, "Telegram Desktop could not export it (unsupported)")
+        elif not said:
+            yield Notice()
+        for place, one in enumerate(said):
+            yield Said(one, int(place == 0))
+
+    def _topic(self, message: _Message) -> str | None:
+        """Return the topic that a message is in, as what it answers to is in it, or began it."""
+        if message.id is None:
+            return None
+        before = message.reply_to_message_id if message.reply_to_peer_id is None else None
+        topic = str(message.id) if message.action == "topic_created" else self.topics.get(before or 0)
+        if topic:
+            self.topics[message.id] = topic
+        return topic
+
+    def _messages(self, message: _Message, topic: str | None, entry: Any) -> list[InboundMessage]:
+        address = Address(
+            platform=Platform.TELEGRAM,
+            account=self.source.options.account,
+            chat=self.chat,
+            thread=topic,
+            user=_user(message.from_id, message.from_),
+        )
+        spoken = InboundMessage(
+            address=address,
+            message_id=str(message.id) if message.id is not None else self.ids.next(repr(entry)),
+            sent_at=_sent_at(message, self.source),
+            sender_name=fit_name(message.from_),
+            content=TextContent(
+                text=text_of(message), attachments=_attachments(message), reply_to=_reply_to(message, topic)
+            ),
+        )
+        return [spoken, *_reactions(message, spoken, _zone(message, self.source))]
+
+
+def read(source: Source) -> Reader:
+    """Yield what the entries are, chat by chat; the file is held in memory."""
+    loaded = source.json(source.place.read())
     if loaded is None:
         return
-    with source.at("top level"):
+    try:
         export = _Export.model_validate(loaded)
+    except REFUSALS as error:
+        raise source.unreadable(told(error), "top level") from None
     if export.messages is None and export.chats is None and export.left_chats is None:
         raise source.unreadable("not a Telegram export: neither messages nor chats in it; export again, with messages")
     for number, chat in enumerate(_chats(export), 1):
-        chat_id = fit_id(_chat_id(source, chat))
+        reading = _Reading(source, fit_id(_chat_id(source, chat)))
         for position, entry in enumerate(chat.messages or (), 1):
-            with source.at(f"chat {number} ({chat.name or chat_id}), message {position}"):
-                messages = _read_entry(source, chat_id, f"{number}.{position}", entry)
-            if not messages:
-                source.skip()
-            yield from messages
-
-
-def _file(path: Path) -> Path:
-    return path / FILE_NAME if path.is_dir() else path
+            yield from reading.entries(entry, f"chat {number} ({chat.name or reading.chat}), message {position}")
 
 
 def _chats(export: _Export) -> tuple[_Chat, ...]:
@@ -145,28 +199,6 @@ def _chat_id(source: Source, chat: _Chat) -> str:
     return str(-chat.id if chat.id > 0 and chat.type.endswith("_group") else chat.id)
 
 
-def _read_entry(source: Source, chat: str, place: str, entry: Any) -> list[InboundMessage]:
-    """Return the message and the reactions to it; nothing for a service message (a join, a call, a new title)."""
-    message = _Message.model_validate(entry)
-    if message.type != "message":
-        return []
-    message_id = str(message.id) if message.id is not None else position_id(source.title, place, repr(entry))
-    address = Address(
-        platform=Platform.TELEGRAM,
-        account=source.options.account,
-        chat=chat,
-        user=_user(message.from_id, message.from_),
-    )
-    spoken = InboundMessage(
-        address=address,
-        message_id=message_id,
-        sent_at=_sent_at(message, source),
-        sender_name=fit_name(message.from_),
-        content=TextContent(text=_text(message), attachments=_attachments(message), reply_to=_reply_to(message)),
-    )
-    return [spoken, *_reactions(message, spoken, source)]
-
-
 def _user(from_id: str | int | None, name: str | None) -> str:
     if from_id is None:
         return fit_id(name or UNKNOWN_USER)
@@ -179,18 +211,21 @@ def _sent_at(message: _Message, source: Source) -> datetime:
         return _EPOCH + timedelta(seconds=message.date_unixtime)
     if message.date is None:
         raise ValueError("it has neither date_unixtime nor date")
-    return message.date if message.date.tzinfo else message.date.replace(tzinfo=source.options.zone)
+    return message.date if message.date.tzinfo else message.date.replace(tzinfo=source.options.zone or UTC)
 
 
-def _text(message: _Message) -> str:
-    parts = [message.text] if isinstance(message.text, str) else message.text
-    return "".join(part if isinstance(part, str) else part.text for part in parts)
+def _zone(message: _Message, source: Source) -> tzinfo:
+    """Return the zone of the times at which others reacted to a message."""
+    if source.options.zone or message.date is None or message.date.tzinfo or message.date_unixtime is None:
+        return source.options.zone or UTC
+    ahead = message.date.replace(tzinfo=UTC) - (_EPOCH + timedelta(seconds=message.date_unixtime))
+    return timezone(ahead) if abs(ahead) <= _FURTHEST and not ahead % _QUARTER else UTC
 
 
-def _reply_to(message: _Message) -> str | None:
-    """Return the id of the message replied to, unless that is in another chat."""
+def _reply_to(message: _Message, topic: str | None) -> str | None:
+    """Return the id of the message replied to, unless that is in another chat, or began the topic."""
     here = message.reply_to_message_id is not None and message.reply_to_peer_id is None
-    return str(message.reply_to_message_id) if here else None
+    return str(message.reply_to_message_id) if here and str(message.reply_to_message_id) != topic else None
 
 
 def _attachments(message: _Message) -> tuple[Attachment, ...]:
@@ -218,7 +253,7 @@ def _uri(path: str) -> str:
     return NOT_EXPORTED if path.startswith("(") and path.endswith(")") else path
 
 
-def _reactions(message: _Message, spoken: InboundMessage, source: Source) -> Iterator[InboundMessage]:
+def _reactions(message: _Message, spoken: InboundMessage, zone: tzinfo) -> Iterator[InboundMessage]:
     for reaction in message.reactions:
         name = fit_id(reaction.emoji or reaction.document_id or reaction.type)
         for reactor in reaction.recent:
@@ -227,7 +262,7 @@ def _reactions(message: _Message, spoken: InboundMessage, source: Source) -> Ite
             yield InboundMessage(
                 address=spoken.address.model_copy(update={"user": user}),
                 message_id=fit_id(f"{spoken.message_id}:reaction:{user}:{name}"),
-                sent_at=moment if moment.tzinfo else moment.replace(tzinfo=source.options.zone),
+                sent_at=moment if moment.tzinfo else moment.replace(tzinfo=zone),
                 sender_name=fit_name(reactor.from_),
                 content=ReactionContent(target=spoken.message_id, target_user=spoken.address.user, reaction=name),
             )

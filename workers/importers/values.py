@@ -1,6 +1,7 @@
 """From what people and exports write to what the contracts take: ids, names, texts."""
 
 import re
+from collections import OrderedDict
 from typing import Final
 
 from agentbus.contracts.base import MAX_ID_LENGTH
@@ -10,7 +11,8 @@ from agentbus.contracts.messages import AttachmentKind
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _DIGEST_LENGTH: Final = 26
-_LINE_DIGEST_LENGTH: Final = 8
+_REMEMBERED: Final = 10_000
+"""Lines within which a repeat is found: exports repeat a minute's lines at most."""
 
 
 def fit_id(text: str) -> str:
@@ -33,13 +35,24 @@ def fit_text(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def position_id(stem: str, place: str, *written: str) -> str:
-    """Make up the id of a message whose export has none, from its place in the file.
+class ContentIds:
+    """Makes up the ids of messages whose export has none: a digest of what was said when, and the how-manieth it is.
 
-    The same file gives the same ids each time it is read. The digest of what is `written` there keeps files apart that
-    have the same name (`2005/06/27.txt`, `2005/07/27.txt`) and are logs of the same chat.
+    So the same message has the same id in every export that holds it, also in one that begins later, or from which
+    others are missing. What was written alike is told apart if not too much lies between.
     """
-    return fit_id(f"{stem}:{place}:{_digest(*written)[:_LINE_DIGEST_LENGTH]}")
+
+    def __init__(self) -> None:
+        self._times: OrderedDict[str, int] = OrderedDict()
+
+    def next(self, *written: str) -> str:
+        """Return the id of what comes next in the file."""
+        once = f"said:{_digest(*written)}"
+        times = self._times.pop(once, 0) + 1
+        self._times[once] = times
+        if len(self._times) > _REMEMBERED:
+            self._times.popitem(last=False)
+        return once if times == 1 else f"{once}:{times}"
 
 
 def kind_for(media_type: str | None) -> AttachmentKind:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agentbus.contracts.messages import InboundMessage, TextContent
-from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, Reading, read_history
 
 SAMPLES = Path(__file__).parents[3] / "samples" / "histories" / "irc"
 
@@ -40,7 +40,7 @@ def test_the_sample_over_midnight() -> None:
         ("moss", datetime(2024, 3, 10, 0, 2, tzinfo=UTC), ""),
     ]
     assert {m.address.chat for m in messages} == {"#garden"}
-    assert messages[3].message_id.startswith("2024-03-09_garden:6:")
+    assert len({one.message_id for one in messages}) == 5
 
 
 def test_the_sample_that_names_its_days() -> None:
@@ -70,6 +70,23 @@ def test_the_sample_that_names_its_days() -> None:
         ("[09:19] * ann has left the building", "ann", "/me has left the building"),
         ("* ann waves", "ann", "/me waves"),
         ("<ann> no time", "ann", "no time"),
+        ("[09:19]  * ann waves", "ann", "/me waves"),
+        ("[09:19] Action: ann waves", "ann", "/me waves"),
+        ("[09:19] • ann: waves", "ann", "/me waves"),
+        ("[09:19] -ann:#garden- a notice", "ann", "a notice"),
+        ("[09:19] <ann!n=nm@host> -hey", "ann", "-hey"),
+        ("[09:19] <a!b> hi", "a!b", "hi"),
+        ("[09:19am] <ann> hi", "ann", "hi"),
+        ("[09:19 AM] <ann> hi", "ann", "hi"),
+        ("[09:19.20] <ann> hi", "ann", "hi"),
+        ("[09 Mar 09:19] <ann> hi", "ann", "hi"),
+        ("Mar 09 09:19:20 <ann>\thi", "ann", "hi"),
+        ("[Sat Mar 09 2024] [09:19:20] <ann>\thi", "ann", "hi"),
+        ("[2024-03-09 09:19:15.250] <ann> hi", "ann", "hi"),
+        ("2024-03-09T09:19:16.123Z <ann> hi", "ann", "hi"),
+        ("2024-03-09 09:19:00\tann\thi", "ann", "hi"),
+        ("2024-03-09 09:19:00\t@ann\ta\ttab", "ann", "a\ttab"),
+        ("2024-03-09 09:19:00\t *\tann waves", "ann", "/me waves"),
     ],
 )
 def test_what_is_said(log: Log, line: str, user: str, text: str) -> None:
@@ -90,16 +107,60 @@ def test_what_is_said(log: Log, line: str, user: str, text: str) -> None:
         "* Now talking on #garden",
         "* Topic for #garden is: roses",
         "09:19 -!- ann [~ann@host.example] has left #garden []",
-        "[25:99] <ann> no such time",
-        "[09:19 <ann> bracket left open",
         "*** Joins: ann (~ann@host.example)",
-        "<>",
         "",
+        "[09:19] * Topic is 'roses'",
+        "[09:19] * Set by ann on Sat Mar 09",
+        "[09:19] * Joins: ann (~a@host)",
+        "[09:19] * ann was kicked by bob (flood)",
+        "[09:19] * ann changes topic to 'thorns'",
+        "[09:19] * Disconnected",
+        "[09:19] * Rejoined channel #garden",
+        "[09:19] * Retrieving #garden modes...",
+        "[09:19] *\tann (~a@host) has joined",
+        '[09:19] *\tann (~a@host) has left ("bye")',
+        "[09:19] *\tYou are now known as ann2",
+        "[09:19] *\tann has kicked bob from #garden (flood)",
+        "[09:19] *\tann sets ban on *!*@host",
+        "[09:19] -NickServ- this nick is registered",
+        "[09:19] -feed- something new",
+        "Session Ident: #garden",
+        "[09:19] --> bob (n=user@host) joined the channel",
+        "[09:19] Join\tann has joined this channel (~a@host).",
+        "[09:19] ann (~a@host) joined #garden.",
+        "[09:19] ann (~a@host) left irc: Quit",
+        "[09:19] #garden: mode change '+o ann' by ChanServ!s@services",
+        "[09:19] Nick change: ann -> anna",
+        "[09:19] ann kicked from #garden by bob: flood",
+        "2024-03-09 10:00:00\t-->\tann (a@host) has joined #garden",
+        "2024-03-09 10:00:00\t--\tann is now known as bob",
+        "2024-03-09 10:00:00\t\tno prefix at all",
     ],
 )
 def test_what_is_no_message_is_counted(log: Log, line: str) -> None:
-    history = read_history(log(line), HistoryFormat.IRC)
-    assert (list(history), history.skipped) == ([], 1)
+    reading = read_all(log(line, "[10:00] <ann> said"))
+    assert (reading.messages, reading.lines_of_notices, reading.lines_blank) == (1, int(line != ""), int(line == ""))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[25:99] <ann> no such time",
+        "[09:19 <ann> bracket left open",
+        "<>",
+        "[09:19] ann: another program",
+        "2024-03-09 10:00:00\tno column",
+    ],
+)
+def test_what_is_of_no_known_kind_is_told(log: Log, line: str) -> None:
+    reading = read_all(log("[10:00] <ann> said", line))
+    assert (reading.messages, [missed.where for missed in reading.not_understood]) == (1, ["line 2"])
+
+
+def read_all(path: Path) -> Reading:
+    history = read_history(path, HistoryFormat.IRC)
+    list(history)
+    return history.reading
 
 
 def times(*lines: str, path: Log, first_day: date | None = None, name: str = "x_20240309.log") -> list[str]:
@@ -126,6 +187,67 @@ def test_the_clock_of_notices_counts_too(log: Log) -> None:
 
 def test_the_given_day_stands_above_that_of_the_name(log: Log) -> None:
     assert times("[10:00] <a> x", path=log, first_day=date(2020, 1, 2)) == ["01-02 10:00"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["[09:11am] <a> x", "[9:12 PM] <a> x", "[12:13am] <a> x"], ["03-09 09:11", "03-09 21:12", "03-10 00:13"]),
+        (["**** BEGIN LOGGING AT Fri Dec 31 23:59:00 2010", "Dec 31 23:59:30 <a>\tx", "Jan 01 00:00:05 <a>\ty"],
+         ["12-31 23:59", "01-01 00:00"]),
+        (["[00:00] --- Mon Jun 27 2005", "[23:10] <a> x", "[00:00] --- Tue Jun 28 2005", "[00:00] --- Wed Jun 29 2005",
+          "[23:30] <a> y"], ["06-27 23:10", "06-29 23:30"]),
+        (["[Mon Jun 27 2005] [09:19:20] <a>\tx", "[Tue Jun 28 2005] [00:10:00] <a>\ty"],
+         ["06-27 09:19", "06-28 00:10"]),
+        (["[2021-08-13T09:11:12+0200] <a> x", "[2021-08-13T09:11:14Z] <a> x"], ["08-13 07:11", "08-13 09:11"]),
+        (["[2021-08-13T00:11:12+02:00] <a> x"], ["08-12 22:11"]),
+        (["[14 Jan 10:36] <a> x"], ["01-14 10:36"]),
+    ],
+)  # fmt: skip
+def test_what_the_programs_write_for_a_time(log: Log, lines: list[str], expected: list[str]) -> None:
+    assert times(*lines, path=log) == expected
+
+
+def test_a_year_goes_by_within_stamps_that_have_none(log: Log) -> None:
+    lines = ("**** BEGIN LOGGING AT Fri Dec 31 23:59:00 2010", "Dec 31 23:59:30 <a>\tx", "Jan 01 00:00:05 <a>\ty")
+    assert [one.sent_at.year for one in read_history(log(*lines))] == [2010, 2011]
+
+
+def test_times_that_are_still_to_come_in_utc_are_of_a_zone_to_the_east(log: Log) -> None:
+    path = log("[17:05] <a> x", "[18:04] <a> y")
+    history = read_history(path, now=datetime(2024, 3, 9, 12, 35, tzinfo=UTC))
+    assert [one.sent_at for one in history] == [
+        datetime(2024, 3, 9, 11, 35, tzinfo=UTC),
+        datetime(2024, 3, 9, 12, 34, tzinfo=UTC),
+    ]
+    assert history.reading.remarks == [
+        "its last times are still to come in UTC: read as UTC+05:30; --zone says otherwise"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "chat", "day"),
+    [
+        ("2005/06/27/#ubuntu.txt", "#ubuntu", 27),
+        ("eggdrop.log.20050627", "eggdrop.log", 27),
+        ("#garden/2005-06-27.log", "#garden", 27),
+        ("irc.libera.#garden.20050627.weechatlog", "#garden", 27),
+        ("#garden_20050627.log.txt", "#garden", 27),
+    ],
+)
+def test_days_and_channels_in_the_names_of_files_and_folders(tmp_path: Path, name: str, chat: str, day: int) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[10:00] <a> x\n")
+    (message,) = read_history(path)
+    assert (message.address.chat, message.sent_at.date()) == (chat, date(2005, 6, day))
+
+
+def test_logs_that_overlap_repeat_the_ids(log: Log) -> None:
+    lines = ["[10:00] <a> x", "[10:01] <a> ok", "[10:01] <a> ok", "[10:02] <a> y"]
+    first = [one.message_id for one in read_history(log(*lines))]
+    assert [one.message_id for one in read_history(log(*lines[1:], name="rest_20240309.log"))] == first[1:]
+    assert len(set(first)) == 4
 
 
 @pytest.mark.parametrize(
@@ -185,7 +307,17 @@ def test_the_same_line_on_another_day_is_another_message(log: Log) -> None:
 
 
 def test_a_long_line_of_blanks_is_read_in_no_time(log: Log) -> None:
-    history = read_history(
-        log("<" + " " * 200_000, "[10:00] <" + "a" * 200_000, "* " + "a" * 200_000), HistoryFormat.IRC
-    )
-    assert (list(history), history.skipped) == ([], 3)
+    hostile = [
+        "<" + " " * 200_000,
+        "[10:00] <" + "a" * 200_000,
+        "* " + "a" * 200_000,
+        "* " + "@" * 200_000,
+        "*" + " " * 200_000,
+        "-" * 200_000,
+        "a" * 200_000 + " (" + "@" * 200_000,
+        "2024-03-09 10:00:00\t" + "\t" * 200_000,
+        "[10:00] -a:#" + "-" * 200_000,
+        "Topic for #" + "x" * 200_000,
+    ]
+    reading = read_all(log(*hostile, "[10:00] <ann> hi"))
+    assert reading.lines == len(hostile) + 1

@@ -1,12 +1,13 @@
 """JSON lines."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from agentbus.contracts.messages import EditContent, TextContent
-from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
+from agentbus.workers.importers import HistoryFormat, read_history
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "histories" / "jsonl" / "messages.jsonl"
 GOOD = SAMPLE.read_text().splitlines()[0]
@@ -18,7 +19,7 @@ def test_messages_and_envelopes() -> None:
     assert (message.message_id, message.address.account, message.content) == ("m1", "shop", TextContent(text="Hello"))
     assert (edit.message_id, edit.content) == ("m2", EditContent(target="m1", text="Hello!"))
     assert edit.sent_at == datetime(2024, 3, 9, 9, 0, 1, tzinfo=UTC)
-    assert history.skipped == 1
+    assert (history.reading.notices, history.reading.lines_blank) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +36,11 @@ def test_messages_and_envelopes() -> None:
         (GOOD.encode().replace(b"Hello", b"x" * 262_145), r"content\.text\.text: String should have at most"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, line: bytes, problem: str) -> None:
+def test_a_bad_line_is_told_and_passed_over(tmp_path: Path, line: bytes, problem: str) -> None:
     path = tmp_path / "messages.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n\r\n" + line)
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n\r\n" + line + b"\n" + GOOD.encode())
     history = read_history(path, HistoryFormat.JSONL)
-    next(history)
-    with pytest.raises(HistoryUnreadable, match=f"line 3: {problem}"):
-        next(history)
+    assert len(list(history)) == 2
+    (missed,) = history.reading.not_understood
+    assert missed.where == "line 3"
+    assert re.match(problem, missed.problem)

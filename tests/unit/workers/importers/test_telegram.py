@@ -1,6 +1,7 @@
 """Telegram Desktop's exports."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,14 +80,15 @@ def test_attachments_by_reference(account: list[InboundMessage]) -> None:
     ]
 
 
-def test_without_ids_names_and_positions_stand_in() -> None:
+def test_without_ids_names_and_contents_stand_in() -> None:
     messages = list(read_history(SAMPLES / "one_chat.json"))
     assert [(m.address.chat, m.address.user, m.sender_name) for m in messages] == [
         ("one_chat", "Ann", "Ann"),
         ("one_chat", "Ann", "Ann"),
         ("one_chat", "Bo", "Bo"),
     ]
-    assert [m.message_id.rpartition(":")[0] for m in messages] == ["one_chat:1.1", "one_chat:1.2", "one_chat:1.3"]
+    assert len({one.message_id for one in messages}) == 3
+    assert all(one.message_id.startswith("said:") for one in messages)
 
 
 def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
@@ -119,12 +121,13 @@ def test_unfit_names_still_name(export: Export, name: str) -> None:
         ({"file": "x" * 3000, "date_unixtime": 1}, "uri: String should have at most"),
     ],
 )
-def test_a_bad_message_is_named(export: Export, entry: Any, problem: str) -> None:
+def test_a_bad_message_is_told_and_passed_over(export: Export, entry: Any, problem: str) -> None:
     good = {"date_unixtime": 1, "text": "x"}
-    history = read_history(export({"name": "Ann", "messages": [good, entry]}))
-    next(history)
-    with pytest.raises(HistoryUnreadable, match=rf"garden\.json, chat 1 \(Ann\), message 2: .*{problem}"):
-        next(history)
+    history = read_history(export({"name": "Ann", "messages": [good, entry, good]}))
+    assert len(list(history)) == 2
+    (missed,) = history.reading.not_understood
+    assert missed.where == "chat 1 (Ann), message 2"
+    assert re.search(problem, missed.problem)
 
 
 @pytest.mark.parametrize(
@@ -147,5 +150,75 @@ def test_a_bad_file_says_what_is_wrong(tmp_path: Path, raw: bytes, problem: str)
         next(read_history(path, HistoryFormat.TELEGRAM))
 
 
-def test_an_account_without_messages_has_none(export: Export) -> None:
-    assert list(read_history(export({"chats": {"list": [{"id": 1}]}}))) == []
+def test_an_account_without_messages_is_said_to_have_none(export: Export) -> None:
+    with pytest.raises(HistoryUnreadable, match="there is no message in it"):
+        next(read_history(export({"chats": {"list": [{"id": 1}]}})))
+
+
+def one(export: Export, **fields: Any) -> InboundMessage:
+    (message,) = read_history(export({"id": 7, "messages": [{"id": 1, "date_unixtime": 1, "from": "Ann", **fields}]}))
+    return message
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"poll": {"question": "Tea?", "answers": [{"text": "Yes", "voters": 2}]}}, "Tea?\n- Yes (2)"),
+        ({"contact_information": {"first_name": "Bob", "last_name": "", "phone_number": "+1000"}}, "Bob +1000"),
+        ({"game_title": "2048", "game_link": "https://t.me/x"}, "2048\nhttps://t.me/x"),
+        ({"dice": {"emoji": "🎲", "value": 3}}, "🎲 3"),
+        ({"place_name": "Cafe", "address": "1 Road"}, "Cafe\n1 Road"),
+        ({"text": "do", "todo_list": {"title": "x", "answers": [{"text": "a", "id": 1}]}}, "do\nx\n- a"),
+        ({"text": "words", "forwarded_from": "A Channel"}, "[forwarded from A Channel]\nwords"),
+        ({"text": [{"type": "text_link", "text": "docs", "href": "https://x.org"}, "!"]}, "docs (https://x.org)!"),
+        ({"text": [{"type": "link", "text": "https://x.org"}]}, "https://x.org"),
+    ],
+)  # fmt: skip
+def test_what_has_no_text_of_its_own_gets_one(export: Export, fields: dict[str, Any], expected: str) -> None:
+    assert content(one(export, **fields)).text == expected
+
+
+def test_messages_in_a_topic_have_it_as_their_thread(export: Export) -> None:
+    def said(number: int, **fields: Any) -> dict[str, Any]:
+        return {"id": number, "date_unixtime": number, "from": "Ann", "text": "x", **fields}
+
+    topic = {"id": 1, "type": "service", "action": "topic_created", "date_unixtime": 1}
+    found = list(
+        read_history(
+            export(
+                {
+                    "id": 7,
+                    "messages": [
+                        topic,
+                        said(2, reply_to_message_id=1),
+                        said(3, reply_to_message_id=2),
+                        said(4),
+                        said(5, reply_to_message_id=4),
+                        said(6, reply_to_message_id=2, reply_to_peer_id="channel8"),
+                    ],
+                }
+            )
+        )
+    )
+    assert [(one.address.thread, content(one).reply_to) for one in found] == [
+        ("1", None),
+        ("1", "2"),
+        (None, None),
+        (None, "4"),
+        (None, None),
+    ]
+
+
+def test_reactions_are_in_the_zone_of_their_message(export: Export) -> None:
+    recent = [{"from": "Bo", "from_id": "user8", "date": "2024-03-09T15:30:00"}]
+    reactions = [{"type": "emoji", "emoji": "👍", "recent": recent}]
+    path = export({"messages": [{"date": "2024-03-09T14:30:00", "date_unixtime": 1709974800, "reactions": reactions}]})
+    assert list(read_history(path))[1].sent_at == datetime(2024, 3, 9, 10, tzinfo=UTC)
+
+
+def test_what_telegram_could_not_export_is_told(export: Export) -> None:
+    history = read_history(export({"messages": [{"date_unixtime": 1, "text": "x"}, {"id": 2, "type": "unsupported"}]}))
+    assert len(list(history)) == 1
+    assert [missed.problem for missed in history.reading.not_understood] == [
+        "Telegram Desktop could not export it (unsupported)"
+    ]
