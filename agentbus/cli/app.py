@@ -26,6 +26,12 @@ class Commands(LazyGroup):
         "replay": _command(
             "replay", "Replay a chat history: publish its messages in order, wait for them, check what became of them."
         ),
+        "import": CommandAt(
+            "agentbus.cli.replay",
+            "Import a chat history into the store: Telegram, Slack, WhatsApp, IRC, or JSON lines.",
+            {},
+            function="import_",
+        ),
         "worker": _command(
             "run_workers",
             "Run workers in this process until SIGTERM or Ctrl-C; they then finish what they have begun.",

@@ -22,6 +22,8 @@ class CommandAt:
     settings: Mapping[str, Any] | None = None
     """Of a command that is a function of its name, what `Typer.command` is given; its help may be the module's `HELP`.
     None for a group of commands, the module's `app`."""
+    function: str | None = None
+    """The function's name, where the command's can't be one."""
 
     def load(self, name: str) -> TyperCommand | TyperGroup:
         """Import the command."""
@@ -30,7 +32,9 @@ class CommandAt:
         if self.settings is None:
             only.add_typer(module.app, name=name)
         else:
-            only.command(name, help=getattr(module, "HELP", None), **self.settings)(getattr(module, name))
+            only.command(name, help=getattr(module, "HELP", None), **self.settings)(
+                getattr(module, self.function or name)
+            )
         group = cast("TyperGroup", typer.main.get_command(only))
         return cast("TyperCommand | TyperGroup", group.commands[name])
 

@@ -18,6 +18,7 @@ from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
 from agentbus.demo.person import Stage, one_person
 from agentbus.demo.waiting import patience
 from agentbus.operations.parked import replay_parked
+from agentbus.operations.replay.journal import Journal
 from agentbus.operations.replay.outcome import Outcome, check
 from agentbus.settings import Settings
 from agentbus.storage.reading import iter_parked, iter_sessions
@@ -88,7 +89,8 @@ async def perform(settings: Settings, show: Show, *, rounds: int, seed: int = 1)
             await _repeat(play)
             await _mistake(play, settings)
             await one_person(Stage(system, client, show.say, play.receipts))
-            outcome = await check(system.store, play.receipts)
+            with Journal(play.receipts) as journal:
+                outcome = await check(system.store, journal)
         finally:
             await client.close()
         sessions = [session async for session in iter_sessions(system.store, SessionFilter())]

@@ -1,21 +1,18 @@
 """What became of what was published: read from the store alone, compared with the order of publishing."""
 
+import asyncio
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from agentbus.client import Receipt
 from agentbus.contracts.history import HistoryMessage, SessionFilter
-from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.session import SessionState
+from agentbus.operations.replay.journal import Cause, Journal
 from agentbus.storage.history import iter_history
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_log, iter_parked, iter_sessions
-from agentbus.testing.tally import Tally, tally
 
 
 @dataclass(slots=True)
@@ -30,41 +27,31 @@ class Outcome:
     sessions: int = 0
     events: int = 0
     digest: str = ""
-
-    def add(self, tally: Tally) -> None:
-        """Add what became of the inputs of one conversation."""
-        self.committed += len(tally.committed)
-        self.parked += len(tally.parked)
-        self.lost += len(tally.lost)
-        self.duplicated += len(tally.duplicated)
-        self.reordered += len(tally.reordered)
+    causes: tuple[Cause, ...] = ()
+    """Why inputs were parked."""
 
 
-async def check(store: Store, receipts: Sequence[Receipt]) -> Outcome:
-    """Read every conversation that `receipts` name out of the store, and say what became of their inputs.
+async def check(store: Store, journal: Journal) -> Outcome:
+    """Read every conversation that inputs were published to out of the store, and say what became of the inputs.
 
-    `lost`: neither committed nor parked. `duplicated`: committed more than once. `reordered`: committed after an
-    input of the same conversation that was published later. An input that was published twice counts by its first
-    time.
+    `lost`, `duplicated` and `reordered` are as `Journal.counts` says.
     """
-    outcome = Outcome()
-    parked = {parked.message_id async for parked in iter_parked(store, ParkedStatus.PARKED)}
-    published: defaultdict[ConversationId, dict[InputId, None]] = defaultdict(dict)
-    for receipt in receipts:
-        published[receipt.conversation_id].setdefault(receipt.input_id)
+    sessions = events = 0
     fingerprint = hashlib.sha256()
-    for conversation in sorted(published):
-        committed = [input_id async for commit in iter_log(store, conversation) for input_id in commit.applied]
-        outcome.add(tally([(input_id, True) for input_id in published[conversation]], committed, parked=parked))
-        sessions = [one async for one in iter_sessions(store, SessionFilter(conversation_id=conversation))]
-        for session in sorted(sessions, key=lambda one: one.generation):
-            outcome.sessions += 1
-            outcome.events += session.sequence
+    async for parked in iter_parked(store, ParkedStatus.PARKED):
+        journal.park(parked.message_id, parked.code, parked.reason)
+    for conversation in journal.conversations():
+        async for commit in iter_log(store, conversation):
+            journal.commit(conversation, commit.applied)
+        heads = [one async for one in iter_sessions(store, SessionFilter(conversation_id=conversation))]
+        for session in sorted(heads, key=lambda one: one.generation):
+            sessions += 1
+            events += session.sequence
             fingerprint.update(_canonical(_session_print(session)))
             async for message in iter_history(store, session):
                 fingerprint.update(_canonical(_message_print(message)))
-    outcome.digest = fingerprint.hexdigest()
-    return outcome
+    counts, causes = await asyncio.to_thread(lambda: (journal.counts(), journal.causes()))
+    return Outcome(**asdict(counts), sessions=sessions, events=events, digest=fingerprint.hexdigest(), causes=causes)
 
 
 def _session_print(session: SessionState) -> dict[str, Any]:

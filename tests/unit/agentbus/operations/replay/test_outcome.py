@@ -9,7 +9,9 @@ from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId, Partition
 from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.session import SessionStatus
-from agentbus.operations.replay.outcome import Outcome, check
+from agentbus.operations.replay.journal import Journal
+from agentbus.operations.replay.outcome import Outcome
+from agentbus.operations.replay.outcome import check as check_journal
 from agentbus.storage.memory import MemoryStore
 from tests.harness.builders import (
     a_commit,
@@ -28,6 +30,11 @@ ADA, BOB = a_conversation("ada"), a_conversation("bob")
 
 def receipts(*names: str, conversation: ConversationId = ADA) -> list[Receipt]:
     return [Receipt(InputId(name), conversation, Partition(0)) for name in names]
+
+
+async def check(store: MemoryStore, published: list[Receipt]) -> Outcome:
+    with Journal(published) as journal:
+        return await check_journal(store, journal)
 
 
 async def a_store(*commits: Commit) -> MemoryStore:
