@@ -1,0 +1,2 @@
+-- What time it is. KEYS: any, which says where.
+return text(now())
