@@ -12,6 +12,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "sql": ("aiosqlite", "alembic", "sqlalchemy"),
     "postgresql": ("alembic", "asyncpg", "sqlalchemy"),
     "mysql": ("alembic", "asyncmy", "sqlalchemy"),
+    "redis": ("redis",),
     "files": ("fsspec",),
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("starlette", "uvicorn"),

@@ -12,8 +12,6 @@ from agentbus.storage.port import MongoDriver, Store, StoreOptions
 
 StoreFactory = Callable[[str, StoreOptions], Store]
 
-_LATER: Final = ("redis",)
-
 
 def _in(module: str, name: str, extra: str | None = None) -> StoreFactory:
     """Make a factory that imports its driver when it is used: that takes half a second, and nobody needs them all."""
@@ -34,6 +32,10 @@ _factories: Final[dict[str, StoreFactory]] = {
     "mysql": _in("agentbus.storage.sql", "SqlStore", "mysql"),
     "postgres": _in("agentbus.storage.sql", "SqlStore", "postgresql"),
     "postgresql": _in("agentbus.storage.sql", "SqlStore", "postgresql"),
+    "redis": _in("agentbus.storage.redis", "RedisStore", "redis"),
+    "redis+cluster": _in("agentbus.storage.redis", "RedisStore", "redis"),
+    "rediss": _in("agentbus.storage.redis", "RedisStore", "redis"),
+    "rediss+cluster": _in("agentbus.storage.redis", "RedisStore", "redis"),
     "sqlite": _in("agentbus.storage.sql", "SqlStore"),
 }
 
@@ -44,7 +46,8 @@ def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout
     URLs: `memory://`, `file:///absolute/folder`, `file://relative/folder` (made if only it is missing),
     `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `postgresql://user:password@host:port/database` (also
     `postgres`), `mysql://user:password@host:port/database` (also `mariadb`), `mongodb://host:port/database` (also
-    `mongodb+srv`; the database is `agentbus` if none is named), and those of `register_store`.
+    `mongodb+srv`; the database is `agentbus` if none is named), `redis://user:password@host:port/0` (also `rediss`,
+    encrypted, and `redis+cluster://host:port,host:port`), and those of `register_store`.
     `connect_timeout` is how many seconds `start` waits for a server that is not there yet.
     Raises ConfigurationError for a URL that no store here understands, or whose extra is not installed.
     """
@@ -54,8 +57,6 @@ def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout
         raise ConfigurationError(f"a store's URL is like <scheme>://<place>; schemes are {_known()}")
     if factory := _factories.get(scheme):
         return factory(url, StoreOptions(mongo_driver=mongo_driver, connect_timeout=connect_timeout))
-    if scheme in _LATER:
-        raise ConfigurationError(f"{scheme}:// stores come in a later release; now there are {_known()}")
     raise ConfigurationError(f"no store is known for {masked(url)}: schemes are {_known()}")
 
 

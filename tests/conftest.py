@@ -19,11 +19,13 @@ from tests.services import (
     MongoDB,
     PostgreSQL,
     RabbitMQ,
+    RedisServer,
     private_rabbitmq,
     shared_mariadb,
     shared_mongodb,
     shared_postgresql,
     shared_rabbitmq,
+    shared_redis,
 )
 from tests.services.used_databases import UsedDatabases
 
@@ -166,4 +168,18 @@ def mariadb() -> Iterator[MariaDB]:
 def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
     """Give the URL of a database without rows, as `postgresql_url`."""
     with mariadb.emptied_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Start the run's Redis server for the first test that asks. Use `redis_url` unless you need it itself."""
+    with shared_redis() as service:
+        yield service
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """Give the URL of an empty place on it, whose keys are deleted after the test."""
+    with redis_server.fresh_database() as url:
         yield url

@@ -39,6 +39,8 @@ class StoreInfo:
     server_time: datetime
     name: str = ""
     """Of the database; empty for a store without one."""
+    risks: tuple[str, ...] = ()
+    """By what the server may lose what it reported as done, each with what to do about it."""
 
 
 class Store(ABC):

@@ -21,6 +21,7 @@ CLASSES: Final = {
     "TestPostgreSQL": "PostgreSQL",
     "TestMariaDB": "MariaDB",
     "TestMariaDBCancelled": "MariaDB",
+    "TestRedis": "Redis",
     "TestMongoThroughMotor": "MongoDB (motor)",
     "TestMongoThroughPyMongo": "MongoDB (PyMongo)",
 }

@@ -20,6 +20,8 @@ from agentbus.storage.files.layout import file_name
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.mongo import MongoStore
 from agentbus.storage.port import Store
+from agentbus.storage.redis import RedisStore
+from agentbus.storage.redis.codec import record_id
 from agentbus.storage.sql import SqlStore, schema
 
 
@@ -44,6 +46,9 @@ async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> 
         case MongoStore():
             earlier = {"$set": {"seen_at": {"$subtract": ["$seen_at", int(seconds * 1000)]}}}
             await store._database.collection("members").update_one({"_id": {"g": group, "w": name}}, [earlier])
+        case RedisStore():
+            place = _place(store, group, "seen")
+            await store._database.ask("ZINCRBY", place, -int(seconds * 1000), name)
         case _:
             raise AssertionError(f"no means to age a heartbeat in a {type(store).__name__}")
 
@@ -69,6 +74,14 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
             parked = await store._database.collection("parked").find({"_id": parked_id}).to_list(None)
             pieces = await store._database.collection("parked_bodies").find({"_id.p": parked_id}).to_list(None)
             return [str(document["_id"]) for document in [*parked, *pieces]]
+        case RedisStore():
+            layout = store._database.layout
+            shard = layout.shard_of(parked_id)
+            hashes = ("parked", "parked:rows", "parked:beginnings")
+            kept = [one for one in hashes if await store._database.ask("HEXISTS", layout.key(shard, one), parked_id)]
+            places = await store._database.ask("ZRANGE", layout.key(shard, "parked:index"), 0, -1)
+            rest = await store._database.ask("EXISTS", layout.key(shard, "parked:rest", parked_id))
+            return kept + [str(one) for one in places if parked_id.encode() in one] + ["rest"] * rest
         case _:
             raise AssertionError(f"no means to look into a {type(store).__name__}")
 
@@ -91,6 +104,8 @@ async def spoil(store: Store, kept: Spoiled) -> None:
             collection, identity, field = _document_of(kept)
             done = await store._database.collection(collection).update_one({"_id": identity}, {"$set": {field: 1.5}})
             assert done.matched_count == 1
+        case RedisStore():
+            assert not await store._database.ask("HSET", *_field_of(store, kept), '{"half a document'), "it was there"
         case _:
             raise AssertionError(f"no means to damage a {type(store).__name__}")
 
@@ -132,6 +147,25 @@ def _document_of(kept: Spoiled) -> tuple[str, Any, str]:
             return "records", {"k": kept.kind.value, "n": kept.key}, "data"
 
 
+def _place(store: RedisStore, name: str, what: str) -> str:
+    layout = store._database.layout
+    return layout.key(layout.shard_of(name), what, name)
+
+
+def _field_of(store: RedisStore, kept: Spoiled) -> tuple[str, str]:
+    layout = store._database.layout
+    match kept:
+        case SessionState():
+            return layout.key(layout.shard_of(kept.conversation_id), "heads"), kept.session_id
+        case Commit():
+            return _place(store, kept.conversation_id, "log"), str(kept.version)
+        case ParkedInput():
+            return layout.key(layout.shard_of(kept.parked_id), "parked"), kept.parked_id
+        case Record():
+            identity = record_id(kept.kind, kept.key)
+            return layout.key(layout.shard_of(identity), "records"), identity
+
+
 def held_by(store: Store) -> list[str]:
     """Return what an idle store holds on to: transactions, snapshots, connections, locks, files half written."""
     match store:
@@ -142,6 +176,8 @@ def held_by(store: Store) -> list[str]:
             root = store._folder.layout.root
             locked = [str(folder) for folder in (root, *root.rglob("*/")) if _is_locked(folder)]
             return locked + [str(path) for path in store._folder.layout.temporary.iterdir()]
+        case RedisStore():
+            return store._database.held()
         case _:
             return []
 

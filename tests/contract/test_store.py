@@ -98,6 +98,18 @@ class TestPostgreSQL(_Durable):
             yield store
 
 
+class TestRedis(_Durable):
+    @pytest.fixture
+    async def store(self, redis_url: str) -> AsyncIterator[Store]:
+        async with open_store(redis_url) as store:
+            yield store
+
+    @pytest.fixture
+    async def reopened(self, redis_url: str) -> AsyncIterator[Store]:
+        async with open_store(redis_url) as store:
+            yield store
+
+
 class _MariaDB:
     @pytest.fixture
     async def store(self, mariadb_url: str) -> AsyncIterator[Store]:
@@ -152,7 +164,14 @@ class TestMongoThroughPyMongo(_Mongo):
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///nowhere", "sqlite:////nowhere/store.db", "postgresql://nowhere/store", "mongodb://nowhere/store"]
+    "url",
+    [
+        "file:///nowhere",
+        "sqlite:////nowhere/store.db",
+        "postgresql://nowhere/store",
+        "mongodb://nowhere/store",
+        "redis://nowhere",
+    ],
 )
 def test_calls_of_every_section_end_well(url: str) -> None:
     store = open_store(url)

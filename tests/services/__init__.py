@@ -1,8 +1,8 @@
 """Real and private services for the tests, never shared, never on a default port.
 
-They are RabbitMQ, MongoDB, PostgreSQL and MariaDB. In a test, ask for the fixtures `amqp_url` (a new virtual host),
+They are RabbitMQ, MongoDB, PostgreSQL, MariaDB and Redis. In a test, ask for the fixtures `amqp_url` (a new virtual host),
 `mongo_url` (a new database), or `used_mongo_url` (an empty one that tests before have used, which is cheaper), and
-`postgresql_url` and `mariadb_url` (such ones as well). A test that stops, kills or pauses a service starts its own:
+`postgresql_url` and `mariadb_url` (such ones as well), and `redis_url` (a new prefix of keys). A test that stops, kills or pauses a service starts its own:
 `with private_rabbitmq() as broker:`. A test that needs a cluster, plugins or settings uses the local classes.
 
 Each service comes from an environment variable (see `external`), else from Docker, else from local programs,
@@ -14,10 +14,12 @@ from tests.services.choose import (
     private_mongodb,
     private_postgresql,
     private_rabbitmq,
+    private_redis,
     shared_mariadb,
     shared_mongodb,
     shared_postgresql,
     shared_rabbitmq,
+    shared_redis,
 )
 from tests.services.errors import MissingProgram, NotOurs, ServiceError, StartFailed
 from tests.services.mariadb import LocalMariaDB, MariaDB
@@ -25,6 +27,7 @@ from tests.services.mongodb import LocalMongoDB, MongoDB, form_replica_set
 from tests.services.ports import LOOPBACK, free_port
 from tests.services.postgresql import LocalPostgreSQL, PostgreSQL
 from tests.services.rabbitmq import LocalRabbitMQ, RabbitMQ
+from tests.services.redis import LocalRedis, LocalRedisCluster, RedisServer
 from tests.services.service import Service
 from tests.services.sql import SqlServer
 
@@ -34,12 +37,15 @@ __all__ = [
     "LocalMongoDB",
     "LocalPostgreSQL",
     "LocalRabbitMQ",
+    "LocalRedis",
+    "LocalRedisCluster",
     "MariaDB",
     "MissingProgram",
     "MongoDB",
     "NotOurs",
     "PostgreSQL",
     "RabbitMQ",
+    "RedisServer",
     "Service",
     "ServiceError",
     "SqlServer",
@@ -50,8 +56,10 @@ __all__ = [
     "private_mongodb",
     "private_postgresql",
     "private_rabbitmq",
+    "private_redis",
     "shared_mariadb",
     "shared_mongodb",
     "shared_postgresql",
     "shared_rabbitmq",
+    "shared_redis",
 ]

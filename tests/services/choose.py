@@ -7,6 +7,7 @@ from tests.services.containers import (
     ContainerMongoDB,
     ContainerPostgreSQL,
     ContainerRabbitMQ,
+    ContainerRedis,
     docker_answers,
 )
 from tests.services.external import (
@@ -15,15 +16,18 @@ from tests.services.external import (
     MARIADB_URL,
     MONGO_URL,
     POSTGRESQL_URL,
+    REDIS_URL,
     ExternalMariaDB,
     ExternalMongoDB,
     ExternalPostgreSQL,
     ExternalRabbitMQ,
+    ExternalRedis,
 )
 from tests.services.mariadb import LocalMariaDB, MariaDB
 from tests.services.mongodb import LocalMongoDB, MongoDB
 from tests.services.postgresql import LocalPostgreSQL, PostgreSQL
 from tests.services.rabbitmq import LocalRabbitMQ, RabbitMQ
+from tests.services.redis import LocalRedis, RedisServer
 
 
 def shared_rabbitmq() -> RabbitMQ:
@@ -72,3 +76,15 @@ def shared_mariadb() -> MariaDB:
 def private_mariadb() -> MariaDB:
     """Choose a MariaDB server that a test may stop, kill and pause: in a container, else local. Raises ServiceError."""
     return ContainerMariaDB() if docker_answers() else LocalMariaDB()
+
+
+def shared_redis() -> RedisServer:
+    """Choose a Redis server for a whole test run: AGENTBUS_TEST_REDIS_URL, else one of our own. Raises ServiceError."""
+    if url := os.environ.get(REDIS_URL):
+        return ExternalRedis(url)
+    return private_redis()
+
+
+def private_redis() -> RedisServer:
+    """Choose a Redis server that a test may stop, kill and pause: in a container, else local. Raises ServiceError."""
+    return ContainerRedis() if docker_answers() else LocalRedis()

@@ -14,6 +14,7 @@ from tests.services.mongodb import MongoDB, answers_mongodb
 from tests.services.ports import free_port
 from tests.services.postgresql import PostgreSQL
 from tests.services.rabbitmq import SYNC, RabbitMQ, adding_vhost, answers_amqp, deleting_vhost
+from tests.services.redis import SETTINGS, RedisServer
 from tests.services.service import Service, wait_until
 from tests.services.sql import USER
 
@@ -43,6 +44,7 @@ class _ContainerService(Service):
     image: ClassVar[str]
     inner_port: ClassVar[int]
     environment: ClassVar[dict[str, str]] = {}
+    inner_command: ClassVar[str] = ""
 
     def __init__(self) -> None:
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - see the module's docstring
@@ -51,6 +53,8 @@ class _ContainerService(Service):
         self._container = DockerContainer(self.image).with_bind_ports(self.inner_port, free_port())
         for name, value in self.environment.items():
             self._container.with_env(name, value)
+        if self.inner_command:
+            self._container.with_command(self.inner_command)
         self._address: tuple[str, int] | None = None
 
     @property
@@ -183,6 +187,22 @@ class ContainerMariaDB(_ContainerService, MariaDB):
     def url(self) -> str:
         host, port = self.address
         return f"mariadb://root:{USER}@{host}:{port}"
+
+    def ready(self) -> bool:
+        return self.answers()
+
+
+class ContainerRedis(_ContainerService, RedisServer):
+    """Redis in a container."""
+
+    image = "redis:7.4"
+    inner_port = 6379
+    inner_command = f"redis-server --appendonly yes --appendfsync {SETTINGS['appendfsync']}"
+
+    @property
+    def url(self) -> str:
+        host, port = self.address
+        return f"redis://{host}:{port}/0"
 
     def ready(self) -> bool:
         return self.answers()

@@ -5,6 +5,7 @@ AGENTBUS_TEST_AMQP_API_URL  its management API, with credentials: http://user:pa
 AGENTBUS_TEST_MONGO_URL     a MongoDB server: mongodb://host:port/
 AGENTBUS_TEST_POSTGRESQL_URL  a PostgreSQL server: postgresql://user:password@host:port
 AGENTBUS_TEST_MARIADB_URL   a MariaDB or MySQL server: mariadb://user:password@host:port
+AGENTBUS_TEST_REDIS_URL     a Redis server that keeps what it has: redis://host:port/0
 
 The users of the two SQL servers have to be allowed to create databases.
 
@@ -26,6 +27,7 @@ from tests.services.mongodb import MongoDB
 from tests.services.ports import LOOPBACK
 from tests.services.postgresql import PostgreSQL
 from tests.services.rabbitmq import RabbitMQ, answers_amqp
+from tests.services.redis import RedisServer
 from tests.services.service import Service, wait_until
 from tests.services.sql import SqlServer
 
@@ -34,6 +36,7 @@ AMQP_API_URL = "AGENTBUS_TEST_AMQP_API_URL"
 MONGO_URL = "AGENTBUS_TEST_MONGO_URL"
 POSTGRESQL_URL = "AGENTBUS_TEST_POSTGRESQL_URL"
 MARIADB_URL = "AGENTBUS_TEST_MARIADB_URL"
+REDIS_URL = "AGENTBUS_TEST_REDIS_URL"
 
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 30.0
@@ -160,3 +163,13 @@ class ExternalMariaDB(_ExternalSql, MariaDB):
     """The server of AGENTBUS_TEST_MARIADB_URL."""
 
     variable = MARIADB_URL
+
+
+class ExternalRedis(_ExternalService, RedisServer):
+    """The server of AGENTBUS_TEST_REDIS_URL."""
+
+    variable = REDIS_URL
+
+    def start(self) -> Self:
+        wait_until(self.answers, what=self.variable, seconds=_START_SECONDS)
+        return self

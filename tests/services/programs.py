@@ -31,6 +31,11 @@ MARIADB_HINT = (
     "`make services` does it), or start Docker, or set AGENTBUS_TEST_MARIADB_URL."
 )
 
+REDIS_HINT = (
+    "Install Redis 7.0 or newer (Debian, Ubuntu: apt-get install redis-server; as root, `make services` does it), or "
+    "start Docker, or set AGENTBUS_TEST_REDIS_URL."
+)
+
 # Debian keeps several releases of PostgreSQL side by side, and only the clients' programs on PATH.
 DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql")
 SYSTEM = Path("/usr/sbin")
@@ -66,6 +71,11 @@ def postgresql_program(name: str) -> Path:
 def mariadb_program(name: str) -> Path:
     """One of MariaDB's own programs (`mariadbd`, `mariadb-install-db`, ...). Raises MissingProgram."""
     return _find(name, after=SYSTEM, hint=MARIADB_HINT)
+
+
+def redis_program(name: str) -> Path:
+    """One of Redis' own programs (`redis-server`). Raises MissingProgram."""
+    return _find(name, hint=REDIS_HINT)
 
 
 def _find(name: str, *, hint: str, before: Path | None = None, after: Path | None = None) -> Path:
