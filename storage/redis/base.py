@@ -58,7 +58,7 @@ class RedisDatabase:
 
     async def _open(self) -> None:
         # Cancelled while it connects, redis-py would leave sockets open.
-        self._client = await taken(self._prepared(), Client.close)
+        self._client = await taken(self._prepared(), lambda client: client.close())
 
     async def _prepared(self) -> Client:
         """Return a client of a server that keeps what it is given, and find out how the store is laid out there."""
