@@ -24,9 +24,7 @@ _SCHEMES: Final[Mapping[str, tuple[bool, bool]]] = {
 }
 """Whether connections are encrypted, and whether it is a cluster."""
 
-_TLS: Final = frozenset(
-    {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
-)
+_TLS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
 """What a URL may say about encryption, in redis-py's words."""
 
 _BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

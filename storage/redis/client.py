@@ -75,10 +75,10 @@ class OneServer(Client):
         self._client = Redis(connection_pool=self._pool)
 
     async def ask(self, *command: Any) -> Any:
-        return await self._client.execute_command(*command)
+        return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py left it out
 
     async def ask_all(self, *command: Any) -> list[Any]:
-        return [await _answer(self._client.execute_command(*command))]
+        return [await _answer(self.ask(*command))]
 
     async def let_go(self) -> None:
         await self._pool.disconnect(inuse_connections=False)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.events import Commit
-from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.members import Member, member_from
 from agentbus.contracts.parked import ParkedId, ParkedInput
 from agentbus.contracts.records import Record, RecordKind
@@ -176,8 +176,3 @@ def to_member(worker: bytes, seen: bytes, body: bytes) -> Member:
     except (ValueError, TypeError):
         said = {}
     return member_from({**said, "worker_id": worker.decode(), "seen_at": from_milliseconds(int(seen))})
-
-
-def session_owner(session: str) -> ConversationId:
-    """Return the conversation by which a session's shard is found."""
-    return ConversationId(SessionId(session).partition(".")[0])

@@ -57,7 +57,7 @@ _PASSING_CODES: Final = frozenset(
 _ADVICE: Final = {
     AuthenticationError: "check user and password in the URL",
     AuthorizationError: "check user and password in the URL",
-    NoPermissionError: "give the user the rights to all keys of this prefix and to their commands: +@all -@dangerous +info",
+    NoPermissionError: "give the user the keys of this prefix (~agentbus:*) and the commands +@all -@dangerous +info",
     MovedError: "it is a server of a cluster: write redis+cluster:// (rediss+cluster://) in the URL",
 }
 _SHOWN: Final = 200

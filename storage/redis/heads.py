@@ -32,7 +32,7 @@ class RedisHeads(RedisSection, Heads):
 
     def __init__(self, database: RedisDatabase) -> None:
         super().__init__(database)
-        self._all = Collection(database, "index", "heads:rows", ("heads",), owner=lambda one: one.partition(".")[0])
+        self._all = Collection(database, "index", "heads:rows", ("heads",), owner=_conversation)
 
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         outcome: list[StoreError | None] = [None] * len(heads)
@@ -84,6 +84,10 @@ class RedisHeads(RedisSection, Heads):
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         listing = _listing(where, "", summed=True)
         return to_statistics(await self._all.sums(listing))
+
+
+def _conversation(session: str) -> str:
+    return conversation_of(SessionId(session))
 
 
 def _head(found: Found) -> SessionState:

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 
 from pydantic import JsonValue
 
-from agentbus.contracts.documents import json_in
 from agentbus.storage.damage import readable
 from agentbus.storage.redis.base import RedisDatabase, together
 from agentbus.storage.redis.codec import to_json

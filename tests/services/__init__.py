@@ -1,9 +1,10 @@
 """Real and private services for the tests, never shared, never on a default port.
 
-They are RabbitMQ, MongoDB, PostgreSQL, MariaDB and Redis. In a test, ask for the fixtures `amqp_url` (a new virtual host),
-`mongo_url` (a new database), or `used_mongo_url` (an empty one that tests before have used, which is cheaper), and
-`postgresql_url` and `mariadb_url` (such ones as well), and `redis_url` (a new prefix of keys). A test that stops, kills or pauses a service starts its own:
-`with private_rabbitmq() as broker:`. A test that needs a cluster, plugins or settings uses the local classes.
+They are RabbitMQ, MongoDB, PostgreSQL, MariaDB and Redis. In a test, ask for the fixtures `amqp_url` (a new virtual
+host), `mongo_url` (a new database), or `used_mongo_url` (an empty one that tests before have used, which is cheaper),
+`postgresql_url` and `mariadb_url` (such ones as well), and `redis_url` (a new prefix of keys). A test that stops, kills
+or pauses a service starts its own: `with private_rabbitmq() as broker:`. A test that needs a cluster, plugins or
+settings uses the local classes.
 
 Each service comes from an environment variable (see `external`), else from Docker, else from local programs,
 which `python -m tests.services install` provides.
