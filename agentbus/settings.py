@@ -109,7 +109,7 @@ class StoreSettings(_Settings):
         repr=False,
         description=(
             "The store: `mongodb://host/database`, `postgresql://host/database`, `mysql://host/database`, "
-            "`sqlite:///file.db`, `file:///folder` or `memory://`."
+            "`redis://host/0`, `sqlite:///file.db`, `file:///folder` or `memory://`."
         ),
     )
     mongo_driver: Literal["motor", "pymongo"] = Field(

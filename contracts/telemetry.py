@@ -236,7 +236,7 @@ class Action(StrEnum):
     STORE_WIPING = "store_wiping"
     """Deleted bytes are still in the database's write-ahead log, as somebody is reading older pages."""
     STORE_NOT_DURABLE = "store_not_durable"
-    """The server may lose what it is given, as it does not write it to its disk, or deletes it; it was said to be used."""
+    """The store's server may lose what it keeps, and is used all the same, as its URL says."""
     LEFT_BEHIND = "left_behind"
     """A call that was being cancelled could not wait for the end of what it had begun."""
     EVENT_UNKNOWN = "event_unknown"

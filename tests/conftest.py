@@ -172,14 +172,14 @@ def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
+def redis() -> Iterator[RedisServer]:
     """Start the run's Redis server for the first test that asks. Use `redis_url` unless you need it itself."""
     with shared_redis() as service:
         yield service
 
 
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> Iterator[str]:
+def redis_url(redis: RedisServer) -> Iterator[str]:
     """Give the URL of an empty place on it, whose keys are deleted after the test."""
-    with redis_server.fresh_database() as url:
+    with redis.fresh_database() as url:
         yield url

@@ -20,7 +20,7 @@ from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.installation.joining import check_installation, read_installation
 
 OLDEST_RABBITMQ: Final = (3, 10)
-OLDEST_MONGODB: Final = (5, 0)
+OLDEST_STORES: Final = {"mongodb": (5, 0), "redis": (7, 0)}
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 
 _BROKER_ADVICE: Final = (
@@ -118,7 +118,9 @@ def _routed(ingress: QueueDepth) -> Finding:
 
 async def _examine_store(store: Store, settings: Settings) -> AsyncIterator[Finding]:
     info = await store.info()
-    yield _version("store", info.kind, info.version, OLDEST_MONGODB if info.kind == "mongodb" else (), info.name)
+    yield _version("store", info.kind, info.version, OLDEST_STORES.get(info.kind, ()), info.name)
+    for risk in info.risks:
+        yield Finding("durability", Health.WARNING, "the store may lose what is kept there", risk.capitalize() + ".")
     yield await _installed(store, settings.topology, info.name)
     apart = abs(info.server_time - make_clock().now())
     if apart > CLOCK_TOLERANCE:

@@ -21,8 +21,6 @@ _KEYS: Final = {
     StorageType.SQL: "url",
 }
 
-_LATER: Final = (StorageType.REDIS,)
-
 _providers: Final[dict[str, Provider]] = {}
 
 
@@ -42,9 +40,6 @@ def store_for(storage_type: StorageType | str, config: StorageConfig) -> Store:
     if not isinstance(chosen, StorageType):
         known = ", ".join([*StorageType, *sorted(_providers)])
         raise ConfigurationError(f"storage type {chosen!r} is not known: use one of {known}, or register_provider()")
-    if chosen in _LATER:
-        there = ", ".join(kind for kind in StorageType if kind not in _LATER)
-        raise ConfigurationError(f"storage type {chosen} comes in a later release; now there are {there}")
     driver: MongoDriver = config.get("driver", "motor")
     return open_store(_url(chosen, config), mongo_driver=driver, connect_timeout=config.get("connect_timeout", 30.0))
 
@@ -58,7 +53,7 @@ def _url(chosen: StorageType, config: StorageConfig) -> str:
             return f"file://{Path(_given(chosen, config)).expanduser().absolute()}"
         case StorageType.DATABASE:
             return f"sqlite:///{Path(_given(chosen, config)).expanduser().absolute()}"
-        case StorageType.MONGODB | StorageType.SQL:
+        case StorageType.MONGODB | StorageType.SQL | StorageType.REDIS:
             return _given(chosen, config)
         case _:
             return "memory://"

@@ -16,7 +16,7 @@ __all__ = ["RedisStore"]
 
 @end_well(finished)
 class RedisStore(Store):
-    """Keeps conversations in Redis 7.0 or later, or Valkey: a single server or a cluster, which write to their disks."""
+    """Keeps conversations in Redis 7.0 or later, or in Valkey: a server, or a cluster, that writes to its disk."""
 
     def __init__(self, url: str, options: StoreOptions) -> None:
         self._database = RedisDatabase(url, options)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.urls import check_credentials, masked
@@ -86,7 +86,7 @@ def address_of(url: str) -> Address:
 def _read(url: str, target: str) -> Address:
     scheme = url.partition("://")[0].lower()
     encrypted, cluster = _SCHEMES[scheme]
-    parts = urlsplit(f"//{url.partition('://')[2]}")
+    parts = _split(url.partition("://")[2])
     login, at, places = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     hosts = tuple(_host(place) for place in places.split(","))
@@ -127,8 +127,8 @@ class _Options:
         found: dict[str, Any] = {name: self._left.pop(name) for name in _TLS & self._left.keys()}
         if found and not encrypted:
             raise ValueError(f"{min(found)} is for encrypted connections: rediss://")
-        if (wanted := found.get("ssl_cert_reqs", "required")) not in {"required", "none"}:
-            raise ValueError(f"ssl_cert_reqs is required or none, not {wanted[:20]!r}")
+        if found.get("ssl_cert_reqs", "required") not in {"required", "none"}:
+            raise ValueError("ssl_cert_reqs is required or none")
         if (checked := found.get("ssl_check_hostname")) is not None:
             if checked.lower() not in _BOOLEANS:
                 raise ValueError("ssl_check_hostname is true or false")
@@ -154,10 +154,21 @@ class _Options:
 
 
 def _host(place: str) -> Host:
-    parts = urlsplit(f"//{place}")
-    if not parts.hostname:
-        raise ValueError("it names no host")
-    return Host(parts.hostname, PORT if parts.port is None else parts.port)
+    parts = _split(place)
+    try:
+        port = PORT if parts.port is None else parts.port
+    except ValueError:
+        raise ValueError("a port is a number from 1 to 65535") from None
+    if not parts.hostname or not port:
+        raise ValueError("it names no host, or port 0")
+    return Host(parts.hostname, port)
+
+
+def _split(place: str) -> SplitResult:
+    try:
+        return urlsplit(f"//{place}")
+    except ValueError:  # Not in its words: they may quote the password.
+        raise ValueError("its host can't be read") from None
 
 
 def _number(text: str, what: str, least: int, most: int) -> int:

@@ -229,10 +229,19 @@ async def test_sqlite_that_stays_locked_is_not_waited_for_forever(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (
-            "redis://:s3cret@host",
-            "redis:// stores come in a later release; now there are file://, mariadb://, memory://, mongodb://",
-        ),
+        ("redis://:s3cret@host/first", r"redis://:\*\*\*@host/first can't be used: the database is a number from 0 to"),
+        ("redis://ann:s3cret@host,other/0", r"several servers are a cluster's: redis\+cluster://"),
+        ("redis+cluster://ann:s3cret@host/1", "a cluster has database 0 alone: tell stores apart by their prefix"),
+        ("rediss://ann:s3cret@host/0?password=s3cret", "it has an option that is none of durability, prefix, shards"),
+        ("redis://host/0?prefix={s3cret}", "the prefix is 1 to 100 characters"),
+        ("redis://host?durability=s3cret", "durability is one of require, warn"),
+        ("redis://host?shards=0", "shards is a number from 1 to 1024"),
+        ("redis://host?ssl_ca_certs=s3cret", "ssl_ca_certs is for encrypted connections: rediss://"),
+        ("rediss://host?ssl_cert_reqs=s3cret", "ssl_cert_reqs is required or none"),
+        ("rediss://host?ssl_check_hostname=s3cret", "ssl_check_hostname is true or false"),
+        ("redis://:s3cret@", "it names no host"),
+        ("redis://ann:s3cret@[host/0", "its host can't be read"),
+        ("redis://host:first/0", "a port is a number from 1 to 65535"),
         ("mysql://ann:s3cret@host", "has to name a host and a database"),
         ("mariadb:///db", "has to name a host and a database"),
         ("mysql://ann:s3cret@host/db?connect_timeout=s3cret", "options of mysql://ann:\\*\\*\\*@host/db can't be used"),

@@ -5,6 +5,7 @@ Values that it does not know (a status, a kind of event) are damage of what they
 
 import asyncio
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import pytest
+import redis
 from pymongo import MongoClient
 
 from agentbus.contracts.envelope import InputEnvelope
@@ -56,6 +58,7 @@ JSON_COLUMNS: Final = {"commits": "body", "heads": "body", "parked": "details", 
 Change = Callable[[Any], Any]
 
 COLLECTIONS: Final = ("log", "heads", "parked", "members", "records")
+REDIS_HASHES: Final = re.compile("(heads|records|parked|log:.*|members:.*)$")
 
 
 def from_later_release(value: Any) -> Any:
@@ -89,6 +92,14 @@ def rewrite_mongo(url: str, change: Change = from_later_release) -> None:
         for name in COLLECTIONS:
             for document in database[name].find().to_list():
                 database[name].replace_one({"_id": document["_id"]}, change(document))
+
+
+def rewrite_redis(url: str, change: Change = from_later_release) -> None:
+    with redis.Redis.from_url(url.partition("?")[0], decode_responses=True) as client:
+        for key in client.scan_iter(f"{url.rpartition('prefix=')[2]}:*"):
+            if REDIS_HASHES.match(key.partition("}:")[2]):
+                for name, text in client.hgetall(key).items():
+                    client.hset(key, name, json.dumps(change(json.loads(text))))
 
 
 async def check(store: Store, rewrite: Callable[[], None]) -> None:
@@ -139,6 +150,11 @@ async def test_mongo_reads_what_a_later_release_wrote(driver: MongoDriver, mongo
         await check(store, lambda: rewrite_mongo(mongo_url))
 
 
+async def test_redis_reads_what_a_later_release_wrote(redis_url: str) -> None:
+    async with open_store(redis_url) as store:
+        await check(store, lambda: rewrite_redis(redis_url))
+
+
 def with_a_later_status(member: Any) -> Any:
     return member | {"status": "resting"} if "pid" in member else member
 
@@ -182,6 +198,12 @@ async def test_mongo_heartbeats_go_on_beside_a_later_release(
 ) -> None:
     async with open_store(mongo_url, mongo_driver=driver) as store:
         await check_members(store, lambda: rewrite_mongo(mongo_url, change))
+
+
+@odd_members
+async def test_redis_heartbeats_go_on_beside_a_later_release(redis_url: str, change: Change) -> None:
+    async with open_store(redis_url) as store:
+        await check_members(store, lambda: rewrite_redis(redis_url, change))
 
 
 LATER: Final = "written-by-a-later-release"
@@ -271,3 +293,20 @@ async def test_file_store_values_of_a_later_release_stop_nobody(tmp_path: Path) 
 async def test_mongo_values_of_a_later_release_stop_nobody(driver: MongoDriver, mongo_url: str) -> None:
     async with open_store(mongo_url, mongo_driver=driver) as store:
         await check_values(store, lambda: rewrite_mongo(mongo_url, with_later_values))
+
+
+def rewrite_hashes(url: str) -> None:
+    rewrite_redis(url, with_later_values)
+    with redis.Redis.from_url(url.partition("?")[0], decode_responses=True) as client:
+        prefix = url.rpartition("prefix=")[2]
+        for name in ("heads", "parked"):  # a status is in a row too
+            [changed] = [one for one, body in client.hgetall(f"{prefix}:{{0}}:{name}").items() if LATER in body]
+            rows = f"{prefix}:{{0}}:{name}:rows"
+            row = json.loads(client.hget(rows, changed) or "")
+            row["f"]["status"] = "hibernated"
+            assert not client.hset(rows, changed, json.dumps(row))
+
+
+async def test_redis_values_of_a_later_release_stop_nobody(redis_url: str) -> None:
+    async with open_store(redis_url) as store:
+        await check_values(store, lambda: rewrite_hashes(redis_url))

@@ -15,9 +15,10 @@ ENDLESS = float("inf")
 TTL = 10.0
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_next_heartbeat_forgets(kind: str, tmp_path: Path) -> None:
-    async with open_store("memory://" if kind == "memory" else f"sqlite:///{tmp_path}/store.db") as store:
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
+async def test_next_heartbeat_forgets(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/store.db"}
+    async with open_store(urls.get(kind) or request.getfixturevalue("redis_url")) as store:
         for group, name, age in (("one", "gone", 1010), ("one", "old", 990), ("other", "gone", 1010)):
             await store.members.heartbeat(group, a_member(name), ttl=TTL)
             await age_heartbeat(store, group, name, age)

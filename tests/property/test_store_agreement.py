@@ -335,10 +335,10 @@ class StoresAgree(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(("driver", "server"), [("motor", "postgresql_url"), ("pymongo", "mariadb_url")])
-def test_stores_agree(mongo_url: str, driver: Any, server: str, request: pytest.FixtureRequest) -> None:
-    sql_url = request.getfixturevalue(server)
+def test_stores_agree(mongo_url: str, redis_url: str, driver: Any, server: str, request: pytest.FixtureRequest) -> None:
+    servers = (request.getfixturevalue(server), redis_url, mongo_url)
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        urls = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db", sql_url, mongo_url)
+        urls = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db", *servers)
         StoresAgree.runner = runner
         StoresAgree.stores = [open_store(url, mongo_driver=driver) for url in urls]
         for store in StoresAgree.stores:

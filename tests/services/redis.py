@@ -24,7 +24,7 @@ _SLOTS = 16384
 SETTINGS = {
     "bind": LOOPBACK,
     "appendonly": "yes",
-    # What was answered has been written, so it survives a kill of the process; it is forced onto the disk once a second.
+    # What was answered has been written, and survives a kill of the process; it is forced onto the disk once a second.
     "appendfsync": "everysec",
     "save": "",
     "maxmemory-policy": "noeviction",
@@ -41,7 +41,7 @@ class RedisServer(Service):
 
     @contextmanager
     def fresh_database(self) -> Iterator[str]:
-        """Give a URL with an unused prefix; its keys are deleted afterwards. A server left dead or paused is revived."""
+        """Give a URL with an unused prefix, whose keys are deleted afterwards; a server left dead is revived."""
         self.start()
         prefix = f"agentbus_test_{uuid4().hex[:12]}"
         yield f"{self.url}?prefix={prefix}"

@@ -14,11 +14,13 @@ from tests.harness.processes import running_worker
 from tests.services import (
     MongoDB,
     RabbitMQ,
+    RedisServer,
     SqlServer,
     shared_mariadb,
     shared_mongodb,
     shared_postgresql,
     shared_rabbitmq,
+    shared_redis,
 )
 
 PARTITIONS: Final = 2
@@ -38,6 +40,8 @@ class Mode(StrEnum):
     """Embedded, with PostgreSQL."""
     MARIADB = "mariadb"
     """Embedded, with MariaDB."""
+    REDIS = "redis"
+    """Embedded, with Redis."""
     MONGODB = "mongodb"
     """Embedded, with MongoDB."""
     DISTRIBUTED = "distributed"
@@ -87,16 +91,26 @@ class World:
             yield system
 
 
-Stores = Mapping[Mode, MongoDB | SqlServer]
+Stores = Mapping[Mode, MongoDB | SqlServer | RedisServer]
 """The server of each mode whose store is on one."""
 
-SERVERS: Final[Mapping[Mode, Callable[[], MongoDB | SqlServer]]] = {
+SERVERS: Final[Mapping[Mode, Callable[[], MongoDB | SqlServer | RedisServer]]] = {
     Mode.POSTGRESQL: shared_postgresql,
     Mode.MARIADB: shared_mariadb,
+    Mode.REDIS: shared_redis,
     Mode.MONGODB: shared_mongodb,
     Mode.DISTRIBUTED: shared_mongodb,
 }
 """What starts the server that a mode's store is on."""
+
+KINDS: Final[Mapping[Mode, StorageType]] = {
+    Mode.POSTGRESQL: StorageType.SQL,
+    Mode.MARIADB: StorageType.SQL,
+    Mode.REDIS: StorageType.REDIS,
+    Mode.MONGODB: StorageType.MONGODB,
+    Mode.DISTRIBUTED: StorageType.MONGODB,
+}
+"""The storage type of a mode whose store is on a server."""
 
 
 @contextmanager
@@ -130,8 +144,7 @@ def _settings(mode: Mode, folder: Path, stack: ExitStack, broker: RabbitMQ | Non
         case Mode.SQLITE:
             return {**common, "storage_type": "DATABASE", "storage_config": {"db_path": str(folder / "sessions.db")}}
     url = stack.enter_context(stores[mode].fresh_database())
-    kind = StorageType.SQL if mode in {Mode.POSTGRESQL, Mode.MARIADB} else StorageType.MONGODB
-    settings = {**common, "storage_type": kind, "storage_config": {"url": url}}
+    settings = {**common, "storage_type": KINDS[mode], "storage_config": {"url": url}}
     if mode is not Mode.DISTRIBUTED:
         return settings
     assert broker is not None

@@ -33,7 +33,7 @@ class StorageType(StrEnum):
     MONGODB = "mongodb"
     """MongoDB: `storage_config={"url": "mongodb://..."}`."""
     REDIS = "redis"
-    """Redis, in a later release."""
+    """Redis or Valkey: `storage_config={"url": "redis://..."}`."""
     SQL = "sql"
     """PostgreSQL, MySQL or MariaDB."""
 

@@ -13,24 +13,27 @@ from tests.services import (
     LocalRabbitMQ,
     MongoDB,
     RabbitMQ,
+    RedisServer,
     SqlServer,
     form_replica_set,
     private_mariadb,
     private_mongodb,
     private_postgresql,
     private_rabbitmq,
+    private_redis,
 )
 
 Address = tuple[str, int]
 
 _NODES: Final = 3
 
-StoreServer = MongoDB | SqlServer
+StoreServer = MongoDB | SqlServer | RedisServer
 
 STORES: Final[Mapping[str, Callable[[], StoreServer]]] = {
     "mongodb": private_mongodb,
     "postgresql": private_postgresql,
     "mariadb": private_mariadb,
+    "redis": private_redis,
 }
 """What starts a server of each kind of store."""
 

@@ -34,7 +34,8 @@ def system_on(storage_type: str, **storage_config: Any) -> SessionSystem:
     ("storage_type", "config", "why"),
     [
         ("floppy", {}, "'floppy' is not known: use one of memory, file, .*register_provider"),
-        ("redis", {"url": "redis://x"}, "later release"),
+        ("redis", {"url": "redis://x/first"}, "the database is a number"),
+        ("redis", {}, "needs storage_config"),
         ("SQL", {"url": "mysql://x"}, "has to name a host and a database"),
         ("file", {}, r'storage_config=\{"storage_dir": \.\.\.\}'),
         ("database", {"path": "x"}, "takes db_path, not path"),

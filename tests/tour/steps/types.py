@@ -91,8 +91,8 @@ async def show_session_type(world: World) -> None:
 async def show_storage_type(world: World) -> None:
     kind = StorageType.of(world.place.settings["storage_type"])
     assert (await world.manager.get_system_status())["system"]["storage"] == kind
-    with pytest.raises(ConfigurationError, match="later release"):
-        store_for(StorageType.REDIS, {"url": "there"})
+    with pytest.raises(ConfigurationError, match="needs storage_config"):
+        store_for(StorageType.REDIS, {})
 
 
 @shows("StorageType.of")

@@ -58,6 +58,7 @@ OPENED = [
     ("sql", STORE.format("sqlite:///x.db")),
     ("postgresql", STORE.format("postgresql://127.0.0.1:1/x")),
     ("mysql", STORE.format("mariadb://127.0.0.1:1/x")),
+    ("redis", STORE.format("redis://127.0.0.1:1/0")),
     ("files", "from agentbus.storage.archive import open_archive; open_archive('memory://x')"),
     ("expiry", CALLBACK.format("email", "'localhost', 25, 'a@b.example', 'c@d.example'")),
     ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),

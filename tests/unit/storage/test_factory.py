@@ -11,6 +11,7 @@ from agentbus.storage.files import FileStore
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.mongo import MongoStore
 from agentbus.storage.port import Store, StoreOptions
+from agentbus.storage.redis import RedisStore
 from agentbus.storage.sql import SqlStore
 
 
@@ -21,6 +22,8 @@ def test_scheme_chooses_the_store() -> None:
     assert isinstance(open_store("sqlite:///relative.db"), SqlStore)
     assert isinstance(open_store("MongoDB://host/db"), MongoStore)
     assert isinstance(open_store("mongodb+srv://host/db"), MongoStore)
+    for url in ("redis://host", "rediss://host/1", "redis+cluster://host:1,other:2", "rediss+cluster://host"):
+        assert isinstance(open_store(url), RedisStore)
 
 
 async def test_folder_is_where_the_url_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
