@@ -13,7 +13,7 @@ from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLCo
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError  # noqa: A004 - its names
 
 from agentbus.storage.redis.address import Address
 
@@ -75,19 +75,24 @@ class OneServer(Client):
         self._client = Redis(connection_pool=self._pool)
 
     async def ask(self, *command: Any) -> Any:
-        return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py left it out
+        try:
+            return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py left it out
+        except (ConnectionError, TimeoutError):
+            await self.let_go()  # What one lost, the others that nobody uses may have lost too.
+            raise
 
     async def ask_all(self, *command: Any) -> list[Any]:
         return [await _answer(self.ask(*command))]
 
     async def let_go(self) -> None:
-        await self._pool.disconnect(inuse_connections=False)
+        with suppress(RedisError, OSError):  # Of closing a connection that is lost: it is closed.
+            await self._pool.disconnect(inuse_connections=False)
 
     def in_use(self) -> int:
         return len(self._pool._in_use_connections)  # noqa: SLF001 - redis-py tells it in metrics alone
 
     async def close(self) -> None:
-        with suppress(RedisError, OSError):  # Of closing a connection that is lost: it is closed.
+        with suppress(RedisError, OSError):  # As above.
             await self._pool.disconnect()
 
 

@@ -29,6 +29,9 @@ _OF_COMMITS: Final = ("log", "order", "inputs", "targets")
 _REPLACEMENTS: Final = 20
 """How often a commit is replaced at most that others replace at the same time."""
 
+PART_BYTES: Final = 8 * 1024 * 1024
+"""About how many bytes of commits a script returns at once at most."""
+
 _LOADED: Final = 500
 """How many commits of a conversation come with its head; the rest is read as a history is."""
 
@@ -143,7 +146,7 @@ class RedisLog(RedisSection, Log):
     ) -> tuple[bool, list[Commit]]:
         """Return commits, and whether they are all that were asked for: a script does not give too much at once."""
         keys = self._database.layout.of_conversation(conversation, "log", "order")
-        whole, found = await self._database.run("read", keys, first, last, limit, int(newest))
+        whole, found = await self._database.run("read", keys, first, last, limit, int(newest), PART_BYTES)
         return bool(whole), _commits(conversation, found)
 
     async def commits_of_inputs(

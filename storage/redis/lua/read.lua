@@ -1,5 +1,6 @@
--- Read commits. KEYS: a conversation's log and order. ARGV: first and last version, how many at most, 1 for newest first.
--- Returns versions and bodies in turn; a body that is missing is false. It ends early after some megabytes.
+-- Read commits. KEYS: a conversation's log and order. ARGV: first and last version, how many at most, 1 for newest first,
+-- and after how many bytes to end early.
+-- Returns whether they are all, and versions and bodies in turn; a body that is missing is false.
 local found, size = {}, 0
 local versions
 if ARGV[4] == '1' then
@@ -12,6 +13,6 @@ for _, version in ipairs(versions) do
   found[#found + 1] = version
   found[#found + 1] = body
   size = size + (body and #body or 0)
-  if size > 8388608 then break end
+  if size >= tonumber(ARGV[5]) then break end
 end
 return {#found == 2 * #versions and 1 or 0, found}
