@@ -18,7 +18,7 @@ from agentbus.storage.port import StoreInfo, StoreOptions
 from agentbus.storage.redis.address import Durability, address_of
 from agentbus.storage.redis.client import ANSWER_SECONDS, CONNECTIONS, Client, client_for
 from agentbus.storage.redis.durability import risks_of, told_by
-from agentbus.storage.redis.errors import SOON, store_errors
+from agentbus.storage.redis.errors import OF_CLUSTER, SOON, store_errors
 from agentbus.storage.redis.layout import LAYOUT_VERSION, Layout, layout_key
 from agentbus.storage.redis.scripts import script
 
@@ -67,7 +67,10 @@ class RedisDatabase:
         try:
             async with self._asking():
                 risks = await risks_of(client)
+                clusters = told_by(await client.ask_all("INFO", "cluster"))
             self._check(risks)
+            if not self.address.cluster and any(one.get("cluster_enabled") == "1" for one in clusters):
+                raise StoreRejected(f"{self.target} is {OF_CLUSTER}")
             new = (LAYOUT_VERSION, self.address.shards)
             version, shards = await self._run(client, "lay_out", [layout_key(self.address.prefix)], new)
             if version.decode() != LAYOUT_VERSION:

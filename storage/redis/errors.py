@@ -54,11 +54,13 @@ _PASSING_CODES: Final = frozenset(
 )
 """By the first word of an answer; in one of a script, by a word of it: servers before 7.0 wrapped it."""
 
+OF_CLUSTER: Final = "a server of a cluster: write redis+cluster:// (rediss+cluster://) in the URL"
+
 _ADVICE: Final = {
     AuthenticationError: "check user and password in the URL",
     AuthorizationError: "check user and password in the URL",
     NoPermissionError: "give the user the keys of this prefix (~agentbus:*) and the commands +@all -@dangerous +info",
-    MovedError: "it is a server of a cluster: write redis+cluster:// (rediss+cluster://) in the URL",
+    MovedError: f"it is {OF_CLUSTER}",
 }
 _SHOWN: Final = 200
 

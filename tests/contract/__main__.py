@@ -22,17 +22,20 @@ CLASSES: Final = {
     "TestMariaDB": "MariaDB",
     "TestMariaDBCancelled": "MariaDB",
     "TestRedis": "Redis",
+    "TestRedisCluster": "Redis Cluster",
     "TestMongoThroughMotor": "MongoDB (motor)",
     "TestMongoThroughPyMongo": "MongoDB (PyMongo)",
 }
 """The backend of each class of tests in test_store.py."""
 
-KINDS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
+KINDS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB", "redis": "Redis"}
 """The backend of each `kind` that tests have as a parameter."""
 
 FILES: Final = {
     "test_store_sqlite.py": "SQLite",
     "test_store_files.py": "files",
+    "test_store_redis.py": "Redis",
+    "test_store_redis_cluster.py": "Redis Cluster",
     "test_store_mongo_damage.py": "MongoDB (motor)",
     "test_store_mongo_plans.py": "MongoDB (motor)",
 }

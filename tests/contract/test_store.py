@@ -22,6 +22,7 @@ from tests.contract.store_shared_suite import StoreSharedSuite
 from tests.contract.store_states_suite import StoreStatesSuite
 from tests.contract.store_suite import DurableStoreSuite, StoreSuite
 from tests.harness.conformance import on_all_servers
+from tests.services import LocalRedisCluster
 from tests.services.used_databases import UsedDatabases
 
 
@@ -107,6 +108,30 @@ class TestRedis(_Durable):
     @pytest.fixture
     async def reopened(self, redis_url: str) -> AsyncIterator[Store]:
         async with open_store(redis_url) as store:
+            yield store
+
+
+@pytest.fixture(scope="module")
+def redis_cluster() -> Iterator[LocalRedisCluster]:
+    with LocalRedisCluster() as cluster:
+        yield cluster
+
+
+@on_all_servers
+class TestRedisCluster(_Kept):
+    @pytest.fixture
+    def url(self, redis_cluster: LocalRedisCluster) -> Iterator[str]:
+        with redis_cluster.fresh_database() as url:
+            yield f"{url}&shards=9"
+
+    @pytest.fixture
+    async def store(self, url: str) -> AsyncIterator[Store]:
+        async with open_store(url) as store:
+            yield store
+
+    @pytest.fixture
+    async def reopened(self, url: str) -> AsyncIterator[Store]:
+        async with open_store(url) as store:
             yield store
 
 
