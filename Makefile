@@ -74,7 +74,7 @@ $(READY): requirements/dev.txt pyproject.toml $(ANEW)
 	@echo "setup: done"
 
 .PHONY: services
-services: $(READY) ## Provide RabbitMQ, MongoDB, PostgreSQL and MariaDB for the tests
+services: $(READY) ## Provide RabbitMQ, MongoDB, PostgreSQL, MariaDB and Redis for the tests
 	@$(BIN)/python -m tests.services install
 
 .PHONY: up
@@ -136,7 +136,7 @@ coverage: setup services ## Run the tests, and tell which lines none of them rea
 	@$(TESTS) --cov --cov-report=
 	@$(BIN)/coverage report
 
-# `MODE=name` takes one: memory, files, sqlite, postgresql, mariadb, mongodb or distributed.
+# `MODE=name` takes one: memory, files, sqlite, postgresql, mariadb, redis, mongodb or distributed.
 .PHONY: tour
 tour: setup services ## Use every public name of agentbus.sessions on every kind of storage and set-up
 	@$(BIN)/python -m tests.tour $(if $(MODE),--mode $(MODE))
@@ -170,7 +170,7 @@ format: $(READY) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format --quiet .
 
 # `QUICK=1` takes a selection, `MODE=embedded` or `MODE=distributed` one way to run AgentBus, `BACKEND=postgresql` or
-# `BACKEND=mariadb` another store than MongoDB, `FAULT=name,name` these faults alone, `SEED=n` another load.
+# `BACKEND=mariadb` or `redis` another store than MongoDB, `FAULT=name,name` these faults alone, `SEED=n` another load.
 CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode $(MODE)) \
   $(if $(BACKEND),--backend $(BACKEND)) $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED))
 

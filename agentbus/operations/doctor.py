@@ -120,7 +120,8 @@ async def _examine_store(store: Store, settings: Settings) -> AsyncIterator[Find
     info = await store.info()
     yield _version("store", info.kind, info.version, OLDEST_STORES.get(info.kind, ()), info.name)
     for risk in info.risks:
-        yield Finding("durability", Health.WARNING, "the store may lose what is kept there", risk.capitalize() + ".")
+        advice = f"{risk[:1].upper()}{risk[1:]}."
+        yield Finding("durability", Health.WARNING, "the store may lose what is kept there", advice)
     yield await _installed(store, settings.topology, info.name)
     apart = abs(info.server_time - make_clock().now())
     if apart > CLOCK_TOLERANCE:

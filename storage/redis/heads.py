@@ -1,7 +1,6 @@
 """The heads in Redis."""
 
-from collections.abc import Collection as SizedIterable
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from agentbus.storage.port import Heads
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
 from agentbus.storage.redis.codec import DELETED, DUE, LISTED, LISTED_BY, head_row, tag_item, to_head
 from agentbus.storage.redis.layout import after_cursor, list_of, name_at, up_to
-from agentbus.storage.redis.lists import Collection, Found, Listing
+from agentbus.storage.redis.documents import Documents, Found, Listing
 from agentbus.storage.statistics import to_statistics
 
 _KEYS: Final = ("heads", "heads:rows", "index")
@@ -32,7 +31,7 @@ class RedisHeads(RedisSection, Heads):
 
     def __init__(self, database: RedisDatabase) -> None:
         super().__init__(database)
-        self._all = Collection(database, "index", "heads:rows", ("heads",), owner=_conversation)
+        self._all = Documents(database, "index", "heads:rows", ("heads",), owner=_conversation)
 
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         outcome: list[StoreError | None] = [None] * len(heads)
@@ -60,7 +59,7 @@ class RedisHeads(RedisSection, Heads):
         body = await self._database.ask("HGET", self._database.layout.key(shard, "heads"), session)
         return None if body is None else to_head(session, body)
 
-    async def get_many(self, sessions: SizedIterable[SessionId]) -> dict[SessionId, SessionState]:
+    async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         shards = self._database.layout.by_shard((conversation_of(one), one) for one in sessions)
         found = [head for part in await together(self._read(*one) for one in shards.items()) for head in part]
         return {head.session_id: head for head in found}

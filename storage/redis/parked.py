@@ -14,7 +14,7 @@ from agentbus.storage.port import LISTED_BODY, ParkedInputs
 from agentbus.storage.redis.base import RedisDatabase, RedisSection
 from agentbus.storage.redis.codec import PARKED, body_size, parked_details, parked_row, to_parked
 from agentbus.storage.redis.layout import after_cursor, list_of, name_at
-from agentbus.storage.redis.lists import Collection, Found, Listing
+from agentbus.storage.redis.documents import Documents, Found, Listing
 
 PIECE: Final = 4 * 1024 * 1024
 """Bytes of a piece of a body: while the server takes one, all others wait."""
@@ -31,7 +31,7 @@ class RedisParked(RedisSection, ParkedInputs):
 
     def __init__(self, database: RedisDatabase) -> None:
         super().__init__(database)
-        self._all = Collection(database, "parked:index", "parked:rows", _READ)
+        self._all = Documents(database, "parked:index", "parked:rows", _READ)
 
     async def put(self, parked: ParkedInput) -> None:
         keys = self._keys(parked.parked_id)

@@ -1,7 +1,6 @@
 """The records in Redis."""
 
-from collections.abc import Collection as SizedIterable
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from agentbus.storage.port import Records
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
 from agentbus.storage.redis.codec import record_id, record_row, to_record
 from agentbus.storage.redis.layout import US, after_cursor, list_of, name_at, up_to, version_text
-from agentbus.storage.redis.lists import Collection, Found, Listing
+from agentbus.storage.redis.documents import Documents, Found, Listing
 
 _KEYS: Final = ("records", "records:rows", "records:index")
 
@@ -26,7 +25,7 @@ class RedisRecords(RedisSection, Records):
 
     def __init__(self, database: RedisDatabase) -> None:
         super().__init__(database)
-        self._all = Collection(database, "records:index", "records:rows", ("records",))
+        self._all = Documents(database, "records:index", "records:rows", ("records",))
 
     async def put(self, record: Record, *, replace: bool = True) -> bool:
         return bool(await self._put([record], "always" if replace else "absent"))
@@ -65,7 +64,7 @@ class RedisRecords(RedisSection, Records):
         return records_page(await self._all.first(listing, _reading(kind), limit + 1), limit)
 
     async def due(
-        self, kind: RecordKind, before: datetime, *, groups: SizedIterable[str] | None = None, limit: int
+        self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
         check_limit(limit)
         if groups is not None and not groups:

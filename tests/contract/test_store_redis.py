@@ -551,7 +551,7 @@ async def test_all_keys_of_a_store_have_its_prefix_and_those_of_a_script_one_sha
 
 @pytest.mark.parametrize("shards", [1, 3])
 async def test_long_lists_and_logs_are_put_together(url: str, shards: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"lists.LOOKED_AT": 3, "lists._TAKEN": 2, "log._LOADED": 2, "base.BATCH": 2}.items():
+    for name, value in {"documents.LOOKED_AT": 3, "documents._TAKEN": 2, "log._LOADED": 2, "base.BATCH": 2}.items():
         monkeypatch.setattr(f"agentbus.storage.redis.{name}", value)
     one = a_conversation()
     commits = [a_commit(one, version, events=[appended(one, version, str(version))]) for version in range(1, 8)]

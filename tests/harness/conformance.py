@@ -1,4 +1,4 @@
-"""What is tested on one SQL server at each run, and on all of them with `--conformance` (`make conformance`)."""
+"""What is tested on one server at each run, and on all of them with `--conformance` (`make conformance`)."""
 
 from typing import Final
 

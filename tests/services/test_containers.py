@@ -30,6 +30,10 @@ class FakeContainer:
         self.calls.append(f"env {name}={value}")
         return self
 
+    def with_command(self, command: str) -> "FakeContainer":
+        self.calls.append(f"run {command}")
+        return self
+
     def get_container_host_ip(self) -> str:
         return "docker.example"
 

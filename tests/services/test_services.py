@@ -15,13 +15,14 @@ from tests.services import (
     LocalMongoDB,
     LocalPostgreSQL,
     LocalRabbitMQ,
+    LocalRedis,
     MissingProgram,
     Service,
     StartFailed,
     apt,
     programs,
 )
-from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL_URL
+from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL_URL, REDIS_URL
 from tests.services.install import _mariadb as provide_mariadb
 from tests.services.install import install
 from tests.services.local import LocalService
@@ -71,6 +72,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (LocalMongoDB, "mongod", "make services"),
         (LocalPostgreSQL, "postgres", "apt-get install postgresql"),
         (LocalMariaDB, "mariadbd", "apt-get install mariadb-server-core"),
+        (LocalRedis, "redis-server", "apt-get install redis-server"),
     ],
 )
 def test_a_missing_program_is_an_error_that_says_what_to_do(
@@ -95,14 +97,16 @@ def test_the_set_up_goes_on_where_services_come_from_elsewhere(monkeypatch: pyte
     monkeypatch.setenv(MONGO_URL, "mongodb://server.example/")
     monkeypatch.setenv(POSTGRESQL_URL, "postgresql://server.example")
     monkeypatch.setenv(MARIADB_URL, "mariadb://server.example")
+    monkeypatch.setenv(REDIS_URL, "redis://server.example")
     monkeypatch.setattr("tests.services.install._download", offline)
     said: list[str] = []
     install(said.append)
-    broker, fetching, server, *sql = said
+    broker, fetching, server, *others = said
     assert broker.startswith(f"RabbitMQ: given by {AMQP_URL}; local: missing")
     assert "fetching mongod" in fetching
     assert server.endswith("offline")
-    for line, name, variable in zip(sql, ("PostgreSQL", "MariaDB"), (POSTGRESQL_URL, MARIADB_URL), strict=True):
+    given = {"PostgreSQL": POSTGRESQL_URL, "MariaDB": MARIADB_URL, "Redis": REDIS_URL}
+    for line, (name, variable) in zip(others, given.items(), strict=True):
         assert line.startswith(f"{name}: given by {variable}; local: missing")
 
 
@@ -128,6 +132,7 @@ def test_the_set_up_command_names_each_program() -> None:
         "MongoDB",
         "PostgreSQL",
         "MariaDB",
+        "Redis",
     ]
 
 

@@ -1,6 +1,7 @@
 """The doctor's findings: what is well, what is not, and what to do about it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -113,6 +114,17 @@ async def test_an_old_mongodb_is_found(version: str, health: Health) -> None:
     finding = (await of_store(OtherStore(version)))["store"]
     assert finding.health is health
     assert finding.found.startswith(f"mongodb {version}")
+
+
+async def test_what_a_store_may_lose_is_told() -> None:
+    class Cache(OtherStore):
+        async def info(self) -> StoreInfo:
+            return replace(await super().info(), risks=("it does not write to its disk: allow INFO",))
+
+    finding = (await of_store(Cache("8.0.3")))["durability"]
+    assert (finding.health, finding.found) == (Health.WARNING, "the store may lose what is kept there")
+    assert finding.advice == "It does not write to its disk: allow INFO."
+    assert "durability" not in await of_store(OtherStore("8.0.3"))
 
 
 async def test_missing_queues_are_found_and_nothing_is_said_of_their_consumers() -> None:

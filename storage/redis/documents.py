@@ -1,4 +1,4 @@
-"""Lists over all shards: each is walked along by a script in its shard, and the parts are put together here."""
+"""Documents and the lists that they are in, over all shards: each is walked along by a script, in its shard."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from agentbus.storage.redis.codec import to_json
 from agentbus.storage.redis.layout import name_at
 from agentbus.storage.statistics import Tally
 
-LOOKED_AT: Final = 2000
+LOOKED_AT: Final = 1000
 """How many places a script looks at at most: others wait while it runs."""
 
 _TAKEN: Final = 100
@@ -42,7 +42,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class Documents:
     """Documents of one sort."""
 
     database: RedisDatabase
