@@ -17,8 +17,8 @@ from agentbus.storage.paging import check_limit, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
 from agentbus.storage.redis.codec import DELETED, DUE, LISTED, LISTED_BY, head_row, tag_item, to_head
-from agentbus.storage.redis.layout import after_cursor, list_of, name_at, up_to
 from agentbus.storage.redis.documents import Documents, Found, Listing
+from agentbus.storage.redis.layout import after_cursor, list_of, name_at, up_to
 from agentbus.storage.statistics import to_statistics
 
 _KEYS: Final = ("heads", "heads:rows", "index")

@@ -13,8 +13,8 @@ from agentbus.storage.paging import check_limit, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
 from agentbus.storage.redis.base import RedisDatabase, RedisSection
 from agentbus.storage.redis.codec import PARKED, body_size, parked_details, parked_row, to_parked
-from agentbus.storage.redis.layout import after_cursor, list_of, name_at
 from agentbus.storage.redis.documents import Documents, Found, Listing
+from agentbus.storage.redis.layout import after_cursor, list_of, name_at
 
 PIECE: Final = 4 * 1024 * 1024
 """Bytes of a piece of a body: while the server takes one, all others wait."""

@@ -13,8 +13,8 @@ from agentbus.storage.paging import check_limit, position_of, records_page
 from agentbus.storage.port import Records
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
 from agentbus.storage.redis.codec import record_id, record_row, to_record
-from agentbus.storage.redis.layout import US, after_cursor, list_of, name_at, up_to, version_text
 from agentbus.storage.redis.documents import Documents, Found, Listing
+from agentbus.storage.redis.layout import US, after_cursor, list_of, name_at, up_to, version_text
 
 _KEYS: Final = ("records", "records:rows", "records:index")
 

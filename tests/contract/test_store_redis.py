@@ -36,7 +36,7 @@ from tests.harness.patience import PATIENCE
 from tests.services import LOOPBACK, LocalRedis, RedisServer, private_redis
 
 HIDDEN = "s3cret"
-EVERY_SECOND = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory": "0", "maxmemory-policy": "noeviction"}
+KEEPING = {"appendonly": "yes", "appendfsync": "always", "maxmemory": "0", "maxmemory-policy": "noeviction"}
 
 
 @asynccontextmanager
@@ -49,7 +49,7 @@ async def opened(url: str) -> AsyncIterator[RedisStore]:
 @pytest.fixture(scope="module")
 def own() -> Iterator[LocalRedis]:
     """Start a server whose settings these tests change, which they put back."""
-    with LocalRedis() as server:
+    with LocalRedis(**KEEPING) as server:
         yield server
 
 
@@ -68,7 +68,7 @@ def told(server: RedisServer, **settings: str) -> Iterator[Any]:
                 client.config_set(name.replace("_", "-"), value)
             yield client
         finally:
-            for name, value in EVERY_SECOND.items():
+            for name, value in KEEPING.items():
                 client.config_set(name, value)
 
 

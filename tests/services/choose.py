@@ -27,7 +27,7 @@ from tests.services.mariadb import LocalMariaDB, MariaDB
 from tests.services.mongodb import LocalMongoDB, MongoDB
 from tests.services.postgresql import LocalPostgreSQL, PostgreSQL
 from tests.services.rabbitmq import LocalRabbitMQ, RabbitMQ
-from tests.services.redis import LocalRedis, RedisServer
+from tests.services.redis import SURE, LocalRedis, RedisServer
 
 
 def shared_rabbitmq() -> RabbitMQ:
@@ -82,9 +82,9 @@ def shared_redis() -> RedisServer:
     """Choose a Redis server for a whole test run: AGENTBUS_TEST_REDIS_URL, else one of our own. Raises ServiceError."""
     if url := os.environ.get(REDIS_URL):
         return ExternalRedis(url)
-    return private_redis()
+    return ContainerRedis() if docker_answers() else LocalRedis()
 
 
 def private_redis() -> RedisServer:
     """Choose a Redis server that a test may stop, kill and pause: in a container, else local. Raises ServiceError."""
-    return ContainerRedis() if docker_answers() else LocalRedis()
+    return ContainerRedis() if docker_answers() else LocalRedis(**SURE)

@@ -14,7 +14,7 @@ from tests.services.mongodb import MongoDB, answers_mongodb
 from tests.services.ports import free_port
 from tests.services.postgresql import PostgreSQL
 from tests.services.rabbitmq import SYNC, RabbitMQ, adding_vhost, answers_amqp, deleting_vhost
-from tests.services.redis import SETTINGS, RedisServer
+from tests.services.redis import RedisServer
 from tests.services.service import Service, wait_until
 from tests.services.sql import USER
 
@@ -197,7 +197,7 @@ class ContainerRedis(_ContainerService, RedisServer):
 
     image = "redis:7.4"
     inner_port = 6379
-    inner_command = f"redis-server --appendonly yes --appendfsync {SETTINGS['appendfsync']}"
+    inner_command = "redis-server --appendonly yes --appendfsync always"
 
     @property
     def url(self) -> str:

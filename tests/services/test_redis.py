@@ -14,11 +14,12 @@ from tests.services import (
     shared_redis,
 )
 from tests.services.ports import listens
+from tests.services.redis import SURE
 from tests.services.test_containers import FakeContainer
 
 
 def test_what_was_written_outlives_a_kill_and_nothing_outlives_the_end() -> None:
-    with LocalRedis() as server:
+    with LocalRedis(**SURE) as server:
         with server.client() as client:
             client.set("note", "1")
 
@@ -70,5 +71,5 @@ def test_server_in_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     with private_redis() as server:
         url = server.url
         assert url == "redis://docker.example:16379/0"
-        assert "run redis-server --appendonly yes --appendfsync everysec" in server._container.calls  # type: ignore[attr-defined]  # the fake's
+        assert "run redis-server --appendonly yes --appendfsync always" in server._container.calls  # type: ignore[attr-defined]  # the fake's
     assert asked == [url]
