@@ -41,6 +41,7 @@ def test_the_wheel_holds_one_package_and_nothing_else(built: Path) -> None:
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"agentbus"}
     assert "agentbus/py.typed" in names
     assert "agentbus/contracts/schema/v1/input.json" in names
+    assert "agentbus/storage/redis/lua/append.lua" in names
     assert {f"agentbus/{folder}/__init__.py" for folder in FOLDERS} <= set(names)
 
 

@@ -80,6 +80,20 @@ async def test_a_provider_goes_before_ours() -> None:
     assert total == 2
 
 
+async def test_sessions_are_kept_in_redis(redis_url: str) -> None:
+    config = {"storage_type": StorageType.REDIS, "storage_config": {"url": redis_url}, "partitions": 2}
+    async with SessionSystem(make_config(**config)) as system:
+        session = await system.create_session(user_id="ann", chat_id="chat", platform="web")
+        session.set_data("words", "hello")
+        assert await system.update_session(session)
+
+    async with SessionSystem(make_config(**config)) as system:
+        found = await system.get_session(session.session_id)
+        assert found is not None
+        assert found.get_data("words") == "hello"
+        assert (await system.get_system_status())["system"]["storage"] == "redis"
+
+
 @pytest.fixture(params=["memory", "file", "database"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> SessionStore:
     match request.param:
