@@ -103,7 +103,7 @@ SERVERS: Final[Mapping[Mode, Callable[[], MongoDB | SqlServer | RedisServer]]] =
 }
 """What starts the server that a mode's store is on."""
 
-KINDS: Final[Mapping[Mode, StorageType]] = {
+TYPES: Final[Mapping[Mode, StorageType]] = {
     Mode.POSTGRESQL: StorageType.SQL,
     Mode.MARIADB: StorageType.SQL,
     Mode.REDIS: StorageType.REDIS,
@@ -144,7 +144,7 @@ def _settings(mode: Mode, folder: Path, stack: ExitStack, broker: RabbitMQ | Non
         case Mode.SQLITE:
             return {**common, "storage_type": "DATABASE", "storage_config": {"db_path": str(folder / "sessions.db")}}
     url = stack.enter_context(stores[mode].fresh_database())
-    settings = {**common, "storage_type": KINDS[mode], "storage_config": {"url": url}}
+    settings = {**common, "storage_type": TYPES[mode], "storage_config": {"url": url}}
     if mode is not Mode.DISTRIBUTED:
         return settings
     assert broker is not None
