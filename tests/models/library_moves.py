@@ -1,7 +1,7 @@
 """Moves: one call each, with arguments drawn at random, for the library and for its model."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
@@ -167,7 +167,7 @@ class Draw:
         """Return changes to a copy."""
         values = self.values()
         others = [key for key in KEYS if key not in values]
-        return Edit(
+        edit = Edit(
             data=values,
             remove=(self.pick(others),) if self.chance(0.2) else (),
             add={self.pick(NUMBERS): self.random.randint(1, 5)} if self.chance(0.4) else {},
@@ -178,6 +178,8 @@ class Draw:
             attributes=self.attributes() if self.chance(0.2) else {},
             status=self.pick(list(SessionStatus)[:6]) if self.chance(0.1) else None,
         )
+        # A tag is not taken off and put on again: that is another order, which is a change of all tags.
+        return replace(edit, remove_tags=tuple(tag for tag in edit.remove_tags if tag not in edit.add_tags))
 
 
 Drawing = Callable[[Draw], Move | None]
