@@ -17,7 +17,10 @@ from typing import IO, Final
 from agentbus.workers.importers.port import HistoryUnreadable
 
 MAX_JSON_BYTES: Final = 512 * 1024 * 1024
-"""The largest file of JSON, which is read as a whole; also of a zip's member."""
+"""The largest file of JSON, which is read as a whole."""
+
+MAX_MEMBER_JSON_BYTES: Final = 128 * 1024 * 1024
+"""The same in a zip, which is smaller than what comes out of it."""
 
 MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024 * 1024
 """The largest text in a zip, which is read line by line."""
@@ -62,11 +65,12 @@ class Place:
                 yield member
 
     def read(self) -> bytes:
-        """Return all of it: raises HistoryUnreadable if that is more than MAX_JSON_BYTES, and as `open` does."""
+        """Return all of it: raises HistoryUnreadable if that is more than is read of JSON, and as `open` does."""
+        limit = MAX_JSON_BYTES if self.member is None else MAX_MEMBER_JSON_BYTES
         with self.open() as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
-            raise _too_large(self.path, self.member, MAX_JSON_BYTES)
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise _too_large(self.path, self.member, limit)
         return content
 
 
@@ -102,7 +106,7 @@ def open_zip(path: Path) -> Generator[zipfile.ZipFile, None, None]:
 
 def read_member(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
     """Return all of a member of the zip at `path`. Raises HistoryUnreadable if it is too large, or damaged."""
-    check_size(path, archive.getinfo(name), MAX_JSON_BYTES)
+    check_size(path, archive.getinfo(name), MAX_MEMBER_JSON_BYTES)
     with _sound(path):
         return archive.read(name)
 

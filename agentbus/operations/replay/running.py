@@ -2,7 +2,7 @@
 
 from asyncio import sleep
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
@@ -15,7 +15,7 @@ from agentbus.composition.app import App
 from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.messages import InboundMessage
-from agentbus.contracts.parked import ParkedStatus
+from agentbus.contracts.parked import ParkedId, ParkedStatus
 from agentbus.operations.replay.journal import Journal
 from agentbus.operations.replay.outcome import Outcome, check
 from agentbus.storage.port import Loaded, Store
@@ -158,7 +158,7 @@ async def replay(
     """
     begun = perf_counter()
     with Journal() as journal:
-        waiting = _Waiting(store, patience, on_progress)
+        waiting = _Waiting(store, await _parked_now(store), patience, on_progress)
         iterator = iter(messages)
         while window := list(islice(iterator, WINDOW)):
             receipts = await client.publish_many(window)
@@ -199,8 +199,11 @@ class _Batch:
 class _Waiting:
     """Waits for what was published, batch by batch, while the next one is."""
 
-    def __init__(self, store: Store, patience: float, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, store: Store, parked: Mapping[ParkedId, int], patience: float, on_progress: Callable[[Progress], None]
+    ) -> None:
         self._store = store
+        self._parked = parked
         self._patience = patience
         self._on_progress = on_progress
         self._batches = deque([_Batch()])
@@ -226,7 +229,7 @@ class _Waiting:
         moved, pause, turn = perf_counter(), _FIRST_LOOK, 0
         versions: dict[ConversationId, int] = {}
         while batch.left:
-            look = await _look(self._store, batch.looked_at(turn))
+            look = await _look(self._store, batch.looked_at(turn), self._parked)
             for conversation in look.finished:
                 self._done += batch.left.pop(conversation).count
             if look.finished or any(versions.get(one, version) != version for one, version in look.versions.items()):
@@ -262,7 +265,13 @@ class _Look:
     """How many commits there are of each of the others."""
 
 
-async def _look(store: Store, asked: dict[ConversationId, _Last]) -> _Look:
+async def _parked_now(store: Store) -> dict[ParkedId, int]:
+    """Return what is parked, with how often it was."""
+    return {one.parked_id: one.attempts async for one in iter_parked(store, ParkedStatus.PARKED)}
+
+
+async def _look(store: Store, asked: dict[ConversationId, _Last], before: Mapping[ParkedId, int]) -> _Look:
+    """Look which conversations are dealt with; what was parked `before` may be committed now, with another time."""
     kept = await store.log.load(asked)
     finished = []
     for conversation, last in asked.items():
@@ -272,7 +281,11 @@ async def _look(store: Store, asked: dict[ConversationId, _Last]) -> _Look:
             finished.append(conversation)
     if not finished:
         lasts = {last.input_id for last in asked.values()}
-        parked = {one.message_id async for one in iter_parked(store, ParkedStatus.PARKED) if one.message_id in lasts}
+        parked = {
+            one.message_id
+            async for one in iter_parked(store, ParkedStatus.PARKED)
+            if one.message_id in lasts and one.attempts > before.get(one.parked_id, 0)
+        }
         finished = [conversation for conversation, last in asked.items() if last.input_id in parked]
     return _Look(finished, {one: _version(loaded) for one, loaded in kept.items() if one not in finished})
 

@@ -275,7 +275,8 @@ def test_a_bomb_in_a_zip_is_refused_and_nothing_is_unpacked(tmp_path: Path) -> N
 
 
 def test_a_member_or_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "MAX_JSON_BYTES", 20)
+    for limit in ("MAX_JSON_BYTES", "MAX_MEMBER_JSON_BYTES"):
+        monkeypatch.setattr(places, limit, 20)
     text = (SAMPLES / "telegram/one_chat.json").read_text()
     (tmp_path / "one_chat.json").write_text(text)
     for path in (tmp_path / "one_chat.json", zipped(tmp_path / "export.zip", **{"result.json": text})):

@@ -125,6 +125,15 @@ async def test_what_was_parked_is_told_with_its_cause(slow: list[Worker]) -> Non
     assert report.as_dict()["causes"] == [{"code": parked.code, "reason": parked.reason, "inputs": 1}]
 
 
+async def test_what_was_parked_before_is_waited_for(slow: list[Worker]) -> None:
+    """As it was published again, with the right time zone perhaps."""
+    worker = Worker(at_a_time=1)
+    slow.append(worker)
+    await worker.store.parked.put(a_parked("3"))
+    report = await replay(repeat(HI, 3), worker, worker.store, patience=LONG_WAIT)
+    assert (report.outcome.committed, report.outcome.parked, report.sound) == (3, 0, True)
+
+
 async def test_memory_does_not_grow_with_the_history() -> None:
     """Once it was 1.3 KB a message; what is allowed here is less than a tenth of it."""
     peaks = []
