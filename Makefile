@@ -174,9 +174,15 @@ format: $(READY) ## Format the code and fix what ruff can fix
 CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode $(MODE)) \
   $(if $(BACKEND),--backend $(BACKEND)) $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED))
 
+# `MANY=n` makes the long history and the many sessions of n, instead of 100,000.
 .PHONY: conformance
 conformance: setup services ## Hold every store to its contract, and print what each can do
-	@$(BIN)/python -m tests.contract
+	@$(BIN)/python -m tests.contract $(if $(MANY),--many $(MANY))
+
+# QUICK=1 moves 1,000 sessions instead of 10,000.
+.PHONY: migrations
+migrations: setup services ## Move sessions along all kinds of stores and back, with one kill -9 on the way
+	@$(BIN)/python -m tests.migrations $(if $(QUICK),--quick)
 
 .PHONY: histories
 histories: $(READY) ## Read the histories beside the project: what each should give, and what came out
@@ -216,7 +222,7 @@ models: setup services ## Play the session library against its model, 200,000 ra
 
 # `make lock LOCK=--upgrade` takes the newest versions that pyproject.toml allows.
 COMPILE = "$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-  --no-strip-extras --all-extras --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml
+  --no-strip-extras --extra all --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK) pyproject.toml
 
 .PHONY: lock
 lock: ## Write requirements/*.txt anew from pyproject.toml

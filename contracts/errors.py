@@ -28,6 +28,8 @@ AgentBusError
 │   ├── StoreUnavailable    it does not answer; may be retried
 │   ├── StoreRejected       it refuses us: wrong password, missing rights, wrong URL
 │   ├── StoreDamaged        what it keeps of something can't be read; trying again does not help
+│   ├── MigrationRefused    one store can't be copied to the other: one is in use, or not empty; says what to do
+│   ├── MigrationDiffers    the copy of a store is not what the store holds
 │   ├── Fenced              a later owner of the partition has written: this one has lost it
 │   ├── VersionConflict     somebody else wrote this version of the conversation first
 │   └── DuplicateInput      an earlier commit of the conversation holds one of these inputs
@@ -51,7 +53,8 @@ AgentBusError
 ├── FeatureNotEnabled       this part is not switched on, or not there yet
 ├── NotInitialized          initialize_sessions() was not called
 └── ConfigurationError      a setting is missing or wrong; says which
-    └── InstallationMismatch  the number of partitions or the scope is not the installation's
+    ├── InstallationMismatch  the number of partitions or the scope is not the installation's
+    └── MigrationUnfinished   the store is half a copy of another
 """
 
 from typing import Any, ClassVar
@@ -182,6 +185,14 @@ class StoreDamaged(StoreError):
     """What the store keeps of this can't be read."""
 
 
+class MigrationRefused(StoreError):
+    """One store can't be copied to the other."""
+
+
+class MigrationDiffers(StoreError):
+    """The copy of a store is not what the store holds."""
+
+
 class Fenced(StoreError):
     """A later owner of the partition has written: this worker has lost it."""
 
@@ -276,6 +287,10 @@ class ConfigurationError(AgentBusError):
 
 class InstallationMismatch(ConfigurationError):
     """The number of partitions or the scope policy is not the installation's."""
+
+
+class MigrationUnfinished(ConfigurationError):
+    """The store is half a copy of another."""
 
 
 def refusal(code: str, message: str) -> Refused:

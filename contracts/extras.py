@@ -16,6 +16,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "files": ("fsspec",),
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("starlette", "uvicorn"),
+    "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }
 """The modules that each extra brings; pyproject.toml says in which packages. A part imports them when it is opened."""
 

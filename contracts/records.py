@@ -49,6 +49,8 @@ class RecordKind(StrEnum):
     """A conversation that is not announced from a version on, which is the revision."""
     INSTALLATION = "installation"
     """What all processes on this store have to agree on; there is one."""
+    MIGRATION = "migration"
+    """How far the copying of another store to this one is; there is one while it is under way."""
     COMPONENTS = "components"
     """The states of an agent's components; its key is the session."""
 

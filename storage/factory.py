@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import EntryPoints, entry_points
 from typing import Final, cast
 
 from agentbus.contracts.errors import ConfigurationError
@@ -11,6 +12,9 @@ from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import MongoDriver, Store, StoreOptions
 
 StoreFactory = Callable[[str, StoreOptions], Store]
+
+GROUP: Final = "agentbus.stores"
+"""The entry points by which installed packages bring stores of their own: a scheme's name, and its factory."""
 
 
 def _in(module: str, name: str, extra: str | None = None) -> StoreFactory:
@@ -47,7 +51,8 @@ def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout
     `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `postgresql://user:password@host:port/database` (also
     `postgres`), `mysql://user:password@host:port/database` (also `mariadb`), `mongodb://host:port/database` (also
     `mongodb+srv`; the database is `agentbus` if none is named), `redis://user:password@host:port/0` (also `rediss`,
-    encrypted, and `redis+cluster://host:port,host:port`), and those of `register_store`.
+    encrypted, and `redis+cluster://host:port,host:port`), those of `register_store`, and those of installed packages
+    with an entry point of GROUP, named after the scheme, which is a factory.
     `connect_timeout` is how many seconds `start` waits for a server that is not there yet.
     Raises ConfigurationError for a URL that no store here understands, or whose extra is not installed.
     """
@@ -57,7 +62,16 @@ def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout
         raise ConfigurationError(f"a store's URL is like <scheme>://<place>; schemes are {_known()}")
     if factory := _factories.get(scheme):
         return factory(url, StoreOptions(mongo_driver=mongo_driver, connect_timeout=connect_timeout))
+    if scheme in (installed := _installed()).names:
+        with importing_extras():
+            register_store(scheme, installed[scheme].load())
+        return _factories[scheme](url, StoreOptions(mongo_driver=mongo_driver, connect_timeout=connect_timeout))
     raise ConfigurationError(f"no store is known for {masked(url)}: schemes are {_known()}")
+
+
+def known_schemes() -> list[str]:
+    """Return the schemes of all stores, those of installed packages too."""
+    return sorted({*_factories, *_installed().names})
 
 
 def register_store(scheme: str, factory: StoreFactory) -> None:
@@ -66,4 +80,8 @@ def register_store(scheme: str, factory: StoreFactory) -> None:
 
 
 def _known() -> str:
-    return ", ".join(f"{scheme}://" for scheme in sorted(_factories))
+    return ", ".join(f"{scheme}://" for scheme in known_schemes())
+
+
+def _installed() -> EntryPoints:
+    return entry_points(group=GROUP)

@@ -13,7 +13,7 @@ from agentbus.contracts.records import Record
 from agentbus.contracts.session import SessionState
 from agentbus.storage.port import MAX_PAGE
 
-CursorKind = Literal["sessions", "parked", "records", "history", "audit"]
+CursorKind = Literal["sessions", "parked", "records", "history", "audit", "heads", "parked ids", "kind", "tokens"]
 Position = tuple[datetime, str]
 """Where a page ended: the moment and the id of its last item."""
 
@@ -70,6 +70,19 @@ def position_of(kind: CursorKind, cursor: str | None) -> Position | None:
         return None
     milliseconds, item = decode_cursor(kind, cursor, int, str)
     return from_milliseconds(milliseconds), item
+
+
+def name_after(kind: CursorKind, cursor: str | None) -> str:
+    """Return the name that a page of all there is ended with, or one before all names. Raises ValueError."""
+    if cursor is None:
+        return ""
+    [name] = decode_cursor(kind, cursor, str)
+    return str(name)
+
+
+def all_page(kind: CursorKind, found: Sequence[_Item], limit: int, name_of: Callable[[_Item], str]) -> Page[_Item]:
+    """Make a page of all there is, in the order of names; one more found says that there is a next page."""
+    return _page(found, limit, lambda item: encode_cursor(kind, name_of(item)))
 
 
 def sessions_page(found: Sequence[SessionState], limit: int) -> Page[SessionState]:

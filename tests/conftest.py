@@ -30,6 +30,7 @@ from tests.services import (
 from tests.services.used_databases import UsedDatabases
 
 pytest_plugins = [
+    "agentbus.testing.conformance",
     "tests.harness.clock",
     "tests.harness.conformance",
     "tests.harness.leaks.plugin",

@@ -1,19 +1,30 @@
-"""`agentbus store`: what is kept, held to itself."""
+"""`agentbus store`: what is kept: told, held to itself, and moved to another store."""
 
-from typing import Annotated, Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from agentbus.cli import options
 from agentbus.cli.connecting import connecting
-from agentbus.cli.output import err, print_rows
+from agentbus.cli.output import err, print_fields, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED
 from agentbus.composition.app import make_store
 from agentbus.operations.store_check import Finding, check_store
+from agentbus.operations.store_info import describe_store
+from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate
 from agentbus.settings import Settings
 
 app = typer.Typer(help="Look after the store.", no_args_is_help=True)
+
+_BETWEEN: Final = 5.0
+"""Seconds between two lines about how far something is, in a pipe."""
+
+_FROM: Final = "The store that is copied: sqlite:///file.db, mongodb://host/database or another store's URL."
+_TO: Final = "The store that it is copied to: empty, or left in the middle of this very migration."
 
 
 @app.callback()
@@ -38,16 +49,14 @@ async def check(
     """
     findings: list[Finding] = []
     looked_at = 0
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
     async with make_store(settings) as store:
-        with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task("", total=None)
+        with _showing() as show:
             async for one in check_store(store, repair=repair):
                 if isinstance(one, Finding):
                     findings.append(one)
                 else:
                     looked_at = one.conversations
-                bar.update(task, description=f"conversations read: {looked_at}, findings: {len(findings)}")
+                show("conversations read", f"{looked_at}, findings: {len(findings)}")
     print_rows(
         [_row(finding) for finding in findings],
         ("subject", "problem", "version", "found", "advice"),
@@ -57,6 +66,94 @@ async def check(
     )
     if not all(finding.repaired for finding in findings):
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("info")
+@connecting("store", "wait", quiet=True)
+async def info(
+    url: Annotated[
+        str | None, typer.Argument(metavar="[URL]", help="The store, in place of --store and of AGENTBUS_STORE_URL.")
+    ] = None,
+    *,
+    settings: Settings,
+    as_json: options.AsJson = False,
+) -> None:
+    """Read all that the store holds, and tell how much of what there is, with a digest.
+
+    Two stores hold the same sessions and histories if `digest` is the same, whatever kinds of stores they are, and the
+    same of all else if `rest digest` is. Workers may go on meanwhile; the digest is then of no one moment.
+    """
+    async with make_store(settings, url) as store, aclosing(describe_store(store)) as growing:
+        with _showing() as show:
+            async for found in growing:
+                show("read", f"{found.figures.commits} commits, {found.figures.sessions.total()} sessions")
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_fields(found.as_dict())
+
+
+@app.command("migrate")
+@connecting("wait", quiet=True)
+async def migrate_(
+    source: Annotated[str, typer.Argument(metavar="FROM_URL", help=_FROM)],
+    target: Annotated[str, typer.Argument(metavar="TO_URL", help=_TO)],
+    *,
+    settings: Settings,
+    as_json: options.AsJson = False,
+) -> None:
+    """Copy all that a store holds to another one, of any kind, and compare them. Exits with 1 if they differ.
+
+    Stop all workers first, and whatever else writes to the store. If it is interrupted, run it again: it goes on where
+    it was; until it has ended, workers don't start on the target. The source stays as it is. Locks and the list of
+    workers are not copied.
+    """
+    with _showing(lines=True) as show:
+        async with aclosing(migrate(settings, source, target)) as steps:
+            async for step in steps:
+                match step:
+                    case Copied(part, things):
+                        show(f"copied: {part}", str(things))
+                    case Verified(store, figures):
+                        show(
+                            f"verified: the {store}", f"{figures.commits} commits, {figures.sessions.total()} sessions"
+                        )
+                    case Migrated(figures):
+                        found = figures
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_fields(found.as_dict())
+
+
+@contextmanager
+def _showing(*, lines: bool = False) -> Iterator[Callable[[str, str], None]]:
+    """Give what shows how far something is: what is done, and how much of it.
+
+    On a terminal that is a line that changes; in a pipe nothing, or with `lines` one for each thing that is done, and
+    every few seconds.
+    """
+    if err.is_terminal:
+        with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda what, much: bar.update(task, description=f"{what}: {much}")
+    else:
+        yield _Lines().show if lines else lambda _what, _much: None
+
+
+class _Lines:
+    """Prints how far something is."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._at = 0.0
+
+    def show(self, what: str, much: str) -> None:
+        """Print it, unless it was just printed."""
+        now = time.monotonic()
+        if what != self._what or now - self._at >= _BETWEEN:
+            self._what, self._at = what, now
+            err.print(f"{what}: {much}", markup=False, soft_wrap=True)
 
 
 def _row(finding: Finding) -> dict[str, Any]:

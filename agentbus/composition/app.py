@@ -16,7 +16,7 @@ from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.installation.joining import check_installation, join_installation
+from agentbus.workers.installation.joining import check_installation, check_whole, join_installation
 from agentbus.workers.notify import NotificationCallback
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def make_bus(settings: "Settings", topology: Topology | None = None) -> Bus:
     )
 
 
-def make_store(settings: "Settings") -> Store:
-    """Return the store that the settings name, not connected yet. Raises ConfigurationError."""
+def make_store(settings: "Settings", url: str | None = None) -> Store:
+    """Return the store that the settings name, or the one at `url`, not connected yet. Raises ConfigurationError."""
     store = settings.store
-    return open_store(store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
+    return open_store(url or store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
 
 
 def make_archive(settings: "Settings") -> ArchiveStore | None:
@@ -111,9 +111,11 @@ async def stored(settings: "Settings") -> AsyncIterator[App]:
 async def connected(settings: "Settings") -> AsyncIterator[App]:
     """Connect to the settings' broker and store, for commands.
 
-    Raises InstallationMismatch if one of them belongs to an installation with other partitions or another scope.
+    Raises InstallationMismatch if one of them belongs to an installation with other partitions or another scope,
+    MigrationUnfinished for a store that is half a copy of another.
     """
     async with make_store(settings) as store, make_bus(settings) as bus:
+        await check_whole(store)
         await check_installation(store, bus.topology)
         await bus.check()
         yield App(settings=settings, bus=bus, store=store, clock=make_clock())

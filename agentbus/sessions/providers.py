@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.sessions.model.types import StorageType
-from agentbus.storage.factory import open_store
+from agentbus.storage.factory import known_schemes, open_store
 from agentbus.storage.port import MongoDriver, Store
 
 StorageConfig = Mapping[str, Any]
@@ -38,6 +38,8 @@ def store_for(storage_type: StorageType | str, config: StorageConfig) -> Store:
     if provider := _providers.get(chosen.lower()):
         return provider(config)
     if not isinstance(chosen, StorageType):
+        if chosen.lower() in known_schemes():
+            return open_store(str(config.get("url") or f"{chosen.lower()}://"))
         known = ", ".join([*StorageType, *sorted(_providers)])
         raise ConfigurationError(f"storage type {chosen!r} is not known: use one of {known}, or register_provider()")
     driver: MongoDriver = config.get("driver", "motor")

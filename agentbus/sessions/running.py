@@ -16,7 +16,7 @@ from agentbus.sessions.engine import Engine
 from agentbus.sessions.features import FEATURES, CallsT, Feature
 from agentbus.sessions.providers import store_for
 from agentbus.sessions.sections import Sections, sections_over
-from agentbus.workers.installation.joining import check_installation, join_installation
+from agentbus.workers.installation.joining import check_installation, check_whole, join_installation
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.worker import Worker
 
@@ -141,6 +141,7 @@ async def _opened(
     if config.amqp_url is None:
         await join_installation(store, bus, clock)
     else:
+        await check_whole(store)
         await check_installation(store, bus.topology)
         await bus.check()
     return App(settings=settings, bus=bus, store=store, clock=clock, callbacks=callbacks)

@@ -43,7 +43,7 @@ from agentbus.storage.files.log import FileLog
 from agentbus.storage.files.members import FileMembers
 from agentbus.storage.files.parked import FileParked
 from agentbus.storage.files.records import FileRecords
-from agentbus.storage.port import Store, StoreInfo, StoreOptions
+from agentbus.storage.port import Capabilities, Deleted, Reach, Store, StoreInfo, StoreOptions
 
 __all__ = ["FileStore"]
 
@@ -60,6 +60,10 @@ class FileStore(Store):
         self.members = FileMembers(self._folder)
         self.records = FileRecords(self._folder)
         self.locks = FileLocks(self._folder)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(reach=Reach.MACHINE, is_durable=True, deleted=Deleted.GONE)
 
     async def start(self) -> None:
         await self._folder.start()

@@ -16,10 +16,10 @@ from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import chunks
 from agentbus.storage.files.base import AT_ONCE, FileSection, Folder
 from agentbus.storage.files.disk import locked
-from agentbus.storage.files.layout import JSON, ConversationFolder
+from agentbus.storage.files.layout import JSON, ConversationFolder, stems_after
 from agentbus.storage.files.reading import Remembered, pretty, read, read_if_sound
 from agentbus.storage.listing import earliest_due, listed, selected
-from agentbus.storage.paging import Position, check_limit, listed_at, position_of, sessions_page
+from agentbus.storage.paging import Position, all_page, check_limit, listed_at, name_after, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import statistics_of
 
@@ -93,6 +93,15 @@ class FileHeads(FileSection, Heads):
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         check_limit(limit)
         return await self._folder.call(lambda: earliest_due(self._all(), before, limit))
+
+    async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
+        return await self._folder.call(partial(self._scan, name_after("heads", cursor), check_limit(limit)))
+
+    def _scan(self, after: str, limit: int) -> Page[SessionState]:
+        folder = self._folder.layout.heads
+        names = stems_after(folder, after)[: limit + 1]
+        found = [head for name in names if (head := read(folder / (name + JSON), SessionState))]
+        return all_page("heads", found, limit, lambda head: head.session_id)
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         return await self._folder.call(lambda: statistics_of(selected(self._all(), where)))

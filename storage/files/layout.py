@@ -89,6 +89,13 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
+def stems_after(folder: Path, after: str) -> list[str]:
+    """Return the names of the JSON files in a folder, without their endings, in order: those after a name."""
+    return sorted(
+        stem for name in names_in(folder) if name.endswith(JSON) and (stem := name.removesuffix(JSON)) > after
+    )
+
+
 class ConversationFolder:
     """The folders and files of a conversation."""
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from pydantic import Field
 
 from agentbus.contracts.base import Announced, Timestamp
+from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.files.base import FileSection
 from agentbus.storage.files.disk import locked
-from agentbus.storage.files.layout import JSON, file_name
+from agentbus.storage.files.layout import JSON, file_name, stems_after
 from agentbus.storage.files.reading import pretty, read
 from agentbus.storage.leases import check_name, lease_ms
-from agentbus.storage.port import Locks
+from agentbus.storage.paging import all_page, check_limit, name_after
+from agentbus.storage.port import LastToken, Locks
 
 
 class _Lease(Announced):
@@ -57,6 +59,24 @@ class FileLocks(FileSection, Locks):
             if held:
                 self._folder.disk.put(self._lock(name), pretty(_Lease(name=name, token=token)))
             return held
+
+    async def tokens(self, *, limit: int, cursor: str | None = None) -> Page[LastToken]:
+        return await self._folder.call(partial(self._tokens, name_after("tokens", cursor), check_limit(limit)))
+
+    def _tokens(self, after: str, limit: int) -> Page[LastToken]:
+        folder = self._folder.layout.locks
+        names = stems_after(folder, after)[: limit + 1]
+        found = [LastToken(last.name, last.token) for name in names if (last := read(folder / (name + JSON), _Lease))]
+        return all_page("tokens", found, limit, lambda last: file_name(last.name))
+
+    async def advance(self, name: str, token: int) -> None:
+        await self._folder.call(partial(self._advance, check_name(name), token))
+
+    def _advance(self, name: str, token: int) -> None:
+        with locked([self._folder.layout.locks]):
+            last = read(self._lock(name), _Lease)
+            if last is None or last.token < token:
+                self._folder.disk.put(self._lock(name), pretty(_Lease(name=name, token=token)))
 
     def _is_held(self, name: str, token: int) -> bool:
         """Return whether the lock is this token's: also if its lease ended, as long as nobody took it since."""

@@ -14,11 +14,11 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.files.base import FileSection
 from agentbus.storage.files.disk import locked
-from agentbus.storage.files.layout import JSON, file_name, make_folders
+from agentbus.storage.files.layout import JSON, file_name, make_folders, names_in
 from agentbus.storage.files.reading import pretty, read_if_sound
 from agentbus.storage.leases import forgotten_ms, ttl_ms
 from agentbus.storage.paging import to_milliseconds
-from agentbus.storage.port import Members
+from agentbus.storage.port import Epoch, Members
 from agentbus.storage.port.members import attempt_of
 
 
@@ -61,6 +61,13 @@ class FileMembers(FileSection, Members):
     async def live(self, group: str, *, ttl: float) -> list[Member]:
         return await self._folder.call(lambda: _live(_members(self._group(group)), datetime.now(UTC), ttl))
 
+    async def everyone(self, *, ttl: float) -> list[Member]:
+        return await self._folder.call(partial(self._everyone, ttl))
+
+    def _everyone(self, ttl: float) -> list[Member]:
+        folder = self._folder.layout.members
+        return _live([one for group in names_in(folder) for one in _members(folder / group)], datetime.now(UTC), ttl)
+
     async def leave(self, group: str, worker: WorkerId) -> None:
         await self._folder.call(lambda: _file(self._group(group), worker).unlink(missing_ok=True))
 
@@ -81,6 +88,14 @@ class FileMembers(FileSection, Members):
             if last is None:
                 self._folder.disk.sync([self._folder.layout.epochs])
         return taken.epoch
+
+    async def epochs(self) -> list[Epoch]:
+        return await self._folder.call(self._epochs)
+
+    def _epochs(self) -> list[Epoch]:
+        groups = [self._folder.layout.epochs / name for name in names_in(self._folder.layout.epochs)]
+        found = (read_if_sound(path, _Epoch) for group in groups for path in group.glob(f"*{JSON}"))
+        return sorted(Epoch(one.group, one.partition, one.epoch) for one in found if one)
 
     async def begin_trial(self, key: str) -> int:
         return await self._folder.call(partial(self._begin_trial, *attempt_of(key)))

@@ -18,7 +18,7 @@ from agentbus.storage.files.disk import locked
 from agentbus.storage.files.layout import file_name, make_folders
 from agentbus.storage.files.reading import KeptParked, Remembered, pretty, read, read_if_sound
 from agentbus.storage.listing import listed
-from agentbus.storage.paging import Position, check_limit, parked_page, position_of
+from agentbus.storage.paging import Position, all_page, check_limit, name_after, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
 
 _DETAILS: Final = "details.json"
@@ -89,6 +89,15 @@ class FileParked(FileSection, ParkedInputs):
         found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
         shown = islice(readable(found, lambda item: self._with_body(item, LISTED_BODY)), limit + 1)
         return parked_page(list(shown), limit)
+
+    async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
+        return await self._folder.call(partial(self._ids, name_after("parked ids", cursor), check_limit(limit)))
+
+    def _ids(self, after: str, limit: int) -> Page[ParkedId]:
+        # Its id is the name of its folder. One without details is being parked, or was when its process died.
+        folder = self._folder.layout.parked
+        known = (name for name in os.listdir(folder) if name > after and (folder / name / _DETAILS).exists())
+        return all_page("parked ids", [ParkedId(name) for name in sorted(known)[: limit + 1]], limit, str)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         return await self._folder.call(partial(self._set_status, self._folder_of(parked_id), status))

@@ -14,10 +14,10 @@ from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import newest_by_kind
 from agentbus.storage.files.base import FileSection, Folder
 from agentbus.storage.files.disk import locked
-from agentbus.storage.files.layout import JSON, file_name, make_folders, names_in
+from agentbus.storage.files.layout import JSON, file_name, make_folders, names_in, stems_after
 from agentbus.storage.files.reading import Remembered, pretty, read, read_if_sound
 from agentbus.storage.listing import earliest_due_records, listed
-from agentbus.storage.paging import Position, check_limit, position_of, records_page
+from agentbus.storage.paging import Position, all_page, check_limit, name_after, position_of, records_page
 from agentbus.storage.port import Records
 
 
@@ -76,6 +76,16 @@ class FileRecords(FileSection, Records):
     def _list_records(self, kind: RecordKind, group: str, after: Position | None, limit: int) -> Page[Record]:
         found = listed(self._in_group(kind, group), lambda record: (record.created_at, record.key), after)
         return records_page(found[: limit + 1], limit)
+
+    async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
+        return await self._folder.call(partial(self._scan, kind, name_after("kind", cursor), check_limit(limit)))
+
+    def _scan(self, kind: RecordKind, after: str, limit: int) -> Page[Record]:
+        # In the order of the files' names: keys stand in another.
+        folder = self._folder.layout.records / kind
+        names = stems_after(folder, after)[: limit + 1]
+        found = [record for name in names if (record := read(folder / (name + JSON), Record))]
+        return all_page("kind", found, limit, lambda record: file_name(record.key))
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
         return await self._folder.call(partial(self._delete_record, kind, key))

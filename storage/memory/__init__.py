@@ -9,7 +9,7 @@ from agentbus.storage.memory.log import MemoryLog
 from agentbus.storage.memory.members import MemoryMembers
 from agentbus.storage.memory.parked import MemoryParked
 from agentbus.storage.memory.records import MemoryRecords
-from agentbus.storage.port import Store, StoreInfo
+from agentbus.storage.port import Capabilities, Deleted, Store, StoreInfo
 
 __all__ = ["MemoryStore"]
 
@@ -35,6 +35,10 @@ class MemoryStore(Store):
         self.members = MemoryMembers(self._clock)
         self.records = MemoryRecords()
         self.locks = MemoryLocks(self._clock)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(deleted=Deleted.GONE)
 
     async def start(self) -> None:
         """Do nothing: memory is there."""

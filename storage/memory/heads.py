@@ -9,7 +9,7 @@ from agentbus.contracts.ids import ConversationId, SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState
 from agentbus.storage.listing import earliest_due, listed, selected
-from agentbus.storage.paging import check_limit, listed_at, position_of, sessions_page
+from agentbus.storage.paging import all_page, check_limit, listed_at, name_after, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import statistics_of
 
@@ -45,6 +45,12 @@ class MemoryHeads(Heads):
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         return earliest_due(self._heads.values(), before, check_limit(limit))
+
+    async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
+        check_limit(limit)
+        after = name_after("heads", cursor)
+        names = sorted(name for name in self._heads if name > after)[: limit + 1]
+        return all_page("heads", [self._heads[name] for name in names], limit, lambda head: head.session_id)
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         return statistics_of(selected(self._heads.values(), where))

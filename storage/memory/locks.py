@@ -4,9 +4,11 @@ from collections import defaultdict
 from datetime import timedelta
 
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
 from agentbus.storage.leases import check_name, lease_ms
-from agentbus.storage.port import Locks
+from agentbus.storage.paging import all_page, check_limit, name_after
+from agentbus.storage.port import LastToken, Locks
 
 
 class MemoryLocks(Locks):
@@ -34,6 +36,17 @@ class MemoryLocks(Locks):
         if held:
             del self._locks[name]
         return held
+
+    async def tokens(self, *, limit: int, cursor: str | None = None) -> Page[LastToken]:
+        check_limit(limit)
+        after = name_after("tokens", cursor)
+        found = [LastToken(name, token) for name, token in sorted(self._tokens.items()) if name > after]
+        return all_page("tokens", found[: limit + 1], limit, lambda last: last.name)
+
+    async def advance(self, name: str, token: int) -> None:
+        if self._tokens[check_name(name)] < token:
+            self._tokens[name] = token
+            self._locks.pop(name, None)
 
     def _is_held(self, name: str, token: int) -> bool:
         """Return whether the lock is this token's: also if its lease ended, as long as nobody took it since."""

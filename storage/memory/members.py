@@ -8,7 +8,7 @@ from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerId
 from agentbus.storage.leases import forgotten_ms, ttl_ms
 from agentbus.storage.paging import to_milliseconds
-from agentbus.storage.port import Members
+from agentbus.storage.port import Epoch, Members
 from agentbus.storage.port.members import attempt_of
 
 
@@ -30,6 +30,11 @@ class MemoryMembers(Members):
     async def live(self, group: str, *, ttl: float) -> list[Member]:
         return self._seen(group, self._clock.now(), ttl_ms(ttl))
 
+    async def everyone(self, *, ttl: float) -> list[Member]:
+        now = self._clock.now()
+        found = [member for group in list(self._members) for member in self._seen(group, now, ttl_ms(ttl))]
+        return sorted(found, key=lambda member: member.worker_id)
+
     def _seen(self, group: str, now: datetime, age: int) -> list[Member]:
         """Return the members seen in the last `age` milliseconds, in the order of their ids."""
         since = to_milliseconds(now) - age
@@ -43,6 +48,9 @@ class MemoryMembers(Members):
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
         self._epochs[group, partition] = max(self._epochs[group, partition], above) + 1
         return self._epochs[group, partition]
+
+    async def epochs(self) -> list[Epoch]:
+        return [Epoch(group, partition, epoch) for (group, partition), epoch in sorted(self._epochs.items())]
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)

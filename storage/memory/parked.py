@@ -4,7 +4,7 @@ from agentbus.contracts.history import Page
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.storage.listing import listed
-from agentbus.storage.paging import check_limit, parked_page, position_of
+from agentbus.storage.paging import all_page, check_limit, name_after, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
 
 
@@ -39,6 +39,12 @@ class MemoryParked(ParkedInputs):
         )
         found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
         return parked_page([_cut(item) for item in found[: limit + 1]], limit)
+
+    async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
+        check_limit(limit)
+        after = name_after("parked ids", cursor)
+        found = sorted(one for one in self._parked if one > after)[: limit + 1]
+        return all_page("parked ids", found, limit, str)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         kept = self._parked.get(parked_id)

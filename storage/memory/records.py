@@ -6,7 +6,7 @@ from datetime import datetime
 from agentbus.contracts.history import Page
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.listing import earliest_due_records, listed
-from agentbus.storage.paging import check_limit, position_of, records_page
+from agentbus.storage.paging import all_page, check_limit, name_after, position_of, records_page
 from agentbus.storage.port import Records
 
 
@@ -31,6 +31,12 @@ class MemoryRecords(Records):
         after = position_of("records", cursor)
         found = listed(self._of_group(kind, group), lambda record: (record.created_at, record.key), after)
         return records_page(found[: limit + 1], limit)
+
+    async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
+        check_limit(limit)
+        after = name_after("kind", cursor)
+        keys = sorted(key for of_kind, key in self._records if of_kind is kind and key > after)[: limit + 1]
+        return all_page("kind", [self._records[kind, key] for key in keys], limit, lambda record: record.key)
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
         return self._records.pop((kind, key), None) is not None

@@ -9,7 +9,7 @@ from agentbus.storage.mongo.log import MongoLog
 from agentbus.storage.mongo.members import MongoMembers
 from agentbus.storage.mongo.parked import MongoParked
 from agentbus.storage.mongo.records import MongoRecords
-from agentbus.storage.port import Store, StoreInfo, StoreOptions
+from agentbus.storage.port import Capabilities, Lists, Reach, Store, StoreInfo, StoreOptions
 
 __all__ = ["MongoStore"]
 
@@ -26,6 +26,10 @@ class MongoStore(Store):
         self.members = MongoMembers(self._database)
         self.records = MongoRecords(self._database)
         self.locks = MongoLocks(self._database)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(reach=Reach.NETWORK, is_durable=True, largest_commit="16 MiB", lists=Lists.INDEXES)
 
     async def start(self) -> None:
         await self._database.start()

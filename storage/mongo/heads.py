@@ -19,7 +19,7 @@ from agentbus.storage.damage import readable
 from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoSection, later
 from agentbus.storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.paging import check_limit, position_of, sessions_page
+from agentbus.storage.paging import all_page, check_limit, name_after, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import Tally, to_statistics
 
@@ -88,6 +88,12 @@ class MongoHeads(MongoSection, Heads):
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         order = [("due_at", 1), ("_id", 1)]
         return await self._database.first("heads", {"due_at": {"$lte": before}}, order, to_head, check_limit(limit))
+
+    async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
+        heads = self._database.collection("heads").find({"_id": {"$gt": name_after("heads", cursor)}})
+        with self._database.errors():
+            found = await heads.sort([("_id", 1)]).limit(check_limit(limit) + 1).to_list(None)
+        return all_page("heads", [to_head(document) for document in found], limit, lambda head: head.session_id)
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         pipeline: list[Document] = [

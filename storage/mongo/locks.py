@@ -5,13 +5,15 @@ A lock is `{_id: name, token, expires_at, holder}`. One that was released stays,
 
 from uuid import uuid4
 
+from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.leases import check_name, lease_ms
 from agentbus.storage.mongo.base import MongoSection
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.port import Locks
+from agentbus.storage.paging import all_page, check_limit, name_after
+from agentbus.storage.port import LastToken, Locks
 
 
 @end_well(finished)
@@ -46,6 +48,17 @@ class MongoLocks(MongoSection, Locks):
                 _held(name, token), {"$set": {"expires_at": None}}
             )
         return bool(released.matched_count)
+
+    async def tokens(self, *, limit: int, cursor: str | None = None) -> Page[LastToken]:
+        locks = self._database.collection("locks").find({"_id": {"$gt": name_after("tokens", cursor)}}, {"token": 1})
+        with self._database.errors():
+            found = await locks.sort([("_id", 1)]).limit(check_limit(limit) + 1).to_list(None)
+        last = [LastToken(document["_id"], int(document["token"])) for document in found]
+        return all_page("tokens", last, limit, lambda one: one.name)
+
+    async def advance(self, name: str, token: int) -> None:
+        following = {"$max": [{"$ifNull": ["$token", 0]}, token]}
+        await self._database.change("locks", check_name(name), [{"$set": {"token": following}}])
 
 
 def _held(name: str, token: int) -> Document:

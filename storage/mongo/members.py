@@ -12,7 +12,7 @@ from agentbus.storage.leases import forgotten_ms, ttl_ms
 from agentbus.storage.mongo.base import MongoSection
 from agentbus.storage.mongo.codec import epoch_id, member_fields, member_id, to_member
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.port import Members
+from agentbus.storage.port import Epoch, Members
 from agentbus.storage.port.members import attempt_of
 
 # What is damaged counts as nothing: it must not stop whoever comes to it.
@@ -34,10 +34,13 @@ class MongoMembers(MongoSection, Members):
         return sorted([own, *others], key=lambda one: one.worker_id)
 
     async def live(self, group: str, *, ttl: float) -> list[Member]:
-        query: Document = {
-            "_id": {"$gte": {"g": group}, "$lt": {"g": group, "w": MaxKey()}},
-            "$expr": {"$gte": ["$seen_at", {"$subtract": ["$$NOW", ttl_ms(ttl)]}]},
-        }
+        return await self._live({"_id": {"$gte": {"g": group}, "$lt": {"g": group, "w": MaxKey()}}}, ttl)
+
+    async def everyone(self, *, ttl: float) -> list[Member]:
+        return sorted(await self._live({}, ttl), key=lambda member: member.worker_id)
+
+    async def _live(self, where: Document, ttl: float) -> list[Member]:
+        query = where | {"$expr": {"$gte": ["$seen_at", {"$subtract": ["$$NOW", ttl_ms(ttl)]}]}}
         with self._database.errors():
             found = await self._database.collection("members").find(query).sort([("_id", 1)]).to_list(None)
         return [to_member(document) for document in found]
@@ -50,6 +53,12 @@ class MongoMembers(MongoSection, Members):
         following = {"$add": [{"$max": [_COUNT, above]}, 1]}
         taken = await self._database.change("epochs", epoch_id(group, partition), [{"$set": {"count": following}}])
         return int(taken["count"])
+
+    async def epochs(self) -> list[Epoch]:
+        with self._database.errors():
+            found = await self._database.collection("epochs").find({"count": {"$type": "number"}}).to_list(None)
+        given = (Epoch(one["_id"]["g"], Partition(int(one["_id"]["p"])), int(one["count"])) for one in found)
+        return sorted(given)
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)

@@ -16,7 +16,7 @@ from agentbus.storage.cancelling import finished
 from agentbus.storage.mongo.base import MongoSection, later
 from agentbus.storage.mongo.codec import parked_document, piece_id, to_parked
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.paging import check_limit, parked_page, position_of
+from agentbus.storage.paging import all_page, check_limit, name_after, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
 
 PIECE: Final = 8 * 1024 * 1024
@@ -100,6 +100,14 @@ class MongoParked(MongoSection, ParkedInputs):
             query |= later("parked_at", "_id", after)
         order = [("parked_at", -1), ("_id", 1)]
         return parked_page(await self._database.first("parked", query, order, to_parked, limit + 1), limit)
+
+    async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
+        parked = self._database.collection("parked").find(
+            {"_id": {"$gt": name_after("parked ids", cursor)}}, {"_id": 1}
+        )
+        with self._database.errors():
+            found = await parked.sort([("_id", 1)]).limit(check_limit(limit) + 1).to_list(None)
+        return all_page("parked ids", [ParkedId(document["_id"]) for document in found], limit, str)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         with self._database.errors():

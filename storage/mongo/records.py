@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from bson import MaxKey
 from pymongo import DeleteOne, ReplaceOne
 from pymongo.errors import DuplicateKeyError
 
@@ -13,7 +14,7 @@ from agentbus.storage.cancelling import finished
 from agentbus.storage.mongo.base import MongoSection, later
 from agentbus.storage.mongo.codec import record_document, record_id, to_record
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.paging import check_limit, position_of, records_page
+from agentbus.storage.paging import all_page, check_limit, name_after, position_of, records_page
 from agentbus.storage.port import Records
 
 
@@ -52,6 +53,13 @@ class MongoRecords(MongoSection, Records):
             query |= later("created_at", "_id.n", after)
         order = [("created_at", -1), ("_id.n", 1)]
         return records_page(await self._database.first("records", query, order, to_record, limit + 1), limit)
+
+    async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
+        following = {"$gt": record_id(kind, name_after("kind", cursor)), "$lt": {"k": kind, "n": MaxKey()}}
+        with self._database.errors():
+            records = self._database.collection("records").find({"_id": following}).sort([("_id", 1)])
+            found = await records.limit(check_limit(limit) + 1).to_list(None)
+        return all_page("kind", [to_record(document) for document in found], limit, lambda record: record.key)
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
         with self._database.errors():

@@ -46,6 +46,13 @@ class Heads(ABC):
         """
 
     @abstractmethod
+    async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
+        """Return a page of all heads there are, deleted ones too, in an order of the store's own: for copying them.
+
+        Raises StoreDamaged for one that can't be read, and ValueError as `page` does.
+        """
+
+    @abstractmethod
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         """Return figures about the sessions that `where` selects, added up by the server from their heads alone.
 

@@ -1,8 +1,17 @@
 """The locks of the store port."""
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
+from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
+
+
+class LastToken(NamedTuple):
+    """The last token that was given out for a name."""
+
+    name: str
+    token: int
 
 
 class Locks(ABC):
@@ -28,3 +37,17 @@ class Locks(ABC):
     @abstractmethod
     async def release(self, name: str, token: int) -> bool:
         """Give a lock back, even while being cancelled; return if it was still this token's, as in `renew`."""
+
+    @abstractmethod
+    async def tokens(self, *, limit: int, cursor: str | None = None) -> Page[LastToken]:
+        """Return a page of the last tokens of all names that were ever locked, in an order of the store's own.
+
+        Raises ValueError for a limit outside 1..MAX_PAGE or a cursor that this store did not give out.
+        """
+
+    @abstractmethod
+    async def advance(self, name: str, token: int) -> None:
+        """Let the next token for this name be higher than `token`, too; who holds the lock with a lower one loses it.
+
+        Raises ValueError for a name that is no id.
+        """

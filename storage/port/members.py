@@ -1,7 +1,7 @@
 """The workers of the store port: who lives, which epoch a partition is in, and what may have killed one."""
 
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from agentbus.contracts.ids import Partition
@@ -9,6 +9,14 @@ from agentbus.contracts.members import Member, WorkerId
 
 _SEPARATOR: Final = "\x1f"
 """No id holds a control character."""
+
+
+class Epoch(NamedTuple):
+    """The last epoch of a partition that was given out."""
+
+    group: str
+    partition: Partition
+    epoch: int
 
 
 class Members(ABC):
@@ -27,12 +35,20 @@ class Members(ABC):
         """Return the group's live members, as `heartbeat` does."""
 
     @abstractmethod
+    async def everyone(self, *, ttl: float) -> list[Member]:
+        """Return the live members of all groups, by worker id; who is in several comes as often."""
+
+    @abstractmethod
     async def leave(self, group: str, worker: WorkerId) -> None:
         """Forget a member at once. Idempotent."""
 
     @abstractmethod
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
         """Return the partition's next epoch: the lowest above `above`, 0, and all given out before."""
+
+    @abstractmethod
+    async def epochs(self) -> list[Epoch]:
+        """Return the last epoch that was given out of each partition of each group, by group and partition."""
 
     @abstractmethod
     async def begin_trial(self, key: str) -> int:

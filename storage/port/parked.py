@@ -47,6 +47,13 @@ class ParkedInputs(ABC):
         """
 
     @abstractmethod
+    async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
+        """Return a page of the ids of all parked inputs, damaged ones too, in an order of the store's own.
+
+        Raises ValueError as `page` does.
+        """
+
+    @abstractmethod
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         """Say what became of a parked input; return whether there is one."""
 

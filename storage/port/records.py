@@ -24,6 +24,13 @@ class Records(ABC):
         """Return a group's records of a kind, the latest first (then by key). Raises ValueError as `Heads.page`."""
 
     @abstractmethod
+    async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
+        """Return a page of all records of a kind, whatever their groups, in an order of the store's own.
+
+        Raises StoreDamaged for one that can't be read, and ValueError as `page` does.
+        """
+
+    @abstractmethod
     async def delete(self, kind: RecordKind, key: str) -> bool:
         """Delete a record; return whether there was one."""
 

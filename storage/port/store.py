@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal, Self
 
 from agentbus.storage.cancelling import finished
@@ -43,6 +44,63 @@ class StoreInfo:
     """By what the server may lose what it reported as done, each with what to do about it."""
 
 
+class Reach(StrEnum):
+    """Who may use a store at the same time."""
+
+    PROCESS = "one process"
+    """The one that made it: to another one, it is another store."""
+    MACHINE = "the processes of one machine"
+    """They go by its clock."""
+    NETWORK = "processes on any machine"
+    """They go by the server's clock."""
+
+
+class Together(StrEnum):
+    """What happens as one when several commits are appended in one call."""
+
+    COMMIT = "each commit"
+    """As the port promises; a crash in between leaves some of them."""
+    BATCH = "the batch"
+    """A transaction; where one of them is refused, each by itself."""
+
+
+class Lists(StrEnum):
+    """How sessions are listed."""
+
+    INDEXES = "by indexes"
+    """A page costs the same however many there are."""
+    MEMORY = "from memory"
+    """All heads are kept in the memory of each process that lists."""
+
+
+class Deleted(StrEnum):
+    """What becomes of the bytes of what is deleted or erased."""
+
+    GONE = "are gone at once"
+    """When the call returns, no file of the store has them; the disk below may."""
+    SERVER = "are the server's to overwrite"
+    """In its own time; its logs and backups keep them for as long as they are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store is like beyond what all of them promise. A store that does not say is taken for the least."""
+
+    reach: Reach = Reach.PROCESS
+    is_durable: bool = False
+    """Whether what was kept survives kill -9 of all processes that use it, and of its server."""
+    together: Together = Together.COMMIT
+    largest_commit: str = "as memory allows"
+    """About how large a commit or a head may be, in words."""
+    lists: Lists = Lists.MEMORY
+    deleted: Deleted = Deleted.SERVER
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may use it at the same time."""
+        return self.reach is not Reach.PROCESS
+
+
 class Store(ABC):
     """Keeps conversations. Opened by `agentbus.storage.factory.open_store(url)`; used as an async context manager.
 
@@ -72,6 +130,11 @@ class Store(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it is like; known before `start`."""
+        return Capabilities()
 
     @abstractmethod
     async def start(self) -> None:

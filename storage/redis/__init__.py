@@ -2,7 +2,7 @@
 
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
-from agentbus.storage.port import Store, StoreInfo, StoreOptions
+from agentbus.storage.port import Capabilities, Deleted, Lists, Reach, Store, StoreInfo, StoreOptions, Together
 from agentbus.storage.redis.base import RedisDatabase
 from agentbus.storage.redis.heads import RedisHeads
 from agentbus.storage.redis.locks import RedisLocks
@@ -26,6 +26,17 @@ class RedisStore(Store):
         self.members = RedisMembers(self._database)
         self.records = RedisRecords(self._database)
         self.locks = RedisLocks(self._database)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            reach=Reach.NETWORK,
+            is_durable=True,
+            together=Together.COMMIT,
+            largest_commit="64 MiB",
+            lists=Lists.INDEXES,
+            deleted=Deleted.SERVER,
+        )
 
     async def start(self) -> None:
         await self._database.start()

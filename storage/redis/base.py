@@ -19,7 +19,7 @@ from agentbus.storage.redis.address import Durability, address_of
 from agentbus.storage.redis.client import ANSWER_SECONDS, CONNECTIONS, Client, client_for
 from agentbus.storage.redis.durability import risks_of, told_by
 from agentbus.storage.redis.errors import OF_CLUSTER, SOON, store_errors
-from agentbus.storage.redis.layout import LAYOUT_VERSION, Layout, layout_key
+from agentbus.storage.redis.layout import LAYOUT_VERSION, Layout, layout_key, list_of
 from agentbus.storage.redis.scripts import script
 
 HINT: Final = "is Redis running, and are host and port right?"
@@ -116,6 +116,19 @@ class RedisDatabase:
     async def run(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script where its keys are, which are all in one shard, and return what it returns."""
         return await self._run(self.opened(), name, keys, arguments)
+
+    def names_beside(self, name: str) -> str:
+        """Return the key of the names in the shard of one of them."""
+        return self.layout.key(self.layout.shard_of(name), "names")
+
+    async def all_names(self, what: str, *, after: str = "", limit: int = -1) -> list[str]:
+        """Return the names of all locks or groups, in order; the first `limit` after a name, if that is given."""
+        begin = list_of(what)
+        bounds = (f"({begin}{after}" if after else f"[{begin}", f"[{begin}".encode() + b"\xff", "LIMIT", 0, limit)
+        shards = (self.layout.key(shard, "names") for shard in range(self.layout.shards))
+        parts = await together(self.ask("ZRANGEBYLEX", key, *bounds) for key in shards)
+        found = sorted(place.decode().removeprefix(begin) for part in parts for place in part)
+        return found[:limit] if limit >= 0 else found
 
     async def ask(self, *command: Any) -> Any:
         """Send a command and return its answer."""

@@ -127,7 +127,8 @@ def _record(body: bytes | None) -> Record:
 
 def record_row(record: Record) -> str:
     """Return the row of a record."""
-    places = [list_of("group", record.kind, record.group) + latest_first(record.created_at, record.key)]
+    lists = [list_of("group", record.kind, record.group), list_of("kind", record.kind)]
+    places = [one + latest_first(record.created_at, record.key) for one in lists]
     if record.due_at:
         places.append(list_of("due", record.kind) + earliest_first(record.due_at, record.key))
     return to_json({"v": version_text(record.revision), "x": places, "f": {"group": record.group}})

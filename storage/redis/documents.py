@@ -67,6 +67,15 @@ class Documents:
             after = positions[-1]
         return found
 
+    async def every(self, listing: Listing, read: Callable[[Found], _Item], count: int) -> list[_Item]:
+        """Return the first `count` that are listed. Raises StoreDamaged for one that can't be read."""
+        found: list[_Item] = []
+        after = listing.after
+        while len(found) < count and (positions := await self.positions(listing, after, count - len(found))):
+            found += [read(one) for one in await self._taken(listing, positions)]
+            after = positions[-1]
+        return found
+
     async def positions(self, listing: Listing, after: str, count: int) -> list[str]:
         """Return the first `count` positions after one."""
         shards = range(self.database.layout.shards)

@@ -13,15 +13,17 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import readable
-from agentbus.storage.paging import check_limit, position_of, sessions_page
+from agentbus.storage.paging import all_page, check_limit, listed_at, name_after, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
 from agentbus.storage.redis.codec import DELETED, DUE, LISTED, LISTED_BY, head_row, tag_item, to_head
 from agentbus.storage.redis.documents import Documents, Found, Listing
-from agentbus.storage.redis.layout import after_cursor, list_of, name_at, up_to
+from agentbus.storage.redis.layout import after_cursor, latest_first, list_of, name_at, up_to
 from agentbus.storage.statistics import to_statistics
 
 _KEYS: Final = ("heads", "heads:rows", "index")
+_ALL: Final = (DELETED, LISTED)
+"""The lists that have all heads, by their names."""
 _NOT_DELETED: Final = {"status": SessionStatus.DELETED.value}
 
 
@@ -80,9 +82,25 @@ class RedisHeads(RedisSection, Heads):
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         return await self._all.first(Listing(lists=[DUE], before=up_to(before)), _head, check_limit(limit))
 
+    async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
+        check_limit(limit)
+        after = name_after("heads", cursor)
+        found: list[SessionState] = []
+        for one in _ALL:
+            if one >= after or after.startswith(one):
+                listing = Listing(lists=[one], after=after.removeprefix(one) if after.startswith(one) else "")
+                found += await self._all.every(listing, _head, limit + 1 - len(found))
+        return all_page("heads", found, limit, _place)
+
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         listing = _listing(where, "", summed=True)
         return to_statistics(await self._all.sums(listing))
+
+
+def _place(head: SessionState) -> str:
+    """Return the place of a head in the lists of all of them."""
+    whole = DELETED if head.status is SessionStatus.DELETED else LISTED
+    return whole + latest_first(listed_at(head), head.session_id)
 
 
 def _conversation(session: str) -> str:

@@ -18,6 +18,7 @@ members:<group>         hash of workers, by id; seen:<group> sorted set of their
 epochs:<group>          hash of epochs, by partition
 trial:<input>           set of the attempts at an input
 lock:<name>             hash of a lock: its last token, and when its lease ends
+names                   sorted set of `lock<US><name>`, `epochs<US><group>`, `members<US><group>`: those there are
 """
 
 import zlib
@@ -31,6 +32,11 @@ from agentbus.storage.paging import Position, to_milliseconds
 
 US: Final = "\x1f"
 """Between the parts of an id or a place: no id holds a control character."""
+
+LOCKS: Final = "lock"
+EPOCHS: Final = "epochs"
+MEMBERS: Final = "members"
+"""What of their names is found again in `names`."""
 
 LAYOUT_VERSION: Final = "1"
 """Of how keys are laid out; another one is not understood."""
@@ -82,6 +88,11 @@ def layout_key(prefix: str) -> str:
 def list_of(*parts: str) -> str:
     """Return what the places of a list begin with."""
     return US.join(parts) + US
+
+
+def name_of(what: str, name: str) -> str:
+    """Return what stands in `names` for a lock or group."""
+    return list_of(what) + name
 
 
 def latest_first(moment: datetime, name: str) -> str:

@@ -7,10 +7,11 @@ from agentbus.contracts.members import Member, WorkerId
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.leases import forgotten_ms, ttl_ms
-from agentbus.storage.port import Members
+from agentbus.storage.port import Epoch, Members
 from agentbus.storage.port.members import attempt_of
-from agentbus.storage.redis.base import RedisSection
+from agentbus.storage.redis.base import RedisSection, together
 from agentbus.storage.redis.codec import member_body, to_member
+from agentbus.storage.redis.layout import EPOCHS, MEMBERS, name_of
 
 
 @end_well(finished)
@@ -19,20 +20,36 @@ class RedisMembers(RedisSection, Members):
 
     async def heartbeat(self, group: str, member: Member, *, ttl: float) -> list[Member]:
         own = (member.worker_id, member_body(member), forgotten_ms(ttl))
-        return await self._heartbeat(group, ttl_ms(ttl), *own)
+        return await self._heartbeat(group, ttl_ms(ttl), *own, name_of(MEMBERS, group))
 
     async def live(self, group: str, *, ttl: float) -> list[Member]:
         return await self._heartbeat(group, ttl_ms(ttl))
 
     async def _heartbeat(self, group: str, *arguments: Any) -> list[Member]:
-        found = await self._database.run("heartbeat", self._keys(group, "members", "seen"), *arguments)
+        keys = [*self._keys(group, "members", "seen"), self._database.names_beside(group)]
+        found = await self._database.run("heartbeat", keys, *arguments)
         return sorted((to_member(*one) for one in found), key=lambda member: member.worker_id)
 
+    async def everyone(self, *, ttl: float) -> list[Member]:
+        groups = await self._database.all_names(MEMBERS)
+        found = await together(self.live(group, ttl=ttl) for group in groups)
+        return sorted((one for of_group in found for one in of_group), key=lambda member: member.worker_id)
+
     async def leave(self, group: str, worker: WorkerId) -> None:
-        await self._database.run("leave", self._keys(group, "members", "seen"), worker)
+        keys = [*self._keys(group, "members", "seen"), self._database.names_beside(group)]
+        await self._database.run("leave", keys, worker, name_of(MEMBERS, group))
 
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
-        return int(await self._database.run("epoch", self._keys(group, "epochs"), partition, above))
+        keys = [*self._keys(group, "epochs"), self._database.names_beside(group)]
+        return int(await self._database.run("epoch", keys, partition, above, name_of(EPOCHS, group)))
+
+    async def epochs(self) -> list[Epoch]:
+        groups = await self._database.all_names(EPOCHS)
+        return sorted(one for of_group in await together(map(self._epochs, groups)) for one in of_group)
+
+    async def _epochs(self, group: str) -> list[Epoch]:
+        told = await self._database.run("epochs", self._keys(group, "epochs"))
+        return [Epoch(group, Partition(int(one)), int(epoch)) for one, epoch in zip(told[::2], told[1::2], strict=True)]
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)

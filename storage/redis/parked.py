@@ -9,7 +9,7 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
-from agentbus.storage.paging import check_limit, parked_page, position_of
+from agentbus.storage.paging import all_page, check_limit, name_after, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
 from agentbus.storage.redis.base import RedisDatabase, RedisSection
 from agentbus.storage.redis.codec import PARKED, body_size, parked_details, parked_row, to_parked
@@ -86,6 +86,12 @@ class RedisParked(RedisSection, ParkedInputs):
         wanted: dict[str, Any] = {} if status is None else {"is": {"status": status.value}}
         listing = Listing(lists=[chosen], wanted=wanted, after=after_cursor(position_of("parked", cursor)))
         return parked_page(await self._all.first(listing, _listed, limit + 1), limit)
+
+    async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
+        check_limit(limit)
+        after = name_after("parked ids", cursor)
+        page = all_page("parked ids", await self._all.positions(Listing(lists=[PARKED]), after, limit + 1), limit, str)
+        return Page(items=tuple(ParkedId(name_at(one)) for one in page.items), cursor=page.cursor)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         keys = self._database.layout.keys(self._database.layout.shard_of(parked_id), "parked:rows")

@@ -13,7 +13,7 @@ _PARTS: Final = {
 }
 """What some scripts have in common, put before them."""
 
-_READING: Final = frozenset({"amending", "find", "load", "look", "now", "read", "sum", "take"})
+_READING: Final = frozenset({"amending", "epochs", "find", "load", "look", "now", "read", "sum", "take"})
 """Those that write nothing: they are answered although the server's memory is full."""
 
 

@@ -2,7 +2,7 @@
 
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
-from agentbus.storage.port import Store, StoreInfo, StoreOptions
+from agentbus.storage.port import Capabilities, Store, StoreInfo, StoreOptions
 from agentbus.storage.sql.base import SqlDatabase
 from agentbus.storage.sql.heads import SqlHeads
 from agentbus.storage.sql.locks import SqlLocks
@@ -26,6 +26,10 @@ class SqlStore(Store):
         self.members = SqlMembers(self._database)
         self.records = SqlRecords(self._database)
         self.locks = SqlLocks(self._database)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._database.dialect.CAPABILITIES
 
     async def start(self) -> None:
         await self._database.start()

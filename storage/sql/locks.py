@@ -4,12 +4,13 @@ from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.leases import check_name, lease_ms
-from agentbus.storage.paging import from_milliseconds
-from agentbus.storage.port import Locks
+from agentbus.storage.paging import all_page, check_limit, from_milliseconds, name_after
+from agentbus.storage.port import LastToken, Locks
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import SqlSection
 from agentbus.storage.sql.schema import locks as table
@@ -52,6 +53,17 @@ class SqlLocks(SqlSection, Locks):
         async with self._database.writing() as connection:
             released = await connection.execute(update(table).where(_held(name, token)).values(expires_at=None))
         return bool(released.rowcount)
+
+    async def tokens(self, *, limit: int, cursor: str | None = None) -> Page[LastToken]:
+        query = select(table.c.name, table.c.token).where(table.c.name > name_after("tokens", cursor))
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query.order_by(table.c.name).limit(check_limit(limit) + 1))
+            return all_page("tokens", [LastToken(*row) for row in rows], limit, lambda last: last.name)
+
+    async def advance(self, name: str, token: int) -> None:
+        upsert = self._database.dialect.upsert(table, lambda given: {"token": given["token"]}, newer="token")
+        async with self._database.writing() as connection:
+            await connection.execute(upsert, [{"name": check_name(name), "token": token, "expires_at": None}])
 
 
 async def _read(connection: AsyncConnection, same: ColumnElement[bool]) -> Lock:

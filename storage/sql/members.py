@@ -7,7 +7,7 @@ from agentbus.contracts.members import Member, WorkerId
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.leases import forgotten_ms, ttl_ms
-from agentbus.storage.port import Members
+from agentbus.storage.port import Epoch, Members
 from agentbus.storage.port.members import attempt_at, attempt_of, attempts_between
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import SqlSection
@@ -32,14 +32,19 @@ class SqlMembers(SqlSection, Members):
             forgotten = and_(table.c.group == group, table.c.seen_at < now - forgotten_ms(ttl), ~own)
             await connection.execute(delete(table).where(forgotten))
             alive = or_(table.c.seen_at >= now - ttl_ms(ttl), own)
-            found = await connection.execute(_members(group, alive))
+            found = await connection.execute(_members(table.c.group == group, alive))
             return [to_member(row) for row in found.mappings()]
 
     async def live(self, group: str, *, ttl: float) -> list[Member]:
         alive = table.c.seen_at >= self._database.dialect.now() - ttl_ms(ttl)
         async with self._database.reading() as connection:
-            found = await connection.execute(_members(group, alive))
+            found = await connection.execute(_members(table.c.group == group, alive))
             return [to_member(row) for row in found.mappings()]
+
+    async def everyone(self, *, ttl: float) -> list[Member]:
+        query = _members(table.c.seen_at >= self._database.dialect.now() - ttl_ms(ttl))
+        async with self._database.reading() as connection:
+            return [to_member(row) for row in (await connection.execute(query)).mappings()]
 
     async def leave(self, group: str, worker: WorkerId) -> None:
         gone = delete(table).where(table.c.group == group, table.c.worker_id == worker)
@@ -54,6 +59,11 @@ class SqlMembers(SqlSection, Members):
             if not counted.rowcount:
                 await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": above + 1}])
             return int((await connection.execute(select(epochs.c.epoch).where(same))).scalar_one())
+
+    async def epochs(self) -> list[Epoch]:
+        query = select(epochs.c.group, epochs.c.partition, epochs.c.epoch).order_by(*epochs.primary_key)
+        async with self._database.reading() as connection:
+            return [Epoch(*row) for row in await connection.execute(query)]
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)
@@ -76,6 +86,5 @@ def _attempts(key: str) -> ColumnElement[bool]:
     return or_(trials.c.key == key, and_(trials.c.key > first, trials.c.key < last))
 
 
-def _members(group: str, alive: ColumnElement[bool]) -> Select[tuple[str, int, str]]:
-    wanted = and_(table.c.group == group, alive)
-    return select(table.c.worker_id, table.c.seen_at, table.c.body).where(wanted).order_by(table.c.worker_id)
+def _members(*wanted: ColumnElement[bool]) -> Select[tuple[str, int, str]]:
+    return select(table.c.worker_id, table.c.seen_at, table.c.body).where(*wanted).order_by(table.c.worker_id)

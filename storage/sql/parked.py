@@ -11,7 +11,7 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
-from agentbus.storage.paging import check_limit, parked_page, position_of
+from agentbus.storage.paging import all_page, check_limit, name_after, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import SqlSection, later
@@ -86,6 +86,12 @@ class SqlParked(SqlSection, ParkedInputs):
         if after := position_of("parked", cursor):
             query = query.where(later(table.c.parked_at, table.c.parked_id, after))
         return parked_page(await self._database.first(query, to_parked, limit + 1), limit)
+
+    async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
+        query = select(table.c.parked_id).where(table.c.parked_id > name_after("parked ids", cursor))
+        async with self._database.reading() as connection:
+            found = await connection.scalars(query.order_by(table.c.parked_id).limit(check_limit(limit) + 1))
+            return all_page("parked ids", [ParkedId(one) for one in found], limit, str)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         change = update(table).where(table.c.parked_id == parked_id).values(status=status.value)

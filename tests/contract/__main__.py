@@ -21,7 +21,10 @@ CLASSES: Final = {
     "TestPostgreSQL": "PostgreSQL",
     "TestMariaDB": "MariaDB",
     "TestMariaDBCancelled": "MariaDB",
+    "TestFilesShared": "files",
+    "TestMongoShared": "MongoDB (motor)",
     "TestRedis": "Redis",
+    "TestRedisShared": "Redis",
     "TestRedisCluster": "Redis Cluster",
     "TestMongoThroughMotor": "MongoDB (motor)",
     "TestMongoThroughPyMongo": "MongoDB (PyMongo)",
@@ -103,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suites; return pytest's exit code."""
     results = Results()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    code = pytest.main(["-q", "--conformance", *_files(), *given], plugins=[results])
+    many = [] if "--many" in given else ["--many", "100000", "--page-budget", "1"]
+    code = pytest.main(["-q", "--conformance", *many, *_files(), *given], plugins=[results])
     screen().print(table_of(results.of))
     return int(code)
 

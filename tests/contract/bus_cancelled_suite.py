@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
+from agentbus.testing.cancelling import DEADLINE, Call, When, cancel_everywhere
 from agentbus.workers.bus.port import Bus, Consumer, Delivery
 from tests.contract.bus_suite import FIRST, TOPOLOGY, Inbox, eventually, message
-from tests.harness.cancelling import DEADLINE, Call, When, cancel_everywhere
 
 _MOMENTS: Final = (When.THERE, When.INSISTING)
 _STEPS: Final = {"declare": 5, "close_intake": 5, "open_intake": 5}

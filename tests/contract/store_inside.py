@@ -23,6 +23,7 @@ from agentbus.storage.port import Store
 from agentbus.storage.redis import RedisStore
 from agentbus.storage.redis.codec import record_id
 from agentbus.storage.sql import SqlStore, schema
+from agentbus.testing.conformance.inside import Spoiled, look_inside
 
 
 async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> None:
@@ -84,9 +85,6 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
             return kept + [str(one) for one in places if parked_id.encode() in one] + ["rest"] * rest
         case _:
             raise AssertionError(f"no means to look into a {type(store).__name__}")
-
-
-Spoiled = SessionState | Commit | ParkedInput | Record
 
 
 async def spoil(store: Store, kept: Spoiled) -> None:
@@ -205,3 +203,16 @@ def _is_locked(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+class _Ours:
+    """The means of all our stores."""
+
+    age_heartbeat = staticmethod(age_heartbeat)
+    kept_of = staticmethod(kept_of)
+    spoil = staticmethod(spoil)
+    held_by = staticmethod(held_by)
+
+
+for _kind in (FileStore, MemoryStore, MongoStore, RedisStore, SqlStore):
+    look_inside(_kind, _Ours())

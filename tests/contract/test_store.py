@@ -10,105 +10,82 @@ import pytest
 
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
-from tests.contract.store_cancelled_suite import StoreCancelledSuite
-from tests.contract.store_damage_suite import StoreDamageSuite
-from tests.contract.store_heads_suite import DurableStoreHeadsSuite, StoreHeadsSuite
-from tests.contract.store_locks_suite import DurableStoreLocksSuite, StoreLocksSuite
-from tests.contract.store_log_suite import DurableStoreLogSuite, StoreLogSuite
-from tests.contract.store_members_suite import DurableStoreMembersSuite, StoreMembersSuite
-from tests.contract.store_parked_suite import StoreParkedSuite
-from tests.contract.store_records_suite import DurableStoreRecordsSuite, StoreRecordsSuite
-from tests.contract.store_shared_suite import StoreSharedSuite
-from tests.contract.store_states_suite import StoreStatesSuite
-from tests.contract.store_suite import DurableStoreSuite, StoreSuite
+from agentbus.testing.conformance import DurableStoreConformance, StoreConformance
+from agentbus.testing.conformance.store_cancelled_suite import StoreCancelledSuite
+from agentbus.testing.conformance.store_processes_suite import StoreProcessesSuite
+from agentbus.testing.conformance.whole import Opened, UncancelledDurableStore
+from tests.contract import store_inside  # noqa: F401 - it gives the suite its means
 from tests.harness.conformance import on_all_servers
 from tests.services import LocalRedisCluster
 from tests.services.used_databases import UsedDatabases
 
 
-class _Kept(
-    DurableStoreSuite,
-    DurableStoreLogSuite,
-    DurableStoreHeadsSuite,
-    StoreSharedSuite,
-    StoreParkedSuite,
-    DurableStoreMembersSuite,
-    DurableStoreRecordsSuite,
-    DurableStoreLocksSuite,
-    StoreStatesSuite,
-    StoreDamageSuite,
-):
-    """All that a store must do which outlives its process, uncancelled."""
+class _Alone(Opened, UncancelledDurableStore, StoreCancelledSuite):
+    """All but what needs another process, which is costly: of these stores it is tested with --conformance."""
 
 
-class _Durable(_Kept, StoreCancelledSuite):
-    """All that a store must do which outlives its process."""
-
-
-class TestMemory(
-    StoreSuite,
-    StoreLogSuite,
-    StoreHeadsSuite,
-    StoreSharedSuite,
-    StoreParkedSuite,
-    StoreMembersSuite,
-    StoreRecordsSuite,
-    StoreLocksSuite,
-    StoreStatesSuite,
-    StoreCancelledSuite,
-):
+class TestMemory(StoreConformance):
     @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        async with open_store("memory://") as store:
-            yield store
+    def store_url(self) -> str:
+        return "memory://"
 
 
-class TestSqlite(_Durable):
+class TestSqlite(DurableStoreConformance):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
-        async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
-            yield store
+    def store_url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/store.db"
 
+
+class TestFiles(_Alone):
     @pytest.fixture
-    async def reopened(self, tmp_path: Path) -> AsyncIterator[Store]:
-        async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
-            yield store
+    def store_url(self, tmp_path: Path) -> str:
+        return f"file://{tmp_path}/store"
 
 
-class TestFiles(_Durable):
+class TestPostgreSQL(DurableStoreConformance):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
-        async with open_store(f"file://{tmp_path}/store") as store:
-            yield store
+    def store_url(self, postgresql_url: str) -> str:
+        return postgresql_url
 
+
+class TestMariaDB(Opened, UncancelledDurableStore):
     @pytest.fixture
-    async def reopened(self, tmp_path: Path) -> AsyncIterator[Store]:
-        async with open_store(f"file://{tmp_path}/store") as store:
-            yield store
+    def store_url(self, mariadb_url: str) -> str:
+        return mariadb_url
 
 
-class TestPostgreSQL(_Durable):
+@on_all_servers
+class TestMariaDBCancelled(Opened, StoreCancelledSuite, StoreProcessesSuite):
     @pytest.fixture
-    async def store(self, postgresql_url: str) -> AsyncIterator[Store]:
-        async with open_store(postgresql_url) as store:
-            yield store
+    def store_url(self, mariadb_url: str) -> str:
+        return mariadb_url
 
+
+@on_all_servers
+class TestFilesShared(Opened, StoreProcessesSuite):
     @pytest.fixture
-    async def reopened(self, postgresql_url: str) -> AsyncIterator[Store]:
-        async with open_store(postgresql_url) as store:
-            yield store
+    def store_url(self, tmp_path: Path) -> str:
+        return f"file://{tmp_path}/store"
 
 
-class TestRedis(_Durable):
+@on_all_servers
+class TestMongoShared(Opened, StoreProcessesSuite):
     @pytest.fixture
-    async def store(self, redis_url: str) -> AsyncIterator[Store]:
-        async with open_store(redis_url) as store:
-            yield store
+    def store_url(self, used_mongo_url: str) -> str:
+        return used_mongo_url
 
+
+class TestRedis(_Alone):
     @pytest.fixture
-    async def reopened(self, redis_url: str) -> AsyncIterator[Store]:
-        async with open_store(redis_url) as store:
-            yield store
+    def store_url(self, redis_url: str) -> str:
+        return redis_url
+
+
+@on_all_servers
+class TestRedisShared(Opened, StoreProcessesSuite):
+    @pytest.fixture
+    def store_url(self, redis_url: str) -> str:
+        return redis_url
 
 
 @pytest.fixture(scope="module")
@@ -118,73 +95,34 @@ def redis_cluster() -> Iterator[LocalRedisCluster]:
 
 
 @on_all_servers
-class TestRedisCluster(_Kept):
+class TestRedisCluster(Opened, UncancelledDurableStore):
     @pytest.fixture
-    def url(self, redis_cluster: LocalRedisCluster) -> Iterator[str]:
+    def store_url(self, redis_cluster: LocalRedisCluster) -> Iterator[str]:
         with redis_cluster.fresh_database() as url:
             yield f"{url}&shards=9"
 
+
+class _Mongo(_Alone):
     @pytest.fixture
-    async def store(self, url: str) -> AsyncIterator[Store]:
-        async with open_store(url) as store:
-            yield store
-
-    @pytest.fixture
-    async def reopened(self, url: str) -> AsyncIterator[Store]:
-        async with open_store(url) as store:
-            yield store
-
-
-class _MariaDB:
-    @pytest.fixture
-    async def store(self, mariadb_url: str) -> AsyncIterator[Store]:
-        async with open_store(mariadb_url) as store:
-            yield store
-
-    @pytest.fixture
-    async def reopened(self, mariadb_url: str) -> AsyncIterator[Store]:
-        async with open_store(mariadb_url) as store:
-            yield store
-
-
-class TestMariaDB(_MariaDB, _Kept):
-    pass
-
-
-@on_all_servers
-class TestMariaDBCancelled(_MariaDB, StoreCancelledSuite):
-    pass
-
-
-class _Mongo(_Durable):
-    @pytest.fixture
-    def url(self, used_databases: UsedDatabases, request: pytest.FixtureRequest) -> Iterator[str]:
+    def store_url(self, used_databases: UsedDatabases, request: pytest.FixtureRequest) -> Iterator[str]:
         """Give the URL of a database that a test of the same suite used before: calls cut off may write late."""
         with used_databases.one(request.function.__qualname__.partition(".")[0]) as url:
             yield url
 
 
 class TestMongoThroughMotor(_Mongo):
-    @pytest.fixture
-    async def store(self, url: str) -> AsyncIterator[Store]:
-        async with open_store(url, mongo_driver="motor") as store:
-            yield store
-
-    @pytest.fixture
-    async def reopened(self, url: str) -> AsyncIterator[Store]:
-        async with open_store(url, mongo_driver="motor") as store:
-            yield store
+    pass
 
 
 class TestMongoThroughPyMongo(_Mongo):
     @pytest.fixture
-    async def store(self, url: str) -> AsyncIterator[Store]:
-        async with open_store(url, mongo_driver="pymongo") as store:
+    async def store(self, store_url: str) -> AsyncIterator[Store]:
+        async with open_store(store_url, mongo_driver="pymongo") as store:
             yield store
 
     @pytest.fixture
-    async def reopened(self, url: str) -> AsyncIterator[Store]:
-        async with open_store(url, mongo_driver="pymongo") as store:
+    async def reopened(self, store_url: str) -> AsyncIterator[Store]:
+        async with open_store(store_url, mongo_driver="pymongo") as store:
             yield store
 
 
@@ -205,7 +143,7 @@ def test_calls_of_every_section_end_well(url: str) -> None:
     calls = [
         call for kind in kinds for name, call in inspect.getmembers(kind, inspect.iscoroutinefunction) if name[0] != "_"
     ]
-    assert len(calls) == 39
+    assert len(calls) == 46
     assert [call.__qualname__ for call in calls if not hasattr(call, "__wrapped__")] == []
 
 

@@ -30,11 +30,11 @@ from agentbus.operations.doctor import Health, _examine_store
 from agentbus.settings import load_settings
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import MongoDriver, Store
+from agentbus.testing.conformance.store_records_suite import a_record
+from agentbus.testing.conformance.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Message
 from agentbus.workers.session.worker import SessionWorker
-from tests.contract.store_records_suite import a_record
-from tests.contract.store_shared_suite import a_conflict, a_stamp, an_archive, odd_events
 from tests.harness.builders import (
     a_commit,
     a_conversation,

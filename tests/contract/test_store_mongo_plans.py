@@ -13,9 +13,9 @@ from agentbus.contracts.profile import Profile
 from agentbus.storage.factory import open_store
 from agentbus.storage.mongo.base import later
 from agentbus.storage.mongo.codec import commit_id, head_document
-from tests.contract.store_heads_suite import a_session
-from tests.contract.store_records_suite import a_deadline, a_record
-from tests.contract.store_shared_suite import a_conflict, linked
+from agentbus.testing.conformance.store_heads_suite import a_session
+from agentbus.testing.conformance.store_records_suite import a_deadline, a_record
+from agentbus.testing.conformance.store_shared_suite import a_conflict, linked
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_moment, data_set, deleted
 
 Document = dict[str, Any]

@@ -28,9 +28,9 @@ from agentbus.storage.redis.address import address_of
 from agentbus.storage.redis.client import Client, OneServer
 from agentbus.storage.redis.errors import store_errors
 from agentbus.storage.redis.layout import Layout
+from agentbus.testing.conformance.store_heads_suite import a_session, idle_after
+from agentbus.testing.conformance.store_records_suite import a_record
 from tests.chaos.system.proxy import Proxy
-from tests.contract.store_heads_suite import a_session, idle_after
-from tests.contract.store_records_suite import a_record
 from tests.harness.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, begun, data_set
 from tests.harness.patience import PATIENCE
 from tests.services import LOOPBACK, LocalRedis, RedisServer, private_redis

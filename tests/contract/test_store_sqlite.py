@@ -18,7 +18,7 @@ from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.storage.sql import SqlStore
 from agentbus.storage.sql.dialects.sqlite import SCHEMA_VERSION
-from tests.contract.store_records_suite import a_deadline, a_record
+from agentbus.testing.conformance.store_records_suite import a_deadline, a_record
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, begun, data_set
 
 TO_VERSION_3: Final = """

@@ -5,7 +5,6 @@ once in a hundred runs. `later` lets the clock go on; `TEST_CLOCK_TICK=50` befor
 so coarse that whoever forgot to fails at once.
 """
 
-import asyncio
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,16 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentbus.contracts.clock import SystemClock
+from agentbus.testing.clock import later as later  # noqa: PLC0414 - it is handed on
 
 _START = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-async def later(seconds: float = 0) -> None:
-    """Wait until the clock shows a later time: by more than `seconds`, or at all."""
-    clock = SystemClock()
-    enough = clock.now() + timedelta(seconds=seconds)
-    while clock.now() <= enough:
-        await asyncio.sleep(0.001)
 
 
 def make_coarse(monkeypatch: pytest.MonkeyPatch, tick: timedelta) -> None:

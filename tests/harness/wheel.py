@@ -16,9 +16,9 @@ from tests.repository.locks import locked
 _HERE: Final = {key: str(value) for key, value in default_environment().items()}
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build the wheel as the Dockerfile does, from this project, and return it."""
-    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT))
+def build_wheel(folder: Path, project: Path = ROOT) -> Path:
+    """Build the wheel as the Dockerfile does, from this project or another, and return it."""
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(project))
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -37,6 +37,11 @@ def install(wheel: Path, folder: Path) -> Path:
     _pip("--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
     _pip("--python", str(python), "check")
     return python.parent
+
+
+def add(wheel: Path, programs: Path) -> None:
+    """Install one more wheel into the environment whose `bin` is given."""
+    _pip("--python", str(programs / "python"), "install", "--no-deps", "--no-index", str(wheel))
 
 
 def _link(name: str, packages: Path) -> None:

@@ -23,7 +23,7 @@ from agentbus.contracts.session import SessionStatus
 from agentbus.contracts.sync import Conflict
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store, attempt_at
-from tests.contract.store_shared_suite import a_conflict
+from agentbus.testing.conformance.store_shared_suite import a_conflict
 from tests.harness.builders import (
     a_commit,
     a_conversation,

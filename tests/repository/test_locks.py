@@ -20,8 +20,14 @@ from tests.repository.locks import ENVIRONMENTS, Environment, lacking, locked
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 EXTRAS: Final[dict[str, list[str]]] = {**PROJECT["project"]["optional-dependencies"]}
 EVERYTHING: Final = EXTRAS.pop("all")
-RUNTIME: Final[list[str]] = [*PROJECT["project"]["dependencies"], *chain.from_iterable(EXTRAS.values())]
-DEVELOPMENT: Final[list[str]] = [*RUNTIME, *PROJECT["dependency-groups"]["dev"]]
+TESTING: Final = "testing"
+"""The extra that nothing at run time needs: it is no part of `all`, nor of the runtime's lock."""
+USED: Final = EXTRAS.keys() - {TESTING}
+RUNTIME: Final[list[str]] = [
+    *PROJECT["project"]["dependencies"],
+    *chain.from_iterable(EXTRAS[extra] for extra in sorted(USED)),
+]
+DEVELOPMENT: Final[list[str]] = [*RUNTIME, *EXTRAS[TESTING], *PROJECT["dependency-groups"]["dev"]]
 FOLDER: Final = ROOT / "requirements"
 LOCKS: Final = {"runtime": RUNTIME, "dev": DEVELOPMENT}
 HERE: Final = {key: str(value) for key, value in default_environment().items()}
@@ -62,7 +68,7 @@ def test_what_is_looked_at_is_what_is_locked(lock: str) -> None:
 
 def test_all_is_every_extra() -> None:
     (only,) = map(Requirement, EVERYTHING)
-    assert (only.name, only.extras) == ("agentbus", {*EXTRAS})
+    assert (only.name, only.extras) == ("agentbus", USED)
 
 
 def test_an_extra_brings_the_modules_that_are_said_to_need_it() -> None:

@@ -12,7 +12,7 @@ import pytest
 from agentbus.contracts.history import SessionFilter
 from agentbus.sessions import SessionManager, SessionSystem, StorageType
 from agentbus.sessions.config import make_config
-from tests.harness.cancelling import DEADLINE, Call, When, cancel_everywhere
+from agentbus.testing.cancelling import DEADLINE, Call, When, cancel_everywhere
 
 _numbers = count(1)
 _Row = Callable[[SessionSystem, str], Awaitable[Call]]

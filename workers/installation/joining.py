@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import StoreError
+from agentbus.contracts.errors import MigrationUnfinished, StoreError
 from agentbus.contracts.installation import Installation
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.topology import Topology
@@ -14,6 +14,8 @@ from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import passing_over
 
 KEY: Final = "installation"
+MIGRATION: Final = "migration"
+"""The key of the record that says how far a migration to the store is."""
 
 INTERVAL = 1.0
 """Seconds between two looks: how long a change of the partitions' number waits for a worker at least."""
@@ -41,11 +43,27 @@ async def check_installation(store: Store, topology: Topology) -> None:
         installation.check(topology)
 
 
+async def unfinished_migration(store: Store) -> str | None:
+    """Return which store this one is half a copy of; None if it is no such copy. Raises StoreError."""
+    record = await store.records.get(RecordKind.MIGRATION, MIGRATION)
+    return str(record.data.get("source")) if record else None
+
+
+async def check_whole(store: Store) -> None:
+    """Raise MigrationUnfinished if the store is half a copy of another one."""
+    if source := await unfinished_migration(store):
+        raise MigrationUnfinished(
+            f"the store is half a copy of {source}: run `agentbus store migrate` again, which goes on with it, or take "
+            "another store"
+        )
+
+
 async def join_installation(store: Store, bus: Bus, clock: Clock) -> None:
     """Check store and broker, declare the topology, and be the one who decides if nobody has before.
 
-    Raises InstallationMismatch, TopologyMismatch, StoreError, BusError.
+    Raises MigrationUnfinished, InstallationMismatch, TopologyMismatch, StoreError, BusError.
     """
+    await check_whole(store)
     await bus.check()  # first: whoever the broker refuses decides nothing
     await keep_installation(store, Installation.of(bus.topology), clock, replace=False)
     await check_installation(store, bus.topology)

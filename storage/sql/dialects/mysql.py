@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
+from agentbus.storage.port import Capabilities, Lists, Reach, Together
 from agentbus.storage.sql.dialects.port import Trouble, Values
 from agentbus.storage.sql.dialects.servers import BEGUN_SECONDS, CONNECT_SECONDS, LOCK_SECONDS, ServerDialect
 
@@ -105,6 +106,13 @@ class MySQL(ServerDialect):
     ERRORS = (MySQLError,)
     # A statement with all that it carries has to fit into a packet, 16 MiB by default; a byte may take two there.
     PIECE = 1024 * 1024
+    CAPABILITIES = Capabilities(
+        reach=Reach.NETWORK,
+        is_durable=True,
+        together=Together.BATCH,
+        largest_commit="half of max_allowed_packet",
+        lists=Lists.INDEXES,
+    )
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

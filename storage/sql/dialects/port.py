@@ -9,6 +9,8 @@ from typing import Any, ClassVar, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, Insert, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from agentbus.storage.port import Capabilities
+
 Answer = TypeVar("Answer")
 Values = Callable[[Any], Mapping[str, Any]]
 """Makes the values of a row that there is already, by the names of their columns, from the row that was given."""
@@ -48,6 +50,9 @@ class Dialect(ABC):
 
     PIECE: ClassVar[int | None] = None
     """Bytes of a parked input's body that a row holds; None for all of it."""
+
+    CAPABILITIES: ClassVar[Capabilities]
+    """What the store is like."""
 
     largest: int | None = None
     """Bytes of the largest text that a statement carries; None if no text of ours comes near."""

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agentbus.contracts.errors import StoreRejected
+from agentbus.storage.port import Capabilities, Lists, Reach, Together
 from agentbus.storage.sql.dialects.conflicts import on_conflict
 from agentbus.storage.sql.dialects.port import Trouble, Values
 from agentbus.storage.sql.dialects.servers import (
@@ -70,6 +71,9 @@ class PostgreSQL(ServerDialect):
     NAMES = "PostgreSQL"
     HINT = "is PostgreSQL running, and are host and port right?"
     READS = {"isolation_level": "AUTOCOMMIT"}
+    CAPABILITIES = Capabilities(
+        reach=Reach.NETWORK, is_durable=True, together=Together.BATCH, largest_commit="1 GiB", lists=Lists.INDEXES
+    )
     ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
     def __init__(self, url: str) -> None:

@@ -33,6 +33,7 @@ from agentbus.contracts.errors import ConfigurationError, StoreRejected
 from agentbus.storage import private
 from agentbus.storage.cancelling import finished
 from agentbus.storage.paging import to_milliseconds
+from agentbus.storage.port import Capabilities, Deleted, Lists, Reach, Together
 from agentbus.storage.sql.dialects.conflicts import on_conflict
 from agentbus.storage.sql.dialects.port import Dialect, Trouble, Values
 
@@ -103,6 +104,9 @@ class Sqlite(Dialect):
     WRITES = {"agentbus_writes": True}
     ONE_WRITER = True
     ERRORS = (sqlite3.Error,)
+    CAPABILITIES = Capabilities(
+        reach=Reach.MACHINE, is_durable=True, together=Together.BATCH, lists=Lists.INDEXES, deleted=Deleted.GONE
+    )
 
     def __init__(self, url: str) -> None:
         try:

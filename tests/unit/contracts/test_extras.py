@@ -63,6 +63,7 @@ OPENED = [
     ("expiry", CALLBACK.format("email", "'localhost', 25, 'a@b.example', 'c@d.example'")),
     ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),
     ("http", WORKER),
+    ("testing", "import agentbus.testing.conformance"),
 ]
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from agentbus.storage.cancelling import cancelled_once, finished, taken
-from tests.harness.cancelling import Call, When, cancel_everywhere
+from agentbus.testing.cancelling import Call, When, cancel_everywhere
 
 MOMENTS = pytest.mark.parametrize("when", When)
 

@@ -27,9 +27,9 @@ from agentbus.sessions import SessionSystem, SyncMode, SyncPolicy
 from agentbus.sessions.config import make_config
 from agentbus.storage.archive import open_archive
 from agentbus.storage.factory import open_store
+from agentbus.testing.conformance.store_shared_suite import a_conflict
 from agentbus.workers.archive.index import archived_session, put_index
 from agentbus.workers.archive.storing import write_archive
-from tests.contract.store_shared_suite import a_conflict
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.harness.cli import whole_command_line
 from tests.harness.patience import PATIENCE
@@ -64,12 +64,14 @@ NOTHING_TO_LIST: Final = {
     "identity confirm",
     "identity link",  # what `identity show` prints
     "identity unlink",
+    "import",
     "parked discard",
     "parked replay",
     "parked replay-conversation",
     "publish",
     "replay",
     "sessions unblock",
+    "store migrate",  # counts
     "sync policy",
     "sync resolve",
     "sync run",
@@ -122,6 +124,7 @@ CASES: Final[Mapping[str, Case]] = {
     "sessions list": Case(lambda it: it.sessions),
     "sessions show": Case(lambda it: [it.sessions[0]], lambda it: [it.sessions[0]]),
     "store check": Case(lambda it: [it.conflicting]),  # of which there is a head alone
+    "store info": Case(lambda _: ["sqlite"]),
     "sync conflicts": Case(lambda it: [it.conflicting, a_conflict().source]),
     "sync history": Case(lambda it: [it.sessions[0]], lambda it: ["--session", it.sessions[0]]),
     "topology show": Case(lambda _: ["agentbus.inbound.63"]),

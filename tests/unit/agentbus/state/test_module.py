@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agentbus.contracts.errors import StateError, StateMismatch
 from agentbus.state import LoadReport, StateModule
 from agentbus.state.module import camel_case
-from tests.contract.store_states_suite import KEYS, VALUES
+from agentbus.testing.conformance.store_states_suite import KEYS, VALUES
 
 
 class Memory(StateModule):

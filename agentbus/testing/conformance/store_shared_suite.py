@@ -24,8 +24,8 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import Stamp, next_stamp
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, TurnedDown
 from agentbus.storage.port import Store
-from tests.contract.store_heads_suite import a_session, found
-from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_moment
+from agentbus.testing.builders import NOON, a_commit, a_conversation, a_head, a_moment
+from agentbus.testing.conformance.store_heads_suite import a_session, found
 
 ODD_VALUE: JsonValue = {"a.b": {"$set": 1, "%2E": [{"x.y": "$z", "": None}]}, "$ref": [], "int64": 2**63 - 1}
 ODD_POINTERS = ("/data/a.b", "/data/$where", "/data/a~1b/~0", "/data/%2E", "/metadata/data", "/data/", "/data/😀/0")

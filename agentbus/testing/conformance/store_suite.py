@@ -10,7 +10,7 @@ from agentbus.contracts.ids import InputId, Partition
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.port import MAX_PAGE, Store, attempt_at
-from tests.harness.builders import (
+from agentbus.testing.builders import (
     NOON,
     a_commit,
     a_conversation,

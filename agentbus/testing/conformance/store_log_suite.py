@@ -10,8 +10,7 @@ from agentbus.contracts.events import CloseReason, Commit, SessionClosed
 from agentbus.contracts.ids import ConversationId, InputId, session_id_for
 from agentbus.contracts.session import SessionState
 from agentbus.storage.port import MAX_PAGE, Loaded, Store
-from agentbus.workers.domain.evolve import heads_after, heads_along, replay
-from tests.harness.builders import (
+from agentbus.testing.builders import (
     NOON,
     a_commit,
     a_conversation,
@@ -24,6 +23,7 @@ from tests.harness.builders import (
     edited,
     reacted,
 )
+from agentbus.workers.domain.evolve import heads_after, heads_along, replay
 
 
 async def found_by(store: Store, conversation: ConversationId, *names: str) -> dict[str, int]:

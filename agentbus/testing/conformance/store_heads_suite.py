@@ -11,7 +11,7 @@ from agentbus.contracts.ids import ConversationId, SessionId
 from agentbus.contracts.profile import Permission, Profile, Visibility
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.port import MAX_PAGE, Store
-from tests.harness.builders import (
+from agentbus.testing.builders import (
     NOON,
     a_conversation,
     a_head,

@@ -11,10 +11,10 @@ from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.port import Store
-from tests.contract.store_heads_suite import idle_after
-from tests.contract.store_inside import spoil
-from tests.contract.store_records_suite import a_record
-from tests.harness.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, begun, edited
+from agentbus.testing.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, begun, edited
+from agentbus.testing.conformance.inside import spoil
+from agentbus.testing.conformance.store_heads_suite import idle_after
+from agentbus.testing.conformance.store_records_suite import a_record
 
 EARLY, LATE = a_moment(0), a_moment(3600)
 
@@ -109,6 +109,20 @@ class StoreDamageSuite:
             head.session_id: head for head in sound
         }
         assert (await store.heads.statistics(SessionFilter())).total >= len(sound)
+
+    async def test_damaged_things_are_not_passed_over_by_what_goes_through_all(self, store: Store) -> None:
+        head, parked, record = a_head(a_conversation()), a_parked(), a_record(kind=RecordKind.DEADLINE)
+        await store.heads.save([head, a_head(a_conversation())])
+        await store.parked.put(parked)
+        await store.records.put_many([record, a_record("other", kind=RecordKind.DEADLINE)])
+        for one in (head, parked, record):
+            await spoil(store, one)
+
+        with pytest.raises(StoreDamaged, match=rf"{head.session_id}.* is damaged: .*store check --repair"):
+            await store.heads.scan(limit=10)
+        with pytest.raises(StoreDamaged, match=r"is damaged: .*restore it from a backup"):
+            await store.records.scan(RecordKind.DEADLINE, limit=10)
+        assert (await store.parked.ids(limit=10)).items == (parked.parked_id,)
 
     # The log
 

@@ -15,9 +15,7 @@ from agentbus.contracts.members import WorkerId
 from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.port import Store, attempt_at
-from tests.contract.store_inside import held_by
-from tests.contract.store_locks_suite import HOUR, acquired
-from tests.harness.builders import (
+from agentbus.testing.builders import (
     a_commit,
     a_conversation,
     a_head,
@@ -28,7 +26,9 @@ from tests.harness.builders import (
     appended,
     edited,
 )
-from tests.harness.cancelling import DEADLINE, Call, When, cancel_everywhere
+from agentbus.testing.cancelling import DEADLINE, Call, When, cancel_everywhere
+from agentbus.testing.conformance.inside import held_by
+from agentbus.testing.conformance.store_locks_suite import HOUR, acquired
 
 _MOMENTS: Final = (When.THERE, When.INSISTING)
 _names = count(1)
@@ -145,6 +145,11 @@ async def heads__due(store: Store) -> Call:
 
 
 @_row
+async def heads__scan(store: Store) -> Call:
+    return store.heads.scan(limit=10)
+
+
+@_row
 async def heads__statistics(store: Store) -> Call:
     return store.heads.statistics(SessionFilter())
 
@@ -174,6 +179,11 @@ async def parked__page(store: Store) -> Call:
 
 
 @_row
+async def parked__ids(store: Store) -> Call:
+    return store.parked.ids(limit=2)
+
+
+@_row
 async def parked__set_status(store: Store) -> Call:
     given = a_parked(_new_name())
     await store.parked.put(given)
@@ -195,6 +205,16 @@ async def members__heartbeat(store: Store) -> Call:
 @_row
 async def members__live(store: Store) -> Call:
     return store.members.live("group", ttl=HOUR)
+
+
+@_row
+async def members__everyone(store: Store) -> Call:
+    return store.members.everyone(ttl=HOUR)
+
+
+@_row
+async def members__epochs(store: Store) -> Call:
+    return store.members.epochs()
 
 
 @_row
@@ -231,6 +251,11 @@ async def records__get(store: Store) -> Call:
 @_row
 async def records__page(store: Store) -> Call:
     return store.records.page(_KIND, "default", limit=2)
+
+
+@_row
+async def records__scan(store: Store) -> Call:
+    return store.records.scan(_KIND, limit=2)
 
 
 @_row
@@ -278,6 +303,16 @@ async def locks__release(store: Store) -> Call:
     return store.locks.release(lock.name, lock.token)
 
 
+@_row
+async def locks__tokens(store: Store) -> Call:
+    return store.locks.tokens(limit=2)
+
+
+@_row
+async def locks__advance(store: Store) -> Call:
+    return store.locks.advance(_new_name(), 7)
+
+
 async def _works(store: Store) -> None:
     """Check that nothing is held, and that a write and a read succeed."""
     async with asyncio.timeout(DEADLINE):
@@ -296,13 +331,13 @@ async def _works_and_is_closed(store: Store) -> None:
 class StoreCancelledSuite:
     """What every store must do when a call is cancelled. Subclasses define the fixture `store`."""
 
-    def test_every_public_call_is_cancelled_here(self) -> None:
+    async def test_every_public_call_is_cancelled_here(self) -> None:
         calls = {name for name, _ in inspect.getmembers(Store, inspect.iscoroutinefunction) if name[0] != "_"}
         for section, port in get_type_hints(Store).items():
             calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
 
         assert set(_ROWS) == calls
-        assert len(calls) == 39
+        assert len(calls) == 46
 
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)

@@ -11,9 +11,9 @@ from agentbus.contracts.errors import SchemaViolation, StateError, StoreDamaged
 from agentbus.contracts.records import MAX_COMPONENTS_BYTES, Record, RecordKind
 from agentbus.state import StateStore
 from agentbus.storage.port import Store
-from tests.contract.store_records_suite import ODD_DATA
-from tests.harness.builders import a_moment
-from tests.harness.clock import later
+from agentbus.testing.builders import a_moment
+from agentbus.testing.clock import later
+from agentbus.testing.conformance.store_records_suite import ODD_DATA
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)

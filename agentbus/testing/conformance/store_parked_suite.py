@@ -10,8 +10,8 @@ import pytest
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.storage.port import LISTED_BODY, Store
 from agentbus.storage.reading import iter_parked
-from tests.contract.store_inside import kept_of
-from tests.harness.builders import a_conversation, a_moment, a_parked
+from agentbus.testing.builders import a_conversation, a_moment, a_parked
+from agentbus.testing.conformance.inside import kept_of
 
 MEGABYTES = 1024 * 1024
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerId, WorkerStatus
 from agentbus.storage.port import Store, attempt_at
-from tests.contract.store_inside import age_heartbeat
-from tests.harness.builders import NOON, a_member
+from agentbus.testing.builders import NOON, a_member
+from agentbus.testing.conformance.inside import age_heartbeat
 
 HOUR = 3600.0
 GROUP = "sessions"

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.port import MAX_PAGE, Store
-from tests.harness.builders import a_conversation, a_head, a_moment
+from agentbus.testing.builders import a_conversation, a_head, a_moment
 
 CHECKPOINT, TEMPLATE = RecordKind.CHECKPOINT, RecordKind.TEMPLATE
 ODD_DATA: dict[str, JsonValue] = {

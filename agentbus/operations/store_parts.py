@@ -1,0 +1,340 @@
+"""What a store holds, part by part: each can be counted, with a digest, and copied to another store.
+
+What is no part of it, and why, is in NOT_CARRIED: a test holds both to all that the port, and a database, can keep.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from agentbus.contracts.events import Commit, MessageAppended
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedStatus
+from agentbus.contracts.records import RecordKind
+from agentbus.storage.chunks import chunks
+from agentbus.storage.digest import Digest, LogDigest, of_parked
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import side_by_side
+
+NOT_CARRIED: Final[Mapping[str, str]] = {
+    "members": "who lives: nobody does in a store that is moved, and nobody does yet in the new one",
+    "trials": "whether an input killed its worker: counted from nothing again, it is parked a few tries later",
+    "leases": "who holds a lock until when: nobody does; the last token is carried, so that later ones are higher",
+    "migration": "how far a migration is: of this store alone",
+}
+"""What stays behind, each with the reason."""
+
+_READ: Final = 8
+"""Conversations that are read side by side."""
+_WRITTEN: Final = 64
+"""Commits that are appended together, of as many conversations: what is kept of a page is this many times _COMMITS."""
+_COMMITS: Final = 16
+_HEADS: Final = 100
+_NAMES: Final = 500
+_RECORDS: Final = 50
+"""Fewer than of others: one may have 4 MiB."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was found in a store so far."""
+
+    conversations: int = 0
+    commits: int = 0
+    events: int = 0
+    messages: int = 0
+    """Those in the logs: what was archived or erased has left them."""
+    sessions: Counter[str] = field(default_factory=Counter)
+    """By their status, deleted ones too."""
+    parked: Counter[str] = field(default_factory=Counter)
+    """By their status."""
+    records: Counter[str] = field(default_factory=Counter)
+    """By their kind."""
+    epochs: int = 0
+    locks: int = 0
+    """Names that were ever locked: each keeps its last token."""
+    histories: Digest = field(default_factory=Digest)
+    rest: Digest = field(default_factory=Digest)
+
+    @property
+    def digest(self) -> str:
+        """Of all sessions and their histories: the logs, and the heads as they are kept."""
+        return str(self.histories)
+
+    @property
+    def rest_digest(self) -> str:
+        """Of what is kept beside them: parked inputs, records, epochs, the locks' last tokens."""
+        return str(self.rest)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        return {
+            "conversations": self.conversations,
+            "sessions": self.sessions.total(),
+            "sessions_by_status": dict(sorted(self.sessions.items())),
+            "messages": self.messages,
+            "events": self.events,
+            "commits": self.commits,
+            "parked": self.parked.total(),
+            "parked_by_status": dict(sorted(self.parked.items())),
+            "records": self.records.total(),
+            "records_by_kind": dict(sorted(self.records.items())),
+            "epochs": self.epochs,
+            "locks": self.locks,
+            "digest": self.digest,
+            "rest_digest": self.rest_digest,
+        }
+
+
+class Step(NamedTuple):
+    """A page of a part that was copied."""
+
+    copied: int
+    cursor: str | None
+    """Where the next page begins; None if this was the last."""
+
+
+class Part(ABC):
+    """A part of what stores hold, gone through in pages; nothing is kept of a page that is over."""
+
+    name: str
+    """What it is called, in what is shown and in the record of a migration."""
+
+    section: str
+    """The section of the store that it is in."""
+
+    @abstractmethod
+    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
+        """Add a page to `figures`; return where the next one begins. Raises StoreDamaged for what can't be read."""
+
+    @abstractmethod
+    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
+        """Copy a page. What was copied before may be copied again, as often as one likes.
+
+        Raises StoreDamaged for what can't be read, StoreRejected for what the target can't hold.
+        """
+
+
+class _Logs(Part):
+    name = "commits"
+    section = "log"
+
+    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
+        page = await _conversations(store, cursor)
+        for chunk in chunks(page, _READ):
+            await side_by_side(_count_log(figures, store, one) for one in chunk)
+        return _after(page)
+
+    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
+        page = await _conversations(source, cursor)
+        logs = [_LogReader(source, one) for one in page]
+        copied = 0
+        while following := [one for log in logs if (one := await log.following())]:
+            await _append(target, following)
+            copied += len(following)
+        return Step(copied, _after(page))
+
+
+class _Heads(Part):
+    name = "sessions"
+    section = "heads"
+
+    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
+        page = await store.heads.scan(limit=_HEADS, cursor=cursor)
+        for head in page.items:
+            figures.sessions[head.status.value] += 1
+            figures.histories.add("head", head.model_dump(mode="json"))
+        return page.cursor
+
+    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
+        page = await source.heads.scan(limit=_HEADS, cursor=cursor)
+        for head, refused in zip(page.items, await target.heads.save(page.items), strict=True):
+            if refused:
+                raise StoreRejected(f"the target can't hold the head of session {head.session_id}: {refused}")
+        return Step(len(page.items), page.cursor)
+
+
+class _Parked(Part):
+    name = "parked inputs"
+    section = "parked"
+
+    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
+        page = await store.parked.ids(limit=_NAMES, cursor=cursor)
+        for parked_id in page.items:
+            if parked := await store.parked.get(parked_id):
+                figures.parked[parked.status.value] += 1
+                figures.rest.add("parked", *of_parked(parked))
+        return page.cursor
+
+    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
+        page = await source.parked.ids(limit=_NAMES, cursor=cursor)
+        for parked_id in page.items:
+            await _copy_parked(source, target, parked_id)
+        return Step(len(page.items), page.cursor)
+
+
+class _Records(Part):
+    section = "records"
+
+    def __init__(self, kind: RecordKind) -> None:
+        self._kind = kind
+        self.name = f"records: {kind}"
+
+    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
+        page = await store.records.scan(self._kind, limit=_RECORDS, cursor=cursor)
+        for record in page.items:
+            figures.records[self._kind.value] += 1
+            figures.rest.add("record", record.model_dump(mode="json"))
+        return page.cursor
+
+    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
+        page = await source.records.scan(self._kind, limit=_RECORDS, cursor=cursor)
+        await target.records.put_many(page.items)
+        return Step(len(page.items), page.cursor)
+
+
+class _Epochs(Part):
+    name = "epochs"
+    section = "members"
+
+    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:  # noqa: ARG002 - one page
+        for epoch in await store.members.epochs():
+            figures.epochs += 1
+            figures.rest.add("epoch", *epoch)
+        return None
+
+    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:  # noqa: ARG002 - one page
+        kept = {(one.group, one.partition): one.epoch for one in await target.members.epochs()}
+        given = await source.members.epochs()
+        for one in given:
+            if kept.get((one.group, one.partition), 0) < one.epoch:
+                await target.members.take_epoch(one.group, one.partition, above=one.epoch - 1)
+        return Step(len(given), None)
+
+
+class _Tokens(Part):
+    name = "tokens"
+    section = "locks"
+
+    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
+        page = await store.locks.tokens(limit=_NAMES, cursor=cursor)
+        for last in page.items:
+            figures.locks += 1
+            figures.rest.add("token", *last)
+        return page.cursor
+
+    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
+        page = await source.locks.tokens(limit=_NAMES, cursor=cursor)
+        for last in page.items:
+            await target.locks.advance(*last)
+        return Step(len(page.items), page.cursor)
+
+
+PARTS: Final[Sequence[Part]] = (
+    _Logs(),
+    _Heads(),
+    _Parked(),
+    *(_Records(kind) for kind in RecordKind if kind not in NOT_CARRIED),
+    _Epochs(),
+    _Tokens(),
+)
+"""All that a store holds, in the order in which it is copied: what happened before what is told of it."""
+
+
+async def figures_of(store: Store) -> AsyncGenerator[Figures, None]:
+    """Read all that a store holds; yield the figures as they grow, and in the end as they are.
+
+    Raises StoreDamaged for what can't be read, StoreUnavailable, StoreRejected.
+    """
+    figures = Figures()
+    for part in PARTS:
+        cursor = await part.count(figures, store, None)
+        while cursor is not None:
+            yield figures
+            cursor = await part.count(figures, store, cursor)
+    yield figures
+
+
+async def found_in(store: Store) -> list[str]:
+    """Return the names of those parts of which a store holds anything."""
+    found: list[str] = []
+    for part in PARTS:
+        figures = Figures()
+        await part.count(figures, store, None)
+        if figures.as_dict() != Figures().as_dict():
+            found.append(part.name)
+    return found
+
+
+async def _conversations(store: Store, cursor: str | None) -> list[ConversationId]:
+    after = ConversationId(cursor) if cursor else None
+    return await store.log.conversations(after=after, limit=_WRITTEN)
+
+
+def _after(page: Sequence[ConversationId]) -> str | None:
+    return page[-1] if len(page) == _WRITTEN else None
+
+
+class _LogReader:
+    """Reads a conversation's commits, oldest first, a few at once."""
+
+    def __init__(self, store: Store, conversation: ConversationId) -> None:
+        self._store = store
+        self._conversation = conversation
+        self._read: deque[Commit] = deque()
+        self._first: int | None = 1
+
+    async def following(self) -> Commit | None:
+        """Return the next commit; None if that was the last."""
+        if not self._read and self._first is not None:
+            page = await self._store.log.read(self._conversation, first=self._first, limit=_COMMITS)
+            self._read.extend(page)
+            self._first = page[-1].version + 1 if len(page) == _COMMITS else None
+        return self._read.popleft() if self._read else None
+
+
+async def _count_log(figures: Figures, store: Store, conversation: ConversationId) -> None:
+    taken, log = LogDigest(), _LogReader(store, conversation)
+    while commit := await log.following():
+        taken.add(commit)
+        figures.commits += 1
+        figures.events += len(commit.events)
+        figures.messages += sum(isinstance(event, MessageAppended) for event in commit.events)
+    figures.conversations += 1
+    figures.histories.add_log(taken)
+
+
+async def _append(target: Store, commits: Sequence[Commit]) -> None:
+    """Append commits; those that are there already stay, or are put in the place of others of their versions."""
+    for commit, refused in zip(commits, await target.log.append(commits), strict=True):
+        if isinstance(refused, VersionConflict | DuplicateInput):
+            await _put_in_place(target, commit, refused)
+        elif refused:
+            raise StoreRejected(f"the target can't hold {_named(commit)}: {refused}")
+
+
+async def _put_in_place(target: Store, commit: Commit, refused: StoreError) -> None:
+    version = commit.version
+    kept = await target.log.read(commit.conversation_id, first=version, last=version, limit=1)
+    if not kept:
+        raise StoreRejected(f"{_named(commit)} was refused by the target, which has another one: {refused}")
+    if kept != [commit]:
+        await target.log.replace([commit])
+
+
+async def _copy_parked(source: Store, target: Store, parked_id: ParkedId) -> None:
+    parked, kept = await source.parked.get(parked_id), await target.parked.get(parked_id)
+    if parked is None or parked == kept:
+        return
+    if kept is not None:  # Put once more, its attempts would count one more.
+        await target.parked.delete(parked_id)
+    await target.parked.put(parked)
+    if parked.status is not ParkedStatus.PARKED:
+        await target.parked.set_status(parked_id, parked.status)
+
+
+def _named(commit: Commit) -> str:
+    return f"commit {commit.version} of conversation {commit.conversation_id}"

@@ -1,0 +1,1 @@
+"""A store moved along all kinds of stores and back, killed once on the way: `make migrations`."""
