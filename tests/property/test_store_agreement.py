@@ -36,6 +36,7 @@ from tests.harness.builders import (
     appended,
     edited,
 )
+from tests.harness.conformance import on_all_servers
 
 NAMES = ("one", "two")
 
@@ -334,11 +335,11 @@ class StoresAgree(RuleBasedStateMachine):
         return a_parked(f"{name}-{self.example}", at=at, attempts=attempts)
 
 
-@pytest.mark.parametrize(("driver", "server"), [("motor", "postgresql_url"), ("pymongo", "mariadb_url")])
-def test_stores_agree(mongo_url: str, redis_url: str, driver: Any, server: str, request: pytest.FixtureRequest) -> None:
-    servers = (request.getfixturevalue(server), redis_url, mongo_url)
+@pytest.mark.parametrize("driver", ["motor", pytest.param("pymongo", marks=on_all_servers)])
+def test_stores_agree(mongo_url: str, postgresql_url: str, mariadb_url: str, redis_url: str, driver: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        urls = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db", *servers)
+        embedded = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db")
+        urls = (*embedded, postgresql_url, mariadb_url, redis_url, mongo_url)
         StoresAgree.runner = runner
         StoresAgree.stores = [open_store(url, mongo_driver=driver) for url in urls]
         for store in StoresAgree.stores:
