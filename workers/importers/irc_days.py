@@ -41,7 +41,7 @@ class Clock:
         if stamp["iso"]:
             self.day = day_of(*stamp["iso"].split("-")) or self.day
         elif month:
-            self.day = self._day_named(stamp["year"], month, day) or self.day
+            self.day = self._day_named(stamp["year"] or stamp["year_after"], month, day) or self.day
         elif self.day and _since_midnight(self._time) - _since_midnight(now) > _NEW_DAY_AFTER:
             self.day += _ONE_DAY
         self._time, self._offset = now, _offset_of(stamp["offset"])

@@ -14,7 +14,7 @@ STAMP: Final = re.compile(
         (?P<iso>\d{4}-\d\d-\d\d)[ T]                                                       # ISO 8601, WeeChat, Textual
       | (?:[A-Z][a-z]{2}\ )?(?P<month>[A-Z][a-z]{2})\ {1,2}(?P<day>\d\d?)(?:\ (?P<year>\d{4})\]\ \[|\ )  # Konversation,
                                                                                            # HexChat
-      | (?P<day_before>\d\d?)\ (?P<month_after>[A-Z][a-z]{2})\                             # dircproxy
+      | (?P<day_before>\d\d?)[ -](?P<month_after>[A-Z][a-z]{2})(?:[ -](?P<year_after>\d{4}))?\   # dircproxy, supybot
     )?
     (?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?:[:.](?P<second>[0-5]\d))?(?:[.,]\d{1,9})?
     (?:\ ?(?P<half>[AaPp])[Mm]\b)?
@@ -28,18 +28,20 @@ STAMP: Final = re.compile(
 _NICK: Final = r"[ @+%&~!]{0,3}(?P<nick>[^<> ](?:[^<>]{0,253}[^<> ])?) {0,3}"
 _SAID: Final = re.compile(rf"<{_NICK}>[ \t]?(?P<text>.*)", re.DOTALL)
 _NOTICED: Final = re.compile(
-    r"-(?P<nick>[^\s:()<>-][^\s:()<>]{0,253}):[@+%&~!]?[#&+!]\S{0,254}?-[ \t](?P<text>.*)", re.DOTALL
+    r"-(?P<nick>[^\s:/()<>-][^\s:/()<>]{0,253})[:/][@+%&~!]?[#&+!]\S{0,254}?-[ \t](?P<text>.*)", re.DOTALL
 )
 _ACTIONS: Final = (
     re.compile(r"\*[ \t]+[@+%&~!]{0,3}(?P<nick>[^\s:*]{1,255}) (?P<text>.*)", re.DOTALL),  # most
-    re.compile(r"Action: (?P<nick>[^\s:*]+) (?P<text>.*)", re.DOTALL),  # eggdrop
-    re.compile(r"• (?P<nick>[^\s:*]+): (?P<text>.*)", re.DOTALL),  # Textual
+    re.compile(r"Action: (?P<nick>[^\s:*]{1,255}) (?P<text>.*)", re.DOTALL),  # eggdrop
+    re.compile(r"• (?P<nick>[^\s:*]{1,255}): (?P<text>.*)", re.DOTALL),  # Textual
+    re.compile(r"\u2014 (?P<nick>[^\s:*]{1,255}) (?P<text>.*)", re.DOTALL),  # IRCCloud
 )
 _HOST: Final = re.compile(r"(?P<nick>[^!\s]+)!\S+@\S*")
 
 _HOST_IN_BRACKETS: Final = r"\([^()\s@]{0,255}@[^()\s]{0,255}\)"
 _LED: Final = re.compile(
-    r"\*{3}|-!-|={3}|-->|<--|--|=-=|=!=|\|<--|-\*-"  # what programs put before what nobody said
+    r"\*{3}|-!-|={3}|-->|<--|--|=-=|=!=|\|<--|-\*-|[\u2190-\u21ff]"  # what programs put before what nobody said
+    r"|![\w.-]{1,255} "  # by a server
     r"|-[^\s<>]{1,255}-[ \t]"  # a notice to whoever keeps the log, or by a server
     r"|Session (?:Start|Ident|Close|Time):"  # mIRC
     r"|[A-Z][A-Za-z]{2,15}\t"  # Konversation: `Join`, `Quit`, `Topic` and others in a column

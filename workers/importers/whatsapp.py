@@ -19,7 +19,7 @@ language whose way of writing a moment is known (see `whatsapp_headers`).
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import Final
 
 from agentbus.contracts.address import Address, Platform
@@ -36,6 +36,9 @@ __all__ = ["FORMAT", "header_in", "read"]
 FORMAT: Final = HistoryFormat.WHATSAPP
 
 _FILE_NAME: Final = re.compile(r"WhatsApp Chat (?:with|-) (?P<chat>.+?)(?: ?\(\d+\))?")
+_FOUNDED: Final = 2009
+"""The year of the first chats on WhatsApp."""
+
 _SAY: Final = {True: "--month-first", False: "--day-first"}
 _MAX_TEXT: Final = 1_048_576
 """Characters of a message that are kept: it is too long by then, and will be refused."""
@@ -168,6 +171,8 @@ def _survey(source: Source) -> _Chat:
 
     now = source.options.now
     found = convention_of(dates(), source.options.day_first, now.date())
+    if date.min < found.latest and found.latest.year < _FOUNDED:
+        raise source.unreadable(f"its years ({found.latest.year}) are of a calendar that is not known")
     chat = _Chat(source, form, found, UTC, fit_id(source.options.chat or _chat_in(source.title)))
     if found.guessed:
         order = "the day before the month" if found.day_first else "the month before the day"

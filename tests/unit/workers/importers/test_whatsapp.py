@@ -15,7 +15,7 @@ from agentbus.contracts.messages import (
     InboundMessage,
     TextContent,
 )
-from agentbus.workers.importers import HistoryFormat, read_history
+from agentbus.workers.importers import HistoryFormat, HistoryUnreadable, read_history
 from agentbus.workers.importers.port import NOT_EXPORTED
 from agentbus.workers.importers.whatsapp_dates import WrittenDate, convention_of, to_date
 
@@ -234,6 +234,11 @@ def test_years_of_the_buddhist_calendar(chat: Chat) -> None:
         history = read_history(chat(f"13/6/{year} 21:00 - Ann: hi\n"), now=NOW)
         assert [message.sent_at.date() for message in history] == [date(2024, 6, 13)]
         assert "543" in history.reading.remarks[0]
+
+
+def test_years_of_another_calendar_are_refused(chat: Chat) -> None:
+    with pytest.raises(HistoryUnreadable, match=r"its years \(1402\) are of a calendar that is not known"):
+        next(read_history(chat("1402/10/24, 10:00 - Ann: hi\n")))
 
 
 def test_what_was_guessed_about_dates_is_said(chat: Chat) -> None:
