@@ -27,7 +27,13 @@ from agentbus.contracts.messages import DeleteContent, EditContent, InboundMessa
 from agentbus.workers.importers.port import Blank, Entry, HistoryFormat, Notice, Reader, Said
 from agentbus.workers.importers.source import REFUSALS, Source
 from agentbus.workers.importers.values import ContentIds, fit_id, fit_name
-from agentbus.workers.importers.whatsapp_content import content_of, is_first_notice, is_notice, name_and_text
+from agentbus.workers.importers.whatsapp_content import (
+    content_of,
+    is_first_notice,
+    is_notice,
+    is_written_by_one,
+    name_and_text,
+)
 from agentbus.workers.importers.whatsapp_dates import Convention, WrittenDate, convention_of, to_date
 from agentbus.workers.importers.whatsapp_headers import Form, Header, header_in
 
@@ -39,6 +45,8 @@ _FILE_NAME: Final = re.compile(r"WhatsApp Chat (?:with|-) (?P<chat>.+?)(?: ?\(\d
 _FOUNDED: Final = 2009
 """The year of the first chats on WhatsApp."""
 
+_OF_IPHONES: Final = "bracket"
+_MOST_PEOPLE: Final = 10_000
 _SAY: Final = {True: "--month-first", False: "--day-first"}
 _MAX_TEXT: Final = 1_048_576
 """Characters of a message that are kept: it is too long by then, and will be refused."""
@@ -72,6 +80,8 @@ class _Chat:
     dates: Convention
     zone: tzinfo
     id: str
+    people: set[str] | None = None
+    """The names under which somebody wrote, of an iPhone's export, which has others too."""
     name: str | None = None
     """The chat's own name, once a notice has told it."""
     ids: ContentIds = field(default_factory=ContentIds)
@@ -93,7 +103,7 @@ class _Chat:
         said = name_and_text(header.rest)
         if said and is_first_notice(said[1]):
             self.name = said[0]
-        if said is None or is_notice(*said, self.name):
+        if said is None or is_notice(*said, self.name, self.people):
             self.notice = 1
         else:
             self.draft = _Draft(number, self.ids.next(line), sent_at, said[0], [said[1]])
@@ -160,6 +170,7 @@ def read(source: Source) -> Reader:
 def _survey(source: Source) -> _Chat:
     """Look at all headers of a file, and find out what they don't say each."""
     form: Form | None = None
+    people: set[str] = set()
 
     def dates() -> Iterator[WrittenDate]:
         nonlocal form
@@ -167,6 +178,7 @@ def _survey(source: Source) -> _Chat:
             header = header_in(line)
             form = form or (header.form if header else None)
             if header and header.form == form:
+                _note_writer(people, header)
                 yield header.date
 
     now = source.options.now
@@ -174,6 +186,8 @@ def _survey(source: Source) -> _Chat:
     if date.min < found.latest and found.latest.year < _FOUNDED:
         raise source.unreadable(f"its years ({found.latest.year}) are of a calendar that is not known")
     chat = _Chat(source, form, found, UTC, fit_id(source.options.chat or _chat_in(source.title)))
+    # Of names without end none is told from another.
+    chat.people = people if form and form.kind == _OF_IPHONES and len(people) < _MOST_PEOPLE else None
     if found.guessed:
         order = "the day before the month" if found.day_first else "the month before the day"
         source.remark(f"no date tells which order it is: read as {order}; {_SAY[found.day_first]} says otherwise")
@@ -183,6 +197,12 @@ def _survey(source: Source) -> _Chat:
     latest = _latest(chat) if found.latest >= now.date() else None
     chat.zone = source.zone(latest)
     return chat
+
+
+def _note_writer(people: set[str], header: Header) -> None:
+    said = name_and_text(header.rest) if header.form.kind == _OF_IPHONES and len(people) < _MOST_PEOPLE else None
+    if said and said[0] not in people and is_written_by_one(said[1]):
+        people.add(said[0])
 
 
 def _latest(chat: _Chat) -> datetime | None:

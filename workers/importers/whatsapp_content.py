@@ -1,6 +1,7 @@
 """What the text of a WhatsApp export says: a notice, or something said, with the files and marks that were in it."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,14 +75,24 @@ def is_first_notice(text: str) -> bool:
     return text.startswith(_MARKED) and _tells_of(ENCRYPTED, text)
 
 
-def is_notice(name: str, text: str, chat: str | None) -> bool:
+def is_written_by_one(text: str) -> bool:
+    """Tell whether a text is surely somebody's: not marked, or a file, a deleted message, a poll, a place."""
+    if not text.startswith(_MARKED) or text.endswith(":") or "://" in text:
+        return True
+    content = content_of(text)
+    return content.edited or content.deleted or bool(content.attachments)
+
+
+def is_notice(name: str, text: str, chat: str | None, people: Collection[str] | None) -> bool:
     """Tell whether what an iPhone wrote under a name is a notice: marked, and about the one that is named.
 
-    `chat` is the chat's own name, if it is known: nobody has that.
+    `chat` is the chat's own name, if it is known: nobody has that. So it is with a name that is none of `people`, if
+    they are known: under it nobody ever wrote.
     """
-    if not text.startswith(_MARKED) or content_of(text).attachments:
+    if is_written_by_one(text):
         return False
-    return name == chat or name in text or _tells_of(NOTICES, text)
+    nobody = people is not None and name not in people
+    return nobody or name == chat or name in text or _tells_of(NOTICES, text)
 
 
 def content_of(text: str) -> Content:

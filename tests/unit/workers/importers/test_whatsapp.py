@@ -142,6 +142,20 @@ def test_notices_are_no_messages(chat: Chat, rest: str) -> None:
     assert (history.reading.notices, history.reading.lines_of_notices) == (1, 2)
 
 
+def test_under_a_name_that_never_writes_are_notices_in_any_language(chat: Chat) -> None:
+    lines = (
+        "Vrtni klub: \u200eAna je dodala Boru",
+        "Bor: \u200enepoznato",
+        "Bor: bok",
+        "Iva: \u200eimage omitted",
+        "Vid: \u200eThis message was deleted.",
+        "Mia: \u200eLokacija: https://maps.google.com/?q=1,2",
+    )
+    history = read_history(chat("".join(f"[13/02/24, 10:00:00] {line}\n" for line in lines)))
+    assert {message.sender_name for message in history} == {"Bor", "Iva", "Vid", "Mia"}
+    assert (history.reading.notices, history.reading.messages) == (1, 5)
+
+
 def test_nobody_has_the_name_of_the_group(chat: Chat) -> None:
     lines = (
         "Garden Club: \u200eMessages and calls are end-to-end encrypted.",
