@@ -198,7 +198,7 @@ class MySQL(ServerDialect):
             return Trouble.PASSES, ""
         return Trouble.REFUSED, _ADVICE.get(code, "")
 
-    def only_reads(self, cause: BaseException) -> bool:
+    def is_of_no_use(self, cause: BaseException) -> bool:
         return _code(cause) in _READ_ONLY
 
 

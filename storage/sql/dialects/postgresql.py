@@ -61,6 +61,10 @@ _ADVICE: Final = {
 _NEVER_SENT: Final = (asyncpg.DataError, asyncpg.UnsupportedClientFeatureError, asyncpg.UnsupportedServerFeatureError)
 """What the driver refuses by itself, such as a number of more than 64 bits: again each time."""
 
+_BY_DRIVER: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver says by itself. The second comes of a connection that is lost just as the driver turns to another
+statement."""
+
 _SCHEMA_LOCK: Final = 0x6167656E74627573
 """The number of the lock on the tables' definitions: any that no other program is likely to use."""
 
@@ -127,12 +131,22 @@ class PostgreSQL(ServerDialect):
             return Trouble.PASSES, ""
         if state:
             return Trouble.REFUSED, _ADVICE.get(state, "")
-        error = cause if isinstance(cause, asyncpg.InterfaceError) else cause.__cause__  # SQLAlchemy wraps it.
-        if isinstance(error, _NEVER_SENT):
-            return Trouble.REFUSED, ""
-        if isinstance(error, asyncpg.InterfaceError):  # The connection was lost, or is being closed.
+        if _is_lost(cause):
             return Trouble.PASSES, ""
+        if isinstance(_of_driver(cause), _NEVER_SENT):
+            return Trouble.REFUSED, ""
         return None
 
-    def only_reads(self, cause: BaseException) -> bool:
-        return getattr(cause, "sqlstate", None) == _READ_ONLY
+    def is_of_no_use(self, cause: BaseException) -> bool:
+        return getattr(cause, "sqlstate", None) == _READ_ONLY or _is_lost(cause)
+
+
+def _is_lost(cause: BaseException) -> bool:
+    """Return whether the connection was lost, or is being closed."""
+    error = _of_driver(cause)
+    return isinstance(error, _BY_DRIVER) and not isinstance(error, _NEVER_SENT)
+
+
+def _of_driver(cause: BaseException) -> BaseException | None:
+    """Return the driver's own error, which SQLAlchemy wraps."""
+    return cause if isinstance(cause, _BY_DRIVER) else cause.__cause__

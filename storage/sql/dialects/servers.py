@@ -90,12 +90,16 @@ class ServerDialect(Dialect):
         """Return what an error means by the code that the server gave it."""
 
     @abstractmethod
-    def only_reads(self, cause: BaseException) -> bool:
-        """Return whether the server says that it takes no writes: another one may have taken its place."""
+    def is_of_no_use(self, cause: BaseException) -> bool:
+        """Return whether the connection is no more to be used, by an error on it.
+
+        It was lost, or the server takes no writes: another one may have taken its place.
+        """
 
     def _on_error(self, context: ExceptionContext) -> None:
-        # Connections to it stay as good as ever: only anew is its successor found, at the same address or at another.
-        if self.only_reads(context.original_exception):
+        # Connections to a server that only reads stay as good as ever: only anew is its successor found, at the same
+        # address or at another.
+        if self.is_of_no_use(context.original_exception):
             context.is_disconnect = True
 
     async def call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
