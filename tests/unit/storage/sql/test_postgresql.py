@@ -1,6 +1,6 @@
 """What errors of PostgreSQL's driver mean."""
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 import pytest
 
 from agentbus.storage.sql.dialects import Trouble
