@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Annotated, Final, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
 MAX_ID_LENGTH: Final = 255
 """Longest id of any kind, in characters."""
@@ -67,6 +68,19 @@ def to_utc_milliseconds(moment: datetime) -> datetime:
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(to_utc_milliseconds)]
 """A moment with a time zone (required on input), kept in UTC with millisecond precision."""
+
+
+def _nothing(value: object) -> bool:
+    return value is None
+
+
+class Sealable(Announced):
+    """What a store may keep encrypted: what people wrote is not in its fields then, but in `sealed`."""
+
+    sealed: SkipJsonSchema[str | None] = Field(
+        default=None, exclude_if=_nothing, repr=False, description="Ciphertext; never seen outside of a store."
+    )
+
 
 # No C0 control characters: ids go into keys, headers, file names and log lines.
 _ID_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"

@@ -28,6 +28,7 @@ AgentBusError
 │   ├── StoreUnavailable    it does not answer; may be retried
 │   ├── StoreRejected       it refuses us: wrong password, missing rights, wrong URL
 │   ├── StoreDamaged        what it keeps of something can't be read; trying again does not help
+│   │   └── KeyMissing      it is encrypted with a key that is not here; says which
 │   ├── MigrationRefused    one store can't be copied to the other: one is in use, or not empty; says what to do
 │   ├── MigrationDiffers    the copy of a store is not what the store holds
 │   ├── Fenced              a later owner of the partition has written: this one has lost it
@@ -191,6 +192,10 @@ class MigrationRefused(StoreError):
 
 class MigrationDiffers(StoreError):
     """The copy of a store is not what the store holds."""
+
+
+class KeyMissing(StoreDamaged):
+    """What the store keeps of this is encrypted with a key that is not here."""
 
 
 class Fenced(StoreError):

@@ -14,6 +14,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "mysql": ("alembic", "asyncmy", "sqlalchemy"),
     "redis": ("redis",),
     "files": ("fsspec",),
+    "crypto": ("cryptography",),
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("starlette", "uvicorn"),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),

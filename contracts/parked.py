@@ -6,7 +6,7 @@ from typing import NewType
 
 from pydantic import ConfigDict, Field
 
-from agentbus.contracts.base import Announced, Timestamp
+from agentbus.contracts.base import Sealable, Timestamp
 from agentbus.contracts.ids import ConversationIdField
 
 ParkedId = NewType("ParkedId", str)
@@ -24,7 +24,7 @@ class ParkedStatus(StrEnum):
     """An operator decided that it is not needed."""
 
 
-class ParkedInput(Announced):
+class ParkedInput(Sealable):
     """An input that failed for good, with all that is needed to understand and replay it."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")

@@ -5,7 +5,15 @@ from typing import Final, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from agentbus.contracts.base import MAX_DATA_BYTES, MAX_INPUT_BYTES, Announced, Id, Timestamp, check_size
+from agentbus.contracts.base import (
+    MAX_DATA_BYTES,
+    MAX_INPUT_BYTES,
+    Announced,
+    Id,
+    Sealable,
+    Timestamp,
+    check_size,
+)
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionStatus
 
@@ -53,9 +61,11 @@ class RecordKind(StrEnum):
     """How far the copying of another store to this one is; there is one while it is under way."""
     COMPONENTS = "components"
     """The states of an agent's components; its key is the session."""
+    DATA_KEY = "data_key"
+    """A key that something is encrypted with, itself encrypted; its key is the data key's name."""
 
 
-class Record(Announced):
+class Record(Sealable):
     """A small document of its own: its key is unique among those of its kind, its group is what they are listed by."""
 
     kind: RecordKind

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field, JsonValue
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.base import Announced, Id, Many, Timestamp
+from agentbus.contracts.base import Id, Many, Sealable, Timestamp
 from agentbus.contracts.expiry import ArchiveRef, ExpiryProgress
 from agentbus.contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
 from agentbus.contracts.profile import Profile, no_profile
@@ -62,7 +62,7 @@ FAILURE_POLICY_KEY: Final = "on_failure"
 _LIVE: Final = frozenset({SessionStatus.ACTIVE, SessionStatus.IDLE, SessionStatus.SUSPENDED})
 
 
-class SessionState(Announced):
+class SessionState(Sealable):
     """The current state of a conversation's latest session: its head.
 
     `version` is the conversation's last commit that this state contains; `sequence` is the session's last event.

@@ -5,11 +5,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from agentbus.contracts.address import Platform
-from agentbus.contracts.base import Announced, Id, Timestamp
+from agentbus.contracts.base import Id, Sealable, Timestamp
 from agentbus.contracts.ids import InputId, SessionIdField
 
 
-class SessionEvent(Announced):
+class SessionEvent(Sealable):
     """What every event tells."""
 
     topic: ClassVar[str]

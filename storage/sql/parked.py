@@ -21,7 +21,8 @@ from agentbus.storage.sql.schema import parked_bodies
 
 _LISTED: Final = (
     *(column for column in table.c if column is not table.c.body),
-    func.substr(table.c.body, 1, LISTED_BODY, type_=table.c.body.type).label("body"),
+    # Of an empty body SQLite's substr is NULL.
+    func.coalesce(func.substr(table.c.body, 1, LISTED_BODY), table.c.body, type_=table.c.body.type).label("body"),
 )
 
 

@@ -16,6 +16,8 @@ SUITES: Final = Path(__file__).parent
 
 CLASSES: Final = {
     "TestMemory": "memory",
+    "TestEncryptedMemory": "memory, encrypted",
+    "TestEncryptedSqlite": "SQLite, encrypted",
     "TestFiles": "files",
     "TestSqlite": "SQLite",
     "TestPostgreSQL": "PostgreSQL",

@@ -24,10 +24,12 @@ from agentbus.storage.redis import RedisStore
 from agentbus.storage.redis.codec import record_id
 from agentbus.storage.sql import SqlStore, schema
 from agentbus.testing.conformance.inside import Spoiled, look_inside
+from tests.harness.encryption import bare
 
 
 async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> None:
     """Make a member's last heartbeat older, as if the time had passed."""
+    store = bare(store)
     match store:
         case MemoryStore():
             members: dict[Any, Any] = store.members._members[group]
@@ -56,6 +58,7 @@ async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> 
 
 async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
     """Return the names of all that a store keeps of a parked input, pieces of its body too."""
+    store = bare(store)
     match store:
         case MemoryStore():
             return [one for one in store.parked._parked if one == parked_id]
@@ -89,6 +92,7 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
 
 async def spoil(store: Store, kept: Spoiled) -> None:
     """Damage what a store keeps of something, in a way that leaves it where it is."""
+    store = bare(store)
     match store:
         case FileStore():
             _file_of(store, kept).write_bytes(b'{"half a file')
@@ -166,6 +170,7 @@ def _field_of(store: RedisStore, kept: Spoiled) -> tuple[str, str]:
 
 def held_by(store: Store) -> list[str]:
     """Return what an idle store holds on to: transactions, snapshots, connections, locks, files half written."""
+    store = bare(store)
     match store:
         case SqlStore():
             held = ["connections"] if store._database.opened().pool.checkedout() else []  # type: ignore[attr-defined]  # Pools that queue have it.

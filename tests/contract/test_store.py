@@ -8,14 +8,19 @@ from typing import get_type_hints
 
 import pytest
 
+from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.testing.conformance import DurableStoreConformance, StoreConformance
 from agentbus.testing.conformance.store_cancelled_suite import StoreCancelledSuite
+from agentbus.testing.conformance.store_damage_suite import StoreDamageSuite
+from agentbus.testing.conformance.store_parked_suite import StoreParkedSuite
 from agentbus.testing.conformance.store_processes_suite import StoreProcessesSuite
+from agentbus.testing.conformance.store_suite import DurableStoreSuite
 from agentbus.testing.conformance.whole import Opened, UncancelledDurableStore
 from tests.contract import store_inside  # noqa: F401 - it gives the suite its means
 from tests.harness.conformance import on_all_servers
+from tests.harness.encryption import MASTERS
 from tests.services import LocalRedisCluster
 from tests.services.used_databases import UsedDatabases
 
@@ -28,6 +33,25 @@ class TestMemory(StoreConformance):
     @pytest.fixture
     def store_url(self) -> str:
         return "memory://"
+
+
+class TestEncryptedMemory(StoreConformance):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[Store]:
+        async with EncryptedStore(open_store("memory://"), MASTERS) as store:
+            yield store
+
+
+class TestEncryptedSqlite(DurableStoreSuite, StoreParkedSuite, StoreDamageSuite):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
+        async with EncryptedStore(open_store(f"sqlite:///{tmp_path}/store.db"), MASTERS) as store:
+            yield store
+
+    @pytest.fixture
+    async def reopened(self, tmp_path: Path) -> AsyncIterator[Store]:
+        async with EncryptedStore(open_store(f"sqlite:///{tmp_path}/store.db"), MASTERS) as store:
+            yield store
 
 
 class TestSqlite(DurableStoreConformance):

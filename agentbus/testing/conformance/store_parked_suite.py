@@ -190,6 +190,7 @@ class StoreParkedSuite:
         await store.parked.put(parked)
 
         assert await store.parked.get(parked.parked_id) == parked
+        assert [item.body for item in (await store.parked.page()).items] == [parked.body[:LISTED_BODY]]
 
     async def test_body_larger_than_a_document_is_kept_and_listed_in_short(self, store: Store) -> None:
         parked = a_parked(body=a_body(20 * MEGABYTES))

@@ -1,0 +1,51 @@
+"""The heads, encrypted."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from agentbus.contracts.errors import StoreDamaged, StoreError
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import SessionStatistics
+from agentbus.contracts.session import SessionState
+from agentbus.storage.damage import readable
+from agentbus.storage.encryption.coder import Coder, read
+from agentbus.storage.port import Heads
+
+
+class EncryptedHeads(Heads):
+    """The section of the heads. They are listed, searched and due by what stays readable."""
+
+    def __init__(self, heads: Heads, coder: Coder) -> None:
+        self._heads = heads
+        self._coder = coder
+
+    async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        kept = await self._coder.encrypt_heads(heads)
+        outcome: list[StoreError | None] = [one if isinstance(one, StoreDamaged) else None for one in kept]
+        places = [place for place, refused in enumerate(outcome) if refused is None]
+        sound = [one for one in kept if isinstance(one, SessionState)]
+        for place, refused in zip(places, await self._heads.save(sound) if sound else (), strict=True):
+            outcome[place] = refused
+        return outcome
+
+    async def get(self, session: SessionId) -> SessionState | None:
+        head = await self._heads.get(session)
+        return None if head is None else read((await self._coder.decrypt_heads([head]))[0])
+
+    async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
+        found = await self._heads.get_many(sessions)
+        return {head.session_id: head for head in await self._readable(list(found.values()))}
+
+    async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
+        page = await self._heads.page(where, limit=limit, cursor=cursor)
+        return Page(items=tuple(await self._readable(page.items)), cursor=page.cursor)
+
+    async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
+        return await self._readable(await self._heads.due(before, limit=limit))
+
+    async def statistics(self, where: SessionFilter) -> SessionStatistics:
+        return await self._heads.statistics(where)
+
+    async def _readable(self, heads: Sequence[SessionState]) -> list[SessionState]:
+        return readable(await self._coder.decrypt_heads(heads), read)

@@ -1,0 +1,88 @@
+"""The log, encrypted."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from agentbus.contracts.errors import StoreDamaged, StoreError
+from agentbus.contracts.events import Commit
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey
+from agentbus.contracts.session import SessionState
+from agentbus.storage.encryption.coder import Coder, read
+from agentbus.storage.port import MAX_PAGE, Loaded, Log
+from agentbus.storage.wholeness import reloaded
+
+
+class EncryptedLog(Log):
+    """The section of the log."""
+
+    def __init__(self, log: Log, coder: Coder) -> None:
+        self._log = log
+        self._coder = coder
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        kept = await self._coder.encrypt_commits(commits)
+        outcome: list[StoreError | None] = [one if isinstance(one, StoreDamaged) else None for one in kept]
+        places = [place for place, refused in enumerate(outcome) if refused is None]
+        sound = [one for one in kept if isinstance(one, Commit)]
+        for place, refused in zip(places, await self._log.append(sound) if sound else (), strict=True):
+            outcome[place] = refused
+        return outcome
+
+    async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+        found = await self._log.load(conversations)
+        kept = {conversation: one for conversation, one in found.items() if not one.damage}
+        heads = iter(await self._coder.decrypt_heads([one.head for one in kept.values() if one.head]))
+        commits = iter(await self._coder.decrypt_commits([commit for one in kept.values() for commit in one.commits]))
+        for conversation, one in kept.items():
+            head = next(heads) if one.head else None
+            after = [next(commits) for _ in one.commits]
+            if isinstance(head, StoreDamaged):
+                found[conversation] = await self._reloaded(conversation)
+            else:
+                found[conversation] = _whole(head, after)
+        return found
+
+    async def _reloaded(self, conversation: ConversationId) -> Loaded:
+        """Load a conversation whose head can't be read from the beginning of its log."""
+        commits: list[Commit] = []
+        try:
+            while page := await self.read(conversation, first=len(commits) + 1, limit=MAX_PAGE):
+                commits += page
+        except StoreDamaged as damage:
+            return Loaded(damage=damage)
+        return reloaded(conversation, commits)
+
+    async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
+        return await self._log.conversations(after=after, limit=limit)
+
+    async def read(
+        self,
+        conversation: ConversationId,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Commit]:
+        return await self._read(await self._log.read(conversation, first=first, last=last, limit=limit, newest=newest))
+
+    async def commits_of_inputs(
+        self, conversation: ConversationId, inputs: Collection[InputId]
+    ) -> Mapping[InputId, Commit]:
+        found = await self._log.commits_of_inputs(conversation, inputs)
+        return dict(zip(found, await self._read(list(found.values())), strict=True))
+
+    async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
+        return await self._read(await self._log.commits_amending(conversation, targets))
+
+    async def replace(self, commits: Sequence[Commit]) -> None:
+        await self._log.replace([read(one) for one in await self._coder.encrypt_commits(commits)])
+
+    async def _read(self, commits: Sequence[Commit]) -> list[Commit]:
+        return [read(one) for one in await self._coder.decrypt_commits(commits)]
+
+
+def _whole(head: SessionState | None, commits: Sequence[Commit | StoreDamaged]) -> Loaded:
+    try:
+        return Loaded(head, tuple(read(one) for one in commits))
+    except StoreDamaged as damage:
+        return Loaded(damage=damage)
