@@ -122,6 +122,25 @@ class StoreSettings(_Settings):
     )
 
 
+class EncryptionSettings(_Settings):
+    """What people wrote is kept encrypted, if there are keys."""
+
+    encryption_keys: str | None = Field(
+        default=None,
+        min_length=1,
+        repr=False,
+        description="Master keys, `name:base64` each, separated by commas, the active one first; or the URL of where "
+        "they are: `file:///path`, or a provider's. None: nothing is encrypted. The same for all that use the store.",
+    )
+    encryption_key_store: str | None = Field(
+        default=None,
+        min_length=1,
+        repr=False,
+        description="A store of their own for the data keys, by its URL, which backups of the sessions' store don't "
+        "hold. None: they are in that store too.",
+    )
+
+
 class SessionSettings(_Settings):
     """How conversations are formed, and how much a session worker takes on."""
 
@@ -232,6 +251,7 @@ class Settings(BaseModel):
 
     bus: BusSettings
     store: StoreSettings
+    encryption: EncryptionSettings
     session: SessionSettings
     sync: SyncSettings
     archive: ArchiveSettings
@@ -247,6 +267,7 @@ class Settings(BaseModel):
 CONCERNS: tuple[type[_Settings], ...] = (
     BusSettings,
     StoreSettings,
+    EncryptionSettings,
     SessionSettings,
     SyncSettings,
     ArchiveSettings,
@@ -277,6 +298,7 @@ def load_settings(**given: object) -> Settings:
         return Settings.model_construct(
             bus=_read(BusSettings, values),
             store=_read(StoreSettings, values),
+            encryption=_read(EncryptionSettings, values),
             session=_read(SessionSettings, values),
             sync=_read(SyncSettings, values),
             archive=_read(ArchiveSettings, values),

@@ -191,3 +191,7 @@ class ErasureReceipt(Announced):
     archives: int = Field(ge=0)
     records: int = Field(ge=0)
     parked: int = Field(ge=0)
+    keys: int = Field(default=0, ge=0, description="Data keys destroyed: what was encrypted with them is gone.")
+    keys_apart: bool = Field(
+        default=False, description="Whether data keys are in a store of their own, which old backups don't hold."
+    )

@@ -10,7 +10,7 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.cli.running import EXIT_FAILED
 from agentbus.cli.sessions import SessionArgument
-from agentbus.composition.app import connected, make_store, need_archive
+from agentbus.composition.app import archived, connected, make_store, need_archive
 from agentbus.contracts.ids import SessionId, SessionIdField
 from agentbus.contracts.session import SessionStatus
 from agentbus.operations.archive import (
@@ -60,7 +60,8 @@ async def list_(
 async def show(session_id: SessionArgument, *, settings: Settings, as_json: options.AsJson = False) -> None:
     """Show an archived session: read from its file, which is checked."""
     session = _checked(session_id)
-    entry, contents = await read_archived(need_archive(settings), session)
+    async with archived(settings) as archive:
+        entry, contents = await read_archived(archive, session)
     head = contents.head
     counts = {"messages": contents.messages, "events": contents.events, "commits": contents.commits}
     fields = {"session_id": session, "url": entry.url, "size": entry.size, "digest": entry.digest, **counts}
@@ -86,14 +87,14 @@ async def verify(
     Without a session, the records of sessions that the store does not know are made anew.
     """
     session = _checked(session_id) if session_id else None
-    archive = need_archive(settings)
-    found = [await verify_archived(archive, session)] if session else [one async for one in verify_archive(archive)]
-    damaged = any(one.damage for one in found)
-    if session is None and not damaged:
-        async with make_store(settings) as store:
-            made = await rebuild_index(store, archive)
-        if made:
-            err.print(f"[dim]{made} records were made anew[/]")
+    async with archived(settings) as archive:
+        found = [await verify_archived(archive, session)] if session else [one async for one in verify_archive(archive)]
+        damaged = any(one.damage for one in found)
+        if session is None and not damaged:
+            async with make_store(settings) as store:
+                made = await rebuild_index(store, archive)
+            if made:
+                err.print(f"[dim]{made} records were made anew[/]")
     columns = ("session_id", "health", "messages", "size", "found")
     empty = f"Nothing is in the archive {archive.place}."
     print_rows([_row(one) for one in found], columns, as_json=as_json, empty=empty)
@@ -126,7 +127,7 @@ async def delete(session_id: SessionArgument, *, settings: Settings) -> None:
     """Delete the file of a session that was restored or deleted. Refused for one that is in the archive alone."""
     session = _checked(session_id)
     async with make_store(settings) as store:
-        await delete_archived(store, need_archive(settings), session)
+        await delete_archived(store, need_archive(settings, store), session)
     out.print(f"deleted the archived copy of {session}")
 
 

@@ -96,9 +96,22 @@ def _show_plan(plan: Plan, *, as_json: bool) -> None:
         print_fields(fields)
 
 
+def _of_backups(receipt: ErasureReceipt) -> str:
+    """Return what holds of backups made earlier."""
+    if receipt.keys_apart:
+        return "what was encrypted is unreadable in every older backup that the data keys are not in"
+    if receipt.keys:
+        return (
+            "older backups of the store hold the user's data keys too: what is in them is unreadable once the master "
+            "key of then is gone: agentbus store keys rotate, then drop the old one"
+        )
+    return "older backups of the store still hold what was erased: after restoring one, agentbus erase --reapply"
+
+
 def _show_receipt(receipt: ErasureReceipt, *, as_json: bool) -> None:
     if as_json:
         print_json(receipt.model_dump(mode="json"))
         return
     out.print("\nerased; nothing was found any more. The receipt:")
     print_fields(receipt.model_dump(exclude={"sessions"}) | {"sessions": len(receipt.sessions)})
+    out.print(f"\n{_of_backups(receipt)}", soft_wrap=True)

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.topology import Topology
 from agentbus.storage.archive import ArchiveStore, open_archive
+from agentbus.storage.encryption import encrypting, keys_of
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.workers.bus.factory import open_bus
@@ -43,18 +45,24 @@ def make_bus(settings: "Settings", topology: Topology | None = None) -> Bus:
 def make_store(settings: "Settings", url: str | None = None) -> Store:
     """Return the store that the settings name, or the one at `url`, not connected yet. Raises ConfigurationError."""
     store = settings.store
-    return open_store(url or store.store_url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
+    opened = partial(open_store, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
+    encryption = settings.encryption
+    return encrypting(opened(url or store.store_url), encryption.encryption_keys, encryption.encryption_key_store, opened)
 
 
-def make_archive(settings: "Settings") -> ArchiveStore | None:
-    """Return the archive that the settings name, if they name one. Raises ConfigurationError."""
+def make_archive(settings: "Settings", store: Store | None = None) -> ArchiveStore | None:
+    """Return the archive that the settings name, if they name one; encrypted with the keys of `store`, if it has some.
+
+    Raises ConfigurationError.
+    """
     archive = settings.archive
-    return open_archive(archive.archive_url, archive.archive_options) if archive.archive_url else None
+    keys = keys_of(store) if store else None
+    return open_archive(archive.archive_url, archive.archive_options, keys) if archive.archive_url else None
 
 
-def need_archive(settings: "Settings") -> ArchiveStore:
-    """Return the archive that the settings name. Raises ConfigurationError, also if they name none."""
-    if archive := make_archive(settings):
+def need_archive(settings: "Settings", store: Store | None = None) -> ArchiveStore:
+    """Return the archive that the settings name, as `make_archive` does. Raises ConfigurationError for none."""
+    if archive := make_archive(settings, store):
         return archive
     raise ConfigurationError("no archive is set: give its URL by AGENTBUS_ARCHIVE_URL, such as file:///folder")
 
@@ -89,7 +97,21 @@ class App:
     @property
     def archive(self) -> ArchiveStore | None:
         """The archive, if the settings name one. Raises ConfigurationError."""
-        return make_archive(self.settings)
+        return make_archive(self.settings, self.store)
+
+
+@asynccontextmanager
+async def archived(settings: "Settings") -> AsyncIterator[ArchiveStore]:
+    """Open the settings' archive, and their store only for the keys that it is encrypted with. For commands.
+
+    Raises ConfigurationError, also if the settings name no archive.
+    """
+    archive = need_archive(settings)
+    if settings.encryption.encryption_keys is None:
+        yield archive
+        return
+    async with make_store(settings) as store:
+        yield need_archive(settings, store)
 
 
 @asynccontextmanager

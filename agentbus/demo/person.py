@@ -129,6 +129,6 @@ async def _fall_silent(stage: Stage, session: SessionId) -> None:
         await worker.close()
     where = archived.archive.digest[:12] if archived.archive else ""
     stage.say(f"it expires and is archived, read back and verified: {warned.message_count} messages, sha256 {where}...")
-    archive = need_archive(system.settings)
+    archive = need_archive(system.settings, system.store)
     restored = await restore_session(system.store, archive, system.commands, session, clock=system.clock)
     stage.say(f"restored from the archive it is {restored.status} again, with all that it knew: {restored.data}")

@@ -76,7 +76,7 @@ async def restore_archived(app: App, session: SessionId, *, status: SessionStatu
     Raises ConfigurationError if the settings name no archive, and as
     `agentbus.workers.archive.restoring.restore_session`.
     """
-    archive = need_archive(app.settings)
+    archive = need_archive(app.settings, app.store)
     return await restore_session(app.store, archive, app.commands, session, clock=app.clock, status=status)
 
 

@@ -16,6 +16,7 @@ from agentbus.sessions.engine import Engine
 from agentbus.sessions.features import FEATURES, CallsT, Feature
 from agentbus.sessions.providers import store_for
 from agentbus.sessions.sections import Sections, sections_over
+from agentbus.storage.encryption import encrypting
 from agentbus.workers.installation.joining import check_installation, check_whole, join_installation
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.worker import Worker
@@ -136,7 +137,11 @@ async def _opened(
         secret_keys=config.secret_keys,
         archive_url=archive_url_of(config),
     )
-    store = await stack.enter_async_context(store_for(config.storage_type, config.storage_config))
+    encryption = settings.encryption
+    plain = store_for(config.storage_type, config.storage_config)
+    store = await stack.enter_async_context(
+        encrypting(plain, encryption.encryption_keys, encryption.encryption_key_store)
+    )
     bus = await stack.enter_async_context(make_bus(settings))
     if config.amqp_url is None:
         await join_installation(store, bus, clock)

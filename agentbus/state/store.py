@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final, Self
 
 from pydantic import JsonValue, StringConstraints, TypeAdapter, ValidationError
@@ -134,9 +135,15 @@ class StateStore:
 def open_states(url: str, *, connect_timeout: float = 30.0) -> StateStore:
     """Return the states in the store at `url`, to be entered; for the URLs see `agentbus.storage.factory.open_store`.
 
-    Raises ConfigurationError for a URL that no store here understands.
+    They are encrypted if the environment has keys for it (`AGENTBUS_ENCRYPTION_KEYS`).
+    Raises ConfigurationError for a URL that no store here understands, or for such a setting that is wrong.
     """
-    return StateStore(open_store(url, connect_timeout=connect_timeout))
+    from agentbus.settings import load_settings  # noqa: PLC0415 - pydantic-settings is for who opens a store by its URL
+    from agentbus.storage.encryption import encrypting  # noqa: PLC0415 - as above
+
+    settings = load_settings().encryption
+    opened = partial(open_store, connect_timeout=connect_timeout)
+    return StateStore(encrypting(opened(url), settings.encryption_keys, settings.encryption_key_store, opened))
 
 
 def _states_in(record: Record) -> dict[str, State]:

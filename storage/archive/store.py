@@ -3,16 +3,17 @@
 import gzip
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound
+from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound, StoreDamaged
 from agentbus.contracts.events import Commit
 from agentbus.contracts.expiry import ArchiveRef
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionState
+from agentbus.storage.archive.encrypted import DecryptingFile, EncryptingFile, key_of_file
 from agentbus.storage.archive.entries import (
     NOTES,
     SESSIONS,
@@ -26,6 +27,7 @@ from agentbus.storage.archive.entries import (
 )
 from agentbus.storage.archive.folder import Folder, Writing, moment_of
 from agentbus.storage.archive.format import Contents, Reader, closing, lines_of
+from agentbus.storage.encryption import SETTING, DataKeys, Destroyed, of_archived
 
 _BUFFER: Final = 1 << 20
 """Bytes of lines that are handed to the compressing thread at once."""
@@ -33,13 +35,14 @@ _LINES: Final = 100
 """Lines that are read at once."""
 
 
-def open_archive(url: str, options: Mapping[str, Any] | None = None) -> "ArchiveStore":
+def open_archive(url: str, options: Mapping[str, Any] | None = None, keys: DataKeys | None = None) -> "ArchiveStore":
     """Return the archive at an fsspec URL: `file:///folder`, `memory://name`, `s3://bucket/folder`, ...
 
-    `options` go to the file system (fsspec's storage options: keys, endpoints). Raises ConfigurationError for a URL
+    `options` go to the file system (fsspec's storage options: keys, endpoints). With `keys`, those of the store, what
+    is written is encrypted. Raises ConfigurationError for a URL
     whose kind is not known, or whose driver is not installed.
     """
-    return ArchiveStore(Folder(url, options or {}))
+    return ArchiveStore(Folder(url, options or {}), keys)
 
 
 class ArchiveStore:
@@ -49,8 +52,9 @@ class ArchiveStore:
     made again. Memory stays flat: a session is written and read in pieces.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, keys: DataKeys | None = None) -> None:
         self._folder = folder
+        self._keys = keys
 
     @property
     def place(self) -> str:
@@ -65,7 +69,7 @@ class ArchiveStore:
         """
         session = head.session_id
         parent = session_folder(session)
-        writing = await self._folder.call(partial(Writing, self._folder, parent))
+        writing = await self._folder.call(partial(Writing, self._folder, parent, await self._encrypting(session)))
         try:
             async with closing(lines_of(head, commits)) as lines:
                 digest = await self._write_lines(writing, lines)
@@ -170,7 +174,7 @@ class ArchiveStore:
         path = f"{session_folder(entry.session_id)}/{file_name(entry.sequence, entry.digest)}"
         raw = await self._folder.call(partial(self._folder.open, path, "rb"))
         try:
-            file = gzip.GzipFile(mode="rb", fileobj=raw)
+            file = gzip.GzipFile(mode="rb", fileobj=await self._decrypting(raw, entry))
             while lines := await self._folder.call(lambda: _some(file, entry.url)):
                 for line in lines:
                     item = reader.feed(line)
@@ -178,6 +182,30 @@ class ArchiveStore:
                         yield item
         finally:
             await self._folder.call(raw.close)
+
+    async def _encrypting(self, session: SessionId) -> Callable[[Any], EncryptingFile] | None:
+        """Return what encrypts a session's file, with a key of its own, if there are keys."""
+        if self._keys is None:
+            return None
+        subject = of_archived(session)
+        key = (await self._keys.to_encrypt([subject]))[subject]
+        if isinstance(key, StoreDamaged):
+            raise key
+        return lambda raw: EncryptingFile(raw, key, session)
+
+    async def _decrypting(self, raw: Any, entry: ArchiveEntry) -> Any:
+        """Return a file that is read in the clear."""
+        name = await self._folder.call(partial(key_of_file, raw))
+        if name is None:
+            return raw
+        if self._keys is None:
+            raise ArchiveDamaged(f"{entry.url} is encrypted: give the master keys by {SETTING}")
+        key = (await self._keys.to_decrypt([name]))[name]
+        if isinstance(key, StoreDamaged):
+            raise ArchiveDamaged(f"{entry.url} is encrypted: {key}") from key
+        if isinstance(key, Destroyed):
+            raise ArchiveNotFound(f"{entry.url} was erased: its key was destroyed")
+        return DecryptingFile(raw, key, entry.session_id)
 
     async def delete_file(self, entry: ArchiveEntry) -> bool:
         """Delete one file of a session; return whether it was there."""
@@ -217,7 +245,7 @@ class ArchiveStore:
 def _some(file: gzip.GzipFile, place: str) -> list[bytes]:
     try:
         return list(islice(file, _LINES))
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
         raise ArchiveDamaged(f"{place} is damaged: {error}") from None
 
 

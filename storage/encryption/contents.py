@@ -140,6 +140,11 @@ def subject_of(item: Sealable) -> str:
             raise TypeError(type(item).__name__)
 
 
+def says_something_of_its_conversation(event: SessionEvent) -> bool:
+    """Whether an event holds something that is encrypted with its conversation's own key."""
+    return bool(words_in(event)) and subject_of(event) == of_conversation(conversation_of(event.session_id))
+
+
 def of_user(user: str) -> str:
     """Return the subject that a user is: their id on any platform."""
     return f"user:{user}"

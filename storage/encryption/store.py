@@ -14,9 +14,10 @@ from agentbus.storage.encryption.coder import Coder
 from agentbus.storage.encryption.data_keys import DataKeys
 from agentbus.storage.encryption.heads import EncryptedHeads
 from agentbus.storage.encryption.log import EncryptedLog
-from agentbus.storage.encryption.masters import SETTING, MasterKeys
+from agentbus.storage.encryption.masters import SETTING, MasterKeys, open_master_keys
 from agentbus.storage.encryption.parked import EncryptedParked
 from agentbus.storage.encryption.records import EncryptedRecords
+from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store, StoreInfo
 
 _MARK: Final = "encrypted"
@@ -99,6 +100,23 @@ class EncryptedStore(Store):
             made = Record(kind=RecordKind.DATA_KEY, key=_MARK, group=_GROUP, created_at=self._clock.now(), data=data)
             if not await self.store.records.put(made, replace=False):
                 await self._agree()  # Somebody else was faster: perhaps with other keys.
+
+
+def encrypting(
+    store: Store, keys: str | None, key_store: str | None = None, opened: Callable[[str], Store] = open_store
+) -> EncryptedStore:
+    """Return a store that encrypts with the master keys that a setting gives, over another one. Not started yet.
+
+    `key_store` is the URL of the data keys' own store, which `opened` opens. Raises ConfigurationError.
+    """
+    if keys is None:
+        return EncryptedStore(store)
+    return EncryptedStore(store, open_master_keys(keys), key_store=opened(key_store) if key_store else None)
+
+
+def keys_of(store: Store) -> DataKeys | None:
+    """Return the data keys that a store encrypts with, if it does."""
+    return store.keys if isinstance(store, EncryptedStore) else None
 
 
 def _also(mark: Record) -> str:

@@ -1,9 +1,11 @@
 """Which erased users are there again: after an old backup of the store or of the archive was restored."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import ArchiveNotFound
 from agentbus.contracts.ids import ConversationId
 from agentbus.storage.archive import ArchiveStore
 from agentbus.storage.port import Store
@@ -56,7 +58,8 @@ async def _read(store: Store, conversation: ConversationId, seen: _Seen) -> None
 
 async def _read_archive(archive: ArchiveStore, seen: _Seen) -> None:
     async for entry in archive.entries():
-        head = await archive.head(entry)
-        seen.add(people_of(head), head.created_at)
-        async for commit in archive.commits(entry):
-            seen.add(people_of(commit), commit.at)
+        with suppress(ArchiveNotFound):  # Of a file from an old backup the key was destroyed: it holds nothing.
+            head = await archive.head(entry)
+            seen.add(people_of(head), head.created_at)
+            async for commit in archive.commits(entry):
+                seen.add(people_of(commit), commit.at)

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.parked import ParkedId
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.chunks import chunks
 from agentbus.storage.port import Store
@@ -17,7 +18,7 @@ from agentbus.storage.reading import iter_records
 
 _ITEMS: Final = 1_000
 """Items that one record holds: of ids of the longest kind they fit into one."""
-_LISTS: Final = ("people", "identities", "own", "shared", "owned", "sessions")
+_LISTS: Final = ("people", "identities", "own", "shared", "owned", "sessions", "archived", "parked_ids")
 _COUNTS: Final = ("messages", "archives", "records", "parked")
 
 
@@ -34,6 +35,10 @@ class Plan:
     owned: set[ConversationId] = field(default_factory=set)
     """Those of them that are the user's: their data and metadata go too."""
     sessions: set[SessionId] = field(default_factory=set)
+    archived: set[SessionId] = field(default_factory=set)
+    """Those whose files in the archive are deleted, or written anew."""
+    parked_ids: set[ParkedId] = field(default_factory=set)
+    """Parked inputs that are deleted."""
     messages: int = 0
     archives: int = 0
     records: int = 0

@@ -5,11 +5,13 @@ good.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import ArchiveNotFound
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import ConversationId, SessionId, conversation_of, session_id_for
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -190,9 +192,10 @@ async def _read_archive(
 async def _read_archived(archive: ArchiveStore, session: SessionId, person: Person) -> Traces:
     traces = Traces()
     for entry in await archive.entries_of(session):
-        traces.read_head(await archive.head(entry), person)
-        async for commit in archive.commits(entry):
-            traces.read_commit(commit, person)
+        with suppress(ArchiveNotFound):  # Of a file from an old backup the key was destroyed: it holds nothing.
+            traces.read_head(await archive.head(entry), person)
+            async for commit in archive.commits(entry):
+                traces.read_commit(commit, person)
     return traces
 
 

@@ -8,6 +8,7 @@ A message that the user sends later is a new one and begins a new session. What 
 reached from here: it is recognised as a repeat if it was committed before.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,6 +31,7 @@ from agentbus.workers.erasure.plan import Plan, drop_plan, load_plan, save_plan
 from agentbus.workers.erasure.records import parked_of, records_of_identities, records_of_sessions
 from agentbus.workers.erasure.search import Progress, all_sessions, find_traces, linked_people
 from agentbus.workers.erasure.shared import SharedConversation
+from agentbus.workers.erasure.shredding import Shredding, Wait
 from agentbus.workers.erasure.traces import Person, Traces
 from agentbus.workers.erasure.whole import erase_whole
 
@@ -46,6 +48,8 @@ class Erasing:
     commands: Inputs
     clock: Clock
     progress: Progress = lambda _what, _count: None
+    wait: Wait = asyncio.sleep
+    """Waits, until no process encrypts with the user's keys any more."""
 
 
 async def find_user(erasing: Erasing, user: str) -> Plan:
@@ -73,19 +77,26 @@ async def erase_user(erasing: Erasing, user: str, *, before: datetime | None = N
     subject = receipts.subject_of(user)
     plan = await load_plan(erasing.store, subject)
     resumed, limit = bool(plan.people), before
+    shredding = Shredding(erasing.store, erasing.progress, erasing.wait)
     for _ in range(_PASSES):
         hit = await _find(erasing, user, receipts, plan, before=limit, resumed=resumed)
         plan = hit.plan
-        if hit.is_clean and not resumed:
+        if before is None and await shredding.retire(plan):
+            # What was encrypted with these keys until now goes with them: all of it is erased.
+            begun = erasing.clock.now()
+        elif hit.is_clean and not resumed:
             break
         await save_plan(erasing.store, subject, plan, erasing.clock)
         await _erase(erasing, hit)
+        for conversation in sorted(hit.shared) if before is None else ():
+            await shredding.renew(conversation)
         resumed, limit = False, before or begun
     else:
         raise EditConflict(f"something of the user was found after each of {_PASSES} passes: try again")
+    destroyed = await shredding.destroy(plan) if before is None else 0
     receipt = receipts.of(subject)
-    if receipt is None or plan.has_found:
-        receipt = _receipt(plan, subject, before or erasing.clock.now())
+    if receipt is None or plan.has_found or destroyed:
+        receipt = _receipt(plan, subject, before or erasing.clock.now(), destroyed, apart=shredding.apart)
         if before is None:
             await _put_receipts(erasing, receipts, plan, receipt)
     await drop_plan(erasing.store, subject)
@@ -154,6 +165,8 @@ async def _find(
         archives=len(found.archived),
         records=len(records),
         parked=len(parked),
+        archived=set(found.archived),
+        parked_ids=set(parked),
     )
     plan.merge(begun)
     return _Hit(person, plan, own, found.shared, sorted(found.archived), records, parked)
@@ -203,7 +216,7 @@ async def _put_receipts(erasing: Erasing, receipts: Receipts, plan: Plan, receip
         await put_receipt(erasing.store, erasing.archive, same)
 
 
-def _receipt(plan: Plan, subject: str, at: datetime) -> ErasureReceipt:
+def _receipt(plan: Plan, subject: str, at: datetime, keys: int, *, apart: bool) -> ErasureReceipt:
     return ErasureReceipt(
         receipt_id=uuid4().hex,
         subject=subject,
@@ -213,4 +226,6 @@ def _receipt(plan: Plan, subject: str, at: datetime) -> ErasureReceipt:
         archives=plan.archives,
         records=plan.records,
         parked=plan.parked,
+        keys=keys,
+        keys_apart=apart,
     )
