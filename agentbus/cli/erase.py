@@ -1,19 +1,16 @@
 """`agentbus erase`: a user's data, gone from everywhere, and gone for good."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import Progress as ProgressBar
-from rich.progress import SpinnerColumn, TextColumn
 
 from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, out, print_fields, print_json, print_rows
+from agentbus.cli.progress import watching
 from agentbus.composition.app import App, connected
 from agentbus.contracts.expiry import ErasureReceipt
-from agentbus.operations.erase import Plan, Progress, erase_user, find_user, reapply_erasures
+from agentbus.operations.erase import Plan, erase_user, find_user, reapply_erasures
 from agentbus.settings import Settings
 
 
@@ -48,7 +45,7 @@ async def erase(
 async def _erase(app: App, user: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     if app.archive is None:
         err.print("[yellow]no archive is set[/] (AGENTBUS_ARCHIVE_URL): archived sessions are not looked at")
-    with _watching() as progress:
+    with watching() as progress:
         plan = await find_user(app, user, progress=progress)
     if dry_run:
         _show_plan(plan, as_json=as_json)
@@ -57,7 +54,7 @@ async def _erase(app: App, user: str, *, dry_run: bool, yes: bool, as_json: bool
         _show_plan(plan, as_json=False)
     if not yes:
         typer.confirm("Erase all of it? It can't be brought back", abort=True, err=True)
-    with _watching() as progress:
+    with watching() as progress:
         receipt = await erase_user(app, user, progress=progress)
     _show_receipt(receipt, as_json=as_json)
 
@@ -67,15 +64,6 @@ async def _reapply(app: App, *, as_json: bool) -> None:
     rows = [receipt.model_dump(mode="json") | {"sessions": len(receipt.sessions)} for receipt in receipts]
     columns = ("subject", "sessions", "messages", "archives", "records", "parked")
     print_rows(rows, columns, as_json=as_json, empty="Nobody who was erased is there again.")
-
-
-@contextmanager
-def _watching() -> Iterator[Progress]:
-    """Show how far something long is: yield what is to be told of it."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
-    with ProgressBar(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, count: bar.update(task, description=f"{what}: {count}")
 
 
 def _show_plan(plan: Plan, *, as_json: bool) -> None:

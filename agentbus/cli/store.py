@@ -3,16 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from agentbus.cli import options
+from agentbus.cli import keys, options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, print_fields, print_json, print_rows
+from agentbus.cli.progress import watching
 from agentbus.cli.running import EXIT_FAILED
-from agentbus.composition.app import make_store
+from agentbus.composition.app import make_archive, make_store
+from agentbus.operations.encryption import encrypt_all
 from agentbus.operations.store_check import Finding, check_store
 from agentbus.operations.store_info import describe_store
 from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate
@@ -30,6 +33,26 @@ _TO: Final = "The store that it is copied to: empty, or left in the middle of th
 @app.callback()
 def group() -> None:
     """Look after the store."""
+
+
+app.add_typer(keys.app, name="keys")
+
+
+@app.command("encrypt")
+@connecting("store", "archive", "wait", quiet=True)
+async def encrypt(*, settings: Settings, as_json: options.AsJson = False) -> None:
+    """Encrypt what the store and the archive hold from before there were master keys. Goes on when it is run again.
+
+    Workers may go on meanwhile. Parked inputs from before stay as they are until they are erased.
+    """
+    async with make_store(settings) as store:
+        with watching() as progress:
+            done = await encrypt_all(store, make_archive(settings, store), progress)
+    fields = asdict(done)
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
 
 
 @app.command("check")

@@ -12,8 +12,10 @@ from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.topology import Topology
+from agentbus.operations.encryption import master_keys
 from agentbus.operations.workers import live_workers
 from agentbus.settings import Settings
+from agentbus.storage.encryption import SETTING, keys_of
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, QueueDepth
 from agentbus.workers.concurrency import raise_if_cancelled
@@ -123,6 +125,7 @@ async def _examine_store(store: Store, settings: Settings) -> AsyncIterator[Find
         advice = f"{risk[:1].upper()}{risk[1:]}."
         yield Finding("durability", Health.WARNING, "the store may lose what is kept there", advice)
     yield await _installed(store, settings.topology, info.name)
+    yield await _encrypted(store)
     apart = abs(info.server_time - make_clock().now())
     if apart > CLOCK_TOLERANCE:
         advice = "Synchronize the clocks (NTP): expiry and message times rely on them."
@@ -143,6 +146,23 @@ async def _installed(store: Store, topology: Topology, name: str) -> Finding:
         advice = "Start one. If one is running, it uses another: check AGENTBUS_STORE_URL, the database's name too."
         return Finding("installation", Health.WARNING, found, advice)
     return await _agreed("installation", check_installation(store, topology), _words(topology))
+
+
+async def _encrypted(store: Store) -> Finding:
+    """Say which master keys are needed, and whether they are here."""
+    if keys_of(store) is None:
+        return Finding("encryption", Health.OK, "nothing is encrypted")
+    keys = await master_keys(store)
+    missing = [one for one in keys if not one.here]
+    if missing:
+        found = ", ".join(f"{one.data_keys} data keys need the master key {one.name}" for one in missing)
+        return Finding("encryption", Health.FAILED, f"{found}, which is not here", f"Add it to {SETTING}.")
+    others = [one.name for one in keys if one.data_keys and not one.active]
+    if others:
+        found = f"data keys are wrapped with {', '.join(others)} still"
+        return Finding("encryption", Health.WARNING, found, "Run: agentbus store keys rotate")
+    used = next((one for one in keys if one.active), keys[0])
+    return Finding("encryption", Health.OK, f"{used.data_keys} data keys, wrapped with the master key {used.name}")
 
 
 async def _agreed(check: str, checking: Awaitable[None], well: str) -> Finding:

@@ -158,6 +158,15 @@ class ArchiveStore:
                 pass
         return _checked(entry, reader)
 
+    async def is_encrypted(self, entry: ArchiveEntry) -> bool:
+        """Whether a file is encrypted. Raises ArchiveNotFound."""
+
+        def look() -> bool:
+            with self._folder.open(_path(entry), "rb") as raw:
+                return key_of_file(raw) is not None
+
+        return await self._folder.call(look)
+
     async def commits(self, entry: ArchiveEntry) -> AsyncIterator[Commit]:
         """Yield the commits in a file, with the session's own events. Raises ArchiveDamaged, at the end at the latest.
 
@@ -171,8 +180,7 @@ class ArchiveStore:
         _checked(entry, reader)
 
     async def _items(self, entry: ArchiveEntry, reader: Reader) -> AsyncIterator[SessionState | Commit]:
-        path = f"{session_folder(entry.session_id)}/{file_name(entry.sequence, entry.digest)}"
-        raw = await self._folder.call(partial(self._folder.open, path, "rb"))
+        raw = await self._folder.call(partial(self._folder.open, _path(entry), "rb"))
         try:
             file = gzip.GzipFile(mode="rb", fileobj=await self._decrypting(raw, entry))
             while lines := await self._folder.call(lambda: _some(file, entry.url)):
@@ -209,9 +217,7 @@ class ArchiveStore:
 
     async def delete_file(self, entry: ArchiveEntry) -> bool:
         """Delete one file of a session; return whether it was there."""
-        return await self._folder.remove(
-            f"{session_folder(entry.session_id)}/{file_name(entry.sequence, entry.digest)}"
-        )
+        return await self._folder.remove(_path(entry))
 
     async def delete(self, session: SessionId) -> bool:
         """Delete all that there is of a session, left-overs of a crash too; return whether there was anything."""
@@ -240,6 +246,10 @@ class ArchiveStore:
     async def notes(self) -> list[str]:
         """Return the names of the small files."""
         return [name.removesuffix(".json") for name, _ in await self._folder.names(NOTES) if name.endswith(".json")]
+
+
+def _path(entry: ArchiveEntry) -> str:
+    return f"{session_folder(entry.session_id)}/{file_name(entry.sequence, entry.digest)}"
 
 
 def _some(file: gzip.GzipFile, place: str) -> list[bytes]:

@@ -7,6 +7,7 @@ from agentbus.storage.encryption.contents import (
     of_parked,
     of_user,
     says_something_of_its_conversation,
+    words_in,
 )
 from agentbus.storage.encryption.data_keys import SURELY_NOTICED, DataKey, DataKeys, Destroyed, KeyInfo, KeyState
 from agentbus.storage.encryption.masters import (
@@ -41,4 +42,5 @@ __all__ = [
     "open_master_keys",
     "register_master_keys",
     "says_something_of_its_conversation",
+    "words_in",
 ]
