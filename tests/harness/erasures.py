@@ -9,6 +9,7 @@ from typing import Any
 
 import bson
 import pymongo
+from pydantic import JsonValue
 
 from agentbus.client import AgentBus
 from agentbus.contracts.address import Address, Platform, Scope
@@ -190,8 +191,8 @@ async def _beside(town: Town) -> None:
     records = [
         Record(kind=RecordKind.CHECKPOINT, key="c1", group=ada, created_at=NOW, data={"wants": WORD}),
         Record(kind=RecordKind.CHECKPOINT, key="c2", group=lobby, created_at=NOW, data=sold),
-        Record(kind=RecordKind.COMPONENTS, key=ada, created_at=NOW, data={"states": {"memory": {"heard": WORD}}}),
-        Record(kind=RecordKind.COMPONENTS, key=lobby, created_at=NOW, data={"states": {"memory": {"heard": WORD}}}),
+        a_state(ada),
+        a_state(lobby),
         Record(kind=RecordKind.DEADLINE, key=ada, group="0", created_at=NOW, data={"owner": ADA}, due_at=NOW),
         Record(kind=RecordKind.IDENTITY, key=PERSON, group="identities", created_at=NOW, data={"display_name": NAME}),
         Record(kind=RecordKind.CHECKPOINT, key="c3", group=town.sessions["bob"], created_at=NOW, data={"of": BOB}),
@@ -220,6 +221,11 @@ async def _beside(town: Town) -> None:
         b'{"user": "bob-0815"}',
     ):
         await town.store.parked.put(a_parked(body))
+
+
+def a_state(session: SessionId) -> Record:
+    heard: JsonValue = {"memory": {"heard": WORD}}
+    return Record(kind=RecordKind.COMPONENTS, key=session, group="components", created_at=NOW, data={"states": heard})
 
 
 def a_parked(body: bytes) -> ParkedInput:
