@@ -11,9 +11,8 @@ from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.cli.progress import watching
 from agentbus.cli.running import EXIT_FAILED
 from agentbus.composition.app import make_clock, make_store
-from agentbus.operations.encryption import Rotated, master_keys, rotate
+from agentbus.operations.encryption import Rotated, master_keys, new_key, rotate
 from agentbus.settings import Settings
-from agentbus.storage.encryption import new_key
 
 app = typer.Typer(help="The keys that what people wrote is encrypted with.", no_args_is_help=True)
 

@@ -11,11 +11,13 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.records import RecordKind, checkpoint_groups
 from agentbus.contracts.session import SessionState
 from agentbus.storage.archive import ArchiveStore
-from agentbus.storage.encryption import SETTING, DataKeys, EncryptedStore, KeyState, keys_of, words_in
+from agentbus.storage.encryption import SETTING, DataKeys, EncryptedStore, KeyState, keys_of, new_key, words_in
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_parked, iter_records, iter_sessions
 from agentbus.workers.archive.rewriting import PAGE, pages_of, rewriting
 from agentbus.workers.erasure.search import EVERYTHING
+
+__all__ = ["EncryptedAnew", "MasterKey", "Progress", "Rotated", "encrypt_all", "master_keys", "new_key", "rotate"]
 
 Progress = Callable[[str, int], None]
 """Told what is being done, and how many of it by now."""

@@ -13,7 +13,6 @@ from agentbus.contracts.events import Commit
 from agentbus.contracts.expiry import ArchiveRef
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionState
-from agentbus.storage.archive.encrypted import DecryptingFile, EncryptingFile, key_of_file
 from agentbus.storage.archive.entries import (
     NOTES,
     SESSIONS,
@@ -27,6 +26,7 @@ from agentbus.storage.archive.entries import (
 )
 from agentbus.storage.archive.folder import Folder, Writing, moment_of
 from agentbus.storage.archive.format import Contents, Reader, closing, lines_of
+from agentbus.storage.archive.sealed import DecryptingFile, EncryptingFile, key_of_file
 from agentbus.storage.encryption import SETTING, DataKeys, Destroyed, of_archived
 
 _BUFFER: Final = 1 << 20

@@ -60,6 +60,7 @@ OPENED = [
     ("mysql", STORE.format("mariadb://127.0.0.1:1/x")),
     ("redis", STORE.format("redis://127.0.0.1:1/0")),
     ("files", "from agentbus.storage.archive import open_archive; open_archive('memory://x')"),
+    ("crypto", "from agentbus.storage.encryption import open_master_keys; open_master_keys('k:' + 'A' * 43 + '=')"),
     ("expiry", CALLBACK.format("email", "'localhost', 25, 'a@b.example', 'c@d.example'")),
     ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),
     ("http", WORKER),

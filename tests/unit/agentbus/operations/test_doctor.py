@@ -17,12 +17,14 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.topology import Topology
 from agentbus.operations.doctor import CLOCK_TOLERANCE, Finding, Health, _examine_bus, _examine_store, examine
 from agentbus.settings import Settings, load_settings
+from agentbus.storage.encryption import EncryptedStore, LocalMasterKeys
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store, StoreInfo
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus, BusInfo, Message
 from agentbus.workers.installation.joining import join_installation
 from tests.harness.builders import a_parked
+from tests.harness.encryption import FIRST, MASTERS, SECOND
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SETTINGS = load_settings(amqp_url="memory://", store_url="memory://", partitions=2)
@@ -209,6 +211,30 @@ def use(monkeypatch: pytest.MonkeyPatch, bus: Bus, store: Store) -> None:
     monkeypatch.setattr(agentbus.operations.doctor, "make_store", make_store)
 
 
+async def test_master_keys_that_are_needed_and_missing_are_named() -> None:
+    plain = MemoryStore()
+    assert (await of_store(EncryptedStore(plain)))["encryption"].found == "nothing is encrypted"
+    async with EncryptedStore(plain, MASTERS) as store:
+        finding = (await of_store(store))["encryption"]
+        assert (finding.health, finding.found) == (Health.OK, "1 data keys, wrapped with the master key first")
+        lost = Record(
+            kind=RecordKind.DATA_KEY,
+            key="k.1",
+            group="data_keys",
+            created_at=NOW,
+            data={"state": "live", "master": "lost"},
+        )
+        await plain.records.put(lost)
+        finding = (await of_store(store))["encryption"]
+        assert finding.health is Health.FAILED
+        assert finding.found == "1 data keys need the master key lost, which is not here"
+        await plain.records.delete(lost.kind, lost.key)
+    rotated = EncryptedStore(plain, LocalMasterKeys({"second": SECOND, "first": FIRST}))
+    async with rotated as store:
+        finding = (await of_store(store))["encryption"]
+        assert (finding.health, finding.advice) == (Health.WARNING, "Run: agentbus store keys rotate")
+
+
 async def test_a_broken_broker_does_not_hide_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, BrokenBus(Topology()), OtherStore())
     findings = await by_check(examine(SETTINGS))
@@ -216,6 +242,7 @@ async def test_a_broken_broker_does_not_hide_the_store(monkeypatch: pytest.Monke
         "broker": Health.FAILED,
         "store": Health.OK,
         "installation": Health.WARNING,
+        "encryption": Health.OK,
         "clock": Health.OK,
         "workers": Health.WARNING,
         "parked": Health.OK,

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from agentbus.contracts.base import Sealable
 from agentbus.contracts.errors import KeyMissing, StoreDamaged
@@ -81,7 +81,9 @@ ONE: Final = a_conversation("one")
 
 texts = st.text(max_size=20)
 names = st.text(min_size=1, max_size=20)
-data = st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.integers(0, 9) | texts, max_size=3)
+data: st.SearchStrategy[dict[str, JsonValue]] = st.dictionaries(
+    st.text(max_size=5), st.none() | st.booleans() | st.integers(0, 9) | texts, max_size=3
+)
 attachments = st.lists(st.builds(Attachment, uri=names, name=st.none() | names), max_size=2).map(tuple)
 contents = st.builds(TextContent, text=texts, attachments=attachments) | st.builds(
     CommandContent, name=st.just("start"), arguments=texts

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.errors import ConfigurationError, KeyMissing, StoreDamaged
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.encryption import DataKey, DataKeys, Destroyed, KeyState, LocalMasterKeys, data_keys
 from agentbus.storage.encryption.data_keys import MOST_USES, NOTICED
 from agentbus.storage.memory.records import MemoryRecords
 from tests.harness.cancelling import When, cancel_everywhere
-from tests.harness.clock import SystemClock
 from tests.harness.encryption import FIRST, MASTERS, SECOND
 
 
