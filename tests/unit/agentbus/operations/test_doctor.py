@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import JsonValue
 
 import agentbus.operations.doctor
 from agentbus.contracts.address import Scope
@@ -217,13 +218,8 @@ async def test_master_keys_that_are_needed_and_missing_are_named() -> None:
     async with EncryptedStore(plain, MASTERS) as store:
         finding = (await of_store(store))["encryption"]
         assert (finding.health, finding.found) == (Health.OK, "1 data keys, wrapped with the master key first")
-        lost = Record(
-            kind=RecordKind.DATA_KEY,
-            key="k.1",
-            group="data_keys",
-            created_at=NOW,
-            data={"state": "live", "master": "lost"},
-        )
+        state: dict[str, JsonValue] = {"state": "live", "master": "lost"}
+        lost = Record(kind=RecordKind.DATA_KEY, key="k.1", group="data_keys", created_at=NOW, data=state)
         await plain.records.put(lost)
         finding = (await of_store(store))["encryption"]
         assert finding.health is Health.FAILED
