@@ -9,8 +9,9 @@ from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, out, print_fields, print_json, print_rows
 from agentbus.cli.progress import watching
-from agentbus.cli.running import EXIT_FAILED
+from agentbus.cli.running import EXIT_FAILED, fail
 from agentbus.composition.app import make_clock, make_store
+from agentbus.contracts.errors import AgentBusError
 from agentbus.operations.encryption import Rotated, master_keys, new_key, rotate
 from agentbus.settings import Settings
 
@@ -54,7 +55,11 @@ def new(
 
     Whoever loses all master keys loses what was encrypted.
     """
-    out.print(new_key(name or f"k{make_clock().now().astimezone(UTC):%Y%m%d}"), soft_wrap=True, highlight=False)
+    try:
+        made = new_key(name or f"k{make_clock().now().astimezone(UTC):%Y%m%d}")
+    except AgentBusError as error:
+        fail(error)
+    out.print(made, soft_wrap=True, highlight=False)
 
 
 @app.command("rotate")

@@ -41,7 +41,6 @@ _NONCE: Final = 12
 _GROUP: Final = "data_keys"
 _INDEX: Final = "index"
 _CHANGES: Final = "changes"
-_APART: Final = frozenset({_CHANGES})
 _RANK: Final = 10**9
 """Between the revisions of a key's states: no number of times that it is wrapped anew reaches from one to the next."""
 
@@ -281,7 +280,7 @@ class DataKeys:
         while True:
             page = await self._records.page(RecordKind.DATA_KEY, _GROUP, limit=MAX_PAGE, cursor=cursor)
             for record in page.items:
-                if record.key not in _APART:
+                if record.key != _CHANGES:
                     master = record.data.get("master")
                     yield KeyInfo(record.key, _state(record), str(master) if master else None, record)
             cursor = page.cursor

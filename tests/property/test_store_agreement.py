@@ -21,6 +21,7 @@ from agentbus.contracts.profile import Profile
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionStatus
 from agentbus.contracts.sync import Conflict
+from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store, attempt_at
 from agentbus.testing.conformance.store_shared_suite import a_conflict
@@ -37,6 +38,7 @@ from tests.harness.builders import (
     edited,
 )
 from tests.harness.conformance import on_all_servers
+from tests.harness.encryption import MASTERS
 
 NAMES = ("one", "two")
 
@@ -342,6 +344,7 @@ def test_stores_agree(mongo_url: str, postgresql_url: str, mariadb_url: str, red
         urls = (*embedded, postgresql_url, mariadb_url, redis_url, mongo_url)
         StoresAgree.runner = runner
         StoresAgree.stores = [open_store(url, mongo_driver=driver) for url in urls]
+        StoresAgree.stores.append(EncryptedStore(open_store("memory://"), MASTERS))
         for store in StoresAgree.stores:
             runner.run(store.start())
         try:
