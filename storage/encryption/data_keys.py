@@ -5,10 +5,11 @@ keys are numbered: the first one that is live encrypts. One that is retired decr
 nothing any more, for anybody; its record stays, so that this is known.
 """
 
+import asyncio
 import base64
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -22,6 +23,7 @@ from agentbus.contracts.clock import Clock
 from agentbus.contracts.errors import ConfigurationError, KeyMissing, StoreDamaged
 from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import RESTORE, read_as
 from agentbus.storage.encryption.masters import BYTES, MasterKeys, random_bytes
 from agentbus.storage.port import MAX_PAGE, Records
@@ -35,6 +37,8 @@ MOST_USES: Final = 2**20
 """How often a process encrypts with one key before the subject gets the next: with random nonces of 96 bits one key is
 good for 2^32 (NIST SP 800-38D), which many processes would have to reach together."""
 
+_AT_ONCE: Final = 16
+"""Keys that are asked for at the same time."""
 _CACHED: Final = 10_000
 _CACHED_FOR: Final = 3600.0
 _NONCE: Final = 12
@@ -158,21 +162,30 @@ class DataKeys:
     async def to_encrypt(self, subjects: Iterable[str]) -> dict[str, DataKey | StoreDamaged]:
         """Return the key that each subject's things are encrypted with from now on, made if there is none."""
         await self._notice_changes()
-        return {subject: await self._of(subject) for subject in dict.fromkeys(subjects)}
+        found: dict[str, DataKey | StoreDamaged] = {}
+        missing: list[str] = []
+        for subject in dict.fromkeys(subjects):
+            key = self._current.get(subject)
+            if key is not None and key.uses < MOST_USES:
+                found[subject] = key
+            else:
+                missing.append(subject)
+        return found | await _together(missing, self._current_of)
 
     async def to_decrypt(self, names: Iterable[str]) -> dict[str, Opened]:
         """Return keys by their names; one that can't be had does not fail the others."""
         await self._notice_changes()
-        return {name: await self._named(name) for name in dict.fromkeys(names)}
+        found: dict[str, Opened] = {}
+        missing: list[str] = []
+        for name in dict.fromkeys(names):
+            if key := self._opened.get(name):
+                found[name] = key
+            else:
+                missing.append(name)
+        return found | await _together(missing, self._named)
 
-    async def _of(self, subject: str) -> DataKey | StoreDamaged:
-        key = self._current.get(subject)
-        if key is not None and key.uses < MOST_USES:
-            return key
-        try:
-            key = await self._find(subject, worn=key)
-        except StoreDamaged as damage:
-            return damage
+    async def _current_of(self, subject: str) -> DataKey:
+        key = await self._find(subject, worn=self._current.get(subject))
         self._current.put(subject, key)
         self._opened.put(key.name, key)
         return key
@@ -194,17 +207,12 @@ class DataKeys:
             await self._set_state(record, KeyState.RETIRED)
         raise AssertionError  # `count` has no end.
 
-    async def _named(self, name: str) -> Opened:
-        if found := self._opened.get(name):
-            return found
-        try:
-            record = await self._records.get(RecordKind.DATA_KEY, name)
-            if record is None:
-                return KeyMissing(f"the data key {name} is not among the data keys: {RESTORE}", data_key=name)
-            destroyed = _state(record) is KeyState.DESTROYED
-            key = Destroyed() if destroyed else DataKey(name, await self._unwrapped(record))
-        except StoreDamaged as damage:
-            return damage
+    async def _named(self, name: str) -> DataKey | Destroyed:
+        record = await self._records.get(RecordKind.DATA_KEY, name)
+        if record is None:
+            raise KeyMissing(f"the data key {name} is not among the data keys: {RESTORE}", data_key=name)
+        destroyed = _state(record) is KeyState.DESTROYED
+        key = Destroyed() if destroyed else DataKey(name, await self._unwrapped(record))
         self._opened.put(name, key)
         return key
 
@@ -352,6 +360,20 @@ class _Bounded(Generic[_Item]):
     def clear(self) -> None:
         """Forget all."""
         self._items.clear()
+
+
+async def _together(names: Sequence[str], ask: Callable[[str], Awaitable[_Item]]) -> dict[str, _Item | StoreDamaged]:
+    """Return what asking for each name gives, or the damage: several at a time, as each costs some round trips.
+
+    What else is raised is raised once all that were asked for have ended.
+    """
+    found: dict[str, _Item | StoreDamaged] = {}
+    for some in chunks(names, _AT_ONCE):
+        for name, answer in zip(some, await asyncio.gather(*map(ask, some), return_exceptions=True), strict=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, StoreDamaged):
+                raise answer
+            found[name] = answer
+    return found
 
 
 def _state(record: Record) -> KeyState:
