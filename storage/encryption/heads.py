@@ -10,14 +10,14 @@ from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState
 from agentbus.storage.damage import readable
 from agentbus.storage.encryption.coder import Coder, read
-from agentbus.storage.port import Heads
+from agentbus.storage.port import Heads, Store
 
 
 class EncryptedHeads(Heads):
     """The section of the heads. They are listed, searched and due by what stays readable."""
 
-    def __init__(self, heads: Heads, coder: Coder) -> None:
-        self._heads = heads
+    def __init__(self, store: Store, coder: Coder) -> None:
+        self._store = store
         self._coder = coder
 
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
@@ -25,27 +25,27 @@ class EncryptedHeads(Heads):
         outcome: list[StoreError | None] = [one if isinstance(one, StoreDamaged) else None for one in kept]
         places = [place for place, refused in enumerate(outcome) if refused is None]
         sound = [one for one in kept if isinstance(one, SessionState)]
-        for place, refused in zip(places, await self._heads.save(sound) if sound else (), strict=True):
+        for place, refused in zip(places, await self._store.heads.save(sound) if sound else (), strict=True):
             outcome[place] = refused
         return outcome
 
     async def get(self, session: SessionId) -> SessionState | None:
-        head = await self._heads.get(session)
+        head = await self._store.heads.get(session)
         return None if head is None else read((await self._coder.decrypt_heads([head]))[0])
 
     async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
-        found = await self._heads.get_many(sessions)
+        found = await self._store.heads.get_many(sessions)
         return {head.session_id: head for head in await self._readable(list(found.values()))}
 
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
-        page = await self._heads.page(where, limit=limit, cursor=cursor)
+        page = await self._store.heads.page(where, limit=limit, cursor=cursor)
         return Page(items=tuple(await self._readable(page.items)), cursor=page.cursor)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
-        return await self._readable(await self._heads.due(before, limit=limit))
+        return await self._readable(await self._store.heads.due(before, limit=limit))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
-        return await self._heads.statistics(where)
+        return await self._store.heads.statistics(where)
 
     async def _readable(self, heads: Sequence[SessionState]) -> list[SessionState]:
         return readable(await self._coder.decrypt_heads(heads), read)

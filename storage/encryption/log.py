@@ -7,15 +7,15 @@ from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey
 from agentbus.contracts.session import SessionState
 from agentbus.storage.encryption.coder import Coder, read
-from agentbus.storage.port import MAX_PAGE, Loaded, Log
+from agentbus.storage.port import MAX_PAGE, Loaded, Log, Store
 from agentbus.storage.wholeness import reloaded
 
 
 class EncryptedLog(Log):
     """The section of the log."""
 
-    def __init__(self, log: Log, coder: Coder) -> None:
-        self._log = log
+    def __init__(self, store: Store, coder: Coder) -> None:
+        self._store = store
         self._coder = coder
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
@@ -23,12 +23,12 @@ class EncryptedLog(Log):
         outcome: list[StoreError | None] = [one if isinstance(one, StoreDamaged) else None for one in kept]
         places = [place for place, refused in enumerate(outcome) if refused is None]
         sound = [one for one in kept if isinstance(one, Commit)]
-        for place, refused in zip(places, await self._log.append(sound) if sound else (), strict=True):
+        for place, refused in zip(places, await self._store.log.append(sound) if sound else (), strict=True):
             outcome[place] = refused
         return outcome
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
-        found = await self._log.load(conversations)
+        found = await self._store.log.load(conversations)
         kept = {conversation: one for conversation, one in found.items() if not one.damage}
         heads = iter(await self._coder.decrypt_heads([one.head for one in kept.values() if one.head]))
         commits = iter(await self._coder.decrypt_commits([commit for one in kept.values() for commit in one.commits]))
@@ -52,7 +52,7 @@ class EncryptedLog(Log):
         return reloaded(conversation, commits)
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
-        return await self._log.conversations(after=after, limit=limit)
+        return await self._store.log.conversations(after=after, limit=limit)
 
     async def read(
         self,
@@ -63,19 +63,20 @@ class EncryptedLog(Log):
         limit: int,
         newest: bool = False,
     ) -> list[Commit]:
-        return await self._read(await self._log.read(conversation, first=first, last=last, limit=limit, newest=newest))
+        found = await self._store.log.read(conversation, first=first, last=last, limit=limit, newest=newest)
+        return await self._read(found)
 
     async def commits_of_inputs(
         self, conversation: ConversationId, inputs: Collection[InputId]
     ) -> Mapping[InputId, Commit]:
-        found = await self._log.commits_of_inputs(conversation, inputs)
+        found = await self._store.log.commits_of_inputs(conversation, inputs)
         return dict(zip(found, await self._read(list(found.values())), strict=True))
 
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
-        return await self._read(await self._log.commits_amending(conversation, targets))
+        return await self._read(await self._store.log.commits_amending(conversation, targets))
 
     async def replace(self, commits: Sequence[Commit]) -> None:
-        await self._log.replace([read(one) for one in await self._coder.encrypt_commits(commits)])
+        await self._store.log.replace([read(one) for one in await self._coder.encrypt_commits(commits)])
 
     async def _read(self, commits: Sequence[Commit]) -> list[Commit]:
         return [read(one) for one in await self._coder.decrypt_commits(commits)]

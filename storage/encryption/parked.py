@@ -19,7 +19,7 @@ from agentbus.storage.damage import read_as, readable
 from agentbus.storage.encryption.coder import Coder, Keys
 from agentbus.storage.encryption.contents import key_of, of_parked, opened, opened_bytes, sealed_with
 from agentbus.storage.encryption.data_keys import Opened
-from agentbus.storage.port import LISTED_BODY, ParkedInputs
+from agentbus.storage.port import LISTED_BODY, ParkedInputs, Store
 
 _LARGE: Final = 1024 * 1024
 """Bytes from which on a thread does it: 128 MiB take about a tenth of a second."""
@@ -30,20 +30,24 @@ _LONGEST_NAME: Final = 64
 class EncryptedParked(ParkedInputs):
     """The section of the parked inputs."""
 
-    def __init__(self, parked: ParkedInputs, coder: Coder) -> None:
-        self._parked = parked
+    def __init__(self, store: Store, coder: Coder) -> None:
+        self._store = store
         self._coder = coder
 
     async def put(self, parked: ParkedInput) -> None:
-        await self.put_many([parked])
+        (kept,) = await self._encrypted([parked])
+        await self._store.parked.put(kept)
 
     async def put_many(self, parked: Sequence[ParkedInput]) -> None:
+        await self._store.parked.put_many(await self._encrypted(parked))
+
+    async def _encrypted(self, parked: Sequence[ParkedInput]) -> Sequence[ParkedInput]:
+        """Return parked inputs as they are kept. Raises KeyMissing, StoreDamaged."""
         keys = await self._coder.encrypting(of_parked(one.parked_id) for one in parked)
-        change = partial(_encrypted, keys)
-        await self._parked.put_many([await _apart(one, change) for one in parked] if keys else parked)
+        return [await _apart(one, partial(_encrypted, keys)) for one in parked] if keys else parked
 
     async def get(self, parked_id: ParkedId) -> ParkedInput | None:
-        kept = await self._parked.get(parked_id)
+        kept = await self._store.parked.get(parked_id)
         if kept is None or kept.sealed is None:
             return kept
         rest = kept.body[:_LONGEST_NAME].partition(_SEPARATOR)[0].decode("ascii", "replace")
@@ -58,15 +62,15 @@ class EncryptedParked(ParkedInputs):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[ParkedInput]:
-        page = await self._parked.page(status, conversation=conversation, limit=limit, cursor=cursor)
+        page = await self._store.parked.page(status, conversation=conversation, limit=limit, cursor=cursor)
         keys = await self._coder.decrypting(one.sealed for one in page.items)
         return Page(items=tuple(readable(page.items, partial(_listed, keys))), cursor=page.cursor)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
-        return await self._parked.set_status(parked_id, status)
+        return await self._store.parked.set_status(parked_id, status)
 
     async def delete(self, parked_id: ParkedId) -> bool:
-        return await self._parked.delete(parked_id)
+        return await self._store.parked.delete(parked_id)
 
 
 async def _apart(parked: ParkedInput, change: Callable[[ParkedInput], ParkedInput]) -> ParkedInput:

@@ -7,44 +7,44 @@ from agentbus.contracts.history import Page
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.damage import readable
 from agentbus.storage.encryption.coder import Coder, read
-from agentbus.storage.port import Records
+from agentbus.storage.port import Records, Store
 
 
 class EncryptedRecords(Records):
     """The section of the records."""
 
-    def __init__(self, records: Records, coder: Coder) -> None:
-        self._records = records
+    def __init__(self, store: Store, coder: Coder) -> None:
+        self._store = store
         self._coder = coder
 
     async def put(self, record: Record, *, replace: bool = True) -> bool:
         (kept,) = await self._coder.encrypt_records([record])
-        return await self._records.put(kept, replace=replace)
+        return await self._store.records.put(kept, replace=replace)
 
     async def get(self, kind: RecordKind, key: str) -> Record | None:
-        record = await self._records.get(kind, key)
+        record = await self._store.records.get(kind, key)
         return None if record is None else read((await self._coder.decrypt_records([record]))[0])
 
     async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
-        page = await self._records.page(kind, group, limit=limit, cursor=cursor)
+        page = await self._store.records.page(kind, group, limit=limit, cursor=cursor)
         return Page(items=tuple(await self._readable(page.items)), cursor=page.cursor)
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
-        return await self._records.delete(kind, key)
+        return await self._store.records.delete(kind, key)
 
     async def delete_group(self, kind: RecordKind, group: str) -> int:
-        return await self._records.delete_group(kind, group)
+        return await self._store.records.delete_group(kind, group)
 
     async def put_many(self, records: Sequence[Record]) -> None:
-        await self._records.put_many(await self._coder.encrypt_records(records))
+        await self._store.records.put_many(await self._coder.encrypt_records(records))
 
     async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
     ) -> list[Record]:
-        return await self._readable(await self._records.due(kind, before, groups=groups, limit=limit))
+        return await self._readable(await self._store.records.due(kind, before, groups=groups, limit=limit))
 
     async def drop(self, records: Sequence[Record]) -> None:
-        await self._records.drop(records)
+        await self._store.records.drop(records)
 
     async def _readable(self, records: Sequence[Record]) -> list[Record]:
         return readable(await self._coder.decrypt_records(records), read)

@@ -54,10 +54,10 @@ class EncryptedStore(Store):
             timing = {"monotonic": monotonic} if monotonic else {}
             self.keys = DataKeys((key_store or store).records, masters, self._clock, **timing)
         coder = Coder(self.keys)
-        self.log = EncryptedLog(store.log, coder)
-        self.heads = EncryptedHeads(store.heads, coder)
-        self.parked = EncryptedParked(store.parked, coder)
-        self.records = EncryptedRecords(store.records, coder)
+        self.log = EncryptedLog(store, coder)
+        self.heads = EncryptedHeads(store, coder)
+        self.parked = EncryptedParked(store, coder)
+        self.records = EncryptedRecords(store, coder)
         self.members = store.members
         self.locks = store.locks
 
