@@ -44,10 +44,15 @@ def make_bus(settings: "Settings", topology: Topology | None = None) -> Bus:
 
 def make_store(settings: "Settings", url: str | None = None) -> Store:
     """Return the store that the settings name, or the one at `url`, not connected yet. Raises ConfigurationError."""
+    encryption, opened = settings.encryption, partial(make_store_as_kept, settings)
+    store = opened(url or settings.store.store_url)
+    return encrypting(store, encryption.encryption_keys, encryption.encryption_key_store, opened)
+
+
+def make_store_as_kept(settings: "Settings", url: str) -> Store:
+    """Return the store at `url` as `make_store` does, but what is encrypted in it stays so: for copying all of it."""
     store = settings.store
-    opened = partial(open_store, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
-    encryption = settings.encryption
-    return encrypting(opened(url or store.store_url), encryption.encryption_keys, encryption.encryption_key_store, opened)
+    return open_store(url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
 
 
 def make_archive(settings: "Settings", store: Store | None = None) -> ArchiveStore | None:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
-from agentbus.composition.app import make_clock, make_store
+from agentbus.composition.app import make_clock, make_store_as_kept
 from agentbus.contracts.base import Announced
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.errors import MigrationDiffers, MigrationRefused, StoreUnavailable
@@ -73,8 +73,8 @@ async def migrate(settings: "Settings", source: str, target: str) -> AsyncGenera
     if (place := place_of(source)) == place_of(target):
         raise MigrationRefused(f"source and target are the same store, {place}")
     async with (
-        make_store(settings, source) as there,
-        make_store(settings, target) as here,
+        make_store_as_kept(settings, source) as there,
+        make_store_as_kept(settings, target) as here,
         aclosing(migrate_store(there, here, place=place, clock=make_clock())) as steps,
     ):
         async for step in steps:

@@ -44,6 +44,10 @@ class EncryptedHeads(Heads):
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         return await self._readable(await self._store.heads.due(before, limit=limit))
 
+    async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
+        page = await self._store.heads.scan(limit=limit, cursor=cursor)
+        return Page(items=tuple(map(read, await self._coder.decrypt_heads(page.items))), cursor=page.cursor)
+
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         return await self._store.heads.statistics(where)
 

@@ -66,6 +66,9 @@ class EncryptedParked(ParkedInputs):
         keys = await self._coder.decrypting(one.sealed for one in page.items)
         return Page(items=tuple(readable(page.items, partial(_listed, keys))), cursor=page.cursor)
 
+    async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
+        return await self._store.parked.ids(limit=limit, cursor=cursor)
+
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         return await self._store.parked.set_status(parked_id, status)
 

@@ -29,6 +29,10 @@ class EncryptedRecords(Records):
         page = await self._store.records.page(kind, group, limit=limit, cursor=cursor)
         return Page(items=tuple(await self._readable(page.items)), cursor=page.cursor)
 
+    async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
+        page = await self._store.records.scan(kind, limit=limit, cursor=cursor)
+        return Page(items=tuple(map(read, await self._coder.decrypt_records(page.items))), cursor=page.cursor)
+
     async def delete(self, kind: RecordKind, key: str) -> bool:
         return await self._store.records.delete(kind, key)
 

@@ -18,7 +18,7 @@ from agentbus.storage.encryption.masters import SETTING, MasterKeys, open_master
 from agentbus.storage.encryption.parked import EncryptedParked
 from agentbus.storage.encryption.records import EncryptedRecords
 from agentbus.storage.factory import open_store
-from agentbus.storage.port import Store, StoreInfo
+from agentbus.storage.port import Capabilities, Store, StoreInfo
 
 _MARK: Final = "encrypted"
 _GROUP: Final = "mark"
@@ -60,6 +60,10 @@ class EncryptedStore(Store):
         self.records = EncryptedRecords(store, coder)
         self.members = store.members
         self.locks = store.locks
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.store.capabilities
 
     @property
     def apart(self) -> bool:

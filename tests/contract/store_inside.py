@@ -15,6 +15,7 @@ from agentbus.contracts.members import Member
 from agentbus.contracts.parked import ParkedId, ParkedInput
 from agentbus.contracts.records import Record
 from agentbus.contracts.session import SessionState
+from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.files import FileStore
 from agentbus.storage.files.layout import file_name
 from agentbus.storage.memory import MemoryStore
@@ -219,5 +220,5 @@ class _Ours:
     held_by = staticmethod(held_by)
 
 
-for _kind in (FileStore, MemoryStore, MongoStore, RedisStore, SqlStore):
+for _kind in (EncryptedStore, FileStore, MemoryStore, MongoStore, RedisStore, SqlStore):
     look_inside(_kind, _Ours())

@@ -27,8 +27,8 @@ from agentbus.storage.encryption.contents import (
     words_in,
 )
 from agentbus.storage.encryption.data_keys import DataKey, Destroyed, Opened
+from agentbus.testing.conformance.store_shared_suite import a_conflict
 from agentbus.workers.domain import redaction
-from tests.contract.store_shared_suite import a_conflict
 from tests.harness.builders import (
     NOON,
     a_conversation,
