@@ -5,7 +5,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from tests.harness.cancelling import When, cancel_everywhere
 
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.errors import ConfigurationError, KeyMissing, StoreDamaged
@@ -13,6 +12,7 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.encryption import DataKey, DataKeys, Destroyed, KeyState, LocalMasterKeys, data_keys
 from agentbus.storage.encryption.data_keys import MOST_USES, NOTICED
 from agentbus.storage.memory.records import MemoryRecords
+from agentbus.testing.cancelling import When, cancel_everywhere
 from tests.harness.encryption import FIRST, MASTERS, SECOND
 
 
