@@ -111,6 +111,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.UNANNOUNCED,
         RecordKind.INSTALLATION,
         RecordKind.DATA_KEY,
+        RecordKind.MIGRATION,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others
