@@ -39,6 +39,8 @@ class WorkerKind(StrEnum):
     """It ends sessions by rules and by their own deadlines."""
     SYNC = "sync"
     """It shares context between linked sessions."""
+    TRACKING = "tracking"
+    """It keeps figures of how sessions are used."""
 
     def group(self, prefix: str) -> str:
         """Return the group that workers of this kind beat in."""

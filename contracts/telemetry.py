@@ -66,7 +66,7 @@ OWNED: Final = Metric(
     type="gauge",
     help="Partitions that this worker owns, or watches, by the worker's kind.",
     labels=("worker",),
-    series=(("session",), ("expiry",), ("sync",)),
+    series=(("session",), ("expiry",), ("sync",), ("tracking",)),
 )
 STOPPED: Final = Metric(
     name="agentbus_stopped_partitions",
@@ -259,6 +259,8 @@ class Action(StrEnum):
     """An expiry worker goes by other rules from now on."""
     EXPIRY_RULES_UNREADABLE = "expiry_rules_unreadable"
     """The expiry rules in the store can't be read; the worker goes on with those it has."""
+    TRACKING_DAMAGED = "tracking_damaged"
+    """What is kept of a conversation, or its log, can't be read: its figures stay as they are."""
     EXPIRY_FAILED = "expiry_failed"
     """A step of an expiry rule failed for a session; it is tried again later."""
     EXPIRY_SCANNED = "expiry_scanned"

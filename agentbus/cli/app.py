@@ -54,6 +54,12 @@ class Commands(LazyGroup):
         ),
         "sync": _group("sync", "Share context between the linked sessions of a person: see `agentbus identity`."),
         "expiry": _group("expiry", "Sessions that end by rules: the rules, what is due, what was done."),
+        "stats": _command(
+            "usage", "Show how sessions were used: when, how much, who waited for whom, where it is going."
+        ),
+        "tracking": _group(
+            "tracking", "The figures of how sessions are used, which a worker keeps: agentbus worker tracking."
+        ),
         "archive": _group("archive", "Sessions that left the store: look at them, check them, bring them back."),
         "store": _group("store", "Look after the store."),
         "topology": _group("topology", "The exchanges and queues on the broker."),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentbus.workers.session.worker import SessionWorker
     from agentbus.workers.sync.services import SyncServices
     from agentbus.workers.sync.worker import SyncWorker
+    from agentbus.workers.tracking.worker import TrackingWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +115,37 @@ def make_sync_worker(app: App) -> "SyncWorker":
     )
 
 
+def make_tracking_worker(app: App) -> "TrackingWorker":
+    """Return a tracking worker."""
+    from agentbus.workers.tracking.catch_up import Tracker  # noqa: PLC0415 - see above
+    from agentbus.workers.tracking.worker import (  # noqa: PLC0415 - see above
+        SUBSCRIPTION,
+        TOPICS,
+        TrackingHandler,
+        TrackingWorker,
+    )
+
+    tracker = Tracker(app.store, app.archive)
+    handler = TrackingHandler(tracker)
+    return TrackingWorker(
+        app.store,
+        _events(app, SUBSCRIPTION, TOPICS, handler),
+        handler,
+        tracker,
+        clock=app.clock,
+        topology=app.bus.topology,
+        beat=app.settings.session.worker_beat,
+        ttl=app.settings.session.worker_ttl,
+        metrics=app.metrics,
+    )
+
+
 WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
     WorkerKind.SESSION: WorkerRow(make=make_session_worker, does="consumes the partitions and keeps their sessions"),
     WorkerKind.INGRESS: WorkerRow(make=make_router, does="finds the partition for publishers that don't"),
     WorkerKind.SYNC: WorkerRow(make=make_sync_worker, does="shares context between linked sessions"),
     WorkerKind.EXPIRY: WorkerRow(make=make_expiry_worker, does="ends sessions by rules and by their own deadlines"),
+    WorkerKind.TRACKING: WorkerRow(make=make_tracking_worker, does="keeps figures of how sessions are used"),
 }
 """Every kind. Those of one process start at the same time, and close so."""
 

@@ -39,6 +39,7 @@ from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, Exp
 from agentbus.contracts.messages import Role
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, SyncMode, SyncOperation, SyncPolicy
+from agentbus.contracts.tracking import EventType, SessionEnding, StateTransitionType, TrackedEvent, Usage
 from agentbus.sessions.cache import CacheInfo, ContextManager
 from agentbus.sessions.config import (
     ConfigManager,
@@ -84,6 +85,7 @@ from agentbus.sessions.sections.templates import Template, TemplateNotFound
 from agentbus.sessions.store import DatabaseSessionStore, FileSessionStore, MemorySessionStore, SessionStore
 from agentbus.sessions.system import SessionSystem
 from agentbus.workers.domain.expiry import register_condition
+from agentbus.workers.domain.tracking.patterns import Patterns, Period
 from agentbus.workers.expiry.statistics import ExpiryStatistics
 from agentbus.workers.notify import (
     ExpiryNotice,
@@ -95,6 +97,7 @@ from agentbus.workers.sync.demand import SyncReport
 from agentbus.workers.sync.people.claims import ClaimCode
 from agentbus.workers.sync.people.suggestions import Suggestion, SuggestionNotFound
 from agentbus.workers.sync.people.trail import SyncNote
+from agentbus.workers.tracking.statistics import StateStatistics
 
 __all__ = [
     # Start and stop
@@ -163,6 +166,15 @@ __all__ = [
     "SyncOperation",
     "SyncPolicy",
     "SyncReport",
+    # Tracking
+    "EventType",
+    "Patterns",
+    "Period",
+    "SessionEnding",
+    "StateStatistics",
+    "StateTransitionType",
+    "TrackedEvent",
+    "Usage",
     # Small types
     "ChildPolicy",
     "ConflictPolicy",

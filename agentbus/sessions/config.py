@@ -71,7 +71,7 @@ class SessionSystemConfig:
     enable_persistence: bool = False
     """Backups; come in a later release."""
     enable_tracking: bool = False
-    """Tracking of events and states; comes in a later release."""
+    """Figures of how sessions are used, and events that the application tells of them."""
     enable_expiry: bool = False
     """End sessions by expiry rules, eagerly."""
     backup_dir: str | Path | None = None

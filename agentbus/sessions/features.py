@@ -13,6 +13,7 @@ from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.sections.expiry import Expiry
 from agentbus.sessions.sections.sync import Sync
+from agentbus.sessions.sections.tracking import Tracking
 
 CallsT = TypeVar("CallsT")
 
@@ -49,9 +50,15 @@ def _expiry(app: App, engine: Engine) -> Expiry:
     return Expiry(engine, partial(make_sweep, app), app.clock)
 
 
+def _tracking(app: App, engine: Engine) -> Tracking:
+    return Tracking(engine, app.archive, app.clock, secret_keys=app.settings.session.secret_keys)
+
+
 SYNC: Final = Feature(name="sync", enabled=lambda config: config.enable_sync, worker=WorkerKind.SYNC, make_calls=_sync)
 PERSISTENCE: Final[Feature[Never]] = Feature(name="persistence", enabled=lambda config: config.enable_persistence)
-TRACKING: Final[Feature[Never]] = Feature(name="tracking", enabled=lambda config: config.enable_tracking)
+TRACKING: Final = Feature(
+    name="tracking", enabled=lambda config: config.enable_tracking, worker=WorkerKind.TRACKING, make_calls=_tracking
+)
 EXPIRY: Final = Feature(
     name="expiry", enabled=lambda config: config.enable_expiry, worker=WorkerKind.EXPIRY, make_calls=_expiry
 )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NoReturn, Self
 
 from agentbus.composition.app import make_clock
@@ -13,21 +14,26 @@ from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, SyncPolicy
+from agentbus.contracts.tracking import EventType, StateTransitionType, TrackedEvent, Usage
 from agentbus.logs import configure_library_logs
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.features import EXPIRY, FEATURES, PERSISTENCE, SYNC, TRACKING, CallsT, Feature
 from agentbus.sessions.manager import SessionManager
 from agentbus.sessions.model.results import Health, Page
 from agentbus.sessions.model.types import Platform, SessionStatus
+from agentbus.sessions.model.validation import checking
 from agentbus.sessions.running import Running
 from agentbus.sessions.sections.deadlines import CleanupReport
+from agentbus.sessions.sections.shared import Caller
 from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.domain.tracking.patterns import Patterns, Period
 from agentbus.workers.expiry.statistics import ExpiryStatistics
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.sync.demand import SyncReport
 from agentbus.workers.sync.people.claims import VALID_FOR, ClaimCode
 from agentbus.workers.sync.people.suggestions import Suggestion
 from agentbus.workers.sync.people.trail import SyncNote
+from agentbus.workers.tracking.statistics import StateStatistics
 
 
 class SessionSystem(SessionManager):
@@ -35,7 +41,7 @@ class SessionSystem(SessionManager):
 
     Embedded (no `amqp_url`) it runs a bus and a session worker in this process. Several processes may run embedded on
     one store: every change is checked against the log. With `amqp_url` the same calls go to the session workers there.
-    A call of a feature that was not switched on (`enable_sync`, `enable_expiry`) raises FeatureNotEnabled.
+    A call of a feature that was not switched on (`enable_sync`, `enable_tracking`, ...) raises FeatureNotEnabled.
     """
 
     def __init__(self, config: SessionSystemConfig | None = None) -> None:
@@ -299,9 +305,78 @@ class SessionSystem(SessionManager):
         report = await (deadlines.due() if dry_run else deadlines.apply())
         return replace(report, steps=await expiry.sweep(dry_run=dry_run)) if expiry else report
 
-    async def track_event(self, *_: Any, **__: Any) -> NoReturn:
-        """Record an event of a session. Raises FeatureNotEnabled: tracking comes in a later release."""
+    async def track_event(
+        self,
+        session_id: str,
+        event_type: EventType | str,
+        *,
+        user_id: str | None = None,
+        request_id: str | None = None,
+        **data: Any,
+    ) -> TrackedEvent:
+        """Keep that something happened in a session, beside what its log says by itself; return what is kept.
+
+        `event_type` may be a word of your own. Secrets in `data` are left out. With the same `request_id` again it is
+        kept once. It stays when the session ends or is deleted, but not when its user is erased. Raises
+        SessionNotFound, or AccessDenied unless `user_id` may write; SchemaViolation, StoreError.
+        """
+        return await self._calls(TRACKING).track(session_id, event_type, data, user_id=user_id, request_id=request_id)
+
+    async def track_session_state_change(
+        self,
+        session_id: str,
+        status: SessionStatus | str,
+        transition_type: StateTransitionType | str = StateTransitionType.MANUAL,
+        reason: str | None = None,
+        *,
+        user_id: str | None = None,
+        fence: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Move a session to another status as `set_session_state` does, and keep why: it is in the audit log.
+
+        Raises TransitionForbidden where no way leads there; SchemaViolation, SessionNotFound, SessionNotCurrent, or
+        AccessDenied if `user_id` is given.
+        """
         self._calls(TRACKING)
+        with checking("the session can't be moved like that"):
+            why = StateTransitionType(transition_type)
+        told = f"{why}: {reason}" if reason else why.value
+        await self._sections.lifecycle.set_status(session_id, status, told, Caller(user_id, fence, request_id))
+
+    async def get_tracked_events(
+        self, session_id: str, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[TrackedEvent]:
+        """Return what was told of a session by `track_event`, the latest first.
+
+        What happened in it by itself is in `get_audit_log`. Raises SessionNotFound, or AccessDenied unless `user_id`
+        may read; ValueError for a limit outside 1..1000.
+        """
+        return await self._calls(TRACKING).events(session_id, user_id, limit=limit, cursor=cursor)
+
+    async def get_session_usage(self, session_id: str, *, user_id: str | None = None) -> Usage | None:
+        """Return what a session used by now: messages, characters, how long people and bot waited for each other.
+
+        None for a session whose log is damaged. Raises SessionNotFound, or AccessDenied unless `user_id` may read.
+        """
+        return await self._calls(TRACKING).usage(session_id, user_id)
+
+    async def get_usage_patterns(
+        self, within: timedelta = timedelta(days=30), *, zone: str = "UTC", period: Period | str = Period.DAY
+    ) -> Patterns:
+        """Return how sessions were used in the time up to now: by hour and weekday, who waited, bursts, a trend.
+
+        As far as the tracking worker has followed the logs: up to some seconds ago. Reads the figures of every day of
+        each conversation in that time. Raises SchemaViolation for a time, zone or period that can't be.
+        """
+        return await self._calls(TRACKING).patterns(within, zone, period)
+
+    async def get_state_statistics(self, within: timedelta = timedelta(days=1)) -> StateStatistics:
+        """Return how many sessions began, ended and changed status in the time up to now, and how many there are.
+
+        As far as the tracking worker has followed the logs. Raises SchemaViolation for a time that can't be.
+        """
+        return await self._calls(TRACKING).statistics(within)
 
     async def create_backup(self, *_: Any, **__: Any) -> NoReturn:
         """Make a backup. Raises FeatureNotEnabled: backups come in a later release."""

@@ -34,7 +34,7 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
         assert set(ready["workers"]) == {kind.value for kind in WorkerKind}
         assert httpx.get(f"{at}/live").status_code == 200
         metrics = httpx.get(f"{at}/metrics").text
-        for kind in ("session", "sync", "expiry"):
+        for kind in ("session", "sync", "expiry", "tracking"):
             assert f'agentbus_owned_partitions{{worker="{kind}"}} 8.0' in metrics
         until_listed(distributed.env, {kind.value for kind in WorkerKind})
         assert called("publish", "hello", "--user", "ada", env=distributed.env).returncode == 0

@@ -1,4 +1,4 @@
-"""The ends of the expiry worker, the sync worker and the ingress router."""
+"""The ends of the expiry worker, the sync worker, the tracking worker and the ingress router."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +23,9 @@ from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.worker import Events
 from agentbus.workers.sync.services import make_sync_services
 from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker
+from agentbus.workers.tracking.catch_up import Tracker
+from agentbus.workers.tracking.worker import SUBSCRIPTION as TRACKED
+from agentbus.workers.tracking.worker import TOPICS, TrackingHandler, TrackingWorker
 from tests.endings.cutting import cut_everywhere
 from tests.endings.outages import Mode, Switch, nothing_left, quickly, switched_bus, switched_store
 
@@ -62,12 +65,28 @@ def sync(bus: Bus, store: Store) -> Any:
     )
 
 
+def tracking(bus: Bus, store: Store) -> Any:
+    tracker = Tracker(store)
+    handler = TrackingHandler(tracker)
+    return TrackingWorker(
+        store,
+        EmbeddedEvents(bus, TRACKED, TOPICS, handler),
+        handler,
+        tracker,
+        clock=SystemClock(),
+        topology=Topology(partitions=4),
+        interval=0.01,
+        beat=CONFIG.beat,
+        ttl=1.0,
+    )
+
+
 def ingress(bus: Bus, _: Store) -> Any:
     return IngressRouter(bus)
 
 
 Make = Callable[[Bus, Store], Any]
-KINDS = pytest.mark.parametrize("kind", [expiry, sync, ingress])
+KINDS = pytest.mark.parametrize("kind", [expiry, sync, tracking, ingress])
 
 
 @dataclass

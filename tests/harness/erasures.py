@@ -41,6 +41,7 @@ from agentbus.workers.erasure.users import Erasing
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from agentbus.workers.sync.people.identities import reverse_group, reverse_key
+from agentbus.workers.tracking.catch_up import Tracker
 from tests.harness.conversations import NOW
 
 ADA, ADA_SLACK, BOB, CAROL = "ada-4711", "U0ADA9", "bob-0815", "carol-99"
@@ -193,6 +194,14 @@ async def _beside(town: Town) -> None:
         Record(kind=RecordKind.CHECKPOINT, key="c2", group=lobby, created_at=NOW, data=sold),
         a_state(ada),
         a_state(lobby),
+        Record(kind=RecordKind.TRACKED_EVENT, key="t1", group=ada, created_at=NOW, data={"data": {"heard": WORD}}),
+        Record(
+            kind=RecordKind.TRACKED_EVENT,
+            key="t2",
+            group=lobby,
+            created_at=NOW,
+            data={"kind": "feedback", "actor": ADA, "data": {"heard": WORD}},
+        ),
         Record(kind=RecordKind.DEADLINE, key=ada, group="0", created_at=NOW, data={"owner": ADA}, due_at=NOW),
         Record(kind=RecordKind.IDENTITY, key=PERSON, group="identities", created_at=NOW, data={"display_name": NAME}),
         Record(kind=RecordKind.CHECKPOINT, key="c3", group=town.sessions["bob"], created_at=NOW, data={"of": BOB}),
@@ -213,6 +222,7 @@ async def _beside(town: Town) -> None:
     ]
     for record in records:
         await town.store.records.put(record)
+    await Tracker(town.store, town.archive).catch_up({conversation_of(one) for one in town.sessions.values()})
     envelope = InputEnvelope(id="x", data=said("p1", ADA, f"parked {WORD}", chat="lobby"))
     for body in (
         envelope.to_bytes(),

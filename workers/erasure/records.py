@@ -13,8 +13,15 @@ from agentbus.storage.reading import iter_parked, iter_records
 from agentbus.workers.erasure.traces import Person
 from agentbus.workers.sync.people.identities import reverse_group, reverse_key
 from agentbus.workers.sync.people.suggestions import CONTACT_KEYS
+from agentbus.workers.tracking.kept import day_key
 
-_BY_SESSION: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.ARCHIVED, RecordKind.COMPONENTS)
+_BY_SESSION: Final = (
+    RecordKind.DEADLINE,
+    RecordKind.SYNC_TASK,
+    RecordKind.ARCHIVED,
+    RecordKind.COMPONENTS,
+    RecordKind.USAGE,
+)
 """Kinds whose records have the session as their key."""
 _BY_CONVERSATION: Final = (RecordKind.CLAIM_CODE, RecordKind.CLAIM)
 """Kinds whose records have the conversation as their group."""
@@ -30,8 +37,11 @@ async def records_of_sessions(
         for group in checkpoint_groups(session):
             async for record in iter_records(store, RecordKind.CHECKPOINT, group):
                 yield record
+        async for record in iter_records(store, RecordKind.TRACKED_EVENT, session):
+            yield record
         for kind in _BY_SESSION:
-            if one := await store.records.get(kind, session):
+            # A ledger entry that was erased stays, with nothing in it: it keeps out those that come late.
+            if (one := await store.records.get(kind, session)) and (one.data or kind is not RecordKind.USAGE):
                 yield one
     for conversation in known:
         for kind in _BY_CONVERSATION:
@@ -45,10 +55,24 @@ async def records_of_sessions(
         for key in CONTACT_KEYS:
             if one := await store.records.get(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
                 yield one
+        async for record in _figures_of(store, conversation):
+            yield record
     for group in _SUGGESTIONS if known else ():
         async for record in iter_records(store, RecordKind.SUGGESTION, group):
             if any(conversation_of(one) in known for one in _sessions_in(record)):
                 yield record
+
+
+async def _figures_of(store: Store, conversation: ConversationId) -> AsyncIterator[Record]:
+    """Yield a conversation's figures, and then how far it was followed, unless nothing was since it was erased."""
+    record = await store.records.get(RecordKind.TRACKED, conversation)
+    days: Any = record.data.get("days") if record else None
+    if record is None or not days:
+        return
+    for day in days:
+        if (found := await store.records.get(RecordKind.ROLLUP, day_key(conversation, day))) and found.data:
+            yield found
+    yield record
 
 
 async def records_of_identities(store: Store, identities: Iterable[str]) -> AsyncIterator[Record]:

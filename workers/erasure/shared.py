@@ -7,7 +7,7 @@ from typing import Any
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.events import Commit, DataSet, MetadataSet
 from agentbus.contracts.ids import ConversationId, SessionId
-from agentbus.contracts.records import RecordKind
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.storage.archive import ArchiveEntry, ArchiveStore
 from agentbus.storage.port import Store
@@ -45,6 +45,7 @@ class SharedConversation:
             async for commit in iter_log(self._store, self._conversation):
                 if self._person.covers(commit.at):
                     self._written.add(commit)
+            await self._scrub_figures(RecordKind.TRACKED, self._conversation)
             # The heads first: once the latest says so, repeats are looked for by both forms of their ids.
             for head in await all_sessions(self._store, self._conversation):
                 await self._scrub_session(head)
@@ -67,6 +68,9 @@ class SharedConversation:
         if index is not None and (renamed_index := renamed(index, self._subject.pseudonyms)) != index:
             await put_index(self._store, renamed_index)
         await self._scrub_checkpoints(head.session_id)
+        await self._scrub_figures(RecordKind.USAGE, head.session_id)
+        async for record in iter_records(self._store, RecordKind.TRACKED_EVENT, head.session_id):
+            await self._scrub_record(record, {"data": {}})  # which may be anybody's words too
         # What an agent's components keep may be anybody's words, in any form: nothing finds a person's in there.
         await self._store.records.delete(RecordKind.COMPONENTS, head.session_id)
 
@@ -79,6 +83,16 @@ class SharedConversation:
             data: dict[str, Any] = renamed_json(kept, self._subject.pseudonyms)
             if data != record.data:
                 await self._store.records.put(record.model_copy(update={"data": data}))
+
+    async def _scrub_figures(self, kind: RecordKind, key: str) -> None:
+        if record := await self._store.records.get(kind, key):
+            await self._scrub_record(record, {})
+
+    async def _scrub_record(self, record: Record, without: dict[str, Any]) -> None:
+        """Put the person's pseudonym in the place of their id, in what tracking keeps."""
+        data: dict[str, Any] = renamed_json({**record.data, **without}, self._subject.pseudonyms)
+        if data != record.data:
+            await self._store.records.put(record.model_copy(update={"data": data}))
 
     async def _rewrite_files(self, session: SessionId) -> None:
         """Write a session's files anew without the person; the record says which takes the place of the old one."""

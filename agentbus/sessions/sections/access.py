@@ -50,7 +50,7 @@ class AuditEntry:
     """The user to whom it was done: with whom it was shared, or no longer is."""
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     """What more there is to it: the `permission` that was given, the `visibility`, the end (`expires_at`), the
-    `status`, the `fields` that were set. Values of data and metadata are not in it."""
+    `status` and the `reason` for it, the `fields` that were set. Values of data and metadata are not in it."""
 
 
 class Access:
@@ -117,6 +117,8 @@ def _details(event: AnyEvent) -> dict[str, JsonValue]:
     match event:
         case StateChanged():
             details = {"status": event.status.value, "previous": event.previous.value}
+            if event.reason:
+                details["reason"] = event.reason
         case SessionClosed():
             details = {"why": event.why.value}
         case DataSet() | MetadataSet():

@@ -46,6 +46,7 @@ class Row:
     gone: type[AgentBusError] | object = field(default=SAME, kw_only=True)
     """The same for what was deleted, where that is something else."""
     syncs: bool = field(default=False, kw_only=True)
+    tracks: bool = field(default=False, kw_only=True)
     refuses: bool = field(default=True, kw_only=True)
     """It raises AccessDenied; otherwise it returns `hidden`, as if there were nothing."""
     hidden: object = field(default=None, kw_only=True)
@@ -70,6 +71,12 @@ READ, WRITE, OWN = Right.READ, Right.WRITE, Right.OWN
 ROWS: Final[dict[str, Row]] = {
     "get_session": Row(READ, lambda s, at, who: s.get_session(at.session, user_id=who), missing=None),
     "get_session_state": Row(READ, lambda s, at, who: s.get_session_state(at.session, user_id=who), missing=None),
+    "track_event": Row(WRITE, lambda s, at, who: s.track_event(at.session, "custom", user_id=who), tracks=True),
+    "track_session_state_change": Row(
+        WRITE, lambda s, at, who: s.track_session_state_change(at.session, "suspended", user_id=who), tracks=True
+    ),
+    "get_tracked_events": Row(READ, lambda s, at, who: s.get_tracked_events(at.session, user_id=who), tracks=True),
+    "get_session_usage": Row(READ, lambda s, at, who: s.get_session_usage(at.session, user_id=who), tracks=True),
     "session_exists": Row(
         READ, lambda s, at, who: s.session_exists(at.session, user_id=who), missing=False, refuses=False, hidden=False
     ),
@@ -168,10 +175,11 @@ async def _listed(page: Awaitable[Any]) -> list[Any]:
 
 
 APART: Final[dict[str, str]] = {
+    **dict.fromkeys(("get_usage_patterns", "get_state_statistics"), "figures of all sessions"),
     **dict.fromkeys(
         ("start", "stop", "restart", "health_check", "get_health_check", "get_system_status"), "the system"
     ),
-    **dict.fromkeys(("track_event", "create_backup", "restore_backup"), "not there yet"),
+    **dict.fromkeys(("create_backup", "restore_backup"), "not there yet"),
     **dict.fromkeys(("cleanup_all_expired", "cleanup_expired_sessions", "batch_cleanup"), "by time, whosever they are"),
     **dict.fromkeys(
         ("add_expiry_rule", "remove_expiry_rule", "enable_expiry_rule", "list_expiry_rules", "get_expiry_statistics"),

@@ -88,8 +88,8 @@ async def test_what_fails_to_start_is_not_the_current_system() -> None:
         await sessions.initialize_sessions("FILE")
     with pytest.raises(ConfigurationError, match="colour"):
         await sessions.initialize_sessions(colour="red")
-    with pytest.raises(FeatureNotEnabled, match="tracking"):
-        await sessions.initialize_sessions(enable_tracking=True)
+    with pytest.raises(FeatureNotEnabled, match="persistence"):
+        await sessions.initialize_sessions(enable_persistence=True)
 
     assert sessions.get_session_manager() is first
 

@@ -16,6 +16,7 @@ from agentbus.sessions.config import make_config
 from agentbus.sessions.features import FEATURES, Feature
 from agentbus.sessions.sections.expiry import Expiry
 from agentbus.sessions.sections.sync import Sync
+from agentbus.sessions.sections.tracking import Tracking
 
 _PARTS_OF_ALL: Final = {"enable_all_features", "enable_cleanup"}
 """Switches of what is no feature."""
@@ -39,7 +40,7 @@ def test_each_feature_has_its_calls() -> None:
         "sync": 14,
         "expiry": 5,
         "persistence": 2,
-        "tracking": 1,
+        "tracking": 6,
     }
     assert {feature.name for feature, _ in CALLS.values()} == {feature.name for feature in FEATURES}
 
@@ -71,9 +72,10 @@ def test_each_switch_is_a_features() -> None:
 
 def test_all_features_are_those_with_a_worker_and_a_section() -> None:
     on = [feature for feature in FEATURES if feature.is_on(make_config(enable_all_features=True))]
-    assert [feature.name for feature in on] == ["sync", "expiry"]
+    assert [feature.name for feature in on] == ["sync", "tracking", "expiry"]
     assert {feature.worker for feature in on} <= WORKERS.keys()
     assert [inspect.get_annotations(feature.make_calls)["return"] for feature in on if feature.make_calls] == [
         Sync,
+        Tracking,
         Expiry,
     ]

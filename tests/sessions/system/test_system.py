@@ -135,14 +135,13 @@ async def test_what_was_called_before_stopping_is_carried_out(system: SessionSys
 
 async def test_parts_of_later_releases_say_so(system: SessionSystem) -> None:
     calls: list[Callable[..., Any]] = [
-        system.track_event,
         system.create_backup,
         system.restore_backup,
     ]
     for call in calls:
         with pytest.raises(FeatureNotEnabled, match="later release"):
             await call("anything", key="word")
-    for feature in ("persistence", "tracking"):
+    for feature in ("persistence",):
         refused = SessionSystem(make_config(**{f"enable_{feature}": True}))
         with pytest.raises(FeatureNotEnabled, match=f"enable_{feature}"):
             await refused.start()

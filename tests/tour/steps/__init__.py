@@ -14,6 +14,7 @@ from tests.tour.steps import (
     starting,
     stores,
     syncing,
+    tracking,
     types,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "starting",
     "stores",
     "syncing",
+    "tracking",
     "types",
 ]

@@ -126,9 +126,8 @@ async def show_edit_conflict(world: World) -> None:
 
 @shows("FeatureNotEnabled")
 async def show_feature_not_enabled(world: World) -> None:
-    system = SessionSystem(make_config(**world.place.settings, enable_tracking=True))
     with pytest.raises(FeatureNotEnabled, match="enable_tracking"):
-        await system.start()
+        await world.manager.get_usage_patterns()
 
 
 @shows("LimitExceeded")

@@ -182,12 +182,6 @@ async def show_restart(world: World) -> None:
         assert await system.health_check()
 
 
-@shows("SessionSystem.track_event")
-async def show_track_event(world: World) -> None:
-    with pytest.raises(FeatureNotEnabled, match="tracking"):
-        await world.manager.track_event("session", "message_received")
-
-
 @shows("SessionSystem.create_backup")
 async def show_create_backup(world: World) -> None:
     with pytest.raises(FeatureNotEnabled, match="persistence"):

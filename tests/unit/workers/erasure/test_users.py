@@ -26,6 +26,7 @@ from agentbus.storage.reading import iter_log, iter_parked
 from agentbus.workers.archive.restoring import restore_session
 from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.erasure.users import erase_user, find_user, reapply_erasures
+from agentbus.workers.tracking.kept import usage_of
 from tests.harness.clock import later
 from tests.harness.erasures import (
     ADA,
@@ -203,6 +204,14 @@ async def test_others_keep_what_they_wrote_and_the_place_of_what_they_read(memor
         assert checkpoint is not None
         assert checkpoint.data == {"seller": pseudonym, "kept": 1, "metadata": {"rule": "be kind"}}
         assert await it.store.records.get(RecordKind.CHECKPOINT, "c3") is not None
+        told = await it.store.records.get(RecordKind.TRACKED_EVENT, "t2")
+        assert told is not None
+        assert told.data == {"kind": "feedback", "actor": pseudonym, "data": {}}
+        for name, used in (("bob", 1), ("lobby", 4)):
+            usage = await usage_of(it.store, it.sessions[name])
+            assert usage is not None
+            assert (usage.owner, usage.counts["message.user"]) == (BOB, used)
+        assert await usage_of(it.store, it.sessions["ada"]) is None, "the ledger outlives sessions, not erasure"
         assert await it.store.records.get(RecordKind.COMPONENTS, it.sessions["lobby"]) is None, "it may hold her words"
         assert [parked.body async for parked in iter_parked(it.store)] == [b'{"user": "bob-0815"}']
 

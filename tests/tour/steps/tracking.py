@@ -1,0 +1,135 @@
+"""What applications tell of sessions, and how sessions are used."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from agentbus.sessions import (
+    EventType,
+    Patterns,
+    Period,
+    SchemaViolation,
+    SessionEnding,
+    SessionStatus,
+    SessionSystem,
+    StateStatistics,
+    StateTransitionType,
+    TrackedEvent,
+    TransitionForbidden,
+    Usage,
+)
+from tests.harness.patience import PATIENCE
+from tests.tour.registry import shows
+from tests.tour.world import World
+
+
+@asynccontextmanager
+async def tracking(world: World) -> AsyncIterator[SessionSystem]:
+    async with world.another(enable_tracking=True) as system:
+        yield system
+
+
+async def a_session(world: World, system: SessionSystem) -> str:
+    """Begin a session in which somebody asks and is answered."""
+    made = await system.create_session(world.name("chat"), world.name(), "telegram")
+    for role in ("user", "assistant"):
+        await system.add_message(made.session_id, made.user_id, role, "words")
+    return made.session_id
+
+
+async def patterns(system: SessionSystem, wanted: Callable[[Patterns], bool]) -> Patterns:
+    """Look until the worker has followed."""
+    async with asyncio.timeout(PATIENCE):
+        while not wanted(found := await system.get_usage_patterns(timedelta(days=1))):
+            await asyncio.sleep(0.05)
+    return found
+
+
+@shows("SessionSystem.track_event")
+@shows("TrackedEvent")
+@shows("EventType")
+async def show_track_event(world: World) -> None:
+    async with tracking(world) as system:
+        session = await a_session(world, system)
+        for event in EventType:
+            kept = await system.track_event(session, event, request_id=event, tool="search", token="t")  # noqa: S106 - it is left out
+            assert (kept.kind, kept.data) == (event, {"tool": "search"})
+            assert await system.track_event(session, event, request_id=event) == kept
+        assert {one.kind for one in await system.get_tracked_events(session)} == set(EventType)
+        assert TrackedEvent.model_validate(kept.model_dump()) == kept
+
+
+@shows("SessionSystem.get_tracked_events")
+async def show_get_tracked_events(world: World) -> None:
+    async with tracking(world) as system:
+        session = await a_session(world, system)
+        for number in range(3):
+            await system.track_event(session, "turn", number=number)
+        first = await system.get_tracked_events(session, limit=2)
+        rest = await system.get_tracked_events(session, limit=2, cursor=first.cursor)
+        assert sorted(one.data["number"] for one in (*first, *rest)) == [0, 1, 2]  # type: ignore[type-var]  # ints
+
+
+@shows("SessionSystem.get_session_usage")
+@shows("Usage")
+@shows("SessionEnding")
+async def show_get_session_usage(world: World) -> None:
+    async with tracking(world) as system:
+        session = await a_session(world, system)
+        await system.close_session(session)
+        used = await system.get_session_usage(session)
+        assert isinstance(used, Usage)
+        assert used.ending is SessionEnding.CLOSED
+        assert {name: used.counts[name] for name in ("message.user", "message.assistant", "asked", "answered")} == {
+            "message.user": 1,
+            "message.assistant": 1,
+            "asked": 1,
+            "answered": 1,
+        }
+
+
+@shows("SessionSystem.get_usage_patterns")
+@shows("Patterns")
+@shows("Period")
+async def show_get_usage_patterns(world: World) -> None:
+    async with tracking(world) as system:
+        before = await system.get_usage_patterns(timedelta(days=1))
+        await a_session(world, system)
+        found = await patterns(system, lambda now: now.conversations == before.conversations + 1)
+        assert sum(found.by_hour) == sum(found.by_weekday) == found.messages["user"]
+        for period in Period:
+            by = await system.get_usage_patterns(timedelta(days=1), zone="Asia/Tokyo", period=period)
+            assert sum(step.messages for step in by.trend) == sum(by.messages.values())
+        with pytest.raises(SchemaViolation, match="time zone"):
+            await system.get_usage_patterns(zone="Nowhere/Else")
+
+
+@shows("SessionSystem.get_state_statistics")
+@shows("StateStatistics")
+async def show_get_state_statistics(world: World) -> None:
+    async with tracking(world) as system:
+        before = await system.get_state_statistics()
+        session = await a_session(world, system)
+        await system.set_session_state(session, SessionStatus.SUSPENDED)
+        async with asyncio.timeout(PATIENCE):
+            while (found := await system.get_state_statistics()).changes == before.changes:
+                await asyncio.sleep(0.05)
+        assert isinstance(found, StateStatistics)
+        assert found.started > before.started
+        assert found.now["suspended"] >= 1
+
+
+@shows("SessionSystem.track_session_state_change")
+@shows("StateTransitionType")
+async def show_track_session_state_change(world: World) -> None:
+    async with tracking(world) as system:
+        for why in StateTransitionType:
+            session = await a_session(world, system)
+            await system.track_session_state_change(session, SessionStatus.EXPIRED, why, "over")
+            assert await system.get_session_state(session) is SessionStatus.EXPIRED
+            assert any(f"{why}: over" in str(entry) for entry in await system.get_audit_log(session))
+            with pytest.raises(TransitionForbidden):
+                await system.track_session_state_change(session, SessionStatus.ACTIVE, why)

@@ -1,0 +1,61 @@
+"""`agentbus tracking rebuild` and `agentbus stats`, as an operator uses them, on a store of this machine."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from agentbus.operations import tracking as operations
+from agentbus.storage.factory import open_store
+from tests.harness.cli import called
+from tests.harness.usage_logs import a_log
+
+_NOW = datetime(2026, 3, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Keep a conversation of March in a store that no worker has followed, and let it be the end of that month."""
+
+    async def live() -> None:
+        async with open_store(f"file://{tmp_path}/store") as store:
+            for commit in a_log(Random(5), 25, erasures=False):
+                await store.log.append([commit])
+
+    class _Clock:
+        def now(self) -> datetime:
+            return _NOW
+
+    asyncio.run(live())
+    monkeypatch.setattr(operations, "make_clock", _Clock)
+    return {"AGENTBUS_STORE_URL": f"file://{tmp_path}/store"}
+
+
+def test_figures_are_there_once_they_were_rebuilt(env: dict[str, str]) -> None:
+    nothing = json.loads(called("stats", "--json", env=env).stdout)
+    assert (nothing["conversations"], nothing["messages"]) == (0, {})
+
+    rebuilt = called("tracking", "rebuild", "--json", env=env)
+    assert (rebuilt.returncode, json.loads(rebuilt.stdout)) == (0, {"conversations": 1, "kept": 0, "damaged": 0})
+
+    found = json.loads(called("stats", "--json", "--zone", "Asia/Tokyo", env=env).stdout)
+    assert found["conversations"] == 1
+    assert sum(found["by_hour"]) == sum(found["by_weekday"]) == found["messages"]["user"] > 5
+    assert sum(step["messages"] for step in found["trend"]) == sum(found["messages"].values())
+
+
+def test_people_are_shown_words_and_bars(env: dict[str, str]) -> None:
+    assert called("tracking", "rebuild", env=env).stdout.splitlines()[0] == "conversations\t1"
+    shown = called("stats", "--plot", env=env).stdout
+    assert "busiest_hour" in shown
+    assert "Monday" in shown
+    assert "█" in shown
+
+
+def test_what_is_no_time_zone_is_refused(env: dict[str, str]) -> None:
+    refused = called("stats", "--zone", "Nowhere/Else", env=env)
+    assert refused.returncode != 0
+    assert "Nowhere/Else" in refused.stderr
