@@ -112,6 +112,9 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.INSTALLATION,
         RecordKind.DATA_KEY,
         RecordKind.MIGRATION,
+        RecordKind.TRACKED,
+        RecordKind.ROLLUP,
+        RecordKind.USAGE,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others
@@ -180,8 +183,8 @@ def _writer(event: MessageAppended) -> str | None:
 
 def _owner(record: Record) -> str:
     match record.kind:
-        case RecordKind.CHECKPOINT | RecordKind.COMPONENTS:
-            session = record.group if record.kind is RecordKind.CHECKPOINT else record.key
+        case RecordKind.CHECKPOINT | RecordKind.COMPONENTS | RecordKind.TRACKED_EVENT:
+            session = record.key if record.kind is RecordKind.COMPONENTS else record.group
             conversation = session.partition(".")[0]
             return of_conversation(conversation) if is_conversation(conversation) else f"state:{record.key}"
         case RecordKind.IDENTITY:

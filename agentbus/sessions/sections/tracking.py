@@ -59,7 +59,7 @@ class Tracking:
         if await self._engine.store.records.put(record, replace=False):
             return event
         kept = await self._engine.store.records.get(RecordKind.TRACKED_EVENT, event_id)
-        return _event(kept) if kept else event  # erased meanwhile
+        return _event(kept) if kept and kept.data else event  # erased meanwhile
 
     async def events(
         self, session_id: str, user_id: str | None, *, limit: int, cursor: str | None
@@ -68,7 +68,8 @@ class Tracking:
         page = await self._engine.store.records.page(
             RecordKind.TRACKED_EVENT, state.session_id, limit=limit, cursor=cursor
         )
-        return Page([_event(record) for record in page.items], page.cursor)
+        # One with nothing in it is one whose key was destroyed.
+        return Page([_event(record) for record in page.items if record.data], page.cursor)
 
     async def usage(self, session_id: str, user_id: str | None) -> Usage | None:
         state = await self._engine.existing(session_id, user_id)

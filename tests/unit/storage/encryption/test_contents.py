@@ -208,6 +208,8 @@ def test_a_message_is_its_writers_and_the_rest_the_conversations() -> None:
     state = Record(kind=RecordKind.COMPONENTS, key=f"{ONE}.1", created_at=NOON, data={"a": 1})
     assert subject_of(state) == of_conversation(ONE)
     assert subject_of(state.model_copy(update={"key": "my agent"})) == "state:my agent"
+    told = Record(kind=RecordKind.TRACKED_EVENT, key="told", group=f"{ONE}.1", created_at=NOON, data={"a": 1})
+    assert subject_of(told) == of_conversation(ONE)
 
 
 def test_each_field_of_all_that_is_kept_was_decided_about() -> None:
@@ -228,6 +230,7 @@ def test_each_kind_of_record_was_decided_about() -> None:
         RecordKind.IDENTITY,
         RecordKind.CLAIM_CODE,
         RecordKind.COMPONENTS,
+        RecordKind.TRACKED_EVENT,
     }
     assert encrypted_kinds.isdisjoint(READABLE_RECORDS)
     assert encrypted_kinds | READABLE_RECORDS == set(RecordKind)
