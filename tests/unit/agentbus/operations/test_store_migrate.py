@@ -25,6 +25,7 @@ from agentbus.contracts.topology import Topology
 from agentbus.operations import store_parts
 from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate_store, place_of
 from agentbus.operations.store_parts import NOT_CARRIED, PARTS, Figures, figures_of
+from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
@@ -35,6 +36,7 @@ from agentbus.workers.installation.joining import join_installation
 from tests.contract.store_inside import spoil
 from tests.harness.builders import a_commit, a_conversation, a_head, a_member, a_moment
 from tests.harness.cli import called
+from tests.harness.encryption import MASTERS
 from tests.harness.full_store import fill
 
 PLACE = "sqlite:///there.db"
@@ -398,3 +400,19 @@ def test_commands_refuse_with_what_to_do(url: str, tmp_path: Path) -> None:
     empty = called("store", "migrate", f"sqlite:///{tmp_path}/none.db", f"sqlite:///{tmp_path}/other.db")
     assert empty.returncode == 1
     assert "the source holds nothing" in empty.stderr
+
+
+# What is encrypted
+
+
+async def test_what_is_encrypted_is_copied_as_it_is_kept_with_its_keys() -> None:
+    source, target = MemoryStore(), MemoryStore()
+    async with EncryptedStore(source, MASTERS) as store:
+        await fill(store)
+        before = await held(store)
+
+    await migrate(source, target)
+
+    assert await held(target) == await held(source) != before
+    async with EncryptedStore(target, MASTERS) as store:
+        assert await held(store) == before
