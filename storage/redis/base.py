@@ -167,10 +167,6 @@ class RedisDatabase:
         finally:
             self._turns.release()
 
-    def held(self) -> list[str]:
-        """Return what calls hold: none is under way, there is nothing."""
-        return ["connections"] * (self._client.in_use() if self._client else 0)
-
     def opened(self) -> Client:
         """Return the client. Raises StoreRejected unless the store is open."""
         if self._client is None:

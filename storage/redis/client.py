@@ -49,10 +49,6 @@ class Client(ABC):
         """Close the connections that are not in use: their server does not take writes any more."""
 
     @abstractmethod
-    def in_use(self) -> int:
-        """Return how many connections are in use."""
-
-    @abstractmethod
     async def close(self) -> None:
         """Close all connections."""
 
@@ -88,9 +84,6 @@ class OneServer(Client):
         with suppress(RedisError, OSError):  # Of closing a connection that is lost: it is closed.
             await self._pool.disconnect(inuse_connections=False)
 
-    def in_use(self) -> int:
-        return len(self._pool._in_use_connections)  # noqa: SLF001 - redis-py tells it in metrics alone
-
     async def close(self) -> None:
         with suppress(RedisError, OSError):  # As above.
             await self._pool.disconnect()
@@ -114,10 +107,6 @@ class Cluster(Client):
 
     async def let_go(self) -> None:
         await self._client.aclose()  # It finds out anew who the servers are when it is used again.
-
-    def in_use(self) -> int:
-        nodes = self._client.nodes_manager.nodes_cache.values()
-        return sum(len(node._connections) - len(node._free) for node in nodes)  # noqa: SLF001 - it tells it nowhere
 
     async def close(self) -> None:
         with suppress(RedisError, OSError):  # The same.

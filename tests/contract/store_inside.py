@@ -22,6 +22,7 @@ from agentbus.storage.memory import MemoryStore
 from agentbus.storage.mongo import MongoStore
 from agentbus.storage.port import Store
 from agentbus.storage.redis import RedisStore
+from agentbus.storage.redis.client import Client, Cluster, OneServer
 from agentbus.storage.redis.codec import record_id
 from agentbus.storage.sql import SqlStore, schema
 from agentbus.testing.conformance.inside import Spoiled, look_inside
@@ -181,9 +182,21 @@ def held_by(store: Store) -> list[str]:
             locked = [str(folder) for folder in (root, *root.rglob("*/")) if _is_locked(folder)]
             return locked + [str(path) for path in store._folder.layout.temporary.iterdir()]
         case RedisStore():
-            return store._database.held()
+            return ["connections"] * connections_in_use(store._database.opened())
         case _:
             return []
+
+
+def connections_in_use(client: Client) -> int:
+    """Return how many connections of a client for Redis have not been given back."""
+    match client:
+        case OneServer():
+            return len(client._pool._in_use_connections)
+        case Cluster():
+            nodes = client._client.nodes_manager.nodes_cache.values()
+            return sum(len(node._connections) - len(node._free) for node in nodes)
+        case _:
+            raise AssertionError(f"no means to count the connections of a {type(client).__name__}")
 
 
 def _held_in_sqlite(store: SqlStore) -> list[str]:

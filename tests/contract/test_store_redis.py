@@ -31,6 +31,7 @@ from agentbus.storage.redis.layout import Layout
 from agentbus.testing.conformance.store_heads_suite import a_session, idle_after
 from agentbus.testing.conformance.store_records_suite import a_record
 from tests.chaos.system.proxy import Proxy
+from tests.contract.store_inside import connections_in_use, held_by
 from tests.harness.builders import a_commit, a_conversation, a_head, a_moment, a_parked, appended, begun, data_set
 from tests.harness.patience import PATIENCE
 from tests.services import LOOPBACK, LocalRedis, RedisServer, private_redis
@@ -384,7 +385,7 @@ async def test_commit_whose_answer_is_lost(own: LocalRedis, url: str) -> None:
         proxy.deaf = False
         assert [type(error) for error in await store.log.append([a_commit(one)])] == [VersionConflict]
         assert await store.log.read(one, limit=2) == [a_commit(one)]
-        assert store._database.held() == []
+        assert held_by(store) == []
 
 
 async def answered_by(call: Callable[[], Any], expected: Any) -> None:
@@ -451,7 +452,7 @@ async def test_cancelled_call_leaves_no_answer_to_the_next(own: LocalRedis) -> N
             await asyncio.wait({asking})
             answers = await asyncio.gather(*(client.ask("ECHO", str(number)) for number in range(3)))
             assert answers == [b"0", b"1", b"2"], f"after {turns} turns of the loop"
-            assert client.in_use() == 0
+            assert connections_in_use(client) == 0
 
 
 async def test_call_cancelled_while_its_answer_is_on_its_way(own: LocalRedis) -> None:
@@ -464,7 +465,7 @@ async def test_call_cancelled_while_its_answer_is_on_its_way(own: LocalRedis) ->
         proxy.deaf = False
         second = asyncio.create_task(client.ask("ECHO", "the first"))
         async with asyncio.timeout(PATIENCE):
-            while client.in_use() < 2:
+            while connections_in_use(client) < 2:
                 await asyncio.sleep(0)
         asking.cancel()
         second.cancel()

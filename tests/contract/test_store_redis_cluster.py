@@ -11,6 +11,7 @@ from agentbus.contracts.errors import StoreRejected, StoreUnavailable
 from agentbus.contracts.history import SessionFilter
 from agentbus.storage.factory import open_store
 from agentbus.storage.redis import RedisStore
+from tests.contract.store_inside import held_by
 from tests.contract.test_store_redis import answered
 from tests.harness.builders import a_commit, a_conversation, a_head
 from tests.harness.conformance import on_all_servers
@@ -111,7 +112,7 @@ async def test_server_that_is_killed_comes_back_with_what_it_had(cluster: LocalR
 
         page = await answered(lambda: store.heads.page(SessionFilter(), limit=50))
         assert list(page.items) == heads[::-1]
-        assert store._database.held() == []
+        assert held_by(store) == []
 
 
 async def test_call_that_is_cancelled_leaves_no_answer_to_the_next(url: str) -> None:

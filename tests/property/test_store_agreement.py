@@ -341,7 +341,7 @@ class StoresAgree(RuleBasedStateMachine):
 def test_stores_agree(mongo_url: str, postgresql_url: str, mariadb_url: str, redis_url: str, driver: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         embedded = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db")
-        urls = (*embedded, postgresql_url, mariadb_url, redis_url, mongo_url)
+        urls = (*embedded, postgresql_url, mariadb_url, f"{redis_url}&shards=3", mongo_url)
         StoresAgree.runner = runner
         StoresAgree.stores = [open_store(url, mongo_driver=driver) for url in urls]
         StoresAgree.stores.append(EncryptedStore(open_store("memory://"), MASTERS))
