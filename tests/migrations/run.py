@@ -1,12 +1,11 @@
 """Moving along: each move is `agentbus store migrate`, a process of its own; one is killed, and begun again."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,18 @@ from typing import Any, Final
 from agentbus.storage.factory import open_store
 from tests.harness.processes import ROOT
 from tests.migrations.sessions import fill
-from tests.services import MongoDB, SqlServer, shared_mariadb, shared_mongodb, shared_postgresql
+from tests.services import (
+    MongoDB,
+    RedisServer,
+    SqlServer,
+    shared_mariadb,
+    shared_mongodb,
+    shared_postgresql,
+    shared_redis,
+)
+
+_LOOKS: Final = 0.05
+"""Seconds between two looks at the memory of a process."""
 
 _COPYING: Final = "copied: commits"
 """What a migration prints when it is in the middle of it."""
@@ -64,10 +74,11 @@ class Journey:
 def servers() -> Iterator[Callable[[Path], list[Place]]]:
     """Start the servers; give what makes the places of a journey, with new databases on them."""
     with ExitStack() as stack:
-        started: dict[str, MongoDB | SqlServer] = {
+        started: dict[str, MongoDB | SqlServer | RedisServer] = {
             "MongoDB": shared_mongodb(),
             "PostgreSQL": shared_postgresql(),
             "MariaDB": shared_mariadb(),
+            "Redis": shared_redis(),
         }
         for server in started.values():
             stack.enter_context(server)
@@ -113,8 +124,8 @@ def _move(source: Place, target: Place, *, kill: bool) -> Move:
     process = _started("migrate", source.url, target.url)
     with process:
         assert process.stdout is not None
-        told = process.stdout.read()
         peaks.append(_peak_mb(process))
+        told = process.stdout.read()
     assert process.returncode == 0, f"{source.name} to {target.name}: it ended with {process.returncode}"
     return Move(
         source=source.name,
@@ -132,8 +143,9 @@ def kill_halfway(source: Place, target: Place) -> float:
     with process:
         assert process.stderr is not None
         said = next((line for line in process.stderr if line.startswith(_COPYING)), "nothing")
+        peak = _most_mb(process)
         process.kill()
-        peak = _peak_mb(process)
+        process.wait()
     assert (said.startswith(_COPYING), process.returncode) == (True, -9), f"it said {said}, {process.returncode}"
     return peak
 
@@ -158,7 +170,21 @@ def _told(command: str, url: str) -> Mapping[str, Any]:
 
 
 def _peak_mb(process: "subprocess.Popen[str]") -> float:
-    """Wait for the end of a process; return the most memory that it had at once, in MB."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return round(usage.ru_maxrss / 1024, 1)
+    """Wait for the end of a process, which says little; return the most memory that it had at once, in MB."""
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _most_mb(process))
+        time.sleep(_LOOKS)
+    return peak
+
+
+def _most_mb(process: "subprocess.Popen[str]") -> float:
+    """Return the most memory that a process had so far, in MB; 0 if it has ended.
+
+    Of its own: what `wait4` tells is at least what its parent had when it was forked.
+    """
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{process.pid}/status").read_text("utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
