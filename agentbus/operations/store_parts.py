@@ -132,9 +132,13 @@ class _Logs(Part):
         page = await _conversations(source, cursor)
         logs = [_LogReader(source, one) for one in page]
         copied = 0
-        while following := [one for log in logs if (one := await log.following())]:
+        while logs:
+            for chunk in chunks([log for log in logs if log.needs_more], _READ):
+                await side_by_side(log.read_on() for log in chunk)
+            following = [one for log in logs if (one := log.pop())]
             await _append(target, following)
             copied += len(following)
+            logs = [log for log in logs if log.pending or log.needs_more]
         return Step(copied, _after(page))
 
 
@@ -284,16 +288,31 @@ class _LogReader:
     def __init__(self, store: Store, conversation: ConversationId) -> None:
         self._store = store
         self._conversation = conversation
-        self._read: deque[Commit] = deque()
         self._first: int | None = 1
+        self.pending: deque[Commit] = deque()
+        """Those that were read, and not taken yet."""
+
+    @property
+    def needs_more(self) -> bool:
+        """Whether there is something to be read before the next commit can be taken."""
+        return not self.pending and self._first is not None
+
+    async def read_on(self) -> None:
+        """Read the next commits."""
+        if self._first is not None:
+            page = await self._store.log.read(self._conversation, first=self._first, limit=_COMMITS)
+            self.pending.extend(page)
+            self._first = page[-1].version + 1 if len(page) == _COMMITS else None
+
+    def pop(self) -> Commit | None:
+        """Take the next commit of those that were read."""
+        return self.pending.popleft() if self.pending else None
 
     async def following(self) -> Commit | None:
         """Return the next commit; None if that was the last."""
-        if not self._read and self._first is not None:
-            page = await self._store.log.read(self._conversation, first=self._first, limit=_COMMITS)
-            self._read.extend(page)
-            self._first = page[-1].version + 1 if len(page) == _COMMITS else None
-        return self._read.popleft() if self._read else None
+        if self.needs_more:
+            await self.read_on()
+        return self.pop()
 
 
 async def _count_log(figures: Figures, store: Store, conversation: ConversationId) -> None:
@@ -308,7 +327,9 @@ async def _count_log(figures: Figures, store: Store, conversation: ConversationI
 
 
 async def _append(target: Store, commits: Sequence[Commit]) -> None:
-    """Append commits; those that are there already stay, or are put in the place of others of their versions."""
+    """Append commits, if there are any; those that are there stay, or come in the place of others of their versions."""
+    if not commits:
+        return
     for commit, refused in zip(commits, await target.log.append(commits), strict=True):
         if isinstance(refused, VersionConflict | DuplicateInput):
             await _put_in_place(target, commit, refused)
