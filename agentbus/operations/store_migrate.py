@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 from uuid import uuid4
 
 from pydantic import Field
@@ -82,15 +82,19 @@ async def migrate(settings: "Settings", source: str, target: str) -> AsyncGenera
 
 
 def place_of(url: str) -> str:
-    """Return where a store is: its URL without user, password and options; a relative path made absolute."""
-    scheme, separator, _ = url.partition("://")
+    """Return where a store is: its URL without user and password; a relative path made absolute.
+
+    Of the options it has the prefix alone, by which several stores share a server.
+    """
+    scheme, separator, rest = url.partition("://")
     path = masked(url).partition("://")[2].rpartition("@")[2]
     match scheme.lower():
         case "sqlite":
             path = str(Path(path.removeprefix("/")).absolute())
         case "file":
             path = str(Path(unquote(path)).absolute())
-    return f"{scheme.lower()}{separator}{path}"
+    prefix = parse_qs(rest.partition("?")[2]).get("prefix")
+    return f"{scheme.lower()}{separator}{path}{f'?prefix={prefix[-1]}' if prefix else ''}"
 
 
 async def migrate_store(

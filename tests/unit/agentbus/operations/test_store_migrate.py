@@ -352,6 +352,7 @@ async def test_what_is_damaged_ends_it_by_name(tmp_path: Path) -> None:
         ("file://a%20b", "file://{here}/a b"),
         ("file:///a", "file:///a"),
         ("mongodb://user:s3cret@host:27017/db?tls=true", "mongodb://host:27017/db"),
+        ("redis://:s3cret@host/0?ssl=1&prefix=two", "redis://host/0?prefix=two"),
         ("memory://", "memory://"),
     ],
 )
