@@ -11,7 +11,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "mongo": ("bson", "gridfs", "motor", "pymongo"),
     "sql": ("aiosqlite", "alembic", "sqlalchemy"),
     "postgresql": ("alembic", "asyncpg", "sqlalchemy"),
-    "mysql": ("alembic", "asyncmy", "sqlalchemy"),
+    "mysql": ("alembic", "asyncmy", "cryptography", "sqlalchemy"),
     "redis": ("redis",),
     "files": ("fsspec",),
     "crypto": ("cryptography",),

@@ -71,7 +71,7 @@ class DataKey:
     __slots__ = ("_cipher", "_wrong", "name", "uses")
 
     def __init__(self, name: str, secret: bytes) -> None:
-        with importing_extras():  # Slow to import, and most processes encrypt nothing.
+        with importing_extras("crypto"):  # Slow to import, and most processes encrypt nothing.
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see above
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
 

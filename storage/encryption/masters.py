@@ -57,7 +57,7 @@ class LocalMasterKeys:
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         # Slow to import, and most processes encrypt nothing.
-        with importing_extras():
+        with importing_extras("crypto"):
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see above
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
 

@@ -5,6 +5,7 @@ import json
 from typing import Any, Final
 
 import asyncmy
+import cryptography  # noqa: F401 - asyncmy needs it for the passwords of MySQL 8: missing, it is missed here
 from asyncmy.errors import MySQLError
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Insert, Table, event, func, literal_column, text
 from sqlalchemy.dialects.mysql import insert
