@@ -8,12 +8,20 @@ from typing import Final
 
 from agentbus.contracts.errors import ArchiveNotFound, ConfigurationError, StoreDamaged
 from agentbus.contracts.ids import ConversationId
-from agentbus.contracts.records import RecordKind, checkpoint_groups
-from agentbus.contracts.session import SessionState
+from agentbus.contracts.records import RecordKind
 from agentbus.storage.archive import ArchiveStore
-from agentbus.storage.encryption import SETTING, DataKeys, EncryptedStore, KeyState, keys_of, new_key, words_in
+from agentbus.storage.encryption import (
+    ENCRYPTED_RECORDS,
+    SETTING,
+    DataKeys,
+    EncryptedStore,
+    KeyState,
+    keys_of,
+    new_key,
+    words_in,
+)
 from agentbus.storage.port import Store
-from agentbus.storage.reading import iter_parked, iter_records, iter_sessions
+from agentbus.storage.reading import iter_parked, iter_sessions
 from agentbus.workers.archive.rewriting import PAGE, pages_of, rewriting
 from agentbus.workers.erasure.search import EVERYTHING
 
@@ -23,13 +31,6 @@ Progress = Callable[[str, int], None]
 """Told what is being done, and how many of it by now."""
 
 _EVERY: Final = 100
-_GROUPS: Final = (
-    (RecordKind.TEMPLATE, "templates"),
-    (RecordKind.COMPONENTS, "components"),
-    (RecordKind.IDENTITY, "identities"),
-    (RecordKind.CLAIM_CODE, "secret"),
-)
-"""The lists of records with what people wrote, or with a secret, besides those of sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,12 @@ async def encrypt_all(store: Store, archive: ArchiveStore | None, progress: Prog
         after = page[-1]
     for where in EVERYTHING:
         async for head in iter_sessions(store.store, where):
-            await _encrypt_session(store, head, done)
-            progress("sessions encrypted", done.heads)
-    for kind, group in _GROUPS:
-        done.records += await _encrypt_records(store, kind, group)
+            if words_in(head):
+                await store.heads.save([head])  # A newer one has been written through what encrypts it.
+                done.heads += 1
+                progress("sessions encrypted", done.heads)
+    for kind in ENCRYPTED_RECORDS:
+        done.records += await _encrypt_records(store, kind)
     done.parked_left = len([one async for one in iter_parked(store.store) if one.sealed is None])
     if archive:
         done.archived = await _encrypt_archive(archive, progress)
@@ -145,19 +148,16 @@ async def _encrypt_log(store: EncryptedStore, conversation: ConversationId) -> i
     return count
 
 
-async def _encrypt_session(store: EncryptedStore, head: SessionState, done: EncryptedAnew) -> None:
-    if words_in(head):
-        await store.heads.save([head])  # A newer one has been written through what encrypts it.
-        done.heads += 1
-    for group in checkpoint_groups(head.session_id):
-        done.records += await _encrypt_records(store, RecordKind.CHECKPOINT, group)
-
-
-async def _encrypt_records(store: EncryptedStore, kind: RecordKind, group: str) -> int:
-    plain = [record async for record in iter_records(store.store, kind, group) if words_in(record)]
-    for record in plain:
-        await store.records.put(record)
-    return len(plain)
+async def _encrypt_records(store: EncryptedStore, kind: RecordKind) -> int:
+    count = 0
+    cursor: str | None = None
+    while True:
+        page = await store.store.records.scan(kind, limit=PAGE, cursor=cursor)
+        for record in filter(words_in, page.items):
+            await store.records.put(record)
+            count += 1
+        if (cursor := page.cursor) is None:
+            return count
 
 
 async def _encrypt_archive(archive: ArchiveStore, progress: Progress) -> int:

@@ -121,6 +121,9 @@ READABLE_RECORDS: Final = frozenset(
 are encrypted."""
 
 
+ENCRYPTED_RECORDS: Final = tuple(kind for kind in RecordKind if kind not in READABLE_RECORDS)
+
+
 # Whose key
 
 

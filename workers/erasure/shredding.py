@@ -5,13 +5,14 @@ is encrypted with it any more once it is destroyed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from agentbus.contracts.events import Commit
-from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.records import RecordKind
 from agentbus.storage.encryption import (
+    ENCRYPTED_RECORDS,
     SURELY_NOTICED,
     EncryptedStore,
     of_archived,
@@ -20,10 +21,10 @@ from agentbus.storage.encryption import (
     of_parked,
     of_user,
     says_something_of_its_conversation,
+    subject_of,
 )
 from agentbus.storage.port import Store
-from agentbus.storage.reading import iter_records
-from agentbus.workers.archive.rewriting import pages_of, rewriting
+from agentbus.workers.archive.rewriting import PAGE, pages_of, rewriting
 from agentbus.workers.erasure.plan import Plan
 from agentbus.workers.erasure.search import Progress, all_sessions
 
@@ -38,7 +39,8 @@ class Shredding:
 
     def __init__(self, store: Store, progress: Progress, wait: Wait = asyncio.sleep) -> None:
         self._store = store
-        self._keys = store.keys if isinstance(store, EncryptedStore) else None
+        self._encrypted = store if isinstance(store, EncryptedStore) and store.keys else None
+        self._keys = self._encrypted.keys if self._encrypted else None
         self._progress = progress
         self._wait = wait
         self._retired: set[str] = set()
@@ -46,7 +48,7 @@ class Shredding:
     @property
     def apart(self) -> bool:
         """Whether there are keys, in a store of their own, which backups of the sessions' store don't hold."""
-        return self._keys is not None and isinstance(self._store, EncryptedStore) and self._store.apart
+        return self._encrypted is not None and self._encrypted.apart
 
     async def retire(self, plan: Plan) -> bool:
         """Retire the keys of a plan, and wait until nobody uses them; return whether it had to be waited for that."""
@@ -60,29 +62,38 @@ class Shredding:
         self._retired |= new
         return waiting
 
-    async def renew(self, conversation: ConversationId) -> None:
-        """Encrypt what stays of a conversation with its next key: its own was retired, and is destroyed in the end."""
-        if self._keys is None:
+    async def renew(self, conversations: Collection[ConversationId]) -> None:
+        """Encrypt what stays of conversations with their next keys: their own were retired, and are destroyed then."""
+        if self._encrypted is None or not conversations:
             return
-        async with rewriting(self._store, conversation) as log:
-            async for page in pages_of(self._store, conversation):
-                if with_its_key := [commit for commit in page if _needs_its_key(commit)]:
-                    await log.put(with_its_key)
-            for head in await all_sessions(self._store, conversation):
-                await self._store.heads.save([head])
-                await self._renew_checkpoints(head.session_id)
+        for conversation in conversations:
+            async with rewriting(self._store, conversation) as log:
+                async for page in pages_of(self._store, conversation):
+                    if with_its_key := [commit for commit in page if _needs_its_key(commit)]:
+                        await log.put(with_its_key)
+                await self._store.heads.save(await all_sessions(self._store, conversation))
+        subjects = set(map(of_conversation, conversations))
+        for kind in ENCRYPTED_RECORDS:
+            await self._renew_records(self._encrypted, kind, subjects)
 
-    async def _renew_checkpoints(self, session: SessionId) -> None:
-        async for record in iter_records(self._store, RecordKind.CHECKPOINT, session):
-            await self._store.records.put(record)
+    async def _renew_records(self, store: EncryptedStore, kind: RecordKind, subjects: Collection[str]) -> None:
+        """Encrypt those records of a kind anew that are encrypted with keys of these subjects; reads them all."""
+        cursor: str | None = None
+        while True:
+            page = await store.store.records.scan(kind, limit=PAGE, cursor=cursor)
+            for kept in page.items:
+                if kept.sealed and subject_of(kept) in subjects and (record := await store.records.get(kind, kept.key)):
+                    await store.records.put(record)
+            if (cursor := page.cursor) is None:
+                return
 
     async def destroy(self, plan: Plan) -> int:
         """Destroy the retired keys of a plan, once all is erased and renewed; return how many."""
         if self._keys is None:
             return 0
         destroyed = await self._keys.destroy(sorted(_subjects(plan)))
-        if isinstance(self._store, EncryptedStore) and self._store.key_store:
-            await self._store.key_store.log.replace(())  # The old bytes of what was replaced go too.
+        if self._encrypted and self._encrypted.key_store:
+            await self._encrypted.key_store.log.replace(())  # The old bytes of what was replaced go too.
         return destroyed
 
 

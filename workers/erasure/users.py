@@ -88,8 +88,8 @@ async def erase_user(erasing: Erasing, user: str, *, before: datetime | None = N
             break
         await save_plan(erasing.store, subject, plan, erasing.clock)
         await _erase(erasing, hit)
-        for conversation in sorted(hit.shared) if before is None else ():
-            await shredding.renew(conversation)
+        if before is None:
+            await shredding.renew(sorted(hit.shared))
         resumed, limit = False, before or begun
     else:
         raise EditConflict(f"something of the user was found after each of {_PASSES} passes: try again")

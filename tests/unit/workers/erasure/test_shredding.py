@@ -14,7 +14,7 @@ from agentbus.contracts.messages import TextContent
 from agentbus.contracts.records import RecordKind
 from agentbus.operations.encryption import encrypt_all, master_keys, rotate
 from agentbus.storage.archive import ArchiveStore, open_archive
-from agentbus.storage.encryption import EncryptedStore, LocalMasterKeys, MasterKeys
+from agentbus.storage.encryption import DataKey, EncryptedStore, LocalMasterKeys, MasterKeys
 from agentbus.storage.factory import open_store
 from agentbus.storage.history import iter_history
 from agentbus.storage.memory import MemoryStore
@@ -127,6 +127,27 @@ async def everything_readable(store: Store, archive: ArchiveStore) -> str:
     return repr(found)
 
 
+async def lost(store: Store) -> list[str]:
+    """Return what a store still holds whose key was destroyed: an erasure leaves nothing of that kind behind."""
+    assert isinstance(store, EncryptedStore)
+    assert store.keys is not None
+    sealed: dict[str, str | None] = {}
+    for where in EVERYTHING:
+        async for head in iter_sessions(store.store, where):
+            sealed[f"head {head.session_id}"] = head.sealed
+            async for commit in iter_log(store.store, head.conversation_id):
+                sealed |= {f"{event.kind} {event.event_id}": event.sealed for event in commit.events}
+    for kind in RecordKind:
+        page = await store.store.records.scan(kind, limit=1000)
+        sealed |= {f"{kind} {record.key}": record.sealed for record in page.items}
+    async for parked in iter_parked(store.store):
+        sealed[f"parked {parked.parked_id}"] = parked.sealed
+    names = {what: text.partition(":")[0] for what, text in sealed.items() if text}
+    keys = await store.keys.to_decrypt(names.values())
+    assert names
+    return [what for what, name in names.items() if not isinstance(keys[name], DataKey)]
+
+
 async def texts(store: Store, name: str, it: Town) -> list[str]:
     head = await store.heads.get(it.sessions[name])
     assert head is not None
@@ -191,6 +212,7 @@ async def test_an_old_backup_shows_nothing_of_who_was_erased(place: Place) -> No
         kept = await texts(it.store, "lobby", it)
         assert kept[0] == "welcome to the lobby"
         assert kept[3] == "how much?"
+        assert await lost(it.store) == []
         await it.publish(it.client, said("a9", ADA, "back again"))
         assert (await erase_user(it.erasing, BOB)).keys > 0
 
