@@ -11,7 +11,7 @@ import pytest
 
 from agentbus.contracts.errors import ArchiveNotFound, KeyMissing
 from agentbus.contracts.messages import TextContent
-from agentbus.contracts.records import RecordKind
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.operations.encryption import encrypt_all, master_keys, rotate
 from agentbus.storage.archive import ArchiveStore, open_archive
 from agentbus.storage.encryption import DataKey, EncryptedStore, LocalMasterKeys, MasterKeys
@@ -22,6 +22,7 @@ from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_log, iter_parked, iter_records, iter_sessions
 from agentbus.workers.erasure.search import EVERYTHING
 from agentbus.workers.erasure.users import erase_user
+from tests.harness.conversations import NOW
 from tests.harness.encryption import FIRST, MASTERS, SECOND
 from tests.harness.erasures import (
     ADA,
@@ -201,6 +202,9 @@ async def test_after_a_rotation_the_old_key_can_be_dropped(place: Place) -> None
 async def test_an_old_backup_shows_nothing_of_who_was_erased(place: Place) -> None:
     async with place.town() as it:
         await live_in(it)
+        for kind in (RecordKind.CHECKPOINT, RecordKind.TRACKED_EVENT):  # of which nothing is Ada's
+            others = Record(kind=kind, key="others", group=it.sessions["lobby"], created_at=NOW, data={"of": BOB})
+            await it.store.records.put(others)
         sessions = dict(it.sessions)
     backup = place.backed_up()
 
