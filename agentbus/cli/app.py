@@ -57,6 +57,7 @@ class Commands(LazyGroup):
         "stats": _command(
             "usage", "Show how sessions were used: when, how much, who waited for whom, where it is going."
         ),
+        "predict": _command("predict", "Say how likely it is that somebody writes again, and that their session ends."),
         "tracking": _group(
             "tracking", "The figures of how sessions are used, which a worker keeps: agentbus worker tracking."
         ),

@@ -1,15 +1,18 @@
 """`agentbus tracking`: the figures of how sessions are used."""
 
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
 from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn
 
 from agentbus.cli import options
 from agentbus.cli.connecting import connecting
-from agentbus.cli.output import err, print_fields, print_json
+from agentbus.cli.output import err, out, print_fields, print_json
 from agentbus.cli.running import EXIT_FAILED
-from agentbus.composition.app import stored
-from agentbus.operations.tracking import Rebuilt
+from agentbus.composition.app import make_store, stored
+from agentbus.operations.tracking import Rebuilt, assess_predictions, drawn_machine
 from agentbus.operations.tracking import rebuild as rebuilding
 from agentbus.settings import Settings
 
@@ -42,3 +45,30 @@ async def rebuild(*, settings: Settings, as_json: options.AsJson = False) -> Non
         print_fields(shown)
     if done.damaged:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("assess")
+@connecting("store", "wait")
+async def assess(
+    *,
+    settings: Settings,
+    hours: Annotated[int, typer.Option(min=1, max=720, help="Chances of a return within so many hours.")] = 24,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say how good predictions were: by the figures of 45 days, of what came in the 45 days that followed.
+
+    The Brier score is the mean square of how far chances were off: 0 is best, and it should be below that of a chance
+    that is the same for all, and of a hazard that never changes. Concordance is 0.5 for a coin, and 1 at best.
+    """
+    async with make_store(settings) as store:
+        found = asdict(await assess_predictions(store, hours))
+    if as_json:
+        print_json(found)
+    else:
+        print_fields(found)
+
+
+@app.command("machine")
+def machine() -> None:
+    """Draw the statuses that a session may have, and the ways between them, as a Mermaid diagram."""
+    out.print(drawn_machine(), markup=False)

@@ -5,13 +5,22 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentbus.composition.app import App, make_clock
-from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.errors import ConfigurationError, SessionNotFound
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionStatus
 from agentbus.storage.port import Store
+from agentbus.workers.domain.checks.states import TRANSITIONS
+from agentbus.workers.domain.tracking.chances import Assessment, Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period, patterns_of
+from agentbus.workers.tracking.catch_up import Tracker
 from agentbus.workers.tracking.kept import read_series
+from agentbus.workers.tracking.outlook import assess_returns, predict
 from agentbus.workers.tracking.rebuilding import Rebuilding, Rebuilt
 
-__all__ = ["Patterns", "Period", "Rebuilt", "rebuild", "usage_patterns"]
+__all__ = [
+    "Assessment", "Patterns", "Period", "Prediction", "Rebuilt", "assess_predictions", "drawn_machine",
+    "predict_session", "rebuild", "usage_patterns",
+]  # fmt: skip
 
 
 async def rebuild(app: App) -> AsyncIterator[Rebuilt]:
@@ -21,6 +30,28 @@ async def rebuild(app: App) -> AsyncIterator[Rebuilt]:
     """
     async for progress in Rebuilding(app.store, app.archive).run():
         yield progress
+
+
+async def predict_session(app: App, session_id: str) -> Prediction:
+    """Return what is likely to become of a session, by the figures of all. Raises SessionNotFound, StoreError."""
+    state = await app.store.heads.get(SessionId(session_id))
+    if state is None or state.status is SessionStatus.DELETED:
+        raise SessionNotFound(f"there is no session {session_id}")
+    await Tracker(app.store, app.archive).catch_up([state.conversation_id])
+    return await predict(app.store, state, make_clock().now())
+
+
+async def assess_predictions(store: Store, horizon: int) -> Assessment:
+    """Return how far off chances of a return within `horizon` hours were: by 45 days, of the 45 that followed."""
+    return await assess_returns(store, make_clock().now(), horizon)
+
+
+def drawn_machine() -> str:
+    """Return the statuses of a session and the ways between them as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", f"    [*] --> {SessionStatus.ACTIVE}"]
+    for status, leads_to in TRANSITIONS.items():
+        lines += [f"    {status} --> {other}" for other in sorted({*leads_to, SessionStatus.DELETED} - {status})]
+    return "\n".join([*lines, f"    {SessionStatus.DELETED} --> [*]"])
 
 
 async def usage_patterns(

@@ -82,9 +82,16 @@ from agentbus.sessions.sections.checkpoints import Checkpoint, CheckpointNotFoun
 from agentbus.sessions.sections.deadlines import CleanupReport
 from agentbus.sessions.sections.listing import SessionTree
 from agentbus.sessions.sections.templates import Template, TemplateNotFound
-from agentbus.sessions.store import DatabaseSessionStore, FileSessionStore, MemorySessionStore, SessionStore
+from agentbus.sessions.store import (
+    DatabaseSessionStore,
+    FileSessionStore,
+    MemorySessionStore,
+    SessionStore,
+    create_session_state_tracker,
+)
 from agentbus.sessions.system import SessionSystem
 from agentbus.workers.domain.expiry import register_condition
+from agentbus.workers.domain.tracking.chances import Chances, Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period
 from agentbus.workers.expiry.statistics import ExpiryStatistics
 from agentbus.workers.notify import (
@@ -167,14 +174,17 @@ __all__ = [
     "SyncPolicy",
     "SyncReport",
     # Tracking
+    "Chances",
     "EventType",
     "Patterns",
     "Period",
+    "Prediction",
     "SessionEnding",
     "StateStatistics",
     "StateTransitionType",
     "TrackedEvent",
     "Usage",
+    "create_session_state_tracker",
     # Small types
     "ChildPolicy",
     "ConflictPolicy",

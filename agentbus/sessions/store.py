@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final, Self
 
-from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.errors import ConfigurationError, SchemaViolation
 from agentbus.contracts.history import SessionFilter
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.model.context import SessionContext
@@ -126,3 +126,17 @@ class DatabaseSessionStore(_EmbeddedStore):
 
     def __init__(self, db_path: str | Path) -> None:
         super().__init__(StorageType.DATABASE, db_path=str(db_path))
+
+
+def create_session_state_tracker(session_store: SessionStore) -> SessionSystem:
+    """Switch on tracking in a session store, before it is started, and return the system whose calls tell of it.
+
+    Raises ConfigurationError for a store that was started already, or that is not one of ours.
+    """
+    if not isinstance(session_store, _EmbeddedStore):
+        raise ConfigurationError(f"{type(session_store).__name__} has no session system to track: use a SessionSystem")
+    system = session_store.manager
+    if system.is_running:
+        raise ConfigurationError("the session store was started already: make its tracker first")
+    system.config.update({"enable_tracking": True})
+    return system

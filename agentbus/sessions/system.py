@@ -26,6 +26,7 @@ from agentbus.sessions.running import Running
 from agentbus.sessions.sections.deadlines import CleanupReport
 from agentbus.sessions.sections.shared import Caller
 from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.domain.tracking.chances import Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period
 from agentbus.workers.expiry.statistics import ExpiryStatistics
 from agentbus.workers.notify import NotificationCallback
@@ -58,6 +59,11 @@ class SessionSystem(SessionManager):
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._running is not None
 
     async def start(self) -> None:
         """Open store and bus, and start the components. Idempotent.
@@ -377,6 +383,15 @@ class SessionSystem(SessionManager):
         As far as the tracking worker has followed the logs. Raises SchemaViolation for a time that can't be.
         """
         return await self._calls(TRACKING).statistics(within)
+
+    async def predict_session_lifecycle(self, session_id: str, *, user_id: str | None = None) -> Prediction:
+        """Return how likely it is that the person writes again, and that the session ends: in an hour, a day, a week.
+
+        By how it went in the last 90 days with others that had been silent, or there, for as long (Kaplan-Meier by
+        whole hours). None for a chance of which too little is known. Raises SessionNotFound, or AccessDenied unless
+        `user_id` may read.
+        """
+        return await self._calls(TRACKING).predict(session_id, user_id)
 
     async def create_backup(self, *_: Any, **__: Any) -> NoReturn:
         """Make a backup. Raises FeatureNotEnabled: backups come in a later release."""

@@ -50,6 +50,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "track_event": "kept beside the sessions: tests/sessions/system/test_tracking.py",
     "track_session_state_change": "set_session_state, with words about why",
     "get_tracked_events": "kept beside the sessions: tests/sessions/system/test_tracking.py",
+    "predict_session_lifecycle": "by the figures of all sessions: tests/unit/workers/tracking",
     "get_session_usage": "counted from the log: tests/unit/workers/tracking",
     "get_usage_patterns": "counted from the logs: tests/unit/workers/tracking",
     "get_state_statistics": "counted from the logs: tests/unit/workers/tracking",

@@ -30,6 +30,7 @@ ON_EARLIER: Final = {
 }
 ABOUT_NO_SESSION: Final = {
     "register_provider",
+    "create_session_state_tracker",
     "register_condition",
     "get_development_config",
     "get_production_config",

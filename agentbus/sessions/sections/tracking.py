@@ -18,9 +18,11 @@ from agentbus.sessions.model.results import Page
 from agentbus.sessions.model.validation import checked_request, checking
 from agentbus.storage.archive import ArchiveStore
 from agentbus.workers.domain.access import Right
+from agentbus.workers.domain.tracking.chances import Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period, patterns_of
 from agentbus.workers.tracking.catch_up import Tracker
 from agentbus.workers.tracking.kept import read_series, usage_of
+from agentbus.workers.tracking.outlook import predict
 from agentbus.workers.tracking.statistics import StateStatistics, state_statistics
 
 
@@ -87,6 +89,11 @@ class Tracking:
     async def statistics(self, within: timedelta) -> StateStatistics:
         until = self._clock.now()
         return await state_statistics(self._engine.store, until - _checked(within), until)
+
+    async def predict(self, session_id: str, user_id: str | None) -> Prediction:
+        state = await self._engine.existing(session_id, user_id)
+        await Tracker(self._engine.store, self._archive).catch_up([conversation_of(state.session_id)])
+        return await predict(self._engine.store, state, self._clock.now())
 
 
 _LONGEST: Final = timedelta(days=3660)

@@ -76,6 +76,9 @@ ROWS: Final[dict[str, Row]] = {
         WRITE, lambda s, at, who: s.track_session_state_change(at.session, "suspended", user_id=who), tracks=True
     ),
     "get_tracked_events": Row(READ, lambda s, at, who: s.get_tracked_events(at.session, user_id=who), tracks=True),
+    "predict_session_lifecycle": Row(
+        READ, lambda s, at, who: s.predict_session_lifecycle(at.session, user_id=who), tracks=True
+    ),
     "get_session_usage": Row(READ, lambda s, at, who: s.get_session_usage(at.session, user_id=who), tracks=True),
     "session_exists": Row(
         READ, lambda s, at, who: s.session_exists(at.session, user_id=who), missing=False, refuses=False, hidden=False

@@ -8,9 +8,13 @@ from datetime import timedelta
 import pytest
 
 from agentbus.sessions import (
+    Chances,
+    ConfigurationError,
     EventType,
+    MemorySessionStore,
     Patterns,
     Period,
+    Prediction,
     SchemaViolation,
     SessionEnding,
     SessionStatus,
@@ -20,6 +24,7 @@ from agentbus.sessions import (
     TrackedEvent,
     TransitionForbidden,
     Usage,
+    create_session_state_tracker,
 )
 from tests.harness.patience import PATIENCE
 from tests.tour.registry import shows
@@ -98,13 +103,53 @@ async def show_get_usage_patterns(world: World) -> None:
     async with tracking(world) as system:
         before = await system.get_usage_patterns(timedelta(days=1))
         await a_session(world, system)
-        found = await patterns(system, lambda now: now.conversations == before.conversations + 1)
+        found = await patterns(system, lambda now: now.conversations > before.conversations)
         assert sum(found.by_hour) == sum(found.by_weekday) == found.messages["user"]
         for period in Period:
             by = await system.get_usage_patterns(timedelta(days=1), zone="Asia/Tokyo", period=period)
             assert sum(step.messages for step in by.trend) == sum(by.messages.values())
         with pytest.raises(SchemaViolation, match="time zone"):
             await system.get_usage_patterns(zone="Nowhere/Else")
+
+
+@shows("SessionSystem.predict_session_lifecycle")
+@shows("Prediction")
+@shows("Chances")
+async def show_predict_session_lifecycle(world: World) -> None:
+    async with tracking(world) as system:
+        made = await system.create_session(world.name("chat"), world.name(), "telegram")
+        session = made.session_id
+        await system.add_message(session, made.user_id, "user", "words")
+        before = await system.predict_session_lifecycle(session)
+        assert (type(before), before.age_hours, before.silent_hours) == (Prediction, 0, 0)
+        for _ in range(25):
+            await system.add_message(session, made.user_id, "user", "words")
+        async with asyncio.timeout(PATIENCE):
+            while (chances := (await system.predict_session_lifecycle(session)).returns) is None:
+                await asyncio.sleep(0.05)
+        assert isinstance(chances, Chances)
+        assert chances.based_on >= 25
+        assert 0 < (chances.within["hour"] or 0) <= 1
+
+
+@shows("create_session_state_tracker")
+async def show_create_session_state_tracker(world: World) -> None:
+    del world
+    store = MemorySessionStore()
+    tracker = create_session_state_tracker(store)
+    async with store:
+        session = await store.create(user_id="ann")
+        await tracker.track_event(session.session_id, EventType.FEEDBACK, stars=5)
+        await tracker.track_session_state_change(session.session_id, SessionStatus.IDLE, StateTransitionType.TIMEOUT)
+        assert (await tracker.get_state_statistics(timedelta(hours=1))).now == {"idle": 1}
+        with pytest.raises(ConfigurationError, match="started already"):
+            create_session_state_tracker(store)
+
+
+@shows("SessionSystem.is_running")
+async def show_is_running(world: World) -> None:
+    assert world.manager.is_running
+    assert not SessionSystem().is_running
 
 
 @shows("SessionSystem.get_state_statistics")

@@ -8,9 +8,12 @@ from random import Random
 
 import pytest
 
+from agentbus.contracts.session import SessionStatus
 from agentbus.operations import tracking as operations
 from agentbus.storage.factory import open_store
+from agentbus.workers.domain.checks.states import TRANSITIONS
 from tests.harness.cli import called
+from tests.harness.conversations import CONVERSATION
 from tests.harness.usage_logs import a_log
 
 _NOW = datetime(2026, 3, 30, tzinfo=UTC)
@@ -53,6 +56,28 @@ def test_people_are_shown_words_and_bars(env: dict[str, str]) -> None:
     assert "busiest_hour" in shown
     assert "Monday" in shown
     assert "█" in shown
+
+
+def test_a_session_is_predicted_and_predictions_are_assessed(env: dict[str, str]) -> None:
+    called("tracking", "rebuild", env=env)
+    session = json.loads(called("sessions", "list", "--json", env=env).stdout)["items"]
+    assert session == [], "the log alone is there: no head"
+    refused = called("predict", f"{CONVERSATION}.1", env=env)
+    assert refused.returncode != 0
+    assert f"{CONVERSATION}.1" in refused.stderr
+    assessed = json.loads(called("tracking", "assess", "--hours", "5", "--json", env=env).stdout)
+    assert assessed["cases"] >= 0
+
+
+def test_the_machine_is_drawn_as_it_is() -> None:
+    drawn = called("tracking", "machine").stdout.splitlines()
+    ways = {tuple(line.strip().split(" --> ")) for line in drawn if " --> " in line}
+    assert drawn[0] == "stateDiagram-v2"
+    assert ways - {("[*]", "active"), ("deleted", "[*]")} == {
+        (status.value, other.value)
+        for status in SessionStatus
+        for other in {*TRANSITIONS[status], SessionStatus.DELETED} - {status}
+    }
 
 
 def test_what_is_no_time_zone_is_refused(env: dict[str, str]) -> None:
