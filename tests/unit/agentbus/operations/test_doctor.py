@@ -332,7 +332,7 @@ async def test_every_kind_of_worker_that_is_needed_is_missed() -> None:
         member = Member(worker_id=WorkerId(f"the {kind}"), host="h", pid=1, started_at=NOW)
         await store.members.heartbeat(kind.group(SETTINGS.bus.prefix), member, ttl=60)
     finding = (await of_store(store))["workers"]
-    assert (finding.health, finding.found) == (Health.OK, "1 session, 1 ingress, 1 expiry, 1 sync")
+    assert (finding.health, finding.found) == (Health.OK, ", ".join(f"1 {kind}" for kind in WorkerKind))
 
 
 async def test_partitions_that_a_worker_has_stopped_are_named() -> None:
