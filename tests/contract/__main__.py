@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 from rich.table import Table
 
+from agentbus.testing.conformance.store_many_suite import PAGE_SECONDS
 from tests.harness.program import screen
 
 SUITES: Final = Path(__file__).parent
@@ -64,6 +65,8 @@ class Results:
 
     def __init__(self) -> None:
         self.of: dict[str, dict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
+        self.pages: dict[str, dict[str, float]] = defaultdict(dict)
+        """What a page of many took, the median, in seconds: by what was paged."""
         self._placed: dict[str, tuple[str, str]] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -75,6 +78,8 @@ class Results:
         if report.nodeid in self._placed and (report.when == "call" or report.failed):
             backend, capability = self._placed[report.nodeid]
             self.of[backend][capability][report.outcome] += 1
+            for seconds in (value for name, value in report.user_properties if name == PAGE_SECONDS):
+                self.pages[backend][report.nodeid.rpartition("::test_")[2].replace("_", " ")] = float(str(seconds))
 
 
 def place_of(item: pytest.Item) -> tuple[str, str] | None:
@@ -91,11 +96,21 @@ def place_of(item: pytest.Item) -> tuple[str, str] | None:
 
 
 def table_of(results: Mapping[str, Mapping[str, Tally]]) -> Table:
-    """Return backend x capability x result: how many tests passed, or how many of how many failed."""
-    capabilities = list(dict.fromkeys(name for of_backend in results.values() for name in of_backend))
-    table = Table("backend", *capabilities, title="Tests passed, by backend and capability")
-    for backend, tallies in results.items():
-        table.add_row(backend, *(tallies[name].told() if name in tallies else "-" for name in capabilities))
+    """Return capability x backend x result: how many tests passed, or how many of how many failed."""
+    capabilities = dict.fromkeys(name for of_backend in results.values() for name in of_backend)
+    table = Table("", *results, title="Tests passed, by capability and backend")
+    for name in capabilities:
+        told = (tallies[name].told() if name in tallies else "-" for tallies in results.values())
+        table.add_row(name, *told)
+    return table
+
+
+def table_of_pages(pages: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return what a page of up to 1,000 took on each backend."""
+    paged = dict.fromkeys(name for of_backend in pages.values() for name in of_backend)
+    table = Table("", *pages, title="A page, the median, in milliseconds")
+    for name in paged:
+        table.add_row(name, *(f"{1000 * of[name]:.0f}" if name in of else "-" for of in pages.values()))
     return table
 
 
@@ -111,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     many = [] if "--many" in given else ["--many", "100000", "--page-budget", "1"]
     code = pytest.main(["-q", "--conformance", *many, *_files(), *given], plugins=[results])
     screen().print(table_of(results.of))
+    screen().print(table_of_pages(results.pages))
     return int(code)
 
 

@@ -3,8 +3,9 @@
 import pytest
 from rich.console import Console
 
+from agentbus.testing.conformance.store_many_suite import PAGE_SECONDS
 from tests.contract import test_store
-from tests.contract.__main__ import CLASSES, Results, Tally, place_of, table_of
+from tests.contract.__main__ import CLASSES, Results, Tally, place_of, table_of, table_of_pages
 
 
 def test_every_backend_of_the_contract_is_in_the_table() -> None:
@@ -22,10 +23,14 @@ def test_a_test_counts_for_its_backend_and_its_suite(request: pytest.FixtureRequ
         ("elsewhere", "call", "failed"),
     ):
         report = pytest.TestReport(node, ("", 0, ""), {}, outcome, None, when)  # type: ignore[arg-type]  # one of the words
+        report.user_properties = [(PAGE_SECONDS, 0.012)] if node == "one" and when == "call" else []
         results.pytest_runtest_logreport(report)
 
     assert results.of == {"PostgreSQL": {"log": Tally(passed=1, failed=1)}, "files": {"all": Tally(passed=1)}}
     with (console := Console(width=100)).capture() as told:
         console.print(table_of(results.of))
     assert "1 of 2 failed" in told.get()
+    with (console := Console(width=100)).capture() as told:
+        console.print(table_of_pages(results.pages))
+    assert "12" in told.get()
     assert place_of(request.node) is None

@@ -17,6 +17,8 @@ from agentbus.testing.builders import a_commit, a_conversation, a_head, appended
 
 FEW = 240
 """How many messages and sessions there are unless `--many` says."""
+PAGE_SECONDS = "page_seconds"
+"""The property of a test's report that says what a page took, the median."""
 _OF_A_COMMIT = 40
 
 
@@ -80,6 +82,6 @@ def many_of(request: pytest.FixtureRequest) -> int:
 def in_time(request: pytest.FixtureRequest, spent: list[float]) -> None:
     """Note what a page took, the median of all, in seconds; fail if that is above the budget, if there is one."""
     median = statistics.median(spent)
-    request.node.user_properties.append(("page_seconds", median))
+    request.node.user_properties.append((PAGE_SECONDS, median))
     budget: float | None = request.config.getoption("--page-budget", None)
     assert budget is None or median <= budget, f"a page took {median:.3f} s, the budget is {budget} s"
