@@ -1,14 +1,17 @@
 """`agentbus stats`: how sessions are used."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from agentbus.cli import options
+from agentbus.cli.charts import Bars, svg_of
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json
 from agentbus.composition.app import make_store
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.operations.tracking import Patterns, Period, usage_patterns
 from agentbus.settings import Settings
 
@@ -24,6 +27,10 @@ async def stats(
     zone: Annotated[str, typer.Option(metavar="ZONE", help="The time zone of hours and weekdays.")] = "UTC",
     period: Annotated[Period, typer.Option(help="What the trend goes by.")] = Period.DAY,
     plot: Annotated[bool, typer.Option("--plot", help="Draw hours, weekdays and the trend as bars.")] = False,
+    svg: Annotated[
+        Path | None,
+        typer.Option("--svg", dir_okay=False, metavar="FILE", help="Write these bars to a picture (SVG)."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show how sessions were used: when, how much, who waited for whom, where it is going.
@@ -32,14 +39,27 @@ async def stats(
     """
     async with make_store(settings) as store:
         found = await usage_patterns(store, days=days, zone=zone, period=period)
+    charts = _charts(found, period)
+    if svg:
+        try:
+            svg.write_text(svg_of(charts), "utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{svg} can't be written: {error.strerror}") from error
     if as_json:
         print_json(asdict(found))
         return
     print_fields(_fields(found))
-    if plot:
-        _draw("People's messages by hour", [(f"{hour:02}", count) for hour, count in enumerate(found.by_hour)])
-        _draw("By weekday", list(zip(_WEEKDAYS, found.by_weekday, strict=True)))
-        _draw(f"Messages by {period}", [(f"{step.begins:%Y-%m-%d %H:%M}", step.messages) for step in found.trend])
+    for title, bars in charts if plot else ():
+        _draw(title, bars)
+
+
+def _charts(found: Patterns, period: Period) -> list[tuple[str, Bars]]:
+    shown = "%Y-%m-%d %H:00" if period is Period.HOUR else "%Y-%m-%d"
+    return [
+        ("People's messages by hour", [(f"{hour:02}", count) for hour, count in enumerate(found.by_hour)]),
+        ("By weekday", list(zip(_WEEKDAYS, found.by_weekday, strict=True))),
+        (f"Messages by {period}", [(f"{step.begins:{shown}}", step.messages) for step in found.trend]),
+    ]
 
 
 def _fields(found: Patterns) -> dict[str, Any]:
@@ -72,7 +92,7 @@ def _waited(wait: dict[str, float | int | None]) -> str | None:
     return f"median {wait['median']:.1f}, mean {wait['mean']:.1f}, 95 % within {wait['p95']:.1f}, of {wait['count']}"
 
 
-def _draw(title: str, bars: "list[tuple[str, int]]") -> None:
+def _draw(title: str, bars: Bars) -> None:
     most = max((count for _, count in bars), default=0)
     out.print(f"\n{title}", style="bold", markup=False)
     for name, count in bars:

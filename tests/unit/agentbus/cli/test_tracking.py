@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from xml.etree import ElementTree
 
 import pytest
 
@@ -78,6 +79,19 @@ def test_the_machine_is_drawn_as_it_is() -> None:
         for status in SessionStatus
         for other in {*TRANSITIONS[status], SessionStatus.DELETED} - {status}
     }
+
+
+def test_a_picture_has_a_bar_for_each_count(env: dict[str, str], tmp_path: Path) -> None:
+    called("tracking", "rebuild", env=env)
+    picture = tmp_path / "usage.svg"
+    found = json.loads(called("stats", "--json", "--svg", str(picture), env=env).stdout)
+    root = ElementTree.fromstring(picture.read_text("utf-8"))  # noqa: S314 - written by ourselves
+    bars = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(bars) == 24 + 7 + len(found["trend"])
+    assert f"Monday: {found['by_weekday'][0]}" in bars
+    refused = called("stats", "--svg", str(tmp_path / "no" / "such.svg"), env=env)
+    assert refused.returncode != 0
+    assert "such.svg can't be written" in refused.stderr
 
 
 def test_what_is_no_time_zone_is_refused(env: dict[str, str]) -> None:
