@@ -21,6 +21,9 @@ Item = TypeVar("Item")
 
 PAGE: Final = 200
 
+_COMMITS: Final = 50
+"""Commits on a page: each may hold as many inputs as a worker takes at once, and two pages are held in memory."""
+
 _LOOKS: Final = 10
 """How often a list is read from its front at most: somewhere there is always somebody writing."""
 _SKEW: Final = timedelta(seconds=10)
@@ -33,7 +36,7 @@ _LIVE: Final = tuple(status for status in SessionStatus if status.is_live)
 async def iter_log(store: Store, conversation: ConversationId) -> AsyncIterator[Commit]:
     """Yield a conversation's commits, oldest first."""
     first = 1
-    while commits := await store.log.read(conversation, first=first, limit=PAGE):
+    while commits := await store.log.read(conversation, first=first, limit=_COMMITS):
         for commit in commits:
             yield commit
         first = commits[-1].version + 1
