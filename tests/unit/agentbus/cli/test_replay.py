@@ -10,6 +10,9 @@ import pytest
 
 from tests.harness.cli import called, whole_command_line
 
+PATIENT = ("--patience", "600")
+"""Cores may be busy."""
+
 WORKERS = Path(__file__).parents[4] / "workers"
 
 Chat = Callable[..., Path]
@@ -67,7 +70,7 @@ def test_where_to_keep_it_has_to_be_said(chat: Chat) -> None:
 
 def test_another_export_of_the_same_chat_adds_what_is_new(chat: Chat, tmp_path: Path) -> None:
     lines = [f"1{day}/06/2020, 10:00 - Ann: line {day}\n" for day in range(3, 8)]
-    store = ("--store", f"sqlite:///{tmp_path}/kept.db", "--scope", "per_chat")
+    store = ("--store", f"sqlite:///{tmp_path}/kept.db", "--scope", "per_chat", *PATIENT)
     first = report_of("import", str(chat("".join(lines[:3]))), *store)
     later = report_of("import", str(chat("".join(lines[1:]))), *store)
     assert (first["committed"], later["committed"], later["lost"]) == (3, 4, 0)
@@ -80,7 +83,7 @@ def test_what_was_edited_or_deleted_is_marked_in_the_session(chat: Chat, tmp_pat
     lines = ("13/02/24, 10:00 - Ann: hi <This message was edited>", "13/02/24, 10:01 - Ann: This message was deleted")
     path = chat("\n".join(lines))
     store = f"sqlite:///{tmp_path}/kept.db"
-    report = report_of("import", str(path), "--store", store)
+    report = report_of("import", str(path), "--store", store, *PATIENT)
     assert (report["messages"], report["amendments"], report["committed"]) == (2, 2, 4)
     (session,) = json.loads(called("sessions", "list", "--store", store, "--json").stdout)["items"]
     shown = json.loads(called("sessions", "history", session["session_id"], "--store", store, "--json").stdout)
@@ -96,7 +99,7 @@ def test_options_reach_the_reader(chat: Chat) -> None:
     assert done.returncode == 1
     assert "--first-day" in done.stderr
     given = ("--first-day", "2005-06-27", "--zone", "+05:30", "--chat", "#c", "--account", "a", "--day-first")
-    assert report_of("replay", str(path), *given)["committed"] == 1
+    assert report_of("replay", str(path), *given, *PATIENT)["committed"] == 1
 
 
 @pytest.mark.parametrize("zone", ["Nowhere/Land", "+99:00", "../etc/passwd", "/etc/passwd"])
@@ -114,7 +117,7 @@ def test_what_is_parked_ends_it_with_1_and_the_cause(chat: Chat) -> None:
         "content": {"kind": "text", "text": "x"},
     }
     path = chat(json.dumps(message), name="messages.jsonl")
-    done = called("replay", str(path), "--json")
+    done = called("replay", str(path), "--json", *PATIENT)
     report = json.loads(done.stdout)
     assert (done.returncode, report["parked"], report["lost"]) == (1, 1, 0)
     (cause,) = report["causes"]
