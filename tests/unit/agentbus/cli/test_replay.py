@@ -13,6 +13,8 @@ from tests.harness.cli import called, whole_command_line
 PATIENT = ("--patience", "600")
 """Cores may be busy."""
 
+IN_MEMORY = ("--store", "memory://", *PATIENT)
+
 WORKERS = Path(__file__).parents[4] / "workers"
 
 Chat = Callable[..., Path]
@@ -99,7 +101,7 @@ def test_options_reach_the_reader(chat: Chat) -> None:
     assert done.returncode == 1
     assert "--first-day" in done.stderr
     given = ("--first-day", "2005-06-27", "--zone", "+05:30", "--chat", "#c", "--account", "a", "--day-first")
-    assert report_of("replay", str(path), *given, *PATIENT)["committed"] == 1
+    assert report_of("replay", str(path), *given, *IN_MEMORY)["committed"] == 1
 
 
 @pytest.mark.parametrize("zone", ["Nowhere/Land", "+99:00", "../etc/passwd", "/etc/passwd"])
@@ -117,7 +119,7 @@ def test_what_is_parked_ends_it_with_1_and_the_cause(chat: Chat) -> None:
         "content": {"kind": "text", "text": "x"},
     }
     path = chat(json.dumps(message), name="messages.jsonl")
-    done = called("replay", str(path), "--json", *PATIENT)
+    done = called("replay", str(path), "--json", *IN_MEMORY)
     report = json.loads(done.stdout)
     assert (done.returncode, report["parked"], report["lost"]) == (1, 1, 0)
     (cause,) = report["causes"]
