@@ -68,9 +68,11 @@ NOTHING_TO_LIST: Final = {
     "parked discard",
     "parked replay",
     "parked replay-conversation",
+    "predict",  # chances of one session
     "publish",
     "replay",
     "sessions unblock",
+    "stats",  # figures
     "store encrypt",  # says counts
     "store keys list",  # needs keys: test_keys.py
     "store keys new",
@@ -81,6 +83,9 @@ NOTHING_TO_LIST: Final = {
     "sync run",
     "topology declare",
     "topology repartition",
+    "tracking assess",  # figures
+    "tracking machine",  # a diagram
+    "tracking rebuild",  # counts
     "worker",
 }
 """Commands that do something, and say so in a sentence or in counts."""
