@@ -194,7 +194,7 @@ def test_a_store_that_is_missing_is_given_up_with_a_clear_error(amqp_url: str) -
     [
         ("sqlite:////no/such/folder/sessions.db", "folder"),
         ("cassandra://host/keyspace", "mongodb"),
-        ("redis://localhost/0", "later release"),
+        ("redis://localhost/a", "redis"),
     ],
 )
 def test_a_store_url_that_cannot_be_is_told(store: str, told: str) -> None:

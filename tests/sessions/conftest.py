@@ -40,7 +40,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 async def any_system(storage: dict[str, Any]) -> AsyncIterator[SessionSystem]:
     """Start a system on each backend."""
-    async with SessionSystem(make_config(enable_cleanup=False, partitions=8, **storage)) as started:
+    config = make_config(enable_cleanup=False, enable_tracking=True, partitions=8, **storage)
+    async with SessionSystem(config) as started:
         yield started
 
 
