@@ -41,6 +41,7 @@ def test_doctor_is_content_with_a_running_system(distributed: Distributed) -> No
         "ingress": "ok",
         "backlog": "ok",
         "store": "ok",
+        "encryption": "ok",
         "installation": "ok",
         "clock": "ok",
         "workers": "ok",
