@@ -7,7 +7,8 @@ import pytest
 
 from agentbus.storage.factory import open_store
 from tests.benchmarks.appends import __main__ as program
-from tests.benchmarks.appends.measure import BLOCK, LIMIT, Costs, Sizes, Talk, measure
+from tests.benchmarks.appends.measure import BLOCK, IN_ONE, LIMIT, Costs, Sizes, Talk, measure
+from tests.benchmarks.appends.report import PAGE, RESULTS, in_markdown
 from tests.harness.stores import KINDS, PLACES
 
 SLICE = Sizes((2, 4), rounds=2)
@@ -23,14 +24,18 @@ async def test_every_store_that_needs_no_server_is_measured(tmp_path: Path) -> N
 
 async def test_a_history_is_as_long_as_said_and_grows_by_what_is_measured() -> None:
     async with open_store("memory://") as store:
-        talk = Talk(store)
-        await talk.reach(700)
-        await talk.cost(BLOCK)
+        talk = Talk()
+        await talk.reach(250, [store])
+        for commit, head in talk.block():
+            await store.log.append([commit])
+            await store.heads.save([head])
         [conversation] = await store.log.conversations(limit=2)
         loaded = (await store.log.load([conversation]))[conversation]
         assert loaded.head is not None
-        assert (loaded.head.version, loaded.head.message_count, loaded.commits) == (710, 710, ())
-        assert [one.version for one in await store.log.read(conversation, limit=1_000)] == [*range(1, 711)]
+        assert (loaded.head.message_count, loaded.commits) == (250 + BLOCK, ())
+        commits = await store.log.read(conversation, limit=100)
+        assert [len(commit.events) for commit in commits] == [IN_ONE, IN_ONE, 50, *[1] * BLOCK]
+        assert len({one for commit in commits for one in commit.inputs}) == 250 + BLOCK
 
 
 def costs_of(grown: float) -> Costs:
@@ -60,3 +65,9 @@ def test_the_run_fails_if_a_message_of_the_longest_history_is_too_dear(
     assert shown.startswith("before\n<!-- appends -->\n| store | 100 messages |")
     assert f"| files 1 | 1.00 | 1.10 | {grown:.2f} | {grown:.2f} |\n" in shown
     assert shown.endswith("<!-- /appends -->\nafter\n")
+
+
+def test_the_documentation_has_the_figures_of_the_run_that_is_kept() -> None:
+    kept = json.loads(RESULTS.read_text())
+    assert in_markdown(kept, kept["versions"]) in PAGE.read_text()
+    assert max(kept["growth"].values()) <= LIMIT

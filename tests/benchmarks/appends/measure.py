@@ -1,13 +1,14 @@
 """Measuring appends: every store and every length of history in turn, so that all see the machine equally busy.
 
 A message costs what a session worker does for it when nothing else is going on: one commit appended, and the head that
-it leaves saved. Histories have a commit a message, written in large batches.
+it leaves saved. Histories are written in large commits.
 """
 
+import asyncio
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,7 +36,10 @@ LIMIT: Final = 1.3
 BLOCK: Final = 10
 """Messages that are measured together."""
 
-_BATCH: Final = 500
+IN_ONE: Final = 100
+"""Messages in each commit of a history: what is looked for when one more comes are its id and its version."""
+
+Block = list[tuple[Commit, SessionState]]
 
 Costs = dict[str, dict[int, list[float]]]
 """Milliseconds per message of each block, by kind of store and messages that its session began with."""
@@ -51,7 +55,7 @@ class Sizes:
     """Blocks measured of each length on each store."""
 
 
-FULL: Final = Sizes((100, 10_000, 100_000), rounds=40)
+FULL: Final = Sizes((100, 10_000, 100_000), rounds=20)
 QUICK: Final = Sizes((100, 1_000, 10_000), rounds=10)
 
 
@@ -62,18 +66,20 @@ async def measure(kinds: Sequence[str], sizes: Sizes, folder: Path) -> tuple[Cos
         for kind in kinds:
             url = stack.enter_context(empty_store(kind, folder))
             stores[kind] = await stack.enter_async_context(open_store(url))
-        talks: dict[str, list[Talk]] = {}
-        for kind, store in stores.items():
-            say(f"appends: {kind}: histories of {' and '.join(f'{length:,}' for length in sizes.lengths[1:])} ...")
-            talks[kind] = [await _reached(store, length) for length in sizes.lengths[1:]]
         versions = {kind: (await store.info()).version for kind, store in stores.items()}
+        talks = {length: Talk() for length in sizes.lengths[1:]}
+        for length, talk in talks.items():
+            say(f"appends: a history of {length:,} on {', '.join(kinds)} ...")
+            await talk.reach(length, list(stores.values()))
         costs: Costs = {kind: {length: [] for length in sizes.lengths} for kind in kinds}
         for number in range(sizes.rounds):
+            # A short history would soon be a longer one: each round has a new one.
+            talks[sizes.lengths[0]] = short = Talk()
+            await short.reach(sizes.lengths[0], list(stores.values()))
+            blocks = {length: talk.block() for length, talk in talks.items()}
             for kind in _turned(kinds, number):
-                # A short history would soon be a longer one: each block has a new one.
-                short = await _reached(stores[kind], sizes.lengths[0])
-                for length, talk in _turned(list(zip(sizes.lengths, (short, *talks[kind]), strict=True)), number):
-                    costs[kind][length].append(await talk.cost(BLOCK))
+                for length, block in _turned(list(blocks.items()), number):
+                    costs[kind][length].append(await _cost(stores[kind], block))
         return costs, versions
 
 
@@ -91,34 +97,43 @@ _users = count(1)
 
 
 class Talk:
-    """A session and what is said in it."""
+    """A session and what is said in it, the same on all stores."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self) -> None:
         self._user = f"user-{next(_users)}"
         self._conversation, _ = envelope_of(self._user, 1)
         self._said = 0
+        self._version = 0
         self._recent: deque[InputId] = deque(maxlen=RECENT_INPUTS)
 
-    async def reach(self, length: int) -> None:
-        """Let it have so many messages."""
-        with _unsynced(self._store):
+    async def reach(self, length: int, stores: Sequence[Store]) -> None:
+        """Let it have so many messages in all of these stores."""
+        with ExitStack() as unsynced:
+            for store in stores:
+                unsynced.enter_context(_unsynced(store))
             while self._said < length:
-                commits = [self._say() for _ in range(min(_BATCH, length - self._said))]
-                assert not any(await self._store.log.append(commits))
-            await self._store.heads.save([self._head()])
+                commit = self._commit(min(IN_ONE, length - self._said))
+                assert all(one == [None] for one in await asyncio.gather(*(s.log.append([commit]) for s in stores)))
+            await asyncio.gather(*(store.heads.save([self._head()]) for store in stores))
 
-    async def cost(self, messages: int) -> float:
-        """Say so many messages more, one after the other; return what one costs, in ms."""
-        ready = [(self._say(), self._head()) for _ in range(messages)]
-        begun = perf_counter()
-        for commit, head in ready:
-            assert await self._store.log.append([commit]) == [None]
-            assert await self._store.heads.save([head]) == [None]
-        return 1000 * (perf_counter() - begun) / messages
+    def block(self) -> Block:
+        """Say BLOCK messages more, one after the other; return the commits with the heads that they leave."""
+        return [(self._commit(1), self._head()) for _ in range(BLOCK)]
 
-    def _say(self) -> Commit:
-        """Return the commit of one more message."""
+    def _commit(self, messages: int) -> Commit:
+        """Return the commit of so many messages more."""
+        events = [self._say() for _ in range(messages)]
+        self._version += 1
+        return Commit(
+            conversation_id=self._conversation,
+            version=self._version,
+            epoch=1,
+            at=events[-1].at,
+            inputs=tuple(event.cause for event in events),
+            events=tuple(events),
+        )
+
+    def _say(self) -> MessageAppended:
         self._said += 1
         said = message_of(self._user, self._said)
         self._recent.append(said.input_id())
@@ -131,21 +146,13 @@ class Talk:
             sent_at=said.sent_at,
             content=said.content,
         )
-        event = MessageAppended(
+        return MessageAppended(
             session_id=session_id_for(self._conversation, 1),
             sequence=self._said,
             at=said.sent_at,
             cause=said.input_id(),
             platform=said.address.platform,
             message=message,
-        )
-        return Commit(
-            conversation_id=self._conversation,
-            version=self._said,
-            epoch=1,
-            at=said.sent_at,
-            inputs=(said.input_id(),),
-            events=(event,),
         )
 
     def _head(self) -> SessionState:
@@ -154,7 +161,7 @@ class Talk:
         return SessionState(
             conversation_id=self._conversation,
             generation=1,
-            version=self._said,
+            version=self._version,
             epoch=1,
             sequence=self._said,
             first_version=1,
@@ -167,10 +174,13 @@ class Talk:
         )
 
 
-async def _reached(store: Store, length: int) -> Talk:
-    talk = Talk(store)
-    await talk.reach(length)
-    return talk
+async def _cost(store: Store, block: Block) -> float:
+    """Append a block's messages, one after the other; return what one costs, in ms."""
+    begun = perf_counter()
+    for commit, head in block:
+        assert await store.log.append([commit]) == [None]
+        assert await store.heads.save([head]) == [None]
+    return 1000 * (perf_counter() - begun) / len(block)
 
 
 @contextmanager
