@@ -39,7 +39,7 @@ async def test_a_history_is_as_long_as_said_and_grows_by_what_is_measured() -> N
 
 
 def costs_of(grown: float) -> Costs:
-    return {kind: {100: [1.0, 9.0, 1.0], 10_000: [1.1], 100_000: [0.0, grown, 5.0]} for kind in KINDS}
+    return {kind: {100: [1.0] * 3, 10_000: [1.1] * 3, 100_000: [0.5, grown, 5.0]} for kind in KINDS}
 
 
 @pytest.mark.parametrize(("grown", "code"), [(LIMIT, 0), (LIMIT + 0.01, 1)])
@@ -63,11 +63,12 @@ def test_the_run_fails_if_a_message_of_the_longest_history_is_too_dear(
     assert kept["append_ms"] == told["append_ms"]
     shown = page.read_text()
     assert shown.startswith("before\n<!-- appends -->\n| store | 100 messages |")
-    assert f"| files 1 | 1.00 | 1.10 | {grown:.2f} | {grown:.2f} |\n" in shown
+    assert f"| files 1 | 1 | 1.1 | {grown:.3g} | {grown:.2f} |\n" in shown
     assert shown.endswith("<!-- /appends -->\nafter\n")
 
 
 def test_the_documentation_has_the_figures_of_the_run_that_is_kept() -> None:
-    kept = json.loads(RESULTS.read_text())
-    assert in_markdown(kept, kept["versions"]) in PAGE.read_text()
-    assert max(kept["growth"].values()) <= LIMIT
+    shown = PAGE.read_text().partition("<!-- appends -->\n")[2].partition("<!-- /appends -->")[0]
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else None
+    assert shown == (in_markdown(kept, kept["versions"]) if kept else "")
+    assert kept is None or max(kept["growth"].values()) <= LIMIT

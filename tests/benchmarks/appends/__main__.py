@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.appends.measure import FULL, LIMIT, QUICK, measure, medians
+from tests.benchmarks.appends.measure import FULL, LIMIT, QUICK, measure
 from tests.benchmarks.appends.report import PAGE, RESULTS, figures, in_markdown, put_into_docs, table
 from tests.harness.program import parser, quieten, run, screen, tell
 from tests.harness.results import write_results
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quieten()
     with tempfile.TemporaryDirectory(prefix="agentbus-appends-") as folder:
         costs, versions = asyncio.run(measure(KINDS, sizes, Path(folder)))
-    found = figures(medians(costs))
+    found = figures(costs)
     screen().print(table(found, versions))
     if sizes is FULL:
         write_results(RESULTS, {"versions": versions, **found, "blocks_ms": costs}, indent=1)

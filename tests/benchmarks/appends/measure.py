@@ -33,7 +33,7 @@ Something = TypeVar("Something")
 LIMIT: Final = 1.3
 """How many times as dear a message may be in the longest history as in the shortest."""
 
-BLOCK: Final = 10
+BLOCK: Final = 50
 """Messages that are measured together."""
 
 IN_ONE: Final = 100
@@ -88,9 +88,12 @@ def medians(costs: Costs) -> dict[str, dict[int, float]]:
     return {kind: {length: median(blocks) for length, blocks in found.items()} for kind, found in costs.items()}
 
 
-def growth(costs: Mapping[int, float]) -> float:
-    """Return how many times as dear a message is in the longest history as in the shortest."""
-    return costs[max(costs)] / costs[min(costs)]
+def growth(costs: Mapping[int, list[float]]) -> float:
+    """Return how many times as dear a message is in the longest history as in the shortest.
+
+    The median of what it is in each round, where both were measured one beside the other.
+    """
+    return median(long / short for short, long in zip(costs[min(costs)], costs[max(costs)], strict=True))
 
 
 _users = count(1)

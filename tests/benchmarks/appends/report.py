@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from tests.benchmarks.appends.measure import LIMIT, growth
+from tests.benchmarks.appends.measure import LIMIT, Costs, growth, medians
 from tests.harness.processes import ROOT
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "appends.json"
@@ -15,16 +15,15 @@ PAGE: Final = ROOT / "docs" / "stores.md"
 _BEGIN: Final = "<!-- appends -->\n"
 _END: Final = "<!-- /appends -->"
 
-Medians = Mapping[str, Mapping[int, float]]
-"""Milliseconds per message, by kind of store and messages that there were already."""
 
-
-def figures(middle: Medians) -> dict[str, Any]:
+def figures(costs: Costs) -> dict[str, Any]:
     """Return the medians, in ms, and how much dearer a message of the longest history is than one of the shortest."""
     return {
         "limit": LIMIT,
-        "append_ms": {kind: {str(length): round(ms, 3) for length, ms in of.items()} for kind, of in middle.items()},
-        "growth": {kind: round(growth(of), 3) for kind, of in middle.items()},
+        "append_ms": {
+            kind: {str(length): round(ms, 4) for length, ms in of.items()} for kind, of in medians(costs).items()
+        },
+        "growth": {kind: round(growth(of), 3) for kind, of in costs.items()},
     }
 
 
@@ -59,6 +58,6 @@ def _rows(found: Mapping[str, Any], versions: Mapping[str, str]) -> list[list[st
     lengths = list(next(iter(costs.values())))
     header = ["store", *(f"{int(length):,} messages" for length in lengths), "growth"]
     return [header] + [
-        [f"{kind} {versions[kind]}", *(f"{of[length]:.2f}" for length in lengths), f"{found['growth'][kind]:.2f}"]
+        [f"{kind} {versions[kind]}", *(f"{of[length]:.3g}" for length in lengths), f"{found['growth'][kind]:.2f}"]
         for kind, of in costs.items()
     ]
