@@ -82,7 +82,7 @@ async def test_the_status_of_a_system(any_system: SessionSystem) -> None:
     assert status["system"]["started_at"]
     assert status["metrics"] == {"total_sessions": 2, "active_sessions": 1, "messages": 1}
     assert status["components"]["session_worker"]["state"] == "running"
-    assert not any(status["features"].values())
+    assert [name for name, is_on in status["features"].items() if is_on] == ["tracking"]
     health = await any_system.get_health_check()
     assert health["status"] == "healthy"
     assert health["checks"]["store"]["milliseconds"] >= 0
