@@ -10,7 +10,6 @@ from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.topology import Topology
 from agentbus.storage.archive import ArchiveStore, open_archive
-from agentbus.storage.encryption import encrypting, keys_of
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.workers.bus.factory import open_bus
@@ -44,6 +43,8 @@ def make_bus(settings: "Settings", topology: Topology | None = None) -> Bus:
 
 def make_store(settings: "Settings", url: str | None = None) -> Store:
     """Return the store that the settings name, or the one at `url`, not connected yet. Raises ConfigurationError."""
+    from agentbus.storage.encryption import encrypting  # noqa: PLC0415 - for who opens a store
+
     encryption, opened = settings.encryption, partial(make_store_as_kept, settings)
     store = opened(url or settings.store.store_url)
     return encrypting(store, encryption.encryption_keys, encryption.encryption_key_store, opened)
@@ -60,6 +61,8 @@ def make_archive(settings: "Settings", store: Store | None = None) -> ArchiveSto
 
     Raises ConfigurationError.
     """
+    from agentbus.storage.encryption import keys_of  # noqa: PLC0415 - for who opens a store
+
     archive = settings.archive
     keys = keys_of(store) if store else None
     return open_archive(archive.archive_url, archive.archive_options, keys) if archive.archive_url else None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_sweep, make_sync
@@ -13,7 +13,9 @@ from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.sections.expiry import Expiry
 from agentbus.sessions.sections.sync import Sync
-from agentbus.sessions.sections.tracking import Tracking
+
+if TYPE_CHECKING:  # What it takes to track is imported by whoever tracks.
+    from agentbus.sessions.sections.tracking import Tracking
 
 CallsT = TypeVar("CallsT")
 
@@ -50,7 +52,9 @@ def _expiry(app: App, engine: Engine) -> Expiry:
     return Expiry(engine, partial(make_sweep, app), app.clock)
 
 
-def _tracking(app: App, engine: Engine) -> Tracking:
+def _tracking(app: App, engine: Engine) -> "Tracking":
+    from agentbus.sessions.sections.tracking import Tracking  # noqa: PLC0415 - see above
+
     return Tracking(engine, app.archive, app.clock, secret_keys=app.settings.session.secret_keys)
 
 

@@ -16,7 +16,6 @@ from agentbus.sessions.engine import Engine
 from agentbus.sessions.features import FEATURES, CallsT, Feature
 from agentbus.sessions.providers import store_for
 from agentbus.sessions.sections import Sections, sections_over
-from agentbus.storage.encryption import encrypting
 from agentbus.workers.installation.joining import check_installation, check_whole, join_installation
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.worker import Worker
@@ -129,6 +128,7 @@ async def _opened(
 ) -> App:
     """Open the store and the bus that a configuration names, for as long as the stack lasts."""
     from agentbus.settings import load_settings  # noqa: PLC0415 - pydantic-settings is for a system that starts
+    from agentbus.storage.encryption import encrypting  # noqa: PLC0415 - as above
 
     settings = load_settings(
         amqp_url=config.amqp_url or "memory://",

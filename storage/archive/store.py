@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound, StoreDamaged
 from agentbus.contracts.events import Commit
@@ -26,8 +26,10 @@ from agentbus.storage.archive.entries import (
 )
 from agentbus.storage.archive.folder import Folder, Writing, moment_of
 from agentbus.storage.archive.format import Contents, Reader, closing, lines_of
-from agentbus.storage.archive.sealed import DecryptingFile, EncryptingFile, key_of_file
-from agentbus.storage.encryption import SETTING, DataKeys, Destroyed, of_archived
+
+if TYPE_CHECKING:  # Encryption is imported when a file is opened: most who can archive sessions never do.
+    from agentbus.storage.archive.sealed import EncryptingFile
+    from agentbus.storage.encryption import DataKeys
 
 _BUFFER: Final = 1 << 20
 """Bytes of lines that are handed to the compressing thread at once."""
@@ -35,7 +37,7 @@ _LINES: Final = 100
 """Lines that are read at once."""
 
 
-def open_archive(url: str, options: Mapping[str, Any] | None = None, keys: DataKeys | None = None) -> "ArchiveStore":
+def open_archive(url: str, options: Mapping[str, Any] | None = None, keys: "DataKeys | None" = None) -> "ArchiveStore":
     """Return the archive at an fsspec URL: `file:///folder`, `memory://name`, `s3://bucket/folder`, ...
 
     `options` go to the file system (fsspec's storage options: keys, endpoints). With `keys`, those of the store, what
@@ -52,7 +54,7 @@ class ArchiveStore:
     made again. Memory stays flat: a session is written and read in pieces.
     """
 
-    def __init__(self, folder: Folder, keys: DataKeys | None = None) -> None:
+    def __init__(self, folder: Folder, keys: "DataKeys | None" = None) -> None:
         self._folder = folder
         self._keys = keys
 
@@ -160,6 +162,7 @@ class ArchiveStore:
 
     async def is_encrypted(self, entry: ArchiveEntry) -> bool:
         """Whether a file is encrypted. Raises ArchiveNotFound."""
+        from agentbus.storage.archive.sealed import key_of_file  # noqa: PLC0415 - see above
 
         def look() -> bool:
             with self._folder.open(_path(entry), "rb") as raw:
@@ -191,10 +194,13 @@ class ArchiveStore:
         finally:
             await self._folder.call(raw.close)
 
-    async def _encrypting(self, session: SessionId) -> Callable[[Any], EncryptingFile] | None:
+    async def _encrypting(self, session: SessionId) -> "Callable[[Any], EncryptingFile] | None":
         """Return what encrypts a session's file, with a key of its own, if there are keys."""
         if self._keys is None:
             return None
+        from agentbus.storage.archive.sealed import EncryptingFile  # noqa: PLC0415 - see above
+        from agentbus.storage.encryption import of_archived  # noqa: PLC0415 - see above
+
         subject = of_archived(session)
         key = (await self._keys.to_encrypt([subject]))[subject]
         if isinstance(key, StoreDamaged):
@@ -203,6 +209,9 @@ class ArchiveStore:
 
     async def _decrypting(self, raw: Any, entry: ArchiveEntry) -> Any:
         """Return a file that is read in the clear."""
+        from agentbus.storage.archive.sealed import DecryptingFile, key_of_file  # noqa: PLC0415 - see above
+        from agentbus.storage.encryption import SETTING, Destroyed  # noqa: PLC0415 - see above
+
         name = await self._folder.call(partial(key_of_file, raw))
         if name is None:
             return raw

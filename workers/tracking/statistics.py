@@ -6,7 +6,6 @@ from datetime import datetime
 from agentbus.contracts.history import SessionFilter
 from agentbus.storage.port import Store
 from agentbus.workers.domain.tracking.counters import ENDS, LASTED, STARTS, STATES, added, after
-from agentbus.workers.tracking.kept import read_series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +27,8 @@ class StateStatistics:
 
 async def state_statistics(store: Store, since: datetime, until: datetime) -> StateStatistics:
     """Return what became of sessions, as far as workers have followed them. Raises StoreError."""
+    from agentbus.workers.tracking.kept import read_series  # noqa: PLC0415 - for who asks, not for who names the type
+
     total = added((await read_series(store, since, until)).hours.values())
     ended = after(total, ENDS)
     kept = await store.heads.statistics(SessionFilter())
