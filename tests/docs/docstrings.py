@@ -17,6 +17,7 @@ import agentbus.sessions
 from agentbus.contracts.errors import AgentBusError
 from agentbus.sessions import features
 from agentbus.sessions.sections import Sections
+from agentbus.sessions.sections.tracking import Tracking
 from tests.docs.markdown import Block, blocks
 
 _SECONDS: Final = frozenset(
@@ -76,7 +77,8 @@ def handed_to(function: Any) -> list[Any]:
                 ),
                 attr=method,
             ):
-                section = get_type_hints(getattr(features, feature).make_calls)["return"]
+                late = {"Tracking": Tracking}  # it is imported when it is made
+                section = get_type_hints(getattr(features, feature).make_calls, localns=late)["return"]
                 found.append(inspect.unwrap(getattr(section, method)))
             case _:
                 pass

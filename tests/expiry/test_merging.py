@@ -104,17 +104,20 @@ async def test_a_merge_into_what_has_ended_or_was_unlinked_meanwhile_ends_nothin
         await world.scheduled(one)
         given = {"identity": "ada"} if meanwhile is UnlinkIdentity else {}
         commands = worker._due._acting._commands
-        ask = commands.ask
+        ask, lived = commands.ask, list[bool]()
 
         async def ask_too_late(command: Input) -> CommandReply:
             await world.send(meanwhile(session_id=other, **given))
             assert (await world.head(one)).is_live
-            return await ask(command)
+            try:
+                return await ask(command)
+            finally:
+                lived.append((await world.head(one)).is_live)
 
         commands.ask = ask_too_late  # type: ignore[method-assign, assignment]  # something happens just before
         world.advance(60)
         await until_counted(world, worker, failed=1)
-        assert (await world.head(one)).is_live
+        assert lived[0], "it is tried again at any moment from then on"
         await until_status_later(world, one, SessionStatus.DELETED)
         await world.until_steps(2)
         assert world.steps() == [("merged", 0, EXPIRE), ("merged", 1, DELETE)]
