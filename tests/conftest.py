@@ -1,19 +1,14 @@
 """Fixtures for all tests: the services. A service that is missing is an error, never a skip."""
 
-import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 import structlog
 from hypothesis import settings
 
-from agentbus.contracts.errors import BusError
-from agentbus.contracts.topology import Topology
 from agentbus.workers import outages
-from agentbus.workers.bus.rabbit import RabbitBus
-from tests.harness.patience import PATIENCE
 from tests.services import (
     MariaDB,
     MongoDB,
@@ -97,22 +92,10 @@ def mortal_rabbitmq() -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture
-async def mortal_amqp_url(mortal_rabbitmq: RabbitMQ) -> AsyncIterator[str]:
+def mortal_amqp_url(mortal_rabbitmq: RabbitMQ) -> Iterator[str]:
     """Make a new virtual host of `mortal_rabbitmq`, which a kill does not undo, and give its URL."""
     with mortal_rabbitmq.lasting_vhost() as url:
-        await _until_it_takes_queues(url)
         yield url
-
-
-async def _until_it_takes_queues(url: str) -> None:
-    """Wait until a broker that may just have come back declares queues: at first it refuses some (INTERNAL_ERROR)."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                async with RabbitBus(url, Topology(prefix="probe", partitions=1)) as bus:
-                    return await bus.declare()
-            except BusError:
-                await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
