@@ -1,0 +1,313 @@
+"""The port of channels: a way in, a way out, and what each of them can do.
+
+A channel is a folder here, or somebody else's package with an entry point of `GROUP`: one `Channel`, found by its name.
+Its two halves know nothing of each other. `Inbound` is pure: no I/O, no clock, so that any number of gateways can run.
+`Outbound` speaks to the platform and to nobody else; in which order and how often, its caller decides.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from agentbus.contracts.address import Address
+from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.messages import InboundMessage, TextContent
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
+
+GROUP: Final = "agentbus.channels"
+"""The entry points by which installed packages bring channels: the channel's name, and its `Channel`."""
+
+
+class Unverified(AgentBusError):
+    """The request is not signed as the platform signs."""
+
+
+class Malformed(AgentBusError):
+    """The request is signed, and is nothing that the platform would send: it is refused, and comes to nothing."""
+
+
+class ChannelAccount(BaseModel):
+    """One account of a channel, as the settings give it: each channel adds its own fields.
+
+    What is secret has `repr=False`, and is in no log line and no error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+
+Account = TypeVar("Account", bound=ChannelAccount)
+
+
+# The way in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the platform sent, as it came."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    method: str = "POST"
+    received_at: datetime
+    """When it came, by our clock; with a time zone."""
+
+    def header(self, name: str) -> str:
+        """Return a header by its lower-case name. Raises Unverified if it is missing."""
+        try:
+            return self.headers[name]
+        except KeyError:
+            raise Unverified(f"the header {name} is missing") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the platform is told, once all that it sent is confirmed."""
+
+    body: bytes = b""
+    media_type: str = "text/plain"
+    status: int = 200
+
+
+class ReceiptState(StrEnum):
+    """What a platform says has become of a message that we sent."""
+
+    SENT = "sent"
+    """It took the message."""
+    DELIVERED = "delivered"
+    """It is on the person's device."""
+    READ = "read"
+    """The person has seen it."""
+    FAILED = "failed"
+    """It could not be delivered, for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A platform's word on a message that we sent."""
+
+    address: Address
+    message_id: str
+    """The platform's id of our message."""
+    state: ReceiptState
+    at: datetime
+    reason: str | None = None
+    """Why it failed, in the platform's words."""
+    key: str | None = None
+    """The key that `Outbound.send` was given, where the platform says it back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What a request came to."""
+
+    messages: tuple[InboundMessage, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    ignored: int = 0
+    """Events with nothing in them for a session: handshakes, and what our own bot said."""
+    answer: Answer = Answer()
+
+
+class Inbound(ABC):
+    """The way in of one account: pure, so that any number of gateways may have it at once.
+
+    Hostile bytes are its input. Nothing but what is said below may be raised, whatever they are; what it takes is in
+    proportion to the length of the body.
+    """
+
+    @abstractmethod
+    def verify(self, request: Request) -> None:
+        """Return if the platform sent this, for this account. Raises Unverified.
+
+        The raw body is looked at, in constant time, and nothing is parsed before that is done; a header that is
+        missing is no signature. Where the platform signs the time, one too far from `received_at` is refused.
+        """
+
+    @abstractmethod
+    def parse(self, request: Request) -> Received:
+        """Return what a verified request says, in the order in which it says it. Raises Malformed.
+
+        Message ids are the platform's own: what the platform sends again, in whatever wrapping, has the same input
+        id, for ever. Each event becomes a message, a receipt, or is counted as ignored; what is not understood
+        becomes a message of type `unsupported`, which holds it. A handshake gives no messages and its answer.
+        """
+
+
+# The way out
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The platform has it, under this id."""
+
+    message_id: str
+    """The platform's id: the one that later edits, reactions and receipts name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The platform does not have it, for certain."""
+
+    reason: str
+    """In the platform's words; no secret is in it."""
+    permanent: bool
+    """Whether trying again is of no use: the chat is gone, the bot was blocked, the text is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody knows whether the platform has it: the connection died, or its answer can't be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """The platform does not have it, for certain, and will take it `after` so many seconds."""
+
+    after: float
+
+
+Outcome = Sent | Failed | Unknown | RateLimited
+"""What became of a send."""
+
+
+class Outbound(ABC):
+    """The way out of one account.
+
+    Calls say what became of them and raise nothing but a cancellation, which leaves the outcome unknown; each ends
+    within its `timeout`. None of them tries again by itself, sleeps, or keeps anything between calls.
+    `key` is the idempotency key of one piece of a reply: 1 to 64 letters, digits and dashes, the same whenever that
+    piece is sent again. Where the platform takes one, it is given, as it is or as a digest of it.
+    """
+
+    @abstractmethod
+    async def send(self, content: TextContent, address: Address, key: str, *, timeout: float = 10.0) -> Outcome:
+        """Send one message to `address`: its chat, its thread, in answer to `content.reply_to` if that is given.
+
+        The text is Markdown within `Capabilities.text_limit`, and is rendered in the platform's dialect; where the
+        platform refuses the rendering, and surely did not send it, the text is sent plain.
+        """
+
+    async def edit(self, message_id: str, content: TextContent, address: Address, *, timeout: float = 10.0) -> Outcome:
+        """Let a message of ours say something else. Repeating it changes nothing. By default Failed for good."""
+        return self._unable("edit")
+
+    async def delete(self, message_id: str, address: Address, *, timeout: float = 10.0) -> Outcome:
+        """Take a message of ours back; one that is gone already counts as Sent. By default Failed for good."""
+        return self._unable("delete")
+
+    async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:
+        """React to a message. Repeating it changes nothing. By default Failed for good."""
+        return self._unable("react")
+
+    async def typing(self, address: Address, *, timeout: float = 5.0) -> None:  # noqa: B027 - a platform may have none
+        """Show that an answer is being written, for the some seconds that the platform shows it. By default nothing.
+
+        What goes wrong is nobody's concern, and is not told.
+        """
+
+    async def reconcile(self, key: str, address: Address, since: datetime, *, timeout: float = 10.0) -> Outcome:
+        """Ask the platform what became of a send whose outcome is unknown, begun at `since`.
+
+        Sent if it is there; Failed, not permanent, if it surely is not; else Unknown, as by default.
+        """
+        return Unknown("the platform can't be asked")
+
+    @staticmethod
+    def _unable(what: str) -> Failed:
+        return Failed(f"this channel can't {what}", permanent=True)
+
+
+# What a channel can do
+
+
+class Feature(StrEnum):
+    """Something that may come in by a channel, or go out by it."""
+
+    TEXT = "text"
+    """What people write."""
+    MEDIA = "media"
+    """Pictures, sound, films and files, by reference."""
+    ALBUMS = "albums"
+    """Several of them as one."""
+    REPLIES = "replies"
+    """A message in answer to another one."""
+    THREADS = "threads"
+    """Threads, or topics, within a chat."""
+    EDITS = "edits"
+    """A message that says something else now."""
+    DELETES = "deletes"
+    """A message that was taken back."""
+    REACTIONS = "reactions"
+    """Emoji put to a message."""
+    STICKERS = "stickers"
+    """Stickers of the platform."""
+    LOCATIONS = "locations"
+    """Places."""
+    CONTACTS = "contacts"
+    """People's addresses."""
+    COMMANDS = "commands"
+    """Commands such as `/start`."""
+    BUTTONS = "buttons"
+    """Buttons that people press."""
+    MEMBERSHIP = "membership"
+    """Who joins a chat, and who leaves it."""
+    RECEIPTS = "receipts"
+    """What became of what we sent."""
+    TYPING = "typing"
+    """That an answer is being written."""
+
+
+class Guarantee(StrEnum):
+    """What is known of a send whose connection died."""
+
+    IDEMPOTENT = "idempotent"
+    """It is sent again under the same key: the platform takes it once."""
+    RECONCILED = "reconciled"
+    """The platform is asked, or tells: known in the end, in most cases."""
+    UNKNOWN = "unknown"
+    """Nobody will know: held, or sent again and marked, as the settings say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a channel can do: docs/channels.md shows these as a table."""
+
+    receives: frozenset[Feature]
+    """What the platform tells that becomes more than `unsupported`."""
+    sends: frozenset[Feature] = frozenset()
+    """What our adapter can have the platform do."""
+    guarantee: Guarantee = Guarantee.UNKNOWN
+    text_limit: int = 4096
+    """The longest text of one message, in `text_unit`."""
+    text_unit: str = "characters"
+    """What the platform counts: `characters` (code points), `utf-16` (code units) or `bytes` (of UTF-8)."""
+    pace: float | None = None
+    """Messages a second that one chat takes, as far as the platform says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel(Generic[Account]):
+    """A channel: a name that is the platform of its addresses, and how its halves are made. Both take an account.
+
+    A half that is None is not there. Its halves are imported when they are made.
+    """
+
+    name: str
+    title: str
+    """As people write it: `WhatsApp Cloud`."""
+    account: type[Account]
+    capabilities: Capabilities
+    inbound: Callable[[str, Account], Inbound] | None = None
+    """Makes the way in of the account of that name."""
+    outbound: "Callable[[str, Account, AsyncClient], Outbound] | None" = None
+    """Makes the way out of the account of that name; whoever gave the client closes it."""
