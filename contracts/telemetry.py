@@ -263,6 +263,8 @@ class Action(StrEnum):
     """What is kept of a conversation, or its log, can't be read: its figures stay as they are."""
     EXPIRY_FAILED = "expiry_failed"
     """A step of an expiry rule failed for a session; it is tried again later."""
+    EXPIRY_OVERTAKEN = "expiry_overtaken"
+    """A session was deleted, restored or otherwise changed while a step was taken; it is looked at again as it is."""
     EXPIRY_SCANNED = "expiry_scanned"
     """All sessions were looked at after a change of the expiry rules."""
     MERGE_ALONE = "merge_alone"

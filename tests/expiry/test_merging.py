@@ -1,15 +1,20 @@
 """The action merge: a session ends once another one has what it held, and not before."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agentbus.contracts.address import Platform
-from agentbus.contracts.commands import CloseSession, CommandReply, LinkIdentity, SetData, UnlinkIdentity
+from agentbus.contracts.commands import CloseSession, CommandReply, DeleteSession, LinkIdentity, SetData, UnlinkIdentity
 from agentbus.contracts.envelope import Input
 from agentbus.contracts.expiry import CleanupAction, Conditions, Step
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.archive import open_archive
 from agentbus.storage.reading import iter_parked
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
@@ -94,11 +99,11 @@ async def test_what_can_not_be_merged_is_not_ended_and_is_tried_again(world: Wor
         assert world.steps() == [("merged", 0, MERGE), ("merged", 1, DELETE)]
 
 
-@pytest.mark.parametrize("meanwhile", [CloseSession, UnlinkIdentity])
-async def test_a_merge_into_what_has_ended_or_was_unlinked_meanwhile_ends_nothing(
-    world: World, meanwhile: type[CloseSession | UnlinkIdentity]
+@pytest.mark.parametrize("meanwhile", [CloseSession, DeleteSession, UnlinkIdentity])
+async def test_a_merge_into_what_has_gone_or_was_unlinked_meanwhile_ends_nothing(
+    world: World, meanwhile: type[CloseSession | DeleteSession | UnlinkIdentity]
 ) -> None:
-    """The next time there is no other session: it expires by itself."""
+    """It is no failure. The next time there is no other session: it expires by itself."""
     async with world.expiring(MERGE_THEN_DELETE) as worker:
         one, other = await linked(world)
         await world.scheduled(one)
@@ -115,12 +120,43 @@ async def test_a_merge_into_what_has_ended_or_was_unlinked_meanwhile_ends_nothin
                 lived.append((await world.head(one)).is_live)
 
         commands.ask = ask_too_late  # type: ignore[method-assign, assignment]  # something happens just before
-        world.advance(60)
-        await until_counted(world, worker, failed=1)
+        with capture_logs() as logged:
+            world.advance(60)
+            await until_status_later(world, one, SessionStatus.DELETED)
+        await until_counted(world, worker, expired=1, deleted=1)
         assert lived[0], "it is tried again at any moment from then on"
-        await until_status_later(world, one, SessionStatus.DELETED)
         await world.until_steps(2)
         assert world.steps() == [("merged", 0, EXPIRE), ("merged", 1, DELETE)]
+    assert said(logged) == {Action.EXPIRY_OVERTAKEN}
+
+
+def said(logged: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return what was logged of what becomes of steps."""
+    return {line["event"] for line in logged} & {Action.EXPIRY_FAILED, Action.EXPIRY_OVERTAKEN}
+
+
+async def test_one_that_is_deleted_while_it_is_archived_is_no_failure(world: World, tmp_path: Path) -> None:
+    world.archive = open_archive(tmp_path.as_uri())
+    async with world.expiring(a_rule("archived", CleanupAction.ARCHIVE)) as worker:
+        session = await world.session("ada")
+        await world.scheduled(session)
+        commands = worker._due._acting._commands
+        ask = commands.ask
+
+        async def ask_too_late(command: Input) -> CommandReply:
+            await world.send(DeleteSession(session_id=session))
+            return await ask(command)
+
+        commands.ask = ask_too_late  # type: ignore[method-assign, assignment]  # something happens just before
+        with capture_logs() as logged:
+            world.advance(60)
+            await until_status_later(world, session, SessionStatus.DELETED)
+
+            async def was_told() -> bool:
+                return bool(said(logged))
+
+            await world.until(was_told)
+        assert said(logged) == {Action.EXPIRY_OVERTAKEN}
 
 
 async def test_a_sweep_says_what_could_not_be_merged_and_ends_nothing(world: World) -> None:
@@ -135,6 +171,16 @@ async def test_a_sweep_says_what_could_not_be_merged_and_ends_nothing(world: Wor
 
     assert await found() == [(one, "merge", SweepOutcome.FAILED)]
     assert (await world.head(one)).is_live
+    ask = acting._commands.ask
+
+    async def ask_too_late(command: Input) -> CommandReply:
+        await world.send(UnlinkIdentity(session_id=other, identity="ada"))
+        return await ask(command)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(acting._commands, "ask", ask_too_late)
+        assert await found() == [(one, "merge", SweepOutcome.OVERTAKEN)]
+    await world.send(LinkIdentity(session_id=other, identity="ada"))
     await world.send(SetData(session_id=other, remove=("0", "1")))
     assert await found() == [(one, "merge", SweepOutcome.DONE)]
     assert "precious" in (await world.head(other)).data

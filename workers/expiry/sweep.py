@@ -17,7 +17,7 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
 from agentbus.workers.domain.expiry import Later
-from agentbus.workers.expiry.watch.commands import DEADLINE, ExpiryCommands, Order
+from agentbus.workers.expiry.watch.commands import DEADLINE, ExpiryCommands, Order, Overtaken
 from agentbus.workers.expiry.watch.phases import Archive, Discard, next_phase, was_moved
 
 _PAGE: Final = 200
@@ -104,8 +104,8 @@ class Sweep:
             after = await self._seen([one.head for one in orders if one.head.session_id not in failed])
             done: list[SessionId] = []
             for head, phase in due:
-                if reason := failed.get(head.session_id):
-                    yield _finding(head, phase, SweepOutcome.FAILED, reason)
+                if error := failed.get(head.session_id):
+                    yield _failed(head, phase, error)
                     continue
                 finding = await self._came(head, phase, after.get(head.session_id))
                 yield finding
@@ -115,16 +115,16 @@ class Sweep:
             if not heads:
                 return
 
-    async def _give(self, orders: Sequence[Order]) -> dict[SessionId, str]:
+    async def _give(self, orders: Sequence[Order]) -> dict[SessionId, AgentBusError]:
         """Give what is to be done to the sessions' owners; return of which sessions that failed, and why."""
-        failed: dict[SessionId, str] = {}
+        failed: dict[SessionId, AgentBusError] = {}
 
         async def merge(head: SessionState, command: ExpireSession) -> None:
             try:
                 await self._acting.merge(head, command)
             except AgentBusError as error:
                 raise_if_cancelled()
-                failed[head.session_id] = str(error)
+                failed[head.session_id] = error
 
         plain: list[Order] = []
         merging: list[Coroutine[Any, Any, None]] = []
@@ -171,7 +171,7 @@ class Sweep:
             await self._acting.archive(head)
         except AgentBusError as error:
             raise_if_cancelled()
-            return _finding(head, phase, SweepOutcome.FAILED, str(error))
+            return _failed(head, phase, error)
         return _finding(head, phase, SweepOutcome.DONE)
 
     async def _seen(self, before: Sequence[SessionState]) -> dict[SessionId, SessionState]:
@@ -193,6 +193,11 @@ def _shows(head: SessionState, command: ExpireSession) -> bool:
         return command.action is CleanupAction.DELETE
     progress = head.expiry
     return progress is not None and progress.rule_id == command.rule_id and progress.step >= command.step
+
+
+def _failed(head: SessionState, phase: _Due, error: AgentBusError) -> Finding:
+    came = SweepOutcome.OVERTAKEN if isinstance(error, Overtaken) else SweepOutcome.FAILED
+    return _finding(head, phase, came, str(error))
 
 
 def _finding(head: SessionState, phase: _Due, came: SweepOutcome, reason: str | None = None) -> Finding:

@@ -1,14 +1,14 @@
 """What an expiry worker does about sessions: commands to their owners, and the move to the archive."""
 
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
 from agentbus.contracts.envelope import Input
-from agentbus.contracts.errors import ArchiveNotFound, ConfigurationError, SessionNotFound
+from agentbus.contracts.errors import ArchiveNotFound, ConfigurationError, Refused
 from agentbus.contracts.expiry import CleanupAction
 from agentbus.contracts.ids import InputId, digest_of
 from agentbus.contracts.secrets import SECRET_KEYS
@@ -32,6 +32,13 @@ DEADLINE: Final = "deadline"
 """The label of what is no rule's action: a session's own deadline."""
 
 _log = Logger(__name__)
+
+
+class Overtaken(Refused):
+    """Somebody was faster: the session, or the one that it was to merge with, is not as it was when this was decided.
+
+    No failure: what is to be done is decided anew by how it is now.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +83,18 @@ class ExpiryCommands:
     async def merge(self, head: SessionState, command: ExpireSession) -> None:
         """Bring a session's context into the other one of its identity that was last active, and end it after that.
 
-        Without such another one it has nowhere to go, and simply expires. Raises Refused if the other one did not take
-        all of it, or has ended or was unlinked meanwhile: then nothing is ended; ReplyTimeout, BusError, StoreError.
+        Without such another one it has nowhere to go, and simply expires. Raises Overtaken if the other one has ended
+        or was unlinked meanwhile, Refused if it did not take all of it: then nothing is ended; ReplyTimeout, BusError,
+        StoreError.
         """
         if target := await self._target(head):
-            for given in await self._brought_over(head, target):
-                await self._commands.ask(given)
-            now = await self._store.heads.get(target.session_id)
-            if now is None or not now.is_live or now.identity != head.identity:
-                raise SessionNotFound(
-                    f"session {target.session_id} has ended, or is no longer linked: nothing is merged"
-                )
+            try:
+                for given in await self._brought_over(head, target):
+                    await self._commands.ask(given)
+            except Refused:
+                await self._check_takes(target, head)
+                raise
+            await self._check_takes(target, head)
         else:
             _log.info(Action.MERGE_ALONE, session_id=head.session_id, identity=head.identity)
             command = command.model_copy(update={"action": CleanupAction.EXPIRE})
@@ -99,16 +107,37 @@ class ExpiryCommands:
         return self._archive is not None or head.status is not SessionStatus.ARCHIVED or was_moved(head)
 
     async def archive(self, head: SessionState) -> None:
-        """Move an ended session to the archive, or finish that. Raises ConfigurationError if there is no archive."""
+        """Move an ended session to the archive, or finish that.
+
+        Raises ConfigurationError if there is no archive, Overtaken, and as `archive_session` does.
+        """
         if not self.can_move(head):
             return
-        await archive_session(self._store, self._place(), self._commands, head)
+        async with self._while_it_is(head):
+            await archive_session(self._store, self._place(), self._commands, head)
 
     async def discard(self, head: SessionState) -> None:
         """Delete what the archive has of a deleted session. Raises ConfigurationError if there is no archive."""
         if await get_index(self._store, head.session_id):
             with suppress(ArchiveNotFound):  # somebody was faster
-                await delete_archived(self._store, self._place(), head.session_id)
+                async with self._while_it_is(head):
+                    await delete_archived(self._store, self._place(), head.session_id)
+
+    @asynccontextmanager
+    async def _while_it_is(self, head: SessionState) -> AsyncIterator[None]:
+        """Raise Overtaken in the place of what was refused because something has happened to the session since."""
+        try:
+            yield
+        except Refused as error:
+            now = await self._store.heads.get(head.session_id)
+            if now is None or now.version != head.version:
+                raise Overtaken(f"session {head.session_id} was changed meanwhile: {error}") from error
+            raise
+
+    async def _check_takes(self, target: SessionState, head: SessionState) -> None:
+        now = await self._store.heads.get(target.session_id)
+        if now is None or not now.is_live or now.identity != head.identity:
+            raise Overtaken(f"session {target.session_id} has ended, or is no longer linked: nothing is merged")
 
     def _place(self) -> ArchiveStore:
         if self._archive is None:

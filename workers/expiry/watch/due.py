@@ -22,7 +22,7 @@ from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
-from agentbus.workers.expiry.watch.commands import ExpiryCommands, Order
+from agentbus.workers.expiry.watch.commands import ExpiryCommands, Order, Overtaken
 from agentbus.workers.expiry.watch.deadlines import UNCLEAR, Deadlines
 from agentbus.workers.expiry.watch.phases import (
     Archive,
@@ -194,6 +194,8 @@ class DueWatch:
                         await self._acting.discard(head)
             if not isinstance(phase, ExpireSession):
                 await keep_trying("look at an archived session", self._moved, head.session_id)
+        except Overtaken:
+            _log.info(Action.EXPIRY_OVERTAKEN, session_id=head.session_id)
         except Exception as error:
             raise_if_cancelled()
             rule = phase.rule_id if isinstance(phase, ExpireSession) else head.expiry.rule_id if head.expiry else "none"
