@@ -87,7 +87,9 @@ from agentbus.sessions.store import (
     FileSessionStore,
     MemorySessionStore,
     SessionStore,
+    create_expiry_manager,
     create_session_state_tracker,
+    create_session_sync,
 )
 from agentbus.sessions.system import SessionSystem
 from agentbus.workers.domain.expiry import register_condition
@@ -158,6 +160,7 @@ __all__ = [
     "ExpiryStrategy",
     "Step",
     "create_email_notification_callback",
+    "create_expiry_manager",
     "create_webhook_notification_callback",
     "default_notification_callback",
     "register_condition",
@@ -173,6 +176,7 @@ __all__ = [
     "SyncOperation",
     "SyncPolicy",
     "SyncReport",
+    "create_session_sync",
     # Tracking
     "Chances",
     "EventType",

@@ -1,11 +1,13 @@
 """Session stores: contexts kept and found, without anything to start and stop by hand but the store itself."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
 from agentbus.contracts.errors import ConfigurationError, SchemaViolation
 from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.sync import SyncPolicy
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.types import StorageType
@@ -73,9 +75,19 @@ class _EmbeddedStore(SessionStore):
     def __init__(self, storage_type: StorageType, **storage_config: Any) -> None:
         config = SessionSystemConfig(storage_type=storage_type, storage_config=storage_config, enable_cleanup=False)
         self.manager = SessionSystem(config)
+        self.sync_policy: SyncPolicy | None = None
+        """The policy that is kept when it starts, as that of all identities that have none of their own."""
 
     async def start(self) -> None:
+        if self.manager.is_running:
+            return
         await self.manager.start()
+        if self.sync_policy is not None:
+            try:
+                await self.manager.set_sync_policy(self.sync_policy)
+            except BaseException:
+                await self.manager.stop()
+                raise
 
     async def stop(self) -> None:
         await self.manager.stop()
@@ -133,10 +145,41 @@ def create_session_state_tracker(session_store: SessionStore) -> SessionSystem:
 
     Raises ConfigurationError for a store that was started already, or that is not one of ours.
     """
+    return _switched_on(session_store, enable_tracking=True).manager
+
+
+def create_expiry_manager(session_store: SessionStore, archive_dir: str | Path | None = None) -> SessionSystem:
+    """Switch on expiry rules in a session store, before it is started, and return the system whose calls keep them.
+
+    Sessions that a rule archives go to `archive_dir`, a folder or any fsspec URL. Raises ConfigurationError as
+    `create_session_state_tracker` does.
+    """
+    place = {} if archive_dir is None else {"archive_dir": archive_dir}
+    return _switched_on(session_store, enable_expiry=True, **place).manager
+
+
+def create_session_sync(
+    session_store: SessionStore, sync_config: SyncPolicy | Mapping[str, Any] | None = None
+) -> SessionSystem:
+    """Switch on sync in a session store, before it is started, and return the system whose calls link and sync.
+
+    `sync_config` is the policy of all identities that have none of their own, or fields of one; it is kept when the
+    store starts. None: whatever policy is kept there. Raises SchemaViolation for a policy that can't be, and
+    ConfigurationError as `create_session_state_tracker` does.
+    """
+    with checking("there is no such sync policy"):
+        policy = None if sync_config is None else SyncPolicy.model_validate(sync_config)
+    store = _switched_on(session_store, enable_sync=True)
+    if policy is not None:
+        store.sync_policy = policy
+    return store.manager
+
+
+def _switched_on(session_store: SessionStore, **values: Any) -> _EmbeddedStore:
     if not isinstance(session_store, _EmbeddedStore):
-        raise ConfigurationError(f"{type(session_store).__name__} has no session system to track: use a SessionSystem")
-    system = session_store.manager
-    if system.is_running:
-        raise ConfigurationError("the session store was started already: make its tracker first")
-    system.config.update({"enable_tracking": True})
-    return system
+        name = type(session_store).__name__
+        raise ConfigurationError(f"{name} has no session system whose features could be switched on: use SessionSystem")
+    if session_store.manager.is_running:
+        raise ConfigurationError("the session store was started already: switch its features on first")
+    session_store.manager.config.update(values)
+    return session_store

@@ -30,7 +30,9 @@ ON_EARLIER: Final = {
 }
 ABOUT_NO_SESSION: Final = {
     "register_provider",
+    "create_expiry_manager",
     "create_session_state_tracker",
+    "create_session_sync",
     "register_condition",
     "get_development_config",
     "get_production_config",

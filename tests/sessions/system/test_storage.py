@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -14,6 +15,11 @@ from agentbus.sessions import (
     SessionStore,
     SessionSystem,
     StorageType,
+    StoreUnavailable,
+    SyncPolicy,
+    create_expiry_manager,
+    create_session_state_tracker,
+    create_session_sync,
     register_provider,
 )
 from agentbus.sessions import providers as providers_module
@@ -155,3 +161,48 @@ def test_storage_types_in_any_case() -> None:
     assert StorageType.of("DATABASE") is StorageType.DATABASE
     assert StorageType.of(StorageType.FILE) is StorageType.FILE
     assert StorageType.of("own") == "own"
+
+
+@pytest.mark.parametrize("as_given", [str, Path])
+async def test_the_features_of_a_store_are_switched_on_before_it_starts(
+    tmp_path: Path, as_given: type[str | Path]
+) -> None:
+    store = DatabaseSessionStore(as_given(tmp_path / "sessions.db"))
+    policy = {"mode": "batch", "interval": 5}
+    systems = {create_expiry_manager(store, archive_dir=as_given(tmp_path)), create_session_state_tracker(store)}
+    systems.add(create_session_sync(store, policy))
+    (system,) = systems
+    async with store:
+        await store.start()  # idempotent
+        features = (await system.get_system_status())["features"]
+        assert {name for name, on in features.items() if on} == {"expiry", "sync", "tracking"}
+        assert (await system.get_sync_policy()).interval == 5
+        for switch_on in (create_expiry_manager, create_session_state_tracker, create_session_sync):
+            with pytest.raises(ConfigurationError, match="started already"):
+                switch_on(store)
+
+    again = DatabaseSessionStore(tmp_path / "sessions.db")
+    kept = create_session_sync(again)
+    async with again:
+        assert (await kept.get_sync_policy()).interval == 5, "nothing was said: what was kept stays"
+
+
+async def test_a_store_that_can_not_keep_the_policy_it_is_to_start_with_stays_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise StoreUnavailable("just then")
+
+    store = MemorySessionStore()
+    system = create_session_sync(store, SyncPolicy())
+    monkeypatch.setattr(system, "set_sync_policy", refuse)
+    with pytest.raises(StoreUnavailable):
+        await store.start()
+    assert not system.is_running
+
+
+async def test_a_store_of_ones_own_has_no_features_to_switch_on() -> None:
+    own = create_autospec(SessionStore, instance=True)
+    for switch_on in (create_expiry_manager, create_session_state_tracker, create_session_sync):
+        with pytest.raises(ConfigurationError, match="use SessionSystem"):
+            switch_on(own)

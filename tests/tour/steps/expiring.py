@@ -18,11 +18,13 @@ from agentbus.sessions import (
     ExpiryRule,
     ExpiryStatistics,
     ExpiryStrategy,
+    MemorySessionStore,
     SessionContext,
     SessionStatus,
     SessionSystem,
     Step,
     create_email_notification_callback,
+    create_expiry_manager,
     create_webhook_notification_callback,
     default_notification_callback,
     register_condition,
@@ -224,3 +226,17 @@ async def show_create_webhook_notification_callback(_: World) -> None:
     with pytest.raises(ConfigurationError, match="secret"):
         create_webhook_notification_callback("https://example.org/hook", "")
     assert callable(create_webhook_notification_callback("https://example.org/hook", "a shared secret"))
+
+
+@shows("create_expiry_manager")
+async def show_create_expiry_manager(world: World) -> None:
+    store = MemorySessionStore()
+    manager = create_expiry_manager(store, archive_dir=world.place.folder / world.name("archive"))
+    async with store:
+        await manager.add_expiry_rule(a_rule("old", CleanupAction.ARCHIVE))
+        session = await store.create(user_id="ann", agent_id="old")
+        async with asyncio.timeout(PATIENCE):
+            while await manager.get_session_state(session.session_id) is not SessionStatus.ARCHIVED:
+                await asyncio.sleep(0.02)
+        with pytest.raises(ConfigurationError, match="started already"):
+            create_expiry_manager(store)

@@ -14,6 +14,8 @@ from agentbus.sessions import (
     FeatureNotEnabled,
     Identity,
     IdentityConflict,
+    MemorySessionStore,
+    SchemaViolation,
     SessionSystem,
     Suggestion,
     SuggestionNotFound,
@@ -22,6 +24,7 @@ from agentbus.sessions import (
     SyncOperation,
     SyncPolicy,
     SyncReport,
+    create_session_sync,
 )
 from tests.harness.clock import later
 from tests.harness.patience import PATIENCE
@@ -365,3 +368,22 @@ async def show_sync_report(world: World) -> None:
         report = await system.sync_sessions(session)
         assert isinstance(report, SyncReport)
         assert (report.source, report.identity, report.sessions) == (session, None, ())
+
+
+@shows("create_session_sync")
+async def show_create_session_sync(world: World) -> None:
+    del world
+    store = MemorySessionStore()
+    sync = create_session_sync(store, {"mode": "manual", "data": ["city"]})
+    async with store:
+        assert await sync.get_sync_policy() == SyncPolicy(mode=SyncMode.MANUAL, data=("city",))
+        data = {"city": "Paris", "mood": "good"}
+        one = await store.create(chat_id="1", user_id="ann", platform="web", custom_data=data)
+        other = await store.create(chat_id="2", user_id="ann", platform="slack")
+        await sync.link_identities("ann", [one.session_id, other.session_id])
+        await sync.sync_sessions(one.session_id)
+        after = await store.get(other.session_id)
+        assert after
+        assert after.data == {"city": "Paris"}
+    with pytest.raises(SchemaViolation, match="mode"):
+        create_session_sync(MemorySessionStore(), {"mode": "never"})
