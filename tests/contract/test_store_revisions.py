@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import ProgrammingError
 
 from agentbus.contracts.errors import StoreRejected
@@ -175,6 +175,24 @@ async def test_tables_of_a_later_release_are_refused(url: str) -> None:
 
     with pytest.raises(StoreRejected, match="of revision 9999, while this one knows them up to"):
         await open_store(url).start()
+
+
+@everywhere
+async def test_new_tables_are_made_without_looking_for_each_of_their_indexes(url: str) -> None:
+    asked: list[str] = []
+
+    def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement.split(maxsplit=1)[0])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        async with opened(url):
+            pass
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    assert asked.count("CREATE") >= len(schema.metadata.tables) + 1
+    assert len(asked) - asked.count("CREATE") < len(schema.metadata.tables)
 
 
 @pytest.mark.parametrize("kind", ["mariadb"])

@@ -58,11 +58,14 @@ def _found(connection: Connection, target: str) -> str | None:
 
 
 def _make_all(connection: Connection) -> None:
-    metadata.create_all(connection)
+    """Make the tables with their indexes; those that are there were left by one that was interrupted."""
+    there = set(inspect(connection).get_table_names())
+    made = [table for table in metadata.sorted_tables if table.name not in there]
+    metadata.create_all(connection, made, checkfirst=False)
     for table in metadata.sorted_tables:
-        for index in table.indexes:
-            index.create(connection, checkfirst=True)  # As long as it is missing, should this have been interrupted.
-    _revision.create(connection, checkfirst=True)
+        for index in table.indexes if table.name in there else ():
+            index.create(connection, checkfirst=True)
+    _revision.create(connection, checkfirst=_revision.name in there)
     connection.execute(insert(_revision), {"version_num": REVISIONS[-1]})
 
 
