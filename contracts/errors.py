@@ -46,6 +46,12 @@ AgentBusError
 │   ├── ArchiveUnavailable  it can't be reached, or refuses us
 │   ├── ArchiveDamaged      what is there is not what was put there
 │   └── ArchiveNotFound     there is no such session in it
+├── BackupError             something about backups
+│   ├── BackupUnavailable   their place can't be reached, or refuses us; what was begun is gone on with
+│   │   └── BackupFull      there is no room for it; the backups before it are untouched
+│   ├── BackupDamaged       what is there is not what was put there; says which file
+│   ├── BackupNotFound      there is no such backup, or none that is finished
+│   └── BackupRefused       it can't be made or read so: a key is missing, or another run goes on with it
 ├── StateError              a component's state can't be taken or given back; says where
 │   ├── StateMismatch       the state has other parts than the component
 │   └── StateNotFound       no state is kept for this session
@@ -256,6 +262,30 @@ class ArchiveDamaged(ArchiveError):
 
 class ArchiveNotFound(ArchiveError):
     """There is no such session in the archive."""
+
+
+class BackupError(AgentBusError):
+    """Something is wrong with a backup."""
+
+
+class BackupUnavailable(BackupError):
+    """The place of the backups can't be reached, or refuses us."""
+
+
+class BackupFull(BackupUnavailable):
+    """There is no room left for the backup."""
+
+
+class BackupDamaged(BackupError):
+    """What is in the backup is not what was put there."""
+
+
+class BackupNotFound(BackupError):
+    """There is no such backup."""
+
+
+class BackupRefused(BackupError):
+    """The backup can't be made or read so."""
 
 
 class StateError(AgentBusError):

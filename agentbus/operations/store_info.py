@@ -5,8 +5,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentbus.operations.store_parts import Figures, figures_of
 from agentbus.storage.port import Store, StoreInfo
+from agentbus.workers.store_parts import Figures, figures_of
 
 ALIVE: Final = 10.0
 """Seconds of silence after which a worker is taken for dead."""

@@ -23,11 +23,11 @@ from agentbus.contracts.errors import MigrationDiffers, MigrationRefused, StoreU
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.urls import masked
 from agentbus.operations.store_info import ALIVE
-from agentbus.operations.store_parts import PARTS, Figures, figures_of, found_in
 from agentbus.storage.damage import read_as
 from agentbus.storage.port import Store
 from agentbus.workers.installation.joining import MIGRATION, unfinished_migration
 from agentbus.workers.patience import Patience, Result
+from agentbus.workers.store_parts import PARTS, Figures, figures_of, found_in
 
 if TYPE_CHECKING:
     from agentbus.settings import Settings

@@ -10,8 +10,6 @@ from agentbus.contracts.ids import SessionId
 
 SESSIONS: Final = "sessions"
 NOTES: Final = "notes"
-TEMPORARY: Final = "tmp-"
-"""What names of files begin with that are being written."""
 
 _SESSION: Final = re.compile(r"[a-z2-7]{26}\.[1-9][0-9]{0,8}")
 _FILE: Final = re.compile(r"([0-9]{1,19})-([0-9a-f]{64})\.jsonl\.gz")

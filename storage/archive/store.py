@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound, StoreDamaged
+from agentbus.contracts.errors import ArchiveDamaged, ArchiveNotFound, ArchiveUnavailable, StoreDamaged
 from agentbus.contracts.events import Commit
 from agentbus.contracts.expiry import ArchiveRef
 from agentbus.contracts.ids import SessionId
@@ -16,7 +16,6 @@ from agentbus.contracts.session import SessionState
 from agentbus.storage.archive.entries import (
     NOTES,
     SESSIONS,
-    TEMPORARY,
     ArchiveEntry,
     file_name,
     is_session,
@@ -24,13 +23,15 @@ from agentbus.storage.archive.entries import (
     read_file_name,
     session_folder,
 )
-from agentbus.storage.archive.folder import Folder, Writing, moment_of
 from agentbus.storage.archive.format import Contents, Reader, closing, lines_of
+from agentbus.storage.archive.writing import Writing
+from agentbus.storage.folder import TEMPORARY, Folder, Kind, moment_of
 
 if TYPE_CHECKING:  # Encryption is imported when a file is opened: most who can archive sessions never do.
     from agentbus.storage.archive.sealed import EncryptingFile
     from agentbus.storage.encryption import DataKeys
 
+_KIND: Final = Kind("archive", ArchiveNotFound, ArchiveUnavailable, full=ArchiveUnavailable)
 _BUFFER: Final = 1 << 20
 """Bytes of lines that are handed to the compressing thread at once."""
 _LINES: Final = 100
@@ -44,7 +45,7 @@ def open_archive(url: str, options: Mapping[str, Any] | None = None, keys: "Data
     is written is encrypted. Raises ConfigurationError for a URL
     whose kind is not known, or whose driver is not installed.
     """
-    return ArchiveStore(Folder(url, options or {}), keys)
+    return ArchiveStore(Folder(url, options or {}, _KIND), keys)
 
 
 class ArchiveStore:

@@ -22,9 +22,9 @@ from agentbus.contracts.errors import (
 )
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.topology import Topology
-from agentbus.operations import store_parts
+from agentbus.workers import store_parts
 from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate_store, place_of
-from agentbus.operations.store_parts import NOT_CARRIED, PARTS, Figures, figures_of
+from agentbus.workers.store_parts import NOT_CARRIED, PARTS, Figures, figures_of
 from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
 from agentbus.storage.memory import MemoryStore

@@ -7,16 +7,16 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
 from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.ids import ConversationId
-from agentbus.contracts.parked import ParkedId, ParkedStatus
-from agentbus.contracts.records import RecordKind
+from agentbus.contracts.parked import ParkedInput, ParkedStatus
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.chunks import chunks
 from agentbus.storage.digest import Digest, LogDigest, of_parked
-from agentbus.storage.port import Store
+from agentbus.storage.port import Epoch, LastToken, Store
 from agentbus.workers.concurrency import side_by_side
 
 NOT_CARRIED: Final[Mapping[str, str]] = {
@@ -36,6 +36,10 @@ _HEADS: Final = 100
 _NAMES: Final = 500
 _RECORDS: Final = 50
 """Fewer than of others: one may have 4 MiB."""
+_EPOCHS: Final = 10_000
+"""There are no more partitions."""
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(slots=True)
@@ -123,14 +127,14 @@ class _Logs(Part):
     section = "log"
 
     async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
-        page = await _conversations(store, cursor)
+        page = await conversations_page(store, cursor)
         for chunk in chunks(page, _READ):
             await side_by_side(_count_log(figures, store, one) for one in chunk)
-        return _after(page)
+        return after_page(page)
 
     async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
-        page = await _conversations(source, cursor)
-        logs = [_LogReader(source, one) for one in page]
+        page = await conversations_page(source, cursor)
+        logs = [LogReader(source, one) for one in page]
         copied = 0
         while logs:
             for chunk in chunks([log for log in logs if log.needs_more], _READ):
@@ -139,7 +143,7 @@ class _Logs(Part):
             await _append(target, following)
             copied += len(following)
             logs = [log for log in logs if log.pending or log.needs_more]
-        return Step(copied, _after(page))
+        return Step(copied, after_page(page))
 
 
 class _Heads(Part):
@@ -161,89 +165,147 @@ class _Heads(Part):
         return Step(len(page.items), page.cursor)
 
 
-class _Parked(Part):
-    name = "parked inputs"
-    section = "parked"
+class Beside(Part, Generic[Thing]):
+    """A part of what stores hold beside the sessions: small things, each of which can be read and put by itself."""
+
+    @abstractmethod
+    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
+        """Return the next things, or their names where things are large, and where the page after it begins."""
+
+    async def load(self, store: Store, item: Any) -> Thing | None:  # noqa: ARG002 - for large things
+        """Return the thing that an item of a page stands for; None if it is gone."""
+        found: Thing = item
+        return found
+
+    @abstractmethod
+    async def put(self, target: Store, things: Sequence[Thing]) -> None:
+        """Put things into a store: again, as often as one likes. What is newer there stays."""
+
+    @abstractmethod
+    def add(self, figures: Figures, thing: Thing) -> None:
+        """Count a thing."""
+
+    async def each(self, store: Store) -> AsyncGenerator[Sequence[Thing], None]:
+        """Yield all things, a page or a large thing at a time. Raises StoreDamaged for what can't be read."""
+        cursor: str | None = None
+        while True:
+            items, cursor = await self.page(store, cursor)
+            for some in chunks(items, self.at_once):
+                found = [await self.load(store, item) for item in some]
+                yield [thing for thing in found if thing is not None]
+            if cursor is None:
+                return
+
+    at_once: int = _RECORDS
+    """How many of a page are held at a time."""
 
     async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
-        page = await store.parked.ids(limit=_NAMES, cursor=cursor)
-        for parked_id in page.items:
-            if parked := await store.parked.get(parked_id):
-                figures.parked[parked.status.value] += 1
-                figures.rest.add("parked", *of_parked(parked))
-        return page.cursor
+        items, after = await self.page(store, cursor)
+        for item in items:
+            if (thing := await self.load(store, item)) is not None:
+                self.add(figures, thing)
+        return after
 
     async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
-        page = await source.parked.ids(limit=_NAMES, cursor=cursor)
-        for parked_id in page.items:
-            await _copy_parked(source, target, parked_id)
-        return Step(len(page.items), page.cursor)
+        items, after = await self.page(source, cursor)
+        for some in chunks(items, self.at_once):
+            found = [await self.load(source, item) for item in some]
+            await self.put(target, [thing for thing in found if thing is not None])
+        return Step(len(items), after)
 
 
-class _Records(Part):
+class ParkedPart(Beside[ParkedInput]):
+    """The parked inputs."""
+
+    name = "parked inputs"
+    section = "parked"
+    at_once = 1
+
+    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
+        page = await store.parked.ids(limit=_NAMES, cursor=cursor)
+        return page.items, page.cursor
+
+    async def load(self, store: Store, item: Any) -> ParkedInput | None:
+        return await store.parked.get(item)
+
+    async def put(self, target: Store, things: Sequence[ParkedInput]) -> None:
+        for parked in things:
+            await _put_parked(target, parked)
+
+    def add(self, figures: Figures, thing: ParkedInput) -> None:
+        figures.parked[thing.status.value] += 1
+        figures.rest.add("parked", *of_parked(thing))
+
+
+class RecordsPart(Beside[Record]):
+    """The records of a kind."""
+
     section = "records"
 
     def __init__(self, kind: RecordKind) -> None:
-        self._kind = kind
+        self.kind = kind
         self.name = f"records: {kind}"
 
-    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
-        page = await store.records.scan(self._kind, limit=_RECORDS, cursor=cursor)
-        for record in page.items:
-            figures.records[self._kind.value] += 1
-            figures.rest.add("record", record.model_dump(mode="json"))
-        return page.cursor
+    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
+        page = await store.records.scan(self.kind, limit=_RECORDS, cursor=cursor)
+        return page.items, page.cursor
 
-    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
-        page = await source.records.scan(self._kind, limit=_RECORDS, cursor=cursor)
-        await target.records.put_many(page.items)
-        return Step(len(page.items), page.cursor)
+    async def put(self, target: Store, things: Sequence[Record]) -> None:
+        await target.records.put_many(things)
+
+    def add(self, figures: Figures, thing: Record) -> None:
+        figures.records[self.kind.value] += 1
+        figures.rest.add("record", thing.model_dump(mode="json"))
 
 
-class _Epochs(Part):
+class EpochsPart(Beside[Epoch]):
+    """The last epochs of the partitions."""
+
     name = "epochs"
     section = "members"
+    at_once = _EPOCHS
 
-    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:  # noqa: ARG002 - one page
-        for epoch in await store.members.epochs():
-            figures.epochs += 1
-            figures.rest.add("epoch", *epoch)
-        return None
+    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:  # noqa: ARG002 - one page
+        return await store.members.epochs(), None
 
-    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:  # noqa: ARG002 - one page
+    async def put(self, target: Store, things: Sequence[Epoch]) -> None:
         kept = {(one.group, one.partition): one.epoch for one in await target.members.epochs()}
-        given = await source.members.epochs()
-        for one in given:
+        for one in things:
             if kept.get((one.group, one.partition), 0) < one.epoch:
                 await target.members.take_epoch(one.group, one.partition, above=one.epoch - 1)
-        return Step(len(given), None)
+
+    def add(self, figures: Figures, thing: Epoch) -> None:
+        figures.epochs += 1
+        figures.rest.add("epoch", *thing)
 
 
-class _Tokens(Part):
+class TokensPart(Beside[LastToken]):
+    """The last tokens of the locks."""
+
     name = "tokens"
     section = "locks"
+    at_once = _NAMES
 
-    async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
+    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
         page = await store.locks.tokens(limit=_NAMES, cursor=cursor)
-        for last in page.items:
-            figures.locks += 1
-            figures.rest.add("token", *last)
-        return page.cursor
+        return page.items, page.cursor
 
-    async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
-        page = await source.locks.tokens(limit=_NAMES, cursor=cursor)
-        for last in page.items:
+    async def put(self, target: Store, things: Sequence[LastToken]) -> None:
+        for last in things:
             await target.locks.advance(*last)
-        return Step(len(page.items), page.cursor)
+
+    def add(self, figures: Figures, thing: LastToken) -> None:
+        figures.locks += 1
+        figures.rest.add("token", *thing)
 
 
 PARTS: Final[Sequence[Part]] = (
     _Logs(),
     _Heads(),
-    _Parked(),
-    *(_Records(kind) for kind in RecordKind if kind not in NOT_CARRIED),
-    _Epochs(),
-    _Tokens(),
+    ParkedPart(),
+    *(RecordsPart(kind) for kind in RecordKind if kind not in NOT_CARRIED),
+    EpochsPart(),
+    TokensPart(),
 )
 """All that a store holds, in the order in which it is copied: what happened before what is told of it."""
 
@@ -273,22 +335,25 @@ async def found_in(store: Store) -> list[str]:
     return found
 
 
-async def _conversations(store: Store, cursor: str | None) -> list[ConversationId]:
+async def conversations_page(store: Store, cursor: str | None) -> list[ConversationId]:
+    """Return the next conversations, in order of id."""
     after = ConversationId(cursor) if cursor else None
     return await store.log.conversations(after=after, limit=_WRITTEN)
 
 
-def _after(page: Sequence[ConversationId]) -> str | None:
+def after_page(page: Sequence[ConversationId]) -> str | None:
+    """Return where the page after one begins; None if it was the last."""
     return page[-1] if len(page) == _WRITTEN else None
 
 
-class _LogReader:
+class LogReader:
     """Reads a conversation's commits, oldest first, a few at once."""
 
-    def __init__(self, store: Store, conversation: ConversationId) -> None:
+    def __init__(self, store: Store, conversation: ConversationId, *, last: int | None = None) -> None:
         self._store = store
         self._conversation = conversation
         self._first: int | None = 1
+        self._last = last
         self.pending: deque[Commit] = deque()
         """Those that were read, and not taken yet."""
 
@@ -300,7 +365,7 @@ class _LogReader:
     async def read_on(self) -> None:
         """Read the next commits."""
         if self._first is not None:
-            page = await self._store.log.read(self._conversation, first=self._first, limit=_COMMITS)
+            page = await self._store.log.read(self._conversation, first=self._first, last=self._last, limit=_COMMITS)
             self.pending.extend(page)
             self._first = page[-1].version + 1 if len(page) == _COMMITS else None
 
@@ -316,7 +381,7 @@ class _LogReader:
 
 
 async def _count_log(figures: Figures, store: Store, conversation: ConversationId) -> None:
-    taken, log = LogDigest(), _LogReader(store, conversation)
+    taken, log = LogDigest(), LogReader(store, conversation)
     while commit := await log.following():
         taken.add(commit)
         figures.commits += 1
@@ -346,15 +411,15 @@ async def _put_in_place(target: Store, commit: Commit, refused: StoreError) -> N
         await target.log.replace([commit])
 
 
-async def _copy_parked(source: Store, target: Store, parked_id: ParkedId) -> None:
-    parked, kept = await source.parked.get(parked_id), await target.parked.get(parked_id)
-    if parked is None or parked == kept:
+async def _put_parked(target: Store, parked: ParkedInput) -> None:
+    kept = await target.parked.get(parked.parked_id)
+    if parked == kept:
         return
     if kept is not None:  # Put once more, its attempts would count one more.
-        await target.parked.delete(parked_id)
+        await target.parked.delete(parked.parked_id)
     await target.parked.put(parked)
     if parked.status is not ParkedStatus.PARKED:
-        await target.parked.set_status(parked_id, parked.status)
+        await target.parked.set_status(parked.parked_id, parked.status)
 
 
 def _named(commit: Commit) -> str:

@@ -1,10 +1,11 @@
 """The folder that an fsspec URL names: blocking calls, each made off the event loop."""
 
 import asyncio
-import gzip
+import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,24 +13,37 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from agentbus.contracts.base import to_utc_milliseconds
-from agentbus.contracts.errors import AgentBusError, ArchiveNotFound, ArchiveUnavailable, ConfigurationError
+from agentbus.contracts.errors import AgentBusError, ConfigurationError
 from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.urls import masked
 from agentbus.storage import private
-from agentbus.storage.archive.entries import TEMPORARY
 from agentbus.storage.cancelling import finished
 
 T = TypeVar("T")
 
-_LEVEL: Final = 6
-"""zlib's own default: a level more costs time and saves about 1 %."""
+TEMPORARY: Final = "tmp-"
+"""What names of files begin with that are being written."""
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a folder is called in errors, and which these are."""
+
+    name: str
+    missing: type[AgentBusError]
+    unavailable: type[AgentBusError]
+    full: type[AgentBusError]
+    """There is no room for what was to be written."""
 
 
 class Folder:
     """Files below one folder. Paths given are relative to it; the caller makes them of checked names alone."""
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        # Slow to import, and most processes have no archive.
+    def __init__(self, url: str, options: Mapping[str, Any], kind: Kind) -> None:
+        self.kind = kind
+        # Slow to import, and most processes have no such folder.
         with importing_extras():
             import fsspec  # type: ignore[import-untyped] # noqa: PLC0415 - see above; it has no type hints
             from fsspec.implementations.local import (  # type: ignore[import-untyped] # noqa: PLC0415 - as above
@@ -40,7 +54,7 @@ class Folder:
         try:
             self._fs, root = fsspec.url_to_fs(url, **options)
         except (ValueError, ImportError, TypeError) as error:
-            raise ConfigurationError(f"no archive can be opened at {self.shown}: {error}") from error
+            raise ConfigurationError(f"no {kind.name} can be opened at {self.shown}: {error}") from error
         self._root = root.rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
         if self._local:
@@ -51,21 +65,24 @@ class Folder:
         return str(self._fs.unstrip_protocol(self._whole(path)))
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Do blocking work in a thread. Raises ArchiveNotFound for a missing file, else ArchiveUnavailable."""
+        """Do blocking work in a thread. Raises the kind's error for a missing file, a full disk, and whatever else."""
+        kind, where = self.kind, f"the {self.kind.name} {self.shown}"
         try:
             return await finished(asyncio.to_thread(work))
         except AgentBusError:
             raise
         except FileNotFoundError as error:
-            raise ArchiveNotFound(f"there is no {error} in the archive {self.shown}") from error
+            raise kind.missing(f"there is no {error} in {where}") from error
         except Exception as error:  # Each kind of storage raises errors of its own.
-            raise ArchiveUnavailable(f"the archive {self.shown} can't be used: {error!r}") from error
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise kind.full(f"there is no room left in {where}: {error.strerror}") from error
+            raise kind.unavailable(f"{where} can't be used: {error!r}") from error
 
     async def names(self, path: str = "") -> list[tuple[str, Mapping[str, Any]]]:
         """Return what is directly in a folder, by name, sorted; nothing if there is no such folder."""
         try:
             found = await self.call(partial(self._list, path))
-        except ArchiveNotFound:
+        except self.kind.missing:
             return []
         named = ((str(one["name"]).rstrip("/").rpartition("/")[2], one) for one in found)
         return sorted(named, key=lambda item: item[0])
@@ -89,23 +106,27 @@ class Folder:
 
         return await self.call(remove)
 
-    async def read(self, path: str) -> bytes:
-        """Return a small file's bytes. Raises ArchiveNotFound."""
-        return bytes(await self.call(partial(self._fs.cat_file, self._whole(path))))
+    async def read(self, path: str, most: int | None = None) -> bytes:
+        """Return a small file's bytes, `most` of them at the most. Raises the kind's error for a missing one."""
+        return bytes(await self.call(partial(self._fs.cat_file, self._whole(path), 0, most)))
 
     async def write(self, path: str, data: bytes) -> None:
         """Write a small file, whole or not at all."""
+        await self.call(partial(self.put, path, data))
 
-        def write() -> None:
-            parent = path.rpartition("/")[0]
-            temporary = f"{parent}/{TEMPORARY}{uuid4().hex}"
-            self.make(parent)
+    def put(self, path: str, data: bytes) -> None:
+        """Write a small file as `write` does. Blocks."""
+        parent = path.rpartition("/")[0]
+        temporary = f"{parent}/{TEMPORARY}{uuid4().hex}"
+        self.make(parent)
+        try:
             with self.open(temporary, "wb") as file:
                 file.write(data)
                 self.settle(file)
             self.move(temporary, path)
-
-        await self.call(write)
+        except BaseException:
+            self.try_to_discard(temporary)
+            raise
 
     def make(self, path: str) -> None:
         """Make a folder and those above it. Blocks."""
@@ -136,49 +157,17 @@ class Folder:
             finally:
                 os.close(descriptor)
 
+    def try_to_discard(self, path: str) -> None:
+        """Remove a file that was begun, if it is there and that can be done: what failed is told already. Blocks."""
+        with suppress(Exception):
+            self.discard(path)
+
     def discard(self, path: str) -> None:
         """Remove a file. Blocks."""
         self._fs.rm_file(self._whole(path))
 
     def _whole(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
-
-
-class Writing:
-    """A gzip file that is being written under a temporary name. Its methods block."""
-
-    def __init__(self, folder: Folder, parent: str, encrypting: Callable[[Any], Any] | None = None) -> None:
-        self._folder = folder
-        self._parent = parent
-        self._path = f"{parent}/{TEMPORARY}{uuid4().hex}"
-        folder.make(parent)
-        self._raw = folder.open(self._path, "wb")
-        self._encrypted = encrypting(self._raw) if encrypting else None
-        # No name and no time: the same lines give the same bytes.
-        self._zip = gzip.GzipFile(
-            filename="", mode="wb", compresslevel=_LEVEL, fileobj=self._encrypted or self._raw, mtime=0
-        )
-
-    def write(self, data: bytes) -> None:
-        """Add to the file."""
-        self._zip.write(data)
-
-    def finish(self, name: str) -> None:
-        """End the file and give it its name."""
-        self._zip.close()
-        if self._encrypted:
-            self._encrypted.close()
-        self._folder.settle(self._raw)
-        self._raw.close()
-        self._folder.move(self._path, f"{self._parent}/{name}")
-
-    def abandon(self) -> None:
-        """Take away what was written."""
-        with suppress(Exception):  # What failed is told already; a left-over goes with the session's folder.
-            self._zip.close()
-            self._raw.close()
-        with suppress(Exception):
-            self._folder.discard(self._path)
 
 
 def moment_of(details: Mapping[str, Any]) -> datetime:

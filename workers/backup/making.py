@@ -1,0 +1,413 @@
+"""Making a backup of a store that is in use: page by page, resumable at any moment.
+
+It goes along the parts of which stores consist, as a migration does. Each conversation is there as it was at one
+moment: its log up to a commit, and the heads of then.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final
+
+from agentbus.contracts.backup import Counts, Entry, FileRef, Manifest
+from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import StoreDamaged, StoreUnavailable
+from agentbus.contracts.ids import ConversationId, SessionId, session_id_for
+from agentbus.contracts.parked import ParkedInput
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionState
+from agentbus.storage.backup.lines import (
+    EPOCHS,
+    KEYS,
+    PARKED,
+    RECORDS,
+    SESSIONS,
+    TOKENS,
+    SessionDigests,
+    commit_line,
+    epoch_line,
+    head_line,
+    parked_line,
+    record_line,
+    token_line,
+)
+from agentbus.storage.backup.lines import PARTS as NAMES
+from agentbus.storage.backup.place import BackupPlace
+from agentbus.storage.backup.reading import LayersReader
+from agentbus.storage.backup.spool import Spool
+from agentbus.storage.backup.sweeping import sweep_own
+from agentbus.storage.backup.writing import BackupWriter
+from agentbus.storage.chunks import chunks
+from agentbus.storage.port import Epoch, LastToken, Loaded, Store
+from agentbus.workers.backup.beginning import Wanted, begin
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.patience import Patience, Result
+from agentbus.workers.store_parts import (
+    PARTS,
+    Beside,
+    EpochsPart,
+    LogReader,
+    ParkedPart,
+    RecordsPart,
+    TokensPart,
+    after_page,
+    conversations_page,
+)
+
+_PATIENCE: Final = Patience(transient=(StoreUnavailable,), seconds=60, longest_wait=5)
+_SUBJECT: Final = "backups"
+"""What the data key belongs to that a backup's files are encrypted with."""
+_OVER: Final = "over"
+_MOMENT: Final = 0.02
+"""Seconds in which the head is written of what was appended, mostly."""
+_LEARNED: Final = 1_000
+_STAMP: Final = 16
+_READ: Final = 8
+"""Conversations that are read side by side."""
+_HEADS: Final = 100
+_TRIES: Final = 5
+"""How often a conversation is read again that changed while it was read: the last time it is taken as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """How far it is: things of a part, of which so many were written anew."""
+
+    part: str
+    things: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A conversation that can't be read: it is not in the backup as it is now."""
+
+    conversation_id: ConversationId
+    damage: StoreDamaged
+
+
+Step = BackedUp | Damaged | Manifest
+
+
+async def back_up(
+    store: Store, place: BackupPlace, wanted: Wanted, *, source: str, clock: Clock
+) -> AsyncGenerator[Step, None]:
+    """Make a backup of all that `store` holds; yield how far it is, and in the end its manifest.
+
+    A backup of the same kind that was interrupted is gone on with. `source` says which store it is, without a
+    password: the same each time. Encrypted with the data keys that the store has, if it has some. Memory is a few
+    pages, whatever there is. Raises StoreUnavailable after a minute without an answer, StoreDamaged for a record that
+    can't be read, BackupUnavailable, BackupFull, BackupRefused: what was written is gone on with next time.
+    """
+    async with AsyncExitStack() as stack:
+        making = await _Making.begun(store, place, wanted, source=source, clock=clock, stack=stack)
+        async with aclosing(making.steps()) as steps:
+            async for step in steps:
+                yield step
+
+
+class _Making:
+    """One run."""
+
+    def __init__(self, store: Store, place: BackupPlace, writer: BackupWriter, *, again: bool) -> None:
+        self._store = store
+        self._place = place
+        self._writer = writer
+        self._again = again
+        self._before = LayersReader(place, writer.begun.guarded)
+        self._counts: dict[str, int] = writer.begun.counts.model_dump()
+
+    @classmethod
+    async def begun(
+        cls, store: Store, place: BackupPlace, wanted: Wanted, *, source: str, clock: Clock, stack: AsyncExitStack
+    ) -> "_Making":
+        """Begin, or go on."""
+        from agentbus.storage.encryption import EncryptedStore, keys_of  # noqa: PLC0415 - for who makes a backup
+
+        keys = keys_of(store)
+        kept = store.store if isinstance(store, EncryptedStore) else store
+        epochs = await _answered(kept.members.epochs)
+        epoch = max((one.epoch for one in epochs), default=0)
+        begun, again = await begin(place, wanted, source=source, epoch=epoch, encrypted=bool(keys), now=clock.now())
+        key: Any = None
+        if keys is not None:
+            key = (await keys.to_encrypt([_SUBJECT]))[_SUBJECT]
+            if isinstance(key, StoreDamaged):
+                raise key
+        known = await stack.enter_async_context(Spool())
+        writer = BackupWriter(place, begun, clock, key=key, known=partial(_known, known))
+        making = cls(kept, place, writer, again=again)
+        if begun.guarded and not begun.base and not begun.encrypted:
+            await making._learn_files(known)
+        return making
+
+    async def _learn_files(self, known: Spool) -> None:
+        """Learn which files are there already: of the backup before this one."""
+        async with aclosing(self._before.files()) as files:
+            some: list[tuple[str, str]] = []
+            async for ref in files:
+                some.append((ref.digest, ref.model_dump_json()))
+                if len(some) >= _LEARNED:
+                    await known.put(some)
+                    some = []
+            await known.put(some)
+
+    async def _learn_things(self, part: str, there: Spool) -> None:
+        """Learn what the backup that this one goes on from has of a part."""
+        if not self._incremental:
+            return
+        async with aclosing(self._before.entries(part)) as entries:
+            some: list[tuple[str, str]] = []
+            async for entry in entries:
+                some.append((entry.key, entry.model_dump_json(exclude_defaults=True)))
+                if len(some) >= _LEARNED:
+                    await there.put(some)
+                    some = []
+            await there.put(some)
+
+    @property
+    def _incremental(self) -> bool:
+        return self._writer.begun.base is not None
+
+    async def steps(self) -> AsyncGenerator[Step, None]:
+        """Write what is not written yet."""
+        parts = [SESSIONS, *_BESIDE]
+        begun = self._writer.begun
+        first = parts.index(begun.part) if begun.part in parts else len(parts) if begun.part == _OVER else 0
+        for part in parts[first:]:
+            cursor = begun.cursor if part == begun.part else None
+            async with Spool() as there:
+                await self._learn_things(part, there)
+                written = self._sessions(there, cursor) if part == SESSIONS else self._beside(part, there)
+                async with aclosing(written) as steps:
+                    async for step in steps:
+                        yield step
+            following = parts[parts.index(part) + 1] if part != parts[-1] else _OVER
+            await self._writer.end_part(part, following, self._counted())
+        manifest = await self._writer.finish(self._counted())
+        if self._again:
+            await sweep_own(self._place, manifest.backup_id, manifest.layers)
+        yield manifest
+
+    # Conversations
+
+    async def _sessions(self, there: Spool, cursor: str | None) -> AsyncGenerator[Step, None]:
+        things = written = 0
+        while True:
+            page = await _answered(partial(conversations_page, self._store, cursor))
+            after = after_page(page)
+            known = await there.get(page)
+            for some in chunks(page, _READ):
+                async with aclosing(self._some(some, known)) as damages:
+                    async for step in damages:
+                        if isinstance(step, Damaged):
+                            yield step
+                        else:
+                            written += step
+            await self._tell_gone(there, cursor, after, set(page))
+            things += len(page)
+            yield BackedUp(SESSIONS, things, written)
+            if after is None:
+                return
+            await self._writer.note(SESSIONS, after, self._counted())
+            cursor = after
+
+    async def _tell_gone(self, there: Spool, after: str | None, last: str | None, here: set[ConversationId]) -> None:
+        """Say which conversations of the backup before are not there any more, of those that this page would have."""
+        if self._incremental:
+            for key, _ in await there.between(after or "", last):
+                if key not in here:
+                    self._writer.gone(key)
+
+    async def _some(
+        self, conversations: Sequence[ConversationId], known: dict[str, str]
+    ) -> AsyncGenerator[Damaged | int, None]:
+        """Write those of some conversations that have changed; yield for each whether it was, or why it can't be."""
+        loaded = await self._settled(conversations)
+        changed: list[tuple[_Kept, LogReader]] = []
+        for conversation in conversations:
+            try:
+                kept = _Kept(conversation, loaded[conversation])
+            except StoreDamaged as damage:
+                yield Damaged(conversation, damage)
+                continue
+            before = _entry(known.get(conversation))
+            if before and not before.again and before.stamp == kept.stamp:
+                self._count_sessions(before)
+            else:
+                changed.append((kept, LogReader(self._store, conversation, last=kept.version)))
+        await side_by_side(_answered(log.read_on) for _, log in changed)
+        for kept, log in changed:
+            try:
+                self._count_sessions(await self._write(kept, log))
+                yield 1
+            except StoreDamaged as damage:
+                yield Damaged(kept.conversation, damage)
+
+    async def _settled(self, conversations: Sequence[ConversationId]) -> dict[ConversationId, Loaded]:
+        """Load conversations; those whose heads are behind their logs once more, as they are written a moment later."""
+        loaded = await _answered(partial(self._store.log.load, conversations))
+        for _ in range(_TRIES):
+            behind = [one for one in conversations if not loaded[one].damage and loaded[one].commits]
+            if not behind:
+                break
+            await asyncio.sleep(_MOMENT)
+            loaded |= await _answered(partial(self._store.log.load, behind))
+        return loaded
+
+    async def _write(self, kept: "_Kept", log: LogReader) -> Entry:
+        """Write a conversation; again, if it was changed while it was read. Raises StoreDamaged."""
+        for attempt in range(1, _TRIES + 1):
+            heads, digests = await self._write_once(kept, log)
+            if attempt == _TRIES or all(_is_whole(head, digests) for head in heads.values()):
+                break
+            now = _Kept(kept.conversation, (await self._settled([kept.conversation]))[kept.conversation])
+            if now.stamp == kept.stamp:  # What left the log had left it before.
+                break
+            kept, log = now, LogReader(self._store, now.conversation, last=now.version)
+        again = any(_may_leave(head) and digests.events_of(session)[0] for session, head in heads.items())
+        return self._writer.end(kept.conversation, kept.stamp, digests.marks(heads), again=again)
+
+    async def _write_once(self, kept: "_Kept", log: LogReader) -> tuple[dict[SessionId, SessionState], SessionDigests]:
+        digests = SessionDigests()
+        heads: dict[SessionId, SessionState] = {}
+        await self._writer.begin(kept.conversation)
+        for some in chunks(kept.earlier, _HEADS):
+            heads |= await _answered(partial(self._store.heads.get_many, some))
+        if kept.head:
+            heads[kept.head.session_id] = kept.head
+        for head in heads.values():
+            await self._writer.line(head_line(head))
+        while commit := await _answered(log.following):
+            line, events = commit_line(commit)
+            digests.add(commit, events)
+            await self._writer.line(line)
+        return heads, digests
+
+    def _count_sessions(self, entry: Entry) -> None:
+        self._counts["conversations"] += 1
+        self._counts["sessions"] += len(entry.sessions)
+        self._counts["messages"] += sum(one.messages for one in entry.sessions)
+        self._counts["commits"] += int(entry.stamp.partition(".")[0])
+
+    # What is beside them
+
+    async def _beside(self, name: str, there: Spool) -> AsyncGenerator[Step, None]:
+        things = written = 0
+        for part, of_it in _BESIDE[name].items():
+            async with aclosing(part.each(self._store)) as pages:
+                async for page in pages:
+                    lines = [of_it(thing) for thing in page]
+                    known = await there.get([key for key, _ in lines])
+                    for key, line in lines:
+                        stamp, before = blake2b(line, digest_size=_STAMP).hexdigest(), _entry(known.get(key))
+                        if not before or before.stamp != stamp:
+                            written += 1
+                            await self._writer.add(key, stamp, [line])
+                    things += len(page)
+                    if name in self._counts:
+                        self._counts[name] += len(page)
+                    await self._writer.roll(name)
+                    yield BackedUp(name, things, written)
+        after = ""
+        while left := await there.unseen(limit=_LEARNED, after=after):
+            for key, _ in left:
+                self._writer.gone(key)
+                after = key
+
+    def _counted(self) -> Counts:
+        return Counts(**self._counts)
+
+
+_Lines = Callable[[Any], tuple[str, bytes]]
+"""Gives the key and the line of a thing."""
+
+
+def _record(record: Record) -> tuple[str, bytes]:
+    return f"{record.kind}/{record.key}", record_line(record)
+
+
+def _parked(parked: ParkedInput) -> tuple[str, bytes]:
+    return parked.parked_id, parked_line(parked)
+
+
+def _epoch(epoch: Epoch) -> tuple[str, bytes]:
+    return f"{epoch.group}/{epoch.partition}", epoch_line(epoch)
+
+
+def _token(token: LastToken) -> tuple[str, bytes]:
+    return token.name, token_line(token)
+
+
+def _place_of(part: Beside[Any]) -> tuple[str, _Lines]:
+    match part:
+        case RecordsPart(kind=RecordKind.DATA_KEY):
+            return KEYS, _record
+        case RecordsPart():
+            return RECORDS, _record
+        case ParkedPart():
+            return PARKED, _parked
+        case EpochsPart():
+            return EPOCHS, _epoch
+        case TokensPart():
+            return TOKENS, _token
+        case _:
+            raise TypeError(type(part).__name__)
+
+
+def _all_beside() -> Mapping[str, Mapping[Beside[Any], _Lines]]:
+    """Return what is beside the conversations, by the part of a backup that it is in: the keys last."""
+    found: dict[str, dict[Beside[Any], _Lines]] = {name: {} for name in NAMES if name != SESSIONS}
+    for part in PARTS:
+        if isinstance(part, Beside):
+            name, lines = _place_of(part)
+            found[name][part] = lines
+    return found
+
+
+_BESIDE: Final = _all_beside()
+
+
+class _Kept:
+    """A conversation as it is at one moment. Raises StoreDamaged for one that can't be read."""
+
+    def __init__(self, conversation: ConversationId, loaded: Loaded) -> None:
+        head, after = loaded.head, loaded.commits
+        self.conversation = conversation
+        self.head = head
+        self.version = after[-1].version if after else head.version if head else 0
+        generation = head.generation if head else 0
+        self.earlier = [session_id_for(conversation, number) for number in range(1, generation)]
+
+    @property
+    def stamp(self) -> str:
+        """What tells whether it has changed."""
+        head = self.head.model_dump_json().encode() if self.head else b""
+        return f"{self.version}.{blake2b(head, digest_size=_STAMP).hexdigest()}"
+
+
+def _is_whole(head: SessionState, digests: SessionDigests) -> bool:
+    """Whether all that the head knows of is in the log."""
+    events, last = digests.events_of(head.session_id)
+    return events >= head.sequence and last >= head.sequence
+
+
+def _may_leave(head: SessionState) -> bool:
+    """Whether what the log has of a session may be changed in place, without a commit."""
+    return head.erased or head.archive is not None
+
+
+def _known(files: Spool, digest: str) -> FileRef | None:
+    found = files.now(digest)
+    return FileRef.model_validate_json(found) if found else None
+
+
+def _entry(kept: str | None) -> Entry | None:
+    return Entry.model_validate_json(kept) if kept else None
+
+
+async def _answered(call: Callable[[], Awaitable[Result]]) -> Result:
+    return await _PATIENCE.call(call)
