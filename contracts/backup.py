@@ -12,7 +12,7 @@ BACKUP_ID: Final = r"[0-9]{8}t[0-9]{9}z-[0-9a-f]{8}"
 _DIGEST: Final = r"[0-9a-f]{64}"
 
 BackupId = Annotated[str, StringConstraints(pattern=rf"^{BACKUP_ID}$")]
-"""A backup's id: when it was begun, by UTC, to the millisecond, and eight digits that were made up. In order of time."""
+"""A backup's id: when it was begun, by UTC, to the millisecond, and eight made-up digits. In order of time."""
 
 Digest = Annotated[str, StringConstraints(pattern=rf"^{_DIGEST}$")]
 """A SHA-256 in hexadecimal."""

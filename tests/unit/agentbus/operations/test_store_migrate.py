@@ -22,17 +22,17 @@ from agentbus.contracts.errors import (
 )
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.topology import Topology
-from agentbus.workers import store_parts
 from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate_store, place_of
-from agentbus.workers.store_parts import NOT_CARRIED, PARTS, Figures, figures_of
 from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.storage.sql import SqlStore, schema
 from agentbus.storage.sql.dialects.sqlite import Sqlite
+from agentbus.workers import store_parts
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.installation.joining import join_installation
+from agentbus.workers.store_parts import NOT_CARRIED, PARTS, Figures, figures_of
 from tests.contract.store_inside import spoil
 from tests.harness.builders import a_commit, a_conversation, a_head, a_member, a_moment
 from tests.harness.cli import called

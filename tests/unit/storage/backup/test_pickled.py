@@ -67,7 +67,7 @@ HOSTILE: dict[str, bytes] = {
     "os.system": pickle.dumps([Reduced(os.system, "touch run")]),
     "os.system, in text": b"cos\nsystem\n(S'touch run'\ntR.",
     "builtins.eval": pickle.dumps([Reduced(eval, "1")]),
-    "getattr": pickle.dumps([Reduced(getattr, os, "name") if False else Reduced(getattr, "", "join")]),
+    "getattr": pickle.dumps([Reduced(getattr, "", "join")]),
     "a chain of getattr": b"cbuiltins\ngetattr\n(cbuiltins\n__import__\n(S'os'\ntRS'system'\ntR(S'touch run'\ntR.",
     "nested": nested(),
     "INST": b"(S'touch run'\nios\nsystem\n.",
