@@ -38,6 +38,8 @@ class AttachmentKind(StrEnum):
     """A place; the uri is a `geo:` one (RFC 5870)."""
     STICKER = "sticker"
     """A sticker of the platform."""
+    CONTACT = "contact"
+    """Somebody's address; the uri is a `tel:` or `mailto:` one, the name is theirs."""
 
 
 class Attachment(Contract):
@@ -68,6 +70,54 @@ class CommandContent(Contract):
     kind: Literal["command"] = "command"
     name: Id
     arguments: Text = ""
+
+
+class ButtonContent(Contract):
+    """A button, or an entry of a menu, that somebody pressed."""
+
+    kind: Literal["button"] = "button"
+    data: Text = Field(default="", description="What whoever made the button wrote into it.")
+    label: Name | None = Field(default=None, description="What it says, as far as the platform tells.")
+    target: Id | None = Field(default=None, description="The platform's id of the message that it is a part of.")
+
+
+class Membership(StrEnum):
+    """What has become of somebody in a chat."""
+
+    JOINED = "joined"
+    """They are in it now."""
+    LEFT = "left"
+    """They went, or were taken out of it: they don't read along any more."""
+
+
+class MembershipContent(Contract):
+    """Somebody joined a chat, or left it; the message's sender, unless `members` says who."""
+
+    kind: Literal["membership"] = "membership"
+    change: Membership
+    members: Annotated[Many[Id], Field(max_length=255)] = Field(
+        default=(), description="Who, as the platform names them; none: the sender."
+    )
+
+
+MAX_RAW_LENGTH: Final = 1_048_576
+"""Longest raw text of what a channel did not understand, in characters."""
+
+
+class UnsupportedContent(Contract):
+    """Something that a channel sent and its adapter does not understand; nothing of it is lost."""
+
+    kind: Literal["unsupported"] = "unsupported"
+    what: Name = Field(description="The platform's word for it, as far as there is one: `poll`.")
+    raw: str = Field(
+        max_length=MAX_RAW_LENGTH, description="It, as the platform sent it: JSON, of which the beginning if it is cut."
+    )
+    cut: bool = Field(default=False, description="Whether it was longer, and `raw` is the beginning of it.")
+
+    @classmethod
+    def of(cls, what: str, raw: str) -> "UnsupportedContent":
+        """Keep `raw`, or as much of it as there is room for."""
+        return cls(what=what, raw=raw[:MAX_RAW_LENGTH], cut=len(raw) > MAX_RAW_LENGTH)
 
 
 _TARGET_USER: Final = (
@@ -104,11 +154,26 @@ class ReactionContent(Contract):
     removed: bool = False
 
 
-SpokenContent = Annotated[TextContent | CommandContent, Field(discriminator="kind")]
-Content = Annotated[
-    TextContent | CommandContent | EditContent | DeleteContent | ReactionContent,
-    Field(discriminator="kind"),
-]
+Spoken = TextContent | CommandContent | ButtonContent | MembershipContent | UnsupportedContent
+"""What a session's history has entries of; all other contents are about such an entry."""
+
+SpokenContent = Annotated[Spoken, Field(discriminator="kind")]
+Content = Annotated[Spoken | EditContent | DeleteContent | ReactionContent, Field(discriminator="kind")]
+
+
+def as_line(content: Spoken) -> str:
+    """Return a content as one line, or more of what somebody wrote, for people to read."""
+    match content:
+        case TextContent():
+            return content.text
+        case CommandContent():
+            return f"/{content.name} {content.arguments}".rstrip()
+        case ButtonContent():
+            return content.label or content.data
+        case MembershipContent():
+            return " ".join([content.change, *content.members])
+        case UnsupportedContent():
+            return f"({content.what})"
 
 
 def message_key_for(address: Address, message_id: str) -> MessageKey:
@@ -135,7 +200,7 @@ class InboundMessage(Contract):
     def place(self) -> Address:
         """The address whose conversation this belongs to: its own, or that of the message that it is about."""
         content = self.content
-        if isinstance(content, TextContent | CommandContent) or content.target_user is None:
+        if isinstance(content, Spoken) or content.target_user is None:
             return self.address
         return self.address.model_copy(update={"user": content.target_user})
 

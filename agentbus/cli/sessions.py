@@ -12,7 +12,7 @@ from agentbus.composition.app import make_store, sending
 from agentbus.contracts.address import Platform
 from agentbus.contracts.history import HistoryMessage, SessionFilter
 from agentbus.contracts.ids import SessionId, SessionIdField
-from agentbus.contracts.messages import CommandContent
+from agentbus.contracts.messages import as_line
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.operations.sessions import get_session, list_sessions, session_history, unblock_session
 from agentbus.settings import Settings
@@ -122,7 +122,7 @@ def _row(session: SessionState) -> dict[str, Any]:
 
 def _message_row(message: HistoryMessage) -> dict[str, Any]:
     content = message.message.content
-    text = f"/{content.name} {content.arguments}" if isinstance(content, CommandContent) else content.text
+    text = as_line(content)
     marks = [" (edited)"] if message.edited_at else []
     if message.deleted_at:
         text, marks = "", ["(deleted)"]

@@ -80,15 +80,19 @@ from agentbus.contracts.ids import ConversationId, InputId, MessageKey, digest_o
 from agentbus.contracts.messages import (
     Attachment,
     AttachmentKind,
+    ButtonContent,
     CommandContent,
     DeleteContent,
     EditContent,
     InboundMessage,
+    Membership,
+    MembershipContent,
     OutboundMessage,
     ReactionContent,
     Role,
     SessionMessage,
     TextContent,
+    UnsupportedContent,
 )
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
 from agentbus.contracts.schema import published
@@ -145,8 +149,12 @@ _attachments = st.lists(
     ),
     max_size=2,
 ).map(tuple)
-_spoken = st.builds(TextContent, text=_text, attachments=_attachments, reply_to=st.none() | _ids) | st.builds(
-    CommandContent, name=_ids, arguments=_text
+_spoken = st.one_of(
+    st.builds(TextContent, text=_text, attachments=_attachments, reply_to=st.none() | _ids),
+    st.builds(CommandContent, name=_ids, arguments=_text),
+    st.builds(ButtonContent, data=_text, label=st.none() | _names, target=st.none() | _ids),
+    st.builds(MembershipContent, change=st.sampled_from(Membership), members=st.lists(_ids, max_size=3).map(tuple)),
+    st.builds(UnsupportedContent, what=_names, raw=_text, cut=st.booleans()),
 )
 _content = st.one_of(
     _spoken,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentbus.contracts.ids import SessionId
-from agentbus.contracts.messages import CommandContent, SpokenContent, TextContent
+from agentbus.contracts.messages import ButtonContent, CommandContent, Spoken, TextContent, UnsupportedContent
 from agentbus.workers.sync.people.codes import Heard, heard_in, is_proof, new_number, proof_of, written
 
 SESSION = SessionId("a" * 26 + ".1")
@@ -37,7 +37,7 @@ def test_a_code_is_grouped_for_people_and_read_back() -> None:
         (CommandContent(name="link", arguments=CODE), True),
     ],
 )
-def test_a_code_is_heard_however_it_is_typed(content: SpokenContent, asked: bool) -> None:
+def test_a_code_is_heard_however_it_is_typed(content: Spoken, asked: bool) -> None:
     assert heard_in(content) == Heard(*HEARD, asked=asked)
 
 
@@ -53,9 +53,11 @@ def test_a_code_is_heard_however_it_is_typed(content: SpokenContent, asked: bool
         TextContent(text="/link https://example.org/"),
         CommandContent(name="start", arguments=CODE),
         CommandContent(name="link"),
+        ButtonContent(data=CODE),
+        UnsupportedContent(what="code", raw=CODE),
     ],
 )
-def test_other_messages_are_no_codes(content: SpokenContent) -> None:
+def test_other_messages_are_no_codes(content: Spoken) -> None:
     assert heard_in(content) is None
 
 

@@ -24,14 +24,14 @@ from agentbus.contracts.events import (
 )
 from agentbus.contracts.expiry import ResetPolicy
 from agentbus.contracts.messages import (
-    CommandContent,
     DeleteContent,
     EditContent,
     InboundMessage,
+    MembershipContent,
     ReactionContent,
     Role,
     SessionMessage,
-    TextContent,
+    Spoken,
     message_key_for,
 )
 from agentbus.contracts.profile import Profile
@@ -90,7 +90,7 @@ def decide(
 
 def _receive(draft: Draft, state: SessionState, message: InboundMessage, resets: Sequence[ResetPolicy]) -> None:
     content = message.content
-    if isinstance(content, TextContent | CommandContent):
+    if isinstance(content, Spoken):
         _hear(draft, state, message, content, resets)
         return
     check_target_there(state, content.target)
@@ -112,7 +112,7 @@ def _hear(
     draft: Draft,
     state: SessionState,
     message: InboundMessage,
-    content: TextContent | CommandContent,
+    content: Spoken,
     resets: Sequence[ResetPolicy],
 ) -> None:
     """Take up something said: in the session that there is, or in a new one."""
@@ -126,7 +126,7 @@ def _hear(
     said = SessionMessage(
         key=message.key,
         message_id=message.message_id,
-        role=Role.USER,
+        role=Role.SYSTEM if isinstance(content, MembershipContent) else Role.USER,
         address=message.address,
         author=message.sender_name,
         sent_at=message.sent_at,

@@ -15,7 +15,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from agentbus.contracts.expiry import ResetPolicy
-from agentbus.contracts.messages import CommandContent, InboundMessage, TextContent
+from agentbus.contracts.messages import CommandContent, InboundMessage, MembershipContent, Spoken, TextContent
 from agentbus.contracts.session import SessionState, SessionStatus
 
 ResetReason = Literal["word", "daily", "idle"]
@@ -29,11 +29,12 @@ def resets_now(
 ) -> ResetReason | None:
     """Return why `message` is to begin a new session; None if it goes on with the one there is.
 
-    The first policy for its platform and the session's type decides alone. Only what is said resets (an edit is about
-    what was said before), and a suspended session stays: a chat can't undo what an operator or a rule set.
+    The first policy for its platform and the session's type decides alone. Only what somebody says resets (an edit is
+    about what was said before, and who joins says nothing), and a suspended session stays: a chat can't undo what an
+    operator or a rule set.
     """
     content = message.content
-    if not isinstance(content, TextContent | CommandContent):
+    if not isinstance(content, Spoken) or isinstance(content, MembershipContent):
         return None
     if not state.is_live or state.status is SessionStatus.SUSPENDED:
         return None
@@ -54,8 +55,10 @@ def _is_for(policy: ResetPolicy, state: SessionState, message: InboundMessage) -
     )
 
 
-def _is_word(policy: ResetPolicy, content: TextContent | CommandContent) -> bool:
+def _is_word(policy: ResetPolicy, content: Spoken) -> bool:
     """Whether it is one of the policy's words: a text as a whole, a command by its name, whatever follows it."""
+    if not isinstance(content, TextContent | CommandContent):
+        return False
     said = f"/{content.name.removeprefix('/')}" if isinstance(content, CommandContent) else content.text
     return said.strip().casefold() in {word.strip().casefold() for word in policy.words}
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, ProfileChanged, SessionStarted
 from agentbus.contracts.ids import MessageKey, SessionId
+from agentbus.contracts.messages import TextContent
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.redaction import Subject, authors_of, scrub, scrub_head, tombstone
 
@@ -80,7 +81,7 @@ class Traces:
 
     def _read_message(self, event: MessageAppended, subject: Subject) -> None:
         content = event.message.content
-        says = content.kind == "command" or bool(content.text or content.attachments)
+        says = not isinstance(content, TextContent) or bool(content.text or content.attachments)
         self.all_messages += says
         if subject.concerned(event):
             self.keys.add(event.message.key)

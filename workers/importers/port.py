@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.errors import AgentBusError
-from agentbus.contracts.messages import CommandContent, InboundMessage, TextContent
+from agentbus.contracts.messages import InboundMessage, Spoken
 
 NOT_EXPORTED: Final = "urn:agentbus:not-exported"
 """The uri of an attachment that the export mentions without holding it."""
@@ -131,7 +131,7 @@ class Reading:
         self.lines += entry.lines
         match entry:
             case Said(message, lines):
-                spoken = isinstance(message.content, TextContent | CommandContent)
+                spoken = isinstance(message.content, Spoken)
                 self.messages += spoken
                 self.amendments += not spoken
                 self.lines_of_messages += lines

@@ -10,11 +10,15 @@ from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.messages import (
     Attachment,
     AttachmentKind,
+    ButtonContent,
     CommandContent,
+    MembershipContent,
     OutboundMessage,
     Role,
-    SpokenContent,
+    Spoken,
     TextContent,
+    UnsupportedContent,
+    as_line,
 )
 from agentbus.sessions.model.types import MessageType, platform_of
 
@@ -81,12 +85,16 @@ class Message:
             return Address(platform=self.platform, chat=self.chat_id, user=self.user_id)
         return None
 
-    def _content(self) -> SpokenContent:
+    def _content(self) -> Spoken:
         if self.message_type is MessageType.COMMAND:
             name, _, arguments = self.content.removeprefix("/").partition(" ")
             return CommandContent(name=name, arguments=arguments)
         if kind := _ATTACHED.get(self.message_type):
             return TextContent(attachments=(Attachment(kind=kind, uri=self.content),))
+        if self.message_type is MessageType.BUTTON:
+            return ButtonContent(data=self.content)
+        if self.message_type is MessageType.UNSUPPORTED:
+            return UnsupportedContent(what=MessageType.UNSUPPORTED, raw=self.content)
         return TextContent(text=self.content)
 
     @classmethod
@@ -108,10 +116,18 @@ class Message:
         )
 
 
-def _spoken(role: Role, content: SpokenContent) -> tuple[MessageType, str]:
-    if isinstance(content, CommandContent):
-        return MessageType.COMMAND, f"/{content.name} {content.arguments}".rstrip()
-    if content.attachments and not content.text:
-        first = content.attachments[0]
-        return MessageType(first.kind), first.uri
-    return MessageType.SYSTEM if role is Role.SYSTEM else MessageType.TEXT, content.text
+def _spoken(role: Role, content: Spoken) -> tuple[MessageType, str]:
+    match content:
+        case CommandContent():
+            return MessageType.COMMAND, as_line(content)
+        case ButtonContent():
+            return MessageType.BUTTON, content.data
+        case MembershipContent():
+            return MessageType.SYSTEM, as_line(content)
+        case UnsupportedContent():
+            return MessageType.UNSUPPORTED, content.raw
+        case TextContent() if content.attachments and not content.text:
+            first = content.attachments[0]
+            return MessageType(first.kind), first.uri
+        case TextContent():
+            return MessageType.SYSTEM if role is Role.SYSTEM else MessageType.TEXT, content.text

@@ -54,7 +54,7 @@ class MessageType(StrEnum):
     COMMAND = "command"
     """A chat command: `/start now`."""
     SYSTEM = "system"
-    """A notice or instruction that no one typed."""
+    """A notice or instruction that no one typed; also who joined a chat or left it."""
     IMAGE = "image"
     """A picture; the content is its address."""
     AUDIO = "audio"
@@ -67,6 +67,12 @@ class MessageType(StrEnum):
     """A place; the content is a `geo:` address (RFC 5870)."""
     STICKER = "sticker"
     """A sticker of the platform; the content is its address."""
+    CONTACT = "contact"
+    """Somebody's address; the content is a `tel:` or `mailto:` one."""
+    BUTTON = "button"
+    """A button that somebody pressed; the content is what was written into it."""
+    UNSUPPORTED = "unsupported"
+    """What the channel's adapter does not understand; the content is what the platform sent, as JSON."""
 
 
 class ConflictPolicy(StrEnum):

@@ -10,6 +10,17 @@ from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
 from agentbus.contracts.errors import SchemaViolation, UnsupportedType
 from agentbus.contracts.events import Commit, MessageDeleted
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey, session_id_for
+from agentbus.contracts.messages import (
+    MAX_RAW_LENGTH,
+    ButtonContent,
+    CommandContent,
+    Membership,
+    MembershipContent,
+    Spoken,
+    TextContent,
+    UnsupportedContent,
+    as_line,
+)
 from agentbus.contracts.schema.samples import COMMAND, CONVERSATION, EVENT, MESSAGE
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.topology import Topology
@@ -84,3 +95,25 @@ def test_a_commit_knows_which_messages_it_amends() -> None:
 
 def test_the_topology_computes_partitions_with_its_own_number_of_them() -> None:
     assert {Topology(partitions=1).partition_of(conversation) for conversation in (CONVERSATION, _OTHER)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (TextContent(text="hello"), "hello"),
+        (CommandContent(name="start", arguments="now"), "/start now"),
+        (CommandContent(name="start"), "/start"),
+        (ButtonContent(data="y:1", label="Yes"), "Yes"),
+        (ButtonContent(data="y:1"), "y:1"),
+        (MembershipContent(change=Membership.LEFT, members=("ann", "bob")), "left ann bob"),
+        (UnsupportedContent(what="poll", raw='{"poll": 1}'), "(poll)"),
+    ],
+)
+def test_every_content_reads_as_a_line(content: Spoken, line: str) -> None:
+    assert as_line(content) == line
+
+
+def test_what_is_not_understood_is_kept_up_to_its_limit_and_says_if_it_is_cut() -> None:
+    assert UnsupportedContent.of("poll", "{}") == UnsupportedContent(what="poll", raw="{}")
+    cut = UnsupportedContent.of("poll", "é" * (MAX_RAW_LENGTH + 1))
+    assert (len(cut.raw), cut.cut) == (MAX_RAW_LENGTH, True)

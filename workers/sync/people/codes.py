@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from agentbus.contracts.ids import SessionId
-from agentbus.contracts.messages import CommandContent, SpokenContent
+from agentbus.contracts.messages import CommandContent, Spoken, TextContent
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ALIKE: Final = str.maketrans("OIL", "011")
@@ -59,10 +59,12 @@ def written(number: str, proof: str) -> str:
     return "-".join(text[start : start + _GROUP] for start in range(0, len(text), _GROUP))
 
 
-def heard_in(content: SpokenContent) -> Heard | None:
+def heard_in(content: Spoken) -> Heard | None:
     """Return the code that a message consists of, with or without `/link` before it; None for all other messages."""
     if isinstance(content, CommandContent):
         return _heard(content.arguments, asked=True) if content.name.lower() == _COMMAND else None
+    if not isinstance(content, TextContent):
+        return None
     text = content.text.strip()
     first, _, rest = text.partition(" ")
     return _heard(rest, asked=True) if first.lower() == f"/{_COMMAND}" else _heard(text, asked=False)

@@ -44,6 +44,8 @@ from agentbus.contracts.messages import (
     DeleteContent,
     EditContent,
     InboundMessage,
+    Membership,
+    MembershipContent,
     OutboundMessage,
     ReactionContent,
     Role,
@@ -106,6 +108,13 @@ def test_chat_commands_are_kept_as_messages() -> None:
     (event,) = decide(LIVE, given(message(2, content=CommandContent(name="start", arguments="now"))), NOW)
     assert isinstance(event, MessageAppended)
     assert event.message.content == CommandContent(name="start", arguments="now")
+
+
+def test_who_joined_is_a_notice_that_nobody_typed() -> None:
+    joined = MembershipContent(change=Membership.JOINED, members=("bob",))
+    [event] = decide(after(EMPTY, message(1)), fresh(message(2, content=joined)), NOW)
+    assert isinstance(event, MessageAppended)
+    assert (event.message.role, event.message.content) == (Role.SYSTEM, joined)
 
 
 def test_edits_deletions_and_reactions_name_the_message_by_its_key() -> None:

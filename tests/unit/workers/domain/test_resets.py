@@ -15,13 +15,17 @@ from agentbus.contracts.events import CloseReason, Commit, MessageAppended, Sess
 from agentbus.contracts.expiry import ResetPolicy
 from agentbus.contracts.ids import generation_of
 from agentbus.contracts.messages import (
+    ButtonContent,
     CommandContent,
     Content,
     DeleteContent,
     EditContent,
     InboundMessage,
+    Membership,
+    MembershipContent,
     ReactionContent,
     TextContent,
+    UnsupportedContent,
 )
 from agentbus.contracts.profile import Permission, Profile, SessionType
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -136,6 +140,8 @@ def test_a_message_later_than_the_reset_goes_into_the_new_session() -> None:
         (CommandContent(name="/reset", arguments="now"), "word"),
         (CommandContent(name="newer"), None),
         (CommandContent(name="start", arguments="over"), None),
+        (ButtonContent(data="/new", label="/new"), None),
+        (UnsupportedContent(what="/new", raw="/new"), None),
     ],
 )
 def test_words_that_reset(content: Content, reason: str | None) -> None:
@@ -148,11 +154,17 @@ def test_words_that_reset(content: Content, reason: str | None) -> None:
         EditContent(target="1", text="/new"),
         DeleteContent(target="1"),
         ReactionContent(target="1", reaction="👍"),
+        MembershipContent(change=Membership.JOINED),
     ],
 )
 def test_only_what_is_said_resets(content: Content) -> None:
     policy = ResetPolicy(idle_minutes=1, daily_hour=4, words=("/new",))
     assert reset_of([policy], LIVE, NOW + DAY, content=content) is None
+
+
+@pytest.mark.parametrize("content", [ButtonContent(data="yes"), UnsupportedContent(what="poll", raw="{}")])
+def test_pressing_a_button_or_sending_what_is_not_understood_says_something(content: Content) -> None:
+    assert reset_of([IDLE], LIVE, NOW + DAY, content=content) == "idle"
 
 
 def test_by_platform_and_session_type_the_first_that_matches_decides_alone() -> None:
