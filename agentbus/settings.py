@@ -16,6 +16,7 @@ from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.contracts.session import FailurePolicy
 from agentbus.contracts.text import few_of
 from agentbus.contracts.topology import DEFAULT_PARTITIONS, MAX_PARTITIONS, Topology
+from agentbus.contracts.urls import LOOPBACK
 from agentbus.variables import (
     ENV_FILE,
     ENV_PREFIX,
@@ -239,6 +240,26 @@ class ExpirySettings(_Settings):
         return secret
 
 
+class ChannelSettings(_Settings):
+    """Which accounts of which chat systems there are, and where their platforms reach us."""
+
+    channels: Annotated[
+        dict[str, dict[str, dict[str, Any]]], NoDecode, BeforeValidator(lambda value: _decoded(value) or {})
+    ] = Field(
+        default={},
+        repr=False,
+        description="The accounts, a JSON object: by channel, by a name of yours, what the channel needs, such as "
+        '`{"telegram": {"mybot": {"token_file": "/run/secrets/mybot"}}}`. A field with `_file` behind its name is read '
+        "from that file.",
+    )
+    gateway_host: str = Field(default=LOOPBACK, description="The address that a gateway listens at.")
+    gateway_port: int = Field(default=8080, ge=0, le=65535, description="Its port; 0: a free one, which the log says.")
+    gateway_max_body: int = Field(
+        default=4_194_304, ge=1024, le=67_108_864, description="Bytes of the largest request that it reads."
+    )
+    gateway_rate: float = Field(default=200.0, gt=0, description="Requests a second that it takes for each account.")
+
+
 class LogSettings(_Settings):
     """What is logged."""
 
@@ -256,6 +277,7 @@ class Settings(BaseModel):
     sync: SyncSettings
     archive: ArchiveSettings
     expiry: ExpirySettings
+    channels: ChannelSettings
     log: LogSettings
 
     @property
@@ -272,6 +294,7 @@ CONCERNS: tuple[type[_Settings], ...] = (
     SyncSettings,
     ArchiveSettings,
     ExpirySettings,
+    ChannelSettings,
     LogSettings,
 )
 
@@ -303,6 +326,7 @@ def load_settings(**given: object) -> Settings:
             sync=_read(SyncSettings, values),
             archive=_read(ArchiveSettings, values),
             expiry=_read(ExpirySettings, values),
+            channels=_read(ChannelSettings, values),
             log=_read(LogSettings, values),
         )
     except ValidationError as error:

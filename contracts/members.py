@@ -41,6 +41,8 @@ class WorkerKind(StrEnum):
     """It shares context between linked sessions."""
     TRACKING = "tracking"
     """It keeps figures of how sessions are used."""
+    GATEWAY = "gateway"
+    """It takes what platforms post."""
 
     def group(self, prefix: str) -> str:
         """Return the group that workers of this kind beat in."""

@@ -100,7 +100,7 @@ class MembershipContent(Contract):
     )
 
 
-MAX_RAW_LENGTH: Final = 1_048_576
+MAX_RAW_LENGTH: Final = 524_288
 """Longest raw text of what a channel did not understand, in characters."""
 
 

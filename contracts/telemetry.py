@@ -94,6 +94,25 @@ HANDLER_FAILURES: Final = Metric(
     help="Events that a reactive worker's handler failed for, for good: they are parked.",
 )
 ROUTED: Final = Metric(name="agentbus_ingress_routed_total", type="counter", help="Inputs routed from the ingress.")
+CHANNEL_REQUESTS: Final = Metric(
+    name="agentbus_channel_requests_total",
+    type="counter",
+    help="Requests of chat platforms that gateways answered, by outcome: accepted, unknown (no such account), "
+    "unverified, malformed, too_large, too_slow, too_many, unavailable.",
+    labels=("outcome",),
+    series=(
+        *(("accepted",), ("unknown",), ("unverified",), ("malformed",)),
+        *(("too_large",), ("too_slow",), ("too_many",), ("unavailable",)),
+    ),
+)
+CHANNEL_EVENTS: Final = Metric(
+    name="agentbus_channel_events_total",
+    type="counter",
+    help="What accepted requests said: message, unsupported (a message that keeps what is not understood), receipt, "
+    "ignored.",
+    labels=("what",),
+    series=(("message",), ("unsupported",), ("receipt",), ("ignored",)),
+)
 
 EXPIRY_COMMANDS: Final = Metric(
     name="agentbus_expiry_commands_total",
@@ -149,6 +168,8 @@ METRICS: Final = (
     RECONNECTIONS,
     HANDLER_FAILURES,
     ROUTED,
+    CHANNEL_REQUESTS,
+    CHANNEL_EVENTS,
     EXPIRY_COMMANDS,
     EXPIRY_LATENESS,
     EXPIRY_FAILURES,
@@ -161,6 +182,10 @@ class Action(StrEnum):
 
     SERVING_HTTP = "serving_http"
     """Probes and metrics are served: at which address and port."""
+    CHANNEL_REFUSED = "channel_refused"
+    """A request of a channel was refused: not signed by the platform, malformed, too many, or not confirmed."""
+    CHANNEL_NOT_READ = "channel_not_read"
+    """A channel's adapter failed to read what the platform sent; it is kept whole, as a message `unsupported`."""
     WORKER_STARTED = "worker_started"
     """A worker takes inputs."""
     WORKER_DRAINING = "worker_draining"

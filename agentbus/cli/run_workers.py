@@ -19,7 +19,7 @@ HELP: Final = f"""Run workers in this process until SIGTERM or Ctrl-C; they then
 
 {_KINDS}
 
-**all** is a worker of each kind.
+**all** is a worker of each kind, a gateway only where there are accounts for it.
 
 They declare the topology, wait for a broker or store that is not there yet, and share the work with others of their
 kind: start as many as you like, anywhere."""
@@ -32,8 +32,9 @@ def _known(words: list[str]) -> list[str]:
     return words
 
 
-def _kinds(words: list[str]) -> set[WorkerKind]:
-    return set(WORKERS) if ALL in words else {WorkerKind(word) for word in words}
+def _kinds(words: list[str], settings: Settings) -> set[WorkerKind]:
+    named = {WorkerKind(word) for word in words if word != ALL}
+    return named | {kind for kind, row in WORKERS.items() if ALL in words and row.in_all(settings)}
 
 
 @connecting("archive", "amqp", "store", "prefix", "partitions", "scope", "wait", patient=True)
@@ -56,4 +57,4 @@ async def worker(
     ] = LOOPBACK,
 ) -> None:
     """Run workers."""
-    await run_workers(settings, _kinds(names), http_port=http_port, http_host=http_host)
+    await run_workers(settings, _kinds(names, settings), http_port=http_port, http_host=http_host)

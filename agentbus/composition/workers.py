@@ -9,15 +9,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentbus.composition.app import App
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.members import WorkerKind
 from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.worker import Worker
 
 if TYPE_CHECKING:
     from agentbus.settings import Settings
     from agentbus.workers.expiry.sweep import Sweep
     from agentbus.workers.expiry.worker import ExpiryWorker
+    from agentbus.workers.gateway.worker import GatewayWorker
     from agentbus.workers.ingress.router import IngressRouter
     from agentbus.workers.notify import NotificationCallback
     from agentbus.workers.reactive.handler import Handler
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from agentbus.workers.tracking.worker import TrackingWorker
 
 
+_GATEWAY_CONNECTIONS: Final = 1000
+"""Connections that a gateway has at once: one too many ends the oldest."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRow:
     """A kind of worker."""
@@ -36,6 +43,8 @@ class WorkerRow:
     """Makes one, not started yet. Raises ConfigurationError."""
     does: str
     """What it is for, in a few words."""
+    in_all: "Callable[[Settings], bool]" = lambda _settings: True
+    """Whether there is something for it to do, by the settings: whoever wants a worker of each kind means it too."""
 
 
 def make_session_worker(app: App) -> "SessionWorker":
@@ -140,12 +149,49 @@ def make_tracking_worker(app: App) -> "TrackingWorker":
     )
 
 
+def make_gateway(app: App) -> "GatewayWorker":
+    """Return a gateway for the accounts that the settings give. Raises ConfigurationError, also if they give none."""
+    with importing_extras("channels"):
+        from agentbus.composition.probes import Connections, serving  # noqa: PLC0415 - see above
+        from agentbus.workers.adapters.factory import accounts_in  # noqa: PLC0415 - see above
+        from agentbus.workers.delivery.presence import Presence  # noqa: PLC0415 - see above
+        from agentbus.workers.gateway.app import Gateway  # noqa: PLC0415 - see above
+        from agentbus.workers.gateway.intake import Intake  # noqa: PLC0415 - see above
+        from agentbus.workers.gateway.worker import GatewayWorker  # noqa: PLC0415 - see above
+
+    channels, session = app.settings.channels, app.settings.session
+    if not channels.channels:
+        raise ConfigurationError("a gateway needs accounts: AGENTBUS_CHANNELS says which")
+    inputs = Inputs(app.bus, scope=session.scope)
+    intake = Intake(inputs, accounts_in(channels.channels), rate=channels.gateway_rate, metrics=app.metrics)
+    gateway = Gateway(intake, clock=app.clock, max_body=channels.gateway_max_body, metrics=app.metrics)
+    presence = Presence(
+        app.store,
+        WorkerKind.GATEWAY.group(app.bus.topology.prefix),
+        clock=app.clock,
+        interval=session.worker_beat,
+        ttl=session.worker_ttl,
+    )
+    served = partial(
+        serving,
+        port=channels.gateway_port,
+        host=channels.gateway_host,
+        connections=Connections(most=_GATEWAY_CONNECTIONS),
+    )
+    return GatewayWorker(gateway, served, presence=None if app.alone else presence)
+
+
 WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
     WorkerKind.SESSION: WorkerRow(make=make_session_worker, does="consumes the partitions and keeps their sessions"),
     WorkerKind.INGRESS: WorkerRow(make=make_router, does="finds the partition for publishers that don't"),
     WorkerKind.SYNC: WorkerRow(make=make_sync_worker, does="shares context between linked sessions"),
     WorkerKind.EXPIRY: WorkerRow(make=make_expiry_worker, does="ends sessions by rules and by their own deadlines"),
     WorkerKind.TRACKING: WorkerRow(make=make_tracking_worker, does="keeps figures of how sessions are used"),
+    WorkerKind.GATEWAY: WorkerRow(
+        make=make_gateway,
+        does="takes what chat platforms post, for the accounts in AGENTBUS_CHANNELS",
+        in_all=lambda settings: bool(settings.channels.channels),
+    ),
 }
 """Every kind. Those of one process start at the same time, and close so."""
 

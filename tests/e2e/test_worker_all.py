@@ -23,9 +23,9 @@ def shown(env: dict[str, str], *arguments: str) -> Any:
 
 
 def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distributed, tmp_path: Path) -> None:
-    with started(
-        "-m", "agentbus", "worker", "all", "--http-port", "0", folder=tmp_path, env=distributed.env
-    ) as program:
+    channels = {"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}}
+    env = distributed.env | {"AGENTBUS_CHANNELS": json.dumps(channels), "AGENTBUS_GATEWAY_PORT": "0"}
+    with started("-m", "agentbus", "worker", "all", "--http-port", "0", folder=tmp_path, env=env) as program:
         program.until_printed("serving_http")
         port = re.search(r"serving_http.*port=(\d+)", program.output())
         assert port is not None

@@ -10,6 +10,7 @@ from agentbus.cli.run_workers import ALL, _kinds
 from agentbus.composition.running import work
 from agentbus.composition.workers import WORKERS
 from agentbus.contracts.members import WorkerKind
+from agentbus.settings import load_settings
 from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 from tests.harness.patience import PATIENCE
 
@@ -79,5 +80,12 @@ async def test_another_installation_ends_them() -> None:
 
 
 def test_every_kind_has_its_row_and_all_means_each() -> None:
-    assert set(WORKERS) == set(WorkerKind) == _kinds([ALL]) == _kinds(["session", ALL])
-    assert _kinds(["sync", "expiry"]) == {WorkerKind.SYNC, WorkerKind.EXPIRY}
+    settings = load_settings(channels={"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}})
+    assert set(WORKERS) == set(WorkerKind) == _kinds([ALL], settings) == _kinds(["session", ALL], settings)
+    assert _kinds(["sync", "expiry"], settings) == {WorkerKind.SYNC, WorkerKind.EXPIRY}
+
+
+def test_all_means_a_gateway_only_where_there_are_accounts() -> None:
+    settings = load_settings()
+    assert _kinds([ALL], settings) == set(WorkerKind) - {WorkerKind.GATEWAY}
+    assert _kinds([ALL, "gateway"], settings) == set(WorkerKind)

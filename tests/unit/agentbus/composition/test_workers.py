@@ -15,10 +15,14 @@ from agentbus.workers.ingress.router import IngressRouter
 from agentbus.workers.reactive.worker import ReactiveWorker
 from tests.harness.patience import PATIENCE
 
+CHANNELS = {"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}}
+
 
 @pytest.fixture
 async def app() -> AsyncIterator[App]:
-    settings = load_settings(amqp_url="memory://", store_url="memory://", partitions=4)
+    settings = load_settings(
+        amqp_url="memory://", store_url="memory://", partitions=4, channels=CHANNELS, gateway_port=0
+    )
     async with MemoryStore() as store, MemoryBus(settings.topology) as bus:
         await bus.declare()
         yield App(settings=settings, bus=bus, store=store, clock=make_clock())

@@ -1,0 +1,83 @@
+import base64
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.workers.adapters import factory
+from agentbus.workers.adapters.factory import OURS, accounts_in, channel_named, known_channels, register_channel
+from agentbus.workers.adapters.port import Capabilities, Channel, ChannelAccount
+from agentbus.workers.adapters.webhook.account import WebhookAccount
+
+SECRET = "whsec_" + base64.b64encode(b"n" * 24).decode()
+
+
+class PigeonAccount(ChannelAccount):
+    loft: str
+
+
+PIGEON = Channel(name="pigeon", title="Pigeons", account=PigeonAccount, capabilities=Capabilities(receives=frozenset()))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_channel_of_ours_is_found_by_the_name_that_it_has(name: str) -> None:
+    channel = channel_named(name)
+    assert channel.name == name
+    assert channel.capabilities.receives
+
+
+def test_an_account_is_its_channel_its_name_and_its_fields() -> None:
+    [one] = accounts_in({"webhook": {"shop": {"secret": SECRET}}})
+    assert (one.channel.name, one.name, one.account) == ("webhook", "shop", WebhookAccount(secret=SECRET))
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    [one] = accounts_in({"webhook": {"shop": {"secret_file": str(tmp_path / "secret")}}})
+    assert one.account == WebhookAccount(secret=SECRET)
+
+
+def test_all_that_is_wrong_is_told_at_once_by_its_place_and_without_what_it_holds() -> None:
+    given = {
+        "webhook": {
+            "shop": {"secret": "hush-hush-not-base64-at-all"},
+            "../../etc": {},
+            "file": {"secret_file": "/nowhere/at/all"},
+        },
+        "carrier pigeon": {"one": {}},
+    }
+    with pytest.raises(ConfigurationError) as raised:
+        accounts_in(given)
+    told = str(raised.value)
+    assert all(
+        part in told
+        for part in (
+            "AGENTBUS_CHANNELS: webhook.shop.secret: ",
+            "webhook.../../etc: an account is called by",
+            "webhook.file: secret_file: /nowhere/at/all can't be read",
+            "carrier pigeon.one: no channel is called 'carrier pigeon': there are",
+        )
+    )
+    assert "hush" not in told
+
+
+def test_a_channel_of_an_installed_package_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("pigeon", f"{__name__}:PIGEON", factory.GROUP)
+    monkeypatch.setattr(factory, "entry_points", lambda group: EntryPoints([entry]).select(group=group))
+    monkeypatch.setattr(factory, "_registered", {})
+
+    assert "pigeon" in known_channels()
+    assert channel_named("pigeon") is PIGEON
+    [one] = accounts_in({"pigeon": {"home": {"loft": "3"}}})
+    assert one.account == PigeonAccount(loft="3")
+
+
+def test_what_is_no_channel_is_not_registered() -> None:
+    for wrong in ("pigeon", Channel(**{**_fields(PIGEON), "name": "Carrier Pigeon"})):
+        with pytest.raises(ConfigurationError, match="a channel is"):
+            register_channel(wrong)  # type: ignore[arg-type] # that is the mistake
+
+
+def _fields(channel: Channel[PigeonAccount]) -> dict[str, object]:
+    return {name: getattr(channel, name) for name in Channel.__dataclass_fields__}

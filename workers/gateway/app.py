@@ -1,0 +1,129 @@
+"""The gateway's web application: bodies within limits, and answers that platforms understand."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as Http
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agentbus.contracts.clock import Clock
+from agentbus.workers.adapters.port import Request
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.gateway.intake import RETRY_SECONDS, Intake, Outcome, Taken
+
+BODY_SECONDS: Final = 10.0
+"""Seconds that a body may take to come."""
+
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of bodies that are held at once, of all requests together."""
+
+_LATER: Final = frozenset({Outcome.UNAVAILABLE, Outcome.TOO_MANY})
+
+
+class Gateway:
+    """Serves `POST /channels/{name}/{account}`, and `GET` for the platforms that ask first whether we are there."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        clock: Clock,
+        max_body: int,
+        metrics: WorkerMetrics | None = None,
+        body_seconds: float = BODY_SECONDS,
+        most_held: int = MOST_HELD,
+    ) -> None:
+        self._intake = intake
+        self._clock = clock
+        self._max_body = max_body
+        self._metrics = metrics or WorkerMetrics()
+        self._body_seconds = body_seconds
+        self._most_held = most_held
+        self._held = 0
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+        self.app = Starlette(
+            routes=[Route("/channels/{name}/{account}", self._receive, methods=["GET", "POST"])],
+        )
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._draining
+
+    def open(self) -> None:
+        """Take requests."""
+        self._draining = False
+
+    async def drain(self, within: float) -> None:
+        """Take no more requests, and wait `within` seconds for the end of those under way."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(within):
+                await self._idle.wait()
+        except TimeoutError:
+            return
+
+    async def _receive(self, http: Http) -> Response:
+        name, account = http.path_params["name"], http.path_params["account"]
+        known = self._intake.knows(name, account)
+        with self._working():
+            taken = await self._taken(http, name, account) if known else Taken.refused(Outcome.UNKNOWN)
+        self._metrics.channel_requests.labels(taken.outcome).inc()
+        answer = taken.answer
+        headers = {"Retry-After": str(RETRY_SECONDS)} if taken.outcome in _LATER else {}
+        return Response(answer.body, answer.status, headers, answer.media_type)
+
+    async def _taken(self, http: Http, name: str, account: str) -> Taken:
+        if self._draining:
+            return Taken.refused(Outcome.UNAVAILABLE)
+        body = bytearray()
+        try:
+            if refused := await self._read(http, body):
+                return Taken.refused(refused)
+            request = Request(
+                body=bytes(body),
+                headers=http.headers,
+                query=http.query_params,
+                method=http.method,
+                received_at=self._clock.now(),
+            )
+            return await self._intake.take(name, account, request)
+        finally:
+            self._held -= len(body)
+
+    async def _read(self, http: Http, body: bytearray) -> Outcome | None:
+        """Read the body; return why it was not read to its end."""
+        told = http.headers.get("content-length", "0")
+        if not told.isdecimal() or len(told) > 15 or int(told) > self._max_body:
+            return Outcome.TOO_LARGE
+        try:
+            async with asyncio.timeout(self._body_seconds), aclosing(http.stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    self._held += len(chunk)
+                    if len(body) > self._max_body:
+                        return Outcome.TOO_LARGE
+                    if self._held > self._most_held:
+                        return Outcome.UNAVAILABLE
+        except (TimeoutError, ClientDisconnect):
+            return Outcome.TOO_SLOW
+        return None
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
