@@ -70,7 +70,8 @@ Timestamp = Annotated[AwareDatetime, AfterValidator(to_utc_milliseconds)]
 """A moment with a time zone (required on input), kept in UTC with millisecond precision."""
 
 
-def _nothing(value: object) -> bool:
+def nothing(value: object) -> bool:
+    """Whether a field has no value: it is not written then, so that what was kept before it was there is the same."""
     return value is None
 
 
@@ -78,7 +79,7 @@ class Sealable(Announced):
     """What a store may keep encrypted: what people wrote is not in its fields then, but in `sealed`."""
 
     sealed: SkipJsonSchema[str | None] = Field(
-        default=None, exclude_if=_nothing, repr=False, description="Ciphertext; never seen outside of a store."
+        default=None, exclude_if=nothing, repr=False, description="Ciphertext; never seen outside of a store."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.base import Contract, Id, Many, Name, Text, Timestamp
+from agentbus.contracts.base import Contract, Id, Many, Name, Text, Timestamp, nothing
 from agentbus.contracts.ids import InputId, MessageKey, SessionId, digest_of
 
 
@@ -62,6 +62,11 @@ class TextContent(Contract):
     text: Text = ""
     attachments: Attachments = ()
     reply_to: Id | None = Field(default=None, description="The platform's id of the message replied to.")
+    album: Id | None = Field(
+        default=None,
+        exclude_if=nothing,
+        description="The platform's id of the album that it is a part of: several messages that were sent as one.",
+    )
 
 
 class CommandContent(Contract):

@@ -35,6 +35,7 @@ ALLOWED = {
         "side_by_side": "until the calls are over; a cancellation ends them",
         "SharedLock._until": "until those who hold the lock let go of it: what they do has its own ends",
     },
+    "workers/gateway/worker.py": {"GatewayWorker.wait": "until the worker is closed"},
     "workers/ingress/router.py": {"IngressRouter.wait": "until the worker is closed"},
     "workers/reactive/worker.py": {"ReactiveWorker.wait": "until the worker is closed"},
     "workers/session/holdings.py": {

@@ -15,7 +15,7 @@ from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.text import few_of
 from agentbus.workers.adapters.port import GROUP, Channel, ChannelAccount
 
-OURS: Final = ("webhook",)
+OURS: Final = ("telegram", "webhook")
 """The channels that are a part of AgentBus: a folder here each."""
 
 FILE_SUFFIX: Final = "_file"
@@ -46,13 +46,12 @@ def channel_named(name: str) -> Channel[Any]:
     if name in OURS:
         return cast("Channel[Any]", import_module(f"agentbus.workers.adapters.{name}").CHANNEL)
     if name in (installed := _installed()).names:
-        channel = installed[name].load()
-        register_channel(channel)
-        return cast("Channel[Any]", channel)
+        register_channel(installed[name].load())
+        return _registered[name]
     raise ConfigurationError(f"no channel is called {name!r}: there are {', '.join(known_channels())}")
 
 
-def register_channel(channel: Channel[Any]) -> None:
+def register_channel(channel: object) -> None:
     """Let a channel be found by its name. The last one registered for a name counts. Raises ConfigurationError."""
     if not isinstance(channel, Channel) or not is_platform(channel.name):
         raise ConfigurationError("a channel is an `agentbus.workers.adapters.port.Channel`, named like a platform")

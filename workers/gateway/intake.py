@@ -13,8 +13,8 @@ from agentbus.contracts.messages import InboundMessage, UnsupportedContent
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.adapters.factory import Connected
+from agentbus.workers.adapters.parsing import UNKNOWN, unsupported
 from agentbus.workers.adapters.port import Answer, Inbound, Malformed, Receipt, Received, Request, Unverified
-from agentbus.workers.adapters.reading import UNKNOWN, unsupported
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.inputs import Inputs, Routed
 from agentbus.workers.delivery.telemetry import WorkerMetrics
@@ -150,6 +150,7 @@ class Intake:
             if left:
                 await self._confirmed(left)
         except (BusError, TimeoutError) as error:
+            raise_if_cancelled()
             return self._refused(known, Outcome.UNAVAILABLE, f"the broker did not confirm: {type(error).__name__}")
         self._count(received)
         return Taken(Outcome.ACCEPTED, received.answer)

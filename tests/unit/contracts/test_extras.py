@@ -51,6 +51,12 @@ WORKER = (
     "import asyncio; from agentbus.composition.running import run_workers as run; "
     "from agentbus.settings import load_settings as load; asyncio.run(run(load(), (), http_port=0))"
 )
+GATEWAY = (
+    "from agentbus.composition.app import *; from agentbus.composition.workers import make_gateway as made; "
+    "from agentbus.settings import load_settings as load; "
+    "s = load(amqp_url='memory://', store_url='memory://', channels={'webhook': {}}); "
+    "made(App(settings=s, bus=make_bus(s), store=make_store(s), clock=make_clock()))"
+)
 CALLBACK = "import agentbus.sessions as s; s.create_{}_notification_callback({})"
 OPENED = [
     ("rabbit", BUS.format("amqp://guest:guest@127.0.0.1:1/")),
@@ -64,6 +70,7 @@ OPENED = [
     ("expiry", CALLBACK.format("email", "'localhost', 25, 'a@b.example', 'c@d.example'")),
     ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),
     ("http", WORKER),
+    ("channels", GATEWAY),
     ("testing", "import agentbus.testing.conformance"),
 ]
 

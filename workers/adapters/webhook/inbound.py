@@ -19,8 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.messages import Attachment, InboundMessage, TextContent
-from agentbus.workers.adapters.port import Inbound, Received, Request, Unverified
-from agentbus.workers.adapters.reading import (
+from agentbus.workers.adapters.parsing import (
     UNKNOWN,
     attached,
     hmac_sha256,
@@ -31,6 +30,7 @@ from agentbus.workers.adapters.reading import (
     understood,
     unsupported,
 )
+from agentbus.workers.adapters.port import Inbound, Received, Request, Unverified
 from agentbus.workers.adapters.webhook.account import WebhookAccount, WebhookMapping, key_of
 from agentbus.workers.importers.values import fit_id, fit_name
 

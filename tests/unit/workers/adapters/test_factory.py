@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.workers.adapters import factory
 from agentbus.workers.adapters.factory import OURS, accounts_in, channel_named, known_channels, register_channel
-from agentbus.workers.adapters.port import Capabilities, Channel, ChannelAccount
+from agentbus.workers.adapters.port import GROUP, Capabilities, Channel, ChannelAccount
 from agentbus.workers.adapters.webhook.account import WebhookAccount
 
 SECRET = "whsec_" + base64.b64encode(b"n" * 24).decode()
@@ -39,7 +40,7 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once_by_its_place_and_without_what_it_holds() -> None:
-    given = {
+    given: dict[str, dict[str, dict[str, str]]] = {
         "webhook": {
             "shop": {"secret": "hush-hush-not-base64-at-all"},
             "../../etc": {},
@@ -63,7 +64,7 @@ def test_all_that_is_wrong_is_told_at_once_by_its_place_and_without_what_it_hold
 
 
 def test_a_channel_of_an_installed_package_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("pigeon", f"{__name__}:PIGEON", factory.GROUP)
+    entry = EntryPoint("pigeon", f"{__name__}:PIGEON", GROUP)
     monkeypatch.setattr(factory, "entry_points", lambda group: EntryPoints([entry]).select(group=group))
     monkeypatch.setattr(factory, "_registered", {})
 
@@ -74,10 +75,6 @@ def test_a_channel_of_an_installed_package_is_found_by_its_entry_point(monkeypat
 
 
 def test_what_is_no_channel_is_not_registered() -> None:
-    for wrong in ("pigeon", Channel(**{**_fields(PIGEON), "name": "Carrier Pigeon"})):
+    for wrong in ("pigeon", replace(PIGEON, name="Carrier Pigeon")):
         with pytest.raises(ConfigurationError, match="a channel is"):
-            register_channel(wrong)  # type: ignore[arg-type] # that is the mistake
-
-
-def _fields(channel: Channel[PigeonAccount]) -> dict[str, object]:
-    return {name: getattr(channel, name) for name in Channel.__dataclass_fields__}
+            register_channel(wrong)

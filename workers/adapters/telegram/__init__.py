@@ -1,0 +1,30 @@
+"""Telegram, by its Bot API."""
+
+from typing import TYPE_CHECKING, Final
+
+from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee
+from agentbus.workers.adapters.telegram.account import TelegramAccount
+
+if TYPE_CHECKING:
+    from agentbus.workers.adapters.telegram.inbound import TelegramInbound
+
+
+def _inbound(name: str, account: TelegramAccount) -> "TelegramInbound":
+    from agentbus.workers.adapters.telegram.inbound import TelegramInbound  # noqa: PLC0415 - for gateways alone
+
+    return TelegramInbound(name, account)
+
+
+CHANNEL: Final = Channel(
+    name="telegram",
+    title="Telegram",
+    account=TelegramAccount,
+    capabilities=Capabilities(
+        receives=frozenset(Feature) - {Feature.DELETES, Feature.RECEIPTS, Feature.TYPING},
+        guarantee=Guarantee.UNKNOWN,
+        text_limit=4096,
+        text_unit="utf-16",
+        pace=1.0,
+    ),
+    inbound=_inbound,
+)
