@@ -58,7 +58,7 @@ def test_the_same_update_has_the_same_id_however_often_it_is_posted() -> None:
 
 
 def test_a_topic_is_a_thread_and_what_a_message_answers_to_is_kept_unless_it_began_the_topic() -> None:
-    in_topic = {"chat": GROUP, "message_thread_id": 5, "is_topic_message": True, "text": "hi"}
+    in_topic: dict[str, Any] = {"chat": GROUP, "message_thread_id": 5, "is_topic_message": True, "text": "hi"}
     [first] = read(update(1, message=message(reply_to_message={"message_id": 5, "date": 1}, **in_topic)))
     [second] = read(update(2, message=message(reply_to_message={"message_id": 6, "date": 1}, **in_topic)))
     [third] = read(update(3, message=message(chat=GROUP, message_thread_id=5, text="hi")))
