@@ -1,8 +1,8 @@
 """What Slack posts: events, slash commands, and what people do with buttons and menus.
 
 Source: https://docs.slack.dev/authentication/verifying-requests-from-slack (version 0: HMAC-SHA256 over
-`v0:timestamp:body`, five minutes), https://docs.slack.dev/apis/events-api (3 seconds to answer; sent again at once, after a
-minute and after five), https://docs.slack.dev/reference/events/url_verification.
+`v0:timestamp:body`, five minutes), https://docs.slack.dev/apis/events-api (3 seconds to answer; sent again at once,
+after a minute and after five), https://docs.slack.dev/reference/events/url_verification.
 
 - A message is known by team, channel and `ts`: `app_mention` and `message` are one, whichever comes first, and an event
   that is sent again under another event id is too.
