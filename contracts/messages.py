@@ -149,8 +149,12 @@ class DeleteContent(Contract):
     target_user: Id | None = Field(default=None, description=_TARGET_USER)
 
 
+ALL_REACTIONS: Final = "*"
+"""In the place of a reaction that was taken back: all that somebody had to a message."""
+
+
 class ReactionContent(Contract):
-    """Someone reacted to an earlier message, or took the reaction back."""
+    """Someone reacted to an earlier message, or took the reaction back; or, by ALL_REACTIONS, each of theirs."""
 
     kind: Literal["reaction"] = "reaction"
     target: Id = Field(description="The platform's id of the message reacted to.")

@@ -14,7 +14,7 @@ from agentbus.contracts.events import (
 )
 from agentbus.contracts.history import HistoryMessage, Page, Reaction
 from agentbus.contracts.ids import MessageKey, SessionId, conversation_of
-from agentbus.contracts.messages import SessionMessage, SpokenContent, TextContent
+from agentbus.contracts.messages import ALL_REACTIONS, SessionMessage, SpokenContent, TextContent
 from agentbus.contracts.session import SessionState
 from agentbus.storage.paging import check_limit, decode_cursor, encode_cursor
 from agentbus.storage.port import Store
@@ -135,7 +135,10 @@ def _amended(appended: MessageAppended, changes: Iterable[AnyEvent]) -> HistoryM
                 content, deleted_at = TextContent(), change.at
             case ReactionChanged():
                 reaction = Reaction(user=change.user, reaction=change.reaction)
-                reactions.pop(reaction, None)
+                all_of_theirs = change.removed and change.reaction == ALL_REACTIONS
+                gone = [one for one in reactions if all_of_theirs and one.user == change.user]
+                for one in (*gone, reaction):
+                    reactions.pop(one, None)
                 if not change.removed:
                     reactions[reaction] = None
     return HistoryMessage(

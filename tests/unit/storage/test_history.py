@@ -7,7 +7,7 @@ import pytest
 from agentbus.contracts.events import AnyEvent
 from agentbus.contracts.history import HistoryMessage, Reaction
 from agentbus.contracts.ids import ConversationId
-from agentbus.contracts.messages import CommandContent, TextContent
+from agentbus.contracts.messages import ALL_REACTIONS, CommandContent, TextContent
 from agentbus.contracts.session import SessionState
 from agentbus.storage.history import history_page, iter_history
 from agentbus.storage.memory import MemoryStore
@@ -144,6 +144,18 @@ async def test_reactions_are_a_set_per_user() -> None:
 
     assert set(item.reactions) == {Reaction(user="user", reaction="👍"), Reaction(user="bo", reaction="👍")}
     assert len(item.reactions) == 2
+
+
+async def test_all_reactions_of_somebody_may_be_taken_back_at_once() -> None:
+    store, session = await _kept(
+        [appended(ONE, 1, "a"), reacted(ONE, 2, "a", "👍"), reacted(ONE, 3, "a", "❤")],
+        [reacted(ONE, 4, "a", "👍", user="bo"), reacted(ONE, 5, "a", ALL_REACTIONS, removed=True)],
+        [reacted(ONE, 6, "a", "👎")],
+    )
+
+    [item] = (await history_page(store, session)).items
+
+    assert set(item.reactions) == {Reaction(user="bo", reaction="👍"), Reaction(user="user", reaction="👎")}
 
 
 async def test_bad_cursors_are_refused() -> None:
