@@ -1,9 +1,9 @@
 """Commands: what can be asked of a conversation's owner. Imperative; answered with a `CommandReply`."""
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.base import (
@@ -19,6 +19,7 @@ from agentbus.contracts.base import (
     Timestamp,
 )
 from agentbus.contracts.changes import FieldChanges
+from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.ids import InputId, SessionId, SessionIdField
@@ -36,6 +37,9 @@ from agentbus.contracts.sync import (
     SyncOperation,
     TurnedDown,
 )
+
+Kept = TypeVar("Kept")
+_AsKept: TypeAlias = Annotated[Kept, WithJsonSchema({"type": "object", "description": "As a store keeps it."})]
 
 
 class _Command(Contract):
@@ -274,6 +278,40 @@ class RestoreSession(_Command):
     turned_down: Many[TurnedDown] | None = Field(default=None, description="What it did not take of linked sessions.")
 
 
+class RestoreCommit(_Command):
+    """Append a commit of a backup's, as it was: the conversation's next one. Nothing happens if it has it already."""
+
+    kind: Literal["restore_commit"] = "restore_commit"
+    restore: Id = Field(description="The restore that it is a part of.")
+    commit: _AsKept[Commit]
+    after: InputId | None = Field(
+        default=None, description="The last input before it; refused if the conversation's is another."
+    )
+    heads: Many[_AsKept[SessionState]] = Field(
+        default=(), description="Of sessions whose events have left the log, as this commit left them."
+    )
+
+
+class RestoreContent(_Command):
+    """Bring what a backup has of a session into it, part by part; the last one has the status.
+
+    Messages that the session has already are left out, and fields of which it has later values.
+    """
+
+    kind: Literal["restore_content"] = "restore_content"
+    restore: Id = Field(description="The restore that it is a part of.")
+    replace: bool = Field(default=False, description="In the place of all that the session has now.")
+    begins: bool = Field(default=False, description="The first part: with `replace`, what was before is not shown.")
+    messages: Many[_AsKept[MessageAppended]] = Field(
+        default=(), description="As they read in the backup, oldest first."
+    )
+    status: SessionStatus | None = Field(default=None, description="With the last part: what the session is then.")
+    profile: Profile | None = Field(default=None, description="What it is then; without one, as it is now.")
+    data: KeepableObject = Field(default_factory=dict)
+    metadata: KeepableObject = Field(default_factory=dict)
+    stamps: dict[str, StampField] = Field(default_factory=dict)
+
+
 class EraseConversation(_Command):
     """Forget all that the conversation's sessions hold; a redelivered old message does not bring it back."""
 
@@ -317,6 +355,8 @@ AnyCommand = (
     | ExpireSession
     | ArchiveSession
     | RestoreSession
+    | RestoreCommit
+    | RestoreContent
     | EraseConversation
     | UnblockSession
 )

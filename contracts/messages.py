@@ -190,6 +190,16 @@ def message_key_for(address: Address, message_id: str) -> MessageKey:
     return MessageKey(digest_of((address.platform, address.account, address.chat, message_id)))
 
 
+def inbound_ids(address: Address, message_id: str) -> tuple[InputId, ...]:
+    """Return the idempotency keys that something said in a channel may have: as a text, and as a command."""
+    return tuple(_inbound_id(address, kind, message_id) for kind in ("text", "command"))
+
+
+def _inbound_id(address: Address, kind: str, message_id: str) -> InputId:
+    parts = ("message", address.platform, address.account, address.chat, kind, message_id)
+    return InputId(digest_of(parts))
+
+
 def said_key(session: SessionId, message_id: str) -> InputId:
     """Return the key of a message that a command brings to a session: the same for every command that brings it."""
     return InputId(digest_of(("append", session, message_id)))
@@ -220,16 +230,7 @@ class InboundMessage(Contract):
 
     def input_id(self) -> InputId:
         """Return the idempotency key: the same for every delivery of the same message, whoever publishes it."""
-        address = self.address
-        parts = (
-            "message",
-            address.platform,
-            address.account,
-            address.chat,
-            self.content.kind,
-            self.message_id,
-        )
-        return InputId(digest_of(parts))
+        return _inbound_id(self.address, self.content.kind, self.message_id)
 
 
 class SessionMessage(Contract):

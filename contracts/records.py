@@ -59,6 +59,8 @@ class RecordKind(StrEnum):
     """What all processes on this store have to agree on; there is one."""
     MIGRATION = "migration"
     """How far the copying of another store to this one is; there is one while it is under way."""
+    RESTORE = "restore"
+    """A restore from a backup, under way or over; its key is its epoch."""
     TRACKED = "tracked"
     """How far a conversation's log was followed for its figures, which is the revision; its key is the conversation."""
     ROLLUP = "rollup"

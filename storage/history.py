@@ -13,7 +13,7 @@ from agentbus.contracts.events import (
     ReactionChanged,
 )
 from agentbus.contracts.history import HistoryMessage, Page, Reaction
-from agentbus.contracts.ids import MessageKey, SessionId, conversation_of
+from agentbus.contracts.ids import MessageKey, SessionId, conversation_of, generation_of
 from agentbus.contracts.messages import ALL_REACTIONS, SessionMessage, SpokenContent, TextContent
 from agentbus.contracts.session import SessionState
 from agentbus.storage.paging import check_limit, decode_cursor, encode_cursor
@@ -106,7 +106,7 @@ async def _as_read(store: Store, session: SessionState, messages: Sequence[Messa
     keys = {event.message.key for event in messages}
     commits = await store.log.commits_amending(session.conversation_id, keys) if keys else []
     changes = _changes(commits, keys)
-    return [_amended(event, changes.get(event.message.key, ())) for event in messages]
+    return [amended(event, changes.get(event.message.key, ())) for event in messages]
 
 
 def _changes(commits: Iterable[Commit], keys: Collection[MessageKey]) -> dict[MessageKey, list[AnyEvent]]:
@@ -118,13 +118,16 @@ def _changes(commits: Iterable[Commit], keys: Collection[MessageKey]) -> dict[Me
     return changes
 
 
-def _amended(appended: MessageAppended, changes: Iterable[AnyEvent]) -> HistoryMessage:
+def amended(appended: MessageAppended, changes: Iterable[AnyEvent]) -> HistoryMessage:
+    """Return a message as it reads after changes of it, which come in their order."""
     content: SpokenContent = appended.message.content
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     latest = 0
     reactions: dict[Reaction, None] = {}
     for change in changes:
+        if appended.restored and not _is_after(change, appended):
+            continue  # It is in what the message reads.
         match change:
             case MessageEdited(source=source) | MessageDeleted(source=source) if not _is_for(appended, source):
                 continue
@@ -155,6 +158,14 @@ def _is_for(appended: MessageAppended, source: SessionId | None) -> bool:
     if source is None:
         return True
     return appended.source is not None and conversation_of(appended.source) == conversation_of(source)
+
+
+def _is_after(change: AnyEvent, appended: MessageAppended) -> bool:
+    """Whether a change came after a message was appended, in its session or in a later one."""
+    return (generation_of(change.session_id), change.sequence) > (
+        generation_of(appended.session_id),
+        appended.sequence,
+    )
 
 
 def _edited(content: SpokenContent, change: MessageEdited) -> TextContent:

@@ -3,8 +3,9 @@
 from typing import Annotated, get_args
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
-from agentbus.contracts.base import Announced, Many, Timestamp
+from agentbus.contracts.base import Announced, Id, Many, Timestamp, nothing
 from agentbus.contracts.events.endings import (
     ConversationErased,
     ExpiryStepTaken,
@@ -100,6 +101,11 @@ class Commit(Announced):
         description="The inputs applied by it, and the keys of messages that commands brought; never in two commits."
     )
     events: Many[Event]
+    restored: SkipJsonSchema[Id | None] = Field(
+        default=None,
+        exclude_if=nothing,
+        description="The restore that brought it back from a backup: its events were announced when they happened.",
+    )
 
     @property
     def applied(self) -> tuple[InputId, ...]:

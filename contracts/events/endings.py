@@ -37,7 +37,7 @@ class SessionArchived(SessionEvent):
 
 
 class SessionRestored(SessionEvent):
-    """The session came back from the archive."""
+    """The session came back from the archive, or from a backup."""
 
     topic = "restored"
     kind: Literal["session_restored"] = "session_restored"

@@ -3,8 +3,9 @@
 from typing import Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
-from agentbus.contracts.base import Id, Text
+from agentbus.contracts.base import Id, Text, nothing
 from agentbus.contracts.events.base import SessionEvent
 from agentbus.contracts.ids import MessageKey, SessionId
 from agentbus.contracts.messages import Attachments, Role, SessionMessage
@@ -20,6 +21,11 @@ class MessageAppended(SessionEvent):
     kind: Literal["message_appended"] = "message_appended"
     message: SessionMessage
     source: SessionId | None = Field(default=None, description="The linked session that it was copied from.")
+    restored: SkipJsonSchema[bool | None] = Field(
+        default=None,
+        exclude_if=nothing,
+        description="From a backup, as it read there: what was changed before has no effect on it. Never announced.",
+    )
 
     @property
     def routing_key(self) -> str:

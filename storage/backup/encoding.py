@@ -143,20 +143,21 @@ def _gunzipped(data: bytes | memoryview, most: int) -> bytes:
 
 
 def _json_zst(lines: Sequence[bytes], _signing: bytes | None) -> bytes:
-    return bytes(_zstandard().ZstdCompressor(level=_ZST_LEVEL).compress(_join(lines)))
+    return bytes(zstandard().ZstdCompressor(level=_ZST_LEVEL).compress(_join(lines)))
 
 
 def _from_json_zst(data: bytes, ref: FileRef, where: str, signing: bytes | None) -> list[bytes]:
-    zstandard = _zstandard()
+    package = zstandard()
     try:
-        with zstandard.ZstdDecompressor().stream_reader(data) as stream:
+        with package.ZstdDecompressor().stream_reader(data) as stream:
             plain = bytes(stream.read(ref.plain + 1))
-    except zstandard.ZstdError as error:
+    except package.ZstdError as error:
         raise ValueError(str(error)) from None
     return _from_json(plain, ref, where, signing)
 
 
-def _zstandard() -> Any:
+def zstandard() -> Any:
+    """Return the package. Raises ConfigurationError if it is not installed."""
     try:
         return import_module("zstandard")  # Whoever has it may use it; nobody has to.
     except ModuleNotFoundError as error:

@@ -147,7 +147,7 @@ class BackupWriter:
         await self._close_file()
         if self._entries:
             lines = [entry.model_dump_json(exclude_defaults=True).encode() for entry in self._entries]
-            index = await self._write(lines, clear=part == KEYS)
+            index = await self._write(lines)
             group = Group(part=part, index=index, files=tuple(self._files), things=len(lines))
             self._change(groups=(*self.begun.groups, group))
         self._files, self._entries = [], []
@@ -160,8 +160,9 @@ class BackupWriter:
             self._count(ref)
             self._change(groups=(), pages=(*self.begun.pages, ref))
 
-    async def _write(self, lines: list[bytes], *, clear: bool = False) -> FileRef:
-        begun, key = self.begun, None if clear else self._key
+    async def _write(self, lines: list[bytes]) -> FileRef:
+        # The keys are wrapped already, and they are what is needed to read all else.
+        begun, key = self.begun, None if self.begun.part == KEYS else self._key
         ref = await self._place.write(begun.backup_id, lines, begun.file_format, key=key, known=self._known)
         self._count(ref)
         return ref

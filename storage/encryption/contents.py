@@ -112,6 +112,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.INSTALLATION,
         RecordKind.DATA_KEY,
         RecordKind.MIGRATION,
+        RecordKind.RESTORE,
         RecordKind.TRACKED,
         RecordKind.ROLLUP,
         RecordKind.USAGE,

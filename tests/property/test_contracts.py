@@ -34,6 +34,8 @@ from agentbus.contracts.commands import (
     RefreshSession,
     ResetSession,
     ResolveConflict,
+    RestoreCommit,
+    RestoreContent,
     RestoreSession,
     SetData,
     SetMetadata,
@@ -49,6 +51,7 @@ from agentbus.contracts.errors import InvalidInput
 from agentbus.contracts.events import (
     AnyEvent,
     CloseReason,
+    Commit,
     ConflictOpened,
     ConflictResolved,
     ContextMerged,
@@ -96,7 +99,7 @@ from agentbus.contracts.messages import (
 )
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
 from agentbus.contracts.schema import published
-from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import next_stamp
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, Resolution, SyncOperation
 
@@ -338,6 +341,46 @@ _inbound = st.builds(
     sender_name=st.none() | _names,
     content=_content,
 )
+_told = {
+    "session_id": _sessions,
+    "sequence": st.integers(1, 2**63 - 1),
+    "at": _moments,
+    "cause": _ids.map(InputId),
+    "platform": st.sampled_from(Platform),
+    "actor": st.none() | _ids,
+    "identity": st.none() | _ids,
+}
+_appended = st.builds(
+    MessageAppended, message=_said, source=st.none() | _sessions, restored=st.none() | st.just(True), **_told
+)
+_commands[RestoreCommit] = st.builds(
+    RestoreCommit,
+    restore=_ids,
+    commit=st.builds(
+        Commit,
+        conversation_id=_conversations,
+        version=_counts,
+        at=_moments,
+        inputs=st.lists(_ids.map(InputId), max_size=2).map(tuple),
+        events=st.lists(_appended, max_size=2).map(tuple),
+    ),
+    after=st.none() | _ids.map(InputId),
+    heads=st.lists(_conversations.map(SessionState.empty), max_size=1).map(tuple),
+    **_whom,
+)
+_commands[RestoreContent] = st.builds(
+    RestoreContent,
+    restore=_ids,
+    replace=st.booleans(),
+    begins=st.booleans(),
+    messages=st.lists(_appended, max_size=2).map(tuple),
+    status=st.none() | st.sampled_from(SessionStatus),
+    profile=st.none() | _profiles,
+    data=_json,
+    metadata=_json,
+    stamps=_by_field,
+    **_whom,
+)
 _inputs = st.builds(
     InputEnvelope,
     id=_ids,
@@ -348,15 +391,6 @@ _inputs = st.builds(
     data=st.one_of(_inbound, *_commands.values()),
 )
 
-_told = {
-    "session_id": _sessions,
-    "sequence": st.integers(1, 2**63 - 1),
-    "at": _moments,
-    "cause": _ids.map(InputId),
-    "platform": st.sampled_from(Platform),
-    "actor": st.none() | _ids,
-    "identity": st.none() | _ids,
-}
 _written: dict[str, st.SearchStrategy[Any]] = {
     "values": _json,
     "removed": st.lists(_text, max_size=2).map(tuple),
@@ -375,7 +409,7 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
         stamp=st.none() | _stamps,
         **_told,
     ),
-    MessageAppended: st.builds(MessageAppended, message=_said, source=st.none() | _sessions, **_told),
+    MessageAppended: _appended,
     MessageEdited: st.builds(
         MessageEdited, target=_keys, text=_text, attachments=_attachments, source=st.none() | _sessions, **_told
     ),
@@ -447,7 +481,7 @@ def test_an_event_comes_back_as_it_was_announced_and_fits_its_schema(event: AnyE
     assert envelope.id == f"{event.session_id}/{event.sequence}"
 
 
-@given(_events[MessageAppended])
+@given(_appended)
 def test_an_event_of_a_session_without_a_chat_comes_back_as_it_was_announced(event: MessageAppended) -> None:
     message = event.message.model_copy(update={"address": None})
     envelope = EventEnvelope.of(event.model_copy(update={"platform": None, "message": message}))

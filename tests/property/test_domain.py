@@ -28,6 +28,7 @@ from agentbus.contracts.commands import (
     RefreshSession,
     ResetSession,
     ResolveConflict,
+    RestoreContent,
     RestoreSession,
     SetData,
     SetMetadata,
@@ -149,6 +150,15 @@ endings: list[st.SearchStrategy[AnyCommand]] = [
         ),
     ),
     st.builds(RestoreSession, status=statuses, digest=st.just(DIGEST), data=values),
+    st.builds(
+        RestoreContent,
+        restore=st.just("r"),
+        replace=st.booleans(),
+        begins=st.booleans(),
+        status=st.none() | statuses,
+        data=values,
+        metadata=values,
+    ),
     st.builds(EraseConversation),
 ]
 kinds_of_commands: st.SearchStrategy[AnyCommand] = st.one_of(

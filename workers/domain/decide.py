@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
-from agentbus.contracts.commands import AnyCommand, EraseConversation
+from agentbus.contracts.commands import AnyCommand, EraseConversation, RestoreCommit
 from agentbus.contracts.envelope import Input
 from agentbus.contracts.events import (
     AnyEvent,
@@ -68,7 +68,7 @@ def decide(
     data = given.data
     actor = None if isinstance(data, InboundMessage) else data.actor
     draft = Draft(state, given.id, now, data.address or state.address, actor=actor, earlier=earlier)
-    if has_expired(state, now) and not isinstance(data, EraseConversation):
+    if has_expired(state, now) and not isinstance(data, EraseConversation | RestoreCommit):
         expire(draft, state)
         state = evolve(state, draft.events[-1])
     if not isinstance(data, InboundMessage):

@@ -18,7 +18,7 @@ from agentbus.contracts.events import (
 from agentbus.contracts.expiry import ExpiryProgress
 from agentbus.contracts.ids import SessionId, conversation_of, generation_of, session_id_for
 from agentbus.contracts.session import SessionState, SessionStatus
-from agentbus.workers.domain.redaction import tombstone
+from agentbus.workers.domain.redaction import is_erased, tombstone
 from agentbus.workers.domain.sync.stamped import latest
 
 Ending = SessionDeleted | ExpiryStepTaken | SessionArchived | SessionRestored | ConversationErased
@@ -38,10 +38,14 @@ def after_the_end(state: SessionState, event: Ending) -> dict[str, Any]:
 
 
 def followed(head: SessionState, event: AnyEvent) -> SessionState:
-    """Return an earlier session's head as `event`, which is about it, leaves it. What was deleted stays so."""
+    """Return an earlier session's head as `event`, which is about it, leaves it.
+
+    What was deleted stays so unless it is brought back from a backup, and what was erased stays so for good.
+    """
     if isinstance(event, ConversationErased):
         return head.model_copy(update=_erased(head))
-    if head.status is SessionStatus.DELETED or not isinstance(event, Ending):
+    stays = is_erased(head) or not isinstance(event, SessionRestored)
+    if (head.status is SessionStatus.DELETED and stays) or not isinstance(event, Ending):
         return head
     return head.model_copy(update=_changed(head, event))
 

@@ -53,7 +53,7 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
             return _begin(state, event)
         case MessageAppended(message=message):
             changes = {"message_count": state.message_count + 1}
-            if event.source is None:
+            if event.source is None and not event.restored:
                 changes["last_activity"] = event.at
                 if message.role is Role.USER and message.address:
                     changes["address"] = message.address

@@ -31,6 +31,8 @@ from agentbus.contracts.commands import (
     RefreshSession,
     ResetSession,
     ResolveConflict,
+    RestoreCommit,
+    RestoreContent,
     RestoreSession,
     SetData,
     SetMetadata,
@@ -44,6 +46,7 @@ from agentbus.contracts.commands import (
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.access import Right
+from agentbus.workers.domain.commands.backed_up import restore_commit, restore_content
 from agentbus.workers.domain.commands.content import (
     append_message,
     delete_message,
@@ -218,6 +221,8 @@ TABLE: Final = (
     _rule(ExpireSession, expire_session, right=_OWN, needs=Needs.ANY, earlier=_ITSELF, beside=True),
     _rule(ArchiveSession, archive_session, right=_OWN, needs=Needs.ENDED, earlier=_ITSELF, beside=True),
     _rule(RestoreSession, restore_session, right=_OWN, needs=Needs.ENDED, earlier=_ITSELF, beside=True),
+    _rule(RestoreCommit, restore_commit, right=_OWN, needs=Needs.NOTHING, beside=True),
+    _rule(RestoreContent, restore_content, right=_OWN, needs=Needs.ANY, earlier=_ITSELF, beside=True),
     _rule(EraseConversation, erase_conversation, right=_OWN, needs=Needs.ANY, beside=True),
     _rule(UnblockSession, unblock_session, right=_OWN, needs=Needs.ENDED, beside=True),
 )

@@ -6,10 +6,10 @@ that is too late, by whichever process, is decided again, without what was said 
 
 from collections.abc import Container, Iterable, Mapping
 
-from agentbus.contracts.commands import AnyCommand, AppendMessage, UpdateSession
+from agentbus.contracts.commands import AnyCommand, AppendMessage, RestoreCommit, RestoreContent, UpdateSession
 from agentbus.contracts.events import AnyEvent, MessageAppended
-from agentbus.contracts.ids import InputId
-from agentbus.contracts.messages import InboundMessage, OutboundMessage, said_key
+from agentbus.contracts.ids import InputId, SessionId
+from agentbus.contracts.messages import InboundMessage, OutboundMessage, Role, inbound_ids, said_key
 from agentbus.contracts.session import SessionState
 
 
@@ -20,14 +20,40 @@ def keys_said(state: SessionState, data: InboundMessage | AnyCommand) -> tuple[I
             messages: tuple[OutboundMessage, ...] = (data.message,)
         case UpdateSession():
             messages = data.messages
+        case RestoreContent():
+            return tuple(key for event in data.messages for key in _keys_of(event, _session_of(state, data)))
+        case RestoreCommit():
+            return data.commit.inputs
         case _:
             return ()
     session = data.session_id or (state.session_id if state.generation else None)
     return tuple(said_key(session, one.message_id) for one in messages if session and one.message_id)
 
 
-def unsaid(state: SessionState, command: UpdateSession, said: Container[InputId]) -> UpdateSession:
-    """Return a command without the messages that were said before, or that it brings twice."""
+def _session_of(state: SessionState, data: RestoreContent) -> SessionId | None:
+    return data.session_id or (state.session_id if state.generation else None)
+
+
+def _keys_of(event: MessageAppended, session: SessionId | None) -> tuple[InputId, ...]:
+    """Return what a message may be known by: as a command brings it, and as a channel does, before or after an edit."""
+    message = event.message
+    found = (said_key(session, message.message_id),) if session else ()
+    if message.role is not Role.USER or message.address is None:
+        return found
+    return (*found, *inbound_ids(message.address, message.message_id))
+
+
+def unsaid(
+    state: SessionState, command: UpdateSession | RestoreContent, said: Container[InputId]
+) -> UpdateSession | RestoreContent:
+    """Return a command without the messages that were said before, or that it brings twice.
+
+    What is brought back in the place of all that there is comes whole.
+    """
+    if isinstance(command, RestoreContent):
+        session = _session_of(state, command)
+        new = tuple(one for one in command.messages if all(key not in said for key in _keys_of(one, session)))
+        return command if command.replace else command.model_copy(update={"messages": new})
     if not any(message.message_id for message in command.messages) or not state.generation:
         return command
     session = command.session_id or state.session_id
@@ -43,8 +69,13 @@ def unsaid(state: SessionState, command: UpdateSession, said: Container[InputId]
 def events_said(keys: Iterable[InputId], events: Iterable[AnyEvent]) -> Mapping[InputId, tuple[AnyEvent, ...]]:
     """Return, for those of `keys` whose messages are among `events`, what appended them."""
     by_key = {
-        said_key(event.session_id, event.message.message_id): (event,)
+        key: (event,)
         for event in events
         if isinstance(event, MessageAppended)
+        for key in (
+            _keys_of(event, event.session_id)
+            if event.restored
+            else (said_key(event.session_id, event.message.message_id),)
+        )
     }
     return {key: by_key[key] for key in keys if key in by_key}

@@ -49,7 +49,7 @@ class SharedConversation:
             # The heads first: once the latest says so, repeats are looked for by both forms of their ids.
             for head in await all_sessions(self._store, self._conversation):
                 await self._scrub_session(head)
-            await log.change(_Scrubbing(self._person, self._from_files).scrubbed)
+            await log.change(Scrubbing(self._person, self._from_files).scrubbed)
 
     def _scrubbed_head(self, head: SessionState) -> SessionState:
         covered = self._person.covers(head.created_at)
@@ -118,12 +118,12 @@ class SharedConversation:
         await self._archive.delete_left_overs(session)
 
     async def _scrubbed_file(self, archive: ArchiveStore, entry: ArchiveEntry) -> AsyncIterator[Commit]:
-        scrubbing = _Scrubbing(self._person)
+        scrubbing = Scrubbing(self._person)
         async for commit in archive.commits(entry):
             yield scrubbing.scrubbed(commit)
 
 
-class _Scrubbing:
+class Scrubbing:
     """Takes a person out of commits, one after the other from the first on.
 
     What an event gives back to a restored session is what was written in that one before: `written` are the commits

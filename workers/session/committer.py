@@ -158,7 +158,7 @@ class Committer:
             planned = await self._decider.decide(turns, suspect=suspect, failure=failure)
             done, turns = await self._append(planned)
             suspect = True
-            heads = [head for _, plan in done for head in plan.heads]
+            heads = [head for _, plan in done for head in plan.heads if head.generation]
             if heads:
                 self._tell_unkept(heads, await keep_trying("save heads", self._store.heads.save, heads))
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
+from agentbus.contracts.commands import RestoreCommit
 from agentbus.contracts.envelope import Input, InputEnvelope
 from agentbus.contracts.ids import ConversationId, Partition
 from agentbus.contracts.queries import AnyQuery
@@ -48,6 +49,11 @@ class Waiting:
     def size(self) -> int:
         """Bytes of the input as it travelled."""
         return len(self.delivery.body)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it gets a turn of its own: what it brings is a commit already."""
+        return isinstance(self.given.data, RestoreCommit)
 
 
 @dataclass(slots=True)
@@ -159,7 +165,10 @@ class Lanes:
     def _next_inputs(self, lane: Lane) -> Iterable[Waiting]:
         room = self._max_bytes
         for taken in range(self._max_inputs):
-            if not lane.waiting or (taken and lane.waiting[0].size > room):
+            if not lane.waiting or (taken and (lane.waiting[0].size > room or lane.waiting[0].is_apart)):
                 return
+            apart = lane.waiting[0].is_apart
             room -= lane.waiting[0].size
             yield lane.waiting.popleft()
+            if apart:
+                return

@@ -4,9 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agentbus.contracts.commands import AppendMessage, UnblockSession, UpdateSession
+from agentbus.contracts.commands import AppendMessage, RestoreCommit, RestoreContent, UnblockSession, UpdateSession
 from agentbus.contracts.envelope import Input
-from agentbus.contracts.errors import AccessDenied, ConversationBlocked, Refused, RequestReused, StoreDamaged
+from agentbus.contracts.errors import (
+    AccessDenied,
+    ConversationBlocked,
+    EditConflict,
+    Refused,
+    RequestReused,
+    StoreDamaged,
+)
 from agentbus.contracts.events import AnyEvent, Commit, SessionStarted
 from agentbus.contracts.expiry import ResetPolicy
 from agentbus.contracts.ids import ConversationId, InputId, SessionId
@@ -17,7 +24,7 @@ from agentbus.workers.domain.admission.actor import check_access
 from agentbus.workers.domain.admission.blocking import block, hold, is_beside
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.earlier import earlier_sessions, followed
-from agentbus.workers.domain.evolve import fold, sealed
+from agentbus.workers.domain.evolve import fold, heads_after, sealed
 from agentbus.workers.domain.line import places_of
 from agentbus.workers.domain.repeats import caused_by, check_same
 from agentbus.workers.domain.said import events_said, keys_said, unsaid
@@ -78,6 +85,8 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     A failing input leaves no trace in the state, unless its conversation is to be blocked, and its neighbours are
     decided as if it were not there.
     """
+    if inputs and isinstance(restoring := inputs[0].given.data, RestoreCommit):
+        return _plan_restored(state, inputs[0], restoring, known, terms)
     plan = Plan(before=state)
     applied: dict[InputId, tuple[AnyEvent, ...]] = {}
     events: list[AnyEvent] = []
@@ -91,7 +100,8 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
         if before := next((one for one in ids if one in applied), None):
             plan.answers.append(_repeated(state, waiting, applied[before], announce=False))
         elif before := next((one for one in ids if one in known), None):
-            plan.answers.append(_repeated(state, waiting, caused_by(before, known[before])))
+            caused, news = caused_by(before, known[before]), known[before].restored is None
+            plan.answers.append(_repeated(state, waiting, caused, announce=news))
             plan.repeated.append(known[before])
         else:
             given = _unsaid(state, waiting.given, {key for key in keys if key in applied or key in known})
@@ -107,7 +117,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             ended += more
             events += answer.events
             if answer.events and not answer.failure:
-                applied |= events_said(keys, answer.events)
+                applied |= events_said([key for key in keys if key not in known], answer.events)
                 applied[input_id] = answer.events
     if events:
         plan.commit = Commit(
@@ -119,6 +129,31 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
             events=tuple(events),
         )
         plan.heads = sealed(plan.before, ended, state, plan.commit)
+    return plan
+
+
+def _plan_restored(
+    state: SessionState, waiting: Waiting, command: RestoreCommit, known: Mapping[InputId, Commit], terms: Terms
+) -> Plan:
+    """Decide the one command of a turn that brings a commit back: it is appended as it was, and not announced.
+
+    Its own id is nowhere kept: that the version is there tells that it was carried out.
+    """
+    plan, commit = Plan(before=state), command.commit
+    answer = _decided(state, waiting, waiting.given, terms, {})
+    is_next = commit.version == state.version + 1
+    if is_next and not answer.failure and (there := next((one for one in commit.inputs if one in known), None)):
+        answer.failure = Failure(
+            EditConflict(f"commit {known[there].version} of the conversation holds an input of it")
+        )
+    plan.answers.append(answer)
+    if is_next and not answer.failure:
+        plan.commit = commit.model_copy(update={"epoch": terms.epoch, "restored": command.restore})
+        marks = {"version": commit.version, "epoch": terms.epoch}
+        heads = {head.generation: head for head in heads_after(state, plan.commit)}
+        heads |= {head.generation: head.model_copy(update=marks) for head in command.heads}
+        plan.heads = tuple(heads[generation] for generation in sorted(heads))
+    answer.events = ()
     return plan
 
 
@@ -149,7 +184,9 @@ def _follow(earlier: dict[SessionId, SessionState], events: Sequence[AnyEvent]) 
 
 
 def _unsaid(state: SessionState, given: Input, said: Collection[InputId]) -> Input:
-    return Input(given.id, unsaid(state, given.data, said)) if isinstance(given.data, UpdateSession) else given
+    if not isinstance(given.data, UpdateSession | RestoreContent):
+        return given
+    return Input(given.id, unsaid(state, given.data, said))
 
 
 def _decided(

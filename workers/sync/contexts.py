@@ -64,6 +64,7 @@ async def messages_after(store: Store, session: SessionState, version: int, iden
             and event.session_id == session.session_id
             and event.identity == identity
             and event.source is None
+            and not event.restored  # it was passed on when it was said
         ]
         first = commits[-1].version + 1
     gone: set[MessageKey] = set()

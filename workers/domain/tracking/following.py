@@ -143,7 +143,7 @@ class _Following:
         if usage and ending:
             counts[ENDS + ending] = 1
             counts[LASTED] = _milliseconds(usage.started_at, event.at)
-        if isinstance(event, MessageAppended) and event.source is None:
+        if isinstance(event, MessageAppended) and event.source is None and not event.restored:
             self._say(event.message, counts)
             self._add(counts, event.message.sent_at)
         else:

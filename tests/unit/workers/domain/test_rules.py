@@ -28,6 +28,8 @@ from agentbus.contracts.commands import (
     RefreshSession,
     ResetSession,
     ResolveConflict,
+    RestoreCommit,
+    RestoreContent,
     RestoreSession,
     SetData,
     SetMetadata,
@@ -39,7 +41,7 @@ from agentbus.contracts.commands import (
     UpdateSession,
 )
 from agentbus.contracts.errors import AccessDenied, ConversationBlocked, Refused, SessionNotCurrent, SessionNotFound
-from agentbus.contracts.events import StateChanged
+from agentbus.contracts.events import Commit, StateChanged
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.ids import ConversationId, InputId, session_id_for
 from agentbus.contracts.profile import Permission, Profile, Visibility
@@ -89,6 +91,8 @@ COMMANDS: tuple[AnyCommand, ...] = (
     ExpireSession(rule_id="rule", step=0, action=CleanupAction.EXPIRE, seen=1),
     ArchiveSession(archive=ArchiveRef(url="memory://a", digest=DIGEST, sequence=1, messages=0, at=NOW)),
     RestoreSession(status=SessionStatus.CLOSED, digest=DIGEST),
+    RestoreCommit(restore="r", commit=Commit(conversation_id=CONVERSATION, version=9, at=NOW, inputs=(), events=())),
+    RestoreContent(restore="r"),
     EraseConversation(),
     UnblockSession(),
 )

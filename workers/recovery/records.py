@@ -1,0 +1,102 @@
+"""What a backup holds beside the sessions: which of it is brought back, and what is not, with the reason."""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Final
+
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.recovery import RecoveryStrategy
+from agentbus.storage.backup.reading import BackupReader
+from agentbus.storage.chunks import chunks
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.recovery.receipts import Erasures
+from agentbus.workers.store_parts import EpochsPart, ParkedPart, TokensPart
+
+_AT_ONCE: Final = 32
+
+NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
+    RecordKind.UNANNOUNCED: "what was still to be announced then was announced since",
+    RecordKind.DEADLINE: "made anew from the sessions as they are",
+    RecordKind.SYNC_TASK: "what was still to be synced then was synced since; the next change syncs again",
+    RecordKind.CLAIM_CODE: "a code that was used since would be good once more",
+    RecordKind.TRACKED: "how far logs were followed: these are followed again from their beginning",
+    RecordKind.MIGRATION: "of the store that was backed up",
+    RecordKind.RESTORE: "of the store that was backed up",
+    RecordKind.DATA_KEY: "kept by themselves, before all that they are needed for",
+}
+"""Kinds of records that stay in the backup, each with the reason."""
+
+_OF_THE_STORE: Final = frozenset({RecordKind.INSTALLATION, RecordKind.FIGURE})
+"""What a store has of its own once somebody uses it."""
+_REPLACED: Final = frozenset(
+    {
+        RecordKind.CHECKPOINT,
+        RecordKind.TEMPLATE,
+        RecordKind.COMPONENTS,
+        RecordKind.EXPIRY_RULE,
+        RecordKind.SYNC_POLICY,
+    }
+)
+"""What `replace` puts in the place of what there is; of all others what there is stays."""
+
+SCAN: Final = "expiry/scan"
+"""How far expiry rules were applied to what there is: to what comes back they are applied anew."""
+
+
+async def restore_keys(store: Store, reader: BackupReader) -> None:
+    """Bring back the keys that are needed to read what was encrypted; one that was destroyed since stays so."""
+    async with aclosing(reader.data_keys()) as keys:
+        async for record in keys:
+            await store.records.put(record, replace=False)
+
+
+async def restore_records(
+    store: Store, reader: BackupReader, erasures: Erasures, strategy: RecoveryStrategy, *, unused: bool
+) -> int:
+    """Bring the records back, into a store that is `unused` those of its own too; return how many were.
+
+    Raises BackupError, StoreError.
+    """
+    restored = 0
+    waiting: list[Record] = []
+    async with aclosing(reader.records()) as records:
+        async for record in records:
+            if _comes_back(record, unused=unused) and not erasures.keeps_out(record):
+                waiting.append(record)
+            if len(waiting) == _AT_ONCE:
+                restored += await _put(store, waiting, strategy)
+                waiting = []
+    return restored + await _put(store, waiting, strategy)
+
+
+async def restore_rest(store: Store, reader: BackupReader, erasures: Erasures) -> None:
+    """Bring back what else an unused store needs: parked inputs, epochs, the locks' last tokens."""
+    from agentbus.storage.encryption import EncryptedStore  # noqa: PLC0415 - for who opens a store
+
+    # Encrypted ones are kept as they were: their keys came before.
+    kept = store.store if isinstance(store, EncryptedStore) else store
+    async with aclosing(reader.parked()) as parked:
+        async for one in parked:
+            if not erasures.keeps_out_parked(one):
+                await ParkedPart().put(kept, [one])
+    await EpochsPart().put(store, [one async for one in reader.epochs()])
+    async with aclosing(reader.tokens()) as tokens:
+        async for token in tokens:
+            await TokensPart().put(store, [token])
+
+
+def _comes_back(record: Record, *, unused: bool) -> bool:
+    if record.kind in NOT_RESTORED or (record.kind is RecordKind.FIGURE and record.key == SCAN):
+        return False
+    return unused or record.kind not in _OF_THE_STORE
+
+
+async def _put(store: Store, records: list[Record], strategy: RecoveryStrategy) -> int:
+    replace = strategy is RecoveryStrategy.REPLACE
+    done: list[bool] = []
+    for some in chunks(records, _AT_ONCE):
+        done += await side_by_side(
+            store.records.put(record, replace=replace and record.kind in _REPLACED) for record in some
+        )
+    return sum(done)
