@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,10 @@ from agentbus.contracts.members import WorkerKind
 from tests.e2e.conftest import Distributed
 from tests.harness.cli import called
 from tests.harness.processes import started
+from tests.platforms.webhook import signed
 
 PATIENCE: Final = 90.0
+SECRET: Final = "whsec_c2VjcmV0c2VjcmV0"  # noqa: S105 - nobody's
 
 
 def shown(env: dict[str, str], *arguments: str) -> Any:
@@ -23,7 +26,7 @@ def shown(env: dict[str, str], *arguments: str) -> Any:
 
 
 def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distributed, tmp_path: Path) -> None:
-    channels = {"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}}
+    channels = {"webhook": {"shop": {"secret": SECRET}}}
     env = distributed.env | {"AGENTBUS_CHANNELS": json.dumps(channels), "AGENTBUS_GATEWAY_PORT": "0"}
     with started("-m", "agentbus", "worker", "all", "--http-port", "0", folder=tmp_path, env=env) as program:
         program.until_printed("serving_http")
@@ -37,12 +40,23 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
         for kind in ("session", "sync", "expiry", "tracking"):
             assert f'agentbus_owned_partitions{{worker="{kind}"}} 8.0' in metrics
         until_listed(distributed.env, {kind.value for kind in WorkerKind})
-        assert called("publish", "hello", "--user", "ada", env=distributed.env).returncode == 0
+        gateway = re.search(r"worker_started\s+port=(\d+)", program.output())
+        assert gateway is not None
+        post(f"http://127.0.0.1:{gateway[1]}/channels/webhook/shop")
         until_committed(distributed.env, "ada")
         begun = time.monotonic()
         assert program.stop() == 0
         assert time.monotonic() - begun < PATIENCE / 3
     assert shown(distributed.env, "workers", "list")["items"] == []
+
+
+def post(to: str) -> None:
+    """Post a message as a platform does, twice, and once with another signature."""
+    body = json.dumps({"chat": "lobby", "user": "ada", "text": "hello"}).encode()
+    request = signed(SECRET, body, told="1", at=datetime.now(UTC))
+    for _ in range(2):
+        assert httpx.post(to, content=body, headers=dict(request.headers)).status_code == 200
+    assert httpx.post(to, content=body + b" ", headers=dict(request.headers)).status_code == 401
 
 
 def until_ready(at: str) -> Any:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from agentbus.workers.adapters.port import Request
 
 TOKEN = "a-verification-token"  # noqa: S105 - nobody's
-DATE = "1795780800000"
+DATE = "1764244800000"
 
 
 def encrypted(key: str, plain: bytes, vector: bytes = b"0123456789abcdef") -> bytes:

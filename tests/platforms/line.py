@@ -10,7 +10,7 @@ from typing import Any
 from agentbus.workers.adapters.port import Request
 
 BOT = "Ubot"
-DATE = 1_795_780_800_000
+DATE = 1_764_244_800_000
 
 
 def signed(secret: str, body: bytes, at: datetime) -> Request:

@@ -44,10 +44,10 @@ def callback(event: dict[str, Any], event_id: str = "Ev01", team: str = TEAM) ->
         "event": event,
         "type": "event_callback",
         "event_id": event_id,
-        "event_time": 1_795_780_800,
+        "event_time": 1_764_244_800,
     }
 
 
-def message(ts: str = "1795780800.000100", **parts: Any) -> dict[str, Any]:
+def message(ts: str = "1764244800.000100", **parts: Any) -> dict[str, Any]:
     """Return a message of somebody in a channel."""
     return {"type": "message", "channel": "C1", "user": "U1", "text": "hello", "ts": ts, "event_ts": ts, **parts}

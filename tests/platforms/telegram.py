@@ -10,7 +10,7 @@ ANN: dict[str, Any] = {"id": 7, "is_bot": False, "first_name": "Ann", "last_name
 BOB: dict[str, Any] = {"id": 8, "is_bot": False, "first_name": "Bob"}
 PRIVATE: dict[str, Any] = {"id": 7, "type": "private", "first_name": "Ann"}
 GROUP: dict[str, Any] = {"id": -1001, "type": "supergroup", "title": "Friends"}
-DATE = 1_795_780_800
+DATE = 1_764_244_800
 
 
 def update(number: int, **parts: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from agentbus.workers.adapters.port import Request
 
 NUMBER = "106540352242922"
 ANN = "16505551234"
-DATE = "1795780800"
+DATE = "1764244800"
 
 
 def signed(secret: str, body: bytes, at: datetime) -> Request:

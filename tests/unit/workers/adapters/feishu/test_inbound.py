@@ -51,7 +51,7 @@ def test_a_text_with_the_names_of_those_mentioned() -> None:
         "user": "ou_ann",
     }
     assert (one.message_id, one.content) == ("om_1", TextContent(text="@Bot ask @Eve"))
-    assert one.sent_at == datetime.fromtimestamp(1_795_780_800, UTC)
+    assert one.sent_at == datetime.fromtimestamp(1_764_244_800, UTC)
 
 
 def test_a_message_is_known_by_its_id_under_whatever_event() -> None:

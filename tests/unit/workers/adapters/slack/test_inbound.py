@@ -27,8 +27,8 @@ from tests.platforms.slack import APP, TEAM, callback, form, message, posted, si
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - nobody's
 INTO = SlackInbound("work", SlackAccount(signing_secret=SECRET, team=TEAM))
-TS = "1795780800.000100"
-LATER = "1795780860.000200"
+TS = "1764244800.000100"
+LATER = "1764244860.000200"
 
 
 def taken(request: Request) -> Received:
@@ -137,7 +137,7 @@ def test_reactions_name_their_message_and_its_writer() -> None:
 
 
 def test_who_joins_is_one_notice_whether_the_channel_says_it_or_the_event_about_the_member() -> None:
-    [one] = read({"type": "member_joined_channel", "user": "U3", "channel": "C1", "event_ts": "1795780800.000400"})
+    [one] = read({"type": "member_joined_channel", "user": "U3", "channel": "C1", "event_ts": "1764244800.000400"})
     [again] = read(message(subtype="channel_join", user="U3", text="<@U3> has joined the channel"))
     [left] = read({"type": "member_left_channel", "user": "U3", "channel": "C1", "event_ts": LATER})
 
@@ -183,11 +183,11 @@ def test_buttons_and_menus(action: dict[str, Any], content: Content) -> None:
         "user": {"id": "U1", "username": "ann"},
         "channel": {"id": "C1"},
         "message": {**message(), "thread_ts": "1.2"},
-        "actions": [{"action_ts": "1795780860.3", **action}],
+        "actions": [{"action_ts": "1764244860.3", **action}],
     }
     [one] = taken(form(SECRET, {"payload": json.dumps(payload)}, NOON)).messages
     assert (one.content, one.address.thread) == (content, "1.2")
-    assert one.message_id == "action:1795780860.3:a"
+    assert one.message_id == "action:1764244860.3:a"
 
 
 @pytest.mark.parametrize(
