@@ -114,7 +114,8 @@ class InboundConformance:
     ) -> None:
         for body in bodies:
             received = _taken(inbound, signed(_json(body), _NOON))
-            for address in (one.address for one in (*received.messages, *received.receipts)):
+            addresses = [*(one.address for one in received.messages), *(one.address for one in received.receipts)]
+            for address in addresses:
                 assert (address.platform, address.account) == (channel.name, NAME)
 
     def test_whatever_stands_in_a_body_becomes_messages_that_fit_or_the_body_is_malformed(
