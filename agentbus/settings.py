@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, Validat
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agentbus.contracts.address import Scope
+from agentbus.contracts.backup import BackupFormat
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.expiry import ResetPolicy
@@ -207,6 +208,48 @@ class ArchiveSettings(_Settings):
     )
 
 
+class BackupSettings(_Settings):
+    """Where backups are, how they are made, and how long they are kept."""
+
+    backup_url: str | None = Field(
+        default=None,
+        min_length=1,
+        repr=False,
+        description="The place of the backups, by any fsspec URL: `file:///folder`, `s3://bucket/folder` (with s3fs "
+        "installed). None: a backup worker has nothing to do.",
+    )
+    backup_options: Annotated[dict[str, Any], NoDecode, BeforeValidator(lambda value: _decoded(value) or {})] = Field(
+        default={},
+        repr=False,
+        description="Options of that place's file system, a JSON object: keys, endpoints.",
+    )
+    backup_key: str | None = Field(
+        default=None,
+        min_length=32,
+        repr=False,
+        validate_default=True,
+        description="What pickled backups are signed with (HMAC-SHA256); at least 32 characters. No other format needs "
+        "it.",
+    )
+    backup_format: BackupFormat = Field(
+        default=BackupFormat.JSON, description="json, json_gz, json_zst, pickle or pickle_gz."
+    )
+    backup_every: float = Field(
+        default=86_400.0, ge=1, description="Seconds between the beginnings of two backups that a worker makes."
+    )
+    backup_full_every: float = Field(
+        default=604_800.0,
+        ge=0,
+        description="Seconds after which it makes a full one; those between are incremental. 0: all are full.",
+    )
+    backup_keep_last: int = Field(
+        default=7, ge=0, description="How many of the latest backups are kept. All four 0: every backup is."
+    )
+    backup_keep_daily: int = Field(default=7, ge=0, description="Of how many days the latest is kept, besides.")
+    backup_keep_weekly: int = Field(default=4, ge=0, description="Of how many weeks the latest is kept, besides.")
+    backup_keep_monthly: int = Field(default=12, ge=0, description="Of how many months the latest is kept, besides.")
+
+
 class ExpirySettings(_Settings):
     """Who is told what expiry rules do, besides the log."""
 
@@ -276,6 +319,7 @@ class Settings(BaseModel):
     session: SessionSettings
     sync: SyncSettings
     archive: ArchiveSettings
+    backup: BackupSettings
     expiry: ExpirySettings
     channels: ChannelSettings
     log: LogSettings
@@ -293,6 +337,7 @@ CONCERNS: tuple[type[_Settings], ...] = (
     SessionSettings,
     SyncSettings,
     ArchiveSettings,
+    BackupSettings,
     ExpirySettings,
     ChannelSettings,
     LogSettings,
@@ -325,6 +370,7 @@ def load_settings(**given: object) -> Settings:
             session=_read(SessionSettings, values),
             sync=_read(SyncSettings, values),
             archive=_read(ArchiveSettings, values),
+            backup=_read(BackupSettings, values),
             expiry=_read(ExpirySettings, values),
             channels=_read(ChannelSettings, values),
             log=_read(LogSettings, values),

@@ -98,6 +98,7 @@ class Counts(Announced):
     messages: int = 0
     records: int = 0
     parked: int = 0
+    damaged: int = Field(default=0, description="Conversations that could not be read: they are not in it as of then.")
 
 
 class Layer(Announced):

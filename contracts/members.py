@@ -43,6 +43,8 @@ class WorkerKind(StrEnum):
     """It keeps figures of how sessions are used."""
     GATEWAY = "gateway"
     """It takes what platforms post."""
+    BACKUP = "backup"
+    """It makes backups when their time has come."""
 
     def group(self, prefix: str) -> str:
         """Return the group that workers of this kind beat in."""

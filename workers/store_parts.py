@@ -27,7 +27,7 @@ NOT_CARRIED: Final[Mapping[str, str]] = {
 }
 """What stays behind, each with the reason."""
 
-_READ: Final = 8
+_READ: Final = 4
 """Conversations that are read side by side."""
 _WRITTEN: Final = 64
 """Commits that are appended together, of as many conversations: what is kept of a page is this many times _COMMITS."""

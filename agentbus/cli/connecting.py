@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from agentbus.cli import options
 from agentbus.cli.running import run, settings_of
 
-Option = Literal["archive", "amqp", "store", "prefix", "partitions", "scope", "wait"]
+Option = Literal["archive", "backup", "amqp", "store", "prefix", "partitions", "scope", "wait"]
 
 Given = dict[str, Any]
 """What was given on the command line, by the names that `settings_of` takes; None where nothing was."""
@@ -17,6 +17,7 @@ Command = Callable[..., Coroutine[Any, Any, None]]
 
 _KINDS: Final[dict[Option, Any]] = {
     "archive": options.ArchiveUrl,
+    "backup": options.BackupUrl,
     "amqp": options.Amqp,
     "store": options.StoreUrl,
     "prefix": options.Prefix,
@@ -24,7 +25,12 @@ _KINDS: Final[dict[Option, Any]] = {
     "scope": options.ScopePolicy,
     "wait": options.Wait,
 }
-_SETTINGS: Final[dict[Option, str]] = {"archive": "archive_url", "amqp": "amqp_url", "store": "store_url"}
+_SETTINGS: Final[dict[Option, str]] = {
+    "archive": "archive_url",
+    "backup": "backup_url",
+    "amqp": "amqp_url",
+    "store": "store_url",
+}
 """The settings that are called otherwise than their options."""
 
 _OUTPUT: Final = Parameter("_output", Parameter.KEYWORD_ONLY, default=None, annotation=options.Output)

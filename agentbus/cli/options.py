@@ -51,6 +51,14 @@ ArchiveUrl = Annotated[
         help=f"The archive: file:///folder or another fsspec URL. {_SAFER.format('AGENTBUS_ARCHIVE_URL')}",
     ),
 ]
+BackupUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="URL",
+        help=f"The place of the backups: file:///folder or another fsspec URL. {_SAFER.format('AGENTBUS_BACKUP_URL')}",
+    ),
+]
 Prefix = Annotated[
     str | None,
     typer.Option(metavar="WORD", help="First word of all queue names. [env: AGENTBUS_PREFIX]"),

@@ -19,7 +19,8 @@ HELP: Final = f"""Run workers in this process until SIGTERM or Ctrl-C; they then
 
 {_KINDS}
 
-**all** is a worker of each kind, a gateway only where there are accounts for it.
+**all** is a worker of each kind, a gateway only where there are accounts for it, backups where there is a place for
+them.
 
 They declare the topology, wait for a broker or store that is not there yet, and share the work with others of their
 kind: start as many as you like, anywhere."""
@@ -37,7 +38,7 @@ def _kinds(words: list[str], settings: Settings) -> set[WorkerKind]:
     return named | {kind for kind, row in WORKERS.items() if ALL in words and row.in_all(settings)}
 
 
-@connecting("archive", "amqp", "store", "prefix", "partitions", "scope", "wait", patient=True)
+@connecting("archive", "backup", "amqp", "store", "prefix", "partitions", "scope", "wait", patient=True)
 async def worker(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME", callback=_known, help=f"{', '.join(WORKERS)}, or {ALL}.")

@@ -1,18 +1,15 @@
 """`agentbus store`: what is kept: told, held to itself, and moved to another store."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from agentbus.cli import keys, options
 from agentbus.cli.connecting import connecting
-from agentbus.cli.output import err, print_fields, print_json, print_rows
-from agentbus.cli.progress import watching
+from agentbus.cli.output import print_fields, print_json, print_rows
+from agentbus.cli.progress import showing, watching
 from agentbus.cli.running import EXIT_FAILED
 from agentbus.composition.app import make_archive, make_store
 from agentbus.operations.encryption import encrypt_all
@@ -22,9 +19,6 @@ from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrat
 from agentbus.settings import Settings
 
 app = typer.Typer(help="Look after the store.", no_args_is_help=True)
-
-_BETWEEN: Final = 5.0
-"""Seconds between two lines about how far something is, in a pipe."""
 
 _FROM: Final = "The store that is copied: sqlite:///file.db, mongodb://host/database or another store's URL."
 _TO: Final = "The store that it is copied to: empty, or left in the middle of this very migration."
@@ -73,7 +67,7 @@ async def check(
     findings: list[Finding] = []
     looked_at = 0
     async with make_store(settings) as store:
-        with _showing() as show:
+        with showing() as show:
             async for one in check_store(store, repair=repair):
                 if isinstance(one, Finding):
                     findings.append(one)
@@ -107,7 +101,7 @@ async def info(
     same of all else if `rest digest` is. Workers may go on meanwhile; the digest is then of no one moment.
     """
     async with make_store(settings, url) as store, aclosing(describe_store(store)) as growing:
-        with _showing() as show:
+        with showing() as show:
             async for found in growing:
                 show("read", f"{found.figures.commits} commits, {found.figures.sessions.total()} sessions")
     if as_json:
@@ -131,7 +125,7 @@ async def migrate_(
     it was; until it has ended, workers don't start on the target. The source stays as it is. Locks and the list of
     workers are not copied.
     """
-    with _showing(lines=True) as show:
+    with showing(lines=True) as show:
         async with aclosing(migrate(settings, source, target)) as steps:
             async for step in steps:
                 match step:
@@ -147,36 +141,6 @@ async def migrate_(
         print_json(found.as_dict())
     else:
         print_fields(found.as_dict())
-
-
-@contextmanager
-def _showing(*, lines: bool = False) -> Iterator[Callable[[str, str], None]]:
-    """Give what shows how far something is: what is done, and how much of it.
-
-    On a terminal that is a line that changes; in a pipe nothing, or with `lines` one for each thing that is done, and
-    every few seconds.
-    """
-    if err.is_terminal:
-        with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as bar:
-            task = bar.add_task("", total=None)
-            yield lambda what, much: bar.update(task, description=f"{what}: {much}")
-    else:
-        yield _Lines().show if lines else lambda _what, _much: None
-
-
-class _Lines:
-    """Prints how far something is."""
-
-    def __init__(self) -> None:
-        self._what = ""
-        self._at = 0.0
-
-    def show(self, what: str, much: str) -> None:
-        """Print it, unless it was just printed."""
-        now = time.monotonic()
-        if what != self._what or now - self._at >= _BETWEEN:
-            self._what, self._at = what, now
-            err.print(f"{what}: {much}", markup=False, soft_wrap=True)
 
 
 def _row(finding: Finding) -> dict[str, Any]:

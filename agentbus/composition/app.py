@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote
 
 from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.topology import Topology
+from agentbus.contracts.urls import masked
 from agentbus.storage.archive import ArchiveStore, open_archive
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from agentbus.settings import Settings
+    from agentbus.storage.backup import BackupPlace
 
 
 def make_bus(settings: "Settings", topology: Topology | None = None) -> Bus:
@@ -56,6 +60,22 @@ def make_store_as_kept(settings: "Settings", url: str) -> Store:
     return open_store(url, mongo_driver=store.mongo_driver, connect_timeout=store.store_timeout)
 
 
+def place_of(url: str) -> str:
+    """Return where a store is: its URL without user and password; a relative path made absolute.
+
+    Of the options it has the prefix alone, by which several stores share a server.
+    """
+    scheme, separator, rest = url.partition("://")
+    path = masked(url).partition("://")[2].rpartition("@")[2]
+    match scheme.lower():
+        case "sqlite":
+            path = str(Path(path.removeprefix("/")).absolute())
+        case "file":
+            path = str(Path(unquote(path)).absolute())
+    prefix = parse_qs(rest.partition("?")[2]).get("prefix")
+    return f"{scheme.lower()}{separator}{path}{f'?prefix={prefix[-1]}' if prefix else ''}"
+
+
 def make_archive(settings: "Settings", store: Store | None = None) -> ArchiveStore | None:
     """Return the archive that the settings name, if they name one; encrypted with the keys of `store`, if it has some.
 
@@ -73,6 +93,23 @@ def need_archive(settings: "Settings", store: Store | None = None) -> ArchiveSto
     if archive := make_archive(settings, store):
         return archive
     raise ConfigurationError("no archive is set: give its URL by AGENTBUS_ARCHIVE_URL, such as file:///folder")
+
+
+def need_backups(settings: "Settings", store: Store | None = None) -> "BackupPlace":
+    """Return the place of the backups that the settings name, for those of `store`, if one is given.
+
+    What is encrypted in them is read and written with the store's keys. Raises ConfigurationError for no place.
+    """
+    from agentbus.storage.backup import open_backups  # noqa: PLC0415 - for who makes or reads backups
+    from agentbus.storage.encryption import keys_of  # noqa: PLC0415 - as above
+
+    backup = settings.backup
+    if backup.backup_url is None:
+        raise ConfigurationError(
+            "no place for backups is set: give its URL by AGENTBUS_BACKUP_URL or --to, such as file:///folder"
+        )
+    keys = keys_of(store) if store else None
+    return open_backups(backup.backup_url, backup.backup_options, signing=backup.backup_key, keys=keys)
 
 
 def make_clock() -> Clock:

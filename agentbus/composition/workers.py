@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agentbus.composition.app import App
+from agentbus.composition.app import App, need_backups, place_of
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.members import WorkerKind
@@ -18,6 +18,7 @@ from agentbus.workers.worker import Worker
 
 if TYPE_CHECKING:
     from agentbus.settings import Settings
+    from agentbus.workers.backup.worker import BackupWorker
     from agentbus.workers.expiry.sweep import Sweep
     from agentbus.workers.expiry.worker import ExpiryWorker
     from agentbus.workers.gateway.worker import GatewayWorker
@@ -181,6 +182,36 @@ def make_gateway(app: App) -> "GatewayWorker":
     return GatewayWorker(gateway, served, presence=None if app.alone else presence)
 
 
+def make_backup_worker(app: App) -> "BackupWorker":
+    """Return a backup worker. Raises ConfigurationError if the settings name no place for backups."""
+    from agentbus.storage.backup.retention import Keep  # noqa: PLC0415 - see above
+    from agentbus.workers.backup.worker import BackupConfig, BackupWorker  # noqa: PLC0415 - see above
+
+    backup, session = app.settings.backup, app.settings.session
+    config = BackupConfig(
+        source=place_of(app.settings.store.store_url),
+        every=backup.backup_every,
+        full_every=backup.backup_full_every,
+        file_format=backup.backup_format,
+        keep=Keep(
+            last=backup.backup_keep_last,
+            daily=backup.backup_keep_daily,
+            weekly=backup.backup_keep_weekly,
+            monthly=backup.backup_keep_monthly,
+        ),
+        beat=session.worker_beat,
+        ttl=session.worker_ttl,
+    )
+    return BackupWorker(
+        app.store,
+        need_backups(app.settings, app.store),
+        clock=app.clock,
+        topology=app.bus.topology,
+        metrics=app.metrics,
+        config=config,
+    )
+
+
 WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
     WorkerKind.SESSION: WorkerRow(make=make_session_worker, does="consumes the partitions and keeps their sessions"),
     WorkerKind.INGRESS: WorkerRow(make=make_router, does="finds the partition for publishers that don't"),
@@ -191,6 +222,11 @@ WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
         make=make_gateway,
         does="takes what chat platforms post, for the accounts in AGENTBUS_CHANNELS",
         in_all=lambda settings: bool(settings.channels.channels),
+    ),
+    WorkerKind.BACKUP: WorkerRow(
+        make=make_backup_worker,
+        does="makes backups when their time has come",
+        in_all=lambda settings: settings.backup.backup_url is not None,
     ),
 }
 """Every kind. Those of one process start at the same time, and close so."""

@@ -9,19 +9,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, unquote
 from uuid import uuid4
 
 from pydantic import Field
 
-from agentbus.composition.app import make_clock, make_store_as_kept
+from agentbus.composition.app import make_clock, make_store_as_kept, place_of
 from agentbus.contracts.base import Announced
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.errors import MigrationDiffers, MigrationRefused, StoreUnavailable
 from agentbus.contracts.records import Record, RecordKind
-from agentbus.contracts.urls import masked
 from agentbus.operations.store_info import ALIVE
 from agentbus.storage.damage import read_as
 from agentbus.storage.port import Store
@@ -79,22 +76,6 @@ async def migrate(settings: "Settings", source: str, target: str) -> AsyncGenera
     ):
         async for step in steps:
             yield step
-
-
-def place_of(url: str) -> str:
-    """Return where a store is: its URL without user and password; a relative path made absolute.
-
-    Of the options it has the prefix alone, by which several stores share a server.
-    """
-    scheme, separator, rest = url.partition("://")
-    path = masked(url).partition("://")[2].rpartition("@")[2]
-    match scheme.lower():
-        case "sqlite":
-            path = str(Path(path.removeprefix("/")).absolute())
-        case "file":
-            path = str(Path(unquote(path)).absolute())
-    prefix = parse_qs(rest.partition("?")[2]).get("prefix")
-    return f"{scheme.lower()}{separator}{path}{f'?prefix={prefix[-1]}' if prefix else ''}"
 
 
 async def migrate_store(

@@ -1,7 +1,7 @@
 """The log in MongoDB: the collection `log`."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 from bson import MaxKey
 from bson.errors import BSONError
@@ -27,6 +27,9 @@ from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 CHUNK = 200
 """How many conversations one query asks for."""
+
+_LOOK: Final = 500
+"""How many keys a look for conversations takes from an index: of short ones all, of a long one more than are needed."""
 
 
 @end_well(finished)
@@ -75,24 +78,22 @@ class MongoLog(MongoSection, Log):
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
         check_limit(limit)
-        found: list[ConversationId] = []
-        last: str = after or ""
         with self._database.errors():
-            while len(found) < limit and (following := await self._conversation_after(last)):
-                found.append(following)
-                last = following
-        return found
+            logged = await _distinct(self._logged_after, after or "", limit)
+            headed = await _distinct(self._headed_after, after or "", limit)
+        return sorted(logged | headed)[:limit]
 
-    async def _conversation_after(self, last: str) -> ConversationId | None:
-        """Return the next conversation: a look into an index, while a `distinct` would read it to its end."""
-        log = self._database.collection("log").find(
-            {"_id": {"$gt": {"c": last, "v": MaxKey()}, "$lt": {"c": MaxKey()}}}, {"_id": 1}
-        )
-        heads = self._database.collection("heads").find({"conversation_id": {"$gt": last}}, {"conversation_id": 1})
-        commit = await log.sort([("_id", 1)]).limit(1).to_list(None)
-        head = await heads.sort([("conversation_id", 1), ("generation", -1)]).limit(1).to_list(None)
-        found = [one["_id"]["c"] for one in commit] + [one["conversation_id"] for one in head]
-        return min(found, default=None)
+    async def _logged_after(self, last: str) -> list[ConversationId]:
+        """Return whose commits the next ones are: a look into an index, while a `distinct` would read it to its end."""
+        after = {"_id": {"$gt": {"c": last, "v": MaxKey()}, "$lt": {"c": MaxKey()}}}
+        found = self._database.collection("log").find(after, {"_id": 1}).sort([("_id", 1)])
+        return [one["_id"]["c"] for one in await found.limit(_LOOK).to_list(None)]
+
+    async def _headed_after(self, last: str) -> list[ConversationId]:
+        """Return whose heads the next ones are."""
+        name = "conversation_id"
+        found = self._database.collection("heads").find({name: {"$gt": last}}, {"_id": 0, name: 1})
+        return [one[name] for one in await found.sort([(name, 1), ("generation", -1)]).limit(_LOOK).to_list(None)]
 
     async def read(
         self,
@@ -157,6 +158,23 @@ class MongoLog(MongoSection, Log):
                 await self._database.collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
             )
         return found
+
+
+async def _distinct(
+    following: Callable[[str], Awaitable[list[ConversationId]]], after: str, limit: int
+) -> set[ConversationId]:
+    """Return conversations after one, the first `limit` among them; `following` names each as often as it meets it.
+
+    The rest of one that a look ended in is passed over: a long log takes a look, many short ones take one together.
+    """
+    found: set[ConversationId] = set()
+    while len(found) < limit:
+        met = await following(after)
+        found.update(met)
+        if len(met) < _LOOK:
+            break
+        after = met[-1]
+    return found
 
 
 def _id_of(commit: Commit) -> Document:

@@ -14,8 +14,8 @@ from agentbus.workers.bus.port import Bus, Consumer, Delivery
 from tests.contract.bus_suite import FIRST, TOPOLOGY, Inbox, eventually, message
 
 _MOMENTS: Final = (When.THERE, When.INSISTING)
-_STEPS: Final = {"declare": 5, "close_intake": 5, "open_intake": 5}
-"""Calls that do the same for one queue after the other: of their hundred awaits each fifth is tried."""
+_STEPS: Final = {"declare": 11, "close_intake": 11, "open_intake": 11}
+"""Calls that do the same for one queue after the other: of their hundreds of awaits each eleventh is tried."""
 _numbers = count(1)
 _ROWS: Final[dict[str, Callable[["Stage"], Awaitable[Call]]]] = {}
 

@@ -1,5 +1,6 @@
 """MongoDB answers the store's questions from indexes, and the store's documents stay readable for people."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,11 +9,12 @@ from bson import MaxKey
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from agentbus.contracts.ids import SessionId
+from agentbus.contracts.ids import ConversationId, SessionId
 from agentbus.contracts.profile import Profile
 from agentbus.storage.factory import open_store
 from agentbus.storage.mongo.base import later
 from agentbus.storage.mongo.codec import commit_id, head_document
+from agentbus.storage.mongo.log import MongoLog
 from agentbus.testing.conformance.store_heads_suite import a_session
 from agentbus.testing.conformance.store_records_suite import a_deadline, a_record
 from agentbus.testing.conformance.store_shared_suite import a_conflict, linked
@@ -64,6 +66,44 @@ def test_ranges_of_the_log_use_the_primary_index(database: Any) -> None:
 
     assert _plan(database.log, versions, [("_id", -1)]) == {"_id_"}
     assert _plan(database.log, {"$or": [versions, versions]}, [("_id", 1)]) == {"_id_"}
+
+
+def test_conversations_are_found_by_walking_along_indexes(database: Any) -> None:
+    after = {"_id": {"$gt": {"c": "a", "v": MaxKey()}, "$lt": {"c": MaxKey()}}}
+    order = [("conversation_id", 1), ("generation", -1)]
+
+    assert _plan(database.log, after, [("_id", 1)]) == {"_id_"}
+    assert _plan(database.heads, {"conversation_id": {"$gt": "a"}}, order) == {"by_conversation"}
+
+
+async def test_many_conversations_take_few_looks_and_a_long_one_no_more(
+    mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Counter[str]()
+
+    def counted(name: str) -> None:
+        look = getattr(MongoLog, name)
+
+        async def counting(log: MongoLog, last: str) -> list[ConversationId]:
+            looks[name] += 1
+            found: list[ConversationId] = await look(log, last)
+            return found
+
+        monkeypatch.setattr(MongoLog, name, counting)
+
+    for name in ("_logged_after", "_headed_after"):
+        counted(name)
+    monkeypatch.setattr("agentbus.storage.mongo.log._LOOK", 8)
+    some = sorted(a_conversation() for _ in range(12))
+    async with open_store(mongo_url) as store:
+        for version in range(1, 20):
+            await store.log.append([a_commit(some[5], version)])
+        await store.log.append([a_commit(one) for one in some[:10] if one != some[5]])
+        await store.heads.save([a_head(one) for one in some[2:]])
+
+        assert await store.log.conversations(limit=12) == some
+
+    assert looks == {"_logged_after": 2, "_headed_after": 2}
 
 
 def test_inputs_and_targets_use_their_index(database: Any) -> None:

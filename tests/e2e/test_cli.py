@@ -20,18 +20,18 @@ def test_publish_list_show_and_park(distributed: Distributed, tmp_path: Path) ->
     assert receipt["confirmed"] is True
     with started("-m", "agentbus", "events", "tail", "--count", "1", folder=tmp_path, env=env) as tail:
         tail.until_printed("listening")
-        agentbus("publish", "again", "--user", "ada", env=env)
+        called("publish", "again", "--user", "ada", env=env)
         assert tail.process.wait(30) == 0
     assert "session.message.api" in tail.output()
-    (session,) = json.loads(agentbus("sessions", "list", "--user", "ada", "--json", env=env).stdout)["items"]
-    assert "hello [there]" in agentbus("sessions", "history", session["session_id"], env=env).stdout
-    shown = json.loads(agentbus("sessions", "show", session["session_id"], "--json", env=env).stdout)
+    (session,) = json.loads(called("sessions", "list", "--user", "ada", "--json", env=env).stdout)["items"]
+    assert "hello [there]" in called("sessions", "history", session["session_id"], env=env).stdout
+    shown = json.loads(called("sessions", "show", session["session_id"], "--json", env=env).stdout)
     assert shown["message_count"] == 2
 
 
 @pytest.mark.usefixtures("session_worker", "ingress_worker")
 def test_doctor_is_content_with_a_running_system(distributed: Distributed) -> None:
-    done = agentbus("doctor", "--json", env=distributed.env)
+    done = called("doctor", "--json", env=distributed.env)
     assert done.returncode == 0, done.stderr
     assert {finding["check"]: finding["health"] for finding in json.loads(done.stdout)} == {
         "broker": "ok",

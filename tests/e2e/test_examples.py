@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Distributed
-from tests.harness.processes import ROOT, agentbus, started
+from tests.harness.cli import called
+from tests.harness.processes import ROOT, started
 
 EXAMPLES = ROOT / "examples"
 
@@ -29,9 +30,9 @@ def test_publisher_subscriber_and_echo_bot(distributed: Distributed, tmp_path: P
         assert "confirmed" in publisher.output()
         for topic in ("session.started.web", "session.message.web", "session.reply.web"):
             subscriber.until_printed(topic)
-    listed = json.loads(agentbus("sessions", "list", "--json", env=distributed.env).stdout)
+    listed = json.loads(called("sessions", "list", "--json", env=distributed.env).stdout)
     (session,) = listed["items"]
-    shown = agentbus("sessions", "history", session["session_id"], env=distributed.env).stdout
+    shown = called("sessions", "history", session["session_id"], env=distributed.env).stdout
     assert "Hi there" in shown
     assert "You said: Hi there" in shown
 

@@ -61,7 +61,7 @@ def test_embedded_and_distributed_give_the_same_sessions(distributed: Distribute
 def test_replaying_again_changes_nothing(tmp_path: Path) -> None:
     file = HISTORIES[0]
     store = f"sqlite:///{tmp_path}/kept.db"
-    first = replay(file, "--store", store, run=agentbus)
+    first = replay(file, "--store", store)
     second = replay(file, "--store", store, run=agentbus)
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 

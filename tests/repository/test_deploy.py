@@ -94,7 +94,9 @@ def test_a_worker_runs_a_command_that_exists(worker: str, name: str) -> None:
 def test_a_command_that_does_not_exist_is_found() -> None:
     with pytest.raises(KeyError):
         parse_command(["janitor"])
-    with pytest.raises(Exception, match="no worker: there are session, ingress, sync, expiry, tracking, gateway, all"):
+    with pytest.raises(
+        Exception, match="no worker: there are session, ingress, sync, expiry, tracking, gateway, backup, all"
+    ):
         parse_command(["worker", "janitor"])
     with pytest.raises(Exception, match="No such option"):
         parse_command(["worker", "ingress", "--no-such-option", "1"])

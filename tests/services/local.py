@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from tests.services.errors import StartFailed
-from tests.services.ports import free_port
+from tests.services.ports import free_port, listens
 from tests.services.service import Service, wait_until
 
 START_SECONDS = 180.0
@@ -135,6 +135,7 @@ class LocalService(Service):
         self._choose_ports()
         self._has_run = False
         self._program: Program | None = None
+        self._answered: Program | None = None
         self._paused = False
 
     def _choose_ports(self) -> None:
@@ -172,6 +173,8 @@ class LocalService(Service):
         """Whether it answers a client now."""
 
     def start(self) -> Self:
+        if self._program is not None and self._program is self._answered and self._goes_on():
+            return self
         for left in reversed(range(_PORTS_TRIED)):
             try:
                 self._start()
@@ -182,7 +185,12 @@ class LocalService(Service):
             else:
                 break
         self._has_run = True
+        self._answered = self._program
         return self
+
+    def _goes_on(self) -> bool:
+        """Whether it is as it was when it answered: to ask it again costs as much as half a test."""
+        return self.running and not self._paused and listens(self.port)
 
     def _start(self) -> None:
         self.resume()

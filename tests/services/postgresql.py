@@ -86,6 +86,10 @@ class LocalPostgreSQL(PostgreSQL, LocalService):
     def ready(self) -> bool:
         return listens(self.port) and self.answers()
 
+    def _goes_on(self) -> bool:
+        # Of its processes one may have been killed: then it ends the others, and begins anew by itself.
+        return super()._goes_on() and self.answers()
+
     def stop(self) -> None:
         self.resume()
         self._end(signal.SIGINT)  # SIGTERM would wait until every client has left.

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from agentbus.contracts.backup import Counts, Entry, FileRef, Manifest
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import StoreDamaged, StoreUnavailable
+from agentbus.contracts.errors import BackupRefused, StoreDamaged, StoreUnavailable
 from agentbus.contracts.ids import ConversationId, SessionId, session_id_for
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.records import Record, RecordKind
@@ -100,7 +100,8 @@ async def back_up(
     A backup of the same kind that was interrupted is gone on with. `source` says which store it is, without a
     password: the same each time. Encrypted with the data keys that the store has, if it has some. Memory is a few
     pages, whatever there is. Raises StoreUnavailable after a minute without an answer, StoreDamaged for a record that
-    can't be read, BackupUnavailable, BackupFull, BackupRefused: what was written is gone on with next time.
+    can't be read, BackupUnavailable, BackupFull, BackupRefused, also for a store that holds nothing any more: what was
+    written is gone on with next time.
     """
     async with AsyncExitStack() as stack:
         making = await _Making.begun(store, place, wanted, source=source, clock=clock, stack=stack)
@@ -187,10 +188,23 @@ class _Making:
                         yield step
             following = parts[parts.index(part) + 1] if part != parts[-1] else _OVER
             await self._writer.end_part(part, following, self._counted())
+        await self._refuse_emptiness()
         manifest = await self._writer.finish(self._counted())
         if self._again:
             await sweep_own(self._place, manifest.backup_id, manifest.layers)
         yield manifest
+
+    async def _refuse_emptiness(self) -> None:
+        """Refuse to take for a backup that there is nothing where there was something: good ones would go for it."""
+        if self._counts["conversations"]:
+            return
+        source = self._writer.begun.source
+        for one in await self._place.backups():
+            if one.manifest and one.manifest.source == source and (held := one.manifest.counts.conversations):
+                raise BackupRefused(
+                    f"{source} holds no conversation any more, and backup {one.backup_id} of it has {held}: if that is "
+                    "meant to be so, remove the backups that have, or take another place"
+                )
 
     # Conversations
 
@@ -204,6 +218,7 @@ class _Making:
                 async with aclosing(self._some(some, known)) as damages:
                     async for step in damages:
                         if isinstance(step, Damaged):
+                            self._counts["damaged"] += 1
                             yield step
                         else:
                             written += step
@@ -239,8 +254,11 @@ class _Making:
                 self._count_sessions(before)
             else:
                 changed.append((kept, LogReader(self._store, conversation, last=kept.version)))
-        await side_by_side(_answered(log.read_on) for _, log in changed)
-        for kept, log in changed:
+        firsts = await side_by_side(_first_of(log) for _, log in changed)
+        for (kept, log), unread in zip(changed, firsts, strict=True):
+            if unread:
+                yield Damaged(kept.conversation, unread)
+                continue
             try:
                 self._count_sessions(await self._write(kept, log))
                 yield 1
@@ -387,6 +405,15 @@ class _Kept:
         """What tells whether it has changed."""
         head = self.head.model_dump_json().encode() if self.head else b""
         return f"{self.version}.{blake2b(head, digest_size=_STAMP).hexdigest()}"
+
+
+async def _first_of(log: LogReader) -> StoreDamaged | None:
+    """Read the first commits of a log; return why that can't be done. One that is damaged does not fail the others."""
+    try:
+        await _answered(log.read_on)
+    except StoreDamaged as damage:
+        return damage
+    return None
 
 
 def _is_whole(head: SessionState, digests: SessionDigests) -> bool:

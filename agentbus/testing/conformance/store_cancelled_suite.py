@@ -92,7 +92,7 @@ async def log__load(store: Store) -> Call:
 @_row
 async def log__conversations(store: Store) -> Call:
     await store.log.append([a_commit(a_conversation())])
-    return store.log.conversations(limit=2)  # asked for one by one: ten took 101 awaits in place of 21
+    return store.log.conversations(limit=2)
 
 
 @_row

@@ -28,6 +28,7 @@ class Leaks:
     def __init__(self) -> None:
         self._loops = Loops()
         self._before: set[Thing] = set()
+        """What there was when the test before ended, or the first one began."""
         self._of_wider_scopes: set[Thing] = set()
         self._passed = True
 
@@ -43,10 +44,11 @@ class Leaks:
 
     def pytest_collection_finish(self) -> None:
         _collected()
+        self._before = things()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self) -> Generator[None, None, None]:
-        self._before, self._passed = things(), True
+        self._passed = True
         self._loops.taken()
         yield
 
@@ -74,12 +76,13 @@ class Leaks:
             pytest.fail("the test left behind:\n  " + "\n  ".join(left), pytrace=False)
 
     def _left(self) -> list[str]:
-        deadline = time.monotonic() + GRACE
-        while new := things() - self._before - self._of_wider_scopes:
-            if time.monotonic() > deadline:
+        deadline, before = time.monotonic() + GRACE, self._before
+        while True:
+            self._before = things()
+            new = self._before - before - self._of_wider_scopes
+            if not new or time.monotonic() > deadline:
                 return sorted(map(told, new))
             time.sleep(_POLL)
-        return []
 
 
 def _collected() -> list[str]:

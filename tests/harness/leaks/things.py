@@ -7,11 +7,11 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-# Linux tells all of it in files. Elsewhere only threads, folders and tasks are looked for.
-_PROCESS: Final = Path("/proc/self")
+# Linux tells all of it in files. Elsewhere only threads, folders and tasks are looked for. As texts: this is asked
+# for twice in every test.
+_PROCESS: Final = "/proc/self"
 
 _KEPT_OPEN: Final = "/mpl-data/fonts/"
 """Matplotlib opens the fonts that it draws with once, for the life of the process."""
@@ -36,6 +36,8 @@ def things() -> set[Thing]:
 
 def _threads() -> Iterator[Thing]:
     for thread in set(threading.enumerate()) - _kept_by_motor():
+        if _told_to_end(thread):
+            continue
         yield Thing("thread", f"{thread.ident}", f"{thread.name} ({getattr(thread, '_target', None)})")
 
 
@@ -45,10 +47,16 @@ def _kept_by_motor() -> set[threading.Thread]:
     return set() if module is None else module._EXECUTOR._threads
 
 
+def _told_to_end(thread: threading.Thread) -> bool:
+    """Whether it is one of PyMongo's that was told to end: it looks for that twice a second."""
+    executor = getattr(getattr(thread, "_target", None), "__self__", None)
+    return type(executor).__module__ == "pymongo.periodic_executor" and getattr(executor, "_stopped", False)
+
+
 def _open_files() -> Iterator[Thing]:
-    for number in _listed(_PROCESS / "fd"):
+    for number in _listed(f"{_PROCESS}/fd"):
         try:
-            target = os.readlink(_PROCESS / "fd" / number)
+            target = os.readlink(f"{_PROCESS}/fd/{number}")
         except OSError:
             continue  # the folder that was being listed
         if _KEPT_OPEN not in target:
@@ -65,25 +73,30 @@ def _kind_of(target: str) -> str:
 
 
 def _children() -> Iterator[Thing]:
-    for thread in _listed(_PROCESS / "task"):
-        try:
-            pids = (_PROCESS / "task" / thread / "children").read_text("ascii").split()
-        except OSError:
-            continue  # the thread has ended
-        for pid in pids:
-            yield Thing("child process", _command(pid))
+    for thread in _listed(f"{_PROCESS}/task"):
+        for pid in _read(f"{_PROCESS}/task/{thread}/children").split():  # nothing if the thread has ended
+            yield Thing("child process", _command(pid.decode()))
 
 
 def _temporary() -> Iterator[Thing]:
-    for name in _listed(Path(tempfile.gettempdir())):
+    for name in _listed(tempfile.gettempdir()):
         yield Thing("temporary file", name)
 
 
-def _listed(folder: Path) -> list[str]:
+def _listed(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError:
         return []
+
+
+def _read(path: str) -> bytes:
+    """Return what is in a file of the kernel's; nothing if it is gone."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def told(thing: Thing) -> str:
@@ -111,8 +124,5 @@ def _peer(same: socket.socket) -> object:
 
 def _command(pid: str) -> str:
     """Return the command line, which a service that was started again has in common with the one before."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        words = b""
+    words = _read(f"/proc/{pid}/cmdline")
     return words.replace(b"\0", b" ").decode(errors="replace").strip() or f"{pid} ended, and nobody waited for it"

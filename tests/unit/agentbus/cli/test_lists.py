@@ -26,10 +26,12 @@ from agentbus.contracts.session import SessionStatus
 from agentbus.sessions import SessionSystem, SyncMode, SyncPolicy
 from agentbus.sessions.config import make_config
 from agentbus.storage.archive import open_archive
+from agentbus.storage.backup import open_backups
 from agentbus.storage.factory import open_store
 from agentbus.testing.conformance.store_shared_suite import a_conflict
 from agentbus.workers.archive.index import archived_session, put_index
 from agentbus.workers.archive.storing import write_archive
+from tests.harness.backups import backed_up
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.harness.cli import whole_command_line
 from tests.harness.patience import PATIENCE
@@ -51,6 +53,9 @@ actions = ["notify", { action = "expire", after = 3600 }]
 NOTHING_TO_LIST: Final = {
     "archive delete",
     "archive restore",
+    "backup create",  # what `backup show` prints
+    "backup prune",  # counts
+    "backup verify",  # faults: test_backup.py
     "contracts export",
     "demo",  # a table, of the same kind, after a minute's work
     "doctor",  # findings
@@ -99,11 +104,16 @@ class World:
     sessions: list[str] = field(default_factory=list)
     parked: list[ParkedInput] = field(default_factory=list)
     archived: str = ""
+    backup: str = ""
     conflicting: str = ""
 
     @property
     def store(self) -> str:
         return f"sqlite:///{self.folder}/sessions.db"
+
+    @property
+    def backups(self) -> str:
+        return f"file://{self.folder}/backups"
 
     @property
     def archive(self) -> str:
@@ -122,6 +132,8 @@ CASES: Final[Mapping[str, Case]] = {
     "archive list": Case(lambda it: [it.archived]),
     "archive show": Case(lambda it: [it.archived], lambda it: [it.archived]),
     "archive verify": Case(lambda it: [it.archived]),
+    "backup list": Case(lambda it: [it.backup]),
+    "backup show": Case(lambda it: [it.backup], lambda it: [it.backup]),
     "expiry rules list": Case(lambda _: [RULES.split('"')[1]]),
     "expiry run": Case(lambda it: [*it.sessions[2:4], RULES.split('"')[1]], lambda _: ["--dry-run"]),
     "identity code": Case(lambda it: [it.sessions[0]], lambda it: [it.sessions[0]]),
@@ -190,6 +202,7 @@ async def _things(it: World) -> None:
         gone = a_head(one, status=SessionStatus.EXPIRED).model_copy(update={"sequence": 1, "message_count": 1})
         await store.heads.save([unsure, gone])
         it.conflicting, it.archived = unsure.session_id, gone.session_id
+        it.backup = (await backed_up(store, open_backups(it.backups), description=REASON)).backup_id
         await put_index(store, archived_session(gone, await write_archive(store, open_archive(it.archive), gone)))
 
 
@@ -199,6 +212,7 @@ def call(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[...
     monkeypatch.chdir(world.folder)
     monkeypatch.setenv("AGENTBUS_STORE_URL", world.store)
     monkeypatch.setenv("AGENTBUS_ARCHIVE_URL", world.archive)
+    monkeypatch.setenv("AGENTBUS_BACKUP_URL", world.backups)
     monkeypatch.setenv("AGENTBUS_AMQP_URL", "memory://")
     monkeypatch.setenv("AGENTBUS_WORKER_TTL", "3600")
     monkeypatch.delenv("COLUMNS", raising=False)

@@ -80,12 +80,13 @@ async def test_another_installation_ends_them() -> None:
 
 
 def test_every_kind_has_its_row_and_all_means_each() -> None:
-    settings = load_settings(channels={"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}})
+    channels = {"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}}
+    settings = load_settings(channels=channels, backup_url="memory://backups")
     assert set(WORKERS) == set(WorkerKind) == _kinds([ALL], settings) == _kinds(["session", ALL], settings)
     assert _kinds(["sync", "expiry"], settings) == {WorkerKind.SYNC, WorkerKind.EXPIRY}
 
 
-def test_all_means_a_gateway_only_where_there_are_accounts() -> None:
+def test_all_means_a_gateway_and_backups_only_where_there_is_something_for_them_to_do() -> None:
     settings = load_settings()
-    assert _kinds([ALL], settings) == set(WorkerKind) - {WorkerKind.GATEWAY}
-    assert _kinds([ALL, "gateway"], settings) == set(WorkerKind)
+    assert _kinds([ALL], settings) == set(WorkerKind) - {WorkerKind.GATEWAY, WorkerKind.BACKUP}
+    assert _kinds([ALL, "gateway", "backup"], settings) == set(WorkerKind)

@@ -21,7 +21,12 @@ CHANNELS = {"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}}
 @pytest.fixture
 async def app() -> AsyncIterator[App]:
     settings = load_settings(
-        amqp_url="memory://", store_url="memory://", partitions=4, channels=CHANNELS, gateway_port=0
+        amqp_url="memory://",
+        store_url="memory://",
+        backup_url="memory://backups",
+        partitions=4,
+        channels=CHANNELS,
+        gateway_port=0,
     )
     async with MemoryStore() as store, MemoryBus(settings.topology) as bus:
         await bus.declare()
@@ -44,7 +49,7 @@ async def test_it_is_well_from_its_start_to_its_end(app: App, kind: WorkerKind) 
     await worker.close()
 
 
-@pytest.mark.parametrize("kind", [WorkerKind.SYNC, WorkerKind.EXPIRY, WorkerKind.TRACKING])
+@pytest.mark.parametrize("kind", [WorkerKind.SYNC, WorkerKind.EXPIRY, WorkerKind.TRACKING, WorkerKind.BACKUP])
 async def test_one_whose_turns_have_ended_is_not_live(app: App, kind: WorkerKind) -> None:
     worker = WORKERS[kind].make(app)
     assert isinstance(worker, ReactiveWorker)

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import pytest
 from sqlalchemy import select
 
+from agentbus.composition.app import place_of
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.errors import (
     MigrationDiffers,
@@ -22,7 +23,7 @@ from agentbus.contracts.errors import (
 )
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.topology import Topology
-from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate_store, place_of
+from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate_store
 from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
 from agentbus.storage.memory import MemoryStore

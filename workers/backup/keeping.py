@@ -1,0 +1,41 @@
+"""Removing backups that are not kept any more, and the files that nothing names then."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from agentbus.storage.backup.place import BackupPlace, Listed
+from agentbus.storage.backup.retention import Keep, to_keep
+from agentbus.storage.backup.sweeping import Swept, sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed."""
+
+    backups: Sequence[str]
+    swept: Swept
+
+
+async def not_kept(place: BackupPlace, keep: Keep, source: str | None = None) -> list[str]:
+    """Return which backups are not kept, of those of a store, or of each store by itself; the latest first.
+
+    One whose manifest is damaged stays: nobody knows what it is.
+    """
+    found: dict[str, list[Listed]] = {}
+    for one in await place.backups():
+        if one.manifest and source in {None, one.manifest.source}:
+            found.setdefault(one.manifest.source, []).append(one)
+    kept: set[str] = set()
+    for backups in found.values():
+        kept |= to_keep([(one.backup_id, one.manifest.created_at) for one in backups if one.manifest is not None], keep)
+    return sorted({one.backup_id for backups in found.values() for one in backups} - kept, reverse=True)
+
+
+async def prune(place: BackupPlace, backups: Collection[str], now: datetime) -> Pruned:
+    """Let some backups be none any more, and remove all files that nothing names. Safe while others make backups.
+
+    Raises BackupDamaged, having removed no file, if it can't be told what is named.
+    """
+    forgotten = [backup for backup in backups if await place.forget(backup)]
+    return Pruned(forgotten, await sweep(place, now))
