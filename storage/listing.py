@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
+from heapq import nsmallest
+from operator import itemgetter
 from typing import TypeVar
 
 from agentbus.contracts.history import SessionFilter
@@ -12,14 +14,20 @@ from agentbus.storage.paging import Position, to_milliseconds
 _Item = TypeVar("_Item")
 
 
-def listed(items: Iterable[_Item], position: Callable[[_Item], Position], after: Position | None) -> list[_Item]:
-    """Return the items that come after a position, the latest first, then by id."""
+def listed(
+    items: Iterable[_Item], position: Callable[[_Item], Position], after: Position | None, count: int | None = None
+) -> list[_Item]:
+    """Return the items that come after a position, the latest first, then by id; the first `count` if it is given."""
 
     def key(place: Position) -> tuple[int, str]:
         return -to_milliseconds(place[0]), place[1]
 
-    found = sorted(items, key=lambda item: key(position(item)))
-    return [item for item in found if after is None or key(position(item)) > key(after)]
+    begins = None if after is None else key(after)
+    keyed = ((key(position(item)), item) for item in items)
+    following = (one for one in keyed if begins is None or one[0] > begins)
+    by_key = itemgetter(0)
+    found = sorted(following, key=by_key) if count is None else nsmallest(count, following, key=by_key)
+    return [item for _, item in found]
 
 
 def selected(heads: Iterable[SessionState], where: SessionFilter) -> Iterator[SessionState]:

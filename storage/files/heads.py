@@ -16,10 +16,10 @@ from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import chunks
 from agentbus.storage.files.base import AT_ONCE, FileSection, Folder
 from agentbus.storage.files.disk import locked
-from agentbus.storage.files.layout import JSON, ConversationFolder, stems_after
-from agentbus.storage.files.reading import Remembered, pretty, read, read_if_sound
+from agentbus.storage.files.layout import JSON, ConversationFolder, Names
+from agentbus.storage.files.reading import Remembered, page_named, pretty, read, read_if_sound
 from agentbus.storage.listing import earliest_due, listed, selected
-from agentbus.storage.paging import Position, all_page, check_limit, listed_at, name_after, position_of, sessions_page
+from agentbus.storage.paging import Position, check_limit, listed_at, name_after, position_of, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import statistics_of
 
@@ -31,6 +31,7 @@ class FileHeads(FileSection, Heads):
     def __init__(self, folder: Folder) -> None:
         super().__init__(folder)
         self._known = Remembered(SessionState)
+        self._names = Names()
 
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         newest: dict[SessionId, SessionState] = {}
@@ -87,8 +88,8 @@ class FileHeads(FileSection, Heads):
         return await self._folder.call(partial(self._list, where, after, limit))
 
     def _list(self, where: SessionFilter, after: Position | None, limit: int) -> Page[SessionState]:
-        found = listed(selected(self._all(), where), lambda head: (listed_at(head), head.session_id), after)
-        return sessions_page(found[: limit + 1], limit)
+        heads = selected(self._all(), where)
+        return sessions_page(listed(heads, lambda head: (listed_at(head), head.session_id), after, limit + 1), limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         check_limit(limit)
@@ -99,9 +100,8 @@ class FileHeads(FileSection, Heads):
 
     def _scan(self, after: str, limit: int) -> Page[SessionState]:
         folder = self._folder.layout.heads
-        names = stems_after(folder, after)[: limit + 1]
-        found = [head for name in names if (head := read(folder / (name + JSON), SessionState))]
-        return all_page("heads", found, limit, lambda head: head.session_id)
+        names = self._names.after(folder, after, limit + 1)
+        return page_named("heads", names, limit, lambda name: read(folder / (name + JSON), SessionState))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         return await self._folder.call(lambda: statistics_of(selected(self._all(), where)))

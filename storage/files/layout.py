@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import time
+from bisect import bisect_right
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,6 +21,9 @@ _SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-.")
 _LONGEST_NAME: Final = 200
 _SHOWN: Final = 120
 COMMITS_PER_FOLDER: Final = 1000
+
+SETTLED_NS: Final = 100_000_000
+"""The age from which on the moment of a change is trusted: clocks of file systems tick every few milliseconds."""
 
 
 def file_name(text: str) -> str:
@@ -89,11 +95,35 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
-def stems_after(folder: Path, after: str) -> list[str]:
-    """Return the names of the JSON files in a folder, without their endings, in order: those after a name."""
-    return sorted(
-        stem for name in names_in(folder) if name.endswith(JSON) and (stem := name.removesuffix(JSON)) > after
-    )
+class Names:
+    """The names of the JSON files in a folder, without their endings, or what they are `named` after: each once.
+
+    They are kept, and listed anew when the folder has changed: who goes through many, page by page, lists them once.
+    """
+
+    def __init__(self, named: Callable[[str], str] = str) -> None:
+        self._named = named
+        self._kept: tuple[Path, int, list[str]] | None = None
+
+    def after(self, folder: Path, name: str, count: int | None = None) -> list[str]:
+        """Return the first `count` names that come after one, in order; all of them without it."""
+        names = self._all(folder)
+        first = bisect_right(names, name)
+        return names[first:] if count is None else names[first : first + count]
+
+    def _all(self, folder: Path) -> list[str]:
+        now = time.time_ns()
+        try:
+            changed = folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if (kept := self._kept) and kept[:2] == (folder, changed):
+            return kept[2]
+        names = sorted({self._named(name.removesuffix(JSON)) for name in names_in(folder) if name.endswith(JSON)})
+        # What changes from here on changes the moment as well, unless the clock has not ticked since it changed.
+        if now - changed > SETTLED_NS:
+            self._kept = folder, changed, names
+        return names
 
 
 class ConversationFolder:

@@ -11,12 +11,12 @@ from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
-from agentbus.storage.files.base import FileSection
+from agentbus.storage.files.base import FileSection, Folder
 from agentbus.storage.files.disk import locked
-from agentbus.storage.files.layout import JSON, file_name, stems_after
-from agentbus.storage.files.reading import pretty, read
+from agentbus.storage.files.layout import JSON, Names, file_name
+from agentbus.storage.files.reading import page_named, pretty, read
 from agentbus.storage.leases import check_name, lease_ms
-from agentbus.storage.paging import all_page, check_limit, name_after
+from agentbus.storage.paging import check_limit, name_after
 from agentbus.storage.port import LastToken, Locks
 
 
@@ -31,6 +31,10 @@ class _Lease(Announced):
 @end_well(finished)
 class FileLocks(FileSection, Locks):
     """The section of the locks. The clock is this machine's."""
+
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(folder)
+        self._names = Names()
 
     async def acquire(self, name: str, *, ttl: float) -> Lock | None:
         lease = lease_ms(ttl)
@@ -65,9 +69,13 @@ class FileLocks(FileSection, Locks):
 
     def _tokens(self, after: str, limit: int) -> Page[LastToken]:
         folder = self._folder.layout.locks
-        names = stems_after(folder, after)[: limit + 1]
-        found = [LastToken(last.name, last.token) for name in names if (last := read(folder / (name + JSON), _Lease))]
-        return all_page("tokens", found, limit, lambda last: file_name(last.name))
+        names = self._names.after(folder, after, limit + 1)
+
+        def last_token(name: str) -> LastToken | None:
+            last = read(folder / (name + JSON), _Lease)
+            return LastToken(last.name, last.token) if last else None
+
+        return page_named("tokens", names, limit, last_token)
 
     async def advance(self, name: str, token: int) -> None:
         await self._folder.call(partial(self._advance, check_name(name), token))

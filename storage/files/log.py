@@ -13,12 +13,13 @@ from agentbus.contracts.ids import ConversationId, InputId, MessageKey
 from agentbus.contracts.session import SessionState
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
-from agentbus.storage.files.base import AT_ONCE, FileSection
+from agentbus.storage.files.base import AT_ONCE, FileSection, Folder
 from agentbus.storage.files.disk import Temporaries, locked
 from agentbus.storage.files.layout import (
     COMMITS_PER_FOLDER,
     JSON,
     ConversationFolder,
+    Names,
     folder_of,
     make_folders,
     names_in,
@@ -32,6 +33,10 @@ from agentbus.storage.wholeness import first_needed, loaded, reloaded
 @end_well(finished)
 class FileLog(FileSection, Log):
     """The section of the log."""
+
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(folder)
+        self._headed = Names(lambda session: session.rpartition(".")[0])
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
         return await self._folder.call(partial(self._append, commits))
@@ -128,13 +133,12 @@ class FileLog(FileSection, Log):
 
     def _conversations(self, after: str, limit: int) -> list[ConversationId]:
         """Look into the folders that names with the same beginning share, until there are enough."""
-        headed = [name.removesuffix(JSON).rpartition(".")[0] for name in os.listdir(self._folder.layout.heads)]
-        found = {name for name in headed if name > after}
+        found = self._headed.after(self._folder.layout.heads, after, limit)
         logged: set[str] = set()
         for shard in sorted(names_in(self._folder.layout.conversations)):
             if len(logged) < limit and shard >= after[: len(shard)]:
                 logged |= {name for name in names_in(self._folder.layout.conversations / shard) if name > after}
-        return [ConversationId(name) for name in sorted(found | logged)[:limit]]
+        return [ConversationId(name) for name in sorted(logged.union(found))[:limit]]
 
     async def read(
         self,

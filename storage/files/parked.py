@@ -96,8 +96,9 @@ class FileParked(FileSection, ParkedInputs):
     def _ids(self, after: str, limit: int) -> Page[ParkedId]:
         # Its id is the name of its folder. One without details is being parked, or was when its process died.
         folder = self._folder.layout.parked
-        known = (name for name in os.listdir(folder) if name > after and (folder / name / _DETAILS).exists())
-        return all_page("parked ids", [ParkedId(name) for name in sorted(known)[: limit + 1]], limit, str)
+        names = sorted(name for name in os.listdir(folder) if name > after)
+        known = (ParkedId(name) for name in names if (folder / name / _DETAILS).exists())
+        return all_page("parked ids", list(islice(known, limit + 1)), limit, str)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         return await self._folder.call(partial(self._set_status, self._folder_of(parked_id), status))

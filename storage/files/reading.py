@@ -3,22 +3,23 @@
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
 from agentbus.contracts.errors import StoreDamaged
+from agentbus.contracts.history import Page
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.session import SessionState
 from agentbus.storage.damage import REBUILD, RESTORE, read_as, tell
+from agentbus.storage.files.layout import SETTLED_NS
+from agentbus.storage.paging import CursorKind, encode_cursor
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Item = TypeVar("_Item")
 _Stamp = tuple[int, int, int]
-
-_SETTLED_NS: Final = 100_000_000
-"""The age from which on a file's stamp is trusted: clocks of file systems tick every few milliseconds."""
 
 
 def pretty(model: BaseModel) -> bytes:
@@ -39,6 +40,14 @@ def read_if_sound(path: Path | str, kind: type[_Model]) -> _Model | None:
     except StoreDamaged as damage:
         tell(damage)
         return None
+
+
+def page_named(
+    kind: CursorKind, names: Sequence[str], limit: int, read_one: Callable[[str], _Item | None]
+) -> Page[_Item]:
+    """Make a page of what the first `limit` names lead to, if it is still there; one more says that there is more."""
+    items = tuple(item for name in names[:limit] if (item := read_one(name)) is not None)
+    return Page(items=items, cursor=encode_cursor(kind, names[limit - 1]) if len(names) > limit else None)
 
 
 class KeptParked(ParkedInput):
@@ -81,7 +90,7 @@ class Remembered(Generic[_Model]):
         if (found := _read(path, self._kind)) is None:
             return None
         # A file may be replaced twice in one tick of the clock, by one of the same size and in the place of the first.
-        if time.time_ns() - found[0][0] > _SETTLED_NS:
+        if time.time_ns() - found[0][0] > SETTLED_NS:
             self._known[path] = found
         return found[1]
 

@@ -14,10 +14,10 @@ from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import newest_by_kind
 from agentbus.storage.files.base import FileSection, Folder
 from agentbus.storage.files.disk import locked
-from agentbus.storage.files.layout import JSON, file_name, make_folders, names_in, stems_after
-from agentbus.storage.files.reading import Remembered, pretty, read, read_if_sound
+from agentbus.storage.files.layout import JSON, Names, file_name, make_folders, names_in
+from agentbus.storage.files.reading import Remembered, page_named, pretty, read, read_if_sound
 from agentbus.storage.listing import earliest_due_records, listed
-from agentbus.storage.paging import Position, all_page, check_limit, name_after, position_of, records_page
+from agentbus.storage.paging import Position, check_limit, name_after, position_of, records_page
 from agentbus.storage.port import Records
 
 
@@ -28,6 +28,7 @@ class FileRecords(FileSection, Records):
     def __init__(self, folder: Folder) -> None:
         super().__init__(folder)
         self._known = {kind: Remembered(Record) for kind in RecordKind}
+        self._names = Names()
 
     async def put(self, record: Record, *, replace: bool = True) -> bool:
         return await self._folder.call(partial(self._put_record, record, replace))
@@ -74,8 +75,8 @@ class FileRecords(FileSection, Records):
         return await self._folder.call(partial(self._list_records, kind, group, after, limit))
 
     def _list_records(self, kind: RecordKind, group: str, after: Position | None, limit: int) -> Page[Record]:
-        found = listed(self._in_group(kind, group), lambda record: (record.created_at, record.key), after)
-        return records_page(found[: limit + 1], limit)
+        records = self._in_group(kind, group)
+        return records_page(listed(records, lambda record: (record.created_at, record.key), after, limit + 1), limit)
 
     async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
         return await self._folder.call(partial(self._scan, kind, name_after("kind", cursor), check_limit(limit)))
@@ -83,9 +84,8 @@ class FileRecords(FileSection, Records):
     def _scan(self, kind: RecordKind, after: str, limit: int) -> Page[Record]:
         # In the order of the files' names: keys stand in another.
         folder = self._folder.layout.records / kind
-        names = stems_after(folder, after)[: limit + 1]
-        found = [record for name in names if (record := read(folder / (name + JSON), Record))]
-        return all_page("kind", found, limit, lambda record: file_name(record.key))
+        names = self._names.after(folder, after, limit + 1)
+        return page_named("kind", names, limit, lambda name: read(folder / (name + JSON), Record))
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
         return await self._folder.call(partial(self._delete_record, kind, key))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from heapq import nsmallest
 
 from agentbus.contracts.errors import StoreError
 from agentbus.contracts.history import Page, SessionFilter
@@ -40,8 +41,8 @@ class MemoryHeads(Heads):
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         after = position_of("sessions", cursor)
-        found = listed(selected(self._heads.values(), where), lambda head: (listed_at(head), head.session_id), after)
-        return sessions_page(found[: limit + 1], limit)
+        heads = selected(self._heads.values(), where)
+        return sessions_page(listed(heads, lambda head: (listed_at(head), head.session_id), after, limit + 1), limit)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         return earliest_due(self._heads.values(), before, check_limit(limit))
@@ -49,7 +50,7 @@ class MemoryHeads(Heads):
     async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         after = name_after("heads", cursor)
-        names = sorted(name for name in self._heads if name > after)[: limit + 1]
+        names = nsmallest(limit + 1, (name for name in self._heads if name > after))
         return all_page("heads", [self._heads[name] for name in names], limit, lambda head: head.session_id)
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:

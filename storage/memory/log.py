@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from heapq import nsmallest
 
 from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
 from agentbus.contracts.events import Commit
@@ -45,7 +46,7 @@ class MemoryLog(Log):
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
         check_limit(limit)
         known = {conversation for conversation, log in self._log.items() if log} | self._heads.latest.keys()
-        return sorted(one for one in known if after is None or one > after)[:limit]
+        return nsmallest(limit, (one for one in known if after is None or one > after))
 
     async def read(
         self,

@@ -37,8 +37,8 @@ class MemoryParked(ParkedInputs):
             for item in self._parked.values()
             if status in {None, item.status} and conversation in {None, item.conversation_id}
         )
-        found = listed(matching, lambda item: (item.parked_at, item.parked_id), after)
-        return parked_page([_cut(item) for item in found[: limit + 1]], limit)
+        found = listed(matching, lambda item: (item.parked_at, item.parked_id), after, limit + 1)
+        return parked_page([_cut(item) for item in found], limit)
 
     async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
         check_limit(limit)

@@ -29,8 +29,8 @@ class MemoryRecords(Records):
     async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)
         after = position_of("records", cursor)
-        found = listed(self._of_group(kind, group), lambda record: (record.created_at, record.key), after)
-        return records_page(found[: limit + 1], limit)
+        records = self._of_group(kind, group)
+        return records_page(listed(records, lambda record: (record.created_at, record.key), after, limit + 1), limit)
 
     async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)

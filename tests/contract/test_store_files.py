@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from agentbus.storage.factory import open_store
 from agentbus.storage.files import FileStore, disk, reading
 from agentbus.storage.files.layout import file_name
 from agentbus.storage.port import Store, attempt_at
+from agentbus.testing.conformance.store_scans_suite import gone_through
 from tests.contract.store_inside import age_heartbeat
 from tests.harness.builders import (
     NOON,
@@ -200,6 +202,45 @@ async def test_list_reads_again_only_what_changed(store: FileStore, monkeypatch:
     assert first == second
     assert third.items == (heads[2], heads[1], changed)
     assert read == [f"{changed.session_id}.json"]
+
+
+async def test_going_through_all_lists_a_folder_once_unless_it_changes(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = sorted((a_head(a_conversation()) for _ in range(4)), key=lambda head: head.session_id)
+    await store.heads.save(heads[:3])
+    folder = root_of(store) / "heads"
+    os.utime(folder, (1, 1))  # As if it had changed long ago.
+    listings: list[Path] = []
+    listed = os.listdir
+
+    def counted(path: Any) -> list[str]:
+        listings.append(Path(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", counted)
+    assert await gone_through(store.heads.scan, 1) == heads[:3]
+    assert listings.count(folder) == 1
+    for _ in range(3):
+        assert await store.log.conversations(limit=9) == [head.conversation_id for head in heads[:3]]
+    assert listings.count(folder) == 2
+
+    async with open_store(f"file://{root_of(store)}") as other:
+        await other.heads.save(heads)
+    assert await gone_through(store.heads.scan, 1) == heads
+    assert await store.log.conversations(limit=9) == [head.conversation_id for head in heads]
+
+
+async def test_what_goes_away_while_all_is_gone_through_ends_nothing(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [Record(kind=RecordKind.TEMPLATE, key=key, created_at=NOON, data={}) for key in "adz"]
+    await store.records.put_many(records)
+    listed = os.listdir
+    gone = ["b.json", "c.json"]
+    monkeypatch.setattr(os, "listdir", lambda path: listed(path) + gone * (Path(path).name == "template"))
+
+    assert await gone_through(partial(store.records.scan, RecordKind.TEMPLATE), 1) == records
 
 
 async def test_next_heartbeat_forgets(store: FileStore) -> None:

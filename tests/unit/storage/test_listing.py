@@ -1,5 +1,6 @@
 """What a filter selects, in stores that go through all there is."""
 
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -8,8 +9,8 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.session import SessionState, SessionStatus
-from agentbus.storage.listing import selected
-from tests.harness.builders import a_conversation, a_head
+from agentbus.storage.listing import listed, selected
+from tests.harness.builders import NOON, a_conversation, a_head
 
 PARENT: Final = f"{a_conversation('parent')}.1"
 HEAD: Final = a_head(a_conversation("here")).model_copy(
@@ -63,3 +64,12 @@ def test_a_deleted_session_is_selected_by_its_status_alone() -> None:
     deleted = HEAD.model_copy(update={"status": SessionStatus.DELETED})
     assert not _selects(deleted, owner="bob")
     assert _selects(deleted, owner="bob", status=SessionStatus.DELETED)
+
+
+@pytest.mark.parametrize("count", [None, 1, 3, 9])
+def test_as_many_as_asked_for_are_listed_after_a_position(count: int | None) -> None:
+    items = [(NOON + timedelta(seconds=second), name) for second in (1, 3, 2) for name in ("b", "a")]
+    expected = sorted(items, key=lambda item: (-item[0].timestamp(), item[1]))
+
+    for at, after in enumerate([None, *expected]):
+        assert listed(items, lambda item: item, after, count) == expected[at:][:count]
