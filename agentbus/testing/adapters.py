@@ -124,7 +124,7 @@ class InboundConformance:
         chance = Random(15)
         for body in (*bodies, {}, [], None):
             for _ in range(self.mutations):
-                request = signed(_json(_mutated(body, chance)), _NOON)
+                request = signed(_json(mutated(body, chance)), _NOON)
                 inbound.verify(request)
                 try:
                     received = inbound.parse(request)
@@ -158,15 +158,15 @@ def _json(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def _mutated(value: Any, chance: Random, often: float = 0.15) -> Any:
+def mutated(value: Any, chance: Random, often: float = 0.15) -> Any:
     """Return JSON with something else in the place of some of its parts."""
     if chance.random() < often:
         return _LONG if chance.random() < _RARELY else chance.choice(_JUNK)
     if isinstance(value, dict):
-        kept = {key: _mutated(item, chance, often) for key, item in value.items() if chance.random() > often / 3}
+        kept = {key: mutated(item, chance, often) for key, item in value.items() if chance.random() > often / 3}
         return kept | (
             {chance.choice(("", "id", "type", "é")): chance.choice(_JUNK)} if chance.random() < often else {}
         )
     if isinstance(value, list):
-        return [_mutated(item, chance, often) for item in value] * chance.choice((1, 1, 1, 2))
+        return [mutated(item, chance, often) for item in value] * chance.choice((1, 1, 1, 2))
     return value

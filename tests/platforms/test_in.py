@@ -1,7 +1,6 @@
 """All platforms at once: doubled, repeated late, over two gateways, with a broker that fails now and then."""
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,18 +28,9 @@ from agentbus.workers.gateway.app import Gateway
 from agentbus.workers.gateway.intake import Intake
 from tests.harness.patience import PATIENCE
 from tests.platforms import discord, feishu, line, slack, telegram, webhook, whatsapp
+from tests.platforms.samples import SAMPLES, SECRET, WHSEC
 
-SECRET: Final = "0123456789abcdef0123456789abcdef"  # noqa: S105 - nobody's
-WHSEC: Final = "whsec_" + base64.b64encode(b"c" * 24).decode()
-CHANNELS: Final = {
-    "telegram": {"bot": {"webhook_secret": SECRET}},
-    "slack": {"bot": {"signing_secret": SECRET, "team": slack.TEAM}},
-    "discord": {"bot": {"public_key": discord.PUBLIC}},
-    "whatsapp": {"bot": {"app_secret": SECRET, "verify_token": SECRET, "phone_number_id": whatsapp.NUMBER}},
-    "line": {"bot": {"channel_secret": SECRET}},
-    "feishu": {"bot": {"encrypt_key": SECRET, "verification_token": feishu.TOKEN}},
-    "webhook": {"bot": {"secret": WHSEC}},
-}
+CHANNELS: Final = {name: {"bot": sample.account} for name, sample in SAMPLES.items()}
 NOON: Final = datetime(2025, 11, 27, 12, tzinfo=UTC)
 COUNT: Final = 4
 """Messages of each person on each platform, besides those of one who writes more than a head remembers."""
