@@ -186,6 +186,8 @@ class Action(StrEnum):
     """A request of a channel was refused: not signed by the platform, malformed, too many, or not confirmed."""
     CHANNEL_NOT_READ = "channel_not_read"
     """A channel's adapter failed to read what the platform sent; it is kept whole, as a message `unsupported`."""
+    CHANNEL_SILENT = "channel_silent"
+    """A platform that is asked gives nothing at the moment; it is asked again."""
     WORKER_STARTED = "worker_started"
     """A worker takes inputs."""
     WORKER_DRAINING = "worker_draining"

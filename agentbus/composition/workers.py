@@ -157,6 +157,7 @@ def make_gateway(app: App) -> "GatewayWorker":
         from agentbus.workers.adapters.factory import accounts_in  # noqa: PLC0415 - see above
         from agentbus.workers.delivery.presence import Presence  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.app import Gateway  # noqa: PLC0415 - see above
+        from agentbus.workers.gateway.asking import Asking  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.intake import Intake  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.worker import GatewayWorker  # noqa: PLC0415 - see above
 
@@ -164,11 +165,17 @@ def make_gateway(app: App) -> "GatewayWorker":
     if not channels.channels:
         raise ConfigurationError("a gateway needs accounts: AGENTBUS_CHANNELS says which")
     inputs = Inputs(app.bus, scope=session.scope)
-    intake = Intake(inputs, accounts_in(channels.channels), rate=channels.gateway_rate, metrics=app.metrics)
+    accounts, prefix = accounts_in(channels.channels), app.bus.topology.prefix
+    intake = Intake(inputs, accounts, rate=channels.gateway_rate, metrics=app.metrics)
+    asking = [
+        Asking(intake, one.channel.name, one.name, source, store=app.store, prefix=prefix, clock=app.clock)
+        for one in accounts
+        if one.channel.source and (source := one.channel.source(one.name, one.account))
+    ]
     gateway = Gateway(intake, clock=app.clock, max_body=channels.gateway_max_body, metrics=app.metrics)
     presence = Presence(
         app.store,
-        WorkerKind.GATEWAY.group(app.bus.topology.prefix),
+        WorkerKind.GATEWAY.group(prefix),
         clock=app.clock,
         interval=session.worker_beat,
         ttl=session.worker_ttl,
@@ -179,7 +186,7 @@ def make_gateway(app: App) -> "GatewayWorker":
         host=channels.gateway_host,
         connections=Connections(most=_GATEWAY_CONNECTIONS),
     )
-    return GatewayWorker(gateway, served, presence=None if app.alone else presence)
+    return GatewayWorker(gateway, served, asking=asking, presence=None if app.alone else presence)
 
 
 def make_backup_worker(app: App) -> "BackupWorker":

@@ -1,7 +1,8 @@
 """`python -m tests.platforms.hostile 100000`: so many hostile requests to a gateway with all channels.
 
-Of each: a wrong signature, a right one from too long ago or under garbage, a body with anything anywhere in it, one that
-is huge or nested deep, an account, a path or a method that there is not. Each is accounted for; the last line is JSON.
+Of each: a wrong signature, a right one from too long ago or under garbage, a body with anything anywhere in it, one
+that is huge or nested deep, an account, a path or a method that there is not. Each is accounted for; the last line is
+JSON.
 """
 
 import asyncio

@@ -21,6 +21,8 @@ from agentbus.contracts.messages import InboundMessage, TextContent
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
+    from agentbus.contracts.clock import Clock
+
 GROUP: Final = "agentbus.channels"
 """The entry points by which installed packages bring channels: the channel's name, and its `Channel`."""
 
@@ -139,6 +141,34 @@ class Inbound(ABC):
         id, for ever. Each event becomes a message, a receipt, or is counted as ignored; what is not understood
         becomes a message of type `unsupported`, which holds it. A handshake gives no messages and its answer.
         """
+
+
+class NotNow(AgentBusError):
+    """The platform gives nothing at the moment: it is to be asked again, `after` so many seconds."""
+
+    def __init__(self, message: str, *, after: float) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Source(ABC):
+    """The way in of one account whose platform is asked, as it can't reach us."""
+
+    @abstractmethod
+    async def next(self, clock: "Clock") -> Received:
+        """Wait for what is new, for half a minute or so, and return it in its order; nothing if nothing came.
+
+        The same is returned again until `taken`, here and to whoever asks in our place. Raises NotNow, whose words
+        hold no secret.
+        """
+
+    @abstractmethod
+    def taken(self) -> None:
+        """Say that what `next` returned last is confirmed by the broker."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
 
 
 # The way out
@@ -309,5 +339,7 @@ class Channel(Generic[Account]):
     capabilities: Capabilities
     inbound: Callable[[str, Account], Inbound] | None = None
     """Makes the way in of the account of that name."""
+    source: Callable[[str, Account], Source | None] | None = None
+    """Makes what asks for the account of that name, if it is one for which the platform is asked."""
     outbound: "Callable[[str, Account, AsyncClient], Outbound] | None" = None
     """Makes the way out of the account of that name; whoever gave the client closes it."""

@@ -17,6 +17,7 @@ from agentbus.workers.adapters.parsing import UNKNOWN, unsupported
 from agentbus.workers.adapters.port import Answer, Inbound, Malformed, Receipt, Received, Request, Unverified
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.inputs import Inputs, Routed
+from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.gateway.pace import Pace
 
@@ -27,7 +28,8 @@ RETRY_SECONDS: Final = 5
 """What a platform is asked to wait before it sends again, where it asks."""
 
 _GRACE: Final = 0.5
-_LINES_A_SECOND: Final = 0.1
+LINES_A_SECOND: Final = 0.1
+"""Lines about what goes wrong with an account: the rest is only counted."""
 
 _log = Logger(__name__)
 
@@ -89,7 +91,7 @@ class _Account:
     name: str
     inbound: Inbound
     pace: Pace
-    said: Pace = field(default_factory=lambda: Pace(_LINES_A_SECOND))
+    said: Pace = field(default_factory=lambda: Pace(LINES_A_SECOND))
     """Lines about requests that were refused: whoever floods us must not flood the log."""
 
 
@@ -141,11 +143,16 @@ class Intake:
             received = Received(messages=(_kept_whole(known, request),))
         return await self._published(known, received)
 
+    async def give(self, channel: str, account: str, received: Received) -> None:
+        """Publish what a platform gave that was asked, and wait out the broker."""
+        known = self._accounts[channel, account]
+        left = self._routed(known, received)
+        if left:
+            await keep_trying("publish what a platform gave", self._inputs.publish, left)
+        self._count(received)
+
     async def _published(self, known: _Account, received: Received) -> Taken:
-        inputs = [InputEnvelope(id=one.input_id(), source=_source(known), data=one) for one in received.messages]
-        reports = [given for one in received.receipts if (given := self._report(one))]
-        inputs += [InputEnvelope(id=given.id, source=_source(known), data=given.data) for given in reports]
-        left = [self._inputs.routed(one) for one in inputs]
+        left = self._routed(known, received)
         try:
             if left:
                 await self._confirmed(left)
@@ -154,6 +161,13 @@ class Intake:
             return self._refused(known, Outcome.UNAVAILABLE, f"the broker did not confirm: {type(error).__name__}")
         self._count(received)
         return Taken(Outcome.ACCEPTED, received.answer)
+
+    def _routed(self, known: _Account, received: Received) -> list[Routed]:
+        """Return what was received, on its way: messages, and commands that report what became of ours."""
+        inputs = [InputEnvelope(id=one.input_id(), source=_source(known), data=one) for one in received.messages]
+        reports = [given for one in received.receipts if (given := self._report(one))]
+        inputs += [InputEnvelope(id=given.id, source=_source(known), data=given.data) for given in reports]
+        return [self._inputs.routed(one) for one in inputs]
 
     async def _confirmed(self, left: list[Routed]) -> None:
         """Publish, within the time that platforms wait. Raises BusError or TimeoutError."""

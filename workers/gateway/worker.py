@@ -1,7 +1,7 @@
 """The gateway worker: any number of them side by side, none of which keeps anything."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
@@ -13,6 +13,7 @@ from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
 from agentbus.workers.delivery.presence import Presence
 from agentbus.workers.gateway.app import Gateway
+from agentbus.workers.gateway.asking import Asking
 from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 Serving = Callable[[Starlette], AbstractAsyncContextManager[int]]
@@ -24,9 +25,17 @@ _log = Logger(__name__)
 class GatewayWorker(Worker):
     """Has a gateway served, by `serving`."""
 
-    def __init__(self, gateway: Gateway, serving: Serving, *, presence: Presence | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        serving: Serving,
+        *,
+        asking: Sequence[Asking] = (),
+        presence: Presence | None = None,
+    ) -> None:
         self._gateway = gateway
         self._serving = serving
+        self._asking = asking
         self._presence = presence
         self._watch = LoopWatch(STALL_LIMIT, lambda _: None)
         self._served = AsyncExitStack()
@@ -40,6 +49,8 @@ class GatewayWorker(Worker):
         try:
             await self._watch.start()
             self.port = await self._served.enter_async_context(self._serving(self._gateway.app))
+            for one in self._asking:
+                await one.start()
             if self._presence:
                 await self._presence.start()
         except BaseException:
@@ -52,7 +63,7 @@ class GatewayWorker(Worker):
 
     async def drain(self, *, within: float = HAND_BACK_SECONDS) -> None:
         """Ask platforms to send again later, elsewhere, and answer those who wait for the broker's confirm."""
-        await self._gateway.drain(within)
+        await in_turn(*(one.close for one in self._asking), partial(self._gateway.drain, within))
 
     async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
         presence = (self._presence.close,) if self._presence else ()
@@ -65,7 +76,8 @@ class GatewayWorker(Worker):
 
     def health(self) -> Health:
         lag = self._watch.lag
-        live = self.port is not None and lag < STALL_LIMIT
+        asks = all(one.running for one in self._asking) or self._gateway.draining
+        live = self.port is not None and lag < STALL_LIMIT and asks
         joined = self._presence is None or self._presence.joined
         member = self._presence.describe() if self._presence else None
         return Health(live=live, ready=live and joined and not self._gateway.draining, lag=lag, member=member)
