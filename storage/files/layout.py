@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import time
 from bisect import bisect_right
 from collections.abc import Callable
@@ -17,7 +18,7 @@ LAYOUT_VERSION: Final = 1
 
 JSON: Final = ".json"
 
-_SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-.")
+_UNSAFE: Final = re.compile(rb"[^a-z0-9_\-.]")
 _LONGEST_NAME: Final = 200
 _SHOWN: Final = 120
 COMMITS_PER_FOLDER: Final = 1000
@@ -33,7 +34,7 @@ def file_name(text: str) -> str:
     become `%` and two hexadecimal digits. Long names end in `~` and a digest of the text in place of the rest of it.
     """
     raw = text.encode("utf-8", "surrogatepass")
-    name = "".join(chr(byte) if byte in _SAFE else f"%{byte:02x}" for byte in raw)
+    name = _UNSAFE.sub(lambda found: b"%%%02x" % found[0][0], raw).decode("ascii")
     if len(name) > _LONGEST_NAME:
         return f"{name[:_SHOWN]}~{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
     if name.startswith("."):
