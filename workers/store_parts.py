@@ -32,6 +32,8 @@ _READ: Final = 4
 _WRITTEN: Final = 64
 """Commits that are appended together, of as many conversations: what is kept of a page is this many times _COMMITS."""
 _COMMITS: Final = 16
+_BYTES: Final = 16 * 1024 * 1024
+"""How many bytes of commits, about, are read at most before some of them are appended."""
 _HEADS: Final = 100
 _NAMES: Final = 500
 _RECORDS: Final = 50
@@ -138,7 +140,8 @@ class _Logs(Part):
         copied = 0
         while logs:
             for chunk in chunks([log for log in logs if log.needs_more], _READ):
-                await side_by_side(log.read_on() for log in chunk)
+                if sum(log.size for log in logs) < _BYTES:
+                    await side_by_side(log.read_on() for log in chunk)
             following = [one for log in logs if (one := log.pop())]
             await _append(target, following)
             copied += len(following)
@@ -356,17 +359,28 @@ class LogReader:
         self._last = last
         self.pending: deque[Commit] = deque()
         """Those that were read, and not taken yet."""
+        self._size: int | None = 0
 
     @property
     def needs_more(self) -> bool:
         """Whether there is something to be read before the next commit can be taken."""
         return not self.pending and self._first is not None
 
+    @property
+    def size(self) -> int:
+        """About how many bytes is kept of what was read at once; nothing once all of it was taken."""
+        if not self.pending:
+            return 0
+        if self._size is None:
+            self._size = sum(len(commit.model_dump_json()) for commit in self.pending)
+        return self._size
+
     async def read_on(self) -> None:
         """Read the next commits."""
         if self._first is not None:
             page = await self._store.log.read(self._conversation, first=self._first, last=self._last, limit=_COMMITS)
             self.pending.extend(page)
+            self._size = None
             self._first = page[-1].version + 1 if len(page) == _COMMITS else None
 
     def pop(self) -> Commit | None:

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +19,10 @@ from agentbus.contracts.errors import (
     MigrationRefused,
     MigrationUnfinished,
     StoreDamaged,
+    StoreError,
     StoreUnavailable,
 )
+from agentbus.contracts.events import Commit
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.topology import Topology
 from agentbus.operations.store_migrate import Copied, Migrated, Verified, migrate_store
@@ -111,6 +113,37 @@ def _passing(call: Callable[..., Any], pass_by: Callable[[str], None]) -> Callab
 
 
 # All of it
+
+
+@pytest.mark.parametrize(("most", "outstanding"), [(1, 2 * 3), (None, 9 * 3)])
+async def test_no_more_is_read_than_bytes_may_wait_for_being_appended(
+    monkeypatch: pytest.MonkeyPatch, most: int | None, outstanding: int
+) -> None:
+    source, target = MemoryStore(), MemoryStore()
+    for one in [a_conversation() for _ in range(9)]:
+        for version in (1, 2, 3):
+            await source.log.append([a_commit(one, version)])
+    monkeypatch.setattr(store_parts, "_READ", 2)
+    if most:
+        monkeypatch.setattr(store_parts, "_BYTES", most)
+    waiting: list[int] = [0]
+    read, append = source.log.read, target.log.append
+
+    async def reading(*args: Any, **given: Any) -> list[Commit]:
+        found = await read(*args, **given)
+        waiting.append(waiting[-1] + len(found))
+        return found
+
+    async def appending(commits: Sequence[Commit]) -> list[StoreError | None]:
+        waiting.append(waiting[-1] - len(commits))
+        return await append(commits)
+
+    monkeypatch.setattr(source.log, "read", reading)
+    monkeypatch.setattr(target.log, "append", appending)
+    step = await PARTS[0].copy(source, target, None)
+
+    assert (step.copied, waiting[-1], max(waiting)) == (27, 0, outstanding)
+    assert target.log._log == source.log._log
 
 
 @pytest.mark.usefixtures("small_pages")
