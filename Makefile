@@ -184,6 +184,11 @@ conformance: setup services ## Hold every store to its contract, and print what 
 migrations: setup services ## Move sessions along all kinds of stores and back, with one kill -9 on the way
 	@$(BIN)/python -m tests.migrations $(if $(QUICK),--quick)
 
+# `QUICK=1` takes 100 and 1,000 sessions in place of 10,000 and 100,000.
+.PHONY: backups
+backups: $(READY) ## Back up 100,000 sessions while messages come in, killed once on the way, and compare them
+	@$(BIN)/python -m tests.backups $(if $(QUICK),--quick)
+
 .PHONY: histories
 histories: $(READY) ## Read the histories beside the project: what each should give, and what came out
 	@$(BIN)/python -m tests.histories

@@ -129,13 +129,13 @@ class _Logs(Part):
     section = "log"
 
     async def count(self, figures: Figures, store: Store, cursor: str | None) -> str | None:
-        page = await conversations_page(store, cursor)
+        page = await _conversations(store, cursor)
         for chunk in chunks(page, _READ):
             await side_by_side(_count_log(figures, store, one) for one in chunk)
-        return after_page(page)
+        return _after(page)
 
     async def copy(self, source: Store, target: Store, cursor: str | None) -> Step:
-        page = await conversations_page(source, cursor)
+        page = await _conversations(source, cursor)
         logs = [LogReader(source, one) for one in page]
         copied = 0
         while logs:
@@ -146,7 +146,7 @@ class _Logs(Part):
             await _append(target, following)
             copied += len(following)
             logs = [log for log in logs if log.pending or log.needs_more]
-        return Step(copied, after_page(page))
+        return Step(copied, _after(page))
 
 
 class _Heads(Part):
@@ -338,14 +338,12 @@ async def found_in(store: Store) -> list[str]:
     return found
 
 
-async def conversations_page(store: Store, cursor: str | None) -> list[ConversationId]:
-    """Return the next conversations, in order of id."""
+async def _conversations(store: Store, cursor: str | None) -> list[ConversationId]:
     after = ConversationId(cursor) if cursor else None
     return await store.log.conversations(after=after, limit=_WRITTEN)
 
 
-def after_page(page: Sequence[ConversationId]) -> str | None:
-    """Return where the page after one begins; None if it was the last."""
+def _after(page: Sequence[ConversationId]) -> str | None:
     return page[-1] if len(page) == _WRITTEN else None
 
 

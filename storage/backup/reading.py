@@ -42,6 +42,12 @@ class KeptConversation:
         return {session_id_for(self.conversation_id, one.generation): one.digest for one in self.sessions}
 
 
+_Told = tuple[str, bytes]
+"""The key of something, and the line of its entry."""
+
+_KEY: Final = b'{"key":"'
+
+
 class LayersReader:
     """Reads what is where in some layers. Everything may raise BackupUnavailable, BackupDamaged naming the file,
     BackupRefused and KeyMissing if a key is missing."""
@@ -53,9 +59,16 @@ class LayersReader:
 
     async def entries(self, part: str = SESSIONS) -> AsyncGenerator[Entry, None]:
         """Yield what is told of each thing of a part, without reading it."""
+        async with aclosing(self.told(part)) as some:
+            async for told in some:
+                for _, line in told:
+                    yield Entry.model_validate_json(line)
+
+    async def told(self, part: str = SESSIONS) -> AsyncGenerator[list[tuple[str, str]], None]:
+        """Yield the same for many things at a time: the key, and the entry as JSON."""
         async with aclosing(self._current(part)) as current:
-            async for _, entry in current:
-                yield entry
+            async for _, entries in current:
+                yield [(key, line.decode()) for key, line in entries]
 
     async def files(self) -> AsyncGenerator[FileRef, None]:
         """Yield all files that are needed; one that is needed twice comes as often."""
@@ -70,26 +83,27 @@ class LayersReader:
         for layer in self._layers:
             async with aclosing(self._entries(layer, SESSIONS)) as groups:
                 async for group, entries in groups:
-                    for entry in entries:
-                        if entry.key == conversation_id:
+                    for key, line in entries:
+                        if key == conversation_id:
+                            entry = read_line(Entry, line, path_of(group.index))
                             return None if entry.gone else (group, entry)
         return None
 
-    async def _current(self, part: str) -> AsyncGenerator[tuple[Group, Entry], None]:
+    async def _current(self, part: str) -> AsyncGenerator[tuple[Group, list[_Told]], None]:
         """Yield the entries of a part: of those for one thing that of the latest layer, unless it is gone."""
         async with Spool() as later:
             for number, layer in enumerate(self._layers, start=1):
                 async with aclosing(self._entries(layer, part)) as groups:
                     async for group, entries in groups:
-                        keys = [entry.key for entry in entries]
-                        known = await later.get(keys) if number > 1 else {}
-                        for entry in entries:
-                            if not entry.gone and entry.key not in known:
-                                yield group, entry
+                        known = await later.get([key for key, _ in entries]) if number > 1 else {}
+                        where = path_of(group.index)
+                        there = [one for one in entries if one[0] not in known and not _is_gone(one[1], where)]
                         if number < len(self._layers):
-                            await later.put([(key, "") for key in keys if key not in known])
+                            await later.put([(key, "") for key, _ in entries if key not in known])
+                        if there:
+                            yield group, there
 
-    async def _entries(self, layer: Layer, part: str) -> AsyncGenerator[tuple[Group, list[Entry]], None]:
+    async def _entries(self, layer: Layer, part: str) -> AsyncGenerator[tuple[Group, list[_Told]], None]:
         for page in layer.pages:
             for group in await self._place.groups_of(page):
                 if group.part == part:
@@ -97,7 +111,7 @@ class LayersReader:
                     lines = await self._place.read(group.index, self._keys)
                     if len(lines) != group.things:
                         raise BackupDamaged(f"{where} has {len(lines)} entries in place of {group.things}", file=where)
-                    yield group, [read_line(Entry, line, where) for line in lines]
+                    yield group, [(_key_of(line, where), line) for line in lines]
 
 
 class BackupReader(LayersReader):
@@ -177,14 +191,14 @@ class BackupReader(LayersReader):
 
     async def _found(self, part: str) -> "AsyncGenerator[tuple[Entry, AsyncGenerator[_Found, None]], None]":
         """Yield the entries of a part with their lines."""
-        lines: _Lines | None = None
         async with aclosing(self._current(part)) as current:
-            async for group, entry in current:
-                if lines is None or lines.group is not group:
-                    lines = _Lines(self._place, group, self._keys)
-                of_it = lines.of(entry)
-                yield entry, of_it
-                await of_it.aclose()
+            async for group, entries in current:
+                lines = _Lines(self._place, group, self._keys)
+                for _, told in entries:
+                    entry = read_line(Entry, told, path_of(group.index))
+                    of_it = lines.of(entry)
+                    yield entry, of_it
+                    await of_it.aclose()
 
     # What it says
 
@@ -270,6 +284,19 @@ class _Lines:
             self._read = (-1, [])  # Not both at a time.
             self._read = file, await self._place.read(self.group.files[file], self._keys)
         return self._read[1]
+
+
+def _key_of(line: bytes, where: str) -> str:
+    """Return an entry's key: there are many, so it is cut out where that can be done."""
+    end = line.find(b'"', len(_KEY))
+    key = line[len(_KEY) : end]
+    if line.startswith(_KEY) and end > 0 and b"\\" not in key:
+        return key.decode("utf-8", "replace")
+    return read_line(Entry, line, where).key
+
+
+def _is_gone(line: bytes, where: str) -> bool:
+    return b'"gone"' in line and read_line(Entry, line, where).gone
 
 
 def _only(kind: type[Kind], thing: Thing, where: str) -> Kind:

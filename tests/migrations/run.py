@@ -124,7 +124,7 @@ def _move(source: Place, target: Place, *, kill: bool) -> Move:
     process = _started("migrate", source.url, target.url)
     with process:
         assert process.stdout is not None
-        peaks.append(_peak_mb(process))
+        peaks.append(peak_mb(process))
         told = process.stdout.read()
     assert process.returncode == 0, f"{source.name} to {target.name}: it ended with {process.returncode}"
     return Move(
@@ -143,7 +143,7 @@ def kill_halfway(source: Place, target: Place) -> float:
     with process:
         assert process.stderr is not None
         said = next((line for line in process.stderr if line.startswith(_COPYING)), "nothing")
-        peak = _most_mb(process)
+        peak = most_mb(process)
         process.kill()
         process.wait()
     assert (said.startswith(_COPYING), process.returncode) == (True, -9), f"it said {said}, {process.returncode}"
@@ -169,16 +169,16 @@ def _told(command: str, url: str) -> Mapping[str, Any]:
     return answer
 
 
-def _peak_mb(process: "subprocess.Popen[str]") -> float:
+def peak_mb(process: "subprocess.Popen[str]") -> float:
     """Wait for the end of a process, which says little; return the most memory that it had at once, in MB."""
     peak = 0.0
     while process.poll() is None:
-        peak = max(peak, _most_mb(process))
+        peak = max(peak, most_mb(process))
         time.sleep(_LOOKS)
     return peak
 
 
-def _most_mb(process: "subprocess.Popen[str]") -> float:
+def most_mb(process: "subprocess.Popen[str]") -> float:
     """Return the most memory that a process had so far, in MB; 0 if it has ended.
 
     Of its own: what `wait4` tells is at least what its parent had when it was forked.

@@ -53,8 +53,6 @@ from agentbus.workers.store_parts import (
     ParkedPart,
     RecordsPart,
     TokensPart,
-    after_page,
-    conversations_page,
 )
 
 _PATIENCE: Final = Patience(transient=(StoreUnavailable,), seconds=60, longest_wait=5)
@@ -65,7 +63,9 @@ _MOMENT: Final = 0.02
 """Seconds in which the head is written of what was appended, mostly."""
 _LEARNED: Final = 1_000
 _STAMP: Final = 16
-_READ: Final = 8
+_PAGE: Final = 200
+"""Conversations that are looked at together."""
+_READ: Final = 4
 """Conversations that are read side by side."""
 _HEADS: Final = 100
 _TRIES: Final = 5
@@ -158,16 +158,10 @@ class _Making:
 
     async def _learn_things(self, part: str, there: Spool) -> None:
         """Learn what the backup that this one goes on from has of a part."""
-        if not self._incremental:
-            return
-        async with aclosing(self._before.entries(part)) as entries:
-            some: list[tuple[str, str]] = []
-            async for entry in entries:
-                some.append((entry.key, entry.model_dump_json(exclude_defaults=True)))
-                if len(some) >= _LEARNED:
+        if self._incremental:
+            async with aclosing(self._before.told(part)) as told:
+                async for some in told:
                     await there.put(some)
-                    some = []
-            await there.put(some)
 
     @property
     def _incremental(self) -> bool:
@@ -210,42 +204,37 @@ class _Making:
 
     async def _sessions(self, there: Spool, cursor: str | None) -> AsyncGenerator[Step, None]:
         things = written = 0
+        after = cursor or ""
         while True:
-            page = await _answered(partial(conversations_page, self._store, cursor))
-            after = after_page(page)
-            known = await there.get(page)
-            for some in chunks(page, _READ):
-                async with aclosing(self._some(some, known)) as damages:
-                    async for step in damages:
-                        if isinstance(step, Damaged):
-                            self._counts["damaged"] += 1
-                            yield step
-                        else:
-                            written += step
-            await self._tell_gone(there, cursor, after, set(page))
+            ask = partial(self._store.log.conversations, after=ConversationId(after) if after else None, limit=_PAGE)
+            page = await _answered(ask)
+            last = page[-1] if len(page) == _PAGE else None
+            known = dict(await there.between(after, last)) if self._incremental else {}
+            async with aclosing(self._page(page, known)) as steps:
+                async for step in steps:
+                    if isinstance(step, Damaged):
+                        self._counts["damaged"] += 1
+                        yield step
+                    else:
+                        written += step
+            for key in known.keys() - set(page):
+                self._writer.gone(key)
             things += len(page)
             yield BackedUp(SESSIONS, things, written)
-            if after is None:
+            if last is None:
                 return
-            await self._writer.note(SESSIONS, after, self._counted())
-            cursor = after
+            await self._writer.note(SESSIONS, last, self._counted())
+            after = last
 
-    async def _tell_gone(self, there: Spool, after: str | None, last: str | None, here: set[ConversationId]) -> None:
-        """Say which conversations of the backup before are not there any more, of those that this page would have."""
-        if self._incremental:
-            for key, _ in await there.between(after or "", last):
-                if key not in here:
-                    self._writer.gone(key)
-
-    async def _some(
-        self, conversations: Sequence[ConversationId], known: dict[str, str]
+    async def _page(
+        self, conversations: Sequence[ConversationId], known: Mapping[str, str]
     ) -> AsyncGenerator[Damaged | int, None]:
-        """Write those of some conversations that have changed; yield for each whether it was, or why it can't be."""
+        """Write those of some conversations that have changed; yield how many were, and of which one can't be."""
         loaded = await self._settled(conversations)
-        changed: list[tuple[_Kept, LogReader]] = []
+        changed: list[_Kept] = []
         for conversation in conversations:
             try:
-                kept = _Kept(conversation, loaded[conversation])
+                kept = _Kept(conversation, loaded.pop(conversation))
             except StoreDamaged as damage:
                 yield Damaged(conversation, damage)
                 continue
@@ -253,17 +242,23 @@ class _Making:
             if before and not before.again and before.stamp == kept.stamp:
                 self._count_sessions(before)
             else:
-                changed.append((kept, LogReader(self._store, conversation, last=kept.version)))
-        firsts = await side_by_side(_first_of(log) for _, log in changed)
-        for (kept, log), unread in zip(changed, firsts, strict=True):
-            if unread:
-                yield Damaged(kept.conversation, unread)
-                continue
-            try:
-                self._count_sessions(await self._write(kept, log))
-                yield 1
-            except StoreDamaged as damage:
-                yield Damaged(kept.conversation, damage)
+                changed.append(kept)
+        for some in chunks(changed, _READ):
+            logs = [LogReader(self._store, kept.conversation, last=kept.version) for kept in some]
+            firsts = await side_by_side(_first_of(log) for log in logs)
+            for kept, log, unread in zip(some, logs, firsts, strict=True):
+                if wrong := unread or await self._written(kept, log):
+                    yield Damaged(kept.conversation, wrong)
+                else:
+                    yield 1
+
+    async def _written(self, kept: "_Kept", log: LogReader) -> StoreDamaged | None:
+        """Write a conversation; return why it can't be read."""
+        try:
+            self._count_sessions(await self._write(kept, log))
+        except StoreDamaged as damage:
+            return damage
+        return None
 
     async def _settled(self, conversations: Sequence[ConversationId]) -> dict[ConversationId, Loaded]:
         """Load conversations; those whose heads are behind their logs once more, as they are written a moment later."""
@@ -294,16 +289,20 @@ class _Making:
         heads: dict[SessionId, SessionState] = {}
         await self._writer.begin(kept.conversation)
         for some in chunks(kept.earlier, _HEADS):
-            heads |= await _answered(partial(self._store.heads.get_many, some))
+            found = await _answered(partial(self._store.heads.get_many, some))
+            heads |= {one: found[one] for one in some if one in found}
         if kept.head:
             heads[kept.head.session_id] = kept.head
         for head in heads.values():
             await self._writer.line(head_line(head))
-        while commit := await _answered(log.following):
+        while True:
+            if log.needs_more:
+                await _answered(log.read_on)
+            if (commit := log.pop()) is None:
+                return heads, digests
             line, events = commit_line(commit)
             digests.add(commit, events)
             await self._writer.line(line)
-        return heads, digests
 
     def _count_sessions(self, entry: Entry) -> None:
         self._counts["conversations"] += 1

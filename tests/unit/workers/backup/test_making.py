@@ -128,7 +128,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentbus.storage.backup.writing.FILE_BYTES", 2_000)
     monkeypatch.setattr("agentbus.storage.backup.writing._GROUP_THINGS", 3)
     monkeypatch.setattr("agentbus.storage.backup.writing._PAGE_GROUPS", 2)
-    monkeypatch.setattr("agentbus.workers.store_parts._WRITTEN", 2)
+    monkeypatch.setattr("agentbus.workers.backup.making._PAGE", 2)
 
 
 @pytest.mark.usefixtures("small")

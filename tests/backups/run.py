@@ -1,0 +1,177 @@
+"""One run: sessions are made, backed up while messages come in, changed, backed up again, killed, and compared."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from agentbus.contracts.backup import SessionMark
+from agentbus.contracts.ids import ConversationId
+from agentbus.storage.backup import BackupReader, SessionDigests, open_backups
+from agentbus.storage.backup.lines import SESSIONS
+from agentbus.storage.backup.writing import FILE_BYTES
+from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
+from agentbus.workers.store_parts import LogReader
+from tests.backups.writing import add_message, conversation
+from tests.harness.processes import ROOT
+from tests.migrations.run import peak_mb
+from tests.migrations.sessions import fill
+
+CHANGED: Final = 100
+"""One session of so many is changed before the incremental backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that was run to its end."""
+
+    told: Mapping[str, Any]
+    seconds: float
+    peak_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run came to."""
+
+    sessions: int
+    messages: int
+    came_in: int
+    """Messages that came in while the first backup was made."""
+    full: Command
+    incremental: Command
+    verified: Command
+    resumed: Command
+    """The backup that was killed, run again."""
+    killed_once: bool
+    same: bool
+    """Whether each session's digest is that of the store's log, up to the version of the backup."""
+
+    @property
+    def bytes_share(self) -> float:
+        """What the incremental backup wrote, of what the full one did."""
+        return float(self.incremental.told["written"] / self.full.told["written"])
+
+    @property
+    def time_share(self) -> float:
+        """How long the incremental backup took, of what the full one did."""
+        return self.incremental.seconds / self.full.seconds
+
+
+def run(folder: Path, sessions: int, form: str) -> Figures:
+    """Make, back up, change, kill and compare so many sessions."""
+    store, place = f"sqlite:///{folder}/sessions.db", f"file://{folder}/backups"
+    asyncio.run(filled(store, sessions))
+    with _messages(store, sessions) as came_in:
+        full = _run("create", "--store", store, "--to", place, "--format", form)
+    caught_up = _run("create", "--store", store, "--to", place, "--format", form, "--incremental")
+    asyncio.run(changed(store, sessions))
+    incremental = _run("create", "--store", store, "--to", place, "--format", form, "--incremental")
+    assert incremental.told["base"] == caught_up.told["backup_id"]
+    same = asyncio.run(same_as_in(store, place, incremental.told["backup_id"]))
+    halfway = max(1, int(full.told["size"]) // FILE_BYTES // 2)
+    killed_once = killed(halfway, "--store", store, "--to", f"{place}-again", "--format", form)
+    resumed = _run("create", "--store", store, "--to", f"{place}-again", "--format", form)
+    same &= asyncio.run(same_as_in(store, f"{place}-again", resumed.told["backup_id"]))
+    verified = _run("verify", "--to", place)
+    _run("verify", "--to", f"{place}-again")
+    return Figures(
+        sessions=sessions,
+        messages=full.told["messages"],
+        came_in=came_in[0],
+        full=full,
+        incremental=incremental,
+        verified=verified,
+        resumed=resumed,
+        killed_once=killed_once,
+        same=same,
+    )
+
+
+async def filled(url: str, sessions: int) -> None:
+    """Write so many sessions into a new store."""
+    async with open_store(url) as store:
+        await fill(store, sessions)
+
+
+async def changed(url: str, sessions: int) -> None:
+    """Add a message to one session of a hundred."""
+    async with open_store(url) as store:
+        for number in range(0, sessions, CHANGED):
+            await add_message(store, conversation(number), "one more")
+
+
+async def same_as_in(url: str, place: str, backup_id: str) -> bool:
+    """Hold each session of a backup to the store's log, up to the version that it is of."""
+    backups = open_backups(place)
+    reader = BackupReader(backups, await backups.manifest(backup_id))
+    seen = 0
+    async with open_store(url) as store:
+        async for entry in reader.entries(SESSIONS):
+            seen += 1
+            if entry.sessions != await _marks(store, entry.key, int(entry.stamp.partition(".")[0])):
+                return False
+    return seen == reader.manifest.counts.conversations
+
+
+async def _marks(store: Store, key: str, version: int) -> tuple[SessionMark, ...]:
+    digests = SessionDigests()
+    log = LogReader(store, ConversationId(key), last=version)
+    while commit := await log.following():
+        digests.add(commit)
+    return digests.marks()
+
+
+@contextmanager
+def _messages(url: str, sessions: int) -> Iterator[list[int]]:
+    """Let messages come in; give, in the end, how many did."""
+    came_in = [0]
+    arguments = [sys.executable, "-m", "tests.backups.writing", url, str(sessions)]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        yield came_in
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        came_in[0] = int(process.stdout.read())
+    assert process.returncode == 0, f"the writer ended with {process.returncode}"
+
+
+def _run(command: str, *arguments: str) -> Command:
+    begun = time.monotonic()
+    with _started(command, *arguments) as process:
+        assert process.stdout is not None
+        peak = peak_mb(process)
+        told = process.stdout.read()
+    assert process.returncode == 0, f"agentbus backup {command} ended with {process.returncode}"
+    return Command(json.loads(told), round(time.monotonic() - begun, 1), peak)
+
+
+def killed(files: int, *arguments: str, **environment: str) -> bool:
+    """Make a backup that is killed when it has written so many files; return whether it was."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.backups.dying", str(files), "backup", "create", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode == -signal.SIGKILL
+
+
+def _started(command: str, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "agentbus", "backup", command, *arguments, "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
