@@ -5,6 +5,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +22,9 @@ UNKNOWN: Final = "unknown"
 
 MOST_ATTACHMENTS: Final = 64
 """As many as a message may have."""
+
+MOST_EVENTS: Final = 1000
+"""As many as a request may bring: WhatsApp's have the most, of all platforms. Each takes its time."""
 
 TOLERANCE: Final = timedelta(minutes=5)
 """How old a signed request may be, and how far ahead of our clock: what Slack and Standard Webhooks say."""
@@ -84,8 +88,11 @@ def loaded_object(body: bytes) -> dict[str, Any]:
 
 
 def listed(value: object) -> list[Any]:
-    """Return a value if it is a list; an empty one for everything else."""
-    return value if isinstance(value, list) else []
+    """Return a value if it is a list; an empty one for everything else. Raises Malformed for one that is too long."""
+    found = value if isinstance(value, list) else []
+    if len(found) > MOST_EVENTS:
+        raise Malformed(f"a list of {len(found)}, in place of {MOST_EVENTS} at most")
+    return found
 
 
 def written(raw: object) -> str:
@@ -105,7 +112,7 @@ def milliseconds(count: float) -> datetime:
 
 def attached(found: Iterable[Attachment | None]) -> tuple[Attachment, ...]:
     """Return what is there of attachments, as many as a message may have."""
-    return tuple(one for one in found if one)[:MOST_ATTACHMENTS]
+    return tuple(islice((one for one in found if one), MOST_ATTACHMENTS))
 
 
 # What is not understood
@@ -120,8 +127,14 @@ def unsupported(
     message_id: str | None = None,
     name: str | None = None,
 ) -> InboundMessage:
-    """Return the message that keeps what is not understood; without an id of its own it has a digest of all of it."""
-    text = raw if isinstance(raw, str) else written(raw)
+    """Return the message that keeps what is not understood; without an id of its own it has a digest of all of it.
+
+    Raises Malformed for what is nested so deep that it can't be written.
+    """
+    try:
+        text = raw if isinstance(raw, str) else written(raw)
+    except RecursionError:
+        raise Malformed("the body is nested too deep") from None
     return InboundMessage(
         address=address,
         message_id=fit_id(message_id or f"raw:{digest_of((text,))}"),

@@ -19,7 +19,7 @@ from agentbus.workers.gateway.intake import RETRY_SECONDS, Intake, Outcome, Take
 BODY_SECONDS: Final = 10.0
 """Seconds that a body may take to come."""
 
-MOST_HELD: Final = 64 * 1024 * 1024
+MOST_HELD: Final = 32 * 1024 * 1024
 """Bytes of bodies that are held at once, of all requests together."""
 
 _LATER: Final = frozenset({Outcome.UNAVAILABLE, Outcome.TOO_MANY})

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from agentbus.contracts.base import Many
+
 _DEEPEST: Final = 20
 
 
@@ -21,7 +23,7 @@ class Texts(BaseModel):
 
     text: str | None = None
     blocks: Any = None
-    attachments: tuple[_Preview, ...] | None = None
+    attachments: Many[_Preview] | None = None
 
 
 def text_of(message: Texts) -> str:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, Field
 
 from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.base import Many
 from agentbus.contracts.messages import ButtonContent, CommandContent, Content, InboundMessage
 from agentbus.workers.adapters.discord.account import DiscordAccount
 from agentbus.workers.adapters.parsing import (
@@ -69,7 +70,7 @@ class _Option(BaseModel):
 class _Data(BaseModel):
     name: str = ""
     custom_id: str = ""
-    values: tuple[str, ...] = Field(default=(), max_length=25)
+    values: Many[str] = Field(default=(), max_length=25)
     options: list[Any] = Field(default=[], max_length=25)
 
 

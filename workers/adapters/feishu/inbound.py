@@ -15,7 +15,8 @@ timestamp, nonce, Encrypt Key and body; 3 s to answer; sent again after 15 s, 5 
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.base import MAX_TEXT_LENGTH
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.messages import (
     Attachment,
@@ -69,6 +71,8 @@ _FILES: Final = {
     "sticker": AttachmentKind.STICKER,
 }
 _JSON: Final = "application/json"
+_KEY: Final = re.compile(r"@_user_[0-9]+|@_all")
+"""What stands in a text for somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +245,19 @@ def _content(message: Message) -> TextContent | None:
             text = ""
     if not text and not files:
         return None
-    for mention in sorted(message.mentions or (), key=_longest_first):
-        text = text.replace(mention.key, f"@{mention.name}") if mention.key else text
-    return TextContent(text=text, attachments=files, reply_to=fit_id(message.parent_id) if message.parent_id else None)
+    return TextContent(
+        text=_with_names(text, message.mentions or ()),
+        attachments=files,
+        reply_to=fit_id(message.parent_id) if message.parent_id else None,
+    )
 
 
-def _longest_first(mention: Mention) -> int:
-    """Order the keys so that `@_user_1` is not found in `@_user_10`."""
-    return -len(mention.key)
+def _with_names(text: str, mentions: Iterable[Mention]) -> str:
+    """Return a text with names in the place of keys: in one go, as a name may look like a key. Raises ValueError."""
+    if len(text) > MAX_TEXT_LENGTH:
+        raise ValueError("longer than a text may be")
+    names = {one.key: f"@{fit_name(one.name) or ''}" for one in mentions}
+    return _KEY.sub(lambda found: names.get(found[0], found[0]), text)
 
 
 def _lines(content: Any) -> Iterator[str]:

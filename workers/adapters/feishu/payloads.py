@@ -3,9 +3,11 @@
 Source: https://open.feishu.cn/document/server-docs/im-v1/message/events/receive and the pages of the other events.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from agentbus.contracts.base import Many
 
 
 class Ids(BaseModel):
@@ -37,7 +39,7 @@ class Message(BaseModel):
     create_time: int
     parent_id: str | None = None
     thread_id: str | None = None
-    mentions: tuple[Mention, ...] | None = None
+    mentions: Annotated[Many[Mention], Field(max_length=1000)] | None = None
 
 
 class Received(BaseModel):
@@ -65,7 +67,7 @@ class Members(BaseModel):
 
     chat_id: str = Field(min_length=1)
     operator_id: Ids | None = None
-    users: tuple[Member, ...] = Field(default=(), max_length=255)
+    users: Many[Member] = Field(default=(), max_length=255)
 
 
 class Action(BaseModel):

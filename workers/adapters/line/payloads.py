@@ -5,6 +5,8 @@ Source: https://developers.line.biz/en/reference/messaging-api/#webhook-event-ob
 
 from pydantic import BaseModel, Field
 
+from agentbus.contracts.base import Many
+
 
 class Source(BaseModel):
     """Where something happened. A group may keep who it was to itself."""
@@ -61,7 +63,7 @@ class Postback(BaseModel):
 class Members(BaseModel):
     """Who joined, or left."""
 
-    members: tuple[Source, ...] = Field(max_length=255)
+    members: Many[Source] = Field(max_length=255)
 
 
 class Event(BaseModel):

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from agentbus.contracts.base import Many
 from agentbus.workers.importers.slack_texts import Texts
 
 TS = r"^[0-9]{1,11}\.[0-9]{1,6}$"
@@ -38,7 +39,7 @@ class Said(Texts):
     app_id: str | None = None
     username: str | None = None
     thread_ts: str | None = Field(default=None, pattern=TS)
-    files: tuple[File, ...] = ()
+    files: Many[File] = Field(default=(), max_length=1000)
     user_profile: Profile | None = None
 
     @property
@@ -141,7 +142,7 @@ class Actions(BaseModel):
     user: Named
     channel: Named
     message: Shown | None = None
-    actions: tuple[Pressed, ...] = Field(min_length=1, max_length=64)
+    actions: Many[Pressed] = Field(min_length=1, max_length=64)
 
 
 class Command(BaseModel):

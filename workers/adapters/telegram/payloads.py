@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from agentbus.contracts.base import Many
+
 
 class User(BaseModel):
     """Somebody, or a bot."""
@@ -104,10 +106,10 @@ class Message(BaseModel):
     edit_date: int | None = None
     media_group_id: str | None = None
     text: str | None = None
-    entities: tuple[Entity, ...] = ()
+    entities: Many[Entity] = ()
     caption: str | None = None
-    caption_entities: tuple[Entity, ...] = ()
-    photo: tuple[File, ...] = ()
+    caption_entities: Many[Entity] = ()
+    photo: Many[File] = ()
     document: File | None = None
     animation: File | None = None
     video: File | None = None
@@ -118,7 +120,7 @@ class Message(BaseModel):
     location: Location | None = None
     venue: Venue | None = None
     contact: Contact | None = None
-    new_chat_members: tuple[User, ...] = ()
+    new_chat_members: Many[User] = Field(default=(), max_length=1000)
     left_chat_member: User | None = None
 
 
@@ -162,8 +164,8 @@ class ReactionUpdated(BaseModel):
     user: User | None = None
     actor_chat: Chat | None = None
     date: int
-    old_reaction: tuple[ReactionType, ...] = Field(max_length=64)
-    new_reaction: tuple[ReactionType, ...] = Field(max_length=64)
+    old_reaction: Many[ReactionType] = Field(max_length=64)
+    new_reaction: Many[ReactionType] = Field(max_length=64)
 
 
 class ChatMember(BaseModel):

@@ -23,6 +23,7 @@ from agentbus.workers.adapters.parsing import (
     UNKNOWN,
     attached,
     hmac_sha256,
+    listed,
     loaded,
     moment,
     need_recent,
@@ -83,7 +84,7 @@ class WebhookInbound(Inbound):
         body = loaded(request.body)
         found = self._find("messages", body)
         messages: list[InboundMessage] = []
-        for place, item in enumerate(found if isinstance(found, list) else [] if found is None else [found]):
+        for place, item in enumerate(listed(found) if isinstance(found, list) else [] if found is None else [found]):
             messages += self._message(item, place, request)
         return Received(messages=tuple(messages), ignored=int(not messages))
 

@@ -27,6 +27,7 @@ from agentbus.contracts.messages import (
     TextContent,
 )
 from agentbus.workers.adapters.parsing import (
+    MOST_EVENTS,
     REFUSALS,
     UNKNOWN,
     attached,
@@ -38,7 +39,16 @@ from agentbus.workers.adapters.parsing import (
     understood,
     unsupported,
 )
-from agentbus.workers.adapters.port import Answer, Inbound, Receipt, ReceiptState, Received, Request, Unverified
+from agentbus.workers.adapters.port import (
+    Answer,
+    Inbound,
+    Malformed,
+    Receipt,
+    ReceiptState,
+    Received,
+    Request,
+    Unverified,
+)
 from agentbus.workers.adapters.whatsapp.account import WhatsAppAccount
 from agentbus.workers.adapters.whatsapp.payloads import Contact, Location, Media, Message, Status
 from agentbus.workers.importers.values import fit_id, fit_name, kind_for
@@ -75,6 +85,8 @@ class WhatsAppInbound(Inbound):
         for entry in listed(body.get("entry")):
             for change in listed(entry.get("changes")) if isinstance(entry, dict) else ():
                 self._take(change, request.received_at, messages, receipts)
+                if len(messages) + len(receipts) > 2 * MOST_EVENTS:  # a reaction is two
+                    raise Malformed(f"more than {MOST_EVENTS} messages and statuses")
         return Received(messages=tuple(messages), receipts=tuple(receipts), ignored=int(not messages and not receipts))
 
     def _take(self, change: Any, at: datetime, messages: list[InboundMessage], receipts: list[Receipt]) -> None:

@@ -5,6 +5,8 @@ Source: https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/compone
 
 from pydantic import BaseModel, Field
 
+from agentbus.contracts.base import Many
+
 
 class Context(BaseModel):
     """The message that was replied to."""
@@ -58,8 +60,8 @@ class Contact(BaseModel):
     """Somebody's card."""
 
     name: FullName = FullName()
-    phones: tuple[Phone, ...] = ()
-    emails: tuple[Email, ...] = ()
+    phones: Many[Phone] = ()
+    emails: Many[Email] = ()
 
 
 class Pressed(BaseModel):
@@ -106,7 +108,7 @@ class Message(BaseModel):
     document: Media | None = None
     sticker: Media | None = None
     location: Location | None = None
-    contacts: tuple[Contact, ...] = ()
+    contacts: Many[Contact] = Field(default=(), max_length=1000)
     button: Pressed | None = None
     interactive: Interactive | None = None
     reaction: Reaction | None = None
@@ -128,4 +130,4 @@ class Status(BaseModel):
     timestamp: int
     recipient_id: str = Field(min_length=1)
     biz_opaque_callback_data: str | None = None
-    errors: tuple[Failure, ...] = ()
+    errors: Many[Failure] = ()

@@ -54,6 +54,12 @@ def test_a_text_with_the_names_of_those_mentioned() -> None:
     assert one.sent_at == datetime.fromtimestamp(1_764_244_800, UTC)
 
 
+def test_names_that_look_like_keys_are_not_replaced_again() -> None:
+    mentions = [{"key": f"@_user_{number}", "name": "_user_1@_user_1" * 8} for number in range(1, 100)]
+    [one] = read(message("text", {"text": "@_user_1 @_user_7 @_user_100 @_all"}, mentions=mentions))
+    assert one.content == TextContent(text=f"@{'_user_1@_user_1' * 8} @{'_user_1@_user_1' * 8} @_user_100 @_all")
+
+
 def test_a_message_is_known_by_its_id_under_whatever_event() -> None:
     first = message("text", {"text": "hello"})
     again = {**first, "header": {**first["header"], "event_id": "ev2"}}
