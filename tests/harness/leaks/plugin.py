@@ -20,6 +20,8 @@ GRACE: Final = 2.0
 something waits for it."""
 
 _POLL: Final = 0.01
+_LONGEST_POLL: Final = 0.08
+"""Sockets of a MongoDB driver take half a second to go: to look a hundred times costs as much as a test."""
 
 
 class Leaks:
@@ -76,13 +78,14 @@ class Leaks:
             pytest.fail("the test left behind:\n  " + "\n  ".join(left), pytrace=False)
 
     def _left(self) -> list[str]:
-        deadline, before = time.monotonic() + GRACE, self._before
+        deadline, before, pause = time.monotonic() + GRACE, self._before, _POLL
         while True:
             self._before = things()
             new = self._before - before - self._of_wider_scopes
             if not new or time.monotonic() > deadline:
                 return sorted(map(told, new))
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_POLL)
 
 
 def _collected() -> list[str]:
