@@ -186,6 +186,7 @@ async def _at_work(store: Store, settings: Settings) -> Finding:
         WorkerKind.SESSION: "nothing is committed",
         WorkerKind.EXPIRY: await _why_expiry(store),
         WorkerKind.SYNC: await _why_sync(store),
+        WorkerKind.GATEWAY: "there are accounts of chat platforms" if settings.channels.channels else "",
     }
     missing = {kind: why for kind, why in needed.items() if why and not members[kind]}
     if not missing:

@@ -335,6 +335,14 @@ async def test_every_kind_of_worker_that_is_needed_is_missed() -> None:
     assert (finding.health, finding.found) == (Health.OK, ", ".join(f"1 {kind}" for kind in WorkerKind))
 
 
+async def test_accounts_of_chat_platforms_need_a_gateway() -> None:
+    settings = load_settings(amqp_url="memory://", store_url="memory://", partitions=2, channels={"line": {"shop": {}}})
+    store = OtherStore()
+    finding = (await by_check(_examine_store(store, settings)))["workers"]
+    assert "no gateway worker, and there are accounts of chat platforms" in finding.found
+    assert "agentbus worker gateway" in finding.advice
+
+
 async def test_partitions_that_a_worker_has_stopped_are_named() -> None:
     store = OtherStore()
     stopped = (Partition(3), Partition(7))

@@ -1,0 +1,32 @@
+"""When platforms send again what was not answered by 2xx, as they say; where they don't say when, as it was seen."""
+
+from collections.abc import Mapping
+from typing import Final
+
+_MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
+_DAY: Final = 86_400.0
+
+RETRIES: Final[Mapping[str, tuple[float, ...]]] = {
+    # "we will repeat the request and give up after a reasonable amount of attempts":
+    # core.telegram.org/bots/api#setwebhook
+    "telegram": (1.0, 2.0, 5.0, 10.0, 30.0, _MINUTE),
+    # "nearly immediately, after 1 minute, after 5 minutes": docs.slack.dev/apis/events-api
+    "slack": (0.0, _MINUTE, 5 * _MINUTE),
+    # None: who gave the command is told that it failed.
+    "discord": (),
+    # "immediately, then a few more times with decreasing frequency over the next 36 hours", "up to 7 days":
+    # developers.facebook.com/docs/graph-api/webhooks/getting-started and .../whatsapp/cloud-api/guides/set-up-webhooks
+    "whatsapp": (0.0, _MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY),
+    # "The number of redeliveries and the interval are not disclosed": developers.line.biz, Redelivering webhooks
+    "line": (_MINUTE, 5 * _MINUTE, _HOUR),
+    # "15 s, 5 min, 1 h, 6 h": open.feishu.cn, Receive events
+    "feishu": (15.0, 5 * _MINUTE, _HOUR, 6 * _HOUR),
+    # "Immediately, 5 seconds, 5 minutes, 30 minutes, 2 hours, 5 hours, 10 hours, 14 hours, ...": the Standard Webhooks
+    # specification's recommendation
+    "webhook": (0.0, 5.0, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR),
+}
+"""Seconds before each further try."""
+
+COMPRESSED: Final = 1e-7
+"""What a second of them takes here."""
