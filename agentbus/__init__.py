@@ -30,13 +30,23 @@ if TYPE_CHECKING:
         Unroutable,
     )
     from agentbus.contracts.events import MessageAppended
-    from agentbus.contracts.messages import CommandContent, InboundMessage, OutboundMessage, Role, TextContent
+    from agentbus.contracts.messages import (
+        ButtonContent,
+        CommandContent,
+        InboundMessage,
+        MembershipContent,
+        OutboundMessage,
+        Role,
+        TextContent,
+        UnsupportedContent,
+    )
     from agentbus.received import ReceivedEvent
 
 __all__ = [
     "AgentBus", "Receipt", "SyncAgentBus", "connect", "connect_sync",
     "Address", "Platform", "Scope",
-    "CommandContent", "InboundMessage", "OutboundMessage", "Role", "TextContent",
+    "ButtonContent", "CommandContent", "MembershipContent", "TextContent", "UnsupportedContent",
+    "InboundMessage", "OutboundMessage", "Role",
     "CommandReply", "EventEnvelope", "MessageAppended", "ReceivedEvent",
     "AccessDenied", "AgentBusError", "BrokerBlocked", "BrokerRejected", "BrokerUnavailable", "BusError",
     "ConfigurationError", "InvalidInput", "PublishUnconfirmed", "Refused", "Reject", "ReplyTimeout", "SchemaViolation",
@@ -50,7 +60,16 @@ _MODULES: Final = {
     "agentbus.contracts.commands": ("CommandReply",),
     "agentbus.contracts.envelope": ("EventEnvelope",),
     "agentbus.contracts.events": ("MessageAppended",),
-    "agentbus.contracts.messages": ("CommandContent", "InboundMessage", "OutboundMessage", "Role", "TextContent"),
+    "agentbus.contracts.messages": (
+        "ButtonContent",
+        "CommandContent",
+        "InboundMessage",
+        "MembershipContent",
+        "OutboundMessage",
+        "Role",
+        "TextContent",
+        "UnsupportedContent",
+    ),
 }
 """Where the names come from that are imported when they are first asked for; those left are errors."""
 
