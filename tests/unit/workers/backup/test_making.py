@@ -1,23 +1,29 @@
 """A backup holds all that a store holds, each conversation as of one moment; it is gone on with after any end."""
 
-from collections.abc import AsyncIterator
+import errno
+import os
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from agentbus.contracts.backup import BackupFormat, Manifest
-from agentbus.contracts.clock import Clock, ManualClock
-from agentbus.contracts.errors import BackupRefused
-from agentbus.contracts.records import RecordKind
+from agentbus.contracts.clock import Clock, ManualClock, SystemClock
+from agentbus.contracts.errors import BackupFull, BackupRefused
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.backup import BackupPlace, BackupReader, open_backups
 from agentbus.storage.backup.begun import all_begun
+from agentbus.storage.backup.lines import RECORDS
 from agentbus.storage.backup.sweeping import sweep
 from agentbus.storage.memory import MemoryStore
-from agentbus.workers.backup import Wanted, back_up
+from agentbus.testing.cancelling import When, cancel_everywhere
+from agentbus.workers.backup import Wanted, back_up, making
 from tests.harness.backups import SIGNING, SOURCE, backed_up, faults_of, held_by, put_back
-from tests.harness.builders import a_commit, a_conversation, a_head, appended, begun
+from tests.harness.builders import NOON, a_commit, a_conversation, a_head, appended, begun
 from tests.harness.full_store import fill
 
 FORMATS = [one for one in BackupFormat if one is not BackupFormat.JSON_ZST]
@@ -229,3 +235,47 @@ async def _conversations(reader: BackupReader) -> AsyncIterator[tuple[str, list[
     async for one in reader.conversations():
         versions = [commit.version async for commit in one.commits]
         yield one.conversation_id, [head.version for head in one.heads], versions
+
+
+async def test_a_full_disk_is_said_and_what_was_good_stays(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_backups(f"file://{tmp_path}")
+    good = await backed_up(store, place)
+    await write(store, "later", 1)
+
+    def no_room(_file: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for wanted in (Wanted(), Wanted(incremental=True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(place.folder, "settle", no_room)
+            with pytest.raises(BackupFull, match="there is no room left in the place of the backups"):
+                await interrupted(store, place, wanted, 1000, SystemClock())
+        assert [one.manifest for one in await place.backups()] == [good]
+        assert await faults_of(place) == {}, "nothing half written is left"
+    made = await backed_up(store, place, incremental=True)
+    assert made.base == good.backup_id
+    assert await held_by(await put_back(BackupReader(place, made))) == await held_by(store)
+
+
+async def test_one_that_is_cancelled_at_any_await_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {kind: of_it for kind, of_it in making._BESIDE[RECORDS].items() if kind.name == "records: template"}
+    monkeypatch.setattr(making, "_BESIDE", {RECORDS: few})
+    store = MemoryStore()
+    await write(store, "one", 1, 2)
+    await store.records.put(Record(kind=RecordKind.TEMPLATE, key="t", created_at=NOON, data={}))
+    held = await held_by(store)
+    place = open_backups("memory://none")
+
+    async def prepare() -> Coroutine[Any, Any, object]:
+        nonlocal place
+        place = open_backups(f"memory://{uuid4().hex}")
+        return backed_up(store, place)
+
+    async def check() -> None:
+        made = await place.latest() or await backed_up(store, place)
+        assert await held_by(await put_back(BackupReader(place, made))) == held
+        assert await all_begun(place) == [] or await faults_of(place) == {}
+
+    assert await cancel_everywhere(prepare, check, when=When.INSISTING) > 20
