@@ -150,12 +150,18 @@ class Folder:
     def move(self, source: str, target: str) -> None:
         """Give a file its name, in place of what has it. Blocks."""
         self._fs.mv(self._whole(source), self._whole(target))
-        if self._local:
-            descriptor = os.open(os.path.dirname(self._whole(target)), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        self.settle_folder(target.rpartition("/")[0])
+
+    def settle_folder(self, path: str) -> None:
+        """Wait until what a folder has is on the disk, where the disk is ours and there is such a folder. Blocks."""
+        whole = self._whole(path)
+        if not self._local or not os.path.isdir(whole):
+            return
+        descriptor = os.open(whole, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def try_to_discard(self, path: str) -> None:
         """Remove a file that was begun, if it is there and that can be done: what failed is told already. Blocks."""

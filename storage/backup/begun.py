@@ -39,12 +39,18 @@ class Begun(Announced):
 
 
 async def all_begun(place: BackupPlace) -> list[Begun]:
-    """Return all backups that are not finished, the latest first. One whose file is damaged is passed over."""
+    """Return all backups that are not finished, the latest first. One whose file is damaged is passed over.
+
+    What says so of one that is finished, as its run ended just then, is removed.
+    """
     names = [name for name, _ in await place.folder.names(BEGUN)]
+    finished = await place.finished() if names else frozenset[str]()
     found: list[Begun] = []
     for name in sorted(names, reverse=True):
         backup_id = name.removesuffix(".json")
-        if is_backup_id(backup_id) and name.endswith(".json"):
+        if backup_id in finished:
+            await give_up(place, backup_id)
+        elif is_backup_id(backup_id) and name.endswith(".json"):
             try:
                 found.append(await read_begun(place, backup_id))
             except (BackupDamaged, BackupNotFound):

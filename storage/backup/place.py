@@ -104,6 +104,10 @@ class BackupPlace:
         found = [await self._listed(name, told) for name, told in await self._manifests()]
         return sorted(found, key=lambda one: one.backup_id, reverse=True)
 
+    async def finished(self) -> frozenset[str]:
+        """Return the ids of all finished backups."""
+        return frozenset(told[0] for _, told in await self._manifests())
+
     async def manifest(self, backup_id: str) -> Manifest:
         """Return what a backup is. Raises BackupNotFound for one that is not there or not finished, BackupDamaged."""
         damage: BackupDamaged | None = None
@@ -127,6 +131,8 @@ class BackupPlace:
 
     async def finish(self, manifest: Manifest) -> None:
         """Let a backup be a finished one: all of its files are there."""
+        for path in (f"{FILES}/{manifest.backup_id}", FILES, ""):
+            await self.folder.call(partial(self.folder.settle_folder, path))
         data = manifest.model_dump_json(indent=1).encode() + b"\n"
         name = f"{manifest.backup_id}.{hashlib.sha256(data).hexdigest()}.json"
         await self.folder.write(f"{BACKUPS}/{name}", data)

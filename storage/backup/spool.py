@@ -4,10 +4,10 @@ file that is gone with it."""
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from agentbus.contracts.errors import BackupFull
 from agentbus.storage.cancelling import finished
 
 T = TypeVar("T")
@@ -50,11 +50,11 @@ class Spool:
         query = "SELECT key, value FROM things WHERE seen = 0 AND key > ? ORDER BY key LIMIT ?"
         return await self._call(lambda: self._database.execute(query, (after, limit)).fetchall())
 
-    async def between(self, after: str, last: str | None) -> list[tuple[str, str]]:
-        """Return what is kept for the keys after one, up to another one, or to the end."""
+    async def between(self, after: str, last: str | None, *, limit: int) -> list[tuple[str, str]]:
+        """Return up to `limit` of what is kept for the keys after one, up to another one or to the end, in order."""
         until = "" if last is None else "AND key <= ?"
-        query = f"SELECT key, value FROM things WHERE key > ? {until} ORDER BY key"  # noqa: S608 - words of ours alone
-        given = (after,) if last is None else (after, last)
+        query = f"SELECT key, value FROM things WHERE key > ? {until} ORDER BY key LIMIT ?"  # noqa: S608 - our own words
+        given = (after, limit) if last is None else (after, last, limit)
         return await self._call(lambda: self._database.execute(query, given).fetchall())
 
     def now(self, key: str) -> str | None:
@@ -73,5 +73,11 @@ class Spool:
         self._database.execute("COMMIT")
 
     async def _call(self, work: Callable[[], T]) -> T:
+        def worked() -> T:
+            try:
+                return work()
+            except sqlite3.Error as error:
+                raise BackupFull(f"temporary files can't be written here: {error}") from error
+
         # To its end: the database must not be closed meanwhile.
-        return await finished(asyncio.to_thread(partial(work)))
+        return await finished(asyncio.to_thread(worked))

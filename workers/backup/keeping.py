@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from agentbus.storage.backup.place import BackupPlace, Listed
 from agentbus.storage.backup.retention import Keep, to_keep
@@ -17,15 +18,19 @@ class Pruned:
     swept: Swept
 
 
-async def not_kept(place: BackupPlace, keep: Keep, source: str | None = None) -> list[str]:
+SCHEDULED: Final = "scheduled"
+"""The tag of backups that a worker made."""
+
+
+async def not_kept(place: BackupPlace, keep: Keep, *, source: str | None = None, tag: str | None = None) -> list[str]:
     """Return which backups are not kept, of those of a store, or of each store by itself; the latest first.
 
-    One whose manifest is damaged stays: nobody knows what it is.
+    With a `tag` the others are not looked at: they stay. One whose manifest is damaged stays: nobody knows what it is.
     """
     found: dict[str, list[Listed]] = {}
     for one in await place.backups():
-        if one.manifest and source in {None, one.manifest.source}:
-            found.setdefault(one.manifest.source, []).append(one)
+        if (made := one.manifest) and source in {None, made.source} and (tag is None or tag in made.tags):
+            found.setdefault(made.source, []).append(one)
     kept: set[str] = set()
     for backups in found.values():
         kept |= to_keep([(one.backup_id, one.manifest.created_at) for one in backups if one.manifest is not None], keep)

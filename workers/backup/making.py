@@ -209,7 +209,7 @@ class _Making:
             ask = partial(self._store.log.conversations, after=ConversationId(after) if after else None, limit=_PAGE)
             page = await _answered(ask)
             last = page[-1] if len(page) == _PAGE else None
-            known = dict(await there.between(after, last)) if self._incremental else {}
+            known = await self._known_of(page, there, after, last) if self._incremental else {}
             async with aclosing(self._page(page, known)) as steps:
                 async for step in steps:
                     if isinstance(step, Damaged):
@@ -217,14 +217,27 @@ class _Making:
                         yield step
                     else:
                         written += step
-            for key in known.keys() - set(page):
-                self._writer.gone(key)
             things += len(page)
             yield BackedUp(SESSIONS, things, written)
             if last is None:
                 return
             await self._writer.note(SESSIONS, last, self._counted())
             after = last
+
+    async def _known_of(
+        self, page: Sequence[ConversationId], there: Spool, after: str, last: str | None
+    ) -> Mapping[str, str]:
+        """Return what the backup before has of a page, and say what it has beside that: it is not there any more."""
+        here, known = set[str](page), dict[str, str]()
+        while some := await there.between(after, last, limit=_LEARNED):
+            for key, told in some:
+                if key in here:
+                    known[key] = told
+                else:
+                    self._writer.gone(key)
+            after = some[-1][0]
+            await self._writer.roll(SESSIONS)
+        return known
 
     async def _page(
         self, conversations: Sequence[ConversationId], known: Mapping[str, str]

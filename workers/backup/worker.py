@@ -9,7 +9,7 @@ from typing import Final
 
 from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import BackupError, LockLost, StoreDamaged
+from agentbus.contracts.errors import BackupError, ConfigurationError, LockLost, StoreDamaged
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.records import Lock
 from agentbus.contracts.telemetry import Action
@@ -20,7 +20,7 @@ from agentbus.storage.backup.retention import Keep
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.backup.beginning import Wanted
-from agentbus.workers.backup.keeping import not_kept, prune
+from agentbus.workers.backup.keeping import SCHEDULED, not_kept, prune
 from agentbus.workers.backup.making import Damaged, back_up
 from agentbus.workers.concurrency import afterwards, raise_if_cancelled
 from agentbus.workers.delivery.telemetry import WorkerMetrics
@@ -113,7 +113,7 @@ class BackupTurns:
                     await self._if_still_due(lock)
                 finally:
                     await afterwards("give the lease back", self._give_back(lock))
-        except (BackupError, StoreDamaged, LockLost) as error:
+        except (BackupError, ConfigurationError, LockLost, StoreDamaged) as error:
             raise_if_cancelled()
             _log.error(Action.BACKUP_FAILED, place=self._place.shown, **told(error))
             self._not_before = self._clock.now() + _AGAIN
@@ -143,7 +143,8 @@ class BackupTurns:
         await self._make(lock, incremental=self._is_incremental(await self._made(), now))
         config = self._config
         if not config.keep.everything:
-            pruned = await prune(self._place, await not_kept(self._place, config.keep, config.source), now)
+            going = await not_kept(self._place, config.keep, source=config.source, tag=SCHEDULED)
+            pruned = await prune(self._place, going, now)
             _log.info(Action.BACKUPS_PRUNED, backups=len(pruned.backups), bytes=pruned.swept.size)
 
     def _is_incremental(self, made: list[Manifest], now: datetime) -> bool:
@@ -152,7 +153,7 @@ class BackupTurns:
 
     async def _make(self, lock: Lock, *, incremental: bool) -> None:
         config, renewed = self._config, self._monotonic()
-        wanted = Wanted(file_format=config.file_format, incremental=incremental, tags=("scheduled",))
+        wanted = Wanted(file_format=config.file_format, incremental=incremental, tags=(SCHEDULED,))
         steps = back_up(self._store, self._place, wanted, source=config.source, clock=self._clock)
         async with aclosing(steps):
             async for step in steps:

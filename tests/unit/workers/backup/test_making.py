@@ -29,6 +29,10 @@ from tests.harness.full_store import fill
 FORMATS = [one for one in BackupFormat if one is not BackupFormat.JSON_ZST]
 
 
+class Died(BaseException):
+    """The process is gone."""
+
+
 @pytest.fixture
 async def store() -> MemoryStore:
     store = MemoryStore()
@@ -161,6 +165,35 @@ async def test_one_that_was_interrupted_is_not_listed_and_is_gone_on_with(
     assert await held_by(await put_back(BackupReader(place, manifest))) == await held_by(store)
     assert await faults_of(place) == {}, "what the runs before left behind is gone"
     assert [one.manifest for one in await place.backups()] == [manifest, *before]
+
+
+async def test_one_that_ended_in_the_moment_in_which_it_was_finished_is_not_finished_twice(
+    store: MemoryStore, place: BackupPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def died(*_: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agentbus.storage.backup.writing.give_up", died)
+        with pytest.raises(Died):
+            await backed_up(store, place)
+    (first,) = await place.backups()
+    second = await backed_up(store, place)
+    assert second.backup_id != first.backup_id
+    assert [one.backup_id for one in await place.backups()] == [second.backup_id, first.backup_id]
+    assert await all_begun(place) == []
+
+
+async def test_conversations_that_are_gone_are_gone_from_the_next_one(store: MemoryStore, place: BackupPlace) -> None:
+    for number in range(30):
+        await write(store, f"c{number}", 1)
+    await backed_up(store, place)
+    fewer = MemoryStore()
+    await fill(fewer)
+    await write(fewer, "c7", 1)
+    made = await backed_up(fewer, place, incremental=True)
+    assert made.base is not None
+    assert await held_by(await put_back(BackupReader(place, made))) == await held_by(fewer)
 
 
 async def test_two_runs_at_once_end_in_one_backup(store: MemoryStore, place: BackupPlace) -> None:

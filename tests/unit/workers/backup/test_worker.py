@@ -15,7 +15,7 @@ from agentbus.storage.backup.retention import Keep
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.backup import Wanted, back_up
 from agentbus.workers.backup.worker import BackupConfig, BackupTurns
-from tests.harness.backups import SOURCE, faults_of
+from tests.harness.backups import SOURCE, backed_up, faults_of
 from tests.harness.builders import a_commit, a_conversation, a_head, begun
 
 DAY = timedelta(days=1)
@@ -139,12 +139,15 @@ async def test_what_fails_is_tried_again_after_some_minutes(
 async def test_what_is_not_kept_is_removed_with_its_files(
     store: MemoryStore, place: BackupPlace, clock: ManualClock, turns: Turns
 ) -> None:
+    by_hand = await backed_up(store, place, clock=clock)
+    clock.advance(DAY)
     instance = turns(Keep(last=2))
     for day in range(6):
         await append(store, f"of day {day}")
         await instance.turn()
         clock.advance(DAY)
-    assert len(await made(place)) == 2
+    *scheduled, oldest = await made(place)
+    assert (len(scheduled), oldest) == (2, by_hand), "what was made by hand stays"
     assert await faults_of(place) == {}
     homes = {name for name, _ in await place.folder.names("files")}
     assert homes == {ref.home for one in await made(place) for layer in one.layers for ref in layer.pages}
