@@ -24,11 +24,11 @@ from agentbus.storage.archive.entries import (
     session_folder,
 )
 from agentbus.storage.archive.format import Contents, Reader, closing, lines_of
-from agentbus.storage.archive.writing import Writing
 from agentbus.storage.folder import TEMPORARY, Folder, Kind, moment_of
 
-if TYPE_CHECKING:  # Encryption is imported when a file is opened: most who can archive sessions never do.
+if TYPE_CHECKING:  # Encryption and writing are imported when a file is: most who can archive sessions never do.
     from agentbus.storage.archive.sealed import EncryptingFile
+    from agentbus.storage.archive.writing import Writing
     from agentbus.storage.encryption import DataKeys
 
 _KIND: Final = Kind("archive", ArchiveNotFound, ArchiveUnavailable, full=ArchiveUnavailable)
@@ -72,6 +72,8 @@ class ArchiveStore:
         """
         session = head.session_id
         parent = session_folder(session)
+        from agentbus.storage.archive.writing import Writing  # noqa: PLC0415 - see above
+
         writing = await self._folder.call(partial(Writing, self._folder, parent, await self._encrypting(session)))
         try:
             async with closing(lines_of(head, commits)) as lines:
@@ -89,7 +91,7 @@ class ArchiveStore:
             raise ArchiveDamaged(f"{self._folder.url(f'{parent}/{name}')} does not read back as written") from error
         return entry.ref(contents.messages)
 
-    async def _write_lines(self, writing: Writing, lines: AsyncIterator[bytes]) -> str:
+    async def _write_lines(self, writing: "Writing", lines: AsyncIterator[bytes]) -> str:
         digest = hashlib.sha256()
         waiting: list[bytes] = []
         size = 0
