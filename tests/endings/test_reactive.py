@@ -1,17 +1,20 @@
-"""The ends of the expiry worker, the sync worker, the tracking worker and the ingress router."""
+"""The ends of the expiry worker, the sync worker, the tracking worker, the backup worker and the ingress router."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.topology import Topology
+from agentbus.storage.backup import open_backups
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
+from agentbus.workers.backup.worker import BackupConfig, BackupWorker
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.delivery.inputs import Inputs
@@ -81,12 +84,24 @@ def tracking(bus: Bus, store: Store) -> Any:
     )
 
 
+def backup(_: Bus, store: Store) -> Any:
+    config = BackupConfig(source="the tests", interval=0.01, beat=CONFIG.beat, ttl=1.0)
+    return BackupWorker(
+        store,
+        open_backups(f"memory://{uuid4().hex}"),
+        clock=SystemClock(),
+        topology=Topology(partitions=4),
+        metrics=WorkerMetrics(),
+        config=config,
+    )
+
+
 def ingress(bus: Bus, _: Store) -> Any:
     return IngressRouter(bus)
 
 
 Make = Callable[[Bus, Store], Any]
-KINDS = pytest.mark.parametrize("kind", [expiry, sync, tracking, ingress])
+KINDS = pytest.mark.parametrize("kind", [expiry, sync, tracking, backup, ingress])
 
 
 @dataclass

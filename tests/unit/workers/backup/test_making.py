@@ -26,8 +26,6 @@ from tests.harness.backups import SIGNING, SOURCE, backed_up, faults_of, held_by
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, appended, begun
 from tests.harness.full_store import fill
 
-FORMATS = [one for one in BackupFormat if one is not BackupFormat.JSON_ZST]
-
 
 class Died(BaseException):
     """The process is gone."""
@@ -54,7 +52,7 @@ async def write(store: MemoryStore, name: str, *versions: int) -> None:
         await store.heads.save([a_head(one, version=version)])
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", BackupFormat)
 async def test_all_that_a_store_holds_comes_back(store: MemoryStore, place: BackupPlace, form: BackupFormat) -> None:
     manifest = await backed_up(store, place, form, description="before the move", tags=("weekly",))
     assert (manifest.description, manifest.tags, manifest.source) == ("before the move", ("weekly",), SOURCE)
