@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import PrivateAttr
 
-from agentbus.contracts.commands import AnyCommand, AppendMessage, CommandReply
+from agentbus.contracts.commands import AnyCommand, CommandReply, SendReply
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.ids import ConversationId
@@ -42,8 +42,11 @@ class ReceivedEvent(EventEnvelope):
     async def reply(self, text: str | OutboundMessage, *, timeout: float = 10.0) -> CommandReply:
         """Say something in the event's conversation: it goes to where the event's message came from, if it is of one.
 
+        An outbound worker sends it there, and what becomes of it is told by events (`session.sent.*` and others).
+        It is Markdown, which each platform gets in its own dialect.
         The reply's id is made of the event's and of how many replies the handler made before it, so that an event
-        which comes again, or a handler that is tried again, is answered once. Raises as `AgentBus.send` does.
+        which comes again, or a handler that is tried again, is answered once. Raises as `AgentBus.send` does;
+        RepliesWaiting while too many replies to the conversation wait to be sent.
         """
         if self._sender is None:
             raise RuntimeError("this event did not come by a client: there is nobody to reply through")
@@ -53,7 +56,7 @@ class ReceivedEvent(EventEnvelope):
         message = OutboundMessage(address=where, content=TextContent(text=text)) if isinstance(text, str) else text
         command_id = f"reply-{self._replies}-{self.id}"
         return await self._sender.send(
-            AppendMessage(message=message), to=self.partitionkey, command_id=command_id, timeout=timeout
+            SendReply(message=message), to=self.partitionkey, command_id=command_id, timeout=timeout
         )
 
 

@@ -13,6 +13,7 @@ from agentbus.contracts.backup import BackupFormat
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.replies import InDoubt
 from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.contracts.session import FailurePolicy
 from agentbus.contracts.text import few_of
@@ -299,6 +300,14 @@ class ChannelSettings(_Settings):
     gateway_port: int = Field(default=8080, ge=0, le=65535, description="Its port; 0: a free one, which the log says.")
     gateway_max_body: int = Field(
         default=4_194_304, ge=1024, le=67_108_864, description="Bytes of the largest request that it reads."
+    )
+    replies_in_doubt: InDoubt = Field(
+        default=InDoubt.HOLD,
+        description="What is done with a reply of which nobody knows whether its platform has it: `hold`, until "
+        "somebody decides (`agentbus replies list`), or `resend`, marked as possibly doubled.",
+    )
+    replies_give_up: float = Field(
+        default=86_400.0, gt=0, description="Seconds after which a reply that could not be sent counts as failed."
     )
     gateway_rate: float = Field(default=200.0, gt=0, description="Requests a second that it takes for each account.")
 

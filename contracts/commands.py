@@ -25,6 +25,7 @@ from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.ids import InputId, SessionId, SessionIdField
 from agentbus.contracts.messages import Attachments, OutboundMessage, SessionMessage
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
+from agentbus.contracts.replies import PlatformIds, Reason, ReplyIdField, ReplyOutcome, ReplyResolution
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import StampField
 from agentbus.contracts.sync import (
@@ -81,6 +82,41 @@ class AppendMessage(_Command):
 
     kind: Literal["append_message"] = "append_message"
     message: OutboundMessage
+
+
+class SendReply(_Command):
+    """Append a message of the bot, and have it sent to where it goes: its address, or where the last message came from.
+
+    What is to be sent is committed with it; what becomes of it is told by events. A message that is not the
+    assistant's, or goes nowhere (there is no address, or it is of a program that speaks to AgentBus itself), is
+    appended alone.
+    """
+
+    kind: Literal["send_reply"] = "send_reply"
+    message: OutboundMessage
+
+
+class ReportReply(_Command):
+    """Say what became of a reply. What is known already changes nothing."""
+
+    kind: Literal["report_reply"] = "report_reply"
+    reply: ReplyIdField | None = Field(
+        default=None, description="Without it: the reply whose last message the platform calls as `message_ids` says."
+    )
+    outcome: ReplyOutcome
+    message_ids: PlatformIds = Field(default=(), description="What the platform calls its messages, in their order.")
+    reason: Reason = Field(default="", description="Why it failed, or why nobody knows.")
+    maybe_doubled: bool = Field(default=False, description="It was sent again although it may have been sent before.")
+    told_at: Timestamp | None = Field(default=None, description="When it happened, by the platform's clock.")
+
+
+class ResolveReply(_Command):
+    """Decide about a reply of which nobody knows whether it was sent. Refused for any other."""
+
+    kind: Literal["resolve_reply"] = "resolve_reply"
+    reply: ReplyIdField
+    resolution: ReplyResolution
+    reason: Reason = Field(default="", description="Why, in the words of whoever decides.")
 
 
 class EditMessage(_Command):
@@ -359,6 +395,9 @@ AnyCommand = (
     | RestoreContent
     | EraseConversation
     | UnblockSession
+    | SendReply
+    | ReportReply
+    | ResolveReply
 )
 Command = Annotated[AnyCommand, Field(discriminator="kind")]
 

@@ -23,6 +23,8 @@ AgentBusError
 │   ├── ClaimRefused        the claim code is wrong, used or out of date
 │   ├── UserErased          the user's data was erased: it does not come back
 │   ├── LimitExceeded       more than there may be: of sessions, or in one
+│   ├── RepliesWaiting      too many replies to the conversation wait to be sent, or to be resolved
+│   ├── ReplyNotFound       no such reply, or none that somebody has to decide about
 │   └── TransitionForbidden the session may not go from its status to the one asked for
 ├── StoreError              something about the store
 │   ├── StoreUnavailable    it does not answer; may be retried
@@ -170,6 +172,14 @@ class UserErased(Refused):
 
 class LimitExceeded(Refused):
     """More than there may be: of sessions, or in one of them."""
+
+
+class RepliesWaiting(Refused):
+    """Too many replies to this conversation wait to be sent, or for somebody to decide."""
+
+
+class ReplyNotFound(Refused):
+    """No such reply, or none that somebody has to decide about."""
 
 
 class TransitionForbidden(Refused):

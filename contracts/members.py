@@ -45,6 +45,8 @@ class WorkerKind(StrEnum):
     """It takes what platforms post."""
     BACKUP = "backup"
     """It makes backups when their time has come."""
+    OUTBOUND = "outbound"
+    """It sends replies to their channels."""
 
     def group(self, prefix: str) -> str:
         """Return the group that workers of this kind beat in."""

@@ -71,6 +71,13 @@ class RecordKind(StrEnum):
     """Something that an application told of a session; its group is the session."""
     COMPONENTS = "components"
     """The states of an agent's components; its key is the session."""
+    OUTBOX = "outbox"
+    """A conversation with replies to send: its key is the conversation, its group the partition. And a reply of which
+    nobody knows whether it was sent: its key is the reply, its group `unknown`."""
+    SENDING = "sending"
+    """How far a reply is that is being sent; its key is the reply, its group the conversation."""
+    HELD_BACK = "held_back"
+    """Until when a platform takes nothing from an account, or for a chat; its key is a digest of them."""
     DATA_KEY = "data_key"
     """A key that something is encrypted with, itself encrypted; its key is the data key's name."""
 

@@ -11,6 +11,7 @@ from agentbus.contracts.base import Id, Many, Sealable, Timestamp
 from agentbus.contracts.expiry import ArchiveRef, ExpiryProgress
 from agentbus.contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
 from agentbus.contracts.profile import Profile, no_profile
+from agentbus.contracts.replies import OutgoingReply
 from agentbus.contracts.stamps import Stamp, StampField
 from agentbus.contracts.sync import Conflict, TurnedDown
 
@@ -105,6 +106,9 @@ class SessionState(Sealable):
     blocked_by: InputId | None = Field(default=None, description="The parked input that all others wait for.")
     waiting: Many[InputId] = Field(
         default=(), description="Inputs parked behind that one, in the order in which the conversation takes them."
+    )
+    replies: Many[OutgoingReply] = Field(
+        default=(), description="The conversation's replies that are open, and the last that were sent, oldest first."
     )
     recent_inputs: Many[InputId] = Field(default=(), description="The last inputs applied, oldest first.")
 

@@ -66,7 +66,7 @@ OWNED: Final = Metric(
     type="gauge",
     help="Partitions that this worker owns, or watches, by the worker's kind.",
     labels=("worker",),
-    series=(("session",), ("expiry",), ("sync",), ("tracking",)),
+    series=(("session",), ("expiry",), ("sync",), ("tracking",), ("outbound",)),
 )
 STOPPED: Final = Metric(
     name="agentbus_stopped_partitions",
@@ -114,6 +114,18 @@ CHANNEL_EVENTS: Final = Metric(
     series=(("message",), ("unsupported",), ("receipt",), ("ignored",)),
 )
 
+REPLIES: Final = Metric(
+    name="agentbus_replies_total",
+    type="counter",
+    help="Replies that outbound workers were done with, by outcome: sent, failed, unknown (somebody has to decide).",
+    labels=("outcome",),
+    series=(("sent",), ("failed",), ("unknown",)),
+)
+REPLY_SECONDS: Final = Metric(
+    name="agentbus_reply_seconds",
+    type="histogram",
+    help="Seconds from when a reply was asked for until the platform had it.",
+)
 EXPIRY_COMMANDS: Final = Metric(
     name="agentbus_expiry_commands_total",
     type="counter",
@@ -174,6 +186,8 @@ METRICS: Final = (
     EXPIRY_LATENESS,
     EXPIRY_FAILURES,
     NOTIFICATIONS,
+    REPLIES,
+    REPLY_SECONDS,
 )
 
 
@@ -294,6 +308,14 @@ class Action(StrEnum):
     """A backup could not be made: it is tried again in some minutes, and goes on where it was."""
     BACKUPS_PRUNED = "backups_pruned"
     """Backups that are not kept any more were removed: how many, and how many bytes."""
+    REPLY_WITHOUT_WAY = "reply_without_way"
+    """A reply goes by an account that this outbound worker does not have; it waits."""
+    REPLY_IN_DOUBT = "reply_in_doubt"
+    """Nobody knows whether a reply was sent: it waits for somebody to decide."""
+    SENDING_FAILED = "sending_failed"
+    """Sending a conversation's replies failed unexpectedly; it is tried again later."""
+    ADAPTER_FAILED = "adapter_failed"
+    """A channel's adapter raised something, which it must not: what it did is unknown."""
     EXPIRY_FAILED = "expiry_failed"
     """A step of an expiry rule failed for a session; it is tried again later."""
     EXPIRY_OVERTAKEN = "expiry_overtaken"

@@ -49,6 +49,9 @@ class Commands(LazyGroup):
         "sessions": _group("sessions", "Look at sessions and their histories."),
         "events": _group("events", "Watch what happens to sessions."),
         "parked": _group("parked", "Inputs that failed for good: look at them, replay them, discard them."),
+        "replies": _group(
+            "replies", "Replies that wait to be sent, and those of which nobody knows whether they were."
+        ),
         "identity": _group(
             "identity", "Link the sessions of one person on several channels, so that they share their context."
         ),

@@ -12,7 +12,6 @@ from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.topology import Topology
 from agentbus.contracts.urls import masked
-from agentbus.storage.archive import ArchiveStore, open_archive
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.workers.bus.factory import open_bus
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from agentbus.settings import Settings
+    from agentbus.storage.archive import ArchiveStore
     from agentbus.storage.backup import BackupPlace
 
 
@@ -76,11 +76,12 @@ def place_of(url: str) -> str:
     return f"{scheme.lower()}{separator}{path}{f'?prefix={prefix[-1]}' if prefix else ''}"
 
 
-def make_archive(settings: "Settings", store: Store | None = None) -> ArchiveStore | None:
+def make_archive(settings: "Settings", store: Store | None = None) -> "ArchiveStore | None":
     """Return the archive that the settings name, if they name one; encrypted with the keys of `store`, if it has some.
 
     Raises ConfigurationError.
     """
+    from agentbus.storage.archive import open_archive  # noqa: PLC0415 - for who has one
     from agentbus.storage.encryption import keys_of  # noqa: PLC0415 - for who opens a store
 
     archive = settings.archive
@@ -88,7 +89,7 @@ def make_archive(settings: "Settings", store: Store | None = None) -> ArchiveSto
     return open_archive(archive.archive_url, archive.archive_options, keys) if archive.archive_url else None
 
 
-def need_archive(settings: "Settings", store: Store | None = None) -> ArchiveStore:
+def need_archive(settings: "Settings", store: Store | None = None) -> "ArchiveStore":
     """Return the archive that the settings name, as `make_archive` does. Raises ConfigurationError for none."""
     if archive := make_archive(settings, store):
         return archive
@@ -140,13 +141,13 @@ class App:
         return Inputs(self.bus, scope=self.settings.session.scope)
 
     @property
-    def archive(self) -> ArchiveStore | None:
+    def archive(self) -> "ArchiveStore | None":
         """The archive, if the settings name one. Raises ConfigurationError."""
         return make_archive(self.settings, self.store)
 
 
 @asynccontextmanager
-async def archived(settings: "Settings") -> AsyncIterator[ArchiveStore]:
+async def archived(settings: "Settings") -> "AsyncIterator[ArchiveStore]":
     """Open the settings' archive, and their store only for the keys that it is encrypted with. For commands.
 
     Raises ConfigurationError, also if the settings name no archive.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentbus.workers.gateway.worker import GatewayWorker
     from agentbus.workers.ingress.router import IngressRouter
     from agentbus.workers.notify import NotificationCallback
+    from agentbus.workers.outbound.worker import OutboundWorker
     from agentbus.workers.reactive.handler import Handler
     from agentbus.workers.reactive.worker import Events
     from agentbus.workers.session.worker import SessionWorker
@@ -160,13 +161,14 @@ def make_gateway(app: App) -> "GatewayWorker":
         from agentbus.workers.gateway.asking import Asking  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.intake import Intake  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.worker import GatewayWorker  # noqa: PLC0415 - see above
+        from agentbus.workers.outbound.receipts import report_of  # noqa: PLC0415 - see above
 
     channels, session = app.settings.channels, app.settings.session
     if not channels.channels:
         raise ConfigurationError("a gateway needs accounts: AGENTBUS_CHANNELS says which")
     inputs = Inputs(app.bus, scope=session.scope)
     accounts, prefix = accounts_in(channels.channels), app.bus.topology.prefix
-    intake = Intake(inputs, accounts, rate=channels.gateway_rate, metrics=app.metrics)
+    intake = Intake(inputs, accounts, rate=channels.gateway_rate, metrics=app.metrics, report=report_of)
     asking = [
         Asking(intake, one.channel.name, one.name, source, store=app.store, prefix=prefix, clock=app.clock)
         for one in accounts
@@ -219,6 +221,34 @@ def make_backup_worker(app: App) -> "BackupWorker":
     )
 
 
+def make_outbound_worker(app: App) -> "OutboundWorker":
+    """Return an outbound worker for the accounts that the settings give. Raises ConfigurationError, also for none."""
+    with importing_extras("channels"):
+        from agentbus.workers.adapters.factory import accounts_in  # noqa: PLC0415 - see above
+        from agentbus.workers.outbound.channels import Ways, ways_of  # noqa: PLC0415 - see above
+        from agentbus.workers.outbound.worker import OutboundConfig, OutboundWorker  # noqa: PLC0415 - see above
+
+    channels, session = app.settings.channels, app.settings.session
+    if not channels.channels:
+        raise ConfigurationError("an outbound worker needs accounts: AGENTBUS_CHANNELS says which")
+    config = OutboundConfig(
+        beat=session.worker_beat,
+        ttl=session.worker_ttl,
+        in_doubt=channels.replies_in_doubt,
+        give_up=channels.replies_give_up,
+    )
+    return OutboundWorker(
+        app.bus,
+        app.store,
+        partial(_events, app),
+        app.commands,
+        Ways(partial(ways_of, accounts_in(channels.channels))),
+        clock=app.clock,
+        metrics=app.metrics,
+        config=config,
+    )
+
+
 WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
     WorkerKind.SESSION: WorkerRow(make=make_session_worker, does="consumes the partitions and keeps their sessions"),
     WorkerKind.INGRESS: WorkerRow(make=make_router, does="finds the partition for publishers that don't"),
@@ -234,6 +264,11 @@ WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
         make=make_backup_worker,
         does="makes backups when their time has come",
         in_all=lambda settings: settings.backup.backup_url is not None,
+    ),
+    WorkerKind.OUTBOUND: WorkerRow(
+        make=make_outbound_worker,
+        does="sends replies to chat platforms, by the accounts in AGENTBUS_CHANNELS",
+        in_all=lambda settings: bool(settings.channels.channels),
     ),
 }
 """Every kind. Those of one process start at the same time, and close so."""

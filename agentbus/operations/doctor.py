@@ -13,6 +13,7 @@ from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.topology import Topology
 from agentbus.operations.encryption import master_keys
+from agentbus.operations.replies import list_unknown
 from agentbus.operations.workers import live_workers
 from agentbus.settings import Settings
 from agentbus.storage.encryption import SETTING, keys_of
@@ -24,6 +25,8 @@ from agentbus.workers.installation.joining import check_installation, read_insta
 OLDEST_RABBITMQ: Final = (3, 10)
 OLDEST_STORES: Final = {"mongodb": (5, 0), "redis": (7, 0)}
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+
+_MOST_LISTED: Final = 100
 
 _BROKER_ADVICE: Final = (
     "Start RabbitMQ, or check host and port in AGENTBUS_AMQP_URL.",
@@ -133,6 +136,7 @@ async def _examine_store(store: Store, settings: Settings) -> AsyncIterator[Find
     else:
         yield Finding("clock", Health.OK, f"store and this machine agree within {CLOCK_TOLERANCE.seconds} s")
     yield await _at_work(store, settings)
+    yield await _replies(store, settings)
     waiting = await store.parked.page(ParkedStatus.PARKED, limit=1)
     if waiting.items:
         yield Finding("parked", Health.WARNING, "there are parked inputs", "Run: agentbus parked list")
@@ -187,6 +191,7 @@ async def _at_work(store: Store, settings: Settings) -> Finding:
         WorkerKind.EXPIRY: await _why_expiry(store),
         WorkerKind.SYNC: await _why_sync(store),
         WorkerKind.GATEWAY: "there are accounts of chat platforms" if settings.channels.channels else "",
+        WorkerKind.OUTBOUND: await _why_outbound(store),
     }
     missing = {kind: why for kind, why in needed.items() if why and not members[kind]}
     if not missing:
@@ -204,6 +209,23 @@ async def _why_expiry(store: Store) -> str:
 async def _why_sync(store: Store) -> str:
     due = await store.records.due(RecordKind.SYNC_TASK, make_clock().now(), limit=1)
     return "syncs are due" if due else ""
+
+
+async def _replies(store: Store, settings: Settings) -> Finding:
+    """Say whether somebody has to decide about replies, and whether any wait for long."""
+    unknown = await list_unknown(store, settings.topology, make_clock(), limit=_MOST_LISTED)
+    if unknown.items:
+        more = " or more" if unknown.cursor else ""
+        found = f"of {len(unknown.items)}{more} replies nobody knows whether they were sent"
+        return Finding(
+            "replies", Health.WARNING, found, "Run: agentbus replies list, and then agentbus replies resolve."
+        )
+    return Finding("replies", Health.OK, "what became of every reply is known")
+
+
+async def _why_outbound(store: Store) -> str:
+    due = await store.records.due(RecordKind.OUTBOX, make_clock().now(), limit=1)
+    return "replies are to be sent" if due else ""
 
 
 def _commands(kinds: Iterable[WorkerKind]) -> str:

@@ -33,6 +33,17 @@ from agentbus.contracts.events.messages import (
     MessageEdited,
     ReactionChanged,
 )
+from agentbus.contracts.events.replies import (
+    ReplyDelivered,
+    ReplyEdited,
+    ReplyEvent,
+    ReplyFailed,
+    ReplyRead,
+    ReplyReopened,
+    ReplyRequested,
+    ReplySent,
+    ReplyUnknown,
+)
 from agentbus.contracts.events.sharing import (
     ConflictOpened,
     ConflictResolved,
@@ -51,6 +62,8 @@ __all__ = [
     "SessionStarted", "StateChanged", "SessionClosed", "ProfileChanged", "HistoryTrimmed",
     "SessionDeleted", "FenceRaised", "SessionBlocked", "SessionUnblocked",
     "MessageAppended", "MessageEdited", "MessageDeleted", "ReactionChanged", "Amendment",
+    "ReplyRequested", "ReplySent", "ReplyFailed", "ReplyUnknown", "ReplyReopened",
+    "ReplyDelivered", "ReplyRead", "ReplyEdited", "ReplyEvent",
     "DataSet", "MetadataSet",
     "IdentityLinked", "IdentityUnlinked", "ContextMerged", "ConflictOpened", "ConflictResolved",
     "ExpiryStepTaken", "SessionArchived", "SessionRestored", "ConversationErased",
@@ -81,6 +94,14 @@ AnyEvent = (
     | ConversationErased
     | SessionBlocked
     | SessionUnblocked
+    | ReplyRequested
+    | ReplySent
+    | ReplyFailed
+    | ReplyUnknown
+    | ReplyReopened
+    | ReplyDelivered
+    | ReplyRead
+    | ReplyEdited
 )
 Event = Annotated[AnyEvent, Field(discriminator="kind")]
 

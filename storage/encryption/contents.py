@@ -23,6 +23,8 @@ from agentbus.contracts.events import (
     MessageEdited,
     MetadataSet,
     ReactionChanged,
+    ReplyFailed,
+    ReplyUnknown,
     SessionClosed,
     SessionRestored,
     SessionStarted,
@@ -85,6 +87,8 @@ ENCRYPTED: Final[Mapping[type[BaseModel], Mapping[str, _Blank]]] = {
     ContextMerged: {"applied": _NONE, "kept": _NONE},
     ConflictOpened: {"conflicts": _NONE},
     ConflictResolved: {"entries": _NONE},
+    ReplyFailed: {"reason": _always("")},
+    ReplyUnknown: {"reason": _always("")},
     SessionState: {
         "data": _EMPTY,
         "metadata": _EMPTY,
@@ -116,6 +120,9 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.TRACKED,
         RecordKind.ROLLUP,
         RecordKind.USAGE,
+        RecordKind.OUTBOX,
+        RecordKind.SENDING,
+        RecordKind.HELD_BACK,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others

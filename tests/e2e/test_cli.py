@@ -45,6 +45,7 @@ def test_doctor_is_content_with_a_running_system(distributed: Distributed) -> No
         "installation": "ok",
         "clock": "ok",
         "workers": "ok",
+        "replies": "ok",
         "parked": "ok",
     }
 

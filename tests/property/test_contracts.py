@@ -32,11 +32,14 @@ from agentbus.contracts.commands import (
     LinkIdentity,
     MergeContext,
     RefreshSession,
+    ReportReply,
     ResetSession,
     ResolveConflict,
+    ResolveReply,
     RestoreCommit,
     RestoreContent,
     RestoreSession,
+    SendReply,
     SetData,
     SetMetadata,
     SetVisibility,
@@ -68,6 +71,14 @@ from agentbus.contracts.events import (
     MetadataSet,
     ProfileChanged,
     ReactionChanged,
+    ReplyDelivered,
+    ReplyEdited,
+    ReplyFailed,
+    ReplyRead,
+    ReplyReopened,
+    ReplyRequested,
+    ReplySent,
+    ReplyUnknown,
     SessionArchived,
     SessionBlocked,
     SessionClosed,
@@ -98,6 +109,7 @@ from agentbus.contracts.messages import (
     UnsupportedContent,
 )
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
+from agentbus.contracts.replies import ReplyOutcome, ReplyResolution, reply_id_for
 from agentbus.contracts.schema import published
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import next_stamp
@@ -261,6 +273,10 @@ _resolutions = st.builds(Resolution, take_offered=st.booleans()) | st.builds(
     priority=st.lists(st.sampled_from(Platform), max_size=3).map(tuple),
 )
 
+_replies = st.builds(reply_id_for, _sessions, st.integers(1, 10**18 - 1))
+_reason = st.text(max_size=50)
+_platform_ids = st.lists(_ids, max_size=3).map(tuple)
+
 _commands: dict[type[Any], st.SearchStrategy[Any]] = {
     CreateSession: st.builds(
         CreateSession, keep_live=st.booleans(), data=_json, metadata=_json, profile=_profiles, **_whom
@@ -308,6 +324,20 @@ _commands: dict[type[Any], st.SearchStrategy[Any]] = {
         **_whom,
     ),
     EraseConversation: st.builds(EraseConversation, **_whom),
+    SendReply: st.builds(SendReply, message=_outbound, **_whom),
+    ReportReply: st.builds(
+        ReportReply,
+        reply=st.none() | _replies,
+        outcome=st.sampled_from(ReplyOutcome),
+        message_ids=_platform_ids,
+        reason=_reason,
+        maybe_doubled=st.booleans(),
+        told_at=st.none() | _moments,
+        **_whom,
+    ),
+    ResolveReply: st.builds(
+        ResolveReply, reply=_replies, resolution=st.sampled_from(ReplyResolution), reason=_reason, **_whom
+    ),
 }
 _said = st.builds(
     SessionMessage,
@@ -456,6 +486,21 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
         **_told,
     ),
     ConversationErased: st.builds(ConversationErased, **_told),
+    ReplyRequested: st.builds(ReplyRequested, message=_keys, to=_addresses, **_told),
+    ReplySent: st.builds(
+        ReplySent,
+        reply=_replies,
+        message_ids=_platform_ids,
+        maybe_doubled=st.booleans(),
+        resolved=st.booleans(),
+        **_told,
+    ),
+    ReplyFailed: st.builds(ReplyFailed, reply=_replies, reason=_reason, resolved=st.booleans(), **_told),
+    ReplyUnknown: st.builds(ReplyUnknown, reply=_replies, reason=_reason, **_told),
+    ReplyReopened: st.builds(ReplyReopened, reply=_replies, **_told),
+    ReplyDelivered: st.builds(ReplyDelivered, reply=_replies, told_at=st.none() | _moments, **_told),
+    ReplyRead: st.builds(ReplyRead, reply=_replies, told_at=st.none() | _moments, **_told),
+    ReplyEdited: st.builds(ReplyEdited, reply=_replies, message_id=st.none() | _ids, **_told),
 }
 
 

@@ -204,6 +204,8 @@ class RateLimited:
     """The platform does not have it, for certain, and will take it `after` so many seconds."""
 
     after: float
+    account: bool = False
+    """Whether that holds for all chats of the account, and not for this one alone."""
 
 
 Outcome = Sent | Failed | Unknown | RateLimited
@@ -321,8 +323,12 @@ class Capabilities:
     """The longest text of one message, in `text_unit`."""
     text_unit: str = "characters"
     """What the platform counts: `characters` (code points), `utf-16` (code units) or `bytes` (of UTF-8)."""
+    key_seconds: float = 0.0
+    """For how long the platform knows a key again, where its guarantee is `idempotent`."""
     pace: float | None = None
     """Messages a second that one chat takes, as far as the platform says."""
+    account_pace: float | None = None
+    """Messages a second that it takes of one account, all chats together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,5 +347,8 @@ class Channel(Generic[Account]):
     """Makes the way in of the account of that name."""
     source: Callable[[str, Account], Source | None] | None = None
     """Makes what asks for the account of that name, if it is one for which the platform is asked."""
-    outbound: "Callable[[str, Account, AsyncClient], Outbound] | None" = None
-    """Makes the way out of the account of that name; whoever gave the client closes it."""
+    outbound: "Callable[[str, Account, AsyncClient], Outbound | None] | None" = None
+    """Makes the way out of the account of that name; None if the account has not what sending needs, such as a token.
+
+    Whoever gave the client closes it.
+    """

@@ -51,6 +51,10 @@ class WorkerMetrics:
             registry=registry,
             buckets=_COMMIT_BUCKETS,
         )
+        self.replies = _counter(telemetry.REPLIES, registry)
+        self.reply_seconds = Histogram(
+            telemetry.REPLY_SECONDS.name, telemetry.REPLY_SECONDS.help, registry=registry, buckets=_COMMIT_BUCKETS
+        )
         self.reconnections = _counter(telemetry.RECONNECTIONS, registry)
         self.handler_failures = _counter(telemetry.HANDLER_FAILURES, registry)
         self.live_actors = _gauge(telemetry.LIVE_ACTORS, registry)

@@ -103,4 +103,4 @@ def _erased(session: SessionState) -> dict[str, Any]:
     """Return what is left of an erased session. Inputs that were parked are gone with it: nothing waits for them."""
     left = tombstone(session)
     same = {name: getattr(left, name) for name in type(left).model_fields}
-    return {**same, **_EMPTY, "blocked_by": None, "waiting": ()}
+    return {**same, **_EMPTY, "blocked_by": None, "waiting": (), "replies": ()}

@@ -26,6 +26,8 @@ from agentbus.contracts.events import (
     MetadataSet,
     ProfileChanged,
     ReactionChanged,
+    ReplyEvent,
+    ReplyRequested,
     SessionArchived,
     SessionBlocked,
     SessionClosed,
@@ -39,8 +41,9 @@ from agentbus.contracts.ids import generation_of
 from agentbus.contracts.messages import Role
 from agentbus.contracts.session import RECENT_INPUTS, SessionState, SessionStatus
 from agentbus.workers.domain.earlier import after_the_end
-from agentbus.workers.domain.line import lined_up, next_in_line
+from agentbus.workers.domain.line import after_line
 from agentbus.workers.domain.redaction import digest_input
+from agentbus.workers.domain.replies import after_reply
 from agentbus.workers.domain.sync.fields import DATA, METADATA
 from agentbus.workers.domain.sync.stamped import after_sharing, after_start, after_write
 
@@ -74,10 +77,10 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
             changes = {"shown_from": event.before}
         case FenceRaised():
             changes = {"fence": event.fence}
-        case SessionBlocked():
-            changes = lined_up(state, event.cause)
-        case SessionUnblocked():
-            changes = next_in_line(state, event.waiting)
+        case SessionBlocked() | SessionUnblocked():
+            changes = after_line(state, event)
+        case ReplyRequested() | ReplyEvent():
+            changes = after_reply(state, event)
         case IdentityLinked() | IdentityUnlinked() | ContextMerged() | ConflictOpened() | ConflictResolved():
             changes = after_sharing(state, event)
         case SessionDeleted() | ExpiryStepTaken() | SessionArchived() | SessionRestored() | ConversationErased():
@@ -111,7 +114,8 @@ def sealed(
         recent = tuple(digest_input(one) for one in recent)
     began = {} if now.generation == before.generation else {"first_version": commit.version}
     current = now.model_copy(update={**marks, **began, "recent_inputs": recent})
-    return (*(one.model_copy(update=marks) for one in ended), current)
+    past = {**marks, "replies": ()}  # they are the conversation's: those that are open go on in its next session
+    return (*(one.model_copy(update=past) for one in ended), current)
 
 
 def heads_after(state: SessionState, commit: Commit) -> tuple[SessionState, ...]:
@@ -165,6 +169,7 @@ def _begin(state: SessionState, event: SessionStarted) -> SessionState:
         erased=state.erased,
         blocked_by=state.blocked_by,
         waiting=state.waiting,
+        replies=state.replies,
         recent_inputs=state.recent_inputs,
         **after_start(event, state.clock),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from agentbus.contracts.events import SessionBlocked, SessionUnblocked
 from agentbus.contracts.ids import InputId
 from agentbus.contracts.session import MOST_WAITING, SessionState
 from agentbus.workers.domain.redaction import digest_input
@@ -30,6 +31,11 @@ def places_of(state: SessionState, input_ids: Iterable[InputId]) -> dict[InputId
     """Return the places in line of those inputs that have one, the next one's being 0."""
     places = {input_id: place for place, input_id in enumerate(line_of(state))}
     return {one: places[form] for one in input_ids for form in _forms(one) if form in places}
+
+
+def after_line(state: SessionState, event: SessionBlocked | SessionUnblocked) -> dict[str, Any]:
+    """Return what changes in the head when an input is put into the line, or the first one is through."""
+    return lined_up(state, event.cause) if isinstance(event, SessionBlocked) else next_in_line(state, event.waiting)
 
 
 def lined_up(state: SessionState, input_id: InputId) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _OURS: Final = frozenset(
     {
         "kind", "session_id", "conversation_id", "previous", "parent_id", "source", "deleted", "archived", "restored",
-        "key", "target", "cause", "inputs", "recent_inputs", "blocked_by", "waiting",
+        "key", "target", "reply", "cause", "inputs", "recent_inputs", "blocked_by", "waiting",
         "stamp", "base", "clock", "archive", "url",
     }
 )  # fmt: skip

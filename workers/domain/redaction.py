@@ -22,6 +22,10 @@ from agentbus.contracts.events import (
     MetadataSet,
     ProfileChanged,
     ReactionChanged,
+    ReplyFailed,
+    ReplyRequested,
+    ReplySent,
+    ReplyUnknown,
     SessionRestored,
     SessionStarted,
 )
@@ -88,9 +92,17 @@ class Subject:
         """Whether a message is theirs: written by them, or an answer that was sent to them."""
         return writer_of(event) in self.known
 
+    def names(self, text: str) -> bool:
+        """Whether a text holds one of their ids."""
+        return any(one in text for one in self.pseudonyms)
+
+    def unnamed(self, text: str) -> str:
+        """Return somebody's name for a thing, or a digest of it if it holds one of their ids."""
+        return digest_of((text,)) if self.names(text) else text
+
     def input(self, input_id: InputId) -> InputId:
         """Return an input's id, in its digest form if it holds one of their ids."""
-        return digest_input(input_id) if any(one in input_id for one in self.pseudonyms) else input_id
+        return digest_input(input_id) if self.names(input_id) else input_id
 
 
 def scrub(commit: Commit, subject: Subject) -> Commit:
@@ -176,6 +188,11 @@ def scrub_head(
         changes["waiting"] = waiting
     if (changes or digested) and not head.erased:
         changes["erased"] = True
+    if any(one.message_id and subject.names(one.message_id) for one in head.replies):
+        changes["replies"] = tuple(
+            one.model_copy(update={"message_id": subject.unnamed(one.message_id)}) if one.message_id else one
+            for one in head.replies
+        )
     if written is not None:
         changes |= written.taken_out(head.session_id, {"data": head.data, "metadata": head.metadata})
     return renamed(head.model_copy(update=changes) if changes else head, subject.pseudonyms)
@@ -198,6 +215,7 @@ def tombstone(head: SessionState) -> SessionState:
         "erased": True,
         "blocked_by": digest_input(head.blocked_by) if head.blocked_by else None,
         "waiting": tuple(digest_input(one) for one in head.waiting),
+        "replies": (),
         "recent_inputs": tuple(digest_input(one) for one in head.recent_inputs),
     }
     return head.model_copy(update=changes)
@@ -241,6 +259,10 @@ def _changes(event: AnyEvent, subject: Subject) -> dict[str, Any]:
         case DataSet() | MetadataSet() if event.actor in subject.known and not subject.owns:
             # As if they had taken the keys away: what stood there before must not come back.
             changes = {"values": {}, "removed": tuple(dict.fromkeys((*event.removed, *event.values)))}
+        case ReplyFailed(reason=reason) | ReplyUnknown(reason=reason) if subject.names(reason):
+            changes = {"reason": ""}
+        case ReplySent(message_ids=ids) if any(subject.names(one) for one in ids):
+            changes = {"message_ids": tuple(subject.unnamed(one) for one in ids)}
         case ContextMerged(source=source) if conversation_of(source) in subject.conversations:
             changes = {"applied": (), "kept": ()}
         case ConflictOpened(conflicts=conflicts) if not subject.owns:
@@ -259,9 +281,7 @@ def _is_of(source: SessionId | None, subject: Subject) -> bool:
 
 def _silenced(message: SessionMessage, subject: Subject) -> SessionMessage:
     """Return a message that says nothing; what it answers to goes too."""
-    message_id = message.message_id
-    if any(one in message_id for one in subject.pseudonyms):
-        message_id = digest_of((message_id,))
+    message_id = subject.unnamed(message.message_id)
     update = {"author": None, "content": TextContent(), "message_id": message_id[:MAX_ID_LENGTH]}
     return message.model_copy(update=update)
 
@@ -333,6 +353,8 @@ def _of_event(event: AnyEvent) -> set[str]:
             found.add(message.address.user)
         case ReactionChanged(user=user):
             found.add(user)
+        case ReplyRequested(to=to):
+            found.add(to.user)
         case SessionStarted(address=address, profile=profile):
             found |= _of_profile(profile) | ({address.user} if address else set())
         case ProfileChanged(profile=profile, user=user):

@@ -14,6 +14,7 @@ from agentbus.contracts.commands import (
     ExtendSession,
     RefreshSession,
     ResetSession,
+    SendReply,
     SetVisibility,
     ShareSession,
     TrimHistory,
@@ -31,6 +32,7 @@ from agentbus.contracts.events import (
     MetadataSet,
     ProfileAct,
     ProfileChanged,
+    ReplyRequested,
     SessionClosed,
     SessionDeleted,
     SessionStarted,
@@ -87,7 +89,9 @@ def _possible(command: AnyCommand, event: AnyEvent) -> bool:
         case ProfileChanged():
             possible = _profiled(command, event)
         case MessageAppended():
-            possible = isinstance(command, AppendMessage | UpdateSession)
+            possible = isinstance(command, AppendMessage | SendReply | UpdateSession)
+        case ReplyRequested():
+            possible = isinstance(command, SendReply)
         case _:
             possible = False
     return possible

@@ -29,11 +29,14 @@ from agentbus.contracts.commands import (
     LinkIdentity,
     MergeContext,
     RefreshSession,
+    ReportReply,
     ResetSession,
     ResolveConflict,
+    ResolveReply,
     RestoreCommit,
     RestoreContent,
     RestoreSession,
+    SendReply,
     SetData,
     SetMetadata,
     SetVisibility,
@@ -75,6 +78,7 @@ from agentbus.workers.domain.commands.lifecycle import (
     reset_session,
     unblock_session,
 )
+from agentbus.workers.domain.commands.replies import report_reply, resolve_reply, send_reply
 from agentbus.workers.domain.draft import Draft
 from agentbus.workers.domain.sync.linking import (
     amend_copy,
@@ -92,7 +96,7 @@ class Needs(IntEnum):
     """What has to be there of a conversation's current session; who needs less is content with more."""
 
     NOTHING = 0
-    """It begins one."""
+    """It begins one, or comes to nothing without one."""
     ANY = 1
     """A session, be it deleted."""
     ENDED = 2
@@ -192,6 +196,9 @@ _ITSELF: Final = Earlier.ITSELF
 TABLE: Final = (
     _rule(CreateSession, create_session, right=_OWN, needs=Needs.NOTHING, by_callers=True),
     _rule(AppendMessage, append_message, wakes=_always, by_callers=True),
+    _rule(SendReply, send_reply, wakes=_always, by_callers=True),
+    _rule(ReportReply, report_reply, right=_OWN, needs=Needs.NOTHING, earlier=_CONVERSATION, beside=True),
+    _rule(ResolveReply, resolve_reply, right=_OWN, needs=Needs.ANY, earlier=_CONVERSATION, beside=True),
     _rule(EditMessage, edit_message, needs=Needs.ENDED),
     _rule(DeleteMessage, delete_message, needs=Needs.ENDED),
     _rule(SetData, set_data),

@@ -6,7 +6,14 @@ that is too late, by whichever process, is decided again, without what was said 
 
 from collections.abc import Container, Iterable, Mapping
 
-from agentbus.contracts.commands import AnyCommand, AppendMessage, RestoreCommit, RestoreContent, UpdateSession
+from agentbus.contracts.commands import (
+    AnyCommand,
+    AppendMessage,
+    RestoreCommit,
+    RestoreContent,
+    SendReply,
+    UpdateSession,
+)
 from agentbus.contracts.events import AnyEvent, MessageAppended
 from agentbus.contracts.ids import InputId, SessionId
 from agentbus.contracts.messages import InboundMessage, OutboundMessage, Role, inbound_ids, said_key
@@ -16,7 +23,7 @@ from agentbus.contracts.session import SessionState
 def keys_said(state: SessionState, data: InboundMessage | AnyCommand) -> tuple[InputId, ...]:
     """Return the keys of the messages with an id that a command brings; a channel's messages have their own."""
     match data:
-        case AppendMessage():
+        case AppendMessage() | SendReply():
             messages: tuple[OutboundMessage, ...] = (data.message,)
         case UpdateSession():
             messages = data.messages

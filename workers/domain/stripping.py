@@ -6,8 +6,9 @@ what they wrote before does so in the new session. It is the earlier session tha
 
 from collections.abc import Collection
 
-from agentbus.contracts.events import Amendment, AnyEvent, Commit, MessageAppended, MessageDeleted
+from agentbus.contracts.events import Amendment, AnyEvent, Commit, MessageAppended, MessageDeleted, ReplyEvent
 from agentbus.contracts.ids import MessageKey, SessionId
+from agentbus.contracts.replies import session_of_reply
 from agentbus.workers.domain.earlier import earlier_sessions
 
 
@@ -33,8 +34,10 @@ def _stays(event: AnyEvent, elsewhere: Collection[MessageKey]) -> bool:
     """Whether an event is about something outside its session.
 
     A deletion always counts as such: it says nothing but whose message is gone, and an id that somebody gave to two
-    messages names both.
+    messages names both. That an earlier session's reply was sent is not forgotten either: it would be sent again.
     """
     if isinstance(event, MessageDeleted):
         return True
+    if isinstance(event, ReplyEvent):
+        return session_of_reply(event.reply) != event.session_id
     return event.target in elsewhere if isinstance(event, Amendment) else bool(earlier_sessions(event))

@@ -44,23 +44,40 @@ async def records_of_sessions(
             if (one := await store.records.get(kind, session)) and (one.data or kind is not RecordKind.USAGE):
                 yield one
     for conversation in known:
-        for kind in _BY_CONVERSATION:
-            async for record in iter_records(store, kind, conversation):
-                yield record
-                # A code of somebody else's, which would be good once more without it.
-                if kind is RecordKind.CLAIM and (code := await store.records.get(RecordKind.CLAIM_CODE, record.key)):
-                    yield code
-        async for record in iter_records(store, RecordKind.IDENTITY, reverse_group(conversation)):
-            yield record
-        for key in CONTACT_KEYS:
-            if one := await store.records.get(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
-                yield one
-        async for record in _figures_of(store, conversation):
+        async for record in _of_conversation(store, conversation):
             yield record
     for group in _SUGGESTIONS if known else ():
         async for record in iter_records(store, RecordKind.SUGGESTION, group):
             if any(conversation_of(one) in known for one in _sessions_in(record)):
                 yield record
+
+
+async def _of_conversation(store: Store, conversation: ConversationId) -> AsyncIterator[Record]:
+    """Yield the records of a conversation, whichever of its sessions."""
+    for kind in _BY_CONVERSATION:
+        async for record in iter_records(store, kind, conversation):
+            yield record
+            # A code of somebody else's, which would be good once more without it.
+            if kind is RecordKind.CLAIM and (code := await store.records.get(RecordKind.CLAIM_CODE, record.key)):
+                yield code
+    async for record in iter_records(store, RecordKind.IDENTITY, reverse_group(conversation)):
+        yield record
+    for key in CONTACT_KEYS:
+        if one := await store.records.get(RecordKind.CONTACT, digest_of(("contact", key, conversation))):
+            yield one
+    for rest in (_replies_of, _figures_of):
+        async for record in rest(store, conversation):
+            yield record
+
+
+async def _replies_of(store: Store, conversation: ConversationId) -> AsyncIterator[Record]:
+    """Yield what is kept of a conversation's replies on their way out."""
+    if waiting := await store.records.get(RecordKind.OUTBOX, conversation):
+        yield waiting
+    async for sending in iter_records(store, RecordKind.SENDING, conversation):
+        if doubtful := await store.records.get(RecordKind.OUTBOX, sending.key):
+            yield doubtful
+        yield sending
 
 
 async def _figures_of(store: Store, conversation: ConversationId) -> AsyncIterator[Record]:

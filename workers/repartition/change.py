@@ -36,8 +36,8 @@ MEMBER_TTL: Final = 4.0
 """Seconds of silence after which a worker is taken for dead."""
 _POLL: Final = 0.2
 
-_KINDS: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK)
-"""Records of a session whose group is its partition."""
+_KINDS: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.OUTBOX)
+"""Records of a session, or of a conversation, whose group is its partition."""
 
 Say = Callable[[str], None]
 

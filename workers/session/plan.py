@@ -4,7 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agentbus.contracts.commands import AppendMessage, RestoreCommit, RestoreContent, UnblockSession, UpdateSession
+from agentbus.contracts.commands import (
+    AppendMessage,
+    RestoreCommit,
+    RestoreContent,
+    SendReply,
+    UnblockSession,
+    UpdateSession,
+)
 from agentbus.contracts.envelope import Input
 from agentbus.contracts.errors import (
     AccessDenied,
@@ -96,7 +103,7 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
         input_id = waiting.given.id
         keys = keys_said(state, waiting.given.data)
         # A message is known by its own key too, whichever command brought it first.
-        ids = (input_id, *keys) if isinstance(waiting.given.data, AppendMessage) else (input_id,)
+        ids = (input_id, *keys) if isinstance(waiting.given.data, AppendMessage | SendReply) else (input_id,)
         if before := next((one for one in ids if one in applied), None):
             plan.answers.append(_repeated(state, waiting, applied[before], announce=False))
         elif before := next((one for one in ids if one in known), None):

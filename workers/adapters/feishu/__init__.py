@@ -7,7 +7,10 @@ from agentbus.workers.adapters.feishu.account import FeishuAccount
 from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee
 
 if TYPE_CHECKING:
+    from httpx import AsyncClient
+
     from agentbus.workers.adapters.feishu.inbound import FeishuInbound
+    from agentbus.workers.adapters.feishu.outbound import FeishuOutbound
 
 
 def _inbound(name: str, account: FeishuAccount) -> "FeishuInbound":
@@ -15,6 +18,15 @@ def _inbound(name: str, account: FeishuAccount) -> "FeishuInbound":
         from agentbus.workers.adapters.feishu.inbound import FeishuInbound  # noqa: PLC0415 - it needs an extra
 
     return FeishuInbound(name, account)
+
+
+def _outbound(_name: str, account: FeishuAccount, client: "AsyncClient") -> "FeishuOutbound | None":
+    with importing_extras("channels"):
+        from agentbus.workers.adapters.feishu.outbound import FeishuOutbound  # noqa: PLC0415 - for who sends alone
+
+    if account.app_id is None or account.app_secret is None:
+        return None
+    return FeishuOutbound(account.api, account.app_id, account.app_secret, client)
 
 
 CHANNEL: Final = Channel(
@@ -35,10 +47,14 @@ CHANNEL: Final = Channel(
                 Feature.MEMBERSHIP,
             }
         ),
+        sends=frozenset({Feature.TEXT, Feature.REPLIES, Feature.EDITS, Feature.DELETES}),
         guarantee=Guarantee.IDEMPOTENT,
+        key_seconds=3600.0,
         text_limit=150_000,
         text_unit="bytes",
         pace=5.0,
+        account_pace=16.0,
     ),
     inbound=_inbound,
+    outbound=_outbound,
 )

@@ -7,7 +7,10 @@ from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guara
 from agentbus.workers.adapters.telegram.account import TelegramAccount
 
 if TYPE_CHECKING:
+    from httpx import AsyncClient
+
     from agentbus.workers.adapters.telegram.inbound import TelegramInbound
+    from agentbus.workers.adapters.telegram.outbound import TelegramOutbound
     from agentbus.workers.adapters.telegram.source import TelegramSource
 
 
@@ -26,17 +29,30 @@ def _source(name: str, account: TelegramAccount) -> "TelegramSource | None":
     return TelegramSource(name, account)
 
 
+def _outbound(_name: str, account: TelegramAccount, client: "AsyncClient") -> "TelegramOutbound | None":
+    with importing_extras("channels"):
+        from agentbus.workers.adapters.telegram.outbound import TelegramOutbound  # noqa: PLC0415 - for who sends alone
+
+    return TelegramOutbound(account.api, account.token, client) if account.token else None
+
+
 CHANNEL: Final = Channel(
     name="telegram",
     title="Telegram",
     account=TelegramAccount,
     capabilities=Capabilities(
         receives=frozenset(Feature) - {Feature.DELETES, Feature.RECEIPTS, Feature.TYPING},
+        sends=frozenset(
+            {Feature.TEXT, Feature.REPLIES, Feature.THREADS, Feature.EDITS, Feature.DELETES}
+            | {Feature.REACTIONS, Feature.TYPING}
+        ),
         guarantee=Guarantee.UNKNOWN,
         text_limit=4096,
         text_unit="utf-16",
         pace=1.0,
+        account_pace=30.0,
     ),
     inbound=_inbound,
     source=_source,
+    outbound=_outbound,
 )

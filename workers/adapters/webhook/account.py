@@ -49,6 +49,11 @@ class WebhookAccount(ChannelAccount):
         "bytes.",
     )
     mapping: WebhookMapping = WebhookMapping()
+    reply_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where replies are posted, signed with the same secret. None: they go nowhere.",
+    )
 
     @field_validator("secret")
     @classmethod

@@ -139,10 +139,14 @@ def _stamped(
 
 
 def _append(draft: Draft, state: SessionState, message: OutboundMessage, otherwise: InputId) -> None:
-    """Append `message` as the history keeps it; `otherwise` is its id if it has none."""
+    draft.add(MessageAppended, message=said_now(draft, state, message, otherwise))
+
+
+def said_now(draft: Draft, state: SessionState, message: OutboundMessage, otherwise: InputId) -> SessionMessage:
+    """Return `message` as the history keeps it; `otherwise` is its id if it has none."""
     address = message.address or state.address
     message_id = message.message_id or otherwise
-    said = SessionMessage(
+    return SessionMessage(
         key=message_key_for(address, message_id) if address else MessageKey(message_id),
         message_id=message_id,
         role=message.role,
@@ -151,4 +155,3 @@ def _append(draft: Draft, state: SessionState, message: OutboundMessage, otherwi
         sent_at=message.sent_at or draft.at,
         content=message.content,
     )
-    draft.add(MessageAppended, message=said)

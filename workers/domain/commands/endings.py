@@ -18,6 +18,7 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.workers.domain.checks.limits import check_conflicts, check_fields, check_size
 from agentbus.workers.domain.deadlines import has_expired, lasting
 from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.replies import give_up
 
 _GONE: Final = frozenset({SessionStatus.ARCHIVED, SessionStatus.DELETED})
 
@@ -27,7 +28,7 @@ def delete_session(draft: Draft, state: SessionState, command: DeleteSession) ->
     session = _target(draft, state, command)
     if session is None or session.status is SessionStatus.DELETED:
         raise SessionNotFound(f"session {command.session_id} was deleted")
-    draft.add(SessionDeleted, deleted=session.session_id)
+    _delete(draft, state, session)
 
 
 def expire_session(draft: Draft, state: SessionState, command: ExpireSession) -> None:
@@ -49,7 +50,7 @@ def expire_session(draft: Draft, state: SessionState, command: ExpireSession) ->
         earlier=None if session is state else session.session_id,
     )
     if command.step >= 0:
-        _act(draft, session, command)
+        _act(draft, state, session, command)
 
 
 def archive_session(draft: Draft, state: SessionState, command: ArchiveSession) -> None:
@@ -66,6 +67,7 @@ def archive_session(draft: Draft, state: SessionState, command: ArchiveSession) 
             f"session {session.session_id} has {session.sequence} events, {command.archive.sequence} are in the "
             "archive: archive it again"
         )
+    give_up(draft, state, session.session_id, "its session was archived")
     draft.add(SessionArchived, archive=command.archive, archived=session.session_id)
 
 
@@ -118,10 +120,15 @@ def _was_taken(progress: ExpiryProgress | None, command: ExpireSession) -> bool:
     return progress is not None and progress.rule_id == command.rule_id and progress.step >= command.step
 
 
-def _act(draft: Draft, session: SessionState, command: ExpireSession) -> None:
+def _delete(draft: Draft, state: SessionState, session: SessionState) -> None:
+    give_up(draft, state, session.session_id, "its session was deleted")
+    draft.add(SessionDeleted, deleted=session.session_id)
+
+
+def _act(draft: Draft, state: SessionState, session: SessionState, command: ExpireSession) -> None:
     match command.action:
         case CleanupAction.DELETE:
-            draft.add(SessionDeleted, deleted=session.session_id)
+            _delete(draft, state, session)
         case CleanupAction.SUSPEND if session.is_live and session.status is not SessionStatus.SUSPENDED:
             _change(draft, session, SessionStatus.SUSPENDED, command)
         case CleanupAction.EXPIRE | CleanupAction.ARCHIVE | CleanupAction.MERGE if session.is_live:

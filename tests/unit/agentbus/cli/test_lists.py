@@ -28,12 +28,14 @@ from agentbus.sessions.config import make_config
 from agentbus.storage.archive import open_archive
 from agentbus.storage.backup import open_backups
 from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
 from agentbus.testing.conformance.store_shared_suite import a_conflict
 from agentbus.workers.archive.index import archived_session, put_index
 from agentbus.workers.archive.storing import write_archive
 from tests.harness.backups import backed_up
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.harness.cli import whole_command_line
+from tests.harness.outbound import OutboundWorld
 from tests.harness.patience import PATIENCE
 
 COLUMNS: Final = 80
@@ -76,6 +78,7 @@ NOTHING_TO_LIST: Final = {
     "predict",  # chances of one session
     "publish",
     "replay",
+    "replies resolve",
     "sessions unblock",
     "stats",  # figures
     "store encrypt",  # says counts
@@ -106,6 +109,7 @@ class World:
     archived: str = ""
     backup: str = ""
     conflicting: str = ""
+    unknown: str = ""
 
     @property
     def store(self) -> str:
@@ -141,6 +145,7 @@ CASES: Final[Mapping[str, Case]] = {
     "identity suggestions": Case(lambda it: it.sessions[2:4]),
     "parked list": Case(lambda it: [one.parked_id for one in it.parked]),
     "parked show": Case(lambda it: [it.parked[0].parked_id], lambda it: [it.parked[0].parked_id]),
+    "replies list": Case(lambda it: [it.unknown]),
     "sessions history": Case(lambda _: ["hello"], lambda it: [it.sessions[0]]),
     "sessions list": Case(lambda it: it.sessions),
     "sessions show": Case(lambda it: [it.sessions[0]], lambda it: [it.sessions[0]]),
@@ -201,6 +206,7 @@ async def _things(it: World) -> None:
         await store.log.append([a_commit(one, 1, events=[appended(one, 1, "m")])])
         gone = a_head(one, status=SessionStatus.EXPIRED).model_copy(update={"sequence": 1, "message_count": 1})
         await store.heads.save([unsure, gone])
+        it.unknown = await in_doubt(store)
         it.conflicting, it.archived = unsure.session_id, gone.session_id
         it.backup = (await backed_up(store, open_backups(it.backups), description=REASON)).backup_id
         await put_index(store, archived_session(gone, await write_archive(store, open_archive(it.archive), gone)))
@@ -289,3 +295,12 @@ def test_the_format_is_that_of_the_command_alone(call: Any) -> None:
     assert call("workers", "list", "--json", terminal=False).startswith('{"items"')
     assert call("workers", "list", terminal=False).startswith("worker\t")
     assert call("workers", "list", "-o", "wide", terminal=False).startswith("worker ")
+
+
+async def in_doubt(store: Store) -> str:
+    """Have a reply of which nobody knows whether it was sent; return its id."""
+    world = OutboundWorld(store=store)
+    world.at_platform.tell(["died"])
+    (reply,) = await world.ask(a_conversation("in doubt"), "one")
+    await world.settle()
+    return reply

@@ -86,7 +86,8 @@ def test_every_kind_has_its_row_and_all_means_each() -> None:
     assert _kinds(["sync", "expiry"], settings) == {WorkerKind.SYNC, WorkerKind.EXPIRY}
 
 
-def test_all_means_a_gateway_and_backups_only_where_there_is_something_for_them_to_do() -> None:
+def test_all_means_channels_and_backups_only_where_there_is_something_for_them_to_do() -> None:
     settings = load_settings()
-    assert _kinds([ALL], settings) == set(WorkerKind) - {WorkerKind.GATEWAY, WorkerKind.BACKUP}
-    assert _kinds([ALL, "gateway", "backup"], settings) == set(WorkerKind)
+    some = {WorkerKind.GATEWAY, WorkerKind.OUTBOUND, WorkerKind.BACKUP}
+    assert _kinds([ALL], settings) == set(WorkerKind) - some
+    assert _kinds([ALL, *some], settings) == set(WorkerKind)

@@ -49,7 +49,9 @@ async def test_it_is_well_from_its_start_to_its_end(app: App, kind: WorkerKind) 
     await worker.close()
 
 
-@pytest.mark.parametrize("kind", [WorkerKind.SYNC, WorkerKind.EXPIRY, WorkerKind.TRACKING, WorkerKind.BACKUP])
+@pytest.mark.parametrize(
+    "kind", [WorkerKind.SYNC, WorkerKind.EXPIRY, WorkerKind.TRACKING, WorkerKind.BACKUP, WorkerKind.OUTBOUND]
+)
 async def test_one_whose_turns_have_ended_is_not_live(app: App, kind: WorkerKind) -> None:
     worker = WORKERS[kind].make(app)
     assert isinstance(worker, ReactiveWorker)

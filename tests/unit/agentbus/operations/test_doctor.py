@@ -10,11 +10,13 @@ from pydantic import JsonValue
 import agentbus.operations.doctor
 from agentbus.contracts.address import Scope
 from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import ResolveReply
 from agentbus.contracts.errors import AgentBusError, BrokerRejected, BrokerUnavailable, StoreRejected
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerId, WorkerKind
 from agentbus.contracts.parked import ParkedStatus
 from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.replies import ReplyResolution
 from agentbus.contracts.topology import Topology
 from agentbus.operations.doctor import CLOCK_TOLERANCE, Finding, Health, _examine_bus, _examine_store, examine
 from agentbus.settings import Settings, load_settings
@@ -25,7 +27,9 @@ from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus, BusInfo, Message
 from agentbus.workers.installation.joining import join_installation
 from tests.harness.builders import a_parked
+from tests.harness.conversations import CONVERSATION
 from tests.harness.encryption import FIRST, MASTERS, SECOND
+from tests.harness.outbound import OutboundWorld
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SETTINGS = load_settings(amqp_url="memory://", store_url="memory://", partitions=2)
@@ -241,6 +245,7 @@ async def test_a_broken_broker_does_not_hide_the_store(monkeypatch: pytest.Monke
         "encryption": Health.OK,
         "clock": Health.OK,
         "workers": Health.WARNING,
+        "replies": Health.OK,
         "parked": Health.OK,
     }
     assert findings["broker"].found == "no broker at host:5672"
@@ -320,14 +325,16 @@ async def test_every_kind_of_worker_that_is_needed_is_missed() -> None:
     finding = (await of_store(store))["workers"]
     assert (finding.health, finding.advice) == (Health.WARNING, "Run: agentbus worker session")
     due = Record(kind=RecordKind.SYNC_TASK, key="s", created_at=NOW, due_at=NOW, data={})
-    await store.records.put_many([due])
+    reply = Record(kind=RecordKind.OUTBOX, key="c", created_at=NOW, due_at=NOW, data={})
+    await store.records.put_many([due, reply])
     await store.records.put(Record(kind=RecordKind.EXPIRY_RULE, key="r", created_at=NOW, data={}))
     finding = (await of_store(store))["workers"]
     assert finding.found == (
         "no worker is alive: no session worker, and nothing is committed; no expiry worker, and there are expiry "
-        "rules; no sync worker, and syncs are due"
+        "rules; no sync worker, and syncs are due; no outbound worker, and replies are to be sent"
     )
-    assert finding.advice == "Run: agentbus worker session, agentbus worker expiry, agentbus worker sync"
+    workers = ("session", "expiry", "sync", "outbound")
+    assert finding.advice == f"Run: {', '.join(f'agentbus worker {worker}' for worker in workers)}"
     for kind in WorkerKind:
         member = Member(worker_id=WorkerId(f"the {kind}"), host="h", pid=1, started_at=NOW)
         await store.members.heartbeat(kind.group(SETTINGS.bus.prefix), member, ttl=60)
@@ -351,3 +358,19 @@ async def test_partitions_that_a_worker_has_stopped_are_named() -> None:
     finding = (await of_store(store))["workers"]
     assert (finding.health, finding.advice) == (Health.FAILED, "Run: agentbus parked list, and mend what it says.")
     assert "partitions 3, 7 are stopped" in finding.found
+
+
+async def test_replies_of_which_nobody_knows_are_mentioned_until_somebody_decided() -> None:
+    store = OtherStore()
+    assert (await of_store(store))["replies"].health is Health.OK
+    world = OutboundWorld(store=store)
+    world.at_platform.tell(["died"])
+    (reply,) = await world.ask(CONVERSATION, "one")
+    await world.settle()
+    finding = (await of_store(store))["replies"]
+    assert (finding.health, finding.found) == (
+        Health.WARNING,
+        "of 1 replies nobody knows whether they were sent",
+    )
+    await world.give(CONVERSATION, ResolveReply(reply=reply, resolution=ReplyResolution.SENT), "sent")
+    assert (await of_store(store))["replies"].health is Health.OK

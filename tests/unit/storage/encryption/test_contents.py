@@ -51,7 +51,7 @@ READABLE: Final[dict[str, str]] = {
     "FenceRaised": "fence",
     "SessionBlocked": "code",
     "SessionUnblocked": "waiting",
-    "MessageAppended": "source",
+    "MessageAppended": "source restored",
     "MessageEdited": "target source source_version",
     "MessageDeleted": "target source",
     "ReactionChanged": "target user removed",
@@ -66,9 +66,17 @@ READABLE: Final[dict[str, str]] = {
     "SessionArchived": "archive archived",
     "SessionRestored": "restored status",
     "ConversationErased": "",
+    "ReplyRequested": "message to",
+    "ReplySent": "reply message_ids maybe_doubled resolved",
+    "ReplyFailed": "reply resolved",
+    "ReplyUnknown": "reply",
+    "ReplyReopened": "reply",
+    "ReplyDelivered": "reply told_at",
+    "ReplyRead": "reply told_at",
+    "ReplyEdited": "reply message_id",
     "SessionState": "conversation_id generation version epoch sequence first_version status address profile "
     "message_count shown_from fence created_at last_activity identity unlinked clock expiry last_step archive restored "
-    "erased blocked_by waiting recent_inputs",
+    "erased blocked_by waiting replies recent_inputs",
     "Record": "kind key group created_at revision due_at",
     "ParkedInput": "parked_id message_id conversation_id queue code attempts parked_at position status size",
 }

@@ -19,7 +19,7 @@ from agentbus.contracts.errors import (
     StoreUnavailable,
     TransitionForbidden,
 )
-from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, MessageEdited, SessionStarted
+from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, MessageEdited, ReplyEvent, SessionStarted
 from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.ids import ConversationId, SessionId, conversation_of
 from agentbus.contracts.messages import Content, DeleteContent, EditContent, ReactionContent, TextContent
@@ -356,6 +356,7 @@ def test_of_every_event_that_names_a_message_or_a_session_it_is_known_whether_it
         ("session_archived", "archived"),
         ("session_restored", "restored"),
         ("expiry_step_taken", "earlier"),
+        *((str(kind.model_fields["kind"].default), "reply") for kind in ReplyEvent.__subclasses__()),
     }
     of_its_own = {
         ("session_started", "previous"),  # tells where it comes from
@@ -363,12 +364,13 @@ def test_of_every_event_that_names_a_message_or_a_session_it_is_known_whether_it
         ("message_edited", "source"),  # tells where it happened; the target says of which message
         ("message_deleted", "source"),
         ("context_merged", "source"),
+        ("reply_requested", "message"),  # of the same commit
     }
     naming = {
         (str(kind.model_fields["kind"].default), name)
         for kind in get_args(AnyEvent)
         for name, field in kind.model_fields.items()
-        if name != "session_id" and any(one in repr(field.annotation) for one in ("SessionId", "MessageKey"))
+        if name != "session_id" and any(one in repr(field.annotation) for one in ("SessionId", "MessageKey", "ReplyId"))
     }
     assert naming == stays | of_its_own
 

@@ -19,7 +19,9 @@ from agentbus.contracts.commands import (
     ExtendSession,
     LinkIdentity,
     RefreshSession,
+    ReportReply,
     ResetSession,
+    SendReply,
     SetData,
     SetMetadata,
     SetVisibility,
@@ -33,6 +35,7 @@ from agentbus.contracts.errors import AccessDenied, ConversationBlocked, Session
 from agentbus.contracts.events import SessionBlocked, SessionStarted
 from agentbus.contracts.ids import InputId, SessionId, session_id_for
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Visibility
+from agentbus.contracts.replies import ReplyOutcome, reply_id_for
 from agentbus.contracts.session import FailurePolicy, SessionState, SessionStatus
 from agentbus.workers.domain.access import Right, may, right_of
 from agentbus.workers.domain.admission.blocking import block
@@ -58,6 +61,7 @@ FOR_WRITERS: list[AnyCommand] = [
     SetMetadata(values={"a": 1}),
     UpdateSession(data=FieldChanges(values={"a": 1})),
     RefreshSession(),
+    SendReply(message=said()),
     TrimHistory(before=2),
     ChangeState(status=SessionStatus.SUSPENDED),
     UpdateSession(status=SessionStatus.SUSPENDED),
@@ -71,6 +75,7 @@ FOR_OWNERS: list[AnyCommand] = [
     SetVisibility(visibility=Visibility.PUBLIC),
     AmendCopy(source=session_id_for(CONVERSATION, 9), target="k"),
     UnblockSession(),
+    ReportReply(reply=reply_id_for(session_id_for(CONVERSATION, 1), 3), outcome=ReplyOutcome.SENT),
     ApplyDeadlines(),
     CloseSession(),
     *(ChangeState(status=status) for status in (SessionStatus.ARCHIVED, SessionStatus.EXPIRED, SessionStatus.CLOSED)),

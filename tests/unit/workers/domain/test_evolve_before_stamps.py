@@ -17,8 +17,10 @@ LOG = Path(__file__).parents[3] / "samples" / "logs" / "before_stamps.jsonl"
 NEW = {
     "identity_linked", "identity_unlinked", "context_merged", "conflict_opened", "conflict_resolved",
     "expiry_step_taken", "session_archived", "session_restored", "conversation_erased",
+    "reply_requested", "reply_sent", "reply_failed", "reply_unknown", "reply_reopened",
+    "reply_delivered", "reply_read", "reply_edited",
 }  # fmt: skip
-"""Events that came with stamps."""
+"""Events that came with stamps, and later."""
 
 
 def lines() -> list[dict[str, Any]]:

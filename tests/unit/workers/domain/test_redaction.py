@@ -12,12 +12,16 @@ from agentbus.contracts.events import (
     MessageAppended,
     MessageEdited,
     ReactionChanged,
+    ReplyFailed,
+    ReplyRequested,
+    ReplySent,
     SessionStarted,
     StartReason,
 )
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey, session_id_for
 from agentbus.contracts.messages import Role, SessionMessage, TextContent
 from agentbus.contracts.profile import Permission, Profile
+from agentbus.contracts.replies import OutgoingReply, reply_id_for
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import next_stamp
 from agentbus.contracts.sync import ConflictStrategy, Entry, TurnedDown
@@ -261,3 +265,31 @@ def test_people_are_those_whom_a_commit_or_a_head_names() -> None:
 def test_json_is_renamed_whole_values_and_keys_only() -> None:
     value = {ADA: [ADA, f"{ADA}!", 1, None, {"x": ADA}], "y": True}
     assert renamed_json(value, {ADA: NOBODY}) == {NOBODY: [NOBODY, f"{ADA}!", 1, None, {"x": NOBODY}], "y": True}
+
+
+def test_a_reply_names_nobody_any_more() -> None:
+    reply = reply_id_for(SESSION, 2)
+    asked = ReplyRequested(**common(2), message=MessageKey("k"), to=an_address(chat=ADA, user=ADA))
+    sent = ReplySent(**common(3), reply=reply, message_ids=(f"wamid.{ADA}.1", "2"))
+    failed = ReplyFailed(**common(4), reply=reply, reason=f"no such user: {ADA}")
+    commit = a_commit(CONVERSATION, events=(asked, sent, failed))
+    assert people_of(commit) == {ADA}
+    after = scrub(commit, SUBJECT)
+    assert ADA not in after.model_dump_json()
+    assert isinstance(after.events[0], ReplyRequested)
+    assert (after.events[0].to.user, after.events[0].to.chat) == (NOBODY, NOBODY)
+    assert scrub(after, SUBJECT) == after
+    others = a_commit(CONVERSATION, events=(asked.model_copy(update={"to": an_address(user=BOB)}),))
+    assert scrub(others, SUBJECT) is others
+
+
+def test_a_head_keeps_no_name_of_a_platforms_that_holds_an_id_of_theirs() -> None:
+    held = OutgoingReply(
+        session_id=SESSION, sequence=2, version=1, at=NOON, platform=Platform.WHATSAPP, message_id=f"wamid.{ADA}"
+    )
+    head = a_head(CONVERSATION).model_copy(update={"replies": (held,)})
+    after = scrub_head(head, SUBJECT)
+    assert ADA not in after.model_dump_json()
+    assert [one.reply_id for one in after.replies] == [held.reply_id]
+    assert scrub_head(after, SUBJECT) == after
+    assert tombstone(head).replies == ()

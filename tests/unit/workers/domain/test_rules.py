@@ -26,11 +26,14 @@ from agentbus.contracts.commands import (
     LinkIdentity,
     MergeContext,
     RefreshSession,
+    ReportReply,
     ResetSession,
     ResolveConflict,
+    ResolveReply,
     RestoreCommit,
     RestoreContent,
     RestoreSession,
+    SendReply,
     SetData,
     SetMetadata,
     SetVisibility,
@@ -45,6 +48,7 @@ from agentbus.contracts.events import Commit, StateChanged
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.ids import ConversationId, InputId, session_id_for
 from agentbus.contracts.profile import Permission, Profile, Visibility
+from agentbus.contracts.replies import ReplyOutcome, ReplyResolution, reply_id_for
 from agentbus.contracts.session import FailurePolicy, SessionState, SessionStatus
 from agentbus.contracts.sync import Resolution
 from agentbus.workers.domain import rules
@@ -95,6 +99,9 @@ COMMANDS: tuple[AnyCommand, ...] = (
     RestoreContent(restore="r"),
     EraseConversation(),
     UnblockSession(),
+    SendReply(message=said()),
+    ReportReply(reply=reply_id_for(FIRST, 3), outcome=ReplyOutcome.SENT),
+    ResolveReply(reply=reply_id_for(FIRST, 3), resolution=ReplyResolution.SENT),
 )
 LIVE = after(EMPTY, CreateSession(address=address(), profile=Profile(owner="ada", shares={"bob": Permission.WRITE})))
 SECOND = after(LIVE, ResetSession())

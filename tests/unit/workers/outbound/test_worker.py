@@ -1,0 +1,166 @@
+"""The outbound worker at work: from what a handler says to the platform, and back into the session."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.commands import SendReply
+from agentbus.contracts.events import MessageAppended, ReplySent
+from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextContent
+from agentbus.contracts.records import RecordKind
+from agentbus.received import ReceivedEvent
+from agentbus.workers.adapters.port import Capabilities, Guarantee, Outcome
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.outbound import conversations
+from agentbus.workers.outbound.channels import Way, Ways
+from agentbus.workers.outbound.worker import OutboundConfig, OutboundWorker
+from tests.expiry.world import World, a_world
+from tests.harness.outbound import FakeChannel, Fate
+from tests.harness.patience import PATIENCE
+
+WHERE = Address(platform=Platform.TELEGRAM, chat="lobby", user="ada")
+QUICK = OutboundConfig(interval=0.005, beat=0.02, ttl=2.0)
+
+
+def an_outbound_worker(world: World, channel: FakeChannel, metrics: WorkerMetrics | None = None) -> OutboundWorker:
+    can = Capabilities(receives=frozenset(), guarantee=channel.guarantee, key_seconds=60.0)
+    return OutboundWorker(
+        world.bus,
+        world.store,
+        world.listen,
+        Inputs(world.bus),
+        Ways(lambda _: {("telegram", "default"): Way(channel, can)}),
+        clock=world.clock,
+        metrics=metrics or WorkerMetrics(),
+        config=QUICK,
+    )
+
+
+@asynccontextmanager
+async def sending(world: World, channel: FakeChannel) -> AsyncIterator[OutboundWorker]:
+    worker = an_outbound_worker(world, channel)
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.close()
+
+
+def a_channel(guarantee: Guarantee = Guarantee.IDEMPOTENT) -> FakeChannel:
+    return FakeChannel(guarantee, Fate(), Fate())
+
+
+async def say(world: World, number: int) -> None:
+    await world.client.publish(
+        InboundMessage(
+            address=WHERE, message_id=str(number), sent_at=world.clock.now(), content=TextContent(text=f"hi {number}")
+        )
+    )
+
+
+async def told(world: World, count: int) -> list[ReplySent]:
+    """Wait until so many replies were told to be sent."""
+
+    async def there() -> bool:
+        return len([one for one in world.events if isinstance(one, ReplySent)]) >= count
+
+    await world.until(there)
+    return [one for one in world.events if isinstance(one, ReplySent)]
+
+
+async def test_what_a_handler_replies_gets_to_the_platform_once_and_the_session_knows() -> None:
+    channel = a_channel()
+    async with a_world() as world, sending(world, channel):
+
+        @world.client.on("session.message.*", durable="bot")
+        async def answer(event: ReceivedEvent) -> None:
+            assert isinstance(event.data, MessageAppended)
+            await event.reply(f"you said: {event.data.message.content.text}")  # type: ignore[union-attr]  # a text
+
+        await world.client.start()
+        await say(world, 1)
+        await say(world, 2)
+        sent = await told(world, 2)
+    assert channel.texts() == ["you said: hi 1", "you said: hi 2"]
+    assert [one.message_ids for one in sent] == [("message-1",), ("message-2",)]
+    assert not await world.store.records.due(RecordKind.OUTBOX, world.clock.now(), limit=10)
+
+
+async def test_what_was_asked_for_before_there_was_an_outbound_worker_is_found() -> None:
+    channel = a_channel()
+    async with a_world() as world:
+        await say(world, 1)
+        await world.client.send(
+            SendReply(address=WHERE, message=OutboundMessage(content=TextContent(text="at last"))), timeout=PATIENCE
+        )
+        async with sending(world, channel):
+            await told(world, 1)
+    assert channel.texts() == ["at last"]
+
+
+async def test_a_worker_that_ends_finishes_what_it_is_sending_and_another_goes_on() -> None:
+    begun, may = asyncio.Event(), asyncio.Event()
+
+    class Slow(FakeChannel):
+        async def send(self, *args: Any, **kwargs: Any) -> Outcome:
+            begun.set()
+            await may.wait()
+            return await super().send(*args, **kwargs)
+
+    channel = Slow(Guarantee.UNKNOWN, Fate(), Fate())
+    async with a_world() as world:
+        await say(world, 1)
+        async with asyncio.timeout(PATIENCE):
+            async with sending(world, channel) as worker:
+                for text in ("one", "two"):
+                    said = OutboundMessage(content=TextContent(text=text))
+                    await world.client.send(SendReply(address=WHERE, message=said), timeout=PATIENCE)
+                await begun.wait()
+                closing = asyncio.create_task(worker.close())
+                await asyncio.sleep(0)
+                may.set()
+                await closing
+            async with sending(world, channel):
+                await told(world, 2)
+    assert channel.texts() == ["one", "two"]
+
+
+async def test_a_worker_that_is_cancelled_in_the_middle_leaves_a_reply_in_doubt_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversations, "GRACE", 0.01)
+    begun = asyncio.Event()
+
+    class Stuck(FakeChannel):
+        async def send(self, *_: object, **__: object) -> Outcome:  # never ends
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with a_world() as world:
+        await say(world, 1)
+        worker = an_outbound_worker(world, Stuck(Guarantee.UNKNOWN, Fate(), Fate()))
+        await worker.start()
+        said = OutboundMessage(content=TextContent(text="one"))
+        await world.client.send(SendReply(address=WHERE, message=said), timeout=PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await begun.wait()
+        closing = asyncio.create_task(worker.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await worker.close()
+        channel = a_channel(Guarantee.UNKNOWN)
+        async with sending(world, channel):
+
+            async def is_told() -> bool:
+                return any(event.kind == "reply_unknown" for event in world.events)
+
+            await world.until(is_told)
+    assert channel.texts() == []

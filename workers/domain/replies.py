@@ -1,0 +1,116 @@
+"""The replies that a conversation's head remembers: those that are open, and the last that were sent."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.errors import RepliesWaiting
+from agentbus.contracts.events import (
+    ReplyEvent,
+    ReplyFailed,
+    ReplyReopened,
+    ReplyRequested,
+    ReplySent,
+    ReplyUnknown,
+)
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.messages import Role, SessionMessage
+from agentbus.contracts.replies import MAX_OPEN_REPLIES, SENT_REPLIES, OutgoingReply, ReplyId, ReplyState
+from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.draft import Draft
+
+
+def open_replies(state: SessionState) -> tuple[OutgoingReply, ...]:
+    """Return the replies to which something is still to happen, oldest first."""
+    return tuple(one for one in state.replies if one.state.is_open)
+
+
+def waiting_replies(state: SessionState) -> tuple[OutgoingReply, ...]:
+    """Return the replies that are to be sent, oldest first."""
+    return tuple(one for one in state.replies if one.state is ReplyState.WAITING)
+
+
+def find_reply(state: SessionState, reply: ReplyId | None, message_ids: Sequence[str] = ()) -> OutgoingReply | None:
+    """Return a reply by its id, or else by what the platform calls its last message; None if none is remembered."""
+    if reply is not None:
+        return next((one for one in state.replies if one.reply_id == reply), None)
+    return next((one for one in state.replies if one.message_id in message_ids), None)
+
+
+def destination(message: SessionMessage) -> Address | None:
+    """Return where a message is to be sent; None if it goes nowhere.
+
+    A program that speaks to AgentBus itself reads the events: there is no channel to it.
+    """
+    address = message.address
+    goes = message.role is Role.ASSISTANT and address is not None and address.platform != Platform.API
+    return address if goes else None
+
+
+def check_room(state: SessionState) -> None:
+    """Raise RepliesWaiting if no further reply may be open."""
+    if len(open_replies(state)) >= MAX_OPEN_REPLIES:
+        raise RepliesWaiting(
+            f"{MAX_OPEN_REPLIES} replies to conversation {state.conversation_id} wait to be sent or to be resolved, "
+            "the limit: is an outbound worker running, with the accounts that they go by? "
+            "`agentbus replies list` shows them"
+        )
+
+
+def give_up(draft: Draft, state: SessionState, session: SessionId, reason: str) -> None:
+    """Say that the open replies of a session will not be sent: what they say is about to go."""
+    for one in open_replies(state):
+        if one.session_id == session:
+            draft.add(ReplyFailed, reply=one.reply_id, reason=reason)
+
+
+def after_reply(state: SessionState, event: ReplyRequested | ReplyEvent) -> dict[str, Any]:
+    """Return what a reply that was asked for changes, or news of one."""
+    return _after_request(state, event) if isinstance(event, ReplyRequested) else _after_news(state, event)
+
+
+def _after_request(state: SessionState, event: ReplyRequested) -> dict[str, Any]:
+    # The commit that holds it is the next one.
+    asked = OutgoingReply(
+        session_id=event.session_id,
+        sequence=event.sequence,
+        version=state.version + 1,
+        at=event.at,
+        platform=event.to.platform,
+    )
+    return {"replies": (*state.replies, asked)}
+
+
+def _after_news(state: SessionState, event: ReplyEvent) -> dict[str, Any]:
+    found = find_reply(state, event.reply)
+    if found is None:
+        return {}
+    match event:
+        case ReplyFailed():
+            left: Collection[OutgoingReply] = tuple(one for one in state.replies if one is not found)
+        case ReplySent(message_ids=ids):
+            news = {"state": ReplyState.SENT, "message_id": ids[-1] if ids else None}
+            left = _few_sent(_replaced(state, found, news))
+        case ReplyUnknown():
+            left = _replaced(state, found, {"state": ReplyState.UNKNOWN})
+        case ReplyReopened():
+            left = _replaced(state, found, {"state": ReplyState.WAITING, "again": found.again + 1})
+        case _:
+            return {}
+    return {"replies": left}
+
+
+def without_session(state: SessionState, session: SessionId) -> tuple[OutgoingReply, ...]:
+    """Return the replies that are not of a session: what that one said is gone."""
+    return tuple(one for one in state.replies if one.session_id != session)
+
+
+def _replaced(state: SessionState, found: OutgoingReply, news: dict[str, Any]) -> tuple[OutgoingReply, ...]:
+    return tuple(one.model_copy(update=news) if one is found else one for one in state.replies)
+
+
+def _few_sent(replies: tuple[OutgoingReply, ...]) -> tuple[OutgoingReply, ...]:
+    """Return replies without those that were sent long ago."""
+    sent = [one for one in replies if not one.state.is_open]
+    forgotten = {one.reply_id for one in sent[:-SENT_REPLIES]}
+    return tuple(one for one in replies if one.reply_id not in forgotten)

@@ -1,0 +1,54 @@
+"""What a reply says: read from the log when it is sent, as it reads then."""
+
+from dataclasses import dataclass
+
+from agentbus.contracts.address import Address
+from agentbus.contracts.events import Commit, MessageAppended, MessageDeleted, MessageEdited, ReplyRequested
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.messages import Spoken, TextContent, as_line
+from agentbus.contracts.replies import OutgoingReply
+from agentbus.storage.port import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What is to be sent, and where it goes."""
+
+    content: TextContent
+    to: Address
+    restored: bool = False
+    """Whether it came back from a backup: it may have been sent since that was made."""
+
+
+async def what_it_says(store: Store, conversation: ConversationId, reply: OutgoingReply) -> Saying | None:
+    """Return what a reply says, edits worked in; None if nothing of it is left: it was taken back, or erased.
+
+    Raises StoreDamaged.
+    """
+    commits = await store.log.read(conversation, first=reply.version, last=reply.version, limit=1)
+    found = _in(commits[0], reply) if commits else None
+    if found is None:
+        return None
+    asked, content = found
+    for commit in await store.log.commits_amending(conversation, [asked.message]):
+        for event in commit.events:
+            if isinstance(event, MessageDeleted) and event.target == asked.message:
+                return None
+            if isinstance(event, MessageEdited) and event.target == asked.message:
+                content = content.model_copy(update={"text": event.text, "attachments": event.attachments})
+    return Saying(content, asked.to, bool(commits[0].restored)) if content.text.strip() or content.attachments else None
+
+
+def _in(commit: Commit, reply: OutgoingReply) -> tuple[ReplyRequested, TextContent] | None:
+    asked = next(
+        (event for event in commit.events if isinstance(event, ReplyRequested) and event.reply_id == reply.reply_id),
+        None,
+    )
+    said = {event.message.key: event.message.content for event in commit.events if isinstance(event, MessageAppended)}
+    content = said.get(asked.message) if asked else None
+    return (asked, _as_text(content)) if asked and content is not None else None
+
+
+def _as_text(content: Spoken) -> TextContent:
+    """Return what is said as text: a command, say, reads as it would be typed."""
+    return content if isinstance(content, TextContent) else TextContent(text=as_line(content))
