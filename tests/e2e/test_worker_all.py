@@ -27,7 +27,11 @@ def shown(env: dict[str, str], *arguments: str) -> Any:
 
 def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distributed, tmp_path: Path) -> None:
     channels = {"webhook": {"shop": {"secret": SECRET}}}
-    env = distributed.env | {"AGENTBUS_CHANNELS": json.dumps(channels), "AGENTBUS_GATEWAY_PORT": "0"}
+    env = distributed.env | {
+        "AGENTBUS_CHANNELS": json.dumps(channels),
+        "AGENTBUS_GATEWAY_PORT": "0",
+        "AGENTBUS_BACKUP_URL": f"file://{tmp_path}/backups",
+    }
     with started("-m", "agentbus", "worker", "all", "--http-port", "0", folder=tmp_path, env=env) as program:
         program.until_printed("serving_http")
         port = re.search(r"serving_http.*port=(\d+)", program.output())
@@ -37,13 +41,14 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
         assert set(ready["workers"]) == {kind.value for kind in WorkerKind}
         assert httpx.get(f"{at}/live").status_code == 200
         metrics = httpx.get(f"{at}/metrics").text
-        for kind in ("session", "sync", "expiry", "tracking"):
+        for kind in ("session", "sync", "expiry", "tracking", "backup"):
             assert f'agentbus_owned_partitions{{worker="{kind}"}} 8.0' in metrics
         until_listed(distributed.env, {kind.value for kind in WorkerKind})
         gateway = re.search(r"worker_started\s+port=(\d+)", program.output())
         assert gateway is not None
         post(f"http://127.0.0.1:{gateway[1]}/channels/webhook/shop")
         until_committed(distributed.env, "ada")
+        program.until_printed("backup_made")
         begun = time.monotonic()
         assert program.stop() == 0
         assert time.monotonic() - begun < PATIENCE / 3
