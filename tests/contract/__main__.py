@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 from rich.table import Table
 
-from agentbus.testing.conformance.store_many_suite import PAGE_SECONDS
 from tests.harness.program import screen
 
 SUITES: Final = Path(__file__).parent
@@ -75,6 +74,9 @@ class Results:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test that has ended, or that failed before or after."""
+        # Not before: pytest has to load the plugins that it imports.
+        from agentbus.testing.conformance.store_many_suite import PAGE_SECONDS  # noqa: PLC0415 - as above
+
         if report.nodeid in self._placed and (report.when == "call" or report.failed):
             backend, capability = self._placed[report.nodeid]
             self.of[backend][capability][report.outcome] += 1

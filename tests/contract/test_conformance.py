@@ -1,11 +1,23 @@
 """The table that `make conformance` prints: each backend's tests, by capability."""
 
+import subprocess
+import sys
+
 import pytest
 from rich.console import Console
 
 from agentbus.testing.conformance.store_many_suite import PAGE_SECONDS
 from tests.contract import test_store
 from tests.contract.__main__ import CLASSES, Results, Tally, place_of, table_of, table_of_pages
+from tests.harness.processes import ROOT
+
+
+def test_the_program_leaves_it_to_pytest_to_load_plugins() -> None:
+    loaded = (
+        "import sys, tests.contract.__main__; print(*sorted({'pytest_asyncio', 'agentbus.testing'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 def test_every_backend_of_the_contract_is_in_the_table() -> None:
