@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML's types are a package of t
 from prometheus_client import CollectorRegistry
 
 from agentbus.composition.probes import probes_app
+from agentbus.composition.workers import WORKERS as KINDS
 from agentbus.settings import CONCERNS, LogFormat, load_settings
 from agentbus.variables import ENV_PREFIX
 from tests.harness.cli import whole_command_line
@@ -94,9 +95,7 @@ def test_a_worker_runs_a_command_that_exists(worker: str, name: str) -> None:
 def test_a_command_that_does_not_exist_is_found() -> None:
     with pytest.raises(KeyError):
         parse_command(["janitor"])
-    with pytest.raises(
-        Exception, match="no worker: there are session, ingress, sync, expiry, tracking, gateway, backup, all"
-    ):
+    with pytest.raises(Exception, match=f"no worker: there are {', '.join(KINDS)}, all"):
         parse_command(["worker", "janitor"])
     with pytest.raises(Exception, match="No such option"):
         parse_command(["worker", "ingress", "--no-such-option", "1"])
