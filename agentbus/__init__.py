@@ -40,14 +40,14 @@ if TYPE_CHECKING:
         TextContent,
         UnsupportedContent,
     )
-    from agentbus.received import ReceivedEvent
+    from agentbus.received import ReceivedEvent, ReceivedMessage
 
 __all__ = [
     "AgentBus", "Receipt", "SyncAgentBus", "connect", "connect_sync",
     "Address", "Platform", "Scope",
     "ButtonContent", "CommandContent", "MembershipContent", "TextContent", "UnsupportedContent",
     "InboundMessage", "OutboundMessage", "Role",
-    "CommandReply", "EventEnvelope", "MessageAppended", "ReceivedEvent",
+    "CommandReply", "EventEnvelope", "MessageAppended", "ReceivedEvent", "ReceivedMessage",
     "AccessDenied", "AgentBusError", "BrokerBlocked", "BrokerRejected", "BrokerUnavailable", "BusError",
     "ConfigurationError", "InvalidInput", "PublishUnconfirmed", "Refused", "Reject", "ReplyTimeout", "SchemaViolation",
     "SessionNotFound", "TopologyMismatch", "Unroutable",
@@ -55,7 +55,7 @@ __all__ = [
 
 _MODULES: Final = {
     "agentbus.client": ("AgentBus", "Receipt", "SyncAgentBus", "connect", "connect_sync"),
-    "agentbus.received": ("ReceivedEvent",),
+    "agentbus.received": ("ReceivedEvent", "ReceivedMessage"),
     "agentbus.contracts.address": ("Address", "Platform", "Scope"),
     "agentbus.contracts.commands": ("CommandReply",),
     "agentbus.contracts.envelope": ("EventEnvelope",),

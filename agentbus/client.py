@@ -38,12 +38,13 @@ from agentbus.contracts.errors import (
     SchemaViolation,
     Unroutable,
 )
+from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.history import HistoryMessage, Page
 from agentbus.contracts.ids import ConversationId, InputId, Partition
-from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.messages import InboundMessage, Role
 from agentbus.contracts.session import SessionState
 from agentbus.logs import configure_library_logs
-from agentbus.received import Handled, ReceivedEvent
+from agentbus.received import Answering, Handled, ReceivedEvent, ReceivedMessage
 from agentbus.registering import check_handler, check_patterns
 from agentbus.subscription import CONCURRENCY, Subscription
 from agentbus.workers.bus.port import Bus
@@ -213,6 +214,31 @@ class AgentBus:
             self._subscriptions.append(
                 Subscription(self._bus, patterns, handle, durable=durable, ordered=ordered, concurrency=concurrency)
             )
+            return handler
+
+        return register
+
+    def on_message(
+        self, *platforms: str, durable: str | None = None, ordered: bool = False, concurrency: int = CONCURRENCY
+    ) -> Callable[[Answering], Answering]:
+        """Hand what people write to the decorated async function: on these platforms, or on all.
+
+        It gets a ReceivedMessage: `message.text`, `await message.session()`, `await message.history()`, and
+        `await message.reply("...")`, which goes back to where the message came from, whatever the platform is. All
+        else is as with `on`, which hands over the other events. Raises ConfigurationError as `on` does.
+        """
+        patterns = tuple(f"session.{MessageAppended.topic}.{platform}" for platform in platforms or ("*",))
+        check_patterns(patterns)
+
+        def register(handler: Answering) -> Answering:
+            check_handler(handler)
+
+            async def handle(event: ReceivedEvent) -> None:
+                said = event.data
+                if isinstance(said, MessageAppended) and said.message.role is Role.USER:
+                    await handler(ReceivedMessage.by(self, event))
+
+            self.on(*patterns, durable=durable, ordered=ordered, concurrency=concurrency)(handle)
             return handler
 
         return register

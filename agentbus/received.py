@@ -1,15 +1,20 @@
 """An event as a handler gets it: what was announced, and what a bot does about it."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from pydantic import PrivateAttr
 
+from agentbus.contracts.base import MAX_TEXT_LENGTH
 from agentbus.contracts.commands import AnyCommand, CommandReply, SendReply
 from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import LimitExceeded
 from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.history import HistoryMessage, Page
 from agentbus.contracts.ids import ConversationId
-from agentbus.contracts.messages import OutboundMessage, TextContent
+from agentbus.contracts.messages import OutboundMessage, SessionMessage, TextContent, as_line
+from agentbus.contracts.session import SessionState
 
 
 class Sender(Protocol):
@@ -25,6 +30,14 @@ class Sender(Protocol):
     ) -> CommandReply:
         """Send a command, as `AgentBus.send` does."""
 
+    async def session(self, session_id: str, *, timeout: float = 10.0) -> SessionState:
+        """Return a session's state, as `AgentBus.session` does."""
+
+    async def history(
+        self, session_id: str, *, limit: int = 50, cursor: str | None = None, timeout: float = 10.0
+    ) -> Page[HistoryMessage]:
+        """Return a page of a session's messages, as `AgentBus.history` does."""
+
 
 class ReceivedEvent(EventEnvelope):
     """An announced event, in the hands of a handler."""
@@ -33,11 +46,11 @@ class ReceivedEvent(EventEnvelope):
     _replies: int = PrivateAttr(default=0)
 
     @classmethod
-    def by(cls, sender: Sender, event: EventEnvelope) -> "ReceivedEvent":
+    def by(cls, sender: Sender, event: EventEnvelope) -> Self:
         """Return `event` as one that came by a client, new for every call of its handler."""
         received = cls.model_construct(_fields_set=event.model_fields_set, **event.__dict__)
         received._sender = sender  # noqa: SLF001 - its own class
-        return received
+        return cast("Self", received)
 
     async def reply(self, text: str | OutboundMessage, *, timeout: float = 10.0) -> CommandReply:
         """Say something in the event's conversation: it goes to where the event's message came from, if it is of one.
@@ -48,17 +61,79 @@ class ReceivedEvent(EventEnvelope):
         which comes again, or a handler that is tried again, is answered once. Raises as `AgentBus.send` does;
         RepliesWaiting while too many replies to the conversation wait to be sent.
         """
-        if self._sender is None:
-            raise RuntimeError("this event did not come by a client: there is nobody to reply through")
+        sender = self._by()
         self._replies += 1
         said = self.data
         where = said.message.address if isinstance(said, MessageAppended) else None
         message = OutboundMessage(address=where, content=TextContent(text=text)) if isinstance(text, str) else text
         command_id = f"reply-{self._replies}-{self.id}"
-        return await self._sender.send(
+        return await sender.send(
             SendReply(message=message), to=self.partitionkey, command_id=command_id, timeout=timeout
         )
+
+    def _by(self) -> Sender:
+        """Return the client that it came by. Raises RuntimeError if it came by none."""
+        if self._sender is None:
+            raise RuntimeError("this event did not come by a client: there is nobody to reply through")
+        return self._sender
+
+
+class ReceivedMessage(ReceivedEvent):
+    """What somebody wrote, in the hands of a bot."""
+
+    @property
+    def message(self) -> SessionMessage:
+        """The message as the session keeps it: who wrote it, where, when, and what."""
+        assert isinstance(self.data, MessageAppended)  # noqa: S101 - others are not handed over
+        return self.data.message
+
+    @property
+    def text(self) -> str:
+        """What it says: the text, a command as it was typed, what a pressed button says."""
+        return as_line(self.message.content)
+
+    async def session(self, *, timeout: float = 10.0) -> SessionState:
+        """Return the session that it is in, as it is now. Raises as `AgentBus.session` does."""
+        return await self._by().session(self.subject, timeout=timeout)
+
+    async def history(
+        self, *, limit: int = 50, cursor: str | None = None, timeout: float = 10.0
+    ) -> Page[HistoryMessage]:
+        """Return a page of what was said in the session, this message too. Raises as `AgentBus.history` does."""
+        return await self._by().history(self.subject, limit=limit, cursor=cursor, timeout=timeout)
+
+    @asynccontextmanager
+    async def writing(self, *, timeout: float = 10.0) -> AsyncIterator["WrittenReply"]:
+        """Write a reply part by part, as a model gives it: it is sent as one when the block ends.
+
+        Nothing is sent if the block raises, or nothing was written. Raises as `reply` does.
+        """
+        written = WrittenReply()
+        yield written
+        if text := written.text.strip():
+            await self.reply(text, timeout=timeout)
+
+
+class WrittenReply:
+    """A reply that is being written."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+
+    @property
+    def text(self) -> str:
+        """What was written until now."""
+        return "".join(self._parts)
+
+    async def write(self, part: str) -> None:
+        """Add a part. Raises LimitExceeded if the reply would be longer than a message may be."""
+        self._length += len(part)
+        if self._length > MAX_TEXT_LENGTH:
+            raise LimitExceeded(f"a reply has at most {MAX_TEXT_LENGTH} characters")
+        self._parts.append(part)
 
 
 Received = Callable[[ReceivedEvent], Awaitable[Any]]
 Handled = TypeVar("Handled", bound=Received)
+Answering = TypeVar("Answering", bound=Callable[[ReceivedMessage], Awaitable[Any]])

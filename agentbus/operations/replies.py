@@ -12,7 +12,7 @@ from agentbus.contracts.address import Platform
 from agentbus.contracts.base import DEFERRED
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.commands import ResolveReply
-from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.errors import SchemaViolation, StoreDamaged
 from agentbus.contracts.history import Page
 from agentbus.contracts.ids import ConversationId, conversation_of
 from agentbus.contracts.records import Record, RecordKind
@@ -25,8 +25,10 @@ from agentbus.contracts.replies import (
     ReplyState,
     session_of_reply,
 )
+from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
 from agentbus.operations.paging import page_after
+from agentbus.storage.damage import tell
 from agentbus.storage.port import Store
 from agentbus.workers.domain.replies import find_reply, waiting_replies
 from agentbus.workers.outbound.outbox import UNKNOWN_GROUP, Outbox
@@ -73,8 +75,8 @@ async def list_waiting(store: Store, topology: Topology, clock: Clock, *, limit:
     outbox = Outbox(store, topology, clock)
     listed: list[ListedReply] = []
     for record in await store.records.due(RecordKind.OUTBOX, _EVER, limit=limit):
-        state = await outbox.state_of(ConversationId(record.key))
-        listed += [_listed(one, due_at=record.due_at) for one in waiting_replies(state)]
+        state = await _readable(outbox, ConversationId(record.key))
+        listed += [_listed(one, due_at=record.due_at) for one in waiting_replies(state)] if state else []
     return listed
 
 
@@ -100,11 +102,20 @@ async def resolve_reply(app: App, reply: str, resolution: ReplyResolution, *, re
 async def _unknown(outbox: Outbox, record: Record) -> ListedReply | None:
     """Return a reply that was listed, unless it is known by now what became of it."""
     reply = ReplyId(record.key)
-    state = await outbox.state_of(conversation_of(session_of_reply(reply)))
-    found = find_reply(state, reply)
+    state = await _readable(outbox, conversation_of(session_of_reply(reply)))
+    found = find_reply(state, reply) if state else None
     if found is None or found.state is not ReplyState.UNKNOWN:
         return None
     return _listed(found, reason=str(record.data.get("reason", "")))
+
+
+async def _readable(outbox: Outbox, conversation: ConversationId) -> SessionState | None:
+    """Return a conversation; None for one that is damaged, which is told: the others are listed all the same."""
+    try:
+        return await outbox.state_of(conversation)
+    except StoreDamaged as damage:
+        tell(damage)
+        return None
 
 
 def _listed(reply: OutgoingReply, *, due_at: datetime | None = None, reason: str = "") -> ListedReply:

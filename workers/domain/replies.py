@@ -1,7 +1,7 @@
 """The replies that a conversation's head remembers: those that are open, and the last that were sent."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.errors import RepliesWaiting
@@ -18,6 +18,8 @@ from agentbus.contracts.messages import Role, SessionMessage
 from agentbus.contracts.replies import MAX_OPEN_REPLIES, SENT_REPLIES, OutgoingReply, ReplyId, ReplyState
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.draft import Draft
+
+_SHOWN: Final = frozenset({Platform.API, Platform.WEB})
 
 
 def open_replies(state: SessionState) -> tuple[OutgoingReply, ...]:
@@ -40,10 +42,10 @@ def find_reply(state: SessionState, reply: ReplyId | None, message_ids: Sequence
 def destination(message: SessionMessage) -> Address | None:
     """Return where a message is to be sent; None if it goes nowhere.
 
-    A program that speaks to AgentBus itself reads the events: there is no channel to it.
+    Programs that speak to AgentBus itself, and web pages, are shown what is announced: there is no channel to them.
     """
     address = message.address
-    goes = message.role is Role.ASSISTANT and address is not None and address.platform != Platform.API
+    goes = message.role is Role.ASSISTANT and address is not None and address.platform not in _SHOWN
     return address if goes else None
 
 

@@ -8,10 +8,13 @@ import pytest
 
 import agentbus.workers.reactive.handler
 from agentbus.client import AgentBus
+from agentbus.contracts.base import MAX_TEXT_LENGTH
+from agentbus.contracts.commands import AppendMessage
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.messages import OutboundMessage, Role, TextContent
+from agentbus.contracts.errors import ConfigurationError, LimitExceeded
+from agentbus.contracts.messages import CommandContent, OutboundMessage, Role, TextContent
 from agentbus.contracts.topology import Topology
-from agentbus.received import ReceivedEvent
+from agentbus.received import ReceivedEvent, ReceivedMessage, WrittenReply
 from agentbus.storage.history import history_page
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.bus.memory import MemoryBus
@@ -98,6 +101,69 @@ async def test_a_handler_that_is_tried_again_answers_once_and_each_of_its_replie
         event = await handled.get()
     assert calls == 3
     assert await world.replies(event) == [said("first"), said("second")]
+
+
+async def test_a_bot_gets_what_people_write_with_its_session_and_answers_it(world: World) -> None:
+    handled: asyncio.Queue[ReceivedMessage] = asyncio.Queue()
+
+    @world.client.on_message("telegram", "slack")
+    async def answer(message: ReceivedMessage) -> None:
+        session = await message.session(timeout=PATIENCE)
+        before = await message.history(timeout=PATIENCE)
+        await message.reply(f"{message.text}: {session.message_count} of {len(before.items)}")
+        handled.put_nowait(message)
+
+    assert callable(answer)
+    await world.client.start()
+    note = OutboundMessage(role=Role.SYSTEM, content=TextContent(text="a note"))
+    await world.client.publish(message(1, "hello"))
+    async with asyncio.timeout(PATIENCE):
+        first = await handled.get()
+        await world.client.send(AppendMessage(address=address(), message=note), timeout=PATIENCE)
+        await world.client.publish(message(2, content=CommandContent(name="start", arguments="now")))
+        second = await handled.get()
+    assert (first.message.role, first.text, second.text) == (Role.USER, "hello", "/start now")
+    assert await world.replies(second) == [said("hello: 1 of 1"), said("/start now: 4 of 4")]
+
+
+async def test_a_reply_that_is_written_part_by_part_is_said_as_one_and_only_if_it_gets_to_its_end(world: World) -> None:
+    handled: asyncio.Queue[ReceivedMessage] = asyncio.Queue()
+    calls = 0
+
+    @world.client.on_message()
+    async def answer(message: ReceivedMessage) -> None:
+        nonlocal calls
+        calls += 1
+        async with message.writing() as nothing:
+            await nothing.write("  ")
+        async with message.writing() as reply:
+            for part in ("one ", "two ", "three"):
+                await reply.write(part)
+            if calls == 1:
+                raise LookupError("the model went away")
+        handled.put_nowait(message)
+
+    assert callable(answer)
+    await world.client.start()
+    await world.client.publish(message())
+    async with asyncio.timeout(PATIENCE):
+        event = await handled.get()
+    assert calls == 2
+    assert await world.replies(event) == [said("one two three")]
+
+
+async def test_a_written_reply_is_no_longer_than_a_message_may_be() -> None:
+    written = WrittenReply()
+    await written.write("x" * MAX_TEXT_LENGTH)
+    with pytest.raises(LimitExceeded):
+        await written.write("x")
+    assert len(written.text) == MAX_TEXT_LENGTH
+
+
+@pytest.mark.parametrize("platform", ["Telegram", "a.b", ""])
+async def test_no_message_comes_from_what_is_no_platform(world: World, platform: str) -> None:
+    with pytest.raises(ConfigurationError):
+        world.client.on_message(platform)
 
 
 async def test_an_event_that_came_by_no_client_has_nobody_to_reply_through() -> None:

@@ -84,9 +84,10 @@ def test_the_head_says_where_in_the_log_an_open_reply_is() -> None:
     [
         (LIVE, said("a result", role=Role.TOOL)),
         (LIVE, said("to a program", address=address(platform=Platform.API))),
+        (LIVE, said("to a page", address=address(platform=Platform.WEB))),
         (after(EMPTY, CreateSession()), said("to nobody")),
     ],
-    ids=["of a tool", "to a program", "without an address"],
+    ids=["of a tool", "to a program", "to a page", "without an address"],
 )
 def test_what_goes_nowhere_is_said_alone(state: SessionState, message_: object) -> None:
     assert kinds(decide(state, fresh(SendReply.model_validate({"message": message_})), NOW)) == ["message_appended"]
