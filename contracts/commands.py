@@ -1,9 +1,9 @@
 """Commands: what can be asked of a conversation's owner. Imperative; answered with a `CommandReply`."""
 
 from functools import cache
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema, model_validator
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.base import (
@@ -38,6 +38,7 @@ from agentbus.contracts.sync import (
     SyncOperation,
     TurnedDown,
 )
+from agentbus.contracts.tracking import StateTransitionType
 
 Kept = TypeVar("Kept")
 _AsKept: TypeAlias = Annotated[Kept, WithJsonSchema({"type": "object", "description": "As a store keeps it."})]
@@ -228,11 +229,19 @@ class CloseSession(_Command):
 
 
 class ChangeState(_Command):
-    """Move the session to another status."""
+    """Move the session to another status, or to a state of the installation's own: one of the two is given."""
 
     kind: Literal["change_state"] = "change_state"
-    status: SessionStatus
+    status: SessionStatus | None = None
+    state: Id | None = None
+    type: StateTransitionType | None = Field(default=None, description="Why; without it: somebody wanted it.")
     reason: Name | None = None
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> Self:
+        if (self.status is None) is (self.state is None):
+            raise ValueError("either a status or a state is needed")
+        return self
 
 
 class LinkIdentity(_Command):

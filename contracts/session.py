@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field, JsonValue
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.base import Id, Many, Sealable, Timestamp
+from agentbus.contracts.base import Id, Many, Sealable, Timestamp, nothing
 from agentbus.contracts.expiry import ArchiveRef, ExpiryProgress
 from agentbus.contracts.ids import ConversationId, ConversationIdField, InputId, SessionId, session_id_for
 from agentbus.contracts.profile import Profile, no_profile
@@ -77,6 +77,11 @@ class SessionState(Sealable):
     sequence: int = Field(default=0, ge=0, description="Events of this session up to this state.")
     first_version: int = Field(default=0, ge=0, description="The commit that started this session.")
     status: SessionStatus = SessionStatus.CLOSED
+    state: Id | None = Field(
+        default=None,
+        exclude_if=nothing,
+        description="The state of the installation's own that it is in; its status is that of this state.",
+    )
     address: Address | None = Field(default=None, description="Where the last message came from.")
     data: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

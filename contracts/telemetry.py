@@ -300,6 +300,8 @@ class Action(StrEnum):
     """An expiry worker goes by other rules from now on."""
     EXPIRY_RULES_UNREADABLE = "expiry_rules_unreadable"
     """The expiry rules in the store can't be read; the worker goes on with those it has."""
+    STATE_MACHINE_UNREADABLE = "state_machine_unreadable"
+    """The state machine in the store can't be read; the worker goes on with the one it has."""
     TRACKING_DAMAGED = "tracking_damaged"
     """What is kept of a conversation, or its log, can't be read: its figures stay as they are."""
     BACKUP_MADE = "backup_made"

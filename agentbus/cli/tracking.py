@@ -1,6 +1,7 @@
 """`agentbus tracking`: the figures of how sessions are used."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +12,9 @@ from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import err, out, print_fields, print_json
 from agentbus.cli.running import EXIT_FAILED
-from agentbus.composition.app import make_store, stored
-from agentbus.operations.tracking import Rebuilt, assess_predictions, drawn_machine
+from agentbus.composition.app import make_clock, make_store, stored
+from agentbus.operations.machine import drawn_machine, parsed_machine, set_machine, state_machine
+from agentbus.operations.tracking import Rebuilt, assess_predictions
 from agentbus.operations.tracking import rebuild as rebuilding
 from agentbus.settings import Settings
 
@@ -69,6 +71,32 @@ async def assess(
 
 
 @app.command("machine")
-def machine() -> None:
-    """Draw the statuses that a session may have, and the ways between them, as a Mermaid diagram."""
-    out.print(drawn_machine(), markup=False)
+@connecting("store", "wait")
+async def machine(
+    *,
+    settings: Settings,
+    new: Annotated[
+        Path | None,
+        typer.Option(
+            "--set", exists=True, dir_okay=False, readable=True, metavar="FILE", help="Set it: TOML, or JSON (.json)."
+        ),
+    ] = None,
+    default: Annotated[bool, typer.Option("--default", help="Go back to the one that holds by default.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Draw the states that a session may have, and the ways between them, as a Mermaid diagram.
+
+    With --json: as it is configured, to change it and to set it by --set. It holds for the whole installation: when
+    this ends, all workers go by it. Sessions in a state that is no more are from then on in that of their status.
+    """
+    if new and default:
+        raise typer.BadParameter("either a file, or the default machine")
+    wanted = parsed_machine(new.read_text("utf-8"), "json" if new.suffix == ".json" else "toml") if new else None
+    async with make_store(settings) as store:
+        if new or default:
+            await set_machine(store, wanted, make_clock())
+        found = await state_machine(store)
+    if as_json:
+        print_json(found.model_dump(mode="json", exclude_defaults=True))
+    else:
+        out.print(drawn_machine(found), markup=False, soft_wrap=True)

@@ -127,22 +127,30 @@ def make_sync_worker(app: App) -> "SyncWorker":
 
 
 def make_tracking_worker(app: App) -> "TrackingWorker":
-    """Return a tracking worker."""
+    """Return a tracking worker. Raises ConfigurationError for a transition handler that can't be imported."""
     from agentbus.workers.tracking.catch_up import Tracker  # noqa: PLC0415 - see above
+    from agentbus.workers.tracking.transitions import transition_handlers  # noqa: PLC0415 - see above
     from agentbus.workers.tracking.worker import (  # noqa: PLC0415 - see above
         SUBSCRIPTION,
         TOPICS,
+        TRANSITIONS,
         TrackingHandler,
         TrackingWorker,
+        TransitionTeller,
     )
 
     tracker = Tracker(app.store, app.archive)
     handler = TrackingHandler(tracker)
+    told = [
+        _events(app, f"transitions-{name}", TRANSITIONS, TransitionTeller(name, one))
+        for name, one in transition_handlers().items()
+    ]
     return TrackingWorker(
         app.store,
         _events(app, SUBSCRIPTION, TOPICS, handler),
         handler,
         tracker,
+        told=told,
         clock=app.clock,
         topology=app.bus.topology,
         beat=app.settings.session.worker_beat,

@@ -9,7 +9,6 @@ from agentbus.contracts.errors import ConfigurationError, SessionNotFound
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionStatus
 from agentbus.storage.port import Store
-from agentbus.workers.domain.checks.states import TRANSITIONS
 from agentbus.workers.domain.tracking.chances import Assessment, Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period, patterns_of
 from agentbus.workers.tracking.catch_up import Tracker
@@ -18,8 +17,8 @@ from agentbus.workers.tracking.outlook import assess_returns, predict
 from agentbus.workers.tracking.rebuilding import Rebuilding, Rebuilt
 
 __all__ = [
-    "Assessment", "Patterns", "Period", "Prediction", "Rebuilt", "assess_predictions", "drawn_machine",
-    "predict_session", "rebuild", "usage_patterns",
+    "Assessment", "Patterns", "Period", "Prediction", "Rebuilt", "assess_predictions", "predict_session",
+    "rebuild", "usage_patterns",
 ]  # fmt: skip
 
 
@@ -44,14 +43,6 @@ async def predict_session(app: App, session_id: str) -> Prediction:
 async def assess_predictions(store: Store, horizon: int) -> Assessment:
     """Return how far off chances of a return within `horizon` hours were: by 45 days, of the 45 that followed."""
     return await assess_returns(store, make_clock().now(), horizon)
-
-
-def drawn_machine() -> str:
-    """Return the statuses of a session and the ways between them as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", f"    [*] --> {SessionStatus.ACTIVE}"]
-    for status, leads_to in TRANSITIONS.items():
-        lines += [f"    {status} --> {other}" for other in sorted({*leads_to, SessionStatus.DELETED} - {status})]
-    return "\n".join([*lines, f"    {SessionStatus.DELETED} --> [*]"])
 
 
 async def usage_patterns(

@@ -36,6 +36,7 @@ from agentbus.contracts.errors import (
     TransitionForbidden,
 )
 from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.machine import ChangedBy, OwnState, StateMachine, StateTransition, TransitionGuard
 from agentbus.contracts.messages import Role
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, SyncMode, SyncOperation, SyncPolicy
@@ -107,6 +108,7 @@ from agentbus.workers.sync.people.claims import ClaimCode
 from agentbus.workers.sync.people.suggestions import Suggestion, SuggestionNotFound
 from agentbus.workers.sync.people.trail import SyncNote
 from agentbus.workers.tracking.statistics import StateStatistics
+from agentbus.workers.tracking.transitions import TransitionTaken, register_transition_handler
 
 __all__ = [
     # Start and stop
@@ -178,17 +180,24 @@ __all__ = [
     "SyncReport",
     "create_session_sync",
     # Tracking
+    "ChangedBy",
     "Chances",
     "EventType",
+    "OwnState",
     "Patterns",
     "Period",
     "Prediction",
     "SessionEnding",
+    "StateMachine",
     "StateStatistics",
+    "StateTransition",
     "StateTransitionType",
     "TrackedEvent",
+    "TransitionGuard",
+    "TransitionTaken",
     "Usage",
     "create_session_state_tracker",
+    "register_transition_handler",
     # Small types
     "ChildPolicy",
     "ConflictPolicy",

@@ -238,7 +238,9 @@ class SessionManager:
         fence: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Move a session to another status. Raises TransitionForbidden, SessionNotFound, AccessDenied.
+        """Move a session to another status, or to a state of the installation's own by its name.
+
+        Raises TransitionForbidden, SessionNotFound, AccessDenied.
 
         One that is made `archived` is moved to the archive by an expiry worker that has one, and can be restored from
         there; without one it stays in the store, and its history can be read.
@@ -246,7 +248,10 @@ class SessionManager:
         await self._sections.lifecycle.set_status(session_id, status, reason, Caller(user_id, fence, request_id))
 
     async def get_session_state(self, session_id: str, *, user_id: str | None = None) -> SessionStatus | None:
-        """Return a session's status; None if there is no such session. Raises AccessDenied as `get_session` does."""
+        """Return a session's status; None if there is no such session. Raises AccessDenied as `get_session` does.
+
+        A state of the installation's own is in its context: `get_session(id).state`.
+        """
         return await self._sections.lifecycle.status(session_id, user_id)
 
     async def reset_session_history(

@@ -1,7 +1,7 @@
 """The session system: a session manager with all that runs behind it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn, Self
@@ -12,6 +12,7 @@ from agentbus.contracts.errors import NotInitialized, StoreError
 from agentbus.contracts.expiry import ExpiryRule
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import SessionId
+from agentbus.contracts.machine import StateMachine
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Identity, SyncPolicy
 from agentbus.contracts.tracking import EventType, StateTransitionType, TrackedEvent, Usage
@@ -339,7 +340,9 @@ class SessionSystem(SessionManager):
         fence: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Move a session to another status as `set_session_state` does, and keep why: it is in the audit log.
+        """Move a session to another status, or state of the installation's own, as `set_session_state` does; keep why.
+
+        That is in the audit log, and ways of the state machine may ask for it (`types`).
 
         Raises TransitionForbidden where no way leads there; SchemaViolation, SessionNotFound, SessionNotCurrent, or
         AccessDenied if `user_id` is given.
@@ -348,7 +351,23 @@ class SessionSystem(SessionManager):
         with checking("the session can't be moved like that"):
             why = StateTransitionType(transition_type)
         told = f"{why}: {reason}" if reason else why.value
-        await self._sections.lifecycle.set_status(session_id, status, told, Caller(user_id, fence, request_id))
+        await self._sections.lifecycle.set_status(session_id, status, told, Caller(user_id, fence, request_id), why)
+
+    async def get_state_machine(self) -> StateMachine:
+        """Return the machine that sessions go by: the installation's own, or the one that holds without. Raises
+        StoreDamaged for one that can't be read.
+        """
+        return await self._calls(TRACKING).machine()
+
+    async def set_state_machine(self, machine: StateMachine | Mapping[str, Any] | None) -> None:
+        """Have all sessions of the installation go by a machine; None: by the one that holds without.
+
+        On return all workers go by it, a second later. Sessions in a state that it does not have are from then on in
+        that of their status. Raises SchemaViolation for a machine that can't be.
+        """
+        with checking("there is no such state machine"):
+            wanted = None if machine is None else StateMachine.model_validate(machine)
+        await self._calls(TRACKING).set_machine(wanted)
 
     async def get_tracked_events(
         self, session_id: str, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None

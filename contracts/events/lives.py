@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.base import Id, Many, Name
+from agentbus.contracts.base import Id, Many, Name, nothing
 from agentbus.contracts.events.base import SessionEvent
 from agentbus.contracts.ids import SessionId, SessionIdField
 from agentbus.contracts.profile import Permission, Profile, no_profile
@@ -51,12 +51,17 @@ class SessionStarted(SessionEvent):
 
 
 class StateChanged(SessionEvent):
-    """The session moved to another status."""
+    """The session moved to another status, or to another state of the installation's own."""
 
     topic = "state"
     kind: Literal["state_changed"] = "state_changed"
     previous: SessionStatus
     status: SessionStatus
+    previous_state: Id | None = Field(
+        default=None, exclude_if=nothing, description="The state of the installation's own that it was in."
+    )
+    state: Id | None = Field(default=None, exclude_if=nothing, description="The one that it is in now.")
+    handler: Id | None = Field(default=None, exclude_if=nothing, description="The handler of the way that it took.")
     reason: Name | None = None
 
 
@@ -66,6 +71,10 @@ class SessionClosed(SessionEvent):
     topic = "closed"
     kind: Literal["session_closed"] = "session_closed"
     why: CloseReason
+    previous_state: Id | None = Field(
+        default=None, exclude_if=nothing, description="The state that it was in; none: a status, and nobody asks."
+    )
+    handler: Id | None = Field(default=None, exclude_if=nothing, description="The handler of the way that it took.")
     reason: Name | None = None
 
 

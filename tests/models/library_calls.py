@@ -54,6 +54,8 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "get_session_usage": "counted from the log: tests/unit/workers/tracking",
     "get_usage_patterns": "counted from the logs: tests/unit/workers/tracking",
     "get_state_statistics": "counted from the logs: tests/unit/workers/tracking",
+    "get_state_machine": "the installation's: tests/sessions/system/test_machine.py",
+    "set_state_machine": "the installation's: tests/sessions/system/test_machine.py",
     "create_backup": "not there yet",
     "restore_backup": "not there yet",
     "lock": "acquire_lock and release_lock around a block",

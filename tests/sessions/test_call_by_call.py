@@ -34,6 +34,7 @@ ABOUT_NO_SESSION: Final = {
     "create_session_state_tracker",
     "create_session_sync",
     "register_condition",
+    "register_transition_handler",
     "get_development_config",
     "get_production_config",
     "create_email_notification_callback",

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from agentbus.contracts.commands import ExtendSession
 from agentbus.contracts.errors import LimitExceeded
-from agentbus.contracts.events import StateChanged
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.workers.domain.draft import Draft
@@ -24,12 +23,12 @@ def goes_on(state: SessionState, now: datetime) -> bool:
 def make_idle(draft: Draft, state: SessionState, now: datetime) -> None:
     """Make the session idle if it was silent for long enough."""
     if state.idle_at is not None and state.idle_at <= now:
-        draft.add(StateChanged, previous=state.status, status=SessionStatus.IDLE, reason="idle")
+        draft.move(state, SessionStatus.IDLE, "idle", own=state.state)
 
 
 def expire(draft: Draft, state: SessionState) -> None:
     """End the session because its time ran out, whoever came by just then."""
-    draft.add(StateChanged, actor=None, previous=state.status, status=SessionStatus.EXPIRED, reason="expired")
+    draft.move(state, SessionStatus.EXPIRED, "expired", actor=None)
 
 
 def extended(profile: Profile, command: ExtendSession, now: datetime) -> Profile:

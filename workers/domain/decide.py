@@ -20,9 +20,9 @@ from agentbus.contracts.events import (
     ReactionChanged,
     SessionUnblocked,
     StartReason,
-    StateChanged,
 )
 from agentbus.contracts.expiry import ResetPolicy
+from agentbus.contracts.machine import StateMachine, StateTransition
 from agentbus.contracts.messages import (
     DeleteContent,
     EditContent,
@@ -36,10 +36,12 @@ from agentbus.contracts.messages import (
 )
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.tracking import StateTransitionType
 from agentbus.workers.domain.admission.actor import check_access
 from agentbus.workers.domain.admission.blocking import check_unblocked
 from agentbus.workers.domain.admission.target import check_fence, check_target, check_target_there
 from agentbus.workers.domain.checks.limits import check_sent_at
+from agentbus.workers.domain.checks.states import DEFAULT, Asked, is_open, with_status
 from agentbus.workers.domain.deadlines import expire, has_expired, lasting
 from agentbus.workers.domain.draft import NO_HEADS, Draft, Heads
 from agentbus.workers.domain.evolve import evolve
@@ -55,19 +57,22 @@ def decide(
     now: datetime,
     resets: Sequence[ResetPolicy] = (),
     earlier: Heads = NO_HEADS,
+    *,
+    machine: StateMachine = DEFAULT,
 ) -> tuple[AnyEvent, ...]:
     """Return the events that `given` causes in `state`, in order; none if it was applied already.
 
     The events of a reset belong to two sessions: the one that ends and the one that begins. What is said begins a
     session where none is live; an edit, a deletion or a reaction belongs to the one that there was last. `earlier`
-    holds the head of the earlier session that a command is about, or of the parent that it names.
+    holds the head of the earlier session that a command is about, or of the parent that it names; `machine` says which
+    changes of state may be asked for.
     Raises Refused (a command against the rules, TargetNotFound) or InvalidInput (FutureTimestamp).
     """
     if given.id in state.recent_inputs or (state.erased and digest_input(given.id) in state.recent_inputs):
         return ()
-    data = given.data
+    data = with_status(given.data, machine)
     actor = None if isinstance(data, InboundMessage) else data.actor
-    draft = Draft(state, given.id, now, data.address or state.address, actor=actor, earlier=earlier)
+    draft = Draft(state, given.id, now, data.address or state.address, actor=actor, earlier=earlier, machine=machine)
     if has_expired(state, now) and not isinstance(data, EraseConversation | RestoreCommit):
         expire(draft, state)
         state = evolve(state, draft.events[-1])
@@ -95,7 +100,7 @@ def _receive(draft: Draft, state: SessionState, message: InboundMessage, resets:
         return
     check_target_there(state, content.target)
     if state.status is SessionStatus.IDLE:
-        _activate(draft, "message")
+        _activate(draft, state, "message")
     target = message_key_for(message.address, content.target)
     match content:
         case EditContent():
@@ -118,11 +123,11 @@ def _hear(
     """Take up something said: in the session that there is, or in a new one."""
     if not state.is_live:
         draft.start(StartReason.MESSAGE, message.address, profile=Profile(owner=message.address.user))
-    elif resets and (reset := resets_now(resets, state, message, draft.at)):
-        draft.close(CloseReason.RESET, reset)
+    elif resets and (reset := resets_now(resets, state, message, draft.at)) and (way := _way_out(draft, state)):
+        draft.close(state, way, CloseReason.RESET, reset)
         draft.start(StartReason.RESET, message.address, profile=lasting(state.profile, draft.at))
     elif state.status is SessionStatus.IDLE:
-        _activate(draft, "message")
+        _activate(draft, state, "message")
     said = SessionMessage(
         key=message.key,
         message_id=message.message_id,
@@ -139,9 +144,14 @@ def _carry_out(draft: Draft, state: SessionState, command: AnyCommand) -> None:
     """Add what a command causes, once it is known that it may be carried out. Raises Refused."""
     rule = rule_of(command)
     if state.status is SessionStatus.IDLE and rule.wakes(command):
-        _activate(draft, "activity")
+        _activate(draft, state, "activity")
     rule.handler(draft, state, command)
 
 
-def _activate(draft: Draft, reason: str) -> None:
-    draft.add(StateChanged, previous=SessionStatus.IDLE, status=SessionStatus.ACTIVE, reason=reason)
+def _activate(draft: Draft, state: SessionState, reason: str) -> None:
+    draft.move(state, SessionStatus.ACTIVE, reason, own=state.state)
+
+
+def _way_out(draft: Draft, state: SessionState) -> StateTransition | None:
+    """Return the way by which a policy resets a session; None: the machine has none that is open, and it goes on."""
+    return is_open(draft.machine, state, SessionStatus.CLOSED, Asked(now=draft.at, type=StateTransitionType.AUTOMATIC))

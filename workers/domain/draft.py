@@ -6,10 +6,12 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from agentbus.contracts.address import Address, Platform
-from agentbus.contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason
+from agentbus.contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason, StateChanged
 from agentbus.contracts.ids import InputId, SessionId, session_id_for
-from agentbus.contracts.session import SessionState
+from agentbus.contracts.machine import StateMachine, StateTransition
+from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import Stamp, next_stamp
+from agentbus.workers.domain.checks.states import DEFAULT
 
 E = TypeVar("E", bound=AnyEvent)
 
@@ -34,6 +36,7 @@ class Draft:
         "earlier",
         "events",
         "identity",
+        "machine",
     )
 
     def __init__(
@@ -45,9 +48,11 @@ class Draft:
         *,
         actor: str | None = None,
         earlier: Heads = NO_HEADS,
+        machine: StateMachine = DEFAULT,
     ) -> None:
         self._state = state
         self._actor = actor
+        self.machine = machine
         self.cause = cause
         self.at = at
         self.earlier = earlier
@@ -91,6 +96,16 @@ class Draft:
         self._sequence = 0
         self.add(SessionStarted, reason=reason, address=address, previous=previous, **fields)
 
-    def close(self, why: CloseReason, reason: str | None = None) -> None:
-        """End the current session."""
-        self.add(SessionClosed, why=why, reason=reason)
+    def move(
+        self, state: SessionState, status: SessionStatus, reason: str | None, *, own: str | None = None, **fields: Any
+    ) -> None:
+        """Move a session, which is in `state`, to a status, or to a state of the installation's own that has it."""
+        handler = self.machine.handler_of(self.machine.state_of(state), own or status)
+        told = {"previous_state": state.state, "state": own, "handler": handler, **fields}
+        self.add(StateChanged, previous=state.status, status=status, reason=reason, **told)
+
+    def close(self, state: SessionState, way: StateTransition, why: CloseReason, reason: str | None = None) -> None:
+        """End the current session, which is in `state`."""
+        # Whoever is told of it is told what it was; nobody else asks, unless that was a state of the installation's.
+        previous = self.machine.state_of(state) if way.handler else state.state
+        self.add(SessionClosed, why=why, previous_state=previous, handler=way.handler, reason=reason)

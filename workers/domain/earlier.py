@@ -26,7 +26,14 @@ Ending = SessionDeleted | ExpiryStepTaken | SessionArchived | SessionRestored | 
 
 _ENDINGS: Final = (SessionDeleted, ExpiryStepTaken, SessionArchived, SessionRestored, ConversationErased)
 
-_EMPTY: Final[dict[str, Any]] = {"data": {}, "metadata": {}, "stamps": {}, "conflicts": (), "turned_down": ()}
+_EMPTY: Final[dict[str, Any]] = {
+    "state": None,
+    "data": {},
+    "metadata": {},
+    "stamps": {},
+    "conflicts": (),
+    "turned_down": (),
+}
 
 
 def after_the_end(state: SessionState, event: Ending) -> dict[str, Any]:
@@ -96,7 +103,8 @@ def _restored(session: SessionState, event: SessionRestored) -> dict[str, Any]:
     names = ("status", "data", "metadata", "stamps", "conflicts", "turned_down")
     back = {name: getattr(event, name) for name in names}
     clock = latest(session.clock, event.stamps.values())
-    return {**back, **active, "clock": clock, "archive": None, "restored": True, "expiry": None, "last_step": None}
+    gone = dict.fromkeys(("state", "archive", "expiry", "last_step"))
+    return {**back, **active, **gone, "clock": clock, "restored": True}
 
 
 def _erased(session: SessionState) -> dict[str, Any]:

@@ -68,9 +68,9 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
             changes = after_write(state, event, METADATA, merged(state.metadata, event.values, event.removed))
         case StateChanged():
             woken = {"last_activity": event.at} if event.status is SessionStatus.ACTIVE else {}
-            changes = {"status": event.status, **woken}
+            changes = {"status": event.status, "state": event.state, **woken}
         case SessionClosed():
-            changes = {"status": SessionStatus.CLOSED}
+            changes = {"status": SessionStatus.CLOSED, "state": None}
         case ProfileChanged():
             changes = {"profile": event.profile, "last_activity": event.at}
         case HistoryTrimmed():

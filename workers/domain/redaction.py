@@ -202,6 +202,7 @@ def tombstone(head: SessionState) -> SessionState:
     """Return the head of a session that was erased. Idempotent."""
     changes: dict[str, Any] = {
         "status": SessionStatus.DELETED,
+        "state": None,
         "address": None,
         "data": {},
         "metadata": {},

@@ -72,8 +72,7 @@ def _possible(command: AnyCommand, event: AnyEvent) -> bool:
         case FenceRaised() | SessionUnblocked():
             possible = True
         case StateChanged():
-            asked = isinstance(command, ChangeState | UpdateSession) and event.status is command.status
-            possible = asked or event.reason in _BESIDE
+            possible = _moved(command, event) or event.reason in _BESIDE
         case SessionStarted():
             possible = _started(command, event)
         case SessionClosed():
@@ -95,6 +94,13 @@ def _possible(command: AnyCommand, event: AnyEvent) -> bool:
         case _:
             possible = False
     return possible
+
+
+def _moved(command: AnyCommand, event: StateChanged) -> bool:
+    if isinstance(command, ChangeState) and command.state is not None:
+        return event.state == command.state
+    asked = isinstance(command, ChangeState | UpdateSession) and event.status is command.status
+    return asked and event.state is None
 
 
 def _started(command: AnyCommand, event: SessionStarted) -> bool:

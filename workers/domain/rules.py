@@ -171,7 +171,7 @@ def _rule(
 
 
 def _leaves_life(_: Profile, command: ChangeState) -> bool:
-    return not command.status.is_live
+    return command.status is None or not command.status.is_live  # of a state that nobody knows no less is asked
 
 
 def _sets_an_end(profile: Profile, command: ExtendSession) -> bool:

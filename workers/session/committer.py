@@ -28,6 +28,7 @@ from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.delivery.trials import PoisonTrials
 from agentbus.workers.domain.earlier import concerns_earlier
 from agentbus.workers.faults import told
+from agentbus.workers.installation.machine import MachineBook
 from agentbus.workers.outages import sparingly
 from agentbus.workers.session.announcer import Announcer
 from agentbus.workers.session.config import SessionWorkerConfig
@@ -61,6 +62,7 @@ class Committer:
         clock: Clock,
         metrics: WorkerMetrics,
         company: SharedLock,
+        machine: MachineBook,
     ) -> None:
         self._company = company
         self._bus = bus
@@ -81,7 +83,7 @@ class Committer:
             writer=ownership.worker_id if config.embedded else None,
         )
         self.arrears = self._announcer.arrears
-        self._decider = Decider(store, live, ownership, self.arrears, config=config, clock=clock)
+        self._decider = Decider(store, live, ownership, self.arrears, machine=machine, config=config, clock=clock)
 
     async def carry_out(self, turns: Sequence[Turn]) -> None:
         """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.

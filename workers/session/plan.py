@@ -24,11 +24,13 @@ from agentbus.contracts.errors import (
 from agentbus.contracts.events import AnyEvent, Commit, SessionStarted
 from agentbus.contracts.expiry import ResetPolicy
 from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.machine import StateMachine
 from agentbus.contracts.messages import InboundMessage
 from agentbus.contracts.session import FailurePolicy, SessionState
 from agentbus.workers.delivery.failures import Failure, failure_of
 from agentbus.workers.domain.admission.actor import check_access
 from agentbus.workers.domain.admission.blocking import block, hold, is_beside
+from agentbus.workers.domain.checks.states import DEFAULT
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.earlier import earlier_sessions, followed
 from agentbus.workers.domain.evolve import fold, heads_after, sealed
@@ -82,6 +84,8 @@ class Terms:
     resets: tuple[ResetPolicy, ...] = ()
     earlier: Mapping[SessionId, SessionState] = field(default_factory=dict)
     """The heads of earlier sessions, and of parents, that inputs are about, by id."""
+    machine: StateMachine = DEFAULT
+    """Which changes of state may be asked for."""
     failure: Failure | None = None
     """Why the inputs failed while they were carried out: they are not decided again."""
 
@@ -202,7 +206,7 @@ def _decided(
     if terms.failure is not None:
         return _failed_for_good(state, waiting, terms.failure, terms)
     try:
-        return Answer(waiting, decide(state, given, terms.now, terms.resets, earlier))
+        return Answer(waiting, decide(state, given, terms.now, terms.resets, earlier, machine=terms.machine))
     except ConversationBlocked as error:
         # A caller who waits for the answer is told; what is parked gets its place in line.
         held = () if waiting.delivery.reply_to else hold(state, waiting.given.id, terms.now)

@@ -14,6 +14,7 @@ from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.domain.admission.target import about_another
 from agentbus.workers.domain.redaction import digest_input
 from agentbus.workers.domain.said import keys_said
+from agentbus.workers.installation.machine import MachineBook
 from agentbus.workers.session.arrears import Arrears
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.lanes import Turn
@@ -34,6 +35,7 @@ class Decider:
         ownership: Ownership,
         arrears: Arrears,
         *,
+        machine: MachineBook,
         config: SessionWorkerConfig,
         clock: Clock,
     ) -> None:
@@ -41,6 +43,7 @@ class Decider:
         self._live = live
         self._ownership = ownership
         self._arrears = arrears
+        self._machine = machine
         self._config = config
         self._clock = clock
 
@@ -49,9 +52,11 @@ class Decider:
 
         If there is a `failure`, that is what becomes of those inputs that the log does not know.
         """
-        if any(turn.lease.epoch is None for turn in turns):
+        takes_over = any(turn.lease.epoch is None for turn in turns)
+        if takes_over:
             await keep_trying("look for what was not announced", self._arrears.know)
         await keep_trying("take epochs", self._ownership.take_epochs, {turn.lease for turn in turns})
+        machine = await keep_trying("read the state machine", self._machine.look, anew=takes_over)
         loaded = await keep_trying("load", self._live.get, {turn.lane.conversation for turn in turns})
         states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
         ours: list[Turn] = []
@@ -81,6 +86,7 @@ class Decider:
                 on_failure=self._config.on_failure,
                 resets=self._config.resets,
                 earlier=earlier,
+                machine=machine,
                 failure=failure,
             )
             return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)

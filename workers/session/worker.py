@@ -16,10 +16,12 @@ from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.concurrency import SharedLock, ended, in_turn
 from agentbus.workers.delivery.parking import ParkingRecorder
+from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.delivery.trials import is_suspect
 from agentbus.workers.delivery.trust import check_sender
 from agentbus.workers.faults import told
+from agentbus.workers.installation.machine import MachineBook
 from agentbus.workers.session.committer import Committer
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.holdings import Holding
@@ -67,6 +69,7 @@ class SessionWorker(Worker):
             drop=self._drop,
             forget=self._forget,
         )
+        self._machine = MachineBook(store)
         self._company = SharedLock()  # who is tried alone holds it exclusively: nothing else is in hand then
         self._committer = Committer(
             bus,
@@ -77,6 +80,7 @@ class SessionWorker(Worker):
             clock=clock,
             metrics=self._metrics,
             company=self._company,
+            machine=self._machine,
         )
         self._queries = Queries(bus, store)
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics, trusted=config.command_users)
@@ -95,6 +99,7 @@ class SessionWorker(Worker):
         self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
         try:
+            await keep_trying("read the state machine", self._machine.look)
             await self._recorder.start()
             await self._ownership.start()
             self._committer.arrears.start(at_once=not self._config.embedded)

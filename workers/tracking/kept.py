@@ -19,7 +19,8 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.tracking import Tracked, Usage
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_records
-from agentbus.workers.domain.tracking.following import Followed, Hours
+from agentbus.workers.domain.tracking.counters import Hours
+from agentbus.workers.domain.tracking.following import Followed
 from agentbus.workers.domain.tracking.patterns import Series, days_of, hours_between
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)

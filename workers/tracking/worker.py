@@ -1,12 +1,14 @@
 """The tracking worker: an event says whose log has gained something, the log says what. Any number run side by side."""
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.events import topics
+from agentbus.contracts.events import SessionClosed, StateChanged, topics
 from agentbus.contracts.ids import ConversationId, conversation_of, generation_of
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.topology import Topology
@@ -17,11 +19,17 @@ from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.time_loop import Share, TimeLoop
 from agentbus.workers.reactive.worker import Events, ReactiveWorker
 from agentbus.workers.tracking.catch_up import Tracker
+from agentbus.workers.tracking.transitions import TransitionHandler, TransitionTaken
 
 SUBSCRIPTION: Final = "tracking"
 """The durable subscription that all tracking workers share."""
 TOPICS: Final = tuple(f"session.{topic}.*" for topic in topics())
 """All events."""
+
+TRANSITIONS: Final = tuple(f"session.{kind.topic}.*" for kind in (StateChanged, SessionClosed))
+"""The events by which sessions take ways of the state machine."""
+HANDLER_SECONDS: Final = 30.0
+"""Seconds that a handler of transitions may take; one that never returns would stop all that comes after."""
 
 _TOGETHER: Final = 200
 """Conversations that are followed in one go."""
@@ -60,6 +68,20 @@ class TrackingHandler(Handler):
             self._seen.popitem(last=False)
 
 
+class TransitionTeller(Handler):
+    """Tells one handler of the transitions whose way names it."""
+
+    def __init__(self, name: str, handler: TransitionHandler) -> None:
+        self._name = name
+        self._handler = handler
+
+    async def handle(self, event: EventEnvelope) -> None:
+        taken = TransitionTaken.of(event.data)
+        if taken is not None and taken.handler == self._name:
+            async with asyncio.timeout(HANDLER_SECONDS):
+                await self._handler(taken)
+
+
 class Round:
     """Looks through all conversations, some at a time, for those of which no event came; then rests.
 
@@ -85,7 +107,10 @@ class Round:
 
 
 class TrackingWorker(ReactiveWorker):
-    """Times are in seconds: `interval` between two looks for what no event told of, `beat` and `ttl` of heartbeats."""
+    """Times are in seconds: `interval` between two looks for what no event told of, `beat` and `ttl` of heartbeats.
+
+    `told` are the events of handlers of transitions, a subscription each.
+    """
 
     def __init__(
         self,
@@ -96,6 +121,7 @@ class TrackingWorker(ReactiveWorker):
         *,
         clock: Clock,
         topology: Topology,
+        told: Sequence[Events] = (),
         interval: float = 1.0,
         beat: float = 1.0,
         ttl: float = 4.0,
@@ -113,7 +139,7 @@ class TrackingWorker(ReactiveWorker):
                 interval=beat,
                 ttl=ttl,
             ),
-            events=(events,),
+            events=(events, *told),
             loops=(TimeLoop("follow what no event told of", self._turn, interval=interval),),
             metrics=metrics or WorkerMetrics(),
         )

@@ -106,6 +106,12 @@ class SessionContext:
         fields["data"], fields["metadata"] = deepcopy(state.data), deepcopy(state.metadata)
         return cls(**fields, conversation_history=history or [], _read=state)
 
+    @property
+    def state(self) -> str:
+        """The state that it is in: one of the installation's own, or its status."""
+        read = self._read
+        return read.state if read and read.state and read.status is self.status else self.status.value
+
     def add_message(self, message: Message) -> None:
         """Add a message; it is saved with the session. One that is in the history already is not added again."""
         if all(message.id != known.id for known in self.conversation_history):

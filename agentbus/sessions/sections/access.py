@@ -117,6 +117,8 @@ def _details(event: AnyEvent) -> dict[str, JsonValue]:
     match event:
         case StateChanged():
             details = {"status": event.status.value, "previous": event.previous.value}
+            if event.state:
+                details["state"] = event.state
             if event.reason:
                 details["reason"] = event.reason
         case SessionClosed():

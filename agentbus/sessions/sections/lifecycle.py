@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 from weakref import WeakValueDictionary
 
 from pydantic import JsonValue, ValidationError
@@ -17,6 +18,7 @@ from agentbus.contracts.commands import (
     UpdateSession,
 )
 from agentbus.contracts.errors import SchemaViolation
+from agentbus.contracts.tracking import StateTransitionType
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.context import SessionContext
 from agentbus.sessions.model.types import ConflictPolicy, Platform, SessionStatus, platform_of
@@ -27,6 +29,8 @@ from agentbus.storage.history import history_page
 from agentbus.storage.port import MAX_PAGE
 from agentbus.workers.domain.access import Right, may
 from agentbus.workers.domain.deadlines import goes_on
+
+_STATUSES: Final = frozenset(SessionStatus)
 
 
 class Lifecycle:
@@ -96,9 +100,15 @@ class Lifecycle:
         return await self._now(session_id, caller)
 
     async def set_status(
-        self, session_id: str, status: SessionStatus | str, reason: str | None, caller: Caller
+        self,
+        session_id: str,
+        state: SessionStatus | str,
+        reason: str | None,
+        caller: Caller,
+        why: StateTransitionType | None = None,
     ) -> None:
-        await self._commands.carry_out(session_id, ChangeState, caller, status=status, reason=reason)
+        wanted = {"status" if state in _STATUSES else "state": state}
+        await self._commands.carry_out(session_id, ChangeState, caller, **wanted, type=why, reason=reason)
 
     async def status(self, session_id: str, user_id: str | None) -> SessionStatus | None:
         state = await self._engine.readable(session_id, user_id)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.errors import SchemaViolation, StoreDamaged
 from agentbus.contracts.ids import conversation_of, digest_of
+from agentbus.contracts.machine import StateMachine
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.secrets import without_secrets
 from agentbus.contracts.tracking import EventType, TrackedEvent, Usage
@@ -20,6 +21,7 @@ from agentbus.storage.archive import ArchiveStore
 from agentbus.workers.domain.access import Right
 from agentbus.workers.domain.tracking.chances import Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period, patterns_of
+from agentbus.workers.installation.machine import set_machine, state_machine
 from agentbus.workers.tracking.catch_up import Tracker
 from agentbus.workers.tracking.kept import read_series, usage_of
 from agentbus.workers.tracking.outlook import predict
@@ -89,6 +91,12 @@ class Tracking:
     async def statistics(self, within: timedelta) -> StateStatistics:
         until = self._clock.now()
         return await state_statistics(self._engine.store, until - _checked(within), until)
+
+    async def machine(self) -> StateMachine:
+        return await state_machine(self._engine.store)
+
+    async def set_machine(self, machine: StateMachine | None) -> None:
+        await set_machine(self._engine.store, machine, self._clock)
 
     async def predict(self, session_id: str, user_id: str | None) -> Prediction:
         state = await self._engine.existing(session_id, user_id)

@@ -23,14 +23,14 @@ def poison_decide(trace: Trace) -> None:
     """Make this process fail at poisonous texts."""
     decide = domain.decide
 
-    def poisoned(state: SessionState, given: Input, now: datetime, *others: Any) -> tuple[AnyEvent, ...]:
+    def poisoned(state: SessionState, given: Input, now: datetime, *others: Any, **more: Any) -> tuple[AnyEvent, ...]:
         match given.data:
             case InboundMessage(content=TextContent(text=text)) if text == RAISES:
                 raise RuntimeError("a fault of ours")
             case InboundMessage(content=TextContent(text=text)) if text == KILLS:
                 trace.write("died", point="poison")
                 os.kill(os.getpid(), signal.SIGKILL)
-        return decide(state, given, now, *others)
+        return decide(state, given, now, *others, **more)
 
     patch(plan, decide=poisoned)
 

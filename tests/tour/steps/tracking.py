@@ -9,9 +9,11 @@ import pytest
 
 from agentbus.sessions import (
     Chances,
+    ChangedBy,
     ConfigurationError,
     EventType,
     MemorySessionStore,
+    OwnState,
     Patterns,
     Period,
     Prediction,
@@ -19,12 +21,17 @@ from agentbus.sessions import (
     SessionEnding,
     SessionStatus,
     SessionSystem,
+    StateMachine,
     StateStatistics,
+    StateTransition,
     StateTransitionType,
     TrackedEvent,
     TransitionForbidden,
+    TransitionGuard,
+    TransitionTaken,
     Usage,
     create_session_state_tracker,
+    register_transition_handler,
 )
 from tests.harness.patience import PATIENCE
 from tests.tour.registry import shows
@@ -178,3 +185,46 @@ async def show_track_session_state_change(world: World) -> None:
             assert any(f"{why}: over" in str(entry) for entry in await system.get_audit_log(session))
             with pytest.raises(TransitionForbidden):
                 await system.track_session_state_change(session, SessionStatus.ACTIVE, why)
+
+
+@shows("SessionSystem.get_state_machine")
+@shows("SessionSystem.set_state_machine")
+@shows("StateMachine")
+@shows("OwnState")
+@shows("StateTransition")
+@shows("TransitionGuard")
+@shows("ChangedBy")
+@shows("SessionContext.state")
+@shows("register_transition_handler")
+@shows("TransitionTaken")
+async def show_state_machine(world: World) -> None:
+    told: asyncio.Queue[TransitionTaken] = asyncio.Queue()
+    name = world.name("thank")
+    register_transition_handler(name, told.put)
+    async with tracking(world) as system:
+        there = await system.get_state_machine()
+        by_owner = TransitionGuard(by=(ChangedBy.OWNER,))
+        ways = (
+            StateTransition(sources=("active",), target="waiting", guard=by_owner, handler=name),
+            StateTransition(sources=("waiting",), target="closed"),
+        )
+        own = (OwnState(name="waiting", status=SessionStatus.ACTIVE),)
+        machine = StateMachine(states=own, transitions=(*there.transitions, *ways))
+        await system.set_state_machine(machine)
+        try:
+            assert await system.get_state_machine() == machine
+            made = await system.create_session(world.name("chat"), "ann", "telegram")
+            with pytest.raises(TransitionForbidden, match="only if asked by owner"):
+                await system.set_session_state(made.session_id, "waiting")
+            await system.set_session_state(made.session_id, "waiting", user_id="ann", reason="lunch")
+            now = await system.get_session(made.session_id)
+            assert now
+            assert (made.state, now.state, now.status) == ("active", "waiting", SessionStatus.ACTIVE)
+            with pytest.raises(TransitionForbidden, match="from waiting: closed"):
+                await system.set_session_state(made.session_id, SessionStatus.SUSPENDED)
+            async with asyncio.timeout(PATIENCE):
+                taken = await told.get()
+            assert (taken.session_id, taken.previous, taken.state) == (made.session_id, "active", "waiting")
+            assert (taken.reason, taken.actor, taken.handler) == ("lunch", "ann", name)
+        finally:
+            await system.set_state_machine(None)

@@ -84,7 +84,7 @@ def update_session(draft: Draft, state: SessionState, command: UpdateSession) ->
         _append(draft, state, message, InputId(digest_of((draft.cause, str(number)))))
     if command.status is not None:
         check_status(state.status, command.seen_status)
-        change_status(draft, state, command.status)
+        change_status(draft, state, command.status, command.actor)
 
 
 def share_session(draft: Draft, state: SessionState, command: ShareSession) -> None:

@@ -11,11 +11,12 @@ from agentbus.contracts.events import (
     SessionArchived,
     SessionDeleted,
     SessionRestored,
-    StateChanged,
 )
 from agentbus.contracts.expiry import CleanupAction, ExpiryProgress
 from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.tracking import StateTransitionType
 from agentbus.workers.domain.checks.limits import check_conflicts, check_fields, check_size
+from agentbus.workers.domain.checks.states import Asked, is_open
 from agentbus.workers.domain.deadlines import has_expired, lasting
 from agentbus.workers.domain.draft import Draft
 from agentbus.workers.domain.replies import give_up
@@ -34,7 +35,8 @@ def delete_session(draft: Draft, state: SessionState, command: DeleteSession) ->
 def expire_session(draft: Draft, state: SessionState, command: ExpireSession) -> None:
     """Take a step of an expiry rule, unless something has happened since it was decided, or it was taken already.
 
-    A session that has ended can still be archived and deleted; what else a rule has for it then is only noted.
+    A session that has ended can still be archived and deleted; what else a rule has for it then is only noted, and so
+    is a suspension to which the state machine has no open way.
     """
     session = _target(draft, state, command)
     if session is None or session.status is SessionStatus.DELETED:
@@ -130,12 +132,10 @@ def _act(draft: Draft, state: SessionState, session: SessionState, command: Expi
         case CleanupAction.DELETE:
             _delete(draft, state, session)
         case CleanupAction.SUSPEND if session.is_live and session.status is not SessionStatus.SUSPENDED:
-            _change(draft, session, SessionStatus.SUSPENDED, command)
+            asked = Asked(now=draft.at, type=StateTransitionType.TIMEOUT, actor=command.actor)
+            if is_open(draft.machine, session, SessionStatus.SUSPENDED, asked):
+                draft.move(session, SessionStatus.SUSPENDED, command.rule_id)
         case CleanupAction.EXPIRE | CleanupAction.ARCHIVE | CleanupAction.MERGE if session.is_live:
-            _change(draft, session, SessionStatus.EXPIRED, command)
+            draft.move(session, SessionStatus.EXPIRED, command.rule_id)
         case _:
             pass
-
-
-def _change(draft: Draft, session: SessionState, status: SessionStatus, command: ExpireSession) -> None:
-    draft.add(StateChanged, previous=session.status, status=status, reason=command.rule_id)

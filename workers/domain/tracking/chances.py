@@ -2,15 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from agentbus.workers.domain.tracking.survival import (
-    Lifetimes,
-    brier,
-    concordance,
-    kaplan_meier,
-    memoryless,
-)
+if TYPE_CHECKING:
+    from agentbus.workers.domain.tracking.survival import Lifetimes
 
 METHOD: Final = "Kaplan-Meier by whole hours"
 HORIZONS: Final = {"hour": 1, "day": 24, "week": 168}
@@ -59,20 +54,24 @@ class Assessment:
     concordance: float | None
 
 
-def chances_of(lifetimes: Lifetimes, age: int) -> Chances | None:
+def chances_of(lifetimes: "Lifetimes", age: int) -> Chances | None:
     """Return the chances of what is there after `age` whole hours; None where too little is known."""
     if sum(lifetimes.ended.values()) < LEAST:
         return None
+    from agentbus.workers.domain.tracking.survival import kaplan_meier  # noqa: PLC0415 - for who asks
+
     survival = kaplan_meier(lifetimes)
     within = {name: survival.ends_within(age, hours) for name, hours in HORIZONS.items()}
     return Chances(within=within, median_hours=survival.median_left(age), based_on=lifetimes.count)
 
 
-def assess(known: Lifetimes, later: Lifetimes, horizon: int, ages: Sequence[int]) -> Assessment:
+def assess(known: "Lifetimes", later: "Lifetimes", horizon: int, ages: Sequence[int]) -> Assessment:
     """Return how far off the chances by `known` were of `later`, asked at each of `ages` that one reached.
 
     One that is still there and was last seen before the end of the horizon is left out: what came is not known.
     """
+    from agentbus.workers.domain.tracking.survival import brier, concordance, kaplan_meier, memoryless  # noqa: PLC0415 - as above
+
     survival, flat = kaplan_meier(known), memoryless(known)
     base = survival.ends_within(0, horizon) or 0.0
     ours: list[float] = []

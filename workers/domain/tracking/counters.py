@@ -2,9 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from agentbus.workers.domain.tracking.scale import quantile, step_of
+
+Hours = dict[int, Counter[str]]
+"""Figures by the hour, which is counted in UTC from 1970."""
+
+_HOUR: Final = timedelta(hours=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Wait(StrEnum):
@@ -37,7 +45,7 @@ RETURNS = "return."
 NEW = "new"
 """Conversations in which a person wrote for the first time."""
 STATES = "state."
-"""Followed by the status that a session moved to."""
+"""Followed by the status that a session moved to, or the state of the installation's own."""
 STARTS = "starts"
 """Sessions that began."""
 ENDS = "end."
@@ -76,3 +84,23 @@ def added(parts: Iterable[Mapping[str, int]]) -> Counter[str]:
     for one in parts:
         total.update(one)
     return total
+
+
+def hour_of(at: datetime) -> int:
+    """Return the hour that a moment is in, counted in UTC from 1970."""
+    return (at - _EPOCH) // _HOUR
+
+
+def moment_of_hour(hour: int) -> datetime:
+    """Return the beginning of an hour."""
+    return _EPOCH + hour * _HOUR
+
+
+def day_of_hour(hour: int) -> int:
+    """Return the ordinal of an hour's day in UTC, as `date.toordinal` counts."""
+    return hour // 24 + _EPOCH.toordinal()
+
+
+def first_hour_of(day: int) -> int:
+    """Return the first hour of a day, of which the ordinal is given."""
+    return (day - _EPOCH.toordinal()) * 24

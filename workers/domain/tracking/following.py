@@ -6,9 +6,9 @@ hour in which it was decided. What was copied from a linked session is counted t
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from agentbus.contracts.events import (
@@ -42,7 +42,11 @@ from agentbus.workers.domain.tracking.counters import (
     STARTS,
     STATES,
     TYPES,
+    Hours,
     Wait,
+    day_of_hour,
+    first_hour_of,
+    hour_of,
     note_wait,
 )
 
@@ -56,10 +60,6 @@ SOON: Final = timedelta(seconds=60)
 LONGEST_SILENCE: Final = 24 * 90
 """Hours; longer ones count as so long."""
 _HOUR: Final = timedelta(hours=1)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-Hours = dict[int, Counter[str]]
-"""Figures by the hour, which is counted in UTC from 1970."""
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class _Following:
         if isinstance(event, SessionStarted):
             counts[STARTS] = 1
         if isinstance(event, StateChanged):
-            counts[STATES + event.status] = 1
+            counts.update(STATES + one for one in _entered(event))
         if usage and ending:
             counts[ENDS + ending] = 1
             counts[LASTED] = _milliseconds(usage.started_at, event.at)
@@ -247,31 +247,19 @@ class _Following:
         self._now = self._now.model_copy(update=changes)
 
 
-def hour_of(at: datetime) -> int:
-    """Return the hour that a moment is in, counted in UTC from 1970."""
-    return (at - _EPOCH) // _HOUR
-
-
-def moment_of_hour(hour: int) -> datetime:
-    """Return the beginning of an hour."""
-    return _EPOCH + hour * _HOUR
-
-
-def day_of_hour(hour: int) -> int:
-    """Return the ordinal of an hour's day in UTC, as `date.toordinal` counts."""
-    return hour // 24 + _EPOCH.toordinal()
-
-
-def first_hour_of(day: int) -> int:
-    """Return the first hour of a day, of which the ordinal is given."""
-    return (day - _EPOCH.toordinal()) * 24
-
-
 _OVER: Final = {
     SessionStatus.EXPIRED: SessionEnding.EXPIRED,
     SessionStatus.CLOSED: SessionEnding.CLOSED,
     SessionStatus.ARCHIVED: SessionEnding.ARCHIVED,
 }
+
+
+def _entered(event: StateChanged) -> Iterator[str]:
+    """Yield the status that a session has come to, and the state of the installation's own, what is new of it."""
+    if event.status is not event.previous or event.state is None:
+        yield event.status
+    if event.state is not None and event.state != event.previous_state:
+        yield event.state
 
 
 def _ending(event: AnyEvent) -> SessionEnding | None:

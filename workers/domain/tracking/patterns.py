@@ -21,12 +21,14 @@ from agentbus.workers.domain.tracking.counters import (
     STARTS,
     STATES,
     TYPES,
+    Hours,
     Wait,
     added,
     after,
+    hour_of,
+    moment_of_hour,
     wait_seconds,
 )
-from agentbus.workers.domain.tracking.following import Hours, hour_of, moment_of_hour
 
 _UNUSUAL: Final = 4.0
 """Standard deviations above what the hour of the week has as a rule, from which on it is unusual."""

@@ -70,8 +70,8 @@ def test_a_session_is_predicted_and_predictions_are_assessed(env: dict[str, str]
     assert assessed["cases"] >= 0
 
 
-def test_the_machine_is_drawn_as_it_is() -> None:
-    drawn = called("tracking", "machine").stdout.splitlines()
+def test_the_machine_is_drawn_as_it_is(env: dict[str, str]) -> None:
+    drawn = called("tracking", "machine", env=env).stdout.splitlines()
     ways = {tuple(line.strip().split(" --> ")) for line in drawn if " --> " in line}
     assert drawn[0] == "stateDiagram-v2"
     assert ways - {("[*]", "active"), ("deleted", "[*]")} == {

@@ -327,10 +327,10 @@ async def test_a_message_from_the_future_is_parked_and_its_neighbours_are_not(be
 async def test_a_fault_of_ours_parks_one_input_with_its_traceback(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decide_but(state: SessionState, given: Input, now: object, *others: object) -> object:
+    def decide_but(state: SessionState, given: Input, now: object, *others: object, **more: object) -> object:
         if isinstance(given.data, InboundMessage) and given.data.message_id == "poison":
             raise ZeroDivisionError("poisoned")
-        return decide(state, given, now, *others)  # type: ignore[arg-type]  # what is passed through
+        return decide(state, given, now, *others, **more)  # type: ignore[arg-type]  # what is passed through
 
     monkeypatch.setattr(agentbus.workers.session.plan, "decide", decide_but)
     await bench.client.publish_many([message(1, "one"), message("poison"), message(2, "two")])

@@ -10,7 +10,7 @@ from agentbus.contracts.ids import session_id_for
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.tracking import Tracked, Usage
 from agentbus.storage.memory import MemoryStore
-from agentbus.workers.domain.tracking.following import hour_of
+from agentbus.workers.domain.tracking.counters import hour_of
 from agentbus.workers.tracking.kept import tracked_record, usage_record
 from agentbus.workers.tracking.outlook import assess_returns, predict
 from tests.harness.builders import a_conversation, a_head

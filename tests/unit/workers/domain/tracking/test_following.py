@@ -11,8 +11,8 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.tracking import SessionEnding, Tracked
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.evolve import heads_after
-from agentbus.workers.domain.tracking.counters import added
-from agentbus.workers.domain.tracking.following import MOST_DAYS, Followed, first_hour_of, follow, hour_of
+from agentbus.workers.domain.tracking.counters import added, first_hour_of, hour_of
+from agentbus.workers.domain.tracking.following import MOST_DAYS, Followed, follow
 from tests.harness.conversations import CONVERSATION, NOW, given, message
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from agentbus.contracts.ids import ConversationId
-from agentbus.workers.domain.tracking.following import hour_of
+from agentbus.workers.domain.tracking.counters import hour_of
 from agentbus.workers.domain.tracking.patterns import Patterns, Period, Series, hours_between, patterns_of
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
