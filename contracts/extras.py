@@ -18,6 +18,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("starlette", "uvicorn"),
     "channels": ("cryptography", "httpx", "jmespath", "markdown_it", "starlette", "uvicorn"),
+    "plots": ("PIL",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }
 """The modules that each extra brings; pyproject.toml says in which packages. A part imports them when it is opened."""

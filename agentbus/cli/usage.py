@@ -7,59 +7,48 @@ from typing import Annotated, Any, Final
 import typer
 
 from agentbus.cli import options
-from agentbus.cli.charts import Bars, svg_of
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json
 from agentbus.composition.app import make_store
-from agentbus.contracts.errors import ConfigurationError
 from agentbus.operations.tracking import Patterns, Period, usage_patterns
+from agentbus.plots import WEEKDAYS, Bars, charts_of, write_picture
 from agentbus.settings import Settings
 
-_WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WIDTH: Final = 40
 
 
 @connecting("store", "wait")
 async def stats(
+    picture: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", dir_okay=False, help="With --plot: a picture to write, .png or .svg."),
+    ] = None,
     *,
     settings: Settings,
     days: Annotated[float, typer.Option(min=0.04, max=3660, help="Look back on so many days.")] = 30.0,
     zone: Annotated[str, typer.Option(metavar="ZONE", help="The time zone of hours and weekdays.")] = "UTC",
     period: Annotated[Period, typer.Option(help="What the trend goes by.")] = Period.DAY,
     plot: Annotated[bool, typer.Option("--plot", help="Draw hours, weekdays and the trend as bars.")] = False,
-    svg: Annotated[
-        Path | None,
-        typer.Option("--svg", dir_okay=False, metavar="FILE", help="Write these bars to a picture (SVG)."),
-    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show how sessions were used: when, how much, who waited for whom, where it is going.
 
-    By the figures that tracking workers keep, up to some seconds ago: agentbus worker tracking.
+    By the figures that tracking workers keep, up to some seconds ago: agentbus worker tracking. With --plot FILE the
+    bars go to a picture, and not to the terminal.
     """
+    if picture and not plot:
+        raise typer.BadParameter(f"{picture} is a picture to write: --plot {picture}")
     async with make_store(settings) as store:
         found = await usage_patterns(store, days=days, zone=zone, period=period)
-    charts = _charts(found, period)
-    if svg:
-        try:
-            svg.write_text(svg_of(charts), "utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"{svg} can't be written: {error.strerror}") from error
+    charts = charts_of(found, period)
+    if picture:
+        write_picture(charts, picture)
     if as_json:
         print_json(asdict(found))
         return
     print_fields(_fields(found))
-    for title, bars in charts if plot else ():
+    for title, bars in charts if plot and not picture else ():
         _draw(title, bars)
-
-
-def _charts(found: Patterns, period: Period) -> list[tuple[str, Bars]]:
-    shown = "%Y-%m-%d %H:00" if period is Period.HOUR else "%Y-%m-%d"
-    return [
-        ("People's messages by hour", [(f"{hour:02}", count) for hour, count in enumerate(found.by_hour)]),
-        ("By weekday", list(zip(_WEEKDAYS, found.by_weekday, strict=True))),
-        (f"Messages by {period}", [(f"{step.begins:{shown}}", step.messages) for step in found.trend]),
-    ]
 
 
 def _fields(found: Patterns) -> dict[str, Any]:
@@ -72,7 +61,7 @@ def _fields(found: Patterns) -> dict[str, Any]:
         "messages": found.messages,
         "types": found.types,
         "busiest_hour": hour,
-        "busiest_weekday": _peak(_WEEKDAYS, found.by_weekday),
+        "busiest_weekday": _peak(WEEKDAYS, found.by_weekday),
         "asked": found.asked,
         "unanswered": found.unanswered,
         **{f"{name}_seconds": _waited(wait) for name, wait in found.waits.items()},

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from agentbus.composition.app import make_clock
@@ -354,8 +355,9 @@ class SessionSystem(SessionManager):
         await self._sections.lifecycle.set_status(session_id, status, told, Caller(user_id, fence, request_id), why)
 
     async def get_state_machine(self) -> StateMachine:
-        """Return the machine that sessions go by: the installation's own, or the one that holds without. Raises
-        StoreDamaged for one that can't be read.
+        """Return the machine that sessions go by: the installation's own, or the one that holds without.
+
+        Raises StoreError, also for one that can't be read.
         """
         return await self._calls(TRACKING).machine()
 
@@ -395,6 +397,21 @@ class SessionSystem(SessionManager):
         each conversation in that time. Raises SchemaViolation for a time, zone or period that can't be.
         """
         return await self._calls(TRACKING).patterns(within, zone, period)
+
+    async def plot_usage_patterns(
+        self,
+        file: str | Path,
+        within: timedelta = timedelta(days=30),
+        *,
+        zone: str = "UTC",
+        period: Period | str = Period.DAY,
+    ) -> Path:
+        """Write usage patterns to a picture, PNG or SVG by its name: hours, weekdays, the trend; return its path.
+
+        PNG takes the extra `plots`. Raises ConfigurationError for another kind of file, one that can't be written, and
+        where the extra is missing; SchemaViolation as `get_usage_patterns` does.
+        """
+        return await self._calls(TRACKING).plot(file, within, zone, period)
 
     async def get_state_statistics(self, within: timedelta = timedelta(days=1)) -> StateStatistics:
         """Return how many sessions began, ended and changed status in the time up to now, and how many there are.

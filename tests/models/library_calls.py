@@ -53,6 +53,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "predict_session_lifecycle": "by the figures of all sessions: tests/unit/workers/tracking",
     "get_session_usage": "counted from the log: tests/unit/workers/tracking",
     "get_usage_patterns": "counted from the logs: tests/unit/workers/tracking",
+    "plot_usage_patterns": "a picture: tests/unit/agentbus/test_plots.py",
     "get_state_statistics": "counted from the logs: tests/unit/workers/tracking",
     "get_state_machine": "the installation's: tests/sessions/system/test_machine.py",
     "set_state_machine": "the installation's: tests/sessions/system/test_machine.py",

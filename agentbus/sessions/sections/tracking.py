@@ -1,7 +1,9 @@
 """Tracking: what applications tell of sessions, and how sessions are used."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -87,6 +89,13 @@ class Tracking:
         until = self._clock.now()
         since, named = until - _checked(within), _zone(zone)
         return patterns_of(await read_series(self._engine.store, since, until), since, until, zone=named, period=by)
+
+    async def plot(self, file: str | Path, within: timedelta, zone: str, period: Period | str) -> Path:
+        from agentbus.plots import charts_of, write_picture  # noqa: PLC0415 - for who draws
+
+        picture, found = Path(file), await self.patterns(within, zone, period)
+        await asyncio.to_thread(write_picture, charts_of(found, Period(period)), picture)
+        return picture
 
     async def statistics(self, within: timedelta) -> StateStatistics:
         until = self._clock.now()

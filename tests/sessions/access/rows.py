@@ -178,7 +178,7 @@ async def _listed(page: Awaitable[Any]) -> list[Any]:
 
 
 APART: Final[dict[str, str]] = {
-    **dict.fromkeys(("get_usage_patterns", "get_state_statistics"), "figures of all sessions"),
+    **dict.fromkeys(("get_usage_patterns", "plot_usage_patterns", "get_state_statistics"), "figures of all sessions"),
     **dict.fromkeys(("get_state_machine", "set_state_machine"), "the installation's"),
     **dict.fromkeys(
         ("start", "stop", "restart", "health_check", "get_health_check", "get_system_status"), "the system"

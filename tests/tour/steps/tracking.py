@@ -119,6 +119,17 @@ async def show_get_usage_patterns(world: World) -> None:
             await system.get_usage_patterns(zone="Nowhere/Else")
 
 
+@shows("SessionSystem.plot_usage_patterns")
+async def show_plot_usage_patterns(world: World) -> None:
+    async with tracking(world) as system:
+        for kind, begins in ((".png", b"\x89PNG"), (".svg", b"<svg")):
+            picture = world.place.folder / f"{world.name('usage')}{kind}"
+            assert await system.plot_usage_patterns(picture, timedelta(days=1)) == picture
+            assert picture.read_bytes().startswith(begins)
+        with pytest.raises(ConfigurationError, match="no picture"):
+            await system.plot_usage_patterns("usage.txt")
+
+
 @shows("SessionSystem.predict_session_lifecycle")
 @shows("Prediction")
 @shows("Chances")

@@ -71,6 +71,7 @@ OPENED = [
     ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),
     ("http", WORKER),
     ("channels", GATEWAY),
+    ("plots", "from agentbus.plots import png_of; png_of([])"),
     ("testing", "import agentbus.testing.conformance"),
 ]
 

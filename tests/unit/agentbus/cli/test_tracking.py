@@ -8,6 +8,7 @@ from random import Random
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from agentbus.contracts.session import SessionStatus
 from agentbus.operations import tracking as operations
@@ -84,14 +85,22 @@ def test_the_machine_is_drawn_as_it_is(env: dict[str, str]) -> None:
 def test_a_picture_has_a_bar_for_each_count(env: dict[str, str], tmp_path: Path) -> None:
     called("tracking", "rebuild", env=env)
     picture = tmp_path / "usage.svg"
-    found = json.loads(called("stats", "--json", "--svg", str(picture), env=env).stdout)
+    found = json.loads(called("stats", "--json", "--plot", str(picture), env=env).stdout)
     root = ElementTree.fromstring(picture.read_text("utf-8"))  # noqa: S314 - written by ourselves
     bars = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
     assert len(bars) == 24 + 7 + len(found["trend"])
     assert f"Monday: {found['by_weekday'][0]}" in bars
-    refused = called("stats", "--svg", str(tmp_path / "no" / "such.svg"), env=env)
+    image = tmp_path / "usage.png"
+    shown = called("stats", "--plot", str(image), env=env).stdout
+    assert ("busiest_hour" in shown, "█" in shown) == (True, False)
+    with Image.open(image) as drawn:
+        assert drawn.size == (1800, 1680)
+    refused = called("stats", "--plot", str(tmp_path / "no" / "such.svg"), env=env)
     assert refused.returncode != 0
     assert "such.svg can't be written" in refused.stderr
+    refused = called("stats", str(picture), env=env)
+    assert refused.returncode != 0
+    assert "--plot" in refused.stderr
 
 
 def test_what_is_no_time_zone_is_refused(env: dict[str, str]) -> None:
