@@ -7,7 +7,7 @@ import pytest
 from tests.harness.system.backends import Services
 from tests.reactive.run import run_trial
 from tests.reactive.trial import Result, Trial
-from tests.reactive.trials import converge, expire_once, lag, races, rate
+from tests.reactive.trials import converge, count_once, expire_once, lag, races, rate
 
 _SEED = 20260101
 _LATE = 30.0
@@ -16,6 +16,7 @@ _LATE = 30.0
 SLICE: tuple[tuple[Trial[Any], Any], ...] = (
     (converge.TRIAL, converge.Size(identities=6, rate=8, seconds=5, kill_every=1.5, patience=60)),
     (expire_once.TRIAL, expire_once.Size(chats=9, seconds=4, kill_every=1.5, moves_again=3, patience=60, late=_LATE)),
+    (count_once.TRIAL, count_once.Size(chats=6, inputs=8, seconds=3, kill_every=1.0, patience=60)),
     (races.TRIAL, races.Size(races=150, patience=60)),
     (lag.TRIAL, lag.Size(identities=20, rate=8, seconds=2, patience=60)),
     (rate.TRIAL, rate.Size(sessions=200, window=2, patience=60)),

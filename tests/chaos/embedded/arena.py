@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,11 +15,15 @@ from agentbus.contracts.ids import ConversationId, InputId, SessionId, conversat
 from agentbus.contracts.topology import Topology
 from agentbus.sessions import StorageType
 from agentbus.storage.factory import open_store
+from agentbus.storage.port import Store
 from agentbus.testing import Evidence, Published, QueueLeft, Verdict, check, read_evidence
+from agentbus.workers.tracking.catch_up import Tracker
+from agentbus.workers.tracking.rebuilding import Rebuilding, Rebuilt
 from tests.chaos.embedded.calls import Calls, Terms
 from tests.chaos.embedded.disks import small_disk
 from tests.chaos.embedded.programs import PATIENCE, Programs
 from tests.chaos.system.arena import Injection, NotRecovered
+from tests.harness.plain_figures import kept_figures, plain_figures
 from tests.harness.system.load import Load, Shape
 
 _RECOVERY_SECONDS: Final = 60.0
@@ -46,6 +50,8 @@ class EmbeddedLayout:
     small_disk: bool = False
     announced: bool = True
     """Whether one program lives through it all, and so hears every event."""
+    tracked: bool = False
+    """Whether programs keep figures, which are held against the logs in the end."""
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -111,6 +117,8 @@ class EmbeddedArena:
         else:
             async with open_store(_url(self)) as store:
                 evidence = await read_evidence(store, published, **seen)
+                if self.layout.tracked:
+                    self.problems += await _miscounted(store, evidence.commits)
         return check(evidence), evidence
 
     async def _empty(self) -> list[QueueLeft]:
@@ -171,8 +179,26 @@ def _config(layout: EmbeddedLayout, disk: Path) -> dict[str, Any]:
         "call_timeout": layout.terms.call_timeout,
         "enable_sync": True,
         "enable_expiry": True,
+        "enable_tracking": layout.tracked,
         "cleanup_interval": 1.0,
     }
+
+
+async def _miscounted(store: Store, logs: Mapping[ConversationId, Sequence[Commit]]) -> list[str]:
+    """Let somebody follow the logs to their ends, and make all anew after that; return what is not as the logs say."""
+    wanted = plain_figures(logs).as_dict()
+    await Tracker(store).catch_up(list(logs))
+    followed = (await kept_figures(store)).as_dict()
+    [*_, rebuilt] = [progress async for progress in Rebuilding(store).run()]
+    again = (await kept_figures(store)).as_dict()
+    problems = [
+        f"figures after {what} are not what the logs come to"
+        for what, found in (("kills", followed), ("a rebuild", again))
+        if found != wanted
+    ]
+    return problems + (
+        [] if rebuilt == Rebuilt(conversations=len(logs)) else [f"a rebuild left something out: {rebuilt}"]
+    )
 
 
 def _url(built: EmbeddedArena) -> str:

@@ -44,7 +44,7 @@ async def try_embedded_mutant(mutant: EmbeddedMutant, *, seed: int) -> Trial:
 
 def _problems(built: EmbeddedArena, fault: EmbeddedFault) -> list[str]:
     """Return what is wrong with how calls ended, and with what was said."""
-    problems = [*built.calls.problems[:5]]
+    problems = [*built.calls.problems[:5], *built.problems[:5]]
     if fault.expects and not fault.expects & built.calls.failures.keys():
         problems.append(f"no call ended with {' or '.join(sorted(fault.expects))}: was there a fault?")
     if fault.layout.terms.cancelled and not built.calls.failures["cancelled"]:

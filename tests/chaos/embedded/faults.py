@@ -135,8 +135,8 @@ def _is_sqlite(arena: EmbeddedArena) -> bool:
 
 def _on(storage: Storage) -> tuple[EmbeddedFault, ...]:
     """Return the faults of a storage that outlives its programs."""
-    mortal = EmbeddedLayout(storage=storage, announced=False)
-    pair = EmbeddedLayout(storage=storage, programs=2, announced=False)
+    mortal = EmbeddedLayout(storage=storage, announced=False, tracked=True)
+    pair = EmbeddedLayout(storage=storage, programs=2, announced=False, tracked=True)
     waits = EmbeddedLayout(storage=storage, terms=Terms(published=0.3, errors=frozenset({"lock_timeout"})))
     hurried = Terms(call_timeout=4.0, published=0.3, errors=_GIVEN_UP | {"lock_timeout"})
     gives_up = EmbeddedLayout(storage=storage, terms=Terms(published=0.3, errors=_GIVEN_UP | {"lock_timeout"}))

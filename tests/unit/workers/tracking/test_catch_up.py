@@ -1,5 +1,6 @@
 """Figures come to the same, whoever follows a log, how often, in what order, and wherever one of them dies."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
@@ -17,6 +18,7 @@ from agentbus.workers.tracking.catch_up import Step, Tracker
 from agentbus.workers.tracking.kept import read_tracked
 from agentbus.workers.tracking.rebuilding import Rebuilding, Rebuilt
 from tests.harness.conversations import CONVERSATION, NOW
+from tests.harness.plain_figures import kept_figures, plain_figures
 from tests.harness.usage_logs import a_log
 
 KEPT = (RecordKind.TRACKED, RecordKind.ROLLUP, RecordKind.USAGE)
@@ -96,6 +98,17 @@ async def test_any_order_and_any_deaths_give_what_the_log_gives(
     assert there == await of_the_log(commits)
     assert await rebuilt(store) == Rebuilt(conversations=1)
     assert figures(store) == there
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_figures_are_what_counting_the_whole_log_gives(store: MemoryStore, seed: int) -> None:
+    commits = a_log(Random(seed), 60, erasures=False)
+    for commit in commits:
+        await store.log.append([commit])
+    await Tracker(store).catch_up([CONVERSATION])
+    found, plain = await kept_figures(store), plain_figures({CONVERSATION: commits})
+    assert found.as_dict() == plain.as_dict()
+    assert sum(plain.hours.values(), Counter())["message.user"] > 5
 
 
 async def test_what_was_spoilt_is_mended_by_a_rebuild(store: MemoryStore) -> None:
