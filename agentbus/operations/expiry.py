@@ -8,7 +8,7 @@ from agentbus.composition.workers import make_sweep
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.expiry import ExpiryRule
 from agentbus.storage.port import Store
-from agentbus.workers.domain.expiry import parsed_rules
+from agentbus.workers.domain.expiry.documents import parsed_rules
 from agentbus.workers.expiry.rules import ExpiryRules
 from agentbus.workers.expiry.statistics import ExpiryStatistics, Outcome, StatisticsRecorder
 from agentbus.workers.expiry.sweep import Finding, Progress, SweepOutcome

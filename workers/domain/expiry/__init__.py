@@ -1,7 +1,6 @@
 """Expiry rules as pure functions: which hold for a session, since when, and what is to be done about it next."""
 
 from agentbus.workers.domain.expiry.conditions import Condition, condition_named, register_condition
-from agentbus.workers.domain.expiry.documents import checked_rules, parsed_rules
 from agentbus.workers.domain.expiry.matching import holds_at, is_for
 from agentbus.workers.domain.expiry.next import Later, is_leaving, next_action
 
@@ -13,8 +12,6 @@ __all__ = [
     # rules
     "holds_at",
     "is_for",
-    "checked_rules",
-    "parsed_rules",
     # conditions of one's own
     "register_condition",
     "condition_named",

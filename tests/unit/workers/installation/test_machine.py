@@ -27,9 +27,7 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MemoryStore]:
 
 async def unreadable(store: MemoryStore) -> None:
     data = {"states": [{"name": "waiting", "status": "daydreaming"}]}
-    await store.records.put(
-        Record(kind=RecordKind.INSTALLATION, key=KEY, created_at=SystemClock().now(), data=data)  # type: ignore[arg-type]
-    )
+    await store.records.put(Record(kind=RecordKind.INSTALLATION, key=KEY, created_at=SystemClock().now(), data=data))
 
 
 async def test_what_is_set_is_kept_and_without_it_the_default_one_holds(store: MemoryStore) -> None:

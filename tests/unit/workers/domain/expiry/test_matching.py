@@ -12,14 +12,13 @@ from agentbus.contracts.expiry import CleanupAction, ExpiryRule, ExpiryStrategy,
 from agentbus.contracts.profile import Profile, SessionType
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.expiry import (
-    checked_rules,
     condition_named,
     conditions,
     holds_at,
     is_for,
-    parsed_rules,
     register_condition,
 )
+from agentbus.workers.domain.expiry.documents import checked_rules, parsed_rules
 from tests.harness.builders import NOON, a_conversation, a_head
 
 HOUR = timedelta(hours=1)
