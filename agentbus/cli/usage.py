@@ -10,8 +10,15 @@ from agentbus.cli import options
 from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json
 from agentbus.composition.app import make_store
-from agentbus.operations.tracking import Patterns, Period, usage_patterns
-from agentbus.plots import WEEKDAYS, Bars, charts_of, write_picture
+from agentbus.operations.tracking import (
+    WEEKDAYS,
+    Bars,
+    Patterns,
+    Period,
+    charts_of,
+    usage_patterns,
+    write_picture,
+)
 from agentbus.settings import Settings
 
 _WIDTH: Final = 40

@@ -8,6 +8,7 @@ from agentbus.composition.app import App, make_clock
 from agentbus.contracts.errors import ConfigurationError, SessionNotFound
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionStatus
+from agentbus.plots import WEEKDAYS, Bars, charts_of, write_picture
 from agentbus.storage.port import Store
 from agentbus.workers.domain.tracking.chances import Assessment, Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period, patterns_of
@@ -17,8 +18,8 @@ from agentbus.workers.tracking.outlook import assess_returns, predict
 from agentbus.workers.tracking.rebuilding import Rebuilding, Rebuilt
 
 __all__ = [
-    "Assessment", "Patterns", "Period", "Prediction", "Rebuilt", "assess_predictions", "predict_session",
-    "rebuild", "usage_patterns",
+    "WEEKDAYS", "Assessment", "Bars", "Patterns", "Period", "Prediction", "Rebuilt", "assess_predictions",
+    "charts_of", "predict_session", "rebuild", "usage_patterns", "write_picture",
 ]  # fmt: skip
 
 
