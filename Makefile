@@ -186,7 +186,7 @@ migrations: setup services ## Move sessions along all kinds of stores and back, 
 
 # `QUICK=1` takes 100 and 1,000 sessions in place of 10,000 and 100,000.
 .PHONY: backups
-backups: $(READY) ## Back up 100,000 sessions while messages come in, killed once on the way, and compare them
+backups: $(READY) ## Back up 100,000 sessions while messages come in, and restore them, both killed once
 	@$(BIN)/python -m tests.backups $(if $(QUICK),--quick)
 
 .PHONY: histories

@@ -108,7 +108,11 @@ class Folder:
 
     async def read(self, path: str, most: int | None = None) -> bytes:
         """Return a small file's bytes, `most` of them at the most. Raises the kind's error for a missing one."""
-        return bytes(await self.call(partial(self._fs.cat_file, self._whole(path), 0, most)))
+        return await self.call(partial(self.bytes_in, path, most))
+
+    def bytes_in(self, path: str, most: int | None = None) -> bytes:
+        """Return a small file's bytes as `read` does. Blocks."""
+        return bytes(self._fs.cat_file(self._whole(path), 0, most))
 
     async def write(self, path: str, data: bytes) -> None:
         """Write a small file, whole or not at all."""

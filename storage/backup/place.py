@@ -8,6 +8,7 @@ the last: that one is nobody's backup yet.
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -188,12 +189,18 @@ class BackupPlace:
                 plain=plain,
                 lines=len(lines),
             )
-            if there := known(written.digest):
+            if (there := known(written.digest)) and self._is_sound(there, written.data):
                 return there
             self.folder.put(path_of(ref), written.data)
             return ref
 
         return await self.folder.call(write)
+
+    def _is_sound(self, ref: FileRef, data: bytes) -> bool:
+        """Whether a file of an earlier backup holds what it has to: a damaged one is nothing to build on. Blocks."""
+        with suppress(Exception):  # Missing, or it can't be read: then it is written once more.
+            return self.folder.bytes_in(path_of(ref), ref.size + 1) == data
+        return False
 
     async def read(self, ref: FileRef, keys: "DataKeys | None" = None) -> list[bytes]:
         """Return the lines of a file, each of its bytes checked.

@@ -46,7 +46,7 @@ def judged(few: Figures, many: Figures) -> dict[str, bool]:
     """Return what has to be so, and whether it is."""
     return {
         "same": few.same and many.same,
-        "flat": many.full.peak_mb <= FLAT * few.full.peak_mb,
+        "flat": many.full.peak_mb <= FLAT * few.full.peak_mb and many.restored.peak_mb <= FLAT * few.restored.peak_mb,
         "small": many.bytes_share < SHARE,
         "quick": many.time_share < SHARE,
         "killed_and_gone_on_with": few.killed_once and many.killed_once,
@@ -65,6 +65,8 @@ _ROWS: Final[Sequence[tuple[str, Callable[[Figures], str]]]] = (
     ("peak MB of memory", lambda it: f"{it.incremental.peak_mb:.0f}"),
     ("verified: s", lambda it: f"{it.verified.seconds:.1f}"),
     ("killed and gone on with: s", lambda it: f"{it.resumed.seconds:.1f}" if it.killed_once else "not killed"),
+    ("restored, killed halfway: s", lambda it: f"{it.restored.seconds:.1f}"),
+    ("peak MB of memory", lambda it: f"{it.restored.peak_mb:.0f}"),
     ("digests", lambda it: "the same" if it.same else "others"),
 )
 

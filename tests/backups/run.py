@@ -53,8 +53,11 @@ class Figures:
     resumed: Command
     """The backup that was killed, run again."""
     killed_once: bool
+    restored: Command
+    """A restore to an empty store, killed halfway and run again."""
     same: bool
-    """Whether each session's digest is that of the store's log, up to the version of the backup."""
+    """Whether each session's digest is that of the store's log, up to the version of the backup; in the store that it
+    was restored to as well."""
 
     @property
     def bytes_share(self) -> float:
@@ -82,6 +85,10 @@ def run(folder: Path, sessions: int, form: str) -> Figures:
     killed_once = killed(halfway, "--store", store, "--to", f"{place}-again", "--format", form)
     resumed = _run("create", "--store", store, "--to", f"{place}-again", "--format", form)
     same &= asyncio.run(same_as_in(store, f"{place}-again", resumed.told["backup_id"]))
+    target, backup_id = f"sqlite:///{folder}/restored.db", resumed.told["backup_id"]
+    killed_once &= restoring_killed(sessions // 2, target, f"{place}-again", backup_id)
+    restored = _restored(target, f"{place}-again", backup_id)
+    same &= asyncio.run(same_as_in(target, f"{place}-again", backup_id))
     verified = _run("verify", "--to", place)
     _run("verify", "--to", f"{place}-again")
     return Figures(
@@ -93,6 +100,7 @@ def run(folder: Path, sessions: int, form: str) -> Figures:
         verified=verified,
         resumed=resumed,
         killed_once=killed_once,
+        restored=restored,
         same=same,
     )
 
@@ -145,19 +153,38 @@ def _messages(url: str, sessions: int) -> Iterator[list[int]]:
 
 
 def _run(command: str, *arguments: str) -> Command:
+    return _measured("-m", "agentbus", "backup", command, *arguments, "--json")
+
+
+def _restored(*arguments: str) -> Command:
+    return _measured("-m", "tests.backups.restoring", *arguments)
+
+
+def _measured(*arguments: str) -> Command:
     begun = time.monotonic()
-    with _started(command, *arguments) as process:
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stdout is not None
         peak = peak_mb(process)
         told = process.stdout.read()
-    assert process.returncode == 0, f"agentbus backup {command} ended with {process.returncode}"
+    assert process.returncode == 0, f"{' '.join(arguments)} ended with {process.returncode}"
     return Command(json.loads(told), round(time.monotonic() - begun, 1), peak)
 
 
 def killed(files: int, *arguments: str, **environment: str) -> bool:
     """Make a backup that is killed when it has written so many files; return whether it was."""
+    return _is_killed("-m", "tests.backups.dying", str(files), "backup", "create", *arguments, **environment)
+
+
+def restoring_killed(sessions: int, *arguments: str) -> bool:
+    """Restore a backup, killed when so many sessions were; return whether it was."""
+    return _is_killed("-m", "tests.backups.restoring", *arguments, str(sessions))
+
+
+def _is_killed(*arguments: str, **environment: str) -> bool:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.backups.dying", str(files), "backup", "create", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
@@ -165,13 +192,3 @@ def killed(files: int, *arguments: str, **environment: str) -> bool:
         check=False,
     )
     return done.returncode == -signal.SIGKILL
-
-
-def _started(command: str, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "agentbus", "backup", command, *arguments, "--json"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )

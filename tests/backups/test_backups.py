@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.backups.__main__ import judged
-from tests.backups.run import Command, Figures, filled, killed, same_as_in
+from tests.backups.restoring import main as restore
+from tests.backups.run import Command, Figures, filled, killed, restoring_killed, same_as_in
 from tests.harness.cli import called
 
 SESSIONS = 60
@@ -20,6 +21,7 @@ RUN = Figures(
     incremental=Command(told={"written": 49}, seconds=4.9, peak_mb=100.0),
     verified=FULL,
     resumed=FULL,
+    restored=FULL,
     killed_once=True,
     same=True,
 )
@@ -38,6 +40,12 @@ def test_one_that_was_killed_is_gone_on_with_and_all_digests_are_the_same(tmp_pa
     assert made["conversations"] == SESSIONS
     assert asyncio.run(same_as_in(store, place, made["backup_id"]))
     assert called("backup", "verify", "--to", place).returncode == 0
+
+    target = f"sqlite:///{tmp_path}/restored.db"
+    assert restoring_killed(SESSIONS // 2, target, place, made["backup_id"])
+    assert not asyncio.run(same_as_in(target, place, made["backup_id"]))
+    asyncio.run(restore(target, place, made["backup_id"], None))
+    assert asyncio.run(same_as_in(target, place, made["backup_id"]))
 
 
 def test_what_is_not_as_it_has_to_be_is_told() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from agentbus.contracts.backup import Counts, Entry, FileRef, Manifest
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import BackupRefused, StoreDamaged, StoreUnavailable
+from agentbus.contracts.errors import BackupDamaged, BackupRefused, StoreDamaged, StoreUnavailable
 from agentbus.contracts.ids import ConversationId, SessionId, session_id_for
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.records import Record, RecordKind
@@ -43,7 +43,7 @@ from agentbus.storage.backup.writing import BackupWriter
 from agentbus.storage.chunks import chunks
 from agentbus.storage.port import Epoch, LastToken, Loaded, Store
 from agentbus.workers.backup.beginning import Wanted, begin
-from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.concurrency import passing_over, side_by_side
 from agentbus.workers.patience import Patience, Result
 from agentbus.workers.store_parts import (
     PARTS,
@@ -146,15 +146,16 @@ class _Making:
         return making
 
     async def _learn_files(self, known: Spool) -> None:
-        """Learn which files are there already: of the backup before this one."""
-        async with aclosing(self._before.files()) as files:
-            some: list[tuple[str, str]] = []
-            async for ref in files:
-                some.append((ref.digest, ref.model_dump_json()))
-                if len(some) >= _LEARNED:
-                    await known.put(some)
-                    some = []
-            await known.put(some)
+        """Learn which files are there already: of the backup before this one, as far as that can be read."""
+        some: list[tuple[str, str]] = []
+        with passing_over(BackupDamaged):
+            async with aclosing(self._before.files()) as files:
+                async for ref in files:
+                    some.append((ref.digest, ref.model_dump_json()))
+                    if len(some) >= _LEARNED:
+                        await known.put(some)
+                        some = []
+        await known.put(some)
 
     async def _learn_things(self, part: str, there: Spool) -> None:
         """Learn what the backup that this one goes on from has of a part."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import BackupError, ConfigurationError, LockLost, StoreDamaged
+from agentbus.contracts.errors import BackupDamaged, BackupError, ConfigurationError, LockLost, StoreDamaged
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.records import Lock
 from agentbus.contracts.telemetry import Action
@@ -100,6 +100,8 @@ class BackupTurns:
         self._config = config
         self._monotonic = monotonic
         self._not_before: datetime | None = None
+        self._damaged = False
+        """Whether what an incremental backup would go on from is."""
 
     async def turn(self) -> bool:
         """Take a turn; return False: there is never more to do at once. What fails is told, and tried again later."""
@@ -115,6 +117,7 @@ class BackupTurns:
                     await afterwards("give the lease back", self._give_back(lock))
         except (BackupError, ConfigurationError, LockLost, StoreDamaged) as error:
             raise_if_cancelled()
+            self._damaged = isinstance(error, BackupDamaged)
             _log.error(Action.BACKUP_FAILED, place=self._place.shown, **told(error))
             self._not_before = self._clock.now() + _AGAIN
         return False
@@ -140,7 +143,8 @@ class BackupTurns:
         now = self._clock.now()
         if await self._next(now) > now:
             return
-        await self._make(lock, incremental=self._is_incremental(await self._made(), now))
+        await self._make(lock, incremental=not self._damaged and self._is_incremental(await self._made(), now))
+        self._damaged = False
         config = self._config
         if not config.keep.everything:
             going = await not_kept(self._place, config.keep, source=config.source, tag=SCHEDULED)

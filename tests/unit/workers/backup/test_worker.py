@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,12 +11,12 @@ import pytest
 from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.errors import BackupFull
-from agentbus.storage.backup import BackupPlace, open_backups
+from agentbus.storage.backup import BackupPlace, BackupReader, open_backups
 from agentbus.storage.backup.retention import Keep
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.backup import Wanted, back_up
 from agentbus.workers.backup.worker import BackupConfig, BackupTurns
-from tests.harness.backups import SOURCE, backed_up, faults_of
+from tests.harness.backups import SOURCE, backed_up, backups_in, faults_of, held_by, put_back
 from tests.harness.builders import a_commit, a_conversation, a_head, begun
 
 DAY = timedelta(days=1)
@@ -151,3 +152,21 @@ async def test_what_is_not_kept_is_removed_with_its_files(
     assert await faults_of(place) == {}
     homes = {name for name, _ in await place.folder.names("files")}
     assert homes == {ref.home for one in await made(place) for layer in one.layers for ref in layer.pages}
+
+
+async def test_on_a_damaged_one_nothing_is_built(store: MemoryStore, clock: ManualClock, tmp_path: Path) -> None:
+    place = backups_in(tmp_path)
+    instance = BackupTurns(store, place, clock=clock, lock=LOCK, config=BackupConfig(source=SOURCE))
+    await instance.turn()
+    (first,) = await made(place)
+    for file in (tmp_path / "files").rglob("*.json"):
+        file.write_bytes(b"x" + file.read_bytes()[1:])
+    clock.advance(DAY)
+    await instance.turn()
+    assert len(await made(place)) == 1
+    clock.advance(timedelta(minutes=5))
+    await instance.turn()
+    second, before = await made(place)
+    assert (before, second.base) == (first, None)
+    assert await faults_of(place, second.backup_id) == {}
+    assert await held_by(await put_back(BackupReader(place, second))) == await held_by(store)
