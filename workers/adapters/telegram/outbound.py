@@ -13,6 +13,7 @@ from agentbus.contracts.messages import TextContent
 from agentbus.workers.adapters.markdown import TELEGRAM, render
 from agentbus.workers.adapters.port import Outbound, Outcome, RateLimited, Sent, Unknown
 from agentbus.workers.adapters.posting import Answered, posted, refused, too_much
+from agentbus.workers.adapters.telegram.masking import mask_tokens
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -26,6 +27,7 @@ class TelegramOutbound(Outbound):
     """Sends by one bot."""
 
     def __init__(self, api: str, token: str, client: "AsyncClient") -> None:
+        mask_tokens()
         self._url = f"{api.rstrip('/')}/bot{token}"
         self._client = client
 

@@ -5,8 +5,6 @@ a webhook is set, or somebody else asks).
 """
 
 import asyncio
-import logging
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,6 +16,7 @@ from agentbus.workers.adapters.parsing import listed, loaded_object
 from agentbus.workers.adapters.port import Malformed, NotNow, Received, Source
 from agentbus.workers.adapters.telegram.account import TelegramAccount
 from agentbus.workers.adapters.telegram.inbound import TelegramInbound
+from agentbus.workers.adapters.telegram.masking import mask_tokens
 
 HELD: Final = 25
 """Seconds for which Telegram holds a request while there is nothing new."""
@@ -37,26 +36,12 @@ _KINDS: Final = (
 )
 """The updates that are asked for."""
 
-_TOKEN: Final = re.compile(r"/bot[0-9]+:[A-Za-z0-9_-]+")
-
-
-class _Masked(logging.Filter):
-    """Takes the token out of the lines in which httpx says which address was asked."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(_TOKEN.sub("/bot***", str(one)) if "/bot" in str(one) else one for one in record.args)
-        return True
-
-
-_MASKED: Final = _Masked()
-
 
 class TelegramSource(Source):
     """The updates of one bot."""
 
     def __init__(self, name: str, account: TelegramAccount, transport: AsyncBaseTransport | None = None) -> None:
-        logging.getLogger("httpx").addFilter(_MASKED)  # once: the same filter is not added again
+        mask_tokens()
         self._inbound = TelegramInbound(name, account)
         self._url = f"{account.api}/bot{account.token}/getUpdates"
         self._client = AsyncClient(
