@@ -14,16 +14,17 @@ from agentbus.storage.paging import Position, to_milliseconds
 _Item = TypeVar("_Item")
 
 
+def rank(position: Position) -> tuple[int, str]:
+    """Return what sorts as a list does: the latest first, then by id."""
+    return -to_milliseconds(position[0]), position[1]
+
+
 def listed(
     items: Iterable[_Item], position: Callable[[_Item], Position], after: Position | None, count: int | None = None
 ) -> list[_Item]:
     """Return the items that come after a position, the latest first, then by id; the first `count` if it is given."""
-
-    def key(place: Position) -> tuple[int, str]:
-        return -to_milliseconds(place[0]), place[1]
-
-    begins = None if after is None else key(after)
-    keyed = ((key(position(item)), item) for item in items)
+    begins = None if after is None else rank(after)
+    keyed = ((rank(position(item)), item) for item in items)
     following = (one for one in keyed if begins is None or one[0] > begins)
     by_key = itemgetter(0)
     found = sorted(following, key=by_key) if count is None else nsmallest(count, following, key=by_key)
