@@ -59,7 +59,7 @@ AgentBusError
 │   └── StateNotFound       no state is kept for this session
 ├── Reject                  a subscriber's handler refuses an event: it is parked, trying again does not help
 ├── LockTimeout             somebody else held the lock until the deadline
-├── FeatureNotEnabled       this part is not switched on, or not there yet
+├── FeatureNotEnabled       this part is not switched on
 ├── NotInitialized          initialize_sessions() was not called
 └── ConfigurationError      a setting is missing or wrong; says which
     ├── InstallationMismatch  the number of partitions or the scope is not the installation's
@@ -319,7 +319,7 @@ class LockTimeout(AgentBusError):
 
 
 class FeatureNotEnabled(AgentBusError):
-    """This part is not switched on, or not there yet."""
+    """This part is not switched on."""
 
 
 class NotInitialized(AgentBusError):

@@ -32,6 +32,7 @@ class Commands(LazyGroup):
             {},
             function="import_",
         ),
+        "export": _command("export", "Write a session with its history to a file, which `agentbus import` reads."),
         "worker": _command(
             "run_workers",
             "Run workers in this process until SIGTERM or Ctrl-C; they then finish what they have begun.",
@@ -65,7 +66,9 @@ class Commands(LazyGroup):
             "tracking", "The figures of how sessions are used, which a worker keeps: agentbus worker tracking."
         ),
         "archive": _group("archive", "Sessions that left the store: look at them, check them, bring them back."),
-        "backup": _group("backup", "Backups of the store: make them, look at them, verify them, remove old ones."),
+        "backup": _group(
+            "backup", "Backups of the store: make them, look at them, verify them, restore them, remove old ones."
+        ),
         "store": _group("store", "Look after the store."),
         "topology": _group("topology", "The exchanges and queues on the broker."),
         "contracts": _group("contracts", "The published schemas of everything that travels."),

@@ -1,9 +1,12 @@
 """`agentbus backup`: backups of the store."""
 
+import asyncio
+from collections import Counter
 from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 import typer
+from click import Choice
 
 from agentbus.cli import options
 from agentbus.cli.connecting import connecting
@@ -27,14 +30,25 @@ from agentbus.operations.backup import (
     show_backup,
     verify_backups,
 )
+from agentbus.operations.restore import (
+    Difference,
+    Outcome,
+    RecoveryOptions,
+    RecoveryStrategy,
+    RestoredSession,
+    RestoreRun,
+    restore_backup,
+)
 from agentbus.settings import Settings
 
 app = typer.Typer(
-    help="Backups of the store: make them, look at them, verify them, remove old ones.\n\n"
+    help="Backups of the store: make them, look at them, verify them, restore them, remove old ones.\n\n"
     "Where they are: AGENTBUS_BACKUP_URL, or --to. By schedule: agentbus worker backup.",
     no_args_is_help=True,
 )
 
+_LISTED: Final = 1_000
+"""Sessions of a restore that are named one by one."""
 _COLUMNS: Final = ("backup_id", "created_at", "kind", "format", "sessions", "messages", "size", "description")
 _Id = Annotated[str, typer.Argument(metavar="BACKUP_ID", help="Of `agentbus backup list`; `latest` for the latest.")]
 
@@ -132,6 +146,71 @@ async def verify(
     print_rows(faults, ("file", "reason"), as_json=as_json, empty=empty)
     if faults:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("restore")
+@connecting("backup", "store", "amqp", "prefix", "partitions", "archive", "wait", quiet=True)
+async def restore(
+    backup_id: _Id,
+    strategy: Annotated[
+        RecoveryStrategy,
+        typer.Option(help="What is done about a session that is there already, and differs; interactive asks."),
+    ] = RecoveryStrategy.MERGE,
+    preserve_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--metadata/--no-metadata",
+            help="Whether sessions come back with their metadata, tags and times, or with messages and data alone.",
+        ),
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would become of which session.")] = False,
+    *,
+    settings: Settings,
+    as_json: options.AsJson = False,
+) -> None:
+    """Restore a backup to the store: all of it is verified before anything is touched.
+
+    An empty store that nobody uses is written directly. In any other one each session comes back through its owner:
+    the workers at work on the store, or this process if there are none. Nothing is announced a second time, and what
+    was erased stays erased. Interrupted, run it again: it goes on. Exits with 1 if a session could not be restored.
+    """
+    chosen = RecoveryOptions(strategy=strategy, preserve_metadata=preserve_metadata, ask=_ask)
+    outcomes, rows, runs = Counter[Outcome](), list[RestoredSession](), list[RestoreRun]()
+    with showing(lines=True) as show_:
+        async with aclosing(restore_backup(settings, backup_id, chosen, dry_run=dry_run)) as steps:
+            async for step in steps:
+                match step:
+                    case Checked():
+                        show_("verified", f"{step.files} files, {step.size} bytes")
+                    case RestoreRun():
+                        runs.append(step)
+                    case RestoredSession():
+                        outcomes[step.outcome] += 1
+                        if step.outcome is not Outcome.SAME and len(rows) < _LISTED:
+                            rows.append(step)
+                        show_("sessions looked at" if dry_run else "sessions restored", str(outcomes.total()))
+    counts = {outcome.value: count for outcome, count in sorted(outcomes.items())}
+    listed = [row.model_dump(mode="json") for row in rows]
+    if as_json:
+        run = runs[-1].epoch if runs else None
+        print_json({"dry_run": dry_run, "epoch": run, "outcomes": counts, "sessions": listed})
+    else:
+        print_rows(
+            listed, ("session_id", "outcome", "reason"), as_json=False, empty="No session differs.", shorten=("reason",)
+        )
+        would = "would be: " if dry_run else ""
+        err.print(would + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()), markup=False)
+    if outcomes[Outcome.FAILED]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+async def _ask(difference: Difference) -> RecoveryStrategy:
+    """Ask at the terminal what becomes of a session."""
+    by_strategy = ", ".join(f"{one}: {outcome}" for one, outcome in difference.outcomes.items())
+    err.print(f"{difference.session_id} differs ({by_strategy})", markup=False, soft_wrap=True)
+    choices = Choice([one.value for one in difference.outcomes])
+    answer = await asyncio.to_thread(typer.prompt, "What to do?", default="skip", type=choices, err=True)
+    return RecoveryStrategy(answer)
 
 
 @app.command("prune")

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agentbus.cli import options
 from agentbus.cli.connecting import Given, connecting
+from agentbus.cli.export import import_exported
 from agentbus.cli.output import as_line, err, print_fields, print_json
 from agentbus.cli.running import EXIT_FAILED, settings_of
 from agentbus.composition.app import App, connected
@@ -22,6 +23,7 @@ from agentbus.composition.running import embedded
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.operations.replay.running import HistoryFormat, HistoryOptions, Report, replay_file, survey_file, told
 from agentbus.operations.replay.running import Progress as Step
+from agentbus.operations.restore import is_exported
 from agentbus.settings import Settings
 
 _OFFSET: Final = re.compile(r"([+-])(\d\d):?(\d\d)")
@@ -124,14 +126,22 @@ async def import_(
 
     Tells what it took the history for, and which lines it did not understand. Exits with 1 if there is no message in
     it, or if anything was parked, lost, duplicated or reordered. `--dry-run` tells it beforehand.
+
+    A session that `agentbus export` wrote comes back as it was; what is there of it already gets what it lacks.
     """
     history = _options(zone, day_first, first_day, chat, account)
+    exported = format is HistoryFormat.AUTO and is_exported(file)
+    if exported and dry_run:
+        raise ConfigurationError(f"{file} is an exported session: without --dry-run it is brought back")
     if dry_run:
         _survey(file, format, history, as_json=as_json)
         return
     settings = settings_of(quiet=True, **given)
     if "store_url" not in settings.store.model_fields_set:
         raise ConfigurationError("into which store? Say it with --store URL, or AGENTBUS_STORE_URL; or --dry-run")
+    if exported:
+        await import_exported(settings, file, as_json=as_json)
+        return
     if "amqp_url" not in settings.bus.model_fields_set:
         settings = settings_of(quiet=True, **{**given, "amqp_url": "memory://"})
     await _replay(settings, file, format, history, patience=patience, as_json=as_json)

@@ -107,7 +107,8 @@ def need_backups(settings: "Settings", store: Store | None = None) -> "BackupPla
     backup = settings.backup
     if backup.backup_url is None:
         raise ConfigurationError(
-            "no place for backups is set: give its URL by AGENTBUS_BACKUP_URL or --to, such as file:///folder"
+            "no place for backups is set: give its URL by AGENTBUS_BACKUP_URL or --to, such as file:///folder; in "
+            "Python, backup_dir"
         )
     keys = keys_of(store) if store else None
     return open_backups(backup.backup_url, backup.backup_options, signing=backup.backup_key, keys=keys)

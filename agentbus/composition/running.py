@@ -15,6 +15,7 @@ from agentbus.contracts.telemetry import Action
 from agentbus.contracts.urls import LOOPBACK
 from agentbus.settings import Settings
 from agentbus.storage.log_lines import Logger
+from agentbus.storage.port import Store
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.concurrency import CLOSING, all_of, ended, side_by_side
 from agentbus.workers.delivery.telemetry import process_registry
@@ -84,13 +85,15 @@ async def work(
 
 
 @asynccontextmanager
-async def embedded(settings: Settings) -> AsyncIterator[App]:
-    """Run a whole AgentBus in this process: in-process bus, the settings' store, router and session worker.
+async def embedded(settings: Settings, store: Store | None = None) -> AsyncIterator[App]:
+    """Run a whole AgentBus in this process: in-process bus, router and session worker, on the settings' store.
 
+    Or on `store`, which somebody else has opened.
     What was published and not committed yet is gone when the process dies: the bus keeps it in memory alone.
     """
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(make_store(settings))
+        if store is None:
+            store = await stack.enter_async_context(make_store(settings))
         bus = await stack.enter_async_context(MemoryBus(settings.topology))
         app = App(settings=settings, bus=bus, store=store, clock=make_clock())
         await join_installation(store, bus, app.clock)

@@ -13,9 +13,16 @@ await shutdown_sessions()
 Embedded it runs everything in this process; with `amqp_url=` the same calls go to the session workers there.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from agentbus.contracts.errors import (
     AccessDenied,
     AgentBusError,
+    BackupDamaged,
+    BackupError,
+    BackupNotFound,
+    BackupRefused,
     BusError,
     ConfigurationError,
     EditConflict,
@@ -89,6 +96,7 @@ from agentbus.sessions.store import (
     MemorySessionStore,
     SessionStore,
     create_expiry_manager,
+    create_session_persistence,
     create_session_state_tracker,
     create_session_sync,
 )
@@ -109,6 +117,12 @@ from agentbus.workers.sync.people.suggestions import Suggestion, SuggestionNotFo
 from agentbus.workers.sync.people.trail import SyncNote
 from agentbus.workers.tracking.statistics import StateStatistics
 from agentbus.workers.tracking.transitions import TransitionTaken, register_transition_handler
+
+if TYPE_CHECKING:  # What it takes to back up is imported by whoever does.
+    from agentbus.contracts.backup import BackupFormat, Manifest
+    from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession
+    from agentbus.sessions.sections.persistence import BackupCheck, RestoreReport
+    from agentbus.workers.recovery import Difference, RecoveryOptions
 
 __all__ = [
     # Start and stop
@@ -198,6 +212,17 @@ __all__ = [
     "Usage",
     "create_session_state_tracker",
     "register_transition_handler",
+    # Backups
+    "BackupCheck",
+    "BackupFormat",
+    "Difference",
+    "Manifest",
+    "Outcome",
+    "RecoveryOptions",
+    "RecoveryStrategy",
+    "RestoreReport",
+    "RestoredSession",
+    "create_session_persistence",
     # Small types
     "ChildPolicy",
     "ConflictPolicy",
@@ -214,6 +239,10 @@ __all__ = [
     # Errors
     "AccessDenied",
     "AgentBusError",
+    "BackupDamaged",
+    "BackupError",
+    "BackupNotFound",
+    "BackupRefused",
     "BusError",
     "CheckpointNotFound",
     "ConfigurationError",
@@ -235,3 +264,23 @@ __all__ = [
     "TemplateNotFound",
     "TransitionForbidden",
 ]
+
+_MODULES: Final = {
+    "agentbus.contracts.backup": ("BackupFormat", "Manifest"),
+    "agentbus.contracts.recovery": ("Outcome", "RecoveryStrategy", "RestoredSession"),
+    "agentbus.sessions.sections.persistence": ("BackupCheck", "RestoreReport"),
+    "agentbus.workers.recovery": ("Difference", "RecoveryOptions"),
+}
+"""Where the names come from that are imported when they are first asked for."""
+
+
+if not TYPE_CHECKING:  # so that a type checker finds a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for."""
+        for module, names in _MODULES.items():
+            if name in names:
+                found = getattr(import_module(module), name)
+                globals()[name] = found
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

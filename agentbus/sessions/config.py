@@ -69,13 +69,13 @@ class SessionSystemConfig:
     enable_sync: bool = False
     """Sync the linked sessions of a person on several channels, and hear claim codes."""
     enable_persistence: bool = False
-    """Backups; come in a later release."""
+    """Backups: by schedule, and by calls; `backup_dir` says where."""
     enable_tracking: bool = False
     """Figures of how sessions are used, and events that the application tells of them."""
     enable_expiry: bool = False
     """End sessions by expiry rules, eagerly."""
-    backup_dir: str | Path | None = None
-    """Where backups go."""
+    backup_dir: str | Path | None = field(default=None, repr=False)
+    """Where backups are: a folder, or any fsspec URL."""
     archive_dir: str | Path | None = field(default=None, repr=False)
     """Where the archive is: a folder, or any fsspec URL."""
     max_history_per_session: MaxHistory = MAX_HISTORY
@@ -116,7 +116,15 @@ class SessionSystemConfig:
 
 def archive_url_of(config: SessionSystemConfig) -> str | None:
     """Return the URL of a configuration's archive."""
-    place = config.archive_dir
+    return _url_of(config.archive_dir)
+
+
+def backup_url_of(config: SessionSystemConfig) -> str | None:
+    """Return the URL of the place of a configuration's backups."""
+    return _url_of(config.backup_dir)
+
+
+def _url_of(place: str | Path | None) -> str | None:
     if place is None or (isinstance(place, str) and "://" in place):
         return place
     return Path(place).expanduser().absolute().as_uri()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_sweep, make_sync
@@ -11,10 +11,11 @@ from agentbus.contracts.errors import FeatureNotEnabled
 from agentbus.contracts.members import WorkerKind
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.sections.expiry import Expiry
-from agentbus.sessions.sections.sync import Sync
 
-if TYPE_CHECKING:  # What it takes to track is imported by whoever tracks.
+if TYPE_CHECKING:  # What a feature takes is imported by whoever has it.
+    from agentbus.sessions.sections.expiry import Expiry
+    from agentbus.sessions.sections.persistence import Persistence
+    from agentbus.sessions.sections.sync import Sync
     from agentbus.sessions.sections.tracking import Tracking
 
 CallsT = TypeVar("CallsT")
@@ -28,27 +29,31 @@ class Feature(Generic[CallsT]):
     """`enable_NAME` switches it on."""
     enabled: Callable[[SessionSystemConfig], bool]
     """Reads that switch."""
-    worker: WorkerKind | None = None
-    """What works for it, in the same process; None: it comes in a later release."""
-    make_calls: Callable[[App, Engine], CallsT] | None = None
+    worker: WorkerKind
+    """What works for it, in the same process."""
+    make_calls: Callable[[App, Engine], CallsT]
     """Makes the section that its calls go to."""
+    has_work: Callable[[App], bool] = lambda _app: True
+    """Whether there is something to do for its worker, where all features are on."""
 
     def is_on(self, config: SessionSystemConfig) -> bool:
         """Whether a system of that configuration has it."""
-        return self.enabled(config) or (config.enable_all_features and self.worker is not None)
+        return self.enabled(config) or config.enable_all_features
 
     def off(self) -> FeatureNotEnabled:
-        """Return the error of a call, or a start, of a system that does not have it."""
-        if self.worker is None:
-            return FeatureNotEnabled(f"{self.name} comes in a later release; leave enable_{self.name} off until then")
+        """Return the error of a call of a system that does not have it."""
         return FeatureNotEnabled(f"{self.name} is not running: start the system with enable_{self.name}=True")
 
 
-def _sync(app: App, engine: Engine) -> Sync:
+def _sync(app: App, engine: Engine) -> "Sync":
+    from agentbus.sessions.sections.sync import Sync  # noqa: PLC0415 - see above
+
     return Sync(engine, make_sync(app))
 
 
-def _expiry(app: App, engine: Engine) -> Expiry:
+def _expiry(app: App, engine: Engine) -> "Expiry":
+    from agentbus.sessions.sections.expiry import Expiry  # noqa: PLC0415 - see above
+
     return Expiry(engine, partial(make_sweep, app), app.clock)
 
 
@@ -58,8 +63,24 @@ def _tracking(app: App, engine: Engine) -> "Tracking":
     return Tracking(engine, app.archive, app.clock, secret_keys=app.settings.session.secret_keys)
 
 
+def _persistence(app: App, engine: Engine) -> "Persistence":
+    from agentbus.sessions.sections.persistence import Persistence  # noqa: PLC0415 - see above
+
+    return Persistence(engine, app)
+
+
+def _has_place(app: App) -> bool:
+    return app.settings.backup.backup_url is not None
+
+
 SYNC: Final = Feature(name="sync", enabled=lambda config: config.enable_sync, worker=WorkerKind.SYNC, make_calls=_sync)
-PERSISTENCE: Final[Feature[Never]] = Feature(name="persistence", enabled=lambda config: config.enable_persistence)
+PERSISTENCE: Final = Feature(
+    name="persistence",
+    enabled=lambda config: config.enable_persistence,
+    worker=WorkerKind.BACKUP,
+    make_calls=_persistence,
+    has_work=_has_place,
+)
 TRACKING: Final = Feature(
     name="tracking", enabled=lambda config: config.enable_tracking, worker=WorkerKind.TRACKING, make_calls=_tracking
 )

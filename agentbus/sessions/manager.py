@@ -1,10 +1,11 @@
 """The session manager: its calls, each handed to the section that carries it out."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -38,6 +39,9 @@ from agentbus.sessions.sections.shared import Caller
 from agentbus.sessions.sections.templates import Template
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import raise_if_cancelled
+
+ANSWERS_WITHIN: Final = 10.0
+"""Seconds that store and broker may take to say that they work."""
 
 
 class SessionManager:
@@ -607,13 +611,10 @@ class SessionManager:
         return Health({"store": await self._store_check()})
 
     async def _store_check(self) -> dict[str, Any]:
-        begun = perf_counter()
-        try:
-            info = await self._store.info()
-        except AgentBusError as error:
-            raise_if_cancelled()
-            return {"healthy": False, "last_error": f"{error.code}: {error}"}
-        return {"healthy": True, "kind": info.kind, "milliseconds": round(1000 * (perf_counter() - begun), 3)}
+        async def ask() -> dict[str, Any]:
+            return {"kind": (await self._store.info()).kind}
+
+        return await checked_part(ask)
 
     @property
     def _sections(self) -> Sections:
@@ -628,3 +629,18 @@ class SessionManager:
     @property
     def _store(self) -> Store:
         return self._engine.store
+
+
+async def checked_part(ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Return whether a part that is asked answers, and how soon; else why not. It is not waited for longer."""
+    begun = perf_counter()
+    try:
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            told = await ask()
+    except AgentBusError as error:
+        raise_if_cancelled()
+        return {"healthy": False, "last_error": f"{error.code}: {error}"}
+    except TimeoutError:
+        raise_if_cancelled()
+        return {"healthy": False, "last_error": f"no answer within {ANSWERS_WITHIN:g} s"}
+    return {"healthy": True, **told, "milliseconds": round(1000 * (perf_counter() - begun), 3)}

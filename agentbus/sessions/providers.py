@@ -46,6 +46,14 @@ def store_for(storage_type: StorageType | str, config: StorageConfig) -> Store:
     return open_store(_url(chosen, config), mongo_driver=driver, connect_timeout=config.get("connect_timeout", 30.0))
 
 
+def url_of(storage_type: StorageType | str, config: StorageConfig) -> str:
+    """Return the URL of the store meant; of a provider of one's own its name alone. Raises as `store_for` does."""
+    chosen = StorageType.of(storage_type)
+    if isinstance(chosen, StorageType) and chosen.lower() not in _providers:
+        return _url(chosen, config)
+    return str(config.get("url") or f"{chosen.lower()}://")
+
+
 def _url(chosen: StorageType, config: StorageConfig) -> str:
     if unknown := config.keys() - {_KEYS[chosen], "driver", "connect_timeout"}:
         expected = _KEYS[chosen] or "nothing"

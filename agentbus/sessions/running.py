@@ -11,10 +11,10 @@ from agentbus.composition.supervision import Component, ComponentState
 from agentbus.composition.workers import WORKERS
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.members import WorkerKind
-from agentbus.sessions.config import SessionSystemConfig, archive_url_of
+from agentbus.sessions.config import SessionSystemConfig, archive_url_of, backup_url_of
 from agentbus.sessions.engine import Engine
-from agentbus.sessions.features import FEATURES, CallsT, Feature
-from agentbus.sessions.providers import store_for
+from agentbus.sessions.features import FEATURES, PERSISTENCE, CallsT, Feature
+from agentbus.sessions.providers import store_for, url_of
 from agentbus.sessions.sections import Sections, sections_over
 from agentbus.workers.installation.joining import check_installation, check_whole, join_installation
 from agentbus.workers.notify import NotificationCallback
@@ -39,17 +39,15 @@ class Running:
         self._stack = stack
         self._calls: dict[str, Any] = {}
         self._session_worker: SessionWorker | None = None
+        self._at_work: dict[str, Worker] = {}
         self._subscribed = False
 
     @classmethod
     async def start(cls, config: SessionSystemConfig, clock: Clock, callbacks: Sequence[NotificationCallback]) -> Self:
         """Open store and bus, and start the components; `callbacks` are told what expiry rules do.
 
-        Raises ConfigurationError, FeatureNotEnabled for a part that is not there yet, StoreUnavailable, BusError.
+        Raises ConfigurationError, StoreUnavailable, BusError.
         """
-        for feature in FEATURES:
-            if feature.is_on(config) and feature.worker is None:
-                raise feature.off()
         async with AsyncExitStack() as stack:
             stopped = asyncio.Event()
             stack.callback(stopped.set)
@@ -71,7 +69,17 @@ class Running:
     @property
     def works(self) -> bool:
         """Whether all components do."""
-        return all(component.state is ComponentState.RUNNING for component in self.components)
+        return all(map(self.does_work, self.components))
+
+    def does_work(self, component: Component) -> bool:
+        """Whether a component runs, and the worker in it says that it works."""
+        worker = self._at_work.get(component.name)
+        return component.state is ComponentState.RUNNING and (worker is None or worker.health().live)
+
+    async def check_bus(self) -> dict[str, Any]:
+        """Ask the broker. Raises BusError, ConfigurationError if it is another installation's."""
+        await self._app.bus.check()
+        return {}
 
     async def close(self) -> None:
         """Stop the components, finish what is in hand, close bus and store. Idempotent."""
@@ -81,26 +89,28 @@ class Running:
         if self._config.amqp_url is None:
             await self._start_worker(WorkerKind.SESSION)
         for feature in FEATURES:
-            if feature.is_on(self._config) and feature.worker and feature.make_calls:
+            if feature.is_on(self._config):
                 self._calls[feature.name] = feature.make_calls(self._app, self.sections.engine)
-                await self._start_worker(feature.worker)
+                if feature.enabled(self._config) or feature.has_work(self._app):
+                    await self._start_worker(feature.worker)
         if self._config.enable_cleanup:
             await self._start_component(Component("cleanup", self._clean_up))
         # What a process that died owes stays owed if nobody here is to hear of it: the next one may have who does.
-        self._subscribed = bool(self._calls)
+        self._subscribed = any(name != PERSISTENCE.name for name in self._calls)
         if self._session_worker and self._subscribed:
             self._session_worker.announce_owed()
 
     async def _start_worker(self, kind: WorkerKind) -> None:
         make = WORKERS[kind].make
-        await self._start_component(Component(f"{kind}_worker", lambda up: self._work(make(self._app), up)))
+        name = f"{kind}_worker"
+        await self._start_component(Component(name, lambda up: self._work(name, make(self._app), up)))
 
     async def _start_component(self, component: Component) -> None:
         self._stack.push_async_callback(component.stop)
         await component.start()
         self.components.append(component)
 
-    async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
+    async def _work(self, name: str, worker: Worker, up: Callable[[], None]) -> None:
         from agentbus.workers.session.worker import SessionWorker  # noqa: PLC0415 - imported already if it is one
 
         try:
@@ -109,9 +119,11 @@ class Running:
                 self._session_worker = worker
                 if self._subscribed:
                     worker.announce_owed()
+            self._at_work[name] = worker
             up()
             await worker.wait()
         finally:
+            self._at_work.pop(name, None)
             # Rounds wait out an outage of the store, however long: that must not keep the program from ending.
             await worker.close(within=_DRAIN_SECONDS)
 
@@ -136,6 +148,8 @@ async def _opened(
         partitions=config.partitions,
         secret_keys=config.secret_keys,
         archive_url=archive_url_of(config),
+        backup_url=backup_url_of(config),
+        store_url=url_of(config.storage_type, config.storage_config),
     )
     encryption = settings.encryption
     plain = store_for(config.storage_type, config.storage_config)

@@ -175,6 +175,16 @@ def create_session_sync(
     return store.manager
 
 
+def create_session_persistence(session_store: SessionStore, backup_dir: str | Path | None = None) -> SessionSystem:
+    """Switch on backups in a session store, before it is started, and return the system whose calls make them.
+
+    They are in `backup_dir`, a folder or any fsspec URL; None: where AGENTBUS_BACKUP_URL says. Raises
+    ConfigurationError as `create_session_state_tracker` does.
+    """
+    place = {} if backup_dir is None else {"backup_dir": backup_dir}
+    return _switched_on(session_store, enable_persistence=True, **place).manager
+
+
 def _switched_on(session_store: SessionStore, **values: Any) -> _EmbeddedStore:
     if not isinstance(session_store, _EmbeddedStore):
         name = type(session_store).__name__

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from agentbus.composition.app import make_clock
-from agentbus.composition.supervision import Component, ComponentState
+from agentbus.composition.supervision import Component
 from agentbus.contracts.errors import NotInitialized, StoreError
 from agentbus.contracts.expiry import ExpiryRule
 from agentbus.contracts.history import SessionFilter
@@ -20,7 +20,7 @@ from agentbus.contracts.tracking import EventType, StateTransitionType, TrackedE
 from agentbus.logs import configure_library_logs
 from agentbus.sessions.config import SessionSystemConfig
 from agentbus.sessions.features import EXPIRY, FEATURES, PERSISTENCE, SYNC, TRACKING, CallsT, Feature
-from agentbus.sessions.manager import SessionManager
+from agentbus.sessions.manager import ANSWERS_WITHIN, SessionManager, checked_part
 from agentbus.sessions.model.results import Health, Page
 from agentbus.sessions.model.types import Platform, SessionStatus
 from agentbus.sessions.model.validation import checking
@@ -37,6 +37,12 @@ from agentbus.workers.sync.people.claims import VALID_FOR, ClaimCode
 from agentbus.workers.sync.people.suggestions import Suggestion
 from agentbus.workers.sync.people.trail import SyncNote
 from agentbus.workers.tracking.statistics import StateStatistics
+
+if TYPE_CHECKING:  # What it takes to back up is imported by whoever does.
+    from agentbus.contracts.backup import BackupFormat, Manifest
+    from agentbus.contracts.recovery import RecoveryStrategy, RestoredSession
+    from agentbus.sessions.sections.persistence import BackupCheck, RestoreReport
+    from agentbus.workers.recovery import RecoveryOptions
 
 
 class SessionSystem(SessionManager):
@@ -70,7 +76,7 @@ class SessionSystem(SessionManager):
     async def start(self) -> None:
         """Open store and bus, and start the components. Idempotent.
 
-        Raises ConfigurationError, FeatureNotEnabled for a part that is not there yet, StoreUnavailable, BusError.
+        Raises ConfigurationError, StoreUnavailable, BusError.
         """
         async with self._changing:
             if self._running is None:
@@ -103,7 +109,7 @@ class SessionSystem(SessionManager):
         is no store to ask.
         """
         running, figures = self._running, await self._figures()
-        working = figures and running and running.works
+        working = figures and running and running.works and (await self._broker_check()).get("healthy", True)
         return {
             "system": {
                 "status": ("running" if working else "degraded") if running else "stopped",
@@ -127,10 +133,14 @@ class SessionSystem(SessionManager):
     async def health_check(self) -> Health:
         """Return whether each part works, with the reason where one does not; true if all of them do."""
         parts = {
-            component.name: {"healthy": component.state is ComponentState.RUNNING, **component.describe()}
+            component.name: {
+                "healthy": bool(self._running and self._running.does_work(component)),
+                **component.describe(),
+            }
             for component in self._components
         }
-        return Health({**parts, "store": await self._store_check()})
+        broker = await self._broker_check()
+        return Health({**parts, **({"broker": broker} if broker else {}), "store": await self._store_check()})
 
     async def sync_sessions(self, source_session_id: str, *, user_id: str | None = None) -> SyncReport:
         """Bring what a session has to those it is linked to, now, as their policy says; return what that did.
@@ -429,13 +439,83 @@ class SessionSystem(SessionManager):
         """
         return await self._calls(TRACKING).predict(session_id, user_id)
 
-    async def create_backup(self, *_: Any, **__: Any) -> NoReturn:
-        """Make a backup. Raises FeatureNotEnabled: backups come in a later release."""
-        self._calls(PERSISTENCE)
+    async def create_backup(
+        self,
+        format: "BackupFormat | str | None" = None,  # noqa: A002 - what people call it
+        description: str = "",
+        tags: Sequence[str] = (),
+        *,
+        incremental: bool = False,
+    ) -> "Manifest":
+        """Make a backup of all that the store holds, and return what it is. Calls go on meanwhile.
 
-    async def restore_backup(self, *_: Any, **__: Any) -> NoReturn:
-        """Restore a backup. Raises FeatureNotEnabled: backups come in a later release."""
-        self._calls(PERSISTENCE)
+        `incremental`: what has changed since the latest one is enough. One that was interrupted is gone on with.
+        Raises ConfigurationError without a place for backups, SchemaViolation for a format that is none, BackupRefused
+        if another one takes too long, or a key is missing; BackupError, StoreError.
+        """
+        return await self._calls(PERSISTENCE).create(format, description, tags, incremental=incremental)
+
+    async def list_backups(self) -> "list[Manifest]":
+        """Return the finished backups, the latest first. Raises ConfigurationError, BackupError."""
+        return await self._calls(PERSISTENCE).all()
+
+    async def verify_backup(self, backup_id: str) -> "BackupCheck":
+        """Read every byte of a backup (`latest`: of the latest); return what is wrong with which file, if anything is.
+
+        Raises ConfigurationError, BackupNotFound, BackupError.
+        """
+        return await self._calls(PERSISTENCE).verify(backup_id)
+
+    async def delete_backup(self, backup_id: str) -> None:
+        """Remove a backup, with the files that no other one needs. Raises ConfigurationError, BackupError."""
+        await self._calls(PERSISTENCE).delete(backup_id)
+
+    async def cleanup_old_backups(self, keep_last: int | None = None, *, dry_run: bool = False) -> list[str]:
+        """Remove the backups that are not kept, and return which: all but `keep_last`, or as the settings say.
+
+        The latest stays in any case. A dry run removes nothing. Raises ConfigurationError, BackupError.
+        """
+        return await self._calls(PERSISTENCE).clean_up(keep_last, dry_run=dry_run)
+
+    async def restore_backup(
+        self, backup_id: str, options: "RecoveryOptions | None" = None, *, dry_run: bool = False
+    ) -> "RestoreReport":
+        """Restore a backup (`latest`: the latest), by default by merging; return what became of each session.
+
+        It is verified before anything is touched. Each session comes back through its owner, while calls go on, and
+        nothing that was announced before is announced again. A dry run changes nothing. Interrupted, call it again:
+        it goes on. Raises ConfigurationError, BackupNotFound, BackupDamaged, BackupRefused, StoreError, BusError.
+        """
+        return await self._calls(PERSISTENCE).restore(backup_id, options, dry_run=dry_run)
+
+    async def export_session(
+        self,
+        session_id: str,
+        format: "BackupFormat | str" = "json",  # noqa: A002 - what people call it
+        path: str | Path | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> Path:
+        """Write a session with its whole history to a file, by default `<session_id>.<format>`; return its path.
+
+        Raises SessionNotFound, or AccessDenied unless `user_id` may read; TransitionForbidden for one whose history
+        has left the store, SchemaViolation for a format that is none, BackupError, StoreError.
+        """
+        return await self._calls(PERSISTENCE).export(session_id, format, path, user_id)
+
+    async def import_session(self, path: str | Path, strategy: "RecoveryStrategy | str" = "merge") -> "RestoredSession":
+        """Bring an exported session, in whichever format, into the store; return what became of it.
+
+        Where it is still, what it lacks is added, or as the strategy says. Raises BackupNotFound, BackupDamaged for
+        what is no exported session, BackupRefused for a pickle without the right key; StoreError, BusError.
+        """
+        return await self._calls(PERSISTENCE).take_in(path, strategy)
+
+    async def _broker_check(self) -> dict[str, Any]:
+        """Return whether the broker answers; nothing where there is none: the bus is this process's own."""
+        if self._running is None or self.config.amqp_url is None:
+            return {}
+        return await checked_part(self._running.check_bus)
 
     async def _run(self) -> Running:
         return await Running.start(self.config, self._clock, self._callbacks)
@@ -456,7 +536,8 @@ class SessionSystem(SessionManager):
 
     async def _figures(self) -> SessionStatistics | None:
         try:
-            return await self._store.heads.statistics(SessionFilter())
-        except (StoreError, NotInitialized):
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                return await self._store.heads.statistics(SessionFilter())
+        except (StoreError, NotInitialized, TimeoutError):
             raise_if_cancelled()
             return None

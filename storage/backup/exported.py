@@ -198,6 +198,19 @@ class _Lines(Iterator[bytes]):
             yield json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
+def is_exported(path: Path) -> bool:
+    """Whether a file is an exported session, by how it begins. Blocks."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(32)
+        if beginning.startswith(b"\x1f\x8b"):
+            with gzip.open(path) as file:
+                beginning = file.read(32)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return beginning.startswith((b'{"format":"agentbus.', b"agentbus signed", b"\x28\xb5\x2f\xfd"))
+
+
 def suffix_of(form: BackupFormat) -> str:
     """Return what the name of a file of this format ends with."""
     return SUFFIXES[form]

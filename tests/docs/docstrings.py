@@ -17,6 +17,9 @@ import agentbus.sessions
 from agentbus.contracts.errors import AgentBusError
 from agentbus.sessions import features
 from agentbus.sessions.sections import Sections
+from agentbus.sessions.sections.expiry import Expiry
+from agentbus.sessions.sections.persistence import Persistence
+from agentbus.sessions.sections.sync import Sync
 from agentbus.sessions.sections.tracking import Tracking
 from tests.docs.markdown import Block, blocks
 
@@ -77,7 +80,9 @@ def handed_to(function: Any) -> list[Any]:
                 ),
                 attr=method,
             ):
-                late = {"Tracking": Tracking}  # it is imported when it is made
+                late = {
+                    one.__name__: one for one in (Expiry, Persistence, Sync, Tracking)
+                }  # imported when they are made
                 section = get_type_hints(getattr(features, feature).make_calls, localns=late)["return"]
                 found.append(inspect.unwrap(getattr(section, method)))
             case _:

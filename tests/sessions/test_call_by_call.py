@@ -31,6 +31,7 @@ ON_EARLIER: Final = {
 ABOUT_NO_SESSION: Final = {
     "register_provider",
     "create_expiry_manager",
+    "create_session_persistence",
     "create_session_state_tracker",
     "create_session_sync",
     "register_condition",

@@ -66,6 +66,18 @@ class Receipts:
             found.setdefault((receipt.subject, receipt.receipt_id), receipt)
         return cls(list(salts), found.values())
 
+    def and_those_in(self, records: Iterable[Record]) -> "Receipts":
+        """Return these receipts and salts with those in records of erasures, which may be from anywhere."""
+        salts = dict.fromkeys(self.salts)
+        found = {(one.subject, one.receipt_id): one for one in self.all}
+        for record in records:
+            if record.key == _SALT:
+                salts[bytes.fromhex(str(record.data["salt"]))] = None
+            else:
+                receipt = read_as(f"the erasure receipt {record.key}", ErasureReceipt.model_validate, record.data)
+                found.setdefault((receipt.subject, receipt.receipt_id), receipt)
+        return Receipts(list(salts), found.values())
+
     @classmethod
     async def for_looking(cls, store: Store, archive: ArchiveStore | None) -> "Receipts":
         """Read them as `load` does; where there is no salt yet, a passing one does for a look."""

@@ -183,7 +183,12 @@ APART: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("start", "stop", "restart", "health_check", "get_health_check", "get_system_status"), "the system"
     ),
-    **dict.fromkeys(("create_backup", "restore_backup"), "not there yet"),
+    **dict.fromkeys(
+        ("create_backup", "list_backups", "verify_backup", "delete_backup", "cleanup_old_backups", "restore_backup"),
+        "of all sessions",
+    ),
+    "import_session": "whosever it was",
+    "export_session": "writes a file: tests/sessions/system/test_persistence.py",
     **dict.fromkeys(("cleanup_all_expired", "cleanup_expired_sessions", "batch_cleanup"), "by time, whosever they are"),
     **dict.fromkeys(
         ("add_expiry_rule", "remove_expiry_rule", "enable_expiry_rule", "list_expiry_rules", "get_expiry_statistics"),

@@ -14,8 +14,6 @@ from agentbus.sessions import FeatureNotEnabled, SessionSystem, SessionSystemCon
 from agentbus.sessions import features as features_module
 from agentbus.sessions.config import make_config
 from agentbus.sessions.features import FEATURES, Feature
-from agentbus.sessions.sections.expiry import Expiry
-from agentbus.sessions.sections.sync import Sync
 
 _PARTS_OF_ALL: Final = {"enable_all_features", "enable_cleanup"}
 """Switches of what is no feature."""
@@ -38,7 +36,7 @@ def test_each_feature_has_its_calls() -> None:
     assert Counter(feature.name for feature, _ in CALLS.values()) == {
         "sync": 14,
         "expiry": 5,
-        "persistence": 2,
+        "persistence": 8,
         "tracking": 7,
     }
     assert {feature.name for feature, _ in CALLS.values()} == {feature.name for feature in FEATURES}
@@ -71,7 +69,7 @@ def test_each_switch_is_a_features() -> None:
 
 def test_all_features_are_those_with_a_worker_and_a_section() -> None:
     on = [feature for feature in FEATURES if feature.is_on(make_config(enable_all_features=True))]
-    assert [feature.name for feature in on] == ["sync", "tracking", "expiry"]
+    assert on == list(FEATURES)
     assert {feature.worker for feature in on} <= WORKERS.keys()
-    sections = [inspect.signature(feature.make_calls).return_annotation for feature in on if feature.make_calls]
-    assert sections == [Sync, "Tracking", Expiry], "one of which is imported when it is made"
+    sections = [inspect.signature(feature.make_calls).return_annotation for feature in on]
+    assert sections == ["Sync", "Persistence", "Tracking", "Expiry"], "each of which is imported when it is made"

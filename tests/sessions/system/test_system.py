@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import pytest
@@ -13,7 +13,6 @@ from agentbus.contracts.commands import CreateSession
 from agentbus.contracts.errors import BusError, ReplyTimeout, StoreUnavailable
 from agentbus.contracts.topology import Topology
 from agentbus.sessions import (
-    FeatureNotEnabled,
     HealthStatus,
     NotInitialized,
     SessionSystem,
@@ -131,21 +130,6 @@ async def test_what_was_called_before_stopping_is_carried_out(system: SessionSys
     head = await store.heads.get(session.session_id)
     assert head is not None
     assert head.message_count == 20
-
-
-async def test_parts_of_later_releases_say_so(system: SessionSystem) -> None:
-    calls: list[Callable[..., Any]] = [
-        system.create_backup,
-        system.restore_backup,
-    ]
-    for call in calls:
-        with pytest.raises(FeatureNotEnabled, match="later release"):
-            await call("anything", key="word")
-    for feature in ("persistence",):
-        refused = SessionSystem(make_config(**{f"enable_{feature}": True}))
-        with pytest.raises(FeatureNotEnabled, match=f"enable_{feature}"):
-            await refused.start()
-        await refused.stop()
 
 
 async def test_all_features_are_those_that_there_are() -> None:

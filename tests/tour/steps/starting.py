@@ -3,7 +3,6 @@
 import pytest
 
 from agentbus.sessions import (
-    FeatureNotEnabled,
     Health,
     HealthStatus,
     Message,
@@ -180,18 +179,6 @@ async def show_restart(world: World) -> None:
         await system.restart()
         assert await system.session_exists(made.session_id) == world.place.shared
         assert await system.health_check()
-
-
-@shows("SessionSystem.create_backup")
-async def show_create_backup(world: World) -> None:
-    with pytest.raises(FeatureNotEnabled, match="persistence"):
-        await world.manager.create_backup()
-
-
-@shows("SessionSystem.restore_backup")
-async def show_restore_backup(world: World) -> None:
-    with pytest.raises(FeatureNotEnabled, match="persistence"):
-        await world.manager.restore_backup("backup")
 
 
 @shows("SessionSystem.cleanup_expired_sessions")

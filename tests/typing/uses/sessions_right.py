@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from typing import Any, NoReturn, assert_type
+from pathlib import Path
+from typing import Any, assert_type
 
 from agentbus.sessions import (
     AgentBusError,
     AuditEntry,
+    BackupFormat,
     BatchResult,
     CacheInfo,
     Checkpoint,
@@ -17,12 +19,17 @@ from agentbus.sessions import (
     FileSessionStore,
     Health,
     LimitPolicy,
+    Manifest,
     MemorySessionStore,
     Message,
     MessageType,
     Page,
     Permission,
     Platform,
+    RecoveryOptions,
+    RecoveryStrategy,
+    RestoredSession,
+    RestoreReport,
     Role,
     SessionContext,
     SessionManager,
@@ -73,8 +80,14 @@ async def system(config: SessionSystemConfig) -> None:
         assert_type(await running.health_check(), Health)
 
 
-async def not_yet(running: SessionSystem) -> NoReturn:
-    await running.create_backup()
+async def backups(running: SessionSystem) -> None:
+    made = await running.create_backup("json_gz", incremental=True)
+    assert_type(made, Manifest)
+    assert_type(await running.list_backups(), list[Manifest])
+    options = RecoveryOptions(strategy=RecoveryStrategy.MERGE, preserve_metadata=True)
+    assert_type(await running.restore_backup(made.backup_id, options, dry_run=True), RestoreReport)
+    assert_type(await running.export_session("id", BackupFormat.JSON), Path)
+    assert_type(await running.import_session("it.json"), RestoredSession)
 
 
 async def sessions(manager: SessionManager) -> None:

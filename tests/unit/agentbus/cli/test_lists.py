@@ -57,12 +57,14 @@ NOTHING_TO_LIST: Final = {
     "archive restore",
     "backup create",  # what `backup show` prints
     "backup prune",  # counts
+    "backup restore",  # what became of each session: test_export.py
     "backup verify",  # faults: test_backup.py
     "contracts export",
     "demo",  # a table, of the same kind, after a minute's work
     "doctor",  # findings
     "erase",  # says counts, and whom it is about: tested with its own world
     "events tail",  # a line an event: tests/e2e/test_cli.py
+    "export",
     "expiry rules add",
     "expiry rules disable",
     "expiry rules enable",

@@ -1,0 +1,171 @@
+"""Backups, and sessions in files: made, listed, verified, brought back."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from agentbus.composition.app import App, need_backups, place_of
+from agentbus.contracts.backup import BackupFormat, Manifest
+from agentbus.contracts.errors import BackupRefused
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession, RestoreRun
+from agentbus.operations.backup import Keep, keep_of, prune_backups, show_backup, verify_backups
+from agentbus.operations.restore import export_from, import_into, restore_into, verified
+from agentbus.sessions.engine import Engine
+from agentbus.sessions.model.validation import checking
+from agentbus.storage.backup import BackupPlace
+from agentbus.storage.backup.verifying import Checked, Fault
+from agentbus.workers.backup import Damaged, Wanted, back_up
+from agentbus.workers.backup.worker import LEASE
+from agentbus.workers.concurrency import afterwards
+from agentbus.workers.recovery import RecoveryOptions
+
+_LISTED: Final = 1_000
+"""Sessions of a restore that are named one by one."""
+_PAUSE: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCheck:
+    """What verifying a backup came to; true if it is whole."""
+
+    backup_id: str
+    files: int
+    """That were read and found right."""
+    size: int
+    """Their bytes."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """What is wrong, by file."""
+
+    def __bool__(self) -> bool:
+        return not self.faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """What restoring a backup came to, or would; true if no session failed."""
+
+    backup_id: str
+    dry_run: bool
+    outcomes: dict[Outcome, int]
+    """How many sessions had which."""
+    sessions: tuple[RestoredSession, ...]
+    """The first thousand of those that are not the same."""
+    epoch: int | None = None
+    """Of the restore; None for a dry run."""
+
+    def __bool__(self) -> bool:
+        return not self.outcomes.get(Outcome.FAILED)
+
+
+class Persistence:
+    """Backups of the system's store."""
+
+    def __init__(self, engine: Engine, app: App) -> None:
+        self._engine = engine
+        self._app = app
+
+    @property
+    def _place(self) -> BackupPlace:
+        return need_backups(self._app.settings, self._app.store)
+
+    async def create(
+        self, form: BackupFormat | str | None, description: str, tags: Sequence[str], *, incremental: bool
+    ) -> Manifest:
+        with checking("there is no such backup"):
+            chosen = BackupFormat(form or self._app.settings.backup.backup_format)
+        wanted = Wanted(file_format=chosen, incremental=incremental, description=description, tags=tuple(tags))
+        place, locks = self._place, self._engine.store.locks
+        name = WorkerKind.BACKUP.group(self._app.bus.topology.prefix)
+        deadline = monotonic() + self._engine.call_timeout
+        # The worker's own lease: of two that make one at once the earlier would end.
+        while (lock := await locks.acquire(name, ttl=LEASE)) is None:
+            if monotonic() > deadline:
+                raise BackupRefused("another backup is being made: wait for its end")
+            await asyncio.sleep(_PAUSE)
+        renewed, made = monotonic(), list[Manifest]()
+        try:
+            source = place_of(self._app.settings.store.store_url)
+            steps = back_up(self._app.store, place, wanted, source=source, clock=self._app.clock)
+            async with aclosing(steps):
+                async for step in steps:
+                    if monotonic() - renewed > LEASE / 3:
+                        renewed = monotonic()
+                        await locks.renew(name, lock.token, ttl=LEASE)
+                    if isinstance(step, Manifest):
+                        made.append(step)
+                    elif isinstance(step, Damaged):
+                        raise step.damage
+        finally:
+            await afterwards("give the lease back", locks.release(name, lock.token))
+        return made[-1]
+
+    async def all(self) -> list[Manifest]:
+        return [one.manifest for one in await self._place.backups() if one.manifest]
+
+    async def verify(self, backup_id: str) -> BackupCheck:
+        place = self._place
+        named = (await show_backup(place, backup_id)).backup_id
+        faults, checked = dict[str, str](), Checked(0, 0)
+        async with aclosing(verify_backups(place, named)) as steps:
+            async for step in steps:
+                if isinstance(step, Fault):
+                    faults[step.path] = step.reason
+                else:
+                    checked = step
+        return BackupCheck(backup_id=named, files=checked.files, size=checked.size, faults=faults)
+
+    async def delete(self, backup_id: str) -> None:
+        await prune_backups(self._place, Keep(), remove=[backup_id])
+
+    async def clean_up(self, keep_last: int | None, *, dry_run: bool) -> list[str]:
+        keep = keep_of(self._app.settings) if keep_last is None else Keep(last=keep_last)
+        return list((await prune_backups(self._place, keep, dry_run=dry_run)).backups)
+
+    async def restore(self, backup_id: str, options: RecoveryOptions | None, *, dry_run: bool) -> RestoreReport:
+        app, place = self._app, self._place
+        manifest = await show_backup(place, backup_id)
+        await verified(place, manifest.backup_id)
+        chosen = options or RecoveryOptions()
+        outcomes, sessions, epoch = Counter[Outcome](), list[RestoredSession](), None
+        steps = restore_into(app, place, manifest, app.archive, chosen, dry_run=dry_run, directly=False)
+        async with aclosing(steps):
+            async for step in steps:
+                if isinstance(step, RestoreRun):
+                    epoch = step.epoch
+                    continue
+                outcomes[step.outcome] += 1
+                if step.outcome is not Outcome.SAME and len(sessions) < _LISTED:
+                    sessions.append(step)
+        return RestoreReport(
+            backup_id=manifest.backup_id,
+            dry_run=dry_run,
+            outcomes=dict(outcomes),
+            sessions=tuple(sessions),
+            epoch=epoch,
+        )
+
+    async def export(
+        self, session_id: str, form: BackupFormat | str, path: str | Path | None, user_id: str | None
+    ) -> Path:
+        with checking("there is no such format"):
+            chosen = BackupFormat(form)
+        state = await self._engine.existing(session_id, user_id)
+        target = None if path is None else Path(path)
+        return await export_from(
+            self._app.store, self._app.archive, state.session_id, chosen, path=target, signing=self._signing
+        )
+
+    async def take_in(self, path: str | Path, strategy: RecoveryStrategy | str) -> RestoredSession:
+        options = RecoveryOptions(strategy=strategy)
+        return await import_into(self._app, Path(path), options, self._app.archive, self._signing)
+
+    @property
+    def _signing(self) -> bytes | None:
+        key = self._app.settings.backup.backup_key
+        return key.encode() if key else None
