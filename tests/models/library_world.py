@@ -37,9 +37,9 @@ _MEMORY: Final = "memory-of-two"
 class Still(Running):
     """What runs in a system, but that none of its workers does anything besides the session worker."""
 
-    async def _work(self, worker: Worker, up: Callable[[], None]) -> None:
+    async def _work(self, name: str, worker: Worker, up: Callable[[], None]) -> None:
         if isinstance(worker, SessionWorker):
-            await super()._work(worker, up)
+            await super()._work(name, worker, up)
             return
         up()
         await asyncio.Event().wait()

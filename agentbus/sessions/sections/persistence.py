@@ -10,17 +10,18 @@ from time import monotonic
 from typing import Final
 
 from agentbus.composition.app import App, need_backups, place_of
+from agentbus.composition.persisting import export_from, import_into, named_backup, restore_into, signing_of, verified
 from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.errors import BackupRefused
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession, RestoreRun
-from agentbus.operations.backup import Keep, keep_of, prune_backups, show_backup, verify_backups
-from agentbus.operations.restore import export_from, import_into, restore_into, verified
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.validation import checking
 from agentbus.storage.backup import BackupPlace
-from agentbus.storage.backup.verifying import Checked, Fault
+from agentbus.storage.backup.retention import Keep
+from agentbus.storage.backup.verifying import Checked, Fault, verify
 from agentbus.workers.backup import Damaged, Wanted, back_up
+from agentbus.workers.backup.keeping import not_kept, prune
 from agentbus.workers.backup.worker import LEASE
 from agentbus.workers.concurrency import afterwards
 from agentbus.workers.recovery import RecoveryOptions
@@ -110,9 +111,9 @@ class Persistence:
 
     async def verify(self, backup_id: str) -> BackupCheck:
         place = self._place
-        named = (await show_backup(place, backup_id)).backup_id
+        named = (await named_backup(place, backup_id)).backup_id
         faults, checked = dict[str, str](), Checked(0, 0)
-        async with aclosing(verify_backups(place, named)) as steps:
+        async with aclosing(verify(place, named)) as steps:
             async for step in steps:
                 if isinstance(step, Fault):
                     faults[step.path] = step.reason
@@ -121,15 +122,25 @@ class Persistence:
         return BackupCheck(backup_id=named, files=checked.files, size=checked.size, faults=faults)
 
     async def delete(self, backup_id: str) -> None:
-        await prune_backups(self._place, Keep(), remove=[backup_id])
+        place = self._place
+        if backup_id not in {one.backup_id for one in await place.backups()}:
+            raise place.no_such(backup_id)
+        await prune(place, [backup_id], self._app.clock.now())
 
     async def clean_up(self, keep_last: int | None, *, dry_run: bool) -> list[str]:
-        keep = keep_of(self._app.settings) if keep_last is None else Keep(last=keep_last)
-        return list((await prune_backups(self._place, keep, dry_run=dry_run)).backups)
+        told, place = self._app.settings.backup, self._place
+        keep = Keep(
+            last=told.backup_keep_last,
+            daily=told.backup_keep_daily,
+            weekly=told.backup_keep_weekly,
+            monthly=told.backup_keep_monthly,
+        )
+        going = await not_kept(place, keep if keep_last is None else Keep(last=keep_last))
+        return going if dry_run else list((await prune(place, going, self._app.clock.now())).backups)
 
     async def restore(self, backup_id: str, options: RecoveryOptions | None, *, dry_run: bool) -> RestoreReport:
         app, place = self._app, self._place
-        manifest = await show_backup(place, backup_id)
+        manifest = await named_backup(place, backup_id)
         await verified(place, manifest.backup_id)
         chosen = options or RecoveryOptions()
         outcomes, sessions, epoch = Counter[Outcome](), list[RestoredSession](), None
@@ -158,14 +169,14 @@ class Persistence:
         state = await self._engine.existing(session_id, user_id)
         target = None if path is None else Path(path)
         return await export_from(
-            self._app.store, self._app.archive, state.session_id, chosen, path=target, signing=self._signing
+            self._app.store,
+            self._app.archive,
+            state.session_id,
+            chosen,
+            path=target,
+            signing=signing_of(self._app.settings),
         )
 
     async def take_in(self, path: str | Path, strategy: RecoveryStrategy | str) -> RestoredSession:
         options = RecoveryOptions(strategy=strategy)
-        return await import_into(self._app, Path(path), options, self._app.archive, self._signing)
-
-    @property
-    def _signing(self) -> bytes | None:
-        key = self._app.settings.backup.backup_key
-        return key.encode() if key else None
+        return await import_into(self._app, Path(path), options, self._app.archive, signing_of(self._app.settings))
