@@ -377,10 +377,10 @@ class SessionSystem(SessionManager):
         On return all workers go by it, a second later. Sessions in a state that it does not have are from then on in
         that of their status. Raises SchemaViolation for a machine that can't be.
         """
-        tracking = self._calls(TRACKING)
+        self._calls(TRACKING)
         with checking("there is no such state machine"):
             wanted = None if machine is None else StateMachine.model_validate(machine)
-        await tracking.set_machine(wanted)
+        await self._calls(TRACKING).set_machine(wanted)
 
     async def get_tracked_events(
         self, session_id: str, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
