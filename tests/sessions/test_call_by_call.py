@@ -71,7 +71,14 @@ def test_the_rows_say_what_the_calls_take() -> None:
 @pytest.mark.parametrize("name", ON_EARLIER)
 async def test_what_is_done_to_an_earlier_session_is_what_the_row_says(name: str) -> None:
     row: Row = ON_EARLIER[name]
-    config = make_config(enable_sync=row.syncs, enable_tracking=row.tracks, enable_cleanup=False, partitions=4)
+    config = make_config(
+        enable_sync=row.syncs,
+        enable_tracking=row.tracks,
+        enable_persistence=row.persists,
+        backup_dir="memory://matrix" if row.persists else None,
+        enable_cleanup=False,
+        partitions=4,
+    )
     async with SessionSystem(config) as system:
         at = await place(system, "nobody", "present", row)
         for session in (at.session, at.other):

@@ -1,7 +1,9 @@
 """The access matrix: what each public call about a session or an identity needs, and which calls are apart from it."""
 
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from agentbus.contracts.errors import AgentBusError, SessionNotFound
@@ -47,6 +49,7 @@ class Row:
     """The same for what was deleted, where that is something else."""
     syncs: bool = field(default=False, kw_only=True)
     tracks: bool = field(default=False, kw_only=True)
+    persists: bool = field(default=False, kw_only=True)
     refuses: bool = field(default=True, kw_only=True)
     """It raises AccessDenied; otherwise it returns `hidden`, as if there were nothing."""
     hidden: object = field(default=None, kw_only=True)
@@ -57,6 +60,11 @@ class Row:
 async def _locked(system: SessionSystem, place: Place, user: Any) -> None:
     async with system.lock(place.session, user_id=user, timeout=5):
         pass
+
+
+async def _exported(system: SessionSystem, place: Place, user: Any) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return (await system.export_session(place.session, path=Path(folder) / "it.json", user_id=user)).name
 
 
 async def _each_deleted(system: SessionSystem, place: Place, user: Any) -> bool | None:
@@ -80,6 +88,7 @@ ROWS: Final[dict[str, Row]] = {
         READ, lambda s, at, who: s.predict_session_lifecycle(at.session, user_id=who), tracks=True
     ),
     "get_session_usage": Row(READ, lambda s, at, who: s.get_session_usage(at.session, user_id=who), tracks=True),
+    "export_session": Row(READ, _exported, persists=True),
     "session_exists": Row(
         READ, lambda s, at, who: s.session_exists(at.session, user_id=who), missing=False, refuses=False, hidden=False
     ),
@@ -188,7 +197,6 @@ APART: Final[dict[str, str]] = {
         "of all sessions",
     ),
     "import_session": "whosever it was",
-    "export_session": "writes a file: tests/sessions/system/test_persistence.py",
     **dict.fromkeys(("cleanup_all_expired", "cleanup_expired_sessions", "batch_cleanup"), "by time, whosever they are"),
     **dict.fromkeys(
         ("add_expiry_rule", "remove_expiry_rule", "enable_expiry_rule", "list_expiry_rules", "get_expiry_statistics"),

@@ -88,7 +88,14 @@ async def place(system: SessionSystem, who: str, state: str, row: Row) -> Place:
 @pytest.mark.parametrize("name", ROWS)
 async def test_a_call(name: str, who: str, state: str) -> None:
     row, (user, right) = ROWS[name], WHO[who]
-    config = make_config(enable_sync=row.syncs, enable_tracking=row.tracks, enable_cleanup=False, partitions=4)
+    config = make_config(
+        enable_sync=row.syncs,
+        enable_tracking=row.tracks,
+        enable_persistence=row.persists,
+        backup_dir="memory://matrix" if row.persists else None,
+        enable_cleanup=False,
+        partitions=4,
+    )
     async with SessionSystem(config) as system:
         at = await place(system, who, state, row)
         if user is None or (state == "present" and right >= row.right):
