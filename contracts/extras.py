@@ -17,7 +17,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "crypto": ("cryptography",),
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("starlette", "uvicorn"),
-    "channels": ("cryptography", "httpx", "jmespath", "markdown_it", "starlette", "uvicorn"),
+    "channels": ("cryptography", "httpx", "jmespath", "starlette", "uvicorn"),
     "plots": ("PIL",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }

@@ -6,8 +6,6 @@ from functools import cache
 from html import escape as html_escape
 from typing import TYPE_CHECKING, Final
 
-from agentbus.contracts.extras import importing_extras
-
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.tree import SyntaxTreeNode
@@ -84,8 +82,8 @@ WHATSAPP: Final = Dialect(strong=("*", "*"), em=("_", "_"), strike=("~", "~"), c
 
 
 def render(text: str, dialect: Dialect) -> str:
-    """Return Markdown in a dialect. A line break stays one. Raises ConfigurationError without the extra `channels`."""
-    from markdown_it.tree import SyntaxTreeNode  # noqa: PLC0415 - it needs an extra
+    """Return Markdown in a dialect. A line break stays one."""
+    from markdown_it.tree import SyntaxTreeNode  # noqa: PLC0415 - only replies need it
 
     tree = SyntaxTreeNode(_parser().parse(text))
     return _blocks(tree.children, dialect)
@@ -93,8 +91,7 @@ def render(text: str, dialect: Dialect) -> str:
 
 @cache
 def _parser() -> "MarkdownIt":
-    with importing_extras():
-        from markdown_it import MarkdownIt  # noqa: PLC0415 - it needs an extra
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - only replies need it
 
     return MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 

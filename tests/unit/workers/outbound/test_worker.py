@@ -9,15 +9,19 @@ import pytest
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.commands import SendReply
+from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.events import MessageAppended, ReplySent
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextContent
 from agentbus.contracts.records import RecordKind
+from agentbus.contracts.session import SessionState
 from agentbus.received import ReceivedEvent
 from agentbus.workers.adapters.port import Capabilities, Guarantee, Outcome
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.outbound import conversations
 from agentbus.workers.outbound.channels import Way, Ways
+from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.worker import OutboundConfig, OutboundWorker
 from tests.expiry.world import World, a_world
 from tests.harness.outbound import FakeChannel, Fate
@@ -101,6 +105,36 @@ async def test_what_was_asked_for_before_there_was_an_outbound_worker_is_found()
         async with sending(world, channel):
             await told(world, 1)
     assert channel.texts() == ["at last"]
+
+
+async def test_one_damaged_conversation_does_not_keep_the_replies_of_others_from_being_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel = a_channel()
+    whole = Outbox.state_of
+    damaged: list[ConversationId] = []
+
+    async def state_of(self: Outbox, conversation: ConversationId) -> SessionState:
+        if not damaged:
+            damaged.append(conversation)
+        if conversation in damaged:
+            raise StoreDamaged("a commit is not what was written")
+        return await whole(self, conversation)
+
+    monkeypatch.setattr(Outbox, "state_of", state_of)
+    async with a_world() as world:
+        for chat in ("one", "two"):
+            where = Address(platform=Platform.TELEGRAM, chat=chat, user="ada")
+            asked = InboundMessage(
+                address=where, message_id=chat, sent_at=world.clock.now(), content=TextContent(text="hi")
+            )
+            await world.client.publish(asked)
+            said = OutboundMessage(content=TextContent(text=f"to {chat}"))
+            await world.client.send(SendReply(address=where, message=said), timeout=PATIENCE)
+        async with sending(world, channel):
+            (sent,) = await told(world, 1)
+    assert len(damaged) == 1
+    assert sent.conversation_id not in damaged
 
 
 async def test_a_worker_that_ends_finishes_what_it_is_sending_and_another_goes_on() -> None:
