@@ -4,9 +4,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.replies import ReplyState
+from agentbus.storage.damage import tell
 from agentbus.storage.port import Store
 from agentbus.workers.domain.replies import open_replies
 from agentbus.workers.outbound.outbox import Outbox
@@ -45,7 +47,11 @@ class OpenReplies:
     async def _take_up(self, conversations: list[ConversationId]) -> None:
         """Have the replies of conversations sent, or listed, that are open by their logs."""
         for conversation in conversations:
-            state = await self._outbox.state_of(conversation)
+            try:
+                state = await self._outbox.state_of(conversation)
+            except StoreDamaged as damage:
+                tell(damage)  # the others' replies are found all the same
+                continue
             for reply in open_replies(state):
                 if reply.state is ReplyState.UNKNOWN:
                     await self._outbox.ask_somebody(reply, "")
