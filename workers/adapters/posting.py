@@ -8,6 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agentbus.contracts.documents import json_in
+from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.replies import MAX_REASON_LENGTH
 from agentbus.contracts.text import first_bytes
 from agentbus.workers.adapters.port import Failed, RateLimited, Unknown
@@ -81,7 +82,8 @@ async def posted(
     Where no connection came about the platform surely has nothing. Where it was lost, or the platform says that it
     failed itself (5xx), nobody knows.
     """
-    from httpx import ConnectError, ConnectTimeout, HTTPError, InvalidURL, PoolTimeout, UnsupportedProtocol  # noqa: PLC0415 - only who sends needs it
+    with importing_extras():
+        from httpx import ConnectError, ConnectTimeout, HTTPError, InvalidURL, PoolTimeout, UnsupportedProtocol  # noqa: PLC0415 - only who sends needs it
 
     try:
         async with asyncio.timeout(timeout):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.address import Address
+from agentbus.contracts.extras import importing_extras
 from agentbus.workers.adapters.port import Capabilities, Outbound
 from agentbus.workers.concurrency import afterwards
 
@@ -50,7 +51,8 @@ class Ways:
     async def open(self) -> None:
         """Make the ways out. Raises ConfigurationError."""
         # Imported when something is to be sent. No redirects are followed: what is sent goes where it was sent to.
-        from httpx import AsyncClient, Limits  # noqa: PLC0415 - see above
+        with importing_extras():
+            from httpx import AsyncClient, Limits  # noqa: PLC0415 - only who sends needs it
 
         self._client = AsyncClient(follow_redirects=False, limits=Limits(max_connections=CONNECTIONS))
         self._ways = self._make(self._client)
