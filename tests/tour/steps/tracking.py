@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -210,7 +211,7 @@ async def show_track_session_state_change(world: World) -> None:
 @shows("TransitionTaken")
 async def show_state_machine(world: World) -> None:
     told: asyncio.Queue[TransitionTaken] = asyncio.Queue()
-    name = world.name("thank")
+    name = f"thank-{uuid4().hex}"  # of the process: other worlds have theirs
     register_transition_handler(name, told.put)
     async with tracking(world) as system:
         there = await system.get_state_machine()
