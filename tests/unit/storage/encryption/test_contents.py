@@ -43,8 +43,8 @@ from tests.harness.encryption import FIRST
 
 READABLE: Final[dict[str, str]] = {
     "SessionStarted": "reason address profile previous stamp",
-    "StateChanged": "previous status",
-    "SessionClosed": "why",
+    "StateChanged": "previous status previous_state state handler",
+    "SessionClosed": "why previous_state handler",
     "ProfileChanged": "profile act user permission fields",
     "HistoryTrimmed": "before",
     "SessionDeleted": "deleted",
@@ -74,7 +74,7 @@ READABLE: Final[dict[str, str]] = {
     "ReplyDelivered": "reply told_at",
     "ReplyRead": "reply told_at",
     "ReplyEdited": "reply message_id",
-    "SessionState": "conversation_id generation version epoch sequence first_version status address profile "
+    "SessionState": "conversation_id generation version epoch sequence first_version status state address profile "
     "message_count shown_from fence created_at last_activity identity unlinked clock expiry last_step archive restored "
     "erased blocked_by waiting replies recent_inputs",
     "Record": "kind key group created_at revision due_at",
