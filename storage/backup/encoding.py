@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from agentbus.contracts.backup import BackupFormat, FileRef
+from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import BackupDamaged, BackupRefused, ConfigurationError
 from agentbus.storage.backup.pickled import pickled, values_in, with_signature, without_signature
 
@@ -168,7 +169,7 @@ def zstandard() -> Any:
 
 
 def _pickle(lines: Sequence[bytes], signing: bytes | None) -> bytes:
-    return with_signature(pickled([json.loads(line) for line in lines]), signing)
+    return with_signature(pickled([json_in(line) for line in lines]), signing)
 
 
 def _from_pickle(data: bytes, _ref: FileRef, where: str, signing: bytes | None) -> list[bytes]:
@@ -176,7 +177,7 @@ def _from_pickle(data: bytes, _ref: FileRef, where: str, signing: bytes | None) 
 
 
 def _pickle_gz(lines: Sequence[bytes], signing: bytes | None) -> bytes:
-    return with_signature(gzip.compress(pickled([json.loads(line) for line in lines]), _LEVEL, mtime=0), signing)
+    return with_signature(gzip.compress(pickled([json_in(line) for line in lines]), _LEVEL, mtime=0), signing)
 
 
 def _from_pickle_gz(data: bytes, ref: FileRef, where: str, signing: bytes | None) -> list[bytes]:
