@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentbus import sessions
-from agentbus.contracts.errors import ConfigurationError, FeatureNotEnabled
+from agentbus.contracts.errors import ConfigurationError
 from agentbus.sessions import Message, NotInitialized, SessionManager, StorageType
 
 PROGRAM = """
@@ -88,7 +88,7 @@ async def test_what_fails_to_start_is_not_the_current_system() -> None:
         await sessions.initialize_sessions("FILE")
     with pytest.raises(ConfigurationError, match="colour"):
         await sessions.initialize_sessions(colour="red")
-    with pytest.raises(FeatureNotEnabled, match="persistence"):
+    with pytest.raises(ConfigurationError, match="backup_dir"):
         await sessions.initialize_sessions(enable_persistence=True)
 
     assert sessions.get_session_manager() is first
