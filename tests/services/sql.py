@@ -19,6 +19,9 @@ from tests.services.service import Service
 ANSWER_SECONDS = 2.0
 """Seconds that a server has to answer whether it is ready."""
 
+EMPTYING_SECONDS = 300.0
+"""Seconds that emptying a database may take: a test may leave 100,000 rows in it."""
+
 USER = "agentbus"
 """Who may do everything on the servers of our own, without a password."""
 
@@ -89,7 +92,7 @@ class SqlServer(Service):
                 if table != _KEPT:
                     connection.execute(text(f"DELETE FROM {quote(table)}"))  # noqa: S608 - names of our own tables
 
-        await self._connected(name, lambda connection: connection.run_sync(empty))
+        await self._connected(name, lambda connection: connection.run_sync(empty), EMPTYING_SECONDS)
 
     @abstractmethod
     def creating(self, name: str) -> str:
@@ -119,10 +122,10 @@ class SqlServer(Service):
             return False
         return True
 
-    async def _connected(self, database: str, work: Any) -> None:
+    async def _connected(self, database: str, work: Any, seconds: float = ANSWER_SECONDS * 10) -> None:
         engine = create_async_engine(self._place(database), poolclass=NullPool, isolation_level="AUTOCOMMIT")
         try:
-            async with asyncio.timeout(ANSWER_SECONDS * 10), engine.connect() as connection:
+            async with asyncio.timeout(seconds), engine.connect() as connection:
                 await work(connection)
         finally:
             await engine.dispose()
