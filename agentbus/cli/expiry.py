@@ -65,7 +65,7 @@ async def add(
     settings: Settings,
 ) -> None:
     """Add the rules of a file, each in place of the one of the same id. All are checked before any is added."""
-    rules = parsed_rules(file.read_text("utf-8"), "json" if file.suffix == ".json" else "toml")
+    rules = parsed_rules(options.text_in(file), "json" if file.suffix == ".json" else "toml")
     async with make_store(settings) as store:
         await add_rules(store, rules)
     out.print(f"{len(rules)} rules added: {', '.join(rule.rule_id for rule in rules)}", markup=False)

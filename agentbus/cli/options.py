@@ -1,5 +1,6 @@
 """Options that several commands share. What is not given comes from the environment (`AGENTBUS_...`)."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,14 @@ def platform_of(word: str) -> Platform:
 
 
 _SAFER = "A password in it shows in the list of processes: set {0}, or {0}_FILE to a file that holds it."
+
+
+def text_in(file: Path) -> str:
+    """Return what a text file says. Raises typer.BadParameter for one that is not UTF-8."""
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file} is not UTF-8: byte {error.start} can't be read") from None
 
 
 def _remember(asked: Format | None) -> Format | None:

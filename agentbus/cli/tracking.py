@@ -91,7 +91,7 @@ async def machine(
     """
     if new and default:
         raise typer.BadParameter("either a file, or the default machine")
-    wanted = parsed_machine(new.read_text("utf-8"), "json" if new.suffix == ".json" else "toml") if new else None
+    wanted = parsed_machine(options.text_in(new), "json" if new.suffix == ".json" else "toml") if new else None
     async with make_store(settings) as store:
         if new or default:
             await set_machine(store, wanted, make_clock())

@@ -107,3 +107,14 @@ def test_what_is_no_time_zone_is_refused(env: dict[str, str]) -> None:
     refused = called("stats", "--zone", "Nowhere/Else", env=env)
     assert refused.returncode != 0
     assert "Nowhere/Else" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [("tracking", "machine", "--set"), ("expiry", "rules", "add")])
+def test_a_file_that_is_not_utf_8_is_refused_by_name(
+    command: tuple[str, ...], env: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "given.toml"
+    file.write_bytes(b"name = '\xff'")
+    done = called(*command, str(file), env=env)
+    assert done.returncode == 2
+    assert "is not UTF-8: byte 8" in " ".join(done.stderr.split())
