@@ -131,6 +131,9 @@ class Intake:
             known.inbound.verify(request)
         except Unverified as error:
             return self._refused(known, Outcome.UNVERIFIED, str(error))
+        except Exception as error:  # what can't be verified is not the platform's, whoever's adapter fails at it
+            raise_if_cancelled()
+            return self._refused(known, Outcome.UNVERIFIED, f"the adapter failed: {type(error).__name__}")
         if not known.pace.allows():
             return self._refused(known, Outcome.TOO_MANY, "more requests a second than the gateway is set to take")
         try:

@@ -245,6 +245,18 @@ async def test_what_an_adapter_fails_to_read_is_kept_whole(
     assert outcomes(metrics) == {"accepted": 1}
 
 
+async def test_what_an_adapter_fails_to_verify_is_not_the_platforms(
+    opened: Callable[..., Gateway], inputs: Publishing, metrics: WorkerMetrics, accounts: list[Connected]
+) -> None:
+    failing = replace(accounts[0].channel, inbound=lambda _name, _account: Failing())
+    accounts[:] = [replace(accounts[0], channel=failing)]
+    async with client(opened()) as to:
+        assert (await post(to, b"")).status_code == 401
+
+    assert not inputs.published
+    assert outcomes(metrics) == {"unverified": 1}
+
+
 async def test_a_gateway_that_drains_takes_no_more_and_answers_those_under_way(
     opened: Callable[..., Gateway], inputs: Publishing
 ) -> None:
