@@ -7,6 +7,7 @@ import itertools
 import os
 import socket
 import subprocess
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ SYNC = "mnesia:sync_log(), lists:foreach(fun dets:sync/1, dets:all())"
 
 _ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
 _CTL_SECONDS = 180.0
+
+# How long, and how often, a virtual host is tried to be deleted; and what the broker says when it is not there.
+_REMOVAL_SECONDS = 30.0
+_REMOVAL_PAUSE = 0.2
+_NO_SUCH_VHOST = "no_such_vhost"
 
 
 class RabbitMQ(Service):
@@ -72,7 +78,7 @@ class RabbitMQ(Service):
         try:
             yield self.vhost_url(name)
         finally:
-            self.start().delete_vhost(name)
+            self._remove_vhost(name)
 
     @contextmanager
     def lasting_vhost(self) -> Iterator[str]:
@@ -89,8 +95,27 @@ class RabbitMQ(Service):
         finally:
             self.resume()
             if self.ready():
-                self.delete_vhost(name)
+                self._remove_vhost(name)
                 self.sync()
+
+    def _remove_vhost(self, name: str) -> None:
+        """Delete a virtual host, again while the broker fails to: one just revived may lose its queues' leaders.
+
+        RabbitMQ 3.10's supervisor of dead-letter workers ends when its children crash too often, as they do while
+        a broker recovers, and takes with it the leader that is being told to delete its queue. Both are started anew.
+        """
+        by = time.monotonic() + _REMOVAL_SECONDS
+        while True:
+            try:
+                self.start().delete_vhost(name)
+            except ServiceError as error:
+                if _NO_SUCH_VHOST in str(error):  # an earlier attempt deleted it, and failed afterwards
+                    return
+                if time.monotonic() > by:
+                    raise
+                time.sleep(_REMOVAL_PAUSE)
+            else:
+                return
 
 
 class LocalRabbitMQ(RabbitMQ, LocalService):

@@ -54,6 +54,41 @@ async def test_a_killed_broker_keeps_a_durable_queue_on_the_same_port(mortal_rab
     assert [unquote(urlsplit(one).path.strip("/")) in there for one in (left, deleted)] == [True, False]
 
 
+@pytest.mark.parametrize("deleted_nonetheless", [False, True])
+def test_a_virtual_host_that_the_broker_fails_to_delete_is_deleted_again(
+    local: LocalRabbitMQ, monkeypatch: pytest.MonkeyPatch, *, deleted_nonetheless: bool
+) -> None:
+    attempts: list[str] = []
+
+    def fail_once(name: str) -> None:
+        attempts.append(name)
+        if len(attempts) > 1 or deleted_nonetheless:
+            LocalRabbitMQ.delete_vhost(local, name)
+        if len(attempts) == 1:
+            message = "the leader is shutting down"
+            raise ServiceError(message)
+
+    monkeypatch.setattr(local, "delete_vhost", fail_once)
+    with local.fresh_vhost() as url:
+        name = unquote(urlsplit(url).path.strip("/"))
+    assert attempts == [name, name]
+    assert name not in local.ctl("list_vhosts").split()
+
+
+def test_a_virtual_host_that_can_not_be_deleted_is_an_error(
+    local: LocalRabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.services.rabbitmq._REMOVAL_SECONDS", 0.0)
+
+    def fail(_name: str) -> None:
+        message = "the leader is shutting down"
+        raise ServiceError(message)
+
+    with monkeypatch.context() as patch, pytest.raises(ServiceError, match="leader"), local.fresh_vhost() as url:
+        patch.setattr(local, "delete_vhost", fail)
+    local.delete_vhost(unquote(urlsplit(url).path.strip("/")))
+
+
 async def test_brokers_run_side_by_side_and_form_a_cluster() -> None:
     with LocalRabbitMQ() as first, LocalRabbitMQ() as second:
         pids = [first.pid, second.pid]  # epmd serves the run's own broker too
