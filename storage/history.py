@@ -20,7 +20,7 @@ from agentbus.storage.paging import check_limit, decode_cursor, encode_cursor
 from agentbus.storage.port import Store
 
 _COMMITS: Final = 100
-"""How many commits are read at once."""
+"""How many commits are read at once, at most."""
 
 
 async def history_page(
@@ -71,7 +71,11 @@ async def _newest(
     found: list[tuple[int, MessageAppended]] = []
     while len(found) < count and version >= session.first_version:
         commits = await store.log.read(
-            session.conversation_id, first=session.first_version, last=version, limit=_COMMITS, newest=True
+            session.conversation_id,
+            first=session.first_version,
+            last=version,
+            limit=_commits_holding(session, count - len(found)),
+            newest=True,
         )
         if not commits:
             break
@@ -82,6 +86,12 @@ async def _newest(
         if _trimmed(session, commits[-1]):
             break
     return found[:count]
+
+
+def _commits_holding(session: SessionState, messages: int) -> int:
+    """Return how many commits to read for so many messages, if each holds as many as the session's do on average."""
+    commits = session.version - session.first_version + 1
+    return min(_COMMITS, 1 + messages * commits // max(1, session.message_count))
 
 
 def _messages(session: SessionState, commits: Iterable[Commit]) -> list[MessageAppended]:

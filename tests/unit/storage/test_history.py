@@ -1,10 +1,11 @@
 """History pages: order, cursors, and later changes worked in."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from agentbus.contracts.events import AnyEvent
+from agentbus.contracts.events import AnyEvent, Commit
 from agentbus.contracts.history import HistoryMessage, Reaction
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import ALL_REACTIONS, CommandContent, TextContent
@@ -54,6 +55,24 @@ async def test_pages_cover_everything_once(limit: int) -> None:
             break
 
     assert seen == list(range(1, 151))
+
+
+async def test_a_page_reads_about_as_many_commits_as_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [[appended(ONE, n * 10 + step, f"m{n * 10 + step}") for step in range(1, 11)] for n in range(50)]
+    store, session = await _kept(*groups)
+    read: list[int] = []
+    reading = store.log.read
+
+    async def noted(*arguments: Any, **named: Any) -> list[Commit]:
+        commits = await reading(*arguments, **named)
+        read.append(len(commits))
+        return commits
+
+    monkeypatch.setattr(store.log, "read", noted)
+    page = await history_page(store, session.model_copy(update={"message_count": 500}), limit=100)
+
+    assert [item.sequence for item in page.items] == list(range(401, 501))
+    assert sum(read) == 11  # ten, and one to know whether there are more
 
 
 async def test_iterating_reads_everything_forward() -> None:
