@@ -1,4 +1,4 @@
-"""The private broker: it can be killed, restarted, frozen and clustered, and keeps what it must."""
+"""The private broker: it can be killed, restarted and frozen, and keeps what it must."""
 
 import asyncio
 from collections.abc import Iterator
@@ -47,8 +47,8 @@ def steady(rabbitmq: RabbitMQ) -> Iterator[LocalRabbitMQ]:
             yield own
 
 
-async def test_a_killed_broker_keeps_a_durable_queue_on_the_same_port(mortal_rabbitmq: RabbitMQ) -> None:
-    broker, url = mortal_rabbitmq, mortal_rabbitmq.start().url
+async def test_a_killed_broker_keeps_a_durable_queue_on_the_same_port(local: LocalRabbitMQ) -> None:
+    broker, url = local, local.url
     with broker.lasting_vhost() as deleted:
         await publish(deleted, "orders", b"gone")
     with broker.lasting_vhost() as left:
@@ -62,6 +62,20 @@ async def test_a_killed_broker_keeps_a_durable_queue_on_the_same_port(mortal_rab
     assert await take(left, "orders") == b"kept"
     there = broker.ctl("list_vhosts").split()
     assert [unquote(urlsplit(one).path.strip("/")) in there for one in (left, deleted)] == [True, False]
+
+
+async def test_a_paused_broker_does_not_answer_and_start_resumes_it(
+    local: LocalRabbitMQ, steady: LocalRabbitMQ
+) -> None:
+    local.pause()
+    assert local.running
+    assert not local.ready()
+    pid = local.start().pid
+    assert local.ready()
+    assert local.epmd_pid == steady.epmd_pid  # brokers run side by side
+    local.stop()
+    assert gone(pid)
+    assert not answers_amqp("127.0.0.1", local.port)
 
 
 @pytest.mark.parametrize("deleted_nonetheless", [False, True])
@@ -99,30 +113,6 @@ def test_a_virtual_host_that_can_not_be_deleted_is_an_error(
     with monkeypatch.context() as patch, pytest.raises(ServiceError, match="leader"), steady.fresh_vhost() as url:
         patch.setattr(steady, "delete_vhost", fail)
     steady.delete_vhost(unquote(urlsplit(url).path.strip("/")))
-
-
-async def test_brokers_run_side_by_side_and_form_a_cluster() -> None:
-    with LocalRabbitMQ() as first, LocalRabbitMQ() as second:
-        pids = [first.pid, second.pid]  # epmd serves the run's own broker too
-        assert first.epmd_pid == second.epmd_pid
-        await publish(first.url, "only-here", b"1")
-        assert second.ctl("list_queues", "name").split() == []
-        await asyncio.to_thread(second.join, first)
-        assert second.ctl("list_queues", "name").split() == ["only-here"]
-        assert await take(second.url, "only-here") == b"1"
-    assert all(gone(pid) for pid in pids)
-
-
-def test_a_paused_broker_does_not_answer_and_start_resumes_it(local: LocalRabbitMQ) -> None:
-    local.pause()
-    assert local.running
-    assert not local.ready()
-    pid = local.start().pid
-    assert local.ready()
-    assert local.restart().pid != pid
-    local.stop()
-    assert gone(pid)
-    assert not answers_amqp("127.0.0.1", local.port)
 
 
 async def test_each_virtual_host_is_new_and_is_deleted(rabbitmq: RabbitMQ) -> None:
