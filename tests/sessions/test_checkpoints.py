@@ -290,6 +290,25 @@ async def test_data_that_can_not_be_kept_is_refused(system: SessionSystem, data:
     assert (await system.list_checkpoints(session.session_id)).items == []
 
 
+async def test_of_two_who_delete_one_at_once_the_later_is_told_what_he_would_be_told_afterwards(
+    system: SessionSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await system.create_session("chat", "ann", "web")
+    checkpoint_id = await system.save_checkpoint(session.session_id, {"a": 1})
+    records = system._store.records
+    deleting = records.delete
+
+    async def overtaken(kind: RecordKind, key: str) -> bool:
+        await deleting(kind, key)
+        return await deleting(kind, key)
+
+    monkeypatch.setattr(records, "delete", overtaken)
+    with pytest.raises(AccessDenied):
+        await system.delete_checkpoint(checkpoint_id, user_id="ann")
+    await system.save_checkpoint(session.session_id, {"a": 1}, checkpoint_id="again")
+    assert not await system.delete_checkpoint("again")
+
+
 async def test_what_was_cleared_does_not_come_back(automatic: SessionSystem) -> None:
     session = await automatic.create_session("chat", "ann", "web")
 

@@ -86,7 +86,10 @@ class Checkpoints:
         found = await self.get(checkpoint_id, session_id, user_id)
         if found is not None and user_id is not None:
             await self._engine.existing(found.session_id, user_id, Right.WRITE)
-        return found is not None and await self._engine.store.records.delete(RecordKind.CHECKPOINT, checkpoint_id)
+        deleted = found and await self._engine.store.records.delete(RecordKind.CHECKPOINT, checkpoint_id)
+        if not deleted and user_id is not None:
+            raise AccessDenied(DENIED)  # Somebody else deleted it after it was looked at: as if it had not been there.
+        return bool(deleted)
 
     async def clear(self, session_id: str, user_id: str | None) -> int:
         await self._engine.existing(session_id, user_id, Right.WRITE)
