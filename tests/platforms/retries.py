@@ -1,7 +1,10 @@
 """When platforms send again what was not answered by 2xx, as they say; where they don't say when, as it was seen."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
+
+from agentbus.workers.adapters.port import Request
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
@@ -28,5 +31,20 @@ RETRIES: Final[Mapping[str, tuple[float, ...]]] = {
 }
 """Seconds before each further try."""
 
-COMPRESSED: Final = 1e-7
-"""What a second of them takes here."""
+
+def compressed(channel: str, within: float) -> tuple[float, ...]:
+    """Return them as they are where all that time takes `within` seconds."""
+    waits = RETRIES[channel]
+    return tuple(wait * within / sum(waits) for wait in waits)
+
+
+async def tried_again(
+    requests: Iterable[Request], post: Callable[[Request], Awaitable[bool]], waits: Sequence[float]
+) -> bool:
+    """Post the first of `requests`, and the next one after each of the waits until one is taken; return whether."""
+    for wait, request in zip((None, *waits), requests, strict=False):
+        if wait is not None:
+            await asyncio.sleep(wait)
+        if await post(request):
+            return True
+    return False

@@ -1,6 +1,5 @@
 """What each platform sends, as the basis of what it does not: how it signs, and a body of each kind."""
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,9 +7,8 @@ from typing import Any, Final
 
 from agentbus.workers.adapters.port import Request
 from tests.platforms import discord, feishu, line, slack, telegram, webhook, whatsapp
-
-SECRET: Final = "0123456789abcdef0123456789abcdef"  # noqa: S105 - nobody's
-WHSEC: Final = "whsec_" + base64.b64encode(b"c" * 24).decode()
+from tests.platforms.model import SECRET
+from tests.platforms.webhook import WHSEC
 
 Signed = Callable[[bytes, datetime], Request]
 

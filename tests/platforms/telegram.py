@@ -1,12 +1,20 @@
-"""Telegram's side: updates as https://core.telegram.org/bots/api#update has them, posted to a webhook."""
+"""Telegram's side: its Bot API, and updates posted to a webhook.
+
+Sources: https://core.telegram.org/bots/api#update, #setwebhook (`secret_token`; `max_connections` of 1: one update
+after the other; "in case of an unsuccessful request ... we will repeat the request"), #sendmessage, #making-requests
+and #responseparameters (`retry_after`). It takes no key, and can't be asked what it took.
+"""
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
+from agentbus.contracts.address import Platform
 from agentbus.workers.adapters.port import Request
+from tests.platforms.model import API, SECRET, TOKEN, FakePlatform, Said, Taken, said
 
 ANN: dict[str, Any] = {"id": 7, "is_bot": False, "first_name": "Ann", "last_name": "Lee", "username": "annlee"}
 BOB: dict[str, Any] = {"id": 8, "is_bot": False, "first_name": "Bob"}
@@ -61,3 +69,46 @@ class BotApi:
             return answer
         self.updates = [one for one in self.updates if one["update_id"] >= asked["offset"]]
         return httpx.Response(200, json={"ok": True, "result": self.updates[: asked["limit"]]})
+
+
+@dataclass
+class FakeTelegram(FakePlatform):
+    """Telegram: no key, nothing can be asked."""
+
+    platform: Platform = Platform.TELEGRAM
+    unreadable: bool = False
+    """Whether it can't read any markup."""
+
+    in_order: ClassVar[bool] = True
+
+    def posting(self, said: Said, at: datetime, again: int = 0) -> Request:  # noqa: ARG002 - a repeat is the same
+        chat = {"id": said.user, "type": "private"}
+        somebody = {"id": said.user, "is_bot": False, "first_name": f"u{said.user}"}
+        told = message(said.number, text=said.text, chat=chat, **{"from": somebody})
+        return posted(SECRET, update(10_000 * said.user + said.number, message=told), at)
+
+    def account(self, api: str = API) -> dict[str, Any]:
+        return {"webhook_secret": SECRET, "token": TOKEN, "api": api}
+
+    def message_in(self, request: httpx.Request) -> tuple[str, str, str] | None:
+        assert request.url.path.startswith(f"/bot{TOKEN}/")
+        body = said(request)
+        if not request.url.path.endswith("/sendMessage") or (self.unreadable and "parse_mode" in body):
+            return None
+        return body["chat_id"], body["text"], ""
+
+    def accepted(self, taken: Taken) -> httpx.Response:
+        return httpx.Response(200, json={"ok": True, "result": {"message_id": int(taken.message_id)}})
+
+    def busy(self) -> httpx.Response:
+        body = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 3}}
+        return httpx.Response(429, json=body)
+
+    def refusal(self) -> httpx.Response:
+        return httpx.Response(403, json={"ok": False, "description": "Forbidden: bot was blocked by the user"})
+
+    def other(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/sendMessage"):
+            told = "Bad Request: can't parse entities: unexpected end tag at byte offset 3"
+            return httpx.Response(400, json={"ok": False, "description": told})
+        return httpx.Response(200, json={"ok": True, "result": True})

@@ -16,7 +16,9 @@ from agentbus.contracts.replies import InDoubt, ReplyOutcome, ReplyState, reply_
 from agentbus.workers.adapters.port import Guarantee
 from tests.harness.conversations import CONVERSATION
 from tests.harness.outbound import LEASE, OutboundWorld
-from tests.platforms.sending import PLATFORMS, FakePlatform, FakeWhatsApp
+from tests.platforms.catalog import PLATFORMS
+from tests.platforms.model import FakePlatform
+from tests.platforms.whatsapp import FakeWhatsApp
 
 SENDS: Final = int(os.environ.get("SENDS", "20"))
 FAULTS: Final = ("died", "died", "died", "after", "odd", "lost", "killed", "error", "busy")

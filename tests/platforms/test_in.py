@@ -1,12 +1,12 @@
 """All platforms at once: doubled, repeated late, over two gateways, with a broker that fails now and then."""
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from random import Random
 from typing import Final
 
@@ -28,12 +28,13 @@ from agentbus.workers.delivery.inputs import Inputs, Routed
 from agentbus.workers.gateway.app import Gateway
 from agentbus.workers.gateway.intake import Intake
 from tests.harness.patience import PATIENCE
-from tests.platforms import discord, feishu, line, slack, telegram, webhook, whatsapp
-from tests.platforms.retries import COMPRESSED, RETRIES
-from tests.platforms.samples import SAMPLES, SECRET, WHSEC
+from tests.platforms.catalog import PLATFORMS
+from tests.platforms.model import FakePlatform, Said
+from tests.platforms.retries import RETRIES, compressed, tried_again
 
-CHANNELS: Final = {name: {"bot": sample.account} for name, sample in SAMPLES.items()}
+CHANNELS: Final = {platform.name: {"bot": platform.account()} for platform in (kind() for kind in PLATFORMS)}
 NOON: Final = datetime(2025, 11, 27, 12, tzinfo=UTC)
+_NO_TIME: Final = 0.01
 _FAILING: Final = 0.2
 _IN_A_ROW: Final = 2
 COUNT: Final = 4
@@ -72,81 +73,33 @@ class Failing(Inputs):
 
 @dataclass(frozen=True)
 class Posted:
-    """What a platform posts, and until it is told that it came."""
+    """What somebody says on a platform, which posts it until it is told that it came."""
 
-    channel: str
-    request: Request
+    platform: FakePlatform
+    said: Said
 
     async def through(self, gateways: list[httpx.AsyncClient], chance: Random) -> None:
         """Post it to one of the gateways, again as long as the platform does while none has it."""
-        asked = self.request
-        for seconds in (0.0, *RETRIES[self.channel]):
-            await asyncio.sleep(seconds * COMPRESSED)
+
+        async def post(asked: Request) -> bool:
             answered = await chance.choice(gateways).request(
-                asked.method, f"/channels/{self.channel}/bot", content=asked.body, headers=dict(asked.headers)
+                asked.method, f"/channels/{self.platform.name}/bot", content=asked.body, headers=dict(asked.headers)
             )
-            if answered.is_success:
-                return
-            assert (answered.status_code, answered.headers["retry-after"]) == (503, "5")
-        raise AssertionError(f"{self.channel} has given up: what it posted is lost")
+            if not answered.is_success:
+                assert (answered.status_code, answered.headers["retry-after"]) == (503, "5")
+            return answered.is_success
+
+        asked = (self.platform.posting(self.said, NOON, again) for again in count())
+        taken = await tried_again(asked, post, compressed(self.platform.name, within=_NO_TIME))
+        assert taken, f"{self.platform.name} has given up: what it posted is lost"
 
 
-def _telegram(user: int, number: int, text: str) -> Request:
-    somebody = {"id": user, "first_name": f"u{user}"}
-    said = telegram.message(number, text=text, chat={"id": user, "type": "private"}, **{"from": somebody})
-    return telegram.posted(SECRET, telegram.update(1000 * user + number, message=said), NOON)
-
-
-def _slack(user: int, number: int, text: str) -> Request:
-    said = slack.message(f"17642448{user:02}.{number:06}", channel=f"D{user}", user=f"U{user}", text=text)
-    return slack.posted(SECRET, slack.callback(said, event_id=f"Ev{user}{number}"), NOON)
-
-
-def _discord(user: int, number: int, text: str) -> Request:
-    data = {"name": "say", "options": [{"name": "text", "value": text}]}
-    known = str(int(discord.ID) + 1000 * user + number)
-    by = {"user": {"id": str(user), "username": "u"}}
-    return discord.posted(discord.interaction(2, id=known, channel_id=f"c{user}", member=by, data=data), NOON)
-
-
-def _whatsapp(user: int, number: int, text: str) -> Request:
-    said = {**whatsapp.message("text", f"wamid.{user}.{number}", text={"body": text}), "from": f"49{user}"}
-    return whatsapp.posted(SECRET, whatsapp.webhook(messages=[said]), NOON)
-
-
-def _line(user: int, number: int, text: str) -> Request:
-    said = {"id": f"{user}{number:03}", "type": "text", "text": text}
-    source = {"type": "user", "userId": f"U{user}"}
-    return line.posted(SECRET, [line.event("message", f"ev{user}{number}", message=said, source=source)], NOON)
-
-
-def _feishu(user: int, number: int, text: str) -> Request:
-    said = feishu.message("text", {"text": text}, message_id=f"om_{user}_{number}", chat_id=f"oc_{user}")
-    said["event"]["sender"]["sender_id"]["open_id"] = f"ou_{user}"
-    return feishu.posted(SECRET, said, NOON)
-
-
-def _webhook(user: int, number: int, text: str) -> Request:
-    said = {"chat": f"c{user}", "user": f"u{user}", "text": text, "message_id": f"{user}-{number}"}
-    return webhook.signed(WHSEC, json.dumps(said).encode(), told=f"w{user}-{number}", at=NOON)
-
-
-MAKERS: Final[dict[str, Callable[[int, int, str], Request]]] = {
-    "telegram": _telegram,
-    "slack": _slack,
-    "discord": _discord,
-    "whatsapp": _whatsapp,
-    "line": _line,
-    "feishu": _feishu,
-    "webhook": _webhook,
-}
-
-
-def conversations() -> Iterator[tuple[str, int, int]]:
-    """Yield channel, user and how many messages they write."""
-    yield "telegram", 9, RECENT_INPUTS + 2
-    for channel in MAKERS:
-        yield from ((channel, user, COUNT) for user in (1, 2))
+def conversations() -> Iterator[tuple[FakePlatform, int, int]]:
+    """Yield the platform, the user and how many messages they write."""
+    platforms = [kind() for kind in PLATFORMS]
+    yield platforms[0], 9, RECENT_INPUTS + 2
+    for platform in platforms:
+        yield from ((platform, user, COUNT) for user in (1, 2))
 
 
 @asynccontextmanager
@@ -162,7 +115,7 @@ async def two_gateways(app: App, inputs: Inputs) -> AsyncIterator[list[httpx.Asy
 
 
 async def test_every_message_is_once_in_its_session_in_its_order_however_often_it_comes() -> None:
-    assert MAKERS.keys() == CHANNELS.keys() == RETRIES.keys() == set(OURS)
+    assert {kind().name for kind in PLATFORMS} == CHANNELS.keys() == RETRIES.keys() == set(OURS)
     chance = Random(15)
     settings = load_settings(amqp_url="memory://", store_url="memory://", partitions=4)
     async with embedded(settings) as app, asyncio.timeout(PATIENCE):
@@ -171,11 +124,11 @@ async def test_every_message_is_once_in_its_session_in_its_order_however_often_i
             wanted: list[list[str]] = []
             everything: list[Posted] = []
 
-            async def write(channel: str, user: int, count: int) -> None:
-                texts = [f"{channel} {user} {number}" for number in range(count)]
+            async def write(platform: FakePlatform, user: int, many: int) -> None:
+                texts = [f"{platform.name} {user} {number}" for number in range(many)]
                 wanted.append(texts)
                 for number, text in enumerate(texts):
-                    posted = Posted(channel, MAKERS[channel](user, number, text))
+                    posted = Posted(platform, Said(user, number, text))
                     everything.append(posted)
                     await posted.through(gateways, chance)
                     if chance.random() < 0.5:

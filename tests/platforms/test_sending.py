@@ -12,20 +12,15 @@ from agentbus.contracts.messages import TextContent
 from agentbus.workers.adapters.feishu.outbound import FeishuOutbound
 from agentbus.workers.adapters.port import Failed, Outbound, Outcome, RateLimited, Sent, Unknown
 from agentbus.workers.adapters.posting import MOST_READ, posted
-from tests.platforms.sending import (
-    API,
-    PLATFORMS,
-    TOKEN,
-    FakeDiscord,
-    FakeFeishu,
-    FakeLine,
-    FakePlatform,
-    FakeSlack,
-    FakeTelegram,
-    FakeWebhook,
-    FakeWhatsApp,
-    said,
-)
+from tests.platforms.catalog import PLATFORMS
+from tests.platforms.discord import FakeDiscord
+from tests.platforms.feishu import FakeFeishu
+from tests.platforms.line import FakeLine
+from tests.platforms.model import API, TOKEN, FakePlatform, said
+from tests.platforms.slack import FakeSlack
+from tests.platforms.telegram import FakeTelegram
+from tests.platforms.webhook import FakeWebhook
+from tests.platforms.whatsapp import FakeWhatsApp
 
 KEY = "a" * 26 + "-1-3-1-1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

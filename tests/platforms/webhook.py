@@ -1,11 +1,25 @@
-"""A sender of webhooks, as https://www.standardwebhooks.com/ has it."""
+"""A sender of webhooks that takes replies, as https://www.standardwebhooks.com/ has both.
+
+Its specification (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md) says how
+it signs, when it posts again, and that whoever takes them drops repeats by `webhook-id`.
+"""
 
 import base64
 import hashlib
 import hmac
-from datetime import datetime
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from agentbus.workers.adapters.port import Request
+import httpx
+
+from agentbus.contracts.address import Platform
+from agentbus.workers.adapters.port import Guarantee, Request
+from tests.platforms.model import API, FakePlatform, Said, Taken, said
+
+WEBHOOK: Final = Platform("webhook")
+WHSEC: Final = "whsec_" + base64.b64encode(b"c" * 24).decode()
 
 
 def signed(secret: str, body: bytes, *, told: str, at: datetime) -> Request:
@@ -19,3 +33,34 @@ def signed(secret: str, body: bytes, *, told: str, at: datetime) -> Request:
         "webhook-signature": "v1," + base64.b64encode(digest).decode(),
     }
     return Request(body=body, headers=headers, received_at=at)
+
+
+@dataclass
+class FakeWebhook(FakePlatform):
+    """Somebody's server that drops repeats by the request's id."""
+
+    platform: Platform = WEBHOOK
+    guarantee: Guarantee = Guarantee.IDEMPOTENT
+
+    def posting(self, said: Said, at: datetime, again: int = 0) -> Request:  # noqa: ARG002 - a repeat is the same
+        told = {"chat": f"c{said.user}", "user": f"u{said.user}", "text": said.text}
+        known = f"{said.user}x{said.number}"
+        return signed(WHSEC, json.dumps(told | {"message_id": known}).encode(), told=f"w{known}", at=at)
+
+    def account(self, api: str = API) -> dict[str, Any]:
+        return {"secret": WHSEC, "reply_url": f"{api}/replies"}
+
+    def message_in(self, request: httpx.Request) -> tuple[str, str, str] | None:
+        at = datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC)
+        expected = signed(WHSEC, request.content, told=request.headers["webhook-id"], at=at)
+        assert request.headers["webhook-signature"] == expected.headers["webhook-signature"]
+        body = said(request)
+        if body["type"] != "reply":
+            return None
+        return body["chat"], body["text"], request.headers["webhook-id"]
+
+    def accepted(self, taken: Taken) -> httpx.Response:
+        return httpx.Response(202, json={"message_id": taken.message_id})
+
+    def other(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - whatever it is
+        return httpx.Response(204)

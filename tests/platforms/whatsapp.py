@@ -1,12 +1,23 @@
-"""WhatsApp's side: webhooks as https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks shows them."""
+"""WhatsApp's side: webhooks, and messages by the Cloud API.
+
+Sources: https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks (also of statuses, which say
+`biz_opaque_callback_data` back), .../guides/set-up-webhooks (retries for up to 7 days), .../reference/messages and
+.../support/error-codes (131056, 131047). It takes no key, and can't be asked what it took.
+"""
 
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agentbus.workers.adapters.port import Request
+import httpx
+
+from agentbus.contracts.address import Platform
+from agentbus.workers.adapters.port import Guarantee, Request
+from tests.platforms.model import API, SECRET, TOKEN, FakePlatform, Said, Taken, said
 
 NUMBER = "106540352242922"
 ANN = "16505551234"
@@ -47,3 +58,58 @@ def webhook(*, number: str = NUMBER, field: str = "messages", **parts: Any) -> d
 def message(kind: str, known: str = "wamid.1", **parts: Any) -> dict[str, Any]:
     """Return a message of Ann's."""
     return {"from": ANN, "id": known, "timestamp": DATE, "type": kind, **parts}
+
+
+@dataclass
+class FakeWhatsApp(FakePlatform):
+    """WhatsApp: no key; what became of a message is told by a webhook."""
+
+    platform: Platform = Platform.WHATSAPP
+    guarantee: Guarantee = Guarantee.RECONCILED
+
+    def posting(self, said: Said, at: datetime, again: int = 0) -> Request:  # noqa: ARG002 - a repeat is the same
+        told = {
+            **message("text", f"wamid.{said.user}.{said.number}", text={"body": said.text}),
+            "from": f"49{said.user}",
+        }
+        return posted(SECRET, webhook(messages=[told]), at)
+
+    def telling(self, taken: Taken, at: datetime) -> Sequence[Request]:
+        about = {
+            "id": f"wamid.{taken.message_id}",
+            "timestamp": str(int(at.timestamp())),
+            "recipient_id": taken.chat,
+            "biz_opaque_callback_data": taken.key,
+        }
+        return [posted(SECRET, webhook(statuses=[{**about, "status": status}]), at) for status in ("sent", "delivered")]
+
+    def account(self, api: str = API) -> dict[str, Any]:
+        return {
+            "app_secret": SECRET,
+            "verify_token": SECRET,
+            "phone_number_id": NUMBER,
+            "token": TOKEN,
+            "api": f"{api}/v23.0",
+        }
+
+    def message_in(self, request: httpx.Request) -> tuple[str, str, str] | None:
+        assert request.url.path == f"/v23.0/{NUMBER}/messages"
+        body = said(request)
+        assert body["messaging_product"] == "whatsapp"
+        if body["type"] != "text":
+            return None
+        return body["to"], body["text"]["body"], body["biz_opaque_callback_data"]
+
+    def accepted(self, taken: Taken) -> httpx.Response:
+        return httpx.Response(200, json={"messages": [{"id": f"wamid.{taken.message_id}"}]})
+
+    def busy(self) -> httpx.Response:
+        return httpx.Response(400, json={"error": {"code": 131056, "message": "(#131056) Pair rate limit hit"}})
+
+    def refusal(self) -> httpx.Response:
+        details = "Message failed to send because more than 24 hours have passed"
+        error = {"code": 131047, "message": "Re-engagement message", "error_data": {"details": details}}
+        return httpx.Response(400, json={"error": error})
+
+    def other(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - whatever it is
+        return httpx.Response(200, json={"messages": [{"id": "wamid.0"}]})
