@@ -121,7 +121,8 @@ class RabbitMQ(Service):
 class LocalRabbitMQ(RabbitMQ, LocalService):
     """A broker of our own: node name, ports, data, cookie and port mapper are shared with no other project.
 
-    `plugins` are enabled, `config` holds lines of rabbitmq.conf.
+    `plugins` are enabled, `config` holds lines of rabbitmq.conf. Brokers of one Python process can form
+    a cluster (`join`).
     """
 
     name: ClassVar[str] = "rabbitmq"
@@ -194,6 +195,13 @@ class LocalRabbitMQ(RabbitMQ, LocalService):
 
     def sync(self) -> None:
         self._evaluate(SYNC)
+
+    def join(self, other: "LocalRabbitMQ") -> None:
+        """Make this node, emptied, a member of the other's cluster. Both must run in this Python process."""
+        self.ctl("stop_app")
+        self.ctl("reset")
+        self.ctl("join_cluster", other.node)
+        self.ctl("start_app")
 
     def close(self) -> None:
         if not self._closed:
