@@ -1,32 +1,38 @@
-"""`python -m tests.backups.dying FILES ARGUMENTS...`: `agentbus ARGUMENTS...`, killed (SIGKILL) once it has written so
-many files of a backup. With SMALL in the environment files, groups and pages are small."""
+"""`python -m tests.backups.dying WRITES ARGUMENTS...`: `agentbus ARGUMENTS...`, killed (SIGKILL) once it has written so
+many files of a backup, or made so many appends to a store. With SMALL in the environment files, groups and pages are
+small."""
 
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agentbus.cli.app import main
-from agentbus.contracts.backup import FileRef
 from agentbus.storage.backup import writing
 from agentbus.storage.backup.place import BackupPlace
+from agentbus.storage.sql.log import SqlLog
 from agentbus.workers.backup import making
 from tests.harness.failpoints import patch
 
 
-def die_after(files: int) -> None:
-    """Kill this process when so many files are written."""
-    write, left = BackupPlace.write, files
+def die_after(writes: int) -> None:
+    """Kill this process when it has written so often."""
+    left = writes
 
-    async def counted(self: BackupPlace, *given: Any, **more: Any) -> FileRef:
-        nonlocal left
-        ref = await write(self, *given, **more)
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return ref
+    def counted(write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def written(*given: Any, **more: Any) -> Any:
+            nonlocal left
+            done = await write(*given, **more)
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
 
-    patch(BackupPlace, write=counted)
+        return written
+
+    patch(BackupPlace, write=counted(BackupPlace.write))
+    patch(SqlLog, append=counted(SqlLog.append))
 
 
 if __name__ == "__main__":

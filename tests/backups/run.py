@@ -28,6 +28,8 @@ from tests.migrations.sessions import fill
 
 CHANGED: Final = 100
 """One session of so many is changed before the incremental backup."""
+TOGETHER: Final = 32
+"""Conversations that are restored to an empty store together, a commit of each by one append."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,14 @@ def run(folder: Path, sessions: int, form: str) -> Figures:
     assert incremental.told["base"] == caught_up.told["backup_id"]
     same = asyncio.run(same_as_in(store, place, incremental.told["backup_id"]))
     halfway = max(1, int(full.told["size"]) // FILE_BYTES // 2)
-    killed_once = killed(halfway, "--store", store, "--to", f"{place}-again", "--format", form)
+    killed_once = killed(halfway, "create", "--store", store, "--to", f"{place}-again", "--format", form)
     resumed = _run("create", "--store", store, "--to", f"{place}-again", "--format", form)
     same &= asyncio.run(same_as_in(store, f"{place}-again", resumed.told["backup_id"]))
     target, backup_id = f"sqlite:///{folder}/restored.db", resumed.told["backup_id"]
-    killed_once &= restoring_killed(sessions // 2, target, f"{place}-again", backup_id)
-    restored = _restored(target, f"{place}-again", backup_id)
+    where = ("--store", target, "--to", f"{place}-again")
+    appends = resumed.told["commits"] // TOGETHER
+    killed_once &= killed(max(1, appends // 2), "restore", backup_id, *where)
+    restored = _run("restore", backup_id, *where)
     same &= asyncio.run(same_as_in(target, f"{place}-again", backup_id))
     verified = _run("verify", "--to", place)
     _run("verify", "--to", f"{place}-again")
@@ -156,10 +160,6 @@ def _run(command: str, *arguments: str) -> Command:
     return _measured("-m", "agentbus", "backup", command, *arguments, "--json")
 
 
-def _restored(*arguments: str) -> Command:
-    return _measured("-m", "tests.backups.restoring", *arguments)
-
-
 def _measured(*arguments: str) -> Command:
     begun = time.monotonic()
     with subprocess.Popen(
@@ -172,19 +172,10 @@ def _measured(*arguments: str) -> Command:
     return Command(json.loads(told), round(time.monotonic() - begun, 1), peak)
 
 
-def killed(files: int, *arguments: str, **environment: str) -> bool:
-    """Make a backup that is killed when it has written so many files; return whether it was."""
-    return _is_killed("-m", "tests.backups.dying", str(files), "backup", "create", *arguments, **environment)
-
-
-def restoring_killed(sessions: int, *arguments: str) -> bool:
-    """Restore a backup, killed when so many sessions were; return whether it was."""
-    return _is_killed("-m", "tests.backups.restoring", *arguments, str(sessions))
-
-
-def _is_killed(*arguments: str, **environment: str) -> bool:
+def killed(writes: int, command: str, *arguments: str, **environment: str) -> bool:
+    """Run a command of `agentbus backup` that is killed when it has written so often; return whether it was."""
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-m", "tests.backups.dying", str(writes), "backup", command, *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
