@@ -1,15 +1,16 @@
 """A conversation of a backup that can be read more than once: a short one in memory, a long one in a private file."""
 
 import asyncio
+import errno
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Final, TypeVar
 
 from agentbus.contracts.backup import SessionMark
-from agentbus.contracts.errors import BackupUnavailable
+from agentbus.contracts.errors import BackupFull, BackupUnavailable
 from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.session import SessionState
@@ -19,6 +20,7 @@ from agentbus.storage.cancelling import finished
 _MOST_EVENTS: Final = 400
 """Of a conversation that is held in memory."""
 _LINES: Final = 64
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ class Held:
                 return
 
     async def fill(self, commits: AsyncIterator[Commit]) -> None:
-        """Take up its commits. Raises BackupUnavailable if there is no room for the file."""
+        """Take up its commits. Raises BackupFull if there is no room for the file."""
         events, waiting = 0, list[bytes]()
         async for commit in commits:
             self.last = commit
@@ -83,7 +85,8 @@ class Held:
     def close(self) -> None:
         """Let go of the file. Idempotent."""
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # What it still wanted to write nobody wants to read.
+                self._file.close()
             self._file = None
 
     async def _write(self, lines: list[bytes]) -> None:
@@ -118,4 +121,6 @@ async def _call(work: Callable[[], T]) -> T:
     try:
         return await finished(asyncio.to_thread(work))
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise BackupFull(f"there is no room for temporary files: {error.strerror}") from error
         raise BackupUnavailable(f"a long conversation can't be held in a temporary file: {error.strerror}") from error

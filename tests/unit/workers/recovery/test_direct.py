@@ -1,5 +1,6 @@
 """Restoring into an empty store: all as it was, gone on with wherever it was interrupted, never into one in use."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,21 +11,25 @@ from pathlib import Path
 import pytest
 
 from agentbus.contracts.clock import SystemClock
-from agentbus.contracts.errors import BackupRefused, MigrationUnfinished, StoreError
+from agentbus.contracts.errors import BackupFull, BackupRefused, MigrationUnfinished, StoreError, StoreUnavailable
 from agentbus.contracts.events import Commit
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import Outcome, RestoredSession, RestoreRun
 from agentbus.contracts.topology import Topology
-from agentbus.storage.backup import BackupReader
+from agentbus.storage.archive.format import closing
+from agentbus.storage.backup import BackupReader, KeptConversation
 from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
+from agentbus.storage.files import disk
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.log import MemoryLog
 from agentbus.storage.port import Store
+from agentbus.storage.reading import iter_log
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.installation.joining import check_whole
-from agentbus.workers.recovery import RecoveryOptions, Target, restore
+from agentbus.workers.recovery import RecoveryOptions, Target, direct, restore
+from agentbus.workers.recovery import held as held_module
 from agentbus.workers.recovery.records import NOT_RESTORED, SCAN
 from tests.harness.backups import backed_up, backups_in, held_by
 from tests.harness.builders import a_commit, a_conversation, a_member, appended, begun
@@ -125,6 +130,52 @@ async def test_wherever_it_died_it_goes_on(reader: BackupReader, after: bool) ->
         assert await without_runs(store) == wanted
 
 
+async def test_a_full_disk_is_said_and_gone_on_with(
+    reader: BackupReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "_PATIENCE", direct._PATIENCE.within(0.0))
+    monkeypatch.setattr(disk, "_sync", sync := Filling())
+    for number in range(3):
+        sync.left = 10**9
+        async with open_store(f"file://{tmp_path / str(number)}") as store:
+            sync.left = 25 * number
+            with pytest.raises(StoreUnavailable, match=r"No space left on device: make room on its disk"):
+                await into(store, reader)
+            sync.left = 10**9
+            if number:
+                with pytest.raises(MigrationUnfinished):
+                    await check_whole(store)
+            _, run = await into(store, reader)
+            assert run.epoch == 1
+            await check_whole(store)
+            assert await without_runs(store) == await expected()
+
+
+class Filling:
+    """A disk that has room for so many writes."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    def __call__(self, _path: Path) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def test_no_room_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full")
+    monkeypatch.setattr(held_module, "_MOST_EVENTS", 0)
+    monkeypatch.setattr(held_module.tempfile, "TemporaryFile", lambda: full.open("w+b"))
+    one = a_conversation("long")
+    source = MemoryStore()
+    for version in range(1, 200):
+        await source.log.append([a_commit(one, version, events=[appended(one, version, "m")])])
+    with pytest.raises(BackupFull, match="no room for temporary files"):
+        async with closing(iter_log(source, one)) as commits, held_module.held(KeptConversation(one, (), (), commits)):
+            pass
+
+
 async def test_a_store_in_which_there_is_anything_is_asked_through_its_owners(reader: BackupReader) -> None:
     conversation = a_conversation("another")
     for put in ("member", "commit", "record"):
@@ -205,10 +256,12 @@ _RESTORING = """
 import asyncio, os, signal, sys
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.topology import Topology
+from agentbus.storage.archive.format import closing
 from agentbus.storage.backup import BackupReader, open_backups
 from agentbus.storage.factory import open_store
 from agentbus.storage.sql.log import SqlLog
 from agentbus.workers.archive.receipts import Receipts
+from agentbus.storage.reading import iter_log
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.recovery import Erasures, RecoveryOptions, Target, restore
