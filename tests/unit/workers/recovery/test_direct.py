@@ -166,7 +166,7 @@ class Filling:
 async def test_no_room_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     full = Path("/dev/full")
     monkeypatch.setattr(held_module, "_MOST_EVENTS", 0)
-    monkeypatch.setattr(held_module.tempfile, "TemporaryFile", lambda: full.open("w+b"))
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: full.open("w+b"))
     one = a_conversation("long")
     source = MemoryStore()
     for version in range(1, 200):
