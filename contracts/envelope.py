@@ -105,12 +105,13 @@ class EventEnvelope(_CloudEvent):
     """A session event as it is announced."""
 
     type: Literal["agentbus.event.v1"] = EVENT_TYPE
-    id: Id = Field(description="`<session_id>/<sequence>`: the same whenever the event is announced again.")
+    id: Id = Field(description="`<session_id>/<number>`: the same whenever the event is announced again.")
     source: str = Field(default="/agentbus", min_length=1, max_length=2048)
     subject: Id = Field(description="The session.")
     sequence: str = Field(
         pattern=r"^[0-9]{20}$",
-        description="The event's number in its session from 1, zero-padded to sort as text.",
+        description="The event's number in its session from 1, zero-padded to sort as text. After a restore from a "
+        "backup it goes on far above all numbers before.",
     )
     partitionkey: ConversationIdField
     data: Event
@@ -121,7 +122,7 @@ class EventEnvelope(_CloudEvent):
         return cls(
             id=event.event_id,
             subject=event.session_id,
-            sequence=str(event.sequence).zfill(_SEQUENCE_DIGITS),
+            sequence=str(event.number).zfill(_SEQUENCE_DIGITS),
             partitionkey=conversation_of(event.session_id),
             time=event.at,
             traceparent=traceparent,

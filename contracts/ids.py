@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Annotated, Final, NewType
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 ConversationId = NewType("ConversationId", str)
 """The key that one actor owns: 26 characters of lower-case base32."""
@@ -29,6 +29,13 @@ _ABSENT: Final = b"\xff\xff\xff\xff"
 
 ConversationIdField = Annotated[ConversationId, StringConstraints(pattern=rf"^{_CONVERSATION}$")]
 SessionIdField = Annotated[SessionId, StringConstraints(pattern=rf"^{_CONVERSATION}\.[1-9][0-9]{{0,8}}$")]
+
+LATEST_LINEAGE: Final = 999_999_999
+_LINEAGES: Final = 1_000_000_000
+
+Lineage = Annotated[int, Field(ge=1, le=LATEST_LINEAGE)]
+"""Tells apart what happened after a restore of a store from what had happened after the backup, which is lost: later
+restores have higher ones."""
 
 
 def digest_of(parts: Iterable[str | None]) -> str:
@@ -66,6 +73,15 @@ def conversation_of(session_id: SessionId) -> ConversationId:
 def generation_of(session_id: SessionId) -> int:
     """Return which session of its conversation this is, counted from 1."""
     return int(session_id.partition(".")[2])
+
+
+def number_of(sequence: int, lineage: int | None) -> int:
+    """Return the number by which an event is known outside: its sequence; after a restore one above all before it.
+
+    The sequences that events had after the backup are given out again: by these numbers nobody takes the new events for
+    repeats. At most 18 digits.
+    """
+    return sequence if lineage is None or sequence >= _LINEAGES else lineage * _LINEAGES + sequence
 
 
 def partition_for(conversation_id: ConversationId, partitions: int) -> Partition:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from agentbus.contracts.backup import BackupId
 from agentbus.contracts.base import Announced, Timestamp
-from agentbus.contracts.ids import SessionIdField
+from agentbus.contracts.ids import Lineage, SessionIdField
 
 
 class RecoveryStrategy(StrEnum):
@@ -55,6 +55,7 @@ class RestoreRun(Announced):
     strategy: RecoveryStrategy
     preserve_metadata: bool = True
     begun_at: Timestamp
+    lineage: Lineage | None = Field(default=None, description="What marks all that happens after it.")
     finished_at: Timestamp | None = Field(default=None, description="None: it was interrupted, and is gone on with.")
     outcomes: dict[Outcome, int] = Field(default_factory=dict, description="How many sessions had which.")
 

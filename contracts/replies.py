@@ -5,13 +5,14 @@ from enum import StrEnum
 from typing import Annotated, Final, NewType
 
 from pydantic import Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
 from agentbus.contracts.address import Platform
-from agentbus.contracts.base import Announced, Id, Timestamp
-from agentbus.contracts.ids import SessionId, SessionIdField
+from agentbus.contracts.base import Announced, Id, Timestamp, nothing
+from agentbus.contracts.ids import Lineage, SessionId, SessionIdField, number_of
 
 ReplyId = NewType("ReplyId", str)
-"""A reply: the id of the event that asked for it, `<session_id>/<sequence>`."""
+"""A reply: the id of the event that asked for it, `<session_id>/<number>`."""
 
 ReplyIdField = Annotated[ReplyId, StringConstraints(pattern=r"^[a-z2-7]{26}\.[1-9][0-9]{0,8}/[1-9][0-9]{0,17}$")]
 
@@ -103,16 +104,19 @@ class OutgoingReply(Announced):
     state: ReplyState = ReplyState.WAITING
     again: int = Field(default=0, ge=0, description="How often somebody had it sent again although it may have been.")
     message_id: Id | None = Field(default=None, description="The platform's id of its last message, once sent.")
+    lineage: SkipJsonSchema[Lineage | None] = Field(
+        default=None, exclude_if=nothing, description="Of the event that asked for it."
+    )
 
     @property
     def reply_id(self) -> ReplyId:
         """The reply's id."""
-        return reply_id_for(self.session_id, self.sequence)
+        return reply_id_for(self.session_id, number_of(self.sequence, self.lineage))
 
 
-def reply_id_for(session: SessionId, sequence: int) -> ReplyId:
+def reply_id_for(session: SessionId, number: int) -> ReplyId:
     """Return the id of the reply that an event of a session asked for."""
-    return ReplyId(f"{session}/{sequence}")
+    return ReplyId(f"{session}/{number}")
 
 
 def session_of_reply(reply: ReplyId) -> SessionId:

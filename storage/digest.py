@@ -46,9 +46,9 @@ class LogDigest:
         self.taken = hashlib.sha256(b"log\n")
 
     def add(self, commit: Commit) -> None:
-        """Take the next commit."""
+        """Take the next commit: as it was, whether a restore brought it back or not."""
         # A line each: JSON has no line breaks.
-        self.taken.update(canonical(commit) + b"\n")
+        self.taken.update(_bytes_of(commit.model_dump(mode="json", exclude={"restored"})) + b"\n")
 
 
 def canonical(contract: BaseModel) -> bytes:

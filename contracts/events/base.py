@@ -3,10 +3,11 @@
 from typing import ClassVar
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from agentbus.contracts.address import Platform
-from agentbus.contracts.base import Id, Sealable, Timestamp
-from agentbus.contracts.ids import InputId, SessionIdField
+from agentbus.contracts.base import Id, Sealable, Timestamp, nothing
+from agentbus.contracts.ids import InputId, Lineage, SessionIdField, number_of
 
 
 class SessionEvent(Sealable):
@@ -24,11 +25,19 @@ class SessionEvent(Sealable):
         default=None, description="The platform of the session's last message, if it had one."
     )
     identity: Id | None = Field(default=None, description="The person whose linked sessions this is one of.")
+    lineage: SkipJsonSchema[Lineage | None] = Field(
+        default=None, exclude_if=nothing, description="Of a store that was restored: which restore it came after."
+    )
+
+    @property
+    def number(self) -> int:
+        """The number that it is announced by: its sequence; after a restore a number that none before it had."""
+        return number_of(self.sequence, self.lineage)
 
     @property
     def event_id(self) -> str:
-        """The event's id, the same at each announcement: `<session_id>/<sequence>`."""
-        return f"{self.session_id}/{self.sequence}"
+        """The event's id, the same at each announcement: `<session_id>/<number>`."""
+        return f"{self.session_id}/{self.number}"
 
     @property
     def routing_key(self) -> str:

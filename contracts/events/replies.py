@@ -22,7 +22,7 @@ class ReplyRequested(SessionEvent):
     @property
     def reply_id(self) -> ReplyId:
         """The reply's id, which all that is told of it later names."""
-        return reply_id_for(self.session_id, self.sequence)
+        return reply_id_for(self.session_id, self.number)
 
 
 class ReplyEvent(SessionEvent):

@@ -59,20 +59,30 @@ def decide(
     earlier: Heads = NO_HEADS,
     *,
     machine: StateMachine = DEFAULT,
+    lineage: int | None = None,
 ) -> tuple[AnyEvent, ...]:
     """Return the events that `given` causes in `state`, in order; none if it was applied already.
 
     The events of a reset belong to two sessions: the one that ends and the one that begins. What is said begins a
     session where none is live; an edit, a deletion or a reaction belongs to the one that there was last. `earlier`
     holds the head of the earlier session that a command is about, or of the parent that it names; `machine` says which
-    changes of state may be asked for.
+    changes of state may be asked for, `lineage` after which restore of the store it happens.
     Raises Refused (a command against the rules, TargetNotFound) or InvalidInput (FutureTimestamp).
     """
     if given.id in state.recent_inputs or (state.erased and digest_input(given.id) in state.recent_inputs):
         return ()
     data = with_status(given.data, machine)
     actor = None if isinstance(data, InboundMessage) else data.actor
-    draft = Draft(state, given.id, now, data.address or state.address, actor=actor, earlier=earlier, machine=machine)
+    draft = Draft(
+        state,
+        given.id,
+        now,
+        data.address or state.address,
+        actor=actor,
+        earlier=earlier,
+        machine=machine,
+        lineage=lineage,
+    )
     if has_expired(state, now) and not isinstance(data, EraseConversation | RestoreCommit):
         expire(draft, state)
         state = evolve(state, draft.events[-1])

@@ -28,6 +28,7 @@ class Draft:
         "_actor",
         "_clock",
         "_generation",
+        "_lineage",
         "_platform",
         "_sequence",
         "_state",
@@ -49,8 +50,10 @@ class Draft:
         actor: str | None = None,
         earlier: Heads = NO_HEADS,
         machine: StateMachine = DEFAULT,
+        lineage: int | None = None,
     ) -> None:
         self._state = state
+        self._lineage = lineage
         self._actor = actor
         self.machine = machine
         self.cause = cause
@@ -74,6 +77,8 @@ class Draft:
         self._sequence += 1
         if self.identity is not None:
             fields = {"identity": self.identity, **fields}
+        if self._lineage is not None:
+            fields["lineage"] = self._lineage
         event = kind(
             session_id=self.session_id,
             sequence=self._sequence,

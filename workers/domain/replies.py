@@ -79,6 +79,7 @@ def _after_request(state: SessionState, event: ReplyRequested) -> dict[str, Any]
         version=state.version + 1,
         at=event.at,
         platform=event.to.platform,
+        lineage=event.lineage,
     )
     return {"replies": (*state.replies, asked)}
 

@@ -1,19 +1,23 @@
 """The installation as the store keeps it: made by the first that starts, checked by all others."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import MigrationUnfinished, StoreError
+from agentbus.contracts.errors import MigrationUnfinished, StoreDamaged, StoreError
+from agentbus.contracts.ids import LATEST_LINEAGE
 from agentbus.contracts.installation import Installation
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.topology import Topology
-from agentbus.storage.damage import read_as
+from agentbus.storage.damage import read_as, tell
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import passing_over
 
 KEY: Final = "installation"
+LINEAGE: Final = "lineage"
+"""The key of the record that says which restore of the store all that happens comes after."""
 MIGRATION: Final = "migration"
 """The key of the record that says how far a migration to the store is."""
 
@@ -35,6 +39,45 @@ async def keep_installation(store: Store, installation: Installation, clock: Clo
     data = installation.model_dump(mode="json")
     record = Record(kind=RecordKind.INSTALLATION, key=KEY, created_at=clock.now(), data=data)
     return await store.records.put(record, replace=replace)
+
+
+async def read_lineage(store: Store) -> int | None:
+    """Return which restore all that happens comes after; None in a store that none was made to. Raises StoreError."""
+    record = await store.records.get(RecordKind.INSTALLATION, LINEAGE)
+    return read_as("the record of the latest restore", _lineage_in, record) if record else None
+
+
+async def keep_lineage(store: Store, lineage: int, clock: Clock) -> None:
+    """Keep which restore all that happens comes after. Raises StoreError."""
+    record = Record(kind=RecordKind.INSTALLATION, key=LINEAGE, created_at=clock.now(), data={"lineage": lineage})
+    await store.records.put(record)
+
+
+def _lineage_in(record: Record) -> int:
+    lineage = record.data["lineage"]
+    if not isinstance(lineage, int) or not 1 <= lineage <= LATEST_LINEAGE:
+        raise ValueError("it is no number that a restore has")
+    return lineage
+
+
+class LineageBook:
+    """The lineage by which a worker decides: read when it takes partitions over, and when a restore begins."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lineage: int | None = None
+        self._known: set[str] | None = None
+        """Restores that it is read after; None: it was not read yet."""
+
+    async def look(self, *, anew: bool = False, restores: Collection[str] = ()) -> int | None:
+        """Return the lineage; read again `anew`, and when one of `restores` is new. Raises StoreError."""
+        if anew or self._known is None or not self._known.issuperset(restores):
+            try:
+                self._lineage = await read_lineage(self._store)
+            except StoreDamaged as damage:
+                tell(damage)  # Numbers may be given out again then: better than that nothing is done at all.
+            self._known = set(restores)
+        return self._lineage
 
 
 async def check_installation(store: Store, topology: Topology) -> None:

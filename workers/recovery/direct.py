@@ -75,17 +75,18 @@ async def _is_used(store: Store) -> bool:
 
 
 async def restore_directly(
-    store: Store, reader: BackupReader, erasures: Erasures
+    store: Store, reader: BackupReader, erasures: Erasures, name: str
 ) -> AsyncGenerator[RestoredSession, None]:
     """Write all that a backup holds into a store that was claimed; yield what became of each session.
 
+    Commits are marked with the restore, `name`: nobody announces them, or sends replies that they ask for, again.
     A store that does not answer is waited for, a minute at most.
     Raises BackupError (BackupRefused if something else was written there), StoreError: another run goes on.
     """
     await restore_keys(store, reader)
     async with aclosing(grouped(reader, erasures)) as groups:
         async for group, away in groups:
-            await _PATIENCE.call(partial(_write, store, group))
+            await _PATIENCE.call(partial(_write, store, group, name))
             for kept in group:
                 for head in kept.heads:
                     yield RestoredSession(session_id=head.session_id, outcome=Outcome.CREATED)
@@ -122,7 +123,7 @@ async def grouped(reader: BackupReader, erasures: Erasures) -> AsyncGenerator[tu
                 yield group, away
 
 
-async def _write(store: Store, group: Sequence[Filtered]) -> None:
+async def _write(store: Store, group: Sequence[Filtered], name: str) -> None:
     """Write conversations, and read them back. What is there already stays."""
     loaded = await store.log.load([kept.conversation_id for kept in group])
     async with AsyncExitStack() as stack:
@@ -139,7 +140,7 @@ async def _write(store: Store, group: Sequence[Filtered]) -> None:
                 while commit is not None and commit.version <= version:
                     commit = await anext(commits, None)
                 if commit is not None:
-                    following.append(commit)
+                    following.append(commit.model_copy(update={"restored": name}))
                     left.append((version, commits))
             await _append(store, following)
             logs = left

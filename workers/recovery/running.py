@@ -103,7 +103,7 @@ async def restore(
     store = target.store
     if directly and await claim_unused(store, reader, target.clock):
         run = await _begin(target, reader, options)
-        steps = restore_directly(store, reader, erasures)
+        steps = restore_directly(store, reader, erasures, run.name)
     else:
         run = await _begin(target, reader, options)
         await restore_keys(store, reader)

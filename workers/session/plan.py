@@ -86,6 +86,8 @@ class Terms:
     """The heads of earlier sessions, and of parents, that inputs are about, by id."""
     machine: StateMachine = DEFAULT
     """Which changes of state may be asked for."""
+    lineage: int | None = None
+    """After which restore of the store all happens."""
     failure: Failure | None = None
     """Why the inputs failed while they were carried out: they are not decided again."""
 
@@ -206,10 +208,12 @@ def _decided(
     if terms.failure is not None:
         return _failed_for_good(state, waiting, terms.failure, terms)
     try:
-        return Answer(waiting, decide(state, given, terms.now, terms.resets, earlier, machine=terms.machine))
+        machine, lineage = terms.machine, terms.lineage
+        caused = decide(state, given, terms.now, terms.resets, earlier, machine=machine, lineage=lineage)
+        return Answer(waiting, caused)
     except ConversationBlocked as error:
         # A caller who waits for the answer is told; what is parked gets its place in line.
-        held = () if waiting.delivery.reply_to else hold(state, waiting.given.id, terms.now)
+        held = () if waiting.delivery.reply_to else hold(state, waiting.given.id, terms.now, lineage=terms.lineage)
         return Answer(waiting, held, failure=Failure(error))
     except Refused as error:
         return Answer(waiting, failure=Failure(error))
@@ -222,10 +226,11 @@ def _failed_for_good(state: SessionState, waiting: Waiting, failure: Failure, te
     """Answer an input that is to be parked: its conversation may have to wait for it."""
     if is_beside(waiting.given.data):
         return Answer(waiting, failure=failure)
-    given, now = waiting.given.id, terms.now
+    given, now, lineage = waiting.given.id, terms.now, terms.lineage
     if state.blocked_by is not None:
-        return Answer(waiting, hold(state, given, now), failure=failure)
-    return Answer(waiting, block(state, given, failure.error.code, now, default=terms.on_failure), failure=failure)
+        return Answer(waiting, hold(state, given, now, lineage=lineage), failure=failure)
+    caused = block(state, given, failure.error.code, now, default=terms.on_failure, lineage=lineage)
+    return Answer(waiting, caused, failure=failure)
 
 
 def _repeated(state: SessionState, waiting: Waiting, caused: tuple[AnyEvent, ...], *, announce: bool = True) -> Answer:

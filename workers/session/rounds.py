@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.commands import RestoreCommit, RestoreContent
 from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId, SessionId
@@ -14,6 +15,7 @@ from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.domain.admission.target import about_another
 from agentbus.workers.domain.redaction import digest_input
 from agentbus.workers.domain.said import keys_said
+from agentbus.workers.installation.joining import LineageBook
 from agentbus.workers.installation.machine import MachineBook
 from agentbus.workers.session.arrears import Arrears
 from agentbus.workers.session.config import SessionWorkerConfig
@@ -44,6 +46,7 @@ class Decider:
         self._ownership = ownership
         self._arrears = arrears
         self._machine = machine
+        self._lineage = LineageBook(store)
         self._config = config
         self._clock = clock
 
@@ -57,6 +60,8 @@ class Decider:
             await keep_trying("look for what was not announced", self._arrears.know)
         await keep_trying("take epochs", self._ownership.take_epochs, {turn.lease for turn in turns})
         machine = await keep_trying("read the state machine", self._machine.look, anew=takes_over)
+        restores = _restores_in(turns)
+        lineage = await keep_trying("read the lineage", self._lineage.look, anew=takes_over, restores=restores)
         loaded = await keep_trying("load", self._live.get, {turn.lane.conversation for turn in turns})
         states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
         ours: list[Turn] = []
@@ -87,6 +92,7 @@ class Decider:
                 resets=self._config.resets,
                 earlier=earlier,
                 machine=machine,
+                lineage=lineage,
                 failure=failure,
             )
             return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
@@ -136,3 +142,9 @@ class Decider:
             if (session := about_another(states[turn.lane.conversation], waiting.given.data))
         }
         return await keep_trying("load heads", self._store.heads.get_many, named) if named else {}
+
+
+def _restores_in(turns: Sequence[Turn]) -> set[str]:
+    """Return the names of the restores that inputs are a part of."""
+    given = (waiting.given.data for turn in turns for waiting in turn.inputs)
+    return {data.restore for data in given if isinstance(data, RestoreCommit | RestoreContent)}

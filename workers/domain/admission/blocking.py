@@ -28,7 +28,13 @@ def is_beside(data: InboundMessage | AnyCommand) -> bool:
 
 
 def block(
-    state: SessionState, input_id: InputId, code: str, now: datetime, *, default: FailurePolicy
+    state: SessionState,
+    input_id: InputId,
+    code: str,
+    now: datetime,
+    *,
+    default: FailurePolicy,
+    lineage: int | None = None,
 ) -> tuple[AnyEvent, ...]:
     """Return what the failure of an input for good causes: the block of its conversation, if its policy is that.
 
@@ -37,16 +43,16 @@ def block(
     nothing_to_block = not state.generation or state.status is SessionStatus.DELETED
     if policy_of(state, default) is FailurePolicy.SKIP or state.blocked_by or nothing_to_block:
         return ()
-    draft = Draft(state, input_id, now, None)
+    draft = Draft(state, input_id, now, None, lineage=lineage)
     draft.add(SessionBlocked, code=code)
     return tuple(draft.events)
 
 
-def hold(state: SessionState, input_id: InputId, now: datetime) -> tuple[AnyEvent, ...]:
+def hold(state: SessionState, input_id: InputId, now: datetime, *, lineage: int | None = None) -> tuple[AnyEvent, ...]:
     """Return what the parking of an input behind a block causes: its place at the end of the line, if it has none."""
     if has_place(state, input_id):
         return ()
-    draft = Draft(state, input_id, now, None)
+    draft = Draft(state, input_id, now, None, lineage=lineage)
     draft.add(SessionBlocked, code=ConversationBlocked.code)
     return tuple(draft.events)
 
