@@ -65,9 +65,10 @@ async def _begin_lineage(store: Store, lineage: int, clock: Clock) -> None:
 
 
 async def _lineage_before(store: Store) -> int:
+    lineage: int | None = None
     with passing_over(StoreDamaged):  # It is written anew.
-        return await read_lineage(store) or 0
-    return 0
+        lineage = await read_lineage(store)
+    return lineage or 0
 
 
 async def end_run(store: Store, run: RestoreRun) -> None:
