@@ -15,6 +15,7 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import RecoveryStrategy
 from agentbus.contracts.replies import ReplyResolution, piece_key, reply_of_key
 from agentbus.contracts.topology import Topology
+from agentbus.storage.backup import BackupReader
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.workers.bus.memory import MemoryBus
@@ -27,7 +28,7 @@ from tests.harness.backups import backed_up, backups_in
 from tests.harness.conversations import address, message
 from tests.harness.faults import FaultyStore
 from tests.harness.outbound import OutboundWorld
-from tests.harness.restoring import BackupReader, backup_of, restored, say, some_conversations, target_of
+from tests.harness.restoring import backup_of, restored, say, some_conversations, target_of
 from tests.unit.workers.session.test_worker import Bench, running
 
 BACKUP = "20261127t080000000z-00000000"
