@@ -114,9 +114,14 @@ def registers(entries: Iterable[Entry], order: Order) -> Registers:
 
 
 def joined_one(into: Registers, field: str, one: Register, order: Order) -> Registers:
-    """Put a register into others, unless theirs is as high; return them."""
+    """Put a register into others, unless theirs is as high; return them.
+
+    Of two of one write, one has no value where it was covered, maybe by another order than today's: the value stands,
+    until `settled` covers it again.
+    """
     there = into.get(field)
-    if there is None or order(one.stamp) > order(there.stamp):
+    uncovered = there is not None and there.stamp == one.stamp and there.removed and not one.removed
+    if there is None or uncovered or order(one.stamp) > order(there.stamp):
         into[field] = one
     return into
 
@@ -132,9 +137,11 @@ def joined(held: Registers, offered: Mapping[str, Register], order: Order) -> Re
 def settled(found: Registers, order: Order) -> Registers:
     """Return registers without the values of those that are covered: by a higher one above or below them.
 
-    Stamps only rise, so what is covered once stays so until it is written anew, and its value is not needed.
+    Stamps only rise, so what is covered once stays so until it is written anew, and its value is not needed. What is
+    covered from above was removed by that write, and has its stamp: a key whose values are all of a later writer is not
+    taken for the earlier one's, should another strategy come to ask.
     """
-    covered: set[str] = set()
+    result = dict(found)
     for field, one in found.items():
         for pointer in above(field):
             other = found.get(pointer)
@@ -142,10 +149,11 @@ def settled(found: Registers, order: Order) -> Registers:
                 continue
             mine, theirs = order(one.stamp), order(other.stamp)
             if mine < theirs:
-                covered.add(field)
+                covering = Register(max(result[field].stamp, other.stamp, key=order), removed=True)
+                result[field] = covering
             elif mine > theirs or not one.removed:
-                covered.add(pointer)
-    return {field: Register(one.stamp, removed=True) if field in covered else one for field, one in found.items()}
+                result[pointer] = result[pointer]._replace(value=None, removed=True)
+    return result
 
 
 def changes(held: Registers, result: Registers) -> tuple[Entry, ...]:

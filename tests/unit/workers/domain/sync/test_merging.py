@@ -10,6 +10,7 @@ from agentbus.contracts.commands import SetData
 from agentbus.contracts.events import ConflictOpened, ContextMerged
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.sync import ConflictStrategy, Entry, SyncOperation
+from agentbus.workers.domain.sync.fields import entries_of
 from tests.harness.conversations import NOW
 from tests.harness.linked import after, entry, events_of, gone, linked, merge, stamp, step
 
@@ -186,3 +187,32 @@ def test_the_one_who_was_told_takes_it_and_says_nothing_more() -> None:
     (taken,) = events_of(slack, merge(*answer.kept, source="web", **policy))
     assert isinstance(taken, ContextMerged)
     assert (taken.kept, after(slack, [taken]).data) == ((), {"city": "Oslo"})
+
+
+SLACK_FIRST: dict[str, Any] = {"strategy": PRIORITY, "priority": (Platform.SLACK,)}
+_ABOVE = entry("/data/a", 1, stamp(0, "slack"))
+_BELOW = entry("/data/a/x", 2, stamp(5, "email"))
+
+
+def test_sessions_that_were_given_the_same_by_two_strategies_agree_by_the_last() -> None:
+    """By one, what was written later covers what it is below; by the other, what outranks it covers that."""
+    by_time = step(linked("web"), merge(_ABOVE, _BELOW, source="slack", strategy=FIELDS))
+    by_rank = step(linked("irc"), merge(_ABOVE, _BELOW, source="slack", **SLACK_FIRST))
+    assert (by_time.data, by_rank.data) == ({"a": {"x": 2}}, {"a": 1})
+
+    told = step(by_time, merge(*entries_of(by_rank), source="irc", **SLACK_FIRST))
+
+    assert told.data == by_rank.data
+
+
+def test_a_key_whose_values_are_all_of_a_later_writer_is_not_the_earlier_ones() -> None:
+    """What was covered from above was removed by that write, so a ranking of channels does not take it for its own."""
+    inside, whole = entry("/data/a/x", 1, stamp(0, "slack")), entry("/data/a", 2, stamp(5, "email"))
+    covered = step(linked("web"), merge(inside, source="slack", strategy=FIELDS))
+    covered = step(covered, merge(whole, source="email", strategy=FIELDS))
+    assert covered.data == {"a": 2}
+    assert covered.stamps["/data/a/x"] == whole.stamp
+
+    told = step(covered, merge(inside, source="slack", **SLACK_FIRST))
+
+    assert told.data == {"a": {"x": 1}}
