@@ -98,7 +98,9 @@ class Counts(Announced):
     messages: int = 0
     records: int = 0
     parked: int = 0
-    damaged: int = Field(default=0, description="Conversations that could not be read: they are not in it as of then.")
+    damaged: int = Field(
+        default=0, description="Conversations, records, ... that could not be read: they are not in it as of then."
+    )
 
 
 class Layer(Announced):
@@ -127,6 +129,11 @@ class Manifest(Announced):
     counts: Counts = Field(description="What it holds in all.")
     written: int = Field(ge=0, description="Bytes of the files that were written for it.")
     size: int = Field(ge=0, description="Bytes of all its files.")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all could be read that the store held."""
+        return not self.counts.damaged
 
 
 def is_backup_id(text: str) -> bool:

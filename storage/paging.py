@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeVar
 
 from agentbus.contracts.documents import json_in
+from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.history import Page
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.records import Record
@@ -18,6 +19,7 @@ Position = tuple[datetime, str]
 """Where a page ended: the moment and the id of its last item."""
 
 _Item = TypeVar("_Item")
+_Kept = TypeVar("_Kept")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -83,6 +85,23 @@ def name_after(kind: CursorKind, cursor: str | None) -> str:
 def all_page(kind: CursorKind, found: Sequence[_Item], limit: int, name_of: Callable[[_Item], str]) -> Page[_Item]:
     """Make a page of all there is, in the order of names; one more found says that there is a next page."""
     return _page(found, limit, lambda item: encode_cursor(kind, name_of(item)))
+
+
+def scanned(
+    kind: CursorKind, kept: Sequence[_Kept], limit: int, name_of: Callable[[_Kept], str], read: Callable[[_Kept], _Item]
+) -> Page[_Item]:
+    """Make a page of all there is, of what is kept in the order of names; one more says that there is a next page.
+
+    Raises StoreDamaged for one that can't be read, with the cursor behind it in the details.
+    """
+    items: list[_Item] = []
+    for one in kept[:limit]:
+        try:
+            items.append(read(one))
+        except StoreDamaged as damage:
+            damage.details["cursor"] = encode_cursor(kind, name_of(one))
+            raise
+    return Page(items=tuple(items), cursor=encode_cursor(kind, name_of(kept[limit - 1])) if len(kept) > limit else None)
 
 
 def sessions_page(found: Sequence[SessionState], limit: int) -> Page[SessionState]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
+from agentbus.contracts.errors import DuplicateInput, StoreDamaged, StoreError, StoreRejected, VersionConflict
 from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.parked import ParkedInput, ParkedStatus
@@ -172,8 +172,13 @@ class Beside(Part, Generic[Thing]):
     """A part of what stores hold beside the sessions: small things, each of which can be read and put by itself."""
 
     @abstractmethod
-    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
-        """Return the next things, or their names where things are large, and where the page after it begins."""
+    async def page(
+        self, store: Store, cursor: str | None, limit: int | None = None
+    ) -> tuple[Sequence[Any], str | None]:
+        """Return the next things, or their names where things are large, and where the page after it begins.
+
+        Raises StoreDamaged for one that can't be read, mostly with the `cursor` behind it in the details.
+        """
 
     async def load(self, store: Store, item: Any) -> Thing | None:  # noqa: ARG002 - for large things
         """Return the thing that an item of a page stands for; None if it is gone."""
@@ -188,16 +193,45 @@ class Beside(Part, Generic[Thing]):
     def add(self, figures: Figures, thing: Thing) -> None:
         """Count a thing."""
 
-    async def each(self, store: Store) -> AsyncGenerator[Sequence[Thing], None]:
-        """Yield all things, a page or a large thing at a time. Raises StoreDamaged for what can't be read."""
+    async def each(self, store: Store) -> AsyncGenerator[Sequence[Thing] | StoreDamaged, None]:
+        """Yield all things, a page or a large thing at a time, and the damage in the place of what can't be read.
+
+        Raises StoreDamaged where the store does not tell how to get past it.
+        """
         cursor: str | None = None
+        one_by_one = 0
         while True:
-            items, cursor = await self.page(store, cursor)
-            for some in chunks(items, self.at_once):
-                found = [await self.load(store, item) for item in some]
-                yield [thing for thing in found if thing is not None]
+            try:
+                items, after = await self.page(store, cursor, 1 if one_by_one else None)
+            except StoreDamaged as damage:
+                if "cursor" not in damage.details:
+                    raise
+                if not one_by_one:  # First those before it.
+                    one_by_one = _NAMES
+                    continue
+                one_by_one = 0
+                yield damage
+                cursor = damage.details["cursor"]
+            else:
+                for some in chunks(items, self.at_once):
+                    for found in await self._loaded(store, some):
+                        yield found
+                cursor, one_by_one = after, max(0, one_by_one - 1)
             if cursor is None:
                 return
+
+    async def _loaded(self, store: Store, items: Sequence[Any]) -> list[Sequence[Thing] | StoreDamaged]:
+        things: list[Thing] = []
+        damaged: list[StoreDamaged] = []
+        for item in items:
+            try:
+                thing = await self.load(store, item)
+            except StoreDamaged as damage:
+                damage.details["key"] = item
+                damaged.append(damage)
+            else:
+                things += [] if thing is None else [thing]
+        return [*damaged, things]
 
     at_once: int = _RECORDS
     """How many of a page are held at a time."""
@@ -224,8 +258,10 @@ class ParkedPart(Beside[ParkedInput]):
     section = "parked"
     at_once = 1
 
-    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
-        page = await store.parked.ids(limit=_NAMES, cursor=cursor)
+    async def page(
+        self, store: Store, cursor: str | None, limit: int | None = None
+    ) -> tuple[Sequence[Any], str | None]:
+        page = await store.parked.ids(limit=limit or _NAMES, cursor=cursor)
         return page.items, page.cursor
 
     async def load(self, store: Store, item: Any) -> ParkedInput | None:
@@ -249,8 +285,10 @@ class RecordsPart(Beside[Record]):
         self.kind = kind
         self.name = f"records: {kind}"
 
-    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
-        page = await store.records.scan(self.kind, limit=_RECORDS, cursor=cursor)
+    async def page(
+        self, store: Store, cursor: str | None, limit: int | None = None
+    ) -> tuple[Sequence[Any], str | None]:
+        page = await store.records.scan(self.kind, limit=limit or _RECORDS, cursor=cursor)
         return page.items, page.cursor
 
     async def put(self, target: Store, things: Sequence[Record]) -> None:
@@ -268,7 +306,12 @@ class EpochsPart(Beside[Epoch]):
     section = "members"
     at_once = _EPOCHS
 
-    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:  # noqa: ARG002 - one page
+    async def page(
+        self,
+        store: Store,
+        cursor: str | None,  # noqa: ARG002 - one page
+        limit: int | None = None,  # noqa: ARG002 - as above
+    ) -> tuple[Sequence[Any], str | None]:
         return await store.members.epochs(), None
 
     async def put(self, target: Store, things: Sequence[Epoch]) -> None:
@@ -289,8 +332,10 @@ class TokensPart(Beside[LastToken]):
     section = "locks"
     at_once = _NAMES
 
-    async def page(self, store: Store, cursor: str | None) -> tuple[Sequence[Any], str | None]:
-        page = await store.locks.tokens(limit=_NAMES, cursor=cursor)
+    async def page(
+        self, store: Store, cursor: str | None, limit: int | None = None
+    ) -> tuple[Sequence[Any], str | None]:
+        page = await store.locks.tokens(limit=limit or _NAMES, cursor=cursor)
         return page.items, page.cursor
 
     async def put(self, target: Store, things: Sequence[LastToken]) -> None:

@@ -49,7 +49,17 @@ app = typer.Typer(
 
 _LISTED: Final = 1_000
 """Sessions of a restore that are named one by one."""
-_COLUMNS: Final = ("backup_id", "created_at", "kind", "format", "sessions", "messages", "size", "description")
+_COLUMNS: Final = (
+    "backup_id",
+    "created_at",
+    "kind",
+    "format",
+    "sessions",
+    "messages",
+    "damaged",
+    "size",
+    "description",
+)
 _Id = Annotated[str, typer.Argument(metavar="BACKUP_ID", help="Of `agentbus backup list`; `latest` for the latest.")]
 
 
@@ -72,8 +82,8 @@ async def create(
     """Make a backup of all that the store holds. Workers may go on meanwhile; each session is as of one moment.
 
     Interrupted, it is gone on with when the command is run again, for a day; until it is finished it is no backup. An
-    incremental one can be restored by itself as well: it names the files of those before it. Exits with 1 if a
-    session's log is damaged: all others are in the backup.
+    incremental one can be restored by itself as well: it names the files of those before it. Exits with 1 if
+    something is damaged, which is named: all else is in the backup.
     """
     wanted = Wanted(
         file_format=form or settings.backup.backup_format,
@@ -95,6 +105,7 @@ async def create(
                     case Manifest():
                         made.append(step)
     for manifest in made:
+        _tell_incomplete(manifest)
         _print(manifest, as_json=as_json)
     if damaged:
         raise typer.Exit(EXIT_FAILED)
@@ -180,6 +191,8 @@ async def restore(
         async with aclosing(restore_backup(settings, backup_id, chosen, dry_run=dry_run)) as steps:
             async for step in steps:
                 match step:
+                    case Manifest():
+                        _tell_incomplete(step)
                     case Checked():
                         show_("verified", f"{step.files} files, {step.size} bytes")
                     case RestoreRun():
@@ -248,6 +261,11 @@ async def prune(
     for backup_id in pruned.backups:
         out.print(f"{done} {backup_id}")
     out.print(f"{done} {len(pruned.backups)} backups" + ("" if dry_run else f", {pruned.swept.size} bytes"))
+
+
+def _tell_incomplete(manifest: Manifest) -> None:
+    if not manifest.is_complete:
+        err.print(f"backup {manifest.backup_id} lacks {manifest.counts.damaged} things that were damaged", markup=False)
 
 
 def _row(listed: Listed) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agentbus.composition.app import App, make_archive, make_bus, make_clock, make_store, need_backups
 from agentbus.composition.persisting import checks_of, export_from, import_into, named_backup, restore_into, signing_of
 from agentbus.composition.running import embedded
-from agentbus.contracts.backup import BackupFormat
+from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession, RestoreRun
 from agentbus.operations.store_info import ALIVE
@@ -29,13 +29,13 @@ __all__ = [
     "export_session", "import_session", "is_exported", "restore_backup", "suffix_of",
 ]  # fmt: skip
 
-Steps = AsyncGenerator[Checked | RestoredSession | RestoreRun, None]
+Steps = AsyncGenerator[Manifest | Checked | RestoredSession | RestoreRun, None]
 
 
 async def restore_backup(
     settings: "Settings", backup_id: str, options: RecoveryOptions, *, dry_run: bool = False
 ) -> Steps:
-    """Restore a backup to the settings' store; yield how much was verified, and what became of each session.
+    """Restore a backup to the settings' store; yield what it is, how much was verified, what became of each session.
 
     All of the backup is read and verified before anything is touched. An empty store that nobody uses is written
     directly. In any other one the sessions' owners decide: the workers of the settings' broker, if some are at work on
@@ -45,6 +45,7 @@ async def restore_backup(
     async with make_store(settings) as store:
         place, archive = need_backups(settings, store), make_archive(settings, store)
         manifest = await named_backup(place, backup_id)
+        yield manifest
         async with aclosing(checks_of(place, manifest.backup_id)) as checks:
             async for checked in checks:
                 yield checked

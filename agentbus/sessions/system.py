@@ -450,7 +450,8 @@ class SessionSystem(SessionManager):
     ) -> "Manifest":
         """Make a backup of all that the store holds, and return what it is. Calls go on meanwhile.
 
-        `incremental`: what has changed since the latest one is enough. One that was interrupted is gone on with.
+        `incremental`: what has changed since the latest one is enough. One that was interrupted is gone on with. What
+        is damaged is told in the log; `is_complete` of the manifest is false then, and `counts.damaged` says how much.
         Raises ConfigurationError without a place for backups, SchemaViolation for a format that is none, BackupRefused
         if another one takes too long, or a key is missing; BackupError, StoreError.
         """

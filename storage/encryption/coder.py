@@ -1,10 +1,11 @@
 """Encrypting and decrypting many things at once: the keys are asked for first, the rest needs no wait."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.events import Commit
+from agentbus.contracts.history import Page
 from agentbus.contracts.records import Record
 from agentbus.contracts.session import SessionState
 from agentbus.storage.encryption.contents import decrypted, encrypted, key_of, subject_of, words_in
@@ -64,6 +65,20 @@ class Coder:
         """Return keys by their names."""
         wanted = set(names)
         return await self.keys.to_decrypt(wanted) if self.keys and wanted else {}
+
+
+async def page_of(
+    page: Page[Item], found: Sequence[Item | StoreDamaged], scan: Callable[[int], Awaitable[Page[Item]]]
+) -> Page[Item]:
+    """Return what could be read of a page. Raises the damage of the first that could not, with the cursor behind it.
+
+    `scan` scans so many of the page again.
+    """
+    for number, one in enumerate(found, start=1):
+        if isinstance(one, StoreDamaged):
+            one.details["cursor"] = (await scan(number)).cursor
+            raise one
+    return Page(items=tuple(map(read, found)), cursor=page.cursor)
 
 
 def read(item: Item | StoreDamaged) -> Item:

@@ -9,7 +9,7 @@ from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState
 from agentbus.storage.damage import readable
-from agentbus.storage.encryption.coder import Coder, read
+from agentbus.storage.encryption.coder import Coder, page_of, read
 from agentbus.storage.port import Heads, Store
 
 
@@ -46,7 +46,8 @@ class EncryptedHeads(Heads):
 
     async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
         page = await self._store.heads.scan(limit=limit, cursor=cursor)
-        return Page(items=tuple(map(read, await self._coder.decrypt_heads(page.items))), cursor=page.cursor)
+        found = await self._coder.decrypt_heads(page.items)
+        return await page_of(page, found, lambda limit: self._store.heads.scan(limit=limit, cursor=cursor))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         return await self._store.heads.statistics(where)

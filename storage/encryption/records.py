@@ -6,7 +6,7 @@ from datetime import datetime
 from agentbus.contracts.history import Page
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.damage import readable
-from agentbus.storage.encryption.coder import Coder, read
+from agentbus.storage.encryption.coder import Coder, page_of, read
 from agentbus.storage.port import Records, Store
 
 
@@ -31,7 +31,8 @@ class EncryptedRecords(Records):
 
     async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
         page = await self._store.records.scan(kind, limit=limit, cursor=cursor)
-        return Page(items=tuple(map(read, await self._coder.decrypt_records(page.items))), cursor=page.cursor)
+        found = await self._coder.decrypt_records(page.items)
+        return await page_of(page, found, lambda limit: self._store.records.scan(kind, limit=limit, cursor=cursor))
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
         return await self._store.records.delete(kind, key)

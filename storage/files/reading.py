@@ -45,9 +45,20 @@ def read_if_sound(path: Path | str, kind: type[_Model]) -> _Model | None:
 def page_named(
     kind: CursorKind, names: Sequence[str], limit: int, read_one: Callable[[str], _Item | None]
 ) -> Page[_Item]:
-    """Make a page of what the first `limit` names lead to, if it is still there; one more says that there is more."""
-    items = tuple(item for name in names[:limit] if (item := read_one(name)) is not None)
-    return Page(items=items, cursor=encode_cursor(kind, names[limit - 1]) if len(names) > limit else None)
+    """Make a page of what the first `limit` names lead to, if it is still there; one more says that there is more.
+
+    Raises StoreDamaged for what can't be read, with the cursor behind it in the details.
+    """
+    items: list[_Item] = []
+    for name in names[:limit]:
+        try:
+            item = read_one(name)
+        except StoreDamaged as damage:
+            damage.details["cursor"] = encode_cursor(kind, name)
+            raise
+        if item is not None:
+            items.append(item)
+    return Page(items=tuple(items), cursor=encode_cursor(kind, names[limit - 1]) if len(names) > limit else None)
 
 
 class KeptParked(ParkedInput):

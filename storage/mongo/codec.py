@@ -152,7 +152,7 @@ def record_document(record: Record) -> Document:
 
 def to_record(document: Document) -> Record:
     """Read the document of a record."""
-    return read_as(f"record {_named(document)}", _record, document)
+    return read_as(f"record {_named(document)}", _record, document, key=document["_id"]["n"])
 
 
 def _record(document: Document) -> Record:

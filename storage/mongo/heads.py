@@ -19,7 +19,7 @@ from agentbus.storage.damage import readable
 from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoSection, later
 from agentbus.storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.paging import all_page, check_limit, name_after, position_of, sessions_page
+from agentbus.storage.paging import check_limit, name_after, position_of, scanned, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import Tally, to_statistics
 
@@ -93,7 +93,7 @@ class MongoHeads(MongoSection, Heads):
         heads = self._database.collection("heads").find({"_id": {"$gt": name_after("heads", cursor)}})
         with self._database.errors():
             found = await heads.sort([("_id", 1)]).limit(check_limit(limit) + 1).to_list(None)
-        return all_page("heads", [to_head(document) for document in found], limit, lambda head: head.session_id)
+        return scanned("heads", found, limit, lambda document: str(document["_id"]), to_head)
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         pipeline: list[Document] = [

@@ -14,7 +14,7 @@ from agentbus.storage.cancelling import finished
 from agentbus.storage.mongo.base import MongoSection, later
 from agentbus.storage.mongo.codec import record_document, record_id, to_record
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.paging import all_page, check_limit, name_after, position_of, records_page
+from agentbus.storage.paging import check_limit, name_after, position_of, records_page, scanned
 from agentbus.storage.port import Records
 
 
@@ -59,7 +59,7 @@ class MongoRecords(MongoSection, Records):
         with self._database.errors():
             records = self._database.collection("records").find({"_id": following}).sort([("_id", 1)])
             found = await records.limit(check_limit(limit) + 1).to_list(None)
-        return all_page("kind", [to_record(document) for document in found], limit, lambda record: record.key)
+        return scanned("kind", found, limit, lambda document: str(document["_id"]["n"]), to_record)
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
         with self._database.errors():

@@ -49,7 +49,8 @@ class Heads(ABC):
     async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
         """Return a page of all heads there are, deleted ones too, in an order of the store's own: for copying them.
 
-        Raises StoreDamaged for one that can't be read, and ValueError as `page` does.
+        Raises StoreDamaged for one of the page that can't be read: its details have the `cursor` behind it, for who
+        goes on without it. Raises ValueError as `page` does.
         """
 
     @abstractmethod

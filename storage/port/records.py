@@ -27,7 +27,8 @@ class Records(ABC):
     async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
         """Return a page of all records of a kind, whatever their groups, in an order of the store's own.
 
-        Raises StoreDamaged for one that can't be read, and ValueError as `page` does.
+        Raises StoreDamaged for one of the page that can't be read: its details have the `cursor` behind it, for who
+        goes on without it. Raises ValueError as `page` does.
         """
 
     @abstractmethod

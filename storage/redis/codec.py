@@ -118,7 +118,7 @@ def record_id(kind: RecordKind, key: str) -> str:
 
 def to_record(kind: RecordKind, key: str, body: bytes | None) -> Record:
     """Read a record."""
-    return read_as(f"record {kind} {key}", _record, body)
+    return read_as(f"record {kind} {key}", _record, body, key=key)
 
 
 def _record(body: bytes | None) -> Record:

@@ -67,12 +67,12 @@ class Documents:
             after = positions[-1]
         return found
 
-    async def every(self, listing: Listing, read: Callable[[Found], _Item], count: int) -> list[_Item]:
-        """Return the first `count` that are listed. Raises StoreDamaged for one that can't be read."""
-        found: list[_Item] = []
+    async def every(self, listing: Listing, count: int) -> list[Found]:
+        """Return the first `count` that are listed, as they are kept: damaged ones too."""
+        found: list[Found] = []
         after = listing.after
         while len(found) < count and (positions := await self.positions(listing, after, count - len(found))):
-            found += [read(one) for one in await self._taken(listing, positions)]
+            found += await self._taken(listing, positions)
             after = positions[-1]
         return found
 

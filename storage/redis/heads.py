@@ -13,7 +13,7 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import readable
-from agentbus.storage.paging import all_page, check_limit, listed_at, name_after, position_of, sessions_page
+from agentbus.storage.paging import check_limit, listed_at, name_after, position_of, scanned, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
 from agentbus.storage.redis.codec import DELETED, DUE, LISTED, LISTED_BY, head_row, tag_item, to_head
@@ -85,12 +85,12 @@ class RedisHeads(RedisSection, Heads):
     async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
         after = name_after("heads", cursor)
-        found: list[SessionState] = []
+        found: list[tuple[str, Found]] = []
         for one in _ALL:
             if one >= after or after.startswith(one):
                 listing = Listing(lists=[one], after=after.removeprefix(one) if after.startswith(one) else "")
-                found += await self._all.every(listing, _head, limit + 1 - len(found))
-        return all_page("heads", found, limit, _place)
+                found += [(one, kept) for kept in await self._all.every(listing, limit + 1 - len(found))]
+        return scanned("heads", found, limit, lambda kept: kept[0] + kept[1][0], lambda kept: _head(kept[1]))
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         listing = _listing(where, "", summed=True)

@@ -9,12 +9,12 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import newest_by_kind
-from agentbus.storage.paging import all_page, check_limit, name_after, position_of, records_page
+from agentbus.storage.paging import check_limit, name_after, position_of, records_page, scanned
 from agentbus.storage.port import Records
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
 from agentbus.storage.redis.codec import record_id, record_row, to_record
 from agentbus.storage.redis.documents import Documents, Found, Listing
-from agentbus.storage.redis.layout import US, after_cursor, latest_first, list_of, name_at, up_to, version_text
+from agentbus.storage.redis.layout import US, after_cursor, list_of, name_at, up_to, version_text
 
 _KEYS: Final = ("records", "records:rows", "records:index")
 
@@ -66,8 +66,8 @@ class RedisRecords(RedisSection, Records):
     async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)
         listing = Listing(lists=[list_of("kind", kind)], after=name_after("kind", cursor), id_prefix=kind + US)
-        found = await self._all.every(listing, _reading(kind), limit + 1)
-        return all_page("kind", found, limit, lambda record: latest_first(record.created_at, record.key))
+        found = await self._all.every(listing, limit + 1)
+        return scanned("kind", found, limit, lambda one: one[0], _reading(kind))
 
     async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int

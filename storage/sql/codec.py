@@ -136,7 +136,7 @@ def to_member(row: RowMapping) -> Member:
 
 def to_record(row: Found[Any]) -> Record:
     """Read a row of `RECORD`."""
-    return read_as(f"{row.kind} record {row.key}", _record, row.body)
+    return read_as(f"{row.kind} record {row.key}", _record, row.body, key=row.key)
 
 
 def _commit(body: str) -> Commit:

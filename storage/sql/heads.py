@@ -16,7 +16,7 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import readable, unless_damaged
-from agentbus.storage.paging import all_page, check_limit, name_after, position_of, sessions_page, to_milliseconds
+from agentbus.storage.paging import check_limit, name_after, position_of, scanned, sessions_page, to_milliseconds
 from agentbus.storage.port import Heads
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlDatabase, SqlSection, later
@@ -84,8 +84,8 @@ class SqlHeads(SqlSection, Heads):
         after = name_after("heads", cursor)
         query = select(*HEAD).where(table.c.session_id > after).order_by(table.c.session_id)
         async with self._database.reading() as connection:
-            found = [to_head(row) for row in await connection.execute(query.limit(check_limit(limit) + 1))]
-        return all_page("heads", found, limit, lambda head: head.session_id)
+            rows = (await connection.execute(query.limit(check_limit(limit) + 1))).all()
+        return scanned("heads", rows, limit, lambda row: str(row.session_id), to_head)
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         sums = (func.count(), func.sum(table.c.message_count), func.sum(table.c.lasted_ms))

@@ -13,7 +13,7 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.chunks import chunks, newest_by_kind
-from agentbus.storage.paging import all_page, check_limit, name_after, position_of, records_page, to_milliseconds
+from agentbus.storage.paging import check_limit, name_after, position_of, records_page, scanned, to_milliseconds
 from agentbus.storage.port import Records
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlSection, later
@@ -59,8 +59,8 @@ class SqlRecords(SqlSection, Records):
     async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
         query = select(*RECORD).where(table.c.kind == kind.value, table.c.key > name_after("kind", cursor))
         async with self._database.reading() as connection:
-            rows = await connection.execute(query.order_by(table.c.key).limit(check_limit(limit) + 1))
-            return all_page("kind", [to_record(row) for row in rows], limit, lambda record: record.key)
+            rows = (await connection.execute(query.order_by(table.c.key).limit(check_limit(limit) + 1))).all()
+        return scanned("kind", rows, limit, lambda row: str(row.key), to_record)
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
         async with self._database.writing() as connection:

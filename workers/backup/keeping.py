@@ -26,6 +26,7 @@ async def not_kept(place: BackupPlace, keep: Keep, *, source: str | None = None,
     """Return which backups are not kept, of those of a store, or of each store by itself; the latest first.
 
     With a `tag` the others are not looked at: they stay. One whose manifest is damaged stays: nobody knows what it is.
+    The latest that is complete stays: what is damaged now, later ones don't have.
     """
     found: dict[str, list[Listed]] = {}
     for one in await place.backups():
@@ -34,6 +35,7 @@ async def not_kept(place: BackupPlace, keep: Keep, *, source: str | None = None,
     kept: set[str] = set()
     for backups in found.values():
         kept |= to_keep([(one.backup_id, one.manifest.created_at) for one in backups if one.manifest is not None], keep)
+        kept |= {next((one.backup_id for one in backups if one.manifest and one.manifest.is_complete), "")}
     return sorted({one.backup_id for backups in found.values() for one in backups} - kept, reverse=True)
 
 

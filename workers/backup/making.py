@@ -83,10 +83,11 @@ class BackedUp:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A conversation that can't be read: it is not in the backup as it is now."""
+    """A conversation, a record, ... that can't be read: it is not in the backup as it is now."""
 
-    conversation_id: ConversationId
     damage: StoreDamaged
+    """Says what it is."""
+    conversation_id: ConversationId | None = None
 
 
 Step = BackedUp | Damaged | Manifest
@@ -99,9 +100,9 @@ async def back_up(
 
     A backup of the same kind that was interrupted is gone on with. `source` says which store it is, without a
     password: the same each time. Encrypted with the data keys that the store has, if it has some. Memory is a few
-    pages, whatever there is. Raises StoreUnavailable after a minute without an answer, StoreDamaged for a record that
-    can't be read, BackupUnavailable, BackupFull, BackupRefused, also for a store that holds nothing any more: what was
-    written is gone on with next time.
+    pages, whatever there is. What can't be read is told; in an incremental backup it is as in the one before.
+    Raises StoreUnavailable after a minute without an answer, BackupUnavailable, BackupFull, BackupRefused, also for a
+    store that holds nothing any more: what was written is gone on with next time.
     """
     async with AsyncExitStack() as stack:
         making = await _Making.begun(store, place, wanted, source=source, clock=clock, stack=stack)
@@ -250,7 +251,7 @@ class _Making:
             try:
                 kept = _Kept(conversation, loaded.pop(conversation))
             except StoreDamaged as damage:
-                yield Damaged(conversation, damage)
+                yield Damaged(damage, conversation)
                 continue
             before = _entry(known.get(conversation))
             if before and not before.again and before.stamp == kept.stamp:
@@ -262,7 +263,7 @@ class _Making:
             firsts = await side_by_side(_first_of(log) for log in logs)
             for kept, log, unread in zip(some, logs, firsts, strict=True):
                 if wrong := unread or await self._written(kept, log):
-                    yield Damaged(kept.conversation, wrong)
+                    yield Damaged(wrong, kept.conversation)
                 else:
                     yield 1
 
@@ -328,9 +329,15 @@ class _Making:
 
     async def _beside(self, name: str, there: Spool) -> AsyncGenerator[Step, None]:
         things = written = 0
+        nameless = False
         for part, of_it in _BESIDE[name].items():
             async with aclosing(part.each(self._store)) as pages:
                 async for page in pages:
+                    if isinstance(page, StoreDamaged):
+                        nameless |= not await there.get(_keys_of(part, page))
+                        self._counts["damaged"] += 1
+                        yield Damaged(page)
+                        continue
                     lines = [of_it(thing) for thing in page]
                     known = await there.get([key for key, _ in lines])
                     for key, line in lines:
@@ -343,6 +350,8 @@ class _Making:
                         self._counts[name] += len(page)
                     await self._writer.roll(name)
                     yield BackedUp(name, things, written)
+        if nameless and self._incremental:
+            return  # One of those that were not seen is damaged, and nobody knows which: all stay as they were.
         after = ""
         while left := await there.unseen(limit=_LEARNED, after=after):
             for key, _ in left:
@@ -387,6 +396,14 @@ def _place_of(part: Beside[Any]) -> tuple[str, _Lines]:
             return TOKENS, _token
         case _:
             raise TypeError(type(part).__name__)
+
+
+def _keys_of(part: Beside[Any], damage: StoreDamaged) -> list[str]:
+    """Return the key of what is damaged, if that is known."""
+    key = damage.details.get("key")
+    if key is None:
+        return []
+    return [f"{part.kind}/{key}" if isinstance(part, RecordsPart) else str(key)]
 
 
 def _all_beside() -> Mapping[str, Mapping[Beside[Any], _Lines]]:

@@ -174,5 +174,6 @@ class BackupTurns:
                             Action.BACKUP_MADE,
                             backup=step.backup_id,
                             sessions=step.counts.sessions,
+                            damaged=step.counts.damaged,
                             bytes=step.written,
                         )

@@ -20,6 +20,7 @@ from agentbus.sessions.model.validation import checking
 from agentbus.storage.backup import BackupPlace
 from agentbus.storage.backup.retention import Keep
 from agentbus.storage.backup.verifying import Checked, Fault, verify
+from agentbus.storage.damage import tell
 from agentbus.workers.backup import Damaged, Wanted, back_up
 from agentbus.workers.backup.keeping import not_kept, prune
 from agentbus.workers.backup.worker import LEASE
@@ -101,7 +102,7 @@ class Persistence:
                     if isinstance(step, Manifest):
                         made.append(step)
                     elif isinstance(step, Damaged):
-                        raise step.damage
+                        tell(step.damage)
         finally:
             await afterwards("give the lease back", locks.release(name, lock.token))
         return made[-1]

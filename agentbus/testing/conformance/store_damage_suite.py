@@ -1,11 +1,15 @@
 """The store contract of damage: what can't be read fails whoever asks for it, and nobody else."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
 import pytest
 from structlog.testing import capture_logs
 
 from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.events import Commit
-from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.history import Page, SessionFilter
 from agentbus.contracts.ids import ConversationId, InputId, SessionId
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState
@@ -15,6 +19,8 @@ from agentbus.testing.builders import a_commit, a_conversation, a_head, a_moment
 from agentbus.testing.conformance.inside import spoil
 from agentbus.testing.conformance.store_heads_suite import idle_after
 from agentbus.testing.conformance.store_records_suite import a_record
+
+Item = TypeVar("Item")
 
 EARLY, LATE = a_moment(0), a_moment(3600)
 
@@ -33,6 +39,28 @@ async def ids_of(store: Store, limit: int) -> list[SessionId]:
         cursor = page.cursor
         if not cursor:
             return [head.session_id for head in found]
+
+
+async def past_damage(scan: Callable[..., Awaitable[Page[Item]]], limit: int) -> tuple[list[Item], list[StoreDamaged]]:
+    """Return what can be read of all there is, gone through in pages of `limit`, and what can't be."""
+    found: list[Item] = []
+    damaged: list[StoreDamaged] = []
+    cursor: str | None = None
+    at_once = limit
+    while True:
+        try:
+            page = await scan(limit=at_once, cursor=cursor)
+        except StoreDamaged as damage:
+            if at_once > 1:
+                at_once = 1
+                continue
+            damaged.append(damage)
+            cursor, at_once = damage.details["cursor"], limit
+        else:
+            found += page.items
+            cursor = page.cursor
+        if cursor is None:
+            return found, damaged
 
 
 class StoreDamageSuite:
@@ -123,6 +151,23 @@ class StoreDamageSuite:
         with pytest.raises(StoreDamaged, match=r"is damaged: .*restore it from a backup"):
             await store.records.scan(RecordKind.DEADLINE, limit=10)
         assert (await store.parked.ids(limit=10)).items == (parked.parked_id,)
+
+    @pytest.mark.parametrize("limit", [1, 3, 100])
+    async def test_who_goes_through_all_gets_past_what_is_damaged(self, store: Store, limit: int) -> None:
+        records = [a_record(f"r{number}", kind=RecordKind.DEADLINE, at=number) for number in range(5)]
+        heads = [a_head(a_conversation()) for _ in range(3)]
+        await store.records.put_many(records)
+        await store.heads.save(heads)
+        for one in (records[0], records[1], records[4], heads[1]):
+            await spoil(store, one)
+
+        found, damage = await past_damage(partial(store.records.scan, RecordKind.DEADLINE), limit)
+        assert sorted(record.key for record in found) == ["r2", "r3"]
+        assert len(damage) == 3
+        assert all("is damaged" in str(one) for one in damage)
+        sound, told = await past_damage(store.heads.scan, limit)
+        assert sorted(head.session_id for head in sound) == sorted(one.session_id for one in (heads[0], heads[2]))
+        assert len(told) == 1
 
     # The log
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.factory import open_store
-from tests.harness.builders import a_commit, a_conversation, a_head, begun
+from tests.harness.builders import NOON, a_commit, a_conversation, a_head, begun
 from tests.harness.cli import called
 
 ONE, TWO = a_conversation("one"), a_conversation("two")
@@ -20,6 +21,7 @@ def env(tmp_path: Path) -> dict[str, str]:
             for one in (ONE, TWO):
                 await store.log.append([a_commit(one, 1, events=[begun(one)])])
                 await store.heads.save([a_head(one, version=1)])
+            await store.records.put(Record(kind=RecordKind.TEMPLATE, key="t", created_at=NOON, data={}))
 
     asyncio.run(fill())
     return {"AGENTBUS_STORE_URL": f"file://{tmp_path}/store", "AGENTBUS_BACKUP_URL": f"file://{tmp_path}/backups"}
@@ -77,11 +79,19 @@ def test_what_it_needs_is_said(env: dict[str, str], tmp_path: Path) -> None:
 def test_a_damaged_session_is_named_and_the_others_are_backed_up(env: dict[str, str], tmp_path: Path) -> None:
     (log,) = (tmp_path / "store" / "conversations").glob(f"*/{ONE}/log/*/*.json")
     log.write_text("{")
+    record = next((tmp_path / "store" / "records" / "template").glob("*.json"))
+    record.write_text("{")
     made = called("backup", "create", "--json", env=env)
     assert made.returncode == 1
-    assert ONE in made.stderr
     found = json.loads(made.stdout)
-    assert (found["conversations"], found["damaged"]) == (1, 1)
+    assert (found["conversations"], found["damaged"]) == (1, 2)
+    incomplete = f"backup {found['backup_id']} lacks 2 things that were damaged"
+    for words in (ONE, record.name, incomplete):
+        assert words in made.stderr
+    assert json.loads(called("backup", "list", "--json", env=env).stdout)["items"][0]["damaged"] == 2
+    restored = called("backup", "restore", "latest", "--store", f"sqlite:///{tmp_path}/other.db", env=env)
+    assert restored.returncode == 0, restored.stderr
+    assert incomplete in restored.stderr
 
 
 def test_an_empty_store_does_not_take_the_place_of_a_full_one(env: dict[str, str], tmp_path: Path) -> None:

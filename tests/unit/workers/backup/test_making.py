@@ -18,12 +18,17 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.backup import BackupPlace, BackupReader, open_backups
 from agentbus.storage.backup.begun import all_begun
 from agentbus.storage.backup.lines import RECORDS
+from agentbus.storage.backup.retention import Keep
 from agentbus.storage.backup.sweeping import sweep
+from agentbus.storage.factory import open_store
 from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Store
 from agentbus.testing.cancelling import When, cancel_everywhere
-from agentbus.workers.backup import Wanted, back_up, making
+from agentbus.testing.conformance.inside import spoil
+from agentbus.workers.backup import Damaged, Wanted, back_up, making
+from agentbus.workers.backup.keeping import not_kept
 from tests.harness.backups import SIGNING, SOURCE, backed_up, faults_of, held_by, put_back
-from tests.harness.builders import NOON, a_commit, a_conversation, a_head, appended, begun
+from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_parked, appended, begun
 from tests.harness.full_store import fill
 
 
@@ -43,7 +48,7 @@ def place() -> BackupPlace:
     return open_backups(f"memory://{uuid4().hex}", signing=SIGNING)
 
 
-async def write(store: MemoryStore, name: str, *versions: int) -> None:
+async def write(store: Store, name: str, *versions: int) -> None:
     """Append messages to a conversation."""
     one = a_conversation(name)
     for version in versions:
@@ -266,6 +271,45 @@ async def _conversations(reader: BackupReader) -> AsyncIterator[tuple[str, list[
     async for one in reader.conversations():
         versions = [commit.version async for commit in one.commits]
         yield one.conversation_id, [head.version for head in one.heads], versions
+
+
+@pytest.mark.parametrize("url", ["file://{}/store", "sqlite:///{}/store.db"])
+async def test_what_is_damaged_is_told_and_all_else_is_backed_up(url: str, place: BackupPlace, tmp_path: Path) -> None:
+    templates = [Record(kind=RecordKind.TEMPLATE, key=key, created_at=NOON, data={"is": key}) for key in "abcde"]
+    parked = [a_parked("one"), a_parked("two")]
+    clock = ManualClock()
+
+    async def made(*, incremental: bool = False) -> tuple[Manifest, list[str], MemoryStore]:
+        clock.advance(timedelta(seconds=1))
+        steps = back_up(store, place, Wanted(incremental=incremental), source=SOURCE, clock=clock)
+        *others, manifest = [step async for step in steps]
+        assert isinstance(manifest, Manifest)
+        told = sorted(str(step.damage) for step in others if isinstance(step, Damaged))
+        return manifest, told, await put_back(BackupReader(place, manifest))
+
+    async def held(backup: MemoryStore) -> tuple[str, set[str]]:
+        keys = [record.key for record in (await backup.records.scan(RecordKind.TEMPLATE, limit=10)).items]
+        return "".join(keys), {*(await backup.parked.ids(limit=10)).items}
+
+    async with open_store(url.format(tmp_path)) as store:
+        await store.records.put_many(templates)
+        await store.parked.put_many(parked)
+        await write(store, "c", 1)
+        good = await backed_up(store, place, clock=clock)
+        for one in (templates[1], templates[2], parked[0]):
+            await spoil(store, one)
+        await store.records.delete(RecordKind.TEMPLATE, "e")
+
+        incremental, told, backup = await made(incremental=True)
+        assert (incremental.counts.damaged, len(told), incremental.is_complete) == (3, 3, False)
+        assert all("is damaged" in words for words in told)
+        # Where it is known which one is damaged, what else is gone is gone.
+        assert await held(backup) == ("abcde" if "file" in url else "abcd", {one.parked_id for one in parked})
+        full, told, backup = await made()
+        assert (full.counts.damaged, len(told)) == (3, 3)
+        assert await held(backup) == ("ad", {parked[1].parked_id})
+    going = await not_kept(place, Keep(last=1))
+    assert going == [incremental.backup_id], f"the latest stays, and {good.backup_id}: nothing is damaged in it"
 
 
 async def test_a_full_disk_is_said_and_what_was_good_stays(
