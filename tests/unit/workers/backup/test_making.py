@@ -277,11 +277,11 @@ async def _conversations(reader: BackupReader) -> AsyncIterator[tuple[str, list[
 async def test_what_is_damaged_is_told_and_all_else_is_backed_up(url: str, place: BackupPlace, tmp_path: Path) -> None:
     templates = [Record(kind=RecordKind.TEMPLATE, key=key, created_at=NOON, data={"is": key}) for key in "abcde"]
     parked = [a_parked("one"), a_parked("two")]
-    clock = ManualClock()
+    clock, kept = ManualClock(), open_store(url.format(tmp_path))
 
     async def made(*, incremental: bool = False) -> tuple[Manifest, list[str], MemoryStore]:
         clock.advance(timedelta(seconds=1))
-        steps = back_up(store, place, Wanted(incremental=incremental), source=SOURCE, clock=clock)
+        steps = back_up(kept, place, Wanted(incremental=incremental), source=SOURCE, clock=clock)
         *others, manifest = [step async for step in steps]
         assert isinstance(manifest, Manifest)
         told = sorted(str(step.damage) for step in others if isinstance(step, Damaged))
@@ -291,14 +291,14 @@ async def test_what_is_damaged_is_told_and_all_else_is_backed_up(url: str, place
         keys = [record.key for record in (await backup.records.scan(RecordKind.TEMPLATE, limit=10)).items]
         return "".join(keys), {*(await backup.parked.ids(limit=10)).items}
 
-    async with open_store(url.format(tmp_path)) as store:
-        await store.records.put_many(templates)
-        await store.parked.put_many(parked)
-        await write(store, "c", 1)
-        good = await backed_up(store, place, clock=clock)
+    async with kept:
+        await kept.records.put_many(templates)
+        await kept.parked.put_many(parked)
+        await write(kept, "c", 1)
+        good = await backed_up(kept, place, clock=clock)
         for one in (templates[1], templates[2], parked[0]):
-            await spoil(store, one)
-        await store.records.delete(RecordKind.TEMPLATE, "e")
+            await spoil(kept, one)
+        await kept.records.delete(RecordKind.TEMPLATE, "e")
 
         incremental, told, backup = await made(incremental=True)
         assert (incremental.counts.damaged, len(told), incremental.is_complete) == (3, 3, False)
