@@ -44,6 +44,9 @@ _CACHED_FOR: Final = 3600.0
 _NONCE: Final = 12
 _GROUP: Final = "data_keys"
 _INDEX: Final = "index"
+_OTHERS: Final = "index."
+"""What the names of other stores' indexes begin with; a number follows."""
+_MOST_INDEXES: Final = 1_000
 _CHANGES: Final = "changes"
 _RANK: Final = 10**9
 """Between the revisions of a key's states: no number of times that it is wrapped anew reaches from one to the next."""
@@ -192,7 +195,7 @@ class DataKeys:
 
     async def _find(self, subject: str, *, worn: DataKey | None) -> DataKey:
         for number in count(1):
-            name = self._name(subject, number)
+            name = _name(self._index, subject, number)
             record = await self._records.get(RecordKind.DATA_KEY, name)
             if record is None:
                 secret = random_bytes(BYTES)
@@ -232,6 +235,56 @@ class DataKeys:
         self._current.clear()
         self._opened.clear()
 
+    # Keys of other stores
+
+    async def bring(self, record: Record) -> None:
+        """Keep a data key of a backup, to read with it what is in there; one that is here already stays as it is.
+
+        A key of another store has a name that is digested with that one's key: this is kept too, so that keys can be
+        found by their subjects. Nothing is encrypted with them here. Raises KeyMissing, StoreDamaged.
+        """
+        if record.key == _INDEX or record.key.startswith(_OTHERS):
+            await self._bring_index(record)
+        elif record.key != _CHANGES and record.group == _GROUP:
+            await self._records.put(record, replace=False)
+
+    async def _bring_index(self, record: Record) -> None:
+        name = str(record.data.get("id"))
+        for key in (_INDEX, *(f"{_OTHERS}{number}" for number in range(1, _MOST_INDEXES + 1))):
+            known = await self._records.get(RecordKind.DATA_KEY, key)
+            if known is None:
+                wrapped = await self._wrapped(key, await self._unwrapped(record), id=name)
+                await self._records.put(wrapped, replace=False)
+                known = await self._records.get(RecordKind.DATA_KEY, key)  # Somebody else may have been faster.
+            if known is not None and known.data.get("id") == name:
+                return
+        raise StoreDamaged(f"keys of more than {_MOST_INDEXES} other stores were brought here")
+
+    async def destroy_brought(self, subjects: Iterable[str]) -> int:
+        """Destroy the keys that subjects had in other stores, of which backups were restored here; return how many.
+
+        At once: nobody encrypts with them. What that store, or its backup, holds can't be read here any more.
+        """
+        destroyed = 0
+        for index in await self._other_indexes():
+            for subject in subjects:
+                for record in await self._all_under(index, subject):
+                    if _state(record) is not KeyState.DESTROYED:
+                        await self._set_state(record, KeyState.DESTROYED)
+                        destroyed += 1
+        if destroyed:
+            await self._tell()
+        return destroyed
+
+    async def _other_indexes(self) -> list[bytes]:
+        found: list[bytes] = []
+        for number in count(1):
+            record = await self._records.get(RecordKind.DATA_KEY, f"{_OTHERS}{number}")
+            if record is None:
+                break
+            found.append(await self._unwrapped(record))
+        return found
+
     # Ends of keys
 
     async def retire(self, subjects: Iterable[str]) -> bool:
@@ -240,8 +293,9 @@ class DataKeys:
         If so, nobody is after SURELY_NOTICED seconds; those who encrypt for a subject meanwhile begin its next key.
         """
         waiting = False
+        others = await self._other_indexes()
         for subject in subjects:
-            for record in await self._all_of(subject):
+            for record in await self._all_of(subject, others):
                 if _state(record) is KeyState.LIVE:
                     await self._set_state(record, KeyState.RETIRED)
                 waiting |= _state(record) is not KeyState.DESTROYED
@@ -252,8 +306,9 @@ class DataKeys:
     async def destroy(self, subjects: Iterable[str]) -> int:
         """Destroy the subjects' retired keys; return how many. What they encrypted is gone for good."""
         destroyed = 0
+        others = await self._other_indexes()
         for subject in subjects:
-            for record in await self._all_of(subject):
+            for record in await self._all_of(subject, others):
                 if _state(record) is KeyState.RETIRED:
                     await self._set_state(record, KeyState.DESTROYED)
                     destroyed += 1
@@ -261,10 +316,14 @@ class DataKeys:
             await self._tell()
         return destroyed
 
-    async def _all_of(self, subject: str) -> list[Record]:
+    async def _all_of(self, subject: str, others: Sequence[bytes]) -> list[Record]:
+        """Return a subject's keys, those too that came with backups of other stores."""
+        return [record for index in (self._index, *others) for record in await self._all_under(index, subject)]
+
+    async def _all_under(self, index: bytes, subject: str) -> list[Record]:
         found: list[Record] = []
         for number in count(1):
-            record = await self._records.get(RecordKind.DATA_KEY, self._name(subject, number))
+            record = await self._records.get(RecordKind.DATA_KEY, _name(index, subject, number))
             if record is None:
                 break
             found.append(record)
@@ -327,10 +386,11 @@ class DataKeys:
             kind=RecordKind.DATA_KEY, key=name, group=_GROUP, created_at=self._clock.now(), data=dict(data), revision=0
         )
 
-    def _name(self, subject: str, number: int) -> str:
-        """Return the name of a subject's key: nothing tells the subject but the key that names are digested with."""
-        digest = blake2b(subject.encode(), key=self._index, digest_size=16).digest()
-        return f"{base64.b32encode(digest).decode().rstrip('=').lower()}.{number}"
+
+def _name(index: bytes, subject: str, number: int) -> str:
+    """Return the name of a subject's key: nothing tells the subject but the key that names are digested with."""
+    digest = blake2b(subject.encode(), key=index, digest_size=16).digest()
+    return f"{base64.b32encode(digest).decode().rstrip('=').lower()}.{number}"
 
 
 class _Bounded(Generic[_Item]):

@@ -13,11 +13,13 @@ from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.recovery import Outcome, RestoredSession, RestoreRun
 from agentbus.contracts.session import SessionState
+from agentbus.contracts.topology import Topology
 from agentbus.storage.backup import BackupReader, SessionDigests
 from agentbus.storage.history import iter_history
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_log
 from agentbus.workers.archive.receipts import Receipts
+from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.recovery import Erasures, RecoveryOptions, Target, look, restore
 from tests.harness.backups import backed_up, backups_in
@@ -65,16 +67,30 @@ async def erasures_of(store: Store) -> Erasures:
 
 
 async def restored(
-    target: Target, reader: BackupReader, options: RecoveryOptions | None = None, *, directly: bool = False
+    target: Target,
+    reader: BackupReader,
+    options: RecoveryOptions | None = None,
+    *,
+    directly: bool = False,
+    erasures: Erasures | None = None,
 ) -> tuple[Rows, RestoreRun]:
     """Restore a backup; return what became of each session, and the restore."""
-    erasures = await erasures_of(target.store)
+    erasures = erasures or await erasures_of(target.store)
     steps = [step async for step in restore(target, reader, options or RecoveryOptions(), erasures, directly=directly)]
     assert isinstance(steps[-1], RestoreRun)
     rows = [step for step in steps if isinstance(step, RestoredSession)]
     counted = Counter(row.outcome for row in rows)
     assert steps[-1].outcomes == counted
     return {row.session_id: row for row in rows}, steps[-1]
+
+
+async def restored_directly(
+    store: Store, reader: BackupReader, erasures: Erasures | None = None, *, directly: bool = True
+) -> tuple[Rows, RestoreRun]:
+    """Restore a backup to a store that nobody uses."""
+    bus = MemoryBus(Topology(partitions=4))
+    target = Target(store=store, commands=Inputs(bus), topology=bus.topology, clock=SystemClock())
+    return await restored(target, reader, directly=directly, erasures=erasures)
 
 
 async def looked_at(store: Store, reader: BackupReader, options: RecoveryOptions | None = None) -> Rows:

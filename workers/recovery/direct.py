@@ -23,7 +23,7 @@ from agentbus.workers.installation.joining import MIGRATION, unfinished_migratio
 from agentbus.workers.patience import Patience
 from agentbus.workers.recovery.held import Held, held
 from agentbus.workers.recovery.receipts import Erasures, Filtered
-from agentbus.workers.recovery.records import restore_keys, restore_records, restore_rest
+from agentbus.workers.recovery.records import end_keys, restore_keys, restore_records, restore_rest
 
 _TOGETHER: Final = 32
 """Conversations that are written together, a commit of each at a time."""
@@ -97,6 +97,7 @@ async def restore_directly(
                     )
     await restore_records(store, reader, erasures, RecoveryStrategy.MERGE, unused=True)
     await restore_rest(store, reader, erasures)
+    await end_keys(store, erasures)
     await store.records.delete(RecordKind.MIGRATION, MIGRATION)
 
 

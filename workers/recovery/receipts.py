@@ -40,11 +40,21 @@ class Erasures:
 
     def __init__(self, receipts: Receipts) -> None:
         self._receipts = receipts
-        self._away: set[str] = set()
+        self._away: set[ConversationId] = set()
         """Conversations that are not brought back."""
         self._scrubbed: set[str] = set()
         self._people: set[str] = set()
         """The ids of erased people that were found, and the identities that they were linked by."""
+
+    @property
+    def away(self) -> frozenset[ConversationId]:
+        """The conversations that were not brought back, of those that were looked at."""
+        return frozenset(self._away)
+
+    @property
+    def people(self) -> frozenset[str]:
+        """The people who were erased, and identities of theirs, of those that were found."""
+        return frozenset(self._people)
 
     async def filtered(self, held: Held) -> "Filtered | None":
         """Return what may be brought back of a conversation; None if nothing of it may."""

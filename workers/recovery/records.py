@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from agentbus.contracts.errors import BackupRefused
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import RecoveryStrategy
 from agentbus.storage.backup.reading import BackupReader
@@ -12,6 +13,9 @@ from agentbus.storage.port import Store
 from agentbus.workers.concurrency import side_by_side
 from agentbus.workers.recovery.receipts import Erasures
 from agentbus.workers.store_parts import EpochsPart, ParkedPart, TokensPart
+
+if TYPE_CHECKING:
+    from agentbus.storage.encryption import DataKeys
 
 _AT_ONCE: Final = 32
 
@@ -49,9 +53,35 @@ SCAN: Final = "expiry/scan"
 
 async def restore_keys(store: Store, reader: BackupReader) -> None:
     """Bring back the keys that are needed to read what was encrypted; one that was destroyed since stays so."""
-    async with aclosing(reader.data_keys()) as keys:
-        async for record in keys:
-            await store.records.put(record, replace=False)
+    keys = _keys_of(store)
+    async with aclosing(reader.data_keys()) as records:
+        async for record in records:
+            if keys is None:  # A store of keys, say: it holds them for others.
+                await store.records.put(record, replace=False)
+            else:
+                await keys.bring(record)
+
+
+async def end_keys(store: Store, erasures: Erasures) -> None:
+    """Destroy the keys that came along of people, and conversations, that were erased: the store may be a new one."""
+    from agentbus.storage.encryption import of_conversation, of_user  # noqa: PLC0415 - for who opens a store
+
+    if (keys := _keys_of(store)) is not None:
+        await keys.destroy_brought([*map(of_user, erasures.people), *map(of_conversation, erasures.away)])
+
+
+def check_readable(store: Store, reader: BackupReader) -> None:
+    """Raise BackupRefused if a backup is encrypted and the store has no keys to read it with."""
+    from agentbus.storage.encryption import SETTING  # noqa: PLC0415 - as above
+
+    if reader.manifest.encrypted and _keys_of(store) is None:
+        raise BackupRefused(f"backup {reader.manifest.backup_id} is encrypted: give the master keys by {SETTING}")
+
+
+def _keys_of(store: Store) -> "DataKeys | None":
+    from agentbus.storage.encryption import keys_of  # noqa: PLC0415 - as above
+
+    return keys_of(store)
 
 
 async def restore_records(

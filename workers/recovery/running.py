@@ -41,7 +41,7 @@ from agentbus.workers.recovery.epochs import begin_run, end_run
 from agentbus.workers.recovery.held import Held
 from agentbus.workers.recovery.options import Difference, RecoveryOptions
 from agentbus.workers.recovery.receipts import Erasures, Filtered
-from agentbus.workers.recovery.records import restore_keys, restore_records
+from agentbus.workers.recovery.records import check_readable, end_keys, restore_keys, restore_records
 
 _PATIENCE: Final = Patience(transient=(StoreUnavailable,), seconds=60, longest_wait=5)
 _FAILURES: Final = (Refused, InvalidInput, BackupRefused, StoreDamaged)
@@ -101,6 +101,7 @@ async def restore(
     must run. Raises BackupError, StoreError, BusError, ReplyTimeout: run again, it goes on.
     """
     store = target.store
+    check_readable(store, reader)
     if directly and await claim_unused(store, reader, target.clock):
         run = await _begin(target, reader, options)
         steps = restore_directly(store, reader, erasures, run.name)
@@ -151,6 +152,7 @@ class Restoring:
                         yield row
         strategy = self._options.chosen
         await restore_records(self._store, reader, self._erasures, strategy, unused=False)
+        await end_keys(self._store, self._erasures)
 
     async def session(self, held: Held) -> RestoredSession:
         """Restore the one session that is held; return what became of it."""

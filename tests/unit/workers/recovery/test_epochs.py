@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentbus.contracts.clock import ManualClock, SystemClock
+from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.commands import ResetSession, ResolveReply, SendReply
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.events import ReplyRequested
@@ -14,30 +14,19 @@ from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import RecoveryStrategy
 from agentbus.contracts.replies import ReplyResolution, piece_key, reply_of_key
-from agentbus.contracts.topology import Topology
 from agentbus.storage.backup import BackupReader
 from agentbus.storage.memory import MemoryStore
-from agentbus.storage.port import Store
-from agentbus.workers.bus.memory import MemoryBus
-from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.domain.replies import waiting_replies
 from agentbus.workers.installation.joining import LINEAGE, LineageBook, read_lineage
-from agentbus.workers.recovery import Target
 from agentbus.workers.recovery.epochs import begin_run, end_run
 from tests.harness.backups import backed_up, backups_in
 from tests.harness.conversations import address, message
 from tests.harness.faults import FaultyStore
 from tests.harness.outbound import OutboundWorld
-from tests.harness.restoring import backup_of, restored, say, some_conversations, target_of
+from tests.harness.restoring import backup_of, restored, restored_directly, say, some_conversations, target_of
 from tests.unit.workers.session.test_worker import Bench, running
 
 BACKUP = "20261127t080000000z-00000000"
-
-
-async def written_directly(store: Store, reader: BackupReader) -> None:
-    bus = MemoryBus(Topology(partitions=4))
-    target = Target(store=store, commands=Inputs(bus), topology=bus.topology, clock=SystemClock())
-    await restored(target, reader, directly=True)
 
 
 async def go_on(bench: Bench) -> None:
@@ -68,7 +57,7 @@ async def test_what_is_new_is_announced_by_numbers_above_all_that_were_lost(tmp_
         lost = list(bench.events)
     store = FaultyStore()
     if directly:
-        await written_directly(store, reader)
+        await restored_directly(store, reader)
     async with running(store) as bench:
         if not directly:
             await restored(target_of(bench), reader)
@@ -100,7 +89,7 @@ async def test_replies_of_the_backup_are_not_sent_again(tmp_path: Path) -> None:
 
     world = OutboundWorld()
     world.clock.advance(timedelta(seconds=60))
-    await written_directly(world.store, BackupReader(place, manifest))
+    await restored_directly(world.store, BackupReader(place, manifest))
     await world.outbox.look_at([conversation])
     await world.settle()
     assert (world.channel.requests, await world.told(conversation)) == (0, ["reply_sent", "reply_unknown"])
@@ -119,7 +108,7 @@ async def test_a_reply_that_is_asked_for_after_a_restore_has_an_id_and_keys_of_i
         live = (await some_conversations(bench))["live"]
         _, reader = await backup_of(bench.store, tmp_path)
         store = FaultyStore()
-        await written_directly(store, reader)
+        await restored_directly(store, reader)
         for one in (bench.store, store):
             async with running(one) as other:
                 said = OutboundMessage(address=address("live"), content=TextContent(text="asked now"))
