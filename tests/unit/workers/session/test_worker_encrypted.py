@@ -12,7 +12,7 @@ from agentbus.contracts.ids import ConversationId, session_id_for
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.topology import Topology
-from agentbus.storage.encryption import EncryptedStore, of_conversation, of_user
+from agentbus.storage.encryption import DataKey, EncryptedStore, of_conversation, of_user
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.reading import iter_parked
 from agentbus.workers.bus.memory import MemoryBus
@@ -33,7 +33,9 @@ async def master_of(plain: MemoryStore, subject: str, master: str) -> None:
     """Say of a subject's data key that it is wrapped with this master key."""
     async with EncryptedStore(plain, MASTERS) as store:
         assert store.keys is not None
-        name = store.keys._name(subject, 1)
+        key = (await store.keys.to_encrypt([subject]))[subject]
+        assert isinstance(key, DataKey)
+        name = key.name
     record = await plain.records.get(RecordKind.DATA_KEY, name)
     assert record is not None
     await plain.records.put(record.model_copy(update={"data": record.data | {"master": master}}))
