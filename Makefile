@@ -110,7 +110,8 @@ arch: $(READY) ## Check which package imports which
 
 # What compares how fast things are: nothing else runs beside it.
 TIMED := tests/benchmarks
-TESTS := $(BIN)/python -m pytest -n 4 --dist worksteal $(addprefix --ignore=,$(TIMED))
+# Of a store's call each second await is cancelled here; `make conformance` cancels each.
+TESTS := $(BIN)/python -m pytest -n 4 --dist worksteal --cancel-each 2 $(addprefix --ignore=,$(TIMED))
 
 .PHONY: sizes
 sizes: $(READY) ## Report the longest files and functions, and crumbs

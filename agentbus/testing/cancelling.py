@@ -88,6 +88,7 @@ async def cancel_everywhere(
     when: When,
     deadline: float = DEADLINE,
     step: int = 1,
+    first: int = 1,
     owns_tasks: bool = True,
 ) -> int:
     """Make the call that `prepare` gives again and again, cancelled at its first await, its second, ..., until it ends.
@@ -95,9 +96,10 @@ async def cancel_everywhere(
     Each time it ends with the cancellation, `check` says that all still works, and no task is left that was not there
     before it was prepared. Returns how many awaits there are.
 
-    Of the awaits only each `step`th is tried. Unless it `owns_tasks`, those that it begins may be others', who go on.
+    Of the awaits only each `step`th is tried, from the `first` on. Unless it `owns_tasks`, those that it begins may be
+    others', who go on.
     """
-    for at in range(1, MOST_AWAITS, step):
+    for at in range(first, MOST_AWAITS, step):
         before = asyncio.all_tasks()
         cancelled = Cancelled(await prepare(), at, when, deadline)
         was_cancelled = await cancelled.happens()

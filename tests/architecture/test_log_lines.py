@@ -34,9 +34,10 @@ def _is_whole(keyword: ast.keyword) -> bool:
     return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in ("repr", "format_exc")
 
 
-@pytest.mark.parametrize("file", _FILES, ids=lambda file: str(file.relative_to(_ROOT)))
-def test_no_line_shows_an_exception_whole(file: Path) -> None:
-    assert shown(file.read_text("utf-8")) == []
+def test_no_line_shows_an_exception_whole() -> None:
+    found = {str(file.relative_to(_ROOT)): shown(file.read_text("utf-8")) for file in _FILES}
+    assert len(found) > 300
+    assert {file: lines for file, lines in found.items() if lines} == {}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from tests.attack.storm.ledger import Fate
 from tests.attack.storm.run import Plan, run_storm
 from tests.harness.system.backends import Services
 
-_COUNT = 400
+_COUNT = 240
 
 
 async def test_each_hostile_message_is_accounted_for_and_good_ones_go_on(

@@ -14,7 +14,7 @@ _LATE = 30.0
 """Seconds: other tests run beside this one."""
 
 SLICE: tuple[tuple[Trial[Any], Any], ...] = (
-    (converge.TRIAL, converge.Size(identities=6, rate=8, seconds=5, kill_every=1.5, patience=60)),
+    (converge.TRIAL, converge.Size(identities=6, rate=8, seconds=3, kill_every=1.5, patience=60)),
     (expire_once.TRIAL, expire_once.Size(chats=9, seconds=4, kill_every=1.5, moves_again=3, patience=60, late=_LATE)),
     (count_once.TRIAL, count_once.Size(chats=6, inputs=8, seconds=3, kill_every=1.0, patience=60)),
     (races.TRIAL, races.Size(races=150, patience=60)),

@@ -143,8 +143,17 @@ async def _introduced(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("newcomer", [linked, begun_anew])
-@pytest.mark.parametrize("happens", [unlinks, is_deleted, newcomer_ends, newcomer_unlinks, newcomer_is_reset])
+@pytest.mark.parametrize(
+    ("newcomer", "happens"),
+    [
+        (linked, unlinks),
+        (linked, is_deleted),
+        (linked, newcomer_ends),
+        (linked, newcomer_unlinks),
+        (begun_anew, unlinks),
+        (begun_anew, newcomer_is_reset),
+    ],
+)
 async def test_whoever_leaves_as_somebody_is_introduced_those_who_stay_agree(
     newcomer: Callable[[World, list[SessionId]], Awaitable[EventEnvelope]], happens: Happens
 ) -> None:

@@ -42,4 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     new = "{new} in it becomes a new name for each test"
     group.addoption("--store", metavar="URL", help=f"the store to hold to its contract; {new}")
     group.addoption("--many", type=int, default=FEW, metavar="N", help="messages and sessions of the tests of many")
+    group.addoption(
+        "--cancel-each", type=int, default=1, metavar="N", help="each Nth await of a call is cancelled alone"
+    )
     group.addoption("--page-budget", type=float, metavar="SECONDS", help="what a page of many may take, the median")

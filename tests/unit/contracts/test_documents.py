@@ -33,9 +33,11 @@ def readers(source: str) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("file", _FILES, ids=lambda file: str(file.relative_to(_ROOT)))
-def test_no_document_is_read_but_by_these(file: Path) -> None:
-    assert readers(file.read_text("utf-8")) == [], "say json_in, toml_in: json and tomllib raise RecursionError too"
+def test_no_document_is_read_but_by_these() -> None:
+    found = {str(file.relative_to(_ROOT)): readers(file.read_text("utf-8")) for file in _FILES}
+    assert len(found) > 300
+    wrong = {file: lines for file, lines in found.items() if lines}
+    assert wrong == {}, "say json_in, toml_in: json and tomllib raise RecursionError too"
 
 
 def test_such_a_line_would_be_found() -> None:
