@@ -8,7 +8,7 @@ that it failed), https://discord.com/developers/docs/resources/message#create-me
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -56,6 +56,8 @@ def interaction(kind: int, **parts: Any) -> dict[str, Any]:
 @dataclass
 class FakeDiscord(FakePlatform):
     """Discord: a nonce that is enforced for some minutes."""
+
+    answered_within: ClassVar[float] = 3.0
 
     platform: Platform = Platform.DISCORD
     guarantee: Guarantee = Guarantee.IDEMPOTENT

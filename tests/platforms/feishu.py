@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -82,6 +82,8 @@ def message(kind: str, content: Any, **parts: Any) -> dict[str, Any]:
 @dataclass
 class FakeFeishu(FakePlatform):
     """Feishu: a uuid, good for an hour; tokens that end."""
+
+    answered_within: ClassVar[float] = 3.0
 
     platform: Platform = Platform.FEISHU
     guarantee: Guarantee = Guarantee.IDEMPOTENT

@@ -2,6 +2,7 @@
 
 Sources: https://developers.line.biz/en/reference/messaging-api/#webhook-event-objects (`webhookEventId`,
 `deliveryContext.isRedelivery`), .../docs/messaging-api/receiving-messages/#webhook-redelivery,
+.../docs/messaging-api/check-webhook-error-statistics/ (an answer within 2 s),
 .../reference/messaging-api/#send-push-message and .../docs/messaging-api/retrying-api-request/ (`X-Line-Retry-Key`:
 409 for what was accepted).
 """
@@ -12,7 +13,7 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -52,6 +53,8 @@ def event(kind: str, known: str = "01HEVENT", *, again: bool = False, **parts: A
 @dataclass
 class FakeLine(FakePlatform):
     """LINE: a retry key, good for a day."""
+
+    answered_within: ClassVar[float] = 2.0
 
     platform: Platform = Platform.LINE
     guarantee: Guarantee = Guarantee.IDEMPOTENT

@@ -27,6 +27,7 @@ ENDS_ITS_READER: Final = "x-ends-its-reader"
 """The header of an answer whose reader is killed in the moment that it comes: in place of a process."""
 
 _REMEMBERED: Final = 100
+_DEATHS: Final = frozenset({"died", "after", "odd"})
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,17 @@ class FakePlatform(ABC):
 
     in_order: ClassVar[bool] = False
     """Whether it posts one after the other, and nothing before what came earlier was taken."""
+    tells: ClassVar[bool] = False
+    """Whether it tells what became of the messages that it took."""
+    answered_within: ClassVar[float] = 10.0
+    """Seconds for which it waits for an answer to what it posts."""
 
     fate: Fate = field(default_factory=Fate)
     taken: list[Taken] = field(default_factory=list)
     requests: deque[httpx.Request] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """The latest ones."""
+    deaths: int = 0
+    """Messages that it took whose sender did not hear so."""
     on_taken: Callable[[Taken], None] = lambda _taken: None
     """Is told of each message that it takes."""
 
@@ -138,9 +145,9 @@ class FakePlatform(ABC):
                 return self.refusal()
         return None
 
-    @staticmethod
-    def _after(fate: str) -> httpx.Response | None:
+    def _after(self, fate: str) -> httpx.Response | None:
         """Return what is answered once the message is taken, if it is not that."""
+        self.deaths += fate in _DEATHS
         match fate:
             case "died":
                 raise httpx.ReadError("gone")
@@ -157,7 +164,7 @@ class FakePlatform(ABC):
 
     def take(self, chat: str, text: str, key: str) -> tuple[Taken, bool]:
         """Keep a message; return it, and whether it was there under its key, which then counts for nothing."""
-        if self.guarantee is Guarantee.IDEMPOTENT and (known := self._by_key.get(key)):
+        if self.guarantee is Guarantee.IDEMPOTENT and key and (known := self._by_key.get(key)):
             return known, True
         taken = Taken(chat, text, key, str(1000 + len(self.taken)))
         self.taken.append(taken)

@@ -12,7 +12,7 @@ import hmac
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode
 
 import httpx
@@ -69,9 +69,11 @@ def message(ts: str = "1764244800.000100", **parts: Any) -> dict[str, Any]:
 class FakeSlack(FakePlatform):
     """Slack: no key, but what the metadata say is in the channel's history."""
 
+    answered_within: ClassVar[float] = 3.0
+
     platform: Platform = Platform.SLACK
     guarantee: Guarantee = Guarantee.RECONCILED
-    page: int = 2
+    page: int = 200
     """The most messages of a page of a channel's history."""
 
     def posting(self, said: Said, at: datetime, again: int = 0) -> Request:

@@ -149,7 +149,7 @@ async def test_telegram_gets_the_text_plain_if_it_can_not_read_the_markup() -> N
 
 
 async def test_slack_in_a_thread_is_found_again_by_its_metadata_page_by_page() -> None:
-    platform = FakeSlack()
+    platform = FakeSlack(page=2)
     for _ in range(5):
         await sent(platform, "hello", thread="9.9")
     platform.taken.reverse()

@@ -10,7 +10,7 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 
@@ -38,6 +38,8 @@ def signed(secret: str, body: bytes, *, told: str, at: datetime) -> Request:
 @dataclass
 class FakeWebhook(FakePlatform):
     """Somebody's server that drops repeats by the request's id."""
+
+    answered_within: ClassVar[float] = 15.0
 
     platform: Platform = WEBHOOK
     guarantee: Guarantee = Guarantee.IDEMPOTENT

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -63,6 +63,8 @@ def message(kind: str, known: str = "wamid.1", **parts: Any) -> dict[str, Any]:
 @dataclass
 class FakeWhatsApp(FakePlatform):
     """WhatsApp: no key; what became of a message is told by a webhook."""
+
+    tells: ClassVar[bool] = True
 
     platform: Platform = Platform.WHATSAPP
     guarantee: Guarantee = Guarantee.RECONCILED
