@@ -100,8 +100,11 @@ class FakeChannel(Outbound):
         return Unknown("the connection died") if fate == "died" else sent
 
     async def reconcile(self, key: str, address: Address, since: datetime, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's
-        if self.guarantee is not Guarantee.RECONCILED or self.asking.next() == "lost":
+        fate = self.asking.next()
+        if self.guarantee is not Guarantee.RECONCILED or fate == "lost":
             return Unknown("it does not answer")
+        if fate == "busy":
+            return RateLimited(3.0)
         return self._known(key) or Failed("it is not there", permanent=False)
 
     def _take(self, key: str, text: str) -> Sent:

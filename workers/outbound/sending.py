@@ -262,15 +262,21 @@ class ReplySender:
             case Failed(permanent=False) if self._clock.now() - begun >= SETTLING:
                 await self._note(job, begun_at=None)
                 return None
-            case RateLimited(after=after, account=account):
-                until = await self._pace.hold_back(job.saying.to, after, account=account)
-                return Later(max(until, self._clock.now() + _A_MOMENT))
-            case Failed(reason=reason) | Unknown(reason=reason):
-                if job.progress.tries >= ASKING:
-                    return await self._nobody_knows(job, reason)
-                await self._note(job, tries=job.progress.tries + 1)
-                return Later(self._clock.now() + pause_after(job.progress.tries))
+            case Failed() | Unknown() | RateLimited():
+                return await self._not_told(job, outcome)
         assert_never(outcome)
+
+    async def _not_told(self, job: _Job, outcome: Failed | Unknown | RateLimited) -> Over | Later | None:
+        """Ask again in a while, unless that was done often enough."""
+        limited = isinstance(outcome, RateLimited)
+        if job.progress.tries >= ASKING:
+            reason = "the platform may not be asked so often" if limited else outcome.reason
+            return await self._nobody_knows(job, reason)
+        await self._note(job, tries=job.progress.tries + 1)
+        if not limited:
+            return Later(self._clock.now() + pause_after(job.progress.tries))
+        until = await self._pace.hold_back(job.saying.to, outcome.after, account=outcome.account)
+        return Later(max(until, self._clock.now() + _A_MOMENT))
 
     async def _nobody_knows(self, job: _Job, reason: str) -> Over | None:
         """Have somebody decide, or send it again, as the settings say. What is sent again waits its turn as ever."""

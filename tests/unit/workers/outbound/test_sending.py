@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import timedelta
+from itertools import repeat
 from typing import Final
 
 import pytest
@@ -14,6 +15,7 @@ from agentbus.contracts.records import RecordKind
 from agentbus.contracts.replies import InDoubt, ReplyResolution, piece_key, reply_of_key
 from agentbus.workers.adapters.port import Capabilities, Guarantee, Sent
 from agentbus.workers.outbound.outbox import UNKNOWN_GROUP
+from agentbus.workers.outbound.sending import ASKING
 from tests.harness.conversations import CONVERSATION, address
 from tests.harness.outbound import LEASE, OutboundWorld
 
@@ -159,6 +161,15 @@ async def test_a_platform_that_never_says_leaves_it_unknown() -> None:
     world.at_asking.tell(20 * ["lost"])
     await world.ask(CONVERSATION, "one")
     await world.settle()
+    assert await world.told(CONVERSATION) == ["reply_unknown"]
+
+
+async def test_a_platform_that_may_not_be_asked_so_often_is_not_asked_for_ever() -> None:
+    world = OutboundWorld(Guarantee.RECONCILED)
+    world.at_platform.tell(["lost"])
+    world.at_asking.tell(repeat("busy"))
+    await world.ask(CONVERSATION, "one")
+    await world.settle(turns=3 * ASKING)
     assert await world.told(CONVERSATION) == ["reply_unknown"]
 
 
