@@ -203,6 +203,11 @@ chaos: setup services ## Break brokers, stores, networks, disks and workers unde
 attack: setup services ## Send 20,000 hostile messages beside good ones, and account for each
 	@$(BIN)/python -m tests.attack $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
+# `QUICK=1` takes less than three minutes, `SEED=n` gives other messages, `COUNT=n` so many.
+.PHONY: channels
+channels: setup services ## Write 20,000 messages on all platforms at once, kill workers, and account for each
+	@$(BIN)/python -m tests.channels $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
+
 .PHONY: mutants
 mutants: setup services ## Turn off what keeps the promises, one by one: the checker has to notice
 	@$(CHAOS) --mutants

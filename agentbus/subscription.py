@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Final
 
+from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.side_by_side import SideBySide
@@ -10,6 +11,7 @@ from agentbus.workers.bus.supervision import SupervisedConsumer
 from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.failures import Failure, unforeseen
 from agentbus.workers.delivery.parking import park
+from agentbus.workers.delivery.retry import while_away
 from agentbus.workers.reactive.handler import EventHandler, hand_over
 
 CONCURRENCY: Final = 32
@@ -24,6 +26,8 @@ _AHEAD: Final = 2
 
 class Subscription:
     """Events whose routing key matches one of `patterns`, each acknowledged once the handler returned.
+
+    A handler that fails because store or broker is away is called again until they are back: that is no failure of it.
 
     Up to `concurrency` sessions at a time, and of each session one event after the other.
     """
@@ -69,7 +73,10 @@ class Subscription:
         self._started = False
 
     async def _handle(self, delivery: Delivery) -> None:
-        await hand_over(delivery, self._handler, self._give_up)
+        async def handle(event: EventEnvelope) -> None:
+            await while_away("handle an event", self._handler, event)
+
+        await hand_over(delivery, handle, self._give_up)
 
     async def _fail(self, delivery: Delivery, error: Exception) -> None:
         await self._give_up(delivery, unforeseen(error))

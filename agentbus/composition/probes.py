@@ -146,7 +146,8 @@ async def serving(
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigurationError(
-            f"can't listen at {host} port {port} ({error.strerror}): choose another --http-port or --http-host"
+            f"can't listen at {host} port {port} ({error.strerror}): choose another --http-port or --http-host, "
+            "or for a gateway AGENTBUS_GATEWAY_PORT or AGENTBUS_GATEWAY_HOST"
         ) from None
     with listening:  # uvicorn closes it too, unless it is cancelled
         task = asyncio.create_task(server.serve([listening]))

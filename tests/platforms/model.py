@@ -61,8 +61,8 @@ class FakePlatform(ABC):
 
     in_order: ClassVar[bool] = False
     """Whether it posts one after the other, and nothing before what came earlier was taken."""
-    tells: ClassVar[bool] = False
-    """Whether it tells what became of the messages that it took."""
+    tells: ClassVar[Sequence[str]] = ()
+    """What it tells of each message that it took, word by word."""
     answered_within: ClassVar[float] = 10.0
     """Seconds for which it waits for an answer to what it posts."""
 
@@ -70,6 +70,8 @@ class FakePlatform(ABC):
     taken: list[Taken] = field(default_factory=list)
     requests: deque[httpx.Request] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """The latest ones."""
+    busy_for: int = 3
+    """Seconds for which it asks to be left alone, where it asks for a time of ours."""
     deaths: int = 0
     """Messages that it took whose sender did not hear so."""
     on_taken: Callable[[Taken], None] = lambda _taken: None
@@ -91,9 +93,9 @@ class FakePlatform(ABC):
     def posting(self, said: Said, at: datetime, again: int = 0) -> Request:
         """Return the request by which it tells what somebody said, signed `at` that time: its so many-th repeat."""
 
-    def telling(self, taken: Taken, at: datetime) -> Sequence[Request]:  # noqa: ARG002 - most tell nothing
-        """Return the requests by which it tells what became of a message that it took, in their order."""
-        return ()
+    def telling(self, word: str, taken: Taken, at: datetime) -> Request:
+        """Return the request by which it tells one of what it `tells` of a message."""
+        raise NotImplementedError
 
     # The way out
 
@@ -186,7 +188,7 @@ class FakePlatform(ABC):
 
     def busy(self) -> httpx.Response:
         """Answer that it is too much."""
-        return httpx.Response(429, headers={"retry-after": "3"}, json={})
+        return httpx.Response(429, headers={"retry-after": str(self.busy_for)}, json={})
 
     def refusal(self) -> httpx.Response:
         """Answer that it will never be taken."""

@@ -97,7 +97,8 @@ class FakeSlack(FakePlatform):
         return httpx.Response(200, json={"ok": True, "ts": taken.message_id, "channel": taken.chat})
 
     def busy(self) -> httpx.Response:
-        return httpx.Response(429, headers={"retry-after": "3"}, json={"ok": False, "error": "ratelimited"})
+        headers = {"retry-after": str(self.busy_for)}
+        return httpx.Response(429, headers=headers, json={"ok": False, "error": "ratelimited"})
 
     def refusal(self) -> httpx.Response:
         return httpx.Response(200, json={"ok": False, "error": "is_archived"})

@@ -101,8 +101,8 @@ class FakeTelegram(FakePlatform):
         return httpx.Response(200, json={"ok": True, "result": {"message_id": int(taken.message_id)}})
 
     def busy(self) -> httpx.Response:
-        body = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 3}}
-        return httpx.Response(429, json=body)
+        body = {"ok": False, "error_code": 429, "description": "Too Many Requests"}
+        return httpx.Response(429, json=body | {"parameters": {"retry_after": self.busy_for}})
 
     def refusal(self) -> httpx.Response:
         return httpx.Response(403, json={"ok": False, "description": "Forbidden: bot was blocked by the user"})

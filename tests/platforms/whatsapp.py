@@ -64,7 +64,7 @@ def message(kind: str, known: str = "wamid.1", **parts: Any) -> dict[str, Any]:
 class FakeWhatsApp(FakePlatform):
     """WhatsApp: no key; what became of a message is told by a webhook."""
 
-    tells: ClassVar[bool] = True
+    tells: ClassVar[Sequence[str]] = ("sent", "delivered")
 
     platform: Platform = Platform.WHATSAPP
     guarantee: Guarantee = Guarantee.RECONCILED
@@ -76,14 +76,15 @@ class FakeWhatsApp(FakePlatform):
         }
         return posted(SECRET, webhook(messages=[told]), at)
 
-    def telling(self, taken: Taken, at: datetime) -> Sequence[Request]:
+    def telling(self, word: str, taken: Taken, at: datetime) -> Request:
         about = {
             "id": f"wamid.{taken.message_id}",
+            "status": word,
             "timestamp": str(int(at.timestamp())),
             "recipient_id": taken.chat,
             "biz_opaque_callback_data": taken.key,
         }
-        return [posted(SECRET, webhook(statuses=[{**about, "status": status}]), at) for status in ("sent", "delivered")]
+        return posted(SECRET, webhook(statuses=[about]), at)
 
     def account(self, api: str = API) -> dict[str, Any]:
         return {

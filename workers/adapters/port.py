@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.errors import AgentBusError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from httpx import AsyncClient
 
     from agentbus.contracts.clock import Clock
+
+_LONGEST_TOKEN: Final = 4096
 
 GROUP: Final = "agentbus.channels"
 """The entry points by which installed packages bring channels: the channel's name, and its `Channel`."""
@@ -43,6 +45,23 @@ class ChannelAccount(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
+
+def _sendable(token: str) -> str:
+    if not 0 < len(token) <= _LONGEST_TOKEN or not all("!" <= character <= "~" for character in token):
+        raise ValueError("it is empty, or has blanks or signs in it that no token has")
+    return token
+
+
+def _address(api: str) -> str:
+    if not api.startswith(("https://", "http://")) or any(character.isspace() for character in api):
+        raise ValueError("it is no web address: it begins with https://")
+    return api
+
+
+Token = Annotated[str, AfterValidator(_sendable)]
+"""What requests are sent with, in a header or an address. One that can't be is told of when a worker starts."""
+ApiAddress = Annotated[str, AfterValidator(_address)]
+"""Where a platform's API is."""
 
 Account = TypeVar("Account", bound=ChannelAccount)
 

@@ -4,7 +4,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-from agentbus.contracts.errors import BusError, StoreDamaged, StoreError
+from agentbus.contracts.errors import (
+    BrokerBlocked,
+    BrokerUnavailable,
+    BusError,
+    PublishUnconfirmed,
+    ReplyTimeout,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+)
 from agentbus.workers.concurrency import still_wanted
 from agentbus.workers.outages import Trouble
 from agentbus.workers.patience import Patience
@@ -18,6 +27,11 @@ OUTAGES: Final = Patience(transient=(StoreError, BusError), lasting=(StoreDamage
 An input that was taken is not given up because of one.
 """
 
+AWAY: Final = Patience(
+    transient=(StoreUnavailable, BrokerUnavailable, BrokerBlocked, PublishUnconfirmed, ReplyTimeout), longest_wait=5.0
+)
+"""Of what somebody else's code fails with, that alone which is not its fault: what refuses it may do so for ever."""
+
 
 async def keep_trying(
     what: str, call: Callable[Taken, Awaitable[Result]], *args: Taken.args, **kwargs: Taken.kwargs
@@ -27,14 +41,25 @@ async def keep_trying(
     It ends only by success, by cancellation, or by an error that waiting does not cure: what is damaged in the store,
     and all that is neither the store's nor the broker's. `call` must be safe to repeat.
     """
+    return await _waited_out(OUTAGES, what, partial(call, *args, **kwargs))
+
+
+async def while_away(
+    what: str, call: Callable[Taken, Awaitable[Result]], *args: Taken.args, **kwargs: Taken.kwargs
+) -> Result:
+    """Make a call of somebody else's until neither store nor broker is away, as `keep_trying` does."""
+    return await _waited_out(AWAY, what, partial(call, *args, **kwargs))
+
+
+async def _waited_out(patience: Patience, what: str, call: Callable[[], Awaitable[Result]]) -> Result:
     try:
-        return await still_wanted(call(*args, **kwargs))
-    except OUTAGES.transient as error:
-        if not OUTAGES.may_pass(error):
+        return await still_wanted(call())
+    except patience.transient as error:
+        if not patience.may_pass(error):
             raise
         failed = error
     trouble = Trouble(what)
     try:
-        return await OUTAGES.again(partial(call, *args, **kwargs), failed, waiting=trouble.retrying)
+        return await patience.again(call, failed, waiting=trouble.retrying)
     finally:
         trouble.over()

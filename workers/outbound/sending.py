@@ -268,12 +268,11 @@ class ReplySender:
 
     async def _not_told(self, job: _Job, outcome: Failed | Unknown | RateLimited) -> Over | Later | None:
         """Ask again in a while, unless that was done often enough."""
-        limited = isinstance(outcome, RateLimited)
         if job.progress.tries >= ASKING:
-            reason = "the platform may not be asked so often" if limited else outcome.reason
-            return await self._nobody_knows(job, reason)
+            often = "the platform may not be asked so often"
+            return await self._nobody_knows(job, often if isinstance(outcome, RateLimited) else outcome.reason)
         await self._note(job, tries=job.progress.tries + 1)
-        if not limited:
+        if not isinstance(outcome, RateLimited):
             return Later(self._clock.now() + pause_after(job.progress.tries))
         until = await self._pace.hold_back(job.saying.to, outcome.after, account=outcome.account)
         return Later(max(until, self._clock.now() + _A_MOMENT))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+import agentbus.workers.delivery.retry
 import agentbus.workers.reactive.handler
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.envelope import EventEnvelope
@@ -17,6 +18,7 @@ from agentbus.subscription import Subscription
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Delivery, Message
 from agentbus.workers.delivery.parking import read_parked
+from agentbus.workers.delivery.retry import AWAY
 from agentbus.workers.reactive.handler import HANDLER_ATTEMPTS, EventHandler
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
@@ -27,11 +29,8 @@ QUEUE = "agentbus.subscription.archive"
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        agentbus.workers.reactive.handler,
-        "FAILING",
-        replace(agentbus.workers.reactive.handler.FAILING, longest_wait=0),
-    )
+    for module, name in ((agentbus.workers.reactive.handler, "FAILING"), (agentbus.workers.delivery.retry, "AWAY")):
+        monkeypatch.setattr(module, name, replace(getattr(module, name), longest_wait=0))
 
 
 @pytest.fixture
@@ -44,8 +43,9 @@ async def bus() -> AsyncIterator[MemoryBus]:
 class Handler:
     """Fails as often as it is told, and notes what it was given."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, error: Exception | None = None) -> None:
         self.failures = failures
+        self.error = error or LookupError("the database is away")
         self.calls: list[str] = []
         self.handled: asyncio.Queue[str] = asyncio.Queue()
 
@@ -53,7 +53,7 @@ class Handler:
         self.calls.append(event.id)
         if self.failures:
             self.failures -= 1
-            raise LookupError("the database is away")
+            raise self.error
         self.handled.put_nowait(event.id)
 
     async def next(self) -> str:
@@ -126,6 +126,18 @@ async def test_a_handler_that_fails_and_then_succeeds_costs_nothing(bus: MemoryB
     assert handler.calls == [first] * HANDLER_ATTEMPTS + [second]
     await asyncio.sleep(0)
     await nothing_is_left(bus, subscription)
+    assert await parked(bus) == []
+
+
+@pytest.mark.parametrize("error", AWAY.transient)
+@pytest.mark.parametrize("durable", ["archive", None])
+async def test_a_handler_that_fails_by_an_outage_is_no_failure_however_long_that_lasts(
+    bus: MemoryBus, subscribe: Subscribe, error: type[Exception], durable: str | None
+) -> None:
+    handler = Handler(failures=3 * HANDLER_ATTEMPTS, error=error("away"))
+    await subscribe(handler, durable=durable)
+    first, second = await announce(bus, 1), await announce(bus, 2)
+    assert [await handler.next(), await handler.next()] == [first, second]
     assert await parked(bus) == []
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from agentbus.workers.adapters.port import ChannelAccount
+from agentbus.workers.adapters.port import ApiAddress, ChannelAccount, Token
 
 
 class DiscordAccount(ChannelAccount):
@@ -17,7 +17,7 @@ class DiscordAccount(ChannelAccount):
         max_length=2000,
         description="What whoever gives a command sees at once, and nobody else: Discord wants an answer within 3 s.",
     )
-    token: str | None = Field(
+    token: Token | None = Field(
         default=None, repr=False, description="The bot's token: what replies are sent with. A gateway needs none."
     )
-    api: str = Field(default="https://discord.com/api/v10", description="Where the API is.")
+    api: ApiAddress = Field(default="https://discord.com/api/v10", description="Where the API is.")

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from agentbus.workers.adapters.port import ChannelAccount
+from agentbus.workers.adapters.port import ApiAddress, ChannelAccount, Token
 
 
 class LineAccount(ChannelAccount):
@@ -11,9 +11,9 @@ class LineAccount(ChannelAccount):
     channel_secret: str = Field(
         min_length=16, repr=False, description="The channel's secret: what its webhooks are signed with."
     )
-    token: str | None = Field(
+    token: Token | None = Field(
         default=None,
         repr=False,
         description="A channel access token: what replies are sent with. A gateway needs none.",
     )
-    api: str = Field(default="https://api.line.me", description="Where the Messaging API is.")
+    api: ApiAddress = Field(default="https://api.line.me", description="Where the Messaging API is.")

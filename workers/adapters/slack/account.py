@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from agentbus.workers.adapters.port import ChannelAccount
+from agentbus.workers.adapters.port import ApiAddress, ChannelAccount, Token
 
 
 class SlackAccount(ChannelAccount):
@@ -16,9 +16,9 @@ class SlackAccount(ChannelAccount):
         description="The workspace's id, `T...`. Of another workspace that the app is installed in, chats are named "
         "`<team>/<channel>`.",
     )
-    token: str | None = Field(
+    token: Token | None = Field(
         default=None,
         repr=False,
         description="The bot's token, `xoxb-...`: what replies are sent with. A gateway needs none.",
     )
-    api: str = Field(default="https://slack.com/api", description="Where the Web API is.")
+    api: ApiAddress = Field(default="https://slack.com/api", description="Where the Web API is.")

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from agentbus.workers.adapters.port import ChannelAccount
+from agentbus.workers.adapters.port import ApiAddress, ChannelAccount
 
 
 class TelegramAccount(ChannelAccount):
@@ -29,7 +29,9 @@ class TelegramAccount(ChannelAccount):
     username: str | None = Field(
         default=None, description="The bot's name, without @: commands to another bot in the same group are text then."
     )
-    api: str = Field(default="https://api.telegram.org", description="Where the Bot API is: a server of your own too.")
+    api: ApiAddress = Field(
+        default="https://api.telegram.org", description="Where the Bot API is: a server of your own too."
+    )
 
     @model_validator(mode="after")
     def _has_what_it_asks_by(self) -> "TelegramAccount":

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from agentbus.workers.adapters.port import ChannelAccount
+from agentbus.workers.adapters.port import ApiAddress, ChannelAccount, Token
 
 
 class WhatsAppAccount(ChannelAccount):
@@ -18,7 +18,7 @@ class WhatsAppAccount(ChannelAccount):
         pattern=r"^[0-9]{1,32}$",
         description="The number's id. Of another number of the same app, chats are named `<number's id>/<chat>`.",
     )
-    token: str | None = Field(
+    token: Token | None = Field(
         default=None, repr=False, description="An access token: what replies are sent with. A gateway needs none."
     )
-    api: str = Field(default="https://graph.facebook.com/v23.0", description="Where the Graph API is.")
+    api: ApiAddress = Field(default="https://graph.facebook.com/v23.0", description="Where the Graph API is.")

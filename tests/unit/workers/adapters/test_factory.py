@@ -2,6 +2,7 @@ import base64
 from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -10,8 +11,14 @@ from agentbus.workers.adapters import factory
 from agentbus.workers.adapters.factory import OURS, accounts_in, channel_named, known_channels, register_channel
 from agentbus.workers.adapters.port import GROUP, Capabilities, Channel, ChannelAccount
 from agentbus.workers.adapters.webhook.account import WebhookAccount
+from tests.platforms.catalog import PLATFORMS
 
 SECRET = "whsec_" + base64.b64encode(b"n" * 24).decode()
+
+ACCOUNTS: Final[dict[str, dict[str, Any]]] = {
+    platform.name: platform.account() for platform in (kind() for kind in PLATFORMS) if "api" in platform.account()
+}
+"""Accounts by which something can be sent, of the channels that have an API."""
 
 
 class PigeonAccount(ChannelAccount):
@@ -61,6 +68,22 @@ def test_all_that_is_wrong_is_told_at_once_by_its_place_and_without_what_it_hold
         )
     )
     assert "hush" not in told
+
+
+@pytest.mark.parametrize("token", ["", "xoxb 1", "xoxb-1\nx", "xöxb-1", "x" * 5000])
+@pytest.mark.parametrize("name", sorted(ACCOUNTS))
+def test_a_token_that_no_request_can_bear_is_told_of_at_the_start(name: str, token: str) -> None:
+    field = "app_secret" if name == "feishu" else "token"
+    with pytest.raises(ConfigurationError, match=rf"{name}\.bot\.{field}: ") as raised:
+        accounts_in({name: {"bot": ACCOUNTS[name] | {field: token}}})
+    assert not token or token not in str(raised.value)
+
+
+@pytest.mark.parametrize("api", ["", "api.example.org", "ftp://example.org", "https://api example"])
+@pytest.mark.parametrize("name", sorted(ACCOUNTS))
+def test_where_a_platform_is_has_to_be_a_web_address(name: str, api: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name}\.bot\.api: .*it is no web address"):
+        accounts_in({name: {"bot": ACCOUNTS[name] | {"api": api}}})
 
 
 def test_a_channel_of_an_installed_package_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
