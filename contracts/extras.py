@@ -17,7 +17,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "crypto": ("cryptography",),
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("starlette", "uvicorn"),
-    "channels": ("cryptography", "httpx", "jmespath", "starlette", "uvicorn"),
+    "channels": ("cryptography", "httpx", "jmespath", "starlette", "uvicorn", "websockets"),
     "plots": ("PIL",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }

@@ -200,6 +200,8 @@ class Action(StrEnum):
     """A request of a channel was refused: not signed by the platform, malformed, too many, or not confirmed."""
     CHANNEL_NOT_READ = "channel_not_read"
     """A channel's adapter failed to read what the platform sent; it is kept whole, as a message `unsupported`."""
+    VISITOR_NOT_TOLD = "visitor_not_told"
+    """What is new could not be read for a visitor of a web chat: their window comes back in a moment."""
     CHANNEL_SILENT = "channel_silent"
     """A platform that is asked gives nothing at the moment; it is asked again."""
     WORKER_STARTED = "worker_started"

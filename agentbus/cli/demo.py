@@ -24,8 +24,9 @@ async def demo(
 ) -> None:
     """Run a whole AgentBus in this process, and check the result.
 
-    Several channels, a reset, a repeat, a bad message; one person on two channels, linked by a claim code, with a
-    conflict resolved; a session that is warned, expires, is archived and restored.
+    Several channels, a reset, a repeat, a bad message; a bot that answers on web chat, as it writes, and on Telegram,
+    played by a fake; one person on two channels, linked by a claim code, with a conflict resolved; a session that is
+    warned, expires, is archived and restored.
 
     In-process bus, session worker and router; sessions are kept in a temporary SQLite file, or in `--store`.
     """
@@ -53,7 +54,7 @@ async def _demo(settings: Settings, rounds: int, *, as_json: bool) -> None:
         task = bar.add_task("", total=None)
         show = Show(
             say=lambda text: bar.console.print(f"[green]•[/] {text}"),
-            expect=lambda total: bar.update(task, total=total + 5),
+            expect=lambda total: bar.update(task, total=total + 7),
             progress=lambda done: bar.update(task, completed=done),
         )
         result = await perform(settings, show, rounds=rounds)

@@ -4,19 +4,24 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Final
 
+import h11
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.urls import LOOPBACK
+from agentbus.workers.adapters.port import LASTING
 from agentbus.workers.worker import Health
 
 
@@ -59,6 +64,8 @@ def _probe(health: Mapping[WorkerKind, Health], well: bool) -> JSONResponse:
 
 CLOSING_SECONDS: Final = 2
 MOST_CONNECTIONS: Final = 100
+MOST_FRAME: Final = 65_536
+"""Bytes of what comes by a WebSocket at a time."""
 IDLE_SECONDS: Final = 30.0
 """Seconds that a connection may take to its first response, and from one response to the end of the next."""
 
@@ -75,6 +82,7 @@ class Connections:
     """The connections of one server: no more than `most`, none of them idle for more than `seconds`.
 
     One too many ends the oldest: whoever floods the port loses their own, and a probe that comes now is answered.
+    Those of WebSockets, and of responses that are to last, are no longer among them: who answers so counts them.
     """
 
     def __init__(self, *, most: int = MOST_CONNECTIONS, seconds: float = IDLE_SECONDS) -> None:
@@ -90,6 +98,10 @@ class Connections:
         kept = self
 
         class Kept(H11Protocol):
+            def __init__(self, *args: Any, **settings: Any) -> None:
+                super().__init__(*args, **settings)
+                self.app = _with_lasting(self.app, partial(kept.end, self), partial(kept.begin, self))
+
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
                 super().connection_made(transport)
                 kept.begin(self)
@@ -101,6 +113,10 @@ class Connections:
             def on_response_complete(self) -> None:
                 kept.begin(self)
                 super().on_response_complete()
+
+            def handle_websocket_upgrade(self, event: h11.Request) -> None:
+                kept.end(self)  # what follows is asked by pings whether it is there
+                super().handle_websocket_upgrade(event)
 
         return Kept
 
@@ -121,11 +137,52 @@ class Connections:
             timer.cancel()
 
 
+def _with_lasting(app: ASGIApp, lasting: Callable[[], None], over: Callable[[], None]) -> ASGIApp:
+    """Return an application that can say of a response that it is to last. When it is over time counts again."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        lasts: list[bool] = []
+
+        def said() -> None:
+            lasts.append(True)
+            lasting()
+
+        try:
+            await app({**scope, LASTING: said}, receive, send)
+        finally:
+            if lasts:
+                over()
+
+    return answer
+
+
+def _sockets() -> type[asyncio.Protocol]:
+    """Return the protocol of WebSockets. What is left for one that does not take it is let go in a while."""
+    with importing_extras("channels"):
+        from uvicorn.protocols.websockets.websockets_sansio_impl import (  # noqa: PLC0415 - it needs that extra
+            WebSocketsSansIOProtocol,
+        )
+
+    class Sockets(WebSocketsSansIOProtocol):
+        async def run_asgi(self) -> None:
+            try:
+                await super().run_asgi()
+            finally:
+                self.loop.call_later(IDLE_SECONDS, self.transport.abort)
+
+    return Sockets
+
+
 @asynccontextmanager
 async def serving(
-    app: Starlette, port: int, *, host: str = LOOPBACK, connections: Connections | None = None
+    app: Starlette,
+    port: int,
+    *,
+    host: str = LOOPBACK,
+    connections: Connections | None = None,
+    sockets: bool = False,
 ) -> AsyncIterator[int]:
-    """Serve `app` while the body runs; yield the port, which is a free one for port 0.
+    """Serve `app` while the body runs, its WebSockets too if `sockets`; yield the port, a free one for port 0.
 
     Raises ConfigurationError if the port can't be had.
     """
@@ -139,6 +196,9 @@ async def serving(
         lifespan="off",
         backlog=MOST_CONNECTIONS,
         timeout_graceful_shutdown=CLOSING_SECONDS,
+        ws=_sockets() if sockets else "none",
+        ws_max_size=MOST_FRAME,
+        ws_per_message_deflate=False,  # what is small so may be large
     )
     server = _Server(config)
     try:

@@ -167,6 +167,7 @@ def make_gateway(app: App) -> "GatewayWorker":
         from agentbus.workers.delivery.presence import Presence  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.app import Gateway  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.asking import Asking  # noqa: PLC0415 - see above
+        from agentbus.workers.gateway.hosting import host_all  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.intake import Intake  # noqa: PLC0415 - see above
         from agentbus.workers.gateway.worker import GatewayWorker  # noqa: PLC0415 - see above
         from agentbus.workers.outbound.receipts import report_of  # noqa: PLC0415 - see above
@@ -183,6 +184,7 @@ def make_gateway(app: App) -> "GatewayWorker":
         if one.channel.source and (source := one.channel.source(one.name, one.account))
     ]
     gateway = Gateway(intake, clock=app.clock, max_body=channels.gateway_max_body, metrics=app.metrics)
+    listening = host_all(gateway, accounts, bus=app.bus, store=app.store, clock=app.clock, scope=session.scope)
     presence = Presence(
         app.store,
         WorkerKind.GATEWAY.group(prefix),
@@ -195,8 +197,9 @@ def make_gateway(app: App) -> "GatewayWorker":
         port=channels.gateway_port,
         host=channels.gateway_host,
         connections=Connections(most=_GATEWAY_CONNECTIONS),
+        sockets=bool(listening),
     )
-    return GatewayWorker(gateway, served, asking=asking, presence=None if app.alone else presence)
+    return GatewayWorker(gateway, served, asking=asking, listening=listening, presence=None if app.alone else presence)
 
 
 def make_backup_worker(app: App) -> "BackupWorker":

@@ -15,6 +15,7 @@ from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.session import SessionState
 from agentbus.demo.cast import OPENING, SPEAKERS, dialogue
+from agentbus.demo.channels import one_bot
 from agentbus.demo.person import Stage, one_person
 from agentbus.demo.waiting import patience
 from agentbus.operations.parked import replay_parked
@@ -88,7 +89,9 @@ async def perform(settings: Settings, show: Show, *, rounds: int, seed: int = 1)
             await _reset(play)
             await _repeat(play)
             await _mistake(play, settings)
-            await one_person(Stage(system, client, show.say, play.receipts))
+            stage = Stage(system, client, show.say, play.receipts)
+            await one_bot(stage)
+            await one_person(stage)
             with Journal(play.receipts) as journal:
                 outcome = await check(system.store, journal)
         finally:

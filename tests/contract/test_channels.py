@@ -68,6 +68,11 @@ class TestWebhook(Ours):
     name = "webhook"
 
 
+class TestWebChat(Ours):
+    name = "webchat"
+    signs_bodies = False
+
+
 def test_every_channel_of_ours_is_held_to_it() -> None:
     assert {kind.name for kind in Ours.__subclasses__()} == set(OURS) == SAMPLES.keys()
 
@@ -92,6 +97,7 @@ _MANY: dict[str, list[Any]] = {
         feishu.message("text", {"text": "@_user_1" * 9}, mentions=[{"key": "@_user_1", "name": "@_user_1" * 9}] * N),
     ],
     "webhook": [[1] * N, {"chat": "c", "user": "u", "attachments": ["x"] * N}],
+    "webchat": [[1] * N, {"id": "m", "text": ["x"] * N}],
 }
 
 

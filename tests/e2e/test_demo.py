@@ -7,7 +7,8 @@ def test_the_demo_ends_by_itself_with_nothing_lost_duplicated_or_reordered() -> 
     shown = agentbus("demo", "--rounds", "3")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.splitlines()[-1] == "lost 0, duplicated 0, reordered 0"
-    for step in ("the bot replies", "is reset", "second time", "is parked", "replays it"):
+    steps = ("the bot replies", "is reset", "second time", "is parked", "replays it")
+    for step in (*steps, "a guest on web chat", "the bot: Good morning!", "Telegram shows of the bot: Good morning!"):
         assert step in shown.stderr.replace("\n", " ")
     assert "closed" in shown.stdout
 
@@ -21,4 +22,5 @@ def test_the_demo_prints_json() -> None:
         "whatsapp",
         "discord",
         "web",
+        "webchat",
     }

@@ -8,6 +8,7 @@ from tests.platforms.line import FakeLine
 from tests.platforms.model import FakePlatform
 from tests.platforms.slack import FakeSlack
 from tests.platforms.telegram import FakeTelegram
+from tests.platforms.webchat import FakeWindows
 from tests.platforms.webhook import FakeWebhook
 from tests.platforms.whatsapp import FakeWhatsApp
 
@@ -20,3 +21,7 @@ PLATFORMS: Final[tuple[type[FakePlatform], ...]] = (
     FakeFeishu,
     FakeWebhook,
 )
+"""Those that what we send is sent to."""
+
+POSTING: Final[tuple[type[FakePlatform], ...]] = (*PLATFORMS, FakeWindows)
+"""Those that post what people write."""

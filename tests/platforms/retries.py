@@ -28,6 +28,8 @@ RETRIES: Final[Mapping[str, tuple[float, ...]]] = {
     # "Immediately, 5 seconds, 5 minutes, 30 minutes, 2 hours, 5 hours, 10 hours, 14 hours, ...": the Standard Webhooks
     # specification's recommendation
     "webhook": (0.0, 5.0, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR),
+    # The window sends again until it is told that it was taken; ours: workers/adapters/webchat/page/widget.js
+    "webchat": (3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0),
 }
 """Seconds before each further try."""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentbus.workers.adapters.port import Request
-from tests.platforms import discord, feishu, line, slack, telegram, webhook, whatsapp
+from tests.platforms import discord, feishu, line, slack, telegram, webchat, webhook, whatsapp
 from tests.platforms.model import SECRET
 from tests.platforms.webhook import WHSEC
 
@@ -105,6 +105,13 @@ def _webhook() -> list[Any]:
     ]
 
 
+def _webchat() -> list[Any]:
+    return [
+        {"id": "m1", "text": "hello", "reply_to": "m0"},
+        {"id": "m2", "text": "/start now", "type": "message"},
+    ]
+
+
 SAMPLES: Final = {
     "telegram": Sample({"webhook_secret": SECRET}, lambda body, at: telegram.posted(SECRET, body, at), _telegram()),
     "slack": Sample(
@@ -123,4 +130,5 @@ SAMPLES: Final = {
         _feishu(),
     ),
     "webhook": Sample({"secret": WHSEC}, lambda body, at: webhook.signed(WHSEC, body, told="msg_1", at=at), _webhook()),
+    "webchat": Sample({"secret": SECRET}, lambda body, at: webchat.posted(SECRET, body, at), _webchat()),
 }

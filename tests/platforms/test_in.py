@@ -28,11 +28,11 @@ from agentbus.workers.delivery.inputs import Inputs, Routed
 from agentbus.workers.gateway.app import Gateway
 from agentbus.workers.gateway.intake import Intake
 from tests.harness.patience import PATIENCE
-from tests.platforms.catalog import PLATFORMS
+from tests.platforms.catalog import POSTING
 from tests.platforms.model import FakePlatform, Said
 from tests.platforms.retries import RETRIES, compressed, tried_again
 
-CHANNELS: Final = {platform.name: {"bot": platform.account()} for platform in (kind() for kind in PLATFORMS)}
+CHANNELS: Final = {platform.name: {"bot": platform.account()} for platform in (kind() for kind in POSTING)}
 NOON: Final = datetime(2025, 11, 27, 12, tzinfo=UTC)
 _NO_TIME: Final = 0.01
 _FAILING: Final = 0.2
@@ -96,7 +96,7 @@ class Posted:
 
 def conversations() -> Iterator[tuple[FakePlatform, int, int]]:
     """Yield the platform, the user and how many messages they write."""
-    platforms = [kind() for kind in PLATFORMS]
+    platforms = [kind() for kind in POSTING]
     yield platforms[0], 9, RECENT_INPUTS + 2
     for platform in platforms:
         yield from ((platform, user, COUNT) for user in (1, 2))
@@ -115,7 +115,7 @@ async def two_gateways(app: App, inputs: Inputs) -> AsyncIterator[list[httpx.Asy
 
 
 async def test_every_message_is_once_in_its_session_in_its_order_however_often_it_comes() -> None:
-    assert {kind().name for kind in PLATFORMS} == CHANNELS.keys() == RETRIES.keys() == set(OURS)
+    assert {kind().name for kind in POSTING} == CHANNELS.keys() == RETRIES.keys() == set(OURS)
     chance = Random(15)
     settings = load_settings(amqp_url="memory://", store_url="memory://", partitions=4)
     async with embedded(settings) as app, asyncio.timeout(PATIENCE):

@@ -17,6 +17,7 @@ from tests.services.external import AMQP_URL, MARIADB_URL, MONGO_URL, POSTGRESQL
 from tests.services.programs import (
     MONGOD_REQUIREMENTS,
     MONGODB_HINT,
+    chromium_program,
     erlang_program,
     mariadb_program,
     mongod_folder,
@@ -48,6 +49,7 @@ def install(say: Say) -> None:
                 raise
             local = f"missing, so that tests of clusters and of the local services themselves will fail: {error}"
         say(f"{name}: {elsewhere}; local: {local}" if elsewhere else f"{name}: {local}")
+    say(f"Chromium: {_chromium(say)}")
 
 
 def _elsewhere(variable: str) -> str | None:
@@ -110,6 +112,17 @@ def _redis(say: Say) -> Path:
         say("Redis: installing the package redis-server, without starting a server ...")
         apt.install("redis-server", service="redis-server")
     return redis_program("redis-server")
+
+
+def _chromium(say: Say) -> Path:
+    try:
+        return chromium_program()
+    except MissingProgram:
+        if not apt.can_install():
+            raise
+        say("Chromium: installing the package chromium (350 MB with all that it needs) ...")
+        apt.install("chromium")
+    return chromium_program()
 
 
 def _mongodb(say: Say) -> Path:

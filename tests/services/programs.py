@@ -36,6 +36,8 @@ REDIS_HINT = (
     "start Docker, or set AGENTBUS_TEST_REDIS_URL."
 )
 
+CHROMIUM_HINT = "Install Chromium (Debian: apt-get install chromium; as root, `make services` does it)."
+
 # Debian keeps several releases of PostgreSQL side by side, and only the clients' programs on PATH.
 DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql")
 SYSTEM = Path("/usr/sbin")
@@ -76,6 +78,11 @@ def mariadb_program(name: str) -> Path:
 def redis_program(name: str) -> Path:
     """One of Redis' own programs (`redis-server`). Raises MissingProgram."""
     return _find(name, hint=REDIS_HINT)
+
+
+def chromium_program() -> Path:
+    """Chromium, for what is tried in a browser. Raises MissingProgram."""
+    return _find("chromium", hint=CHROMIUM_HINT)
 
 
 def _find(name: str, *, hint: str, before: Path | None = None, after: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.text import few_of
 from agentbus.workers.adapters.port import GROUP, Channel, ChannelAccount
 
-OURS: Final = ("telegram", "slack", "discord", "whatsapp", "line", "feishu", "webhook")
+OURS: Final = ("telegram", "slack", "discord", "whatsapp", "line", "feishu", "webhook", "webchat")
 """The channels that are a part of AgentBus: a folder here each."""
 
 FILE_SUFFIX: Final = "_file"

@@ -3,10 +3,13 @@
 A channel is a folder here, or somebody else's package with an entry point of `GROUP`: one `Channel`, found by its name.
 Its two halves know nothing of each other. `Inbound` is pure: no I/O, no clock, so that any number of gateways can run.
 `Outbound` speaks to the platform and to nobody else; in which order and how often, its caller decides.
+A channel without a platform, to which people come themselves, is `Hosted` by the gateways.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,12 +19,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import InboundMessage, TextContent
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
+    from starlette.requests import Request as HttpRequest
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from agentbus.contracts.clock import Clock
+    from agentbus.storage.port import Store
 
 _LONGEST_TOKEN: Final = 4096
 
@@ -188,6 +196,54 @@ class Source(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
+
+
+# Where people come to us
+
+
+LASTING: Final = "agentbus.lasting"
+"""In the scope of an HTTP request, where the server ends what takes long: called for a response that is to last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hosting:
+    """What a gateway lends to a channel that it hosts."""
+
+    receive: "Callable[[HttpRequest, str], Awaitable[Response]]"
+    """Takes what is posted for the account of that name, as gateways take what platforms post."""
+    take: Callable[[str, Request], Awaitable[Answer]]
+    """Does so with what came by another way; the status is that of the response. A channel's pace is its account's."""
+    heard: Callable[[ConversationId], AbstractContextManager[asyncio.Event]]
+    """Gives an event, which is set whenever something may have been committed to a conversation: whoever clears it and
+    then reads the log misses nothing for long. Now and then nothing is heard, so it is worth a look without it."""
+    conversation_of: Callable[[Address], ConversationId]
+    """Which conversation an address belongs to."""
+    store: "Store"
+    """To read from."""
+    clock: "Clock"
+
+
+class Hosted(ABC):
+    """A channel whose people come to the gateways: it has pages of its own, below `/channels/{name}`.
+
+    Any number of gateways host it at once. None of them keeps anything that outlives a connection.
+    """
+
+    @property
+    @abstractmethod
+    def routes(self) -> "Sequence[BaseRoute]":
+        """What it serves, by paths below its own, of which the first part is the account's name.
+
+        What is posted to `/{account}` is its as well.
+        """
+
+    @abstractmethod
+    def open(self) -> None:
+        """Let people connect."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Take no more connections, and end those that there are, so that people go to another gateway. Idempotent."""
 
 
 # The way out
@@ -366,6 +422,8 @@ class Channel(Generic[Account]):
     """Makes the way in of the account of that name."""
     source: Callable[[str, Account], Source | None] | None = None
     """Makes what asks for the account of that name, if it is one for which the platform is asked."""
+    hosted: Callable[[Mapping[str, Account], Hosting], Hosted] | None = None
+    """Makes what a gateway serves for the accounts of these names, if people come to it."""
     outbound: "Callable[[str, Account, AsyncClient], Outbound | None] | None" = None
     """Makes the way out of the account of that name; None if the account has not what sending needs, such as a token.
 

@@ -1,18 +1,20 @@
 """The gateway's web application: bodies within limits, and answers that platforms understand."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as Http
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from agentbus.contracts.clock import Clock
-from agentbus.workers.adapters.port import Request
+from agentbus.workers.adapters.port import Answer, Hosted, Request
+from agentbus.workers.concurrency import side_by_side
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.gateway.intake import RETRY_SECONDS, Intake, Outcome, Taken
 
@@ -26,7 +28,10 @@ _LATER: Final = frozenset({Outcome.UNAVAILABLE, Outcome.TOO_MANY})
 
 
 class Gateway:
-    """Serves `POST /channels/{name}/{account}`, and `GET` for the platforms that ask first whether we are there."""
+    """Serves `POST /channels/{name}/{account}`, and `GET` for the platforms that ask first whether we are there.
+
+    A channel that is hosted has all below `/channels/{name}` to itself, and gives back what is posted.
+    """
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class Gateway:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        self._hosted: list[Hosted] = []
         self.app = Starlette(
             routes=[Route("/channels/{name}/{account}", self._receive, methods=["GET", "POST"])],
         )
@@ -58,13 +64,21 @@ class Gateway:
         """Whether it takes no more requests."""
         return self._draining
 
+    def host(self, name: str, hosted: Hosted) -> None:
+        """Serve a channel of its own, from the next `open` on."""
+        self._hosted.append(hosted)
+        self.app.router.routes.insert(0, Mount(f"/channels/{name}", routes=hosted.routes))
+
     def open(self) -> None:
         """Take requests."""
         self._draining = False
+        for one in self._hosted:
+            one.open()
 
     async def drain(self, within: float) -> None:
-        """Take no more requests, and wait `within` seconds for the end of those under way."""
+        """Take no more requests, send away who is connected, and wait `within` seconds for the requests under way."""
         self._draining = True
+        await side_by_side(one.drain() for one in self._hosted)
         try:
             async with asyncio.timeout(within):
                 await self._idle.wait()
@@ -72,18 +86,33 @@ class Gateway:
             return
 
     async def _receive(self, http: Http) -> Response:
-        name, account = http.path_params["name"], http.path_params["account"]
-        known = self._intake.knows(name, account)
-        with self._working():
-            taken = await self._taken(http, name, account) if known else Taken.refused(Outcome.UNKNOWN)
-        self._metrics.channel_requests.labels(taken.outcome).inc()
+        return await self.receive(http.path_params["name"], http, http.path_params["account"])
+
+    async def receive(self, name: str, http: Http, account: str) -> Response:
+        """Take what is posted for an account of the channel `name`."""
+        taken = await self._counted(name, account, partial(self._read_and_taken, http, name, account))
         answer = taken.answer
         headers = {"Retry-After": str(RETRY_SECONDS)} if taken.outcome in _LATER else {}
         return Response(answer.body, answer.status, headers, answer.media_type)
 
-    async def _taken(self, http: Http, name: str, account: str) -> Taken:
-        if self._draining:
-            return Taken.refused(Outcome.UNAVAILABLE)
+    async def take(self, name: str, account: str, request: Request) -> Answer:
+        """Take a request that came by another way; its body is not looked at for its size."""
+        taken = await self._counted(name, account, partial(self._intake.take, name, account, request))
+        return taken.answer
+
+    async def _counted(self, name: str, account: str, take: Callable[[], Awaitable[Taken]]) -> Taken:
+        """Count what a request came to, while others wait for its end."""
+        with self._working():
+            if not self._intake.knows(name, account):
+                taken = Taken.refused(Outcome.UNKNOWN)
+            elif self._draining:
+                taken = Taken.refused(Outcome.UNAVAILABLE)
+            else:
+                taken = await take()
+        self._metrics.channel_requests.labels(taken.outcome).inc()
+        return taken
+
+    async def _read_and_taken(self, http: Http, name: str, account: str) -> Taken:
         body = bytearray()
         try:
             if refused := await self._read(http, body):

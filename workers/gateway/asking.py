@@ -7,10 +7,10 @@ from agentbus.contracts.clock import Clock
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
+from agentbus.workers.adapters.pace import Pace
 from agentbus.workers.adapters.port import NotNow, Source
 from agentbus.workers.concurrency import afterwards, in_turn
 from agentbus.workers.gateway.intake import LINES_A_SECOND, Intake
-from agentbus.workers.gateway.pace import Pace
 from agentbus.workers.reactive.time_loop import TimeLoop
 
 LEASE: Final = 90.0

@@ -13,13 +13,13 @@ from agentbus.contracts.messages import InboundMessage, UnsupportedContent
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.adapters.factory import Connected
+from agentbus.workers.adapters.pace import Pace
 from agentbus.workers.adapters.parsing import UNKNOWN, unsupported
 from agentbus.workers.adapters.port import Answer, Inbound, Malformed, Receipt, Received, Request, Unverified
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.inputs import Inputs, Routed
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.gateway.pace import Pace
 
 CONFIRM_SECONDS: Final = 2.0
 """Seconds in which the broker is to confirm: Slack and Discord wait 3 s for an answer, and send again later."""

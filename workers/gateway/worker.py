@@ -14,6 +14,7 @@ from agentbus.workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
 from agentbus.workers.delivery.presence import Presence
 from agentbus.workers.gateway.app import Gateway
 from agentbus.workers.gateway.asking import Asking
+from agentbus.workers.gateway.listening import Listening
 from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 Serving = Callable[[Starlette], AbstractAsyncContextManager[int]]
@@ -31,11 +32,13 @@ class GatewayWorker(Worker):
         serving: Serving,
         *,
         asking: Sequence[Asking] = (),
+        listening: Sequence[Listening] = (),
         presence: Presence | None = None,
     ) -> None:
         self._gateway = gateway
         self._serving = serving
         self._asking = asking
+        self._listening = listening
         self._presence = presence
         self._watch = LoopWatch(STALL_LIMIT, lambda _: None)
         self._served = AsyncExitStack()
@@ -48,6 +51,8 @@ class GatewayWorker(Worker):
         self._gateway.open()
         try:
             await self._watch.start()
+            for listening in self._listening:
+                await listening.start()
             self.port = await self._served.enter_async_context(self._serving(self._gateway.app))
             for one in self._asking:
                 await one.start()
@@ -68,7 +73,8 @@ class GatewayWorker(Worker):
     async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
         presence = (self._presence.close,) if self._presence else ()
         try:
-            await in_turn(*presence, partial(self.drain, within=within), self._served.aclose, self._watch.close)
+            deaf = (one.close for one in self._listening)
+            await in_turn(*presence, partial(self.drain, within=within), self._served.aclose, *deaf, self._watch.close)
         finally:
             self.port = None
             self._ended.set()
@@ -77,7 +83,8 @@ class GatewayWorker(Worker):
     def health(self) -> Health:
         lag = self._watch.lag
         asks = all(one.running for one in self._asking) or self._gateway.draining
-        live = self.port is not None and lag < STALL_LIMIT and asks
+        hears = all(one.running for one in self._listening)
+        live = self.port is not None and lag < STALL_LIMIT and asks and hears
         joined = self._presence is None or self._presence.joined
         member = self._presence.describe() if self._presence else None
         return Health(live=live, ready=live and joined and not self._gateway.draining, lag=lag, member=member)

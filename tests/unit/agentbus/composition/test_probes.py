@@ -9,11 +9,18 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import CloseCode
 
-from agentbus.composition.probes import Connections, probes_app, serving
+from agentbus.composition.probes import MOST_FRAME, Connections, probes_app, serving
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.members import WorkerKind, WorkerStatus
 from agentbus.contracts.urls import LOOPBACK
+from agentbus.workers.adapters.port import LASTING
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.worker import Health
 from tests.harness.builders import a_member
@@ -168,3 +175,52 @@ async def test_it_listens_on_loopback_alone_unless_told_to() -> None:
             pass
         with socket.create_server(("127.0.0.2", port)):
             """The port is free at other addresses."""
+
+
+async def test_a_response_that_is_to_last_has_no_time_and_its_connection_has_again_once_it_is_over() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    connections = Connections(seconds=0.05)
+
+    async def last(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an ASGI application
+        scope[LASTING]()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        begun.set()
+        await go_on.wait()
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async with serving(Starlette(routes=[Mount("/", last)]), 0, connections=connections) as port:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.wait_for(begun.wait(), SECONDS)
+        assert len(connections) == 0
+        go_on.set()
+        assert (await read_to_end(reader)).endswith(b"done")
+        writer.close()
+
+
+async def echo(socket: WebSocket) -> None:
+    await socket.accept()
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        await socket.send_text("heard")
+
+
+async def test_websockets_are_served_where_that_is_asked_for_and_none_of_their_frames_is_huge() -> None:
+    app, connections = Starlette(routes=[WebSocketRoute("/", echo)]), Connections(seconds=0.05)
+    async with (
+        serving(app, 0, connections=connections, sockets=True) as port,
+        connect(f"ws://{LOOPBACK}:{port}/") as one,
+        connect(f"ws://{LOOPBACK}:{port}/") as other,
+    ):
+        assert len(connections) == 0
+        await one.send("x" * MOST_FRAME)
+        assert await one.recv() == "heard"
+        await one.send("x" * (MOST_FRAME + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            await one.recv()
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == CloseCode.MESSAGE_TOO_BIG
+        await other.send("x")
+        assert await other.recv() == "heard"
+    async with serving(app, 0) as port:
+        with pytest.raises(InvalidStatus):
+            await connect(f"ws://{LOOPBACK}:{port}/")

@@ -1,4 +1,4 @@
-"""How many requests a second an account may send."""
+"""How many requests a second an account, or a visitor, may send."""
 
 from collections.abc import Callable
 from time import monotonic

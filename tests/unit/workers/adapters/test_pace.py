@@ -1,4 +1,4 @@
-from agentbus.workers.gateway.pace import Pace
+from agentbus.workers.adapters.pace import Pace
 
 
 def test_a_burst_of_two_seconds_is_taken_and_then_as_many_as_the_rate_brings() -> None:
