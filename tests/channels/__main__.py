@@ -24,12 +24,12 @@ from tests.platforms.serving import served
 
 _COUNT: Final = 20_000
 _EACH: Final = 30
-_QUICK: Final = 1_400
+_QUICK: Final = 1_050
 _QUICK_EACH: Final = 10
 _QUICK_OUTAGE: Final = 8.0
 _QUICK_STILL: Final = 60.0
 _DEATHS: Final = 200
-_QUICK_DEATHS: Final = 20
+_QUICK_DEATHS: Final = 10
 _RESULTS: Final = Path(__file__).parent / "results"
 
 

@@ -49,6 +49,8 @@ class Outcome:
     seconds: float = 0.0
     parked: list[str] = field(default_factory=list)
     crashed: list[str] = field(default_factory=list)
+    early: int = 0
+    """Answers that came to a chat while its platform had asked for none."""
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     """Of a processor, that each kind of process had used: those at work at the end, and this one, `people`."""
     answers: dict[int, int] = field(default_factory=dict)
@@ -59,6 +61,8 @@ class Outcome:
         found = list(self.reckoning.examples)
         if self.reckoning.waiting:
             found.append(f"{self.reckoning.waiting} replies still wait, or were never asked for")
+        if self.early:
+            found.append(f"{self.early} answers were sent while the platform had asked for none")
         found += [f"parked: {one}" for one in self.parked] + [f"ended by itself: {one}" for one in self.crashed]
         odd = {status: count for status, count in self.answers.items() if status >= 300 and status not in _EXPECTED}
         return found + [f"a gateway answered {status}, {count} times" for status, count in odd.items()]
@@ -67,6 +71,7 @@ class Outcome:
         """Return what is counted, all channels together."""
         return self.reckoning.total | {
             "replies_waiting": self.reckoning.waiting,
+            "replies_early": self.early,
             "parked": len(self.parked),
             "crashed": len(self.crashed),
         }
@@ -121,6 +126,7 @@ async def campaign(services: Services, plan: Plan, folder: Path, say: Say) -> Ou
             outcome.parked = await what_is_parked(world.store)
             outcome.crashed = [worker.name for worker in site.fleet.crashed]
             outcome.answers = dict(postman.answers) | {0: postman.broken}
+            outcome.early = sum(one.early for one in platforms)
             outcome.cpu_seconds = _used(site.fleet)
             await site.fleet.stop(*site.fleet.running)
     outcome.seconds = time.monotonic() - begun

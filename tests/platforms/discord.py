@@ -86,7 +86,7 @@ class FakeDiscord(FakePlatform):
         return httpx.Response(200, json={"id": taken.message_id, "nonce": taken.key})
 
     def busy(self) -> httpx.Response:
-        body = {"message": "You are being rate limited.", "retry_after": self.busy_for - 0.5, "global": True}
+        body = {"message": "You are being rate limited.", "retry_after": self.busy_for, "global": True}
         return httpx.Response(429, json=body)
 
     def other(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - whatever it is

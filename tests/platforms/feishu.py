@@ -115,7 +115,7 @@ class FakeFeishu(FakePlatform):
         return httpx.Response(200, json={"code": 0, "msg": "success", "data": {"message_id": taken.message_id}})
 
     def busy(self) -> httpx.Response:
-        headers = {"x-ogw-ratelimit-reset": str(self.busy_for)}
+        headers = {"x-ogw-ratelimit-reset": f"{self.busy_for:g}"}
         return httpx.Response(400, headers=headers, json={"code": 99991400, "msg": "request trigger frequency limit"})
 
     def refusal(self) -> httpx.Response:

@@ -5,6 +5,7 @@ sockets (`tests.platforms.serving`). What each does is from its documentation, w
 """
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -70,8 +71,10 @@ class FakePlatform(ABC):
     taken: list[Taken] = field(default_factory=list)
     requests: deque[httpx.Request] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """The latest ones."""
-    busy_for: int = 3
+    busy_for: float = 3
     """Seconds for which it asks to be left alone, where it asks for a time of ours."""
+    early: int = 0
+    """Requests to a chat that it had asked to leave alone for longer."""
     deaths: int = 0
     """Messages that it took whose sender did not hear so."""
     on_taken: Callable[[Taken], None] = lambda _taken: None
@@ -81,6 +84,8 @@ class FakePlatform(ABC):
     guarantee: Guarantee = Guarantee.UNKNOWN
 
     _by_key: dict[str, Taken] = field(default_factory=dict)
+    _alone: dict[str, float] = field(default_factory=dict)
+    """Until when, by `monotonic`, chats are to be left alone."""
 
     @property
     def name(self) -> str:
@@ -126,7 +131,10 @@ class FakePlatform(ABC):
         made = self.message_in(request)
         if made is None:
             return self.other(request)
-        fate = self.fate.next()
+        fate, chat = self.fate.next(), made[0]
+        self.early += time.monotonic() < self._alone.get(chat, 0.0)
+        if fate == "busy":
+            self._alone[chat] = time.monotonic() + self.busy_for
         if not_taken := self._before(fate):
             return not_taken
         taken, again = self.take(*made)
@@ -188,7 +196,7 @@ class FakePlatform(ABC):
 
     def busy(self) -> httpx.Response:
         """Answer that it is too much."""
-        return httpx.Response(429, headers={"retry-after": str(self.busy_for)}, json={})
+        return httpx.Response(429, headers={"retry-after": f"{self.busy_for:g}"}, json={})
 
     def refusal(self) -> httpx.Response:
         """Answer that it will never be taken."""

@@ -97,7 +97,7 @@ class FakeSlack(FakePlatform):
         return httpx.Response(200, json={"ok": True, "ts": taken.message_id, "channel": taken.chat})
 
     def busy(self) -> httpx.Response:
-        headers = {"retry-after": str(self.busy_for)}
+        headers = {"retry-after": f"{self.busy_for:g}"}
         return httpx.Response(429, headers=headers, json={"ok": False, "error": "ratelimited"})
 
     def refusal(self) -> httpx.Response:

@@ -184,7 +184,7 @@ async def test_discord_in_a_thread_and_twice_under_one_nonce() -> None:
 
 
 async def test_discord_says_whether_all_of_the_account_is_too_much() -> None:
-    platform = FakeDiscord()
+    platform = FakeDiscord(busy_for=2.5)
     platform.fate.tell(["busy"])
     assert await sent(platform) == RateLimited(2.5, account=True)
 
