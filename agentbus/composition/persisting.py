@@ -20,7 +20,7 @@ from agentbus.storage.backup.exported import suffix_of
 from agentbus.storage.backup.verifying import Checked, Fault, verify
 from agentbus.storage.encryption import keys_of
 from agentbus.storage.port import Store
-from agentbus.workers.archive.receipts import Receipts
+from agentbus.workers.archive.receipts import Receipts, keep_brought
 from agentbus.workers.concurrency import passing_over
 from agentbus.workers.recovery import Erasures, RecoveryOptions, Target, look, restore
 from agentbus.workers.recovery.exporting import export_session as write_session
@@ -57,12 +57,22 @@ async def restore_into(
             async for row in rows:
                 yield row
         return
-    steps = restore(_target(app), reader, options, Erasures(receipts), directly=directly)
+    erasures = Erasures(receipts)
+    steps = restore(_target(app), reader, options, erasures, directly=directly)
     async with aclosing(steps):
         async for step in steps:
             yield step
-    for record in newer:
-        await app.store.records.put(record, replace=False)
+    await _erase_again(app, archive, [*newer, *erasures.told])
+
+
+async def _erase_again(app: App, archive: ArchiveStore | None, told: list[Record]) -> None:
+    """Erase who is in the store, and was erased by what backups say: the store may be from before that. And keep it."""
+    from agentbus.workers.erasure.users import Erasing, reapply_erasures  # noqa: PLC0415 - for few restores
+
+    known = await Receipts.load(app.store, None)
+    if not known.has_all_of(told):
+        await reapply_erasures(Erasing(app.store, archive, app.commands, app.clock), told)
+    await keep_brought(app.store, told)
 
 
 async def verified(place: BackupPlace, backup_id: str) -> None:

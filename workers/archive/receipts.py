@@ -61,6 +61,8 @@ class Receipts:
                 found[receipt.subject, receipt.receipt_id] = receipt
         if record := await store.records.get(RecordKind.ERASURE, _SALT):
             salts[bytes.fromhex(str(record.data["salt"]))] = None
+        async for record in iter_records(store, RecordKind.ERASURE, _SALTS):  # those too that came with backups
+            salts[bytes.fromhex(str(record.data["salt"]))] = None
         for record in [record async for record in iter_records(store, RecordKind.ERASURE, _RECEIPTS)]:
             receipt = read_as(f"the erasure receipt {record.key}", ErasureReceipt.model_validate, record.data)
             found.setdefault((receipt.subject, receipt.receipt_id), receipt)
@@ -71,12 +73,17 @@ class Receipts:
         salts = dict.fromkeys(self.salts)
         found = {(one.subject, one.receipt_id): one for one in self.all}
         for record in records:
-            if record.key == _SALT:
+            if record.group == _SALTS:
                 salts[bytes.fromhex(str(record.data["salt"]))] = None
             else:
                 receipt = read_as(f"the erasure receipt {record.key}", ErasureReceipt.model_validate, record.data)
                 found.setdefault((receipt.subject, receipt.receipt_id), receipt)
         return Receipts(list(salts), found.values())
+
+    def has_all_of(self, records: Iterable[Record]) -> bool:
+        """Whether the receipts in records of erasures, which may be from anywhere, are among these."""
+        mine = {(one.subject, one.receipt_id) for one in self.all}
+        return mine.issuperset((one.subject, one.receipt_id) for one in self.and_those_in(records).all)
 
     @classmethod
     async def for_looking(cls, store: Store, archive: ArchiveStore | None) -> "Receipts":
@@ -120,6 +127,16 @@ class Receipts:
 
     def _digests(self, user: str) -> list[str]:
         return [hmac.new(salt, user.encode(), hashlib.sha256).hexdigest() for salt in self.salts]
+
+
+async def keep_brought(store: Store, records: Iterable[Record]) -> None:
+    """Keep records of erasures that came with a backup, beside the store's own. Idempotent."""
+    for record in records:
+        if record.group == _SALTS:  # What its receipts are digested by: the store has a salt of its own.
+            named = {"key": f"{_SALT}-{str(record.data['salt'])[:16]}"}
+            await store.records.put(record.model_copy(update=named), replace=False)
+        else:
+            await store.records.put(record, replace=False)
 
 
 async def put_receipt(store: Store, archive: ArchiveStore | None, receipt: ErasureReceipt) -> None:

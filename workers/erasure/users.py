@@ -9,7 +9,7 @@ reached from here: it is recognised as a repeat if it was committed before.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -105,16 +105,18 @@ async def erase_user(erasing: Erasing, user: str, *, before: datetime | None = N
     return receipt
 
 
-async def reapply_erasures(erasing: Erasing) -> list[ErasureReceipt]:
+async def reapply_erasures(erasing: Erasing, more: Iterable[Record] = ()) -> list[ErasureReceipt]:
     """Erase again who was erased before and is there again, from an old backup of the store or the archive.
 
+    `more` are records of erasures from elsewhere, that the store does not have.
     Only what is not later than the erasure goes: a user may have come back since. Reads everything, and again for each
     user that is found. Receipts that the store lost are put back. Returns a receipt of each user found.
     """
-    receipts = await Receipts.for_writing(erasing.store, erasing.archive, erasing.clock)
+    own = await Receipts.for_writing(erasing.store, erasing.archive, erasing.clock)
+    receipts = own.and_those_in(more)
     again = await erased_people(erasing.store, erasing.archive, receipts, erasing.clock)
     done = [await erase_user(erasing, user, before=at) for user, at in sorted(again.items())]
-    for receipt in receipts.all:
+    for receipt in own.all:
         await put_receipt(erasing.store, erasing.archive, receipt)
     return done
 

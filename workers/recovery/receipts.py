@@ -45,6 +45,8 @@ class Erasures:
         self._scrubbed: set[str] = set()
         self._people: set[str] = set()
         """The ids of erased people that were found, and the identities that they were linked by."""
+        self.told: list[Record] = []
+        """What the backup itself says of erasures, of a store that is in use: to be gone by once all is restored."""
 
     @property
     def away(self) -> frozenset[ConversationId]:

@@ -95,7 +95,9 @@ async def restore_records(
     waiting: list[Record] = []
     async with aclosing(reader.records()) as records:
         async for record in records:
-            if _comes_back(record, unused=unused) and not erasures.keeps_out(record):
+            if record.kind is RecordKind.ERASURE and not unused:
+                erasures.told.append(record)
+            elif _comes_back(record, unused=unused) and not erasures.keeps_out(record):
                 waiting.append(record)
             if len(waiting) == _AT_ONCE:
                 restored += await _put(store, waiting, strategy)
