@@ -6,9 +6,10 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
+from agentbus.contracts.base import MAX_INPUT_BYTES
 from agentbus.contracts.commands import RestoreCommit, RestoreContent
 from agentbus.contracts.envelope import Input
-from agentbus.contracts.errors import ReplyTimeout
+from agentbus.contracts.errors import ReplyTimeout, TooLarge
 from agentbus.contracts.events import AnyEvent, MessageAppended, MessageDeleted, MessageEdited
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey, digest_of
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -27,6 +28,11 @@ _MESSAGES: Final = 200
 _BYTES: Final = 1 << 20
 """Of the messages in a command, about."""
 
+_ENVELOPE: Final = 4096
+"""Of what is around a command, at most."""
+_FEW: Final = 3
+"""Events that always have room: a text has 262,144 characters at most."""
+
 _DATA: Final = "/data/"
 
 
@@ -41,9 +47,17 @@ class Bringing:
     async def commits(self, kept: Filtered, there: Compared) -> None:
         """Append the commits that the store lacks, one after the other.
 
-        Raises Refused if something else happens there meanwhile, TooLarge for a commit that no command has room for,
-        ReplyTimeout, BusError.
+        Raises TooLarge, having appended none, if there is one that no command has room for; Refused if something else
+        happens there meanwhile; ReplyTimeout, BusError.
         """
+        async with aclosing(self._missing(kept, there)) as commands:
+            async for command in commands:
+                check_room(command)
+        async with aclosing(self._missing(kept, there)) as commands:
+            async for command in commands:
+                await self._ask(kept.conversation_id, command, "commit", str(command.commit.version))
+
+    async def _missing(self, kept: Filtered, there: Compared) -> AsyncGenerator[RestoreCommit, None]:
         after, last = there.after, kept.held.version
         bare = _bare_heads(kept.heads, last)
         number = 0
@@ -52,13 +66,12 @@ class Bringing:
                 number += 1
                 if commit.version > there.state.version:
                     now = commit.model_copy(update={"version": number}) if kept.held.has_gaps else commit
-                    command = RestoreCommit(
+                    yield RestoreCommit(
                         restore=self._name,
                         commit=now,
                         after=InputId(after) if after else None,
                         heads=tuple(bare.get(commit.version, ())),
                     )
-                    await self._ask(kept.conversation_id, command, "commit", str(now.version))
                 after = commit.inputs[-1] if commit.inputs else after
 
     async def content(self, kept: Filtered, there: Compared, choice: Choice) -> None:
@@ -123,6 +136,18 @@ class Bringing:
     async def _ask(self, conversation: ConversationId, command: RestoreCommit | RestoreContent, *what: str) -> None:
         given = Input(InputId(digest_of((self._name, conversation, *what))), command)
         await _ASKING.call(partial(self._commands.ask, given, to=conversation, timeout=_ANSWER))
+
+
+def check_room(command: RestoreCommit) -> None:
+    """Raise TooLarge for a commit with more bytes than a command may have."""
+    if len(command.commit.events) < _FEW and not command.heads:
+        return
+    size = len(command.model_dump_json().encode())
+    if size > MAX_INPUT_BYTES - _ENVELOPE:
+        raise TooLarge(
+            f"its commit {command.commit.version} takes {size} bytes, and no command may have more than "
+            f"{MAX_INPUT_BYTES}: it can be restored to an empty store only"
+        )
 
 
 def _is_deleted(there: Compared, head: SessionState) -> bool:

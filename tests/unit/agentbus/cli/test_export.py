@@ -67,7 +67,7 @@ def test_a_damaged_backup_is_not_restored(env: dict[str, str], tmp_path: Path) -
     assert json.loads(called("store", "info", other, "--json", env=env).stdout)["sessions"] == 0
 
 
-@pytest.mark.parametrize("form", ["json", "pickle_gz"])
+@pytest.mark.parametrize("form", ["json_zst", "pickle_gz"])
 def test_a_session_is_exported_and_imported(env: dict[str, str], session: str, tmp_path: Path, form: str) -> None:
     path = tmp_path / "it"
     exported = called("export", session, "--format", form, "--file", str(path), "--json", env=env)

@@ -1,5 +1,6 @@
 """Restoring a backup into a store that is in use: by each strategy, resumed, with nothing announced a second time."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,14 @@ from agentbus.contracts.commands import (
 )
 from agentbus.contracts.errors import ConfigurationError, ReplyTimeout
 from agentbus.contracts.ids import session_id_for
-from agentbus.contracts.messages import message_key_for
+from agentbus.contracts.messages import TextContent, message_key_for
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.recovery import Outcome, RecoveryStrategy
 from agentbus.contracts.session import SessionStatus
+from agentbus.storage.memory import MemoryStore
 from agentbus.workers.recovery import Difference, RecoveryOptions
 from agentbus.workers.recovery import running as running_module
+from tests.harness.builders import a_commit, a_conversation, a_head, appended, begun
 from tests.harness.conversations import address, message
 from tests.harness.restoring import (
     backup_of,
@@ -29,6 +32,7 @@ from tests.harness.restoring import (
     looked_at,
     outcomes,
     restored,
+    restored_directly,
     say,
     some_conversations,
     target_of,
@@ -261,6 +265,29 @@ async def test_somebody_is_asked_where_it_makes_a_difference(tmp_path: Path) -> 
 def test_options_that_can_not_be_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         RecoveryOptions(**wrong)  # type: ignore[arg-type] # on purpose
+
+
+async def test_a_commit_that_no_command_has_room_for_is_refused_before_anything_of_its_session_comes_back(
+    tmp_path: Path,
+) -> None:
+    source, large, small = MemoryStore(), a_conversation("large"), a_conversation("small")
+    await source.log.append([a_commit(small, 1, events=[begun(small)]), a_commit(large, 1, events=[begun(large)])])
+    texts = [appended(large, sequence, f"m{sequence}") for sequence in range(2, 22)]
+    long = TextContent(text="é" * 130_000)
+    events = [one.model_copy(update={"message": one.message.model_copy(update={"content": long})}) for one in texts]
+    await source.log.append([a_commit(large, 2, events=events)])
+    await source.heads.save([a_head(small, version=1), a_head(large, version=2)])
+    _, reader = await backup_of(source, tmp_path)
+    async with running() as bench:
+        rows, _ = await restored(target_of(bench), reader)
+        assert rows[session_id_for(small, 1)].outcome is Outcome.CREATED
+        failed = rows[session_id_for(large, 1)]
+        assert failed.outcome is Outcome.FAILED
+        words = r"its commit 2 takes 5\d{6} bytes, .*: it can be restored to an empty store only"
+        assert re.fullmatch(words, failed.reason)
+        assert await bench.log(large) == []
+    rows, _ = await restored_directly(MemoryStore(), reader)
+    assert outcomes(rows) == {Outcome.CREATED: 2}
 
 
 async def test_one_that_was_interrupted_goes_on_in_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
