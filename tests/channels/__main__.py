@@ -17,14 +17,14 @@ from tests.channels.report import table_of
 from tests.harness.program import parser, part_of, quieten, run, say, screen, tell
 from tests.harness.results import write_results
 from tests.harness.system.backends import Services
-from tests.platforms.catalog import PLATFORMS
+from tests.platforms.catalog import PLATFORMS, POSTING
 from tests.platforms.dying import broken_by
 from tests.platforms.model import mortal
 from tests.platforms.serving import served
 
 _COUNT: Final = 20_000
 _EACH: Final = 30
-_QUICK: Final = 1_050
+_QUICK: Final = 960
 _QUICK_EACH: Final = 10
 _QUICK_OUTAGE: Final = 8.0
 _QUICK_STILL: Final = 60.0
@@ -86,7 +86,7 @@ async def _all_broken(deaths: int, seed: int) -> list[str]:
 def _plan(chosen: argparse.Namespace) -> Plan:
     each = _QUICK_EACH if chosen.quick else _EACH
     count = chosen.count or (_QUICK if chosen.quick else _COUNT)
-    people, seed = ceil(count / each / len(PLATFORMS)), str(chosen.seed)
+    people, seed = ceil(count / each / len(POSTING)), str(chosen.seed)
     if chosen.quick:
         return Plan(people=people, each=each, seed=seed, outage=_QUICK_OUTAGE, still=_QUICK_STILL, impatient=True)
     return Plan(people=people, each=each, seed=seed)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -15,7 +15,8 @@ from tests.channels.bot import Bot
 from tests.channels.crowd import Crowd
 from tests.channels.postman import Postman
 from tests.channels.reckoning import Reckoning, listed, read, reckon
-from tests.platforms.catalog import PLATFORMS
+from tests.channels.windows import windows
+from tests.platforms.catalog import POSTING
 from tests.platforms.model import FakePlatform
 
 _BUSY: Final = 1
@@ -58,7 +59,7 @@ class Plan:
 
 def fated(plan: Plan) -> list[FakePlatform]:
     """Return all platforms, with what befalls what is sent to them."""
-    platforms = [kind(busy_for=_BUSY) for kind in PLATFORMS]
+    platforms = [kind(busy_for=_BUSY) for kind in POSTING]
     for one in platforms:
         one.fate.tell(_fates(Random(f"{plan.seed}/{one.name}"), plan))
     return platforms
@@ -73,39 +74,36 @@ def _fates(chance: Random, plan: Plan) -> Iterator[str]:
 async def people(
     platforms: Sequence[FakePlatform], gateways: Sequence[str], client: AgentBus, plan: Plan
 ) -> AsyncIterator[tuple[Crowd, Postman, Bot]]:
-    """Start the bot; yield the people, who have not begun to write."""
+    """Start the bot and open the windows; yield the people, who have not begun to write."""
     bot = Bot(client)
     await bot.start()
     postman = Postman(gateways, Random(f"{plan.seed}/gateways"), within=plan.within, hurried=plan.hurried)
-    try:
-        yield (
-            Crowd(
-                platforms,
-                postman,
-                people=plan.people,
-                each=plan.each,
-                seed=plan.seed,
-                answered=lambda: len(bot.answered),
-                ahead=plan.ahead,
-            ),
-            postman,
-            bot,
-        )
-    finally:
-        await postman.close()
+    crowd = Crowd(
+        platforms,
+        postman,
+        people=plan.people,
+        each=plan.each,
+        seed=plan.seed,
+        answered=lambda: len(bot.answered),
+        ahead=plan.ahead,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(postman.close)
+        await stack.enter_async_context(windows(platforms, gateways, people=plan.people, seed=plan.seed))
+        yield crowd, postman, bot
 
 
 async def settled(store: Store, topology: Topology, crowd: Crowd, plan: Plan) -> Reckoning:
     """Reckon again and again, until everything has its place, or nothing has changed for long."""
     letters = list(crowd.letters)
-    latest: tuple[int, int] | None = None
+    latest: tuple[int, ...] | None = None
     changed = time.monotonic()
     while True:
         begun = time.monotonic()
         found = reckon(letters, await read(store), await listed(store, topology))
-        left = found.waiting, found.total["lost"]
+        left = found.waiting, found.total["lost"], found.total["replies_lost"]
         if left != latest:
             latest, changed = left, time.monotonic()
-        if left == (0, 0) or time.monotonic() - changed > plan.still:
+        if not any(left) or time.monotonic() - changed > plan.still:
             return found
         await asyncio.sleep(max(_LOOK, _IDLE * (time.monotonic() - begun)))

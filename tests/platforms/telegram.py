@@ -1,12 +1,12 @@
 """Telegram's side: its Bot API, and updates posted to a webhook.
 
 Sources: https://core.telegram.org/bots/api#update, #setwebhook (`secret_token`; `max_connections` of 1: one update
-after the other; "in case of an unsuccessful request ... we will repeat the request"), #sendmessage, #making-requests
-and #responseparameters (`retry_after`). It takes no key, and can't be asked what it took.
+after the other; "in case of an unsuccessful request ... we will repeat the request"), #getupdates, #sendmessage,
+#making-requests and #responseparameters (`retry_after`). It takes no key, and can't be asked what it took.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -39,38 +39,6 @@ def posted(secret: str, body: Any, at: datetime) -> Request:
     return Request(body=raw, headers={"x-telegram-bot-api-secret-token": secret}, received_at=at)
 
 
-class BotApi:
-    """The other way: `getUpdates` of the Bot API, over httpx without a network.
-
-    Source: https://core.telegram.org/bots/api#getupdates. An offset confirms what came before it; two who ask are told
-    of a conflict, as are those who ask while a webhook is set. It does not hold a request for which there is nothing.
-    """
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-        self.updates: list[dict[str, Any]] = []
-        self.asked: list[dict[str, Any]] = []
-        self.answers: list[httpx.Response | Exception] = []
-        """What is answered first, in place of updates."""
-
-    @property
-    def transport(self) -> httpx.MockTransport:
-        """Return what asks here in place of the network."""
-        return httpx.MockTransport(self._answer)
-
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        assert str(request.url) == f"https://api.telegram.org/bot{self._token}/getUpdates"
-        asked = json.loads(request.content)
-        self.asked.append(asked)
-        if self.answers:
-            answer = self.answers.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-        self.updates = [one for one in self.updates if one["update_id"] >= asked["offset"]]
-        return httpx.Response(200, json={"ok": True, "result": self.updates[: asked["limit"]]})
-
-
 @dataclass
 class FakeTelegram(FakePlatform):
     """Telegram: no key, nothing can be asked."""
@@ -78,6 +46,12 @@ class FakeTelegram(FakePlatform):
     platform: Platform = Platform.TELEGRAM
     unreadable: bool = False
     """Whether it can't read any markup."""
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    """What it gives to whoever asks by getUpdates: all from the offset on, which confirms what came before it."""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """What was asked for so."""
+    answers: list[httpx.Response | Exception] = field(default_factory=list)
+    """What is answered first, in place of updates."""
 
     in_order: ClassVar[bool] = True
 
@@ -108,7 +82,20 @@ class FakeTelegram(FakePlatform):
         return httpx.Response(403, json={"ok": False, "description": "Forbidden: bot was blocked by the user"})
 
     def other(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/getUpdates"):
+            return self._given(said(request))
         if request.url.path.endswith("/sendMessage"):
             told = "Bad Request: can't parse entities: unexpected end tag at byte offset 3"
             return httpx.Response(400, json={"ok": False, "description": told})
         return httpx.Response(200, json={"ok": True, "result": True})
+
+    def _given(self, asked: dict[str, Any]) -> httpx.Response:
+        """Answer getUpdates at once: it holds no request for which there is nothing."""
+        self.asked.append(asked)
+        if self.answers:
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        self.updates = [one for one in self.updates if one["update_id"] >= asked["offset"]]
+        return httpx.Response(200, json={"ok": True, "result": self.updates[: asked["limit"]]})

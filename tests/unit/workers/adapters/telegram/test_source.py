@@ -11,9 +11,9 @@ from agentbus.workers.adapters.port import NotNow
 from agentbus.workers.adapters.telegram import CHANNEL
 from agentbus.workers.adapters.telegram.account import TelegramAccount
 from agentbus.workers.adapters.telegram.source import TelegramSource
-from tests.platforms.telegram import BotApi, message, update
+from tests.platforms.model import TOKEN
+from tests.platforms.telegram import FakeTelegram, message, update
 
-TOKEN = "123:abc-def_"  # noqa: S105 - nobody's
 ACCOUNT = TelegramAccount(token=TOKEN, polling=True)
 
 
@@ -23,13 +23,13 @@ class Noon(Clock):
 
 
 @pytest.fixture
-def api() -> BotApi:
-    return BotApi(TOKEN)
+def api() -> FakeTelegram:
+    return FakeTelegram()
 
 
 @pytest.fixture
-async def source(api: BotApi) -> AsyncIterator[TelegramSource]:
-    source = TelegramSource("mybot", ACCOUNT, api.transport)
+async def source(api: FakeTelegram) -> AsyncIterator[TelegramSource]:
+    source = TelegramSource("mybot", ACCOUNT, httpx.MockTransport(api.handle))
     yield source
     await source.close()
 
@@ -38,7 +38,7 @@ async def ids(source: TelegramSource) -> list[str]:
     return [one.message_id for one in (await source.next(Noon())).messages]
 
 
-async def test_what_is_new_comes_until_it_is_taken(api: BotApi, source: TelegramSource) -> None:
+async def test_what_is_new_comes_until_it_is_taken(api: FakeTelegram, source: TelegramSource) -> None:
     api.updates = [update(5, message=message(1, text="a")), update(6, message=message(2, text="b"))]
 
     assert await ids(source) == ["1", "2"]
@@ -52,7 +52,7 @@ async def test_what_is_new_comes_until_it_is_taken(api: BotApi, source: Telegram
 
 
 async def test_what_is_no_update_is_passed_over_and_what_is_not_understood_is_kept(
-    api: BotApi, source: TelegramSource
+    api: FakeTelegram, source: TelegramSource
 ) -> None:
     api.answers = [httpx.Response(200, json={"ok": True, "result": [7, {"update_id": "x"}, update(8, poll={})]})]
     received = await source.next(Noon())
@@ -78,7 +78,7 @@ def refusal(status: int, description: str, **parameters: Any) -> httpx.Response:
     ],
 )
 async def test_a_refusal_says_what_and_for_how_long_and_never_the_token(
-    api: BotApi, source: TelegramSource, answer: httpx.Response | Exception, told: str, after: float
+    api: FakeTelegram, source: TelegramSource, answer: httpx.Response | Exception, told: str, after: float
 ) -> None:
     api.answers = [answer]
     with pytest.raises(NotNow, match=told) as raised:
