@@ -110,7 +110,7 @@ arch: $(READY) ## Check which package imports which
 
 # What compares how fast things are: nothing else runs beside it.
 TIMED := tests/benchmarks
-# Of a store's call each second await is cancelled here; `make conformance` cancels each.
+# Of a call of a store or bus each second await is cancelled here; `make conformance` cancels each.
 TESTS := $(BIN)/python -m pytest -n 4 --dist worksteal --cancel-each 2 $(addprefix --ignore=,$(TIMED))
 
 .PHONY: sizes
@@ -177,7 +177,7 @@ CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode 
 
 # `MANY=n` makes the long history and the many sessions of n, instead of 100,000.
 .PHONY: conformance
-conformance: setup services ## Hold every store to its contract, and print what each can do
+conformance: setup services ## Hold every store and bus to its contract, and print what each store can do
 	@$(BIN)/python -m tests.contract $(if $(MANY),--many $(MANY))
 
 # QUICK=1 moves 1,000 sessions instead of 10,000.

@@ -3,6 +3,7 @@
 Where something else is meant, it stands below with its reason.
 """
 
+import ast
 from pathlib import Path
 from textwrap import dedent
 
@@ -123,3 +124,37 @@ def _in_a_method(body: str) -> str:
     return "class Worker:\n    async def run(self):\n" + "".join(
         f"        {line}\n" for line in dedent(body).splitlines()
     )
+
+
+DRIVER_CALLS = ("queue_", "exchange_", "basic_consume", "basic_qos", "basic_get", "basic_cancel")
+"""What the calls begin with that the broker answers on a channel."""
+
+
+def unguarded(source: str) -> list[int]:
+    """Return the lines of waits that may end as if they had not been cancelled: `wait_for`, and calls of the driver."""
+    tree = ast.parse(source)
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "called"
+        for inner in ast.walk(node)
+    }
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and (node.func.attr == "wait_for" or (node.func.attr.startswith(DRIVER_CALLS) and id(node) not in guarded))
+    ]
+
+
+def test_nobody_waits_in_a_way_that_loses_a_cancellation() -> None:
+    """`asyncio.wait_for` does in Python 3.11, and the driver waits by it if it is given a time limit."""
+    found = {str(file.relative_to(_ROOT)): unguarded(file.read_text("utf-8")) for file in _FILES}
+    assert {file: lines for file, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize("line", ["asyncio.wait_for(x, 1)", "channel.queue_bind('q', 'e')"])
+def test_a_wait_that_loses_a_cancellation_would_be_found(line: str) -> None:
+    assert unguarded(line) == [1]
+    assert unguarded("called(channel.queue_bind('q', 'e'))") == []

@@ -1,4 +1,4 @@
-"""`python -m tests.contract`: hold every store to its contract, on real servers, and print what each can do."""
+"""`python -m tests.contract`: hold stores and buses to their contracts, on real servers; print what stores can do."""
 
 import signal
 import sys
@@ -117,7 +117,7 @@ def table_of_pages(pages: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def _files() -> Iterator[str]:
-    yield from sorted(str(path) for path in SUITES.glob("test_store*.py"))
+    yield from sorted(str(path) for kind in ("store", "bus") for path in SUITES.glob(f"test_{kind}*.py"))
     yield str(SUITES.parent / "property" / "test_store_agreement.py")
 
 

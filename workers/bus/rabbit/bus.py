@@ -9,7 +9,15 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from agentbus.contracts.errors import BusError, Unroutable
 from agentbus.contracts.topology import Queue, Topology
 from agentbus.workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
-from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable, user_of
+from agentbus.workers.bus.rabbit.connections import (
+    CALL_SECONDS,
+    DRIVER_ERRORS,
+    Link,
+    called,
+    close_channel,
+    is_usable,
+    user_of,
+)
 from agentbus.workers.bus.rabbit.consumers import RabbitConsumer
 from agentbus.workers.bus.rabbit.failures import channel_failure
 from agentbus.workers.bus.rabbit.installation import (
@@ -111,7 +119,7 @@ class RabbitBus(Bus):
     async def depth(self, queue: str) -> QueueDepth:
         channel = await self._in.channel()
         try:
-            found = await channel.queue_declare(queue, passive=True, timeout=CALL_SECONDS)
+            found = await called(channel.queue_declare(queue, passive=True))
         except ChannelNotFoundEntity as error:
             raise Unroutable(f"there is no queue {queue!r}: declare the topology first") from error
         except DRIVER_ERRORS as error:
@@ -185,10 +193,10 @@ class RabbitBus(Bus):
         """Declare a queue that belongs to our connection and goes with its only consumer."""
         channel = await self._in.channel()
         try:
-            declared = await channel.queue_declare(exclusive=True, auto_delete=True, timeout=CALL_SECONDS)
+            declared = await called(channel.queue_declare(exclusive=True, auto_delete=True))
             name = str(declared.queue)
             for pattern in patterns:
-                await channel.queue_bind(name, self.topology.events, pattern, timeout=CALL_SECONDS)
+                await called(channel.queue_bind(name, self.topology.events, pattern))
         except DRIVER_ERRORS as error:
             raise channel_failure(error, "subscribing") from error
         finally:

@@ -6,7 +6,7 @@ messages are written at once: a confirmed publish then takes 20 us of processor 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 from typing import Final, cast
@@ -27,7 +27,7 @@ from agentbus.storage.cancelling import taken
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.rabbit.decoding import decode_leniently
 from agentbus.workers.bus.rabbit.failures import channel_failure, connect_failure
-from agentbus.workers.concurrency import afterwards, ended, passing_over
+from agentbus.workers.concurrency import Result, afterwards, ended, passing_over, raise_if_cancelled
 from agentbus.workers.outages import Trouble
 from agentbus.workers.patience import Patience
 
@@ -190,6 +190,19 @@ async def is_blocked(connection: AbstractConnection) -> bool:
     except TimeoutError:
         return True
     return False
+
+
+async def called(call: Awaitable[Result]) -> Result:
+    """Await the answer to a call on a channel, for CALL_SECONDS at most; to be cancelled is to be cancelled.
+
+    The driver's own time limit is `asyncio.wait_for`: in Python 3.11 it returns an answer that has just come in the
+    place of the cancellation. The driver also ends a call that is cancelled while its channel closes as if nothing
+    had been. Raises what DRIVER_ERRORS names.
+    """
+    async with asyncio.timeout(CALL_SECONDS):
+        answer = await call
+    raise_if_cancelled()
+    return answer
 
 
 async def close_channel(channel: Channel) -> None:

@@ -19,7 +19,7 @@ from agentbus.workers.bus.port import (
     OnDelivery,
 )
 from agentbus.workers.bus.rabbit.acks import Acks
-from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, close_channel
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, called, close_channel
 from agentbus.workers.bus.rabbit.failures import channel_failure
 from agentbus.workers.bus.refusals import Fate, tell_refused
 from agentbus.workers.bus.replies import ReplyAddresses
@@ -119,9 +119,9 @@ class RabbitConsumer(Consumer):
         """Begin to consume. Raises Unroutable if there is no such queue."""
         self._channel.on_consumer_cancel_callbacks.add(self._on_cancel)
         try:
-            await self._channel.basic_qos(prefetch_count=prefetch, timeout=CALL_SECONDS)
+            await called(self._channel.basic_qos(prefetch_count=prefetch))
             arguments: dict[str, FieldValue] | None = {"x-priority": priority} if priority else None
-            await self._channel.basic_consume(self.queue, self._on_message, arguments=arguments, timeout=CALL_SECONDS)
+            await called(self._channel.basic_consume(self.queue, self._on_message, arguments=arguments))
         except DRIVER_ERRORS as error:
             raise channel_failure(error, f"consuming {self.queue}") from error
         self._channel.closing.add_done_callback(lambda _: self._end())

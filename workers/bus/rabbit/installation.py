@@ -16,7 +16,7 @@ from agentbus.contracts.errors import BrokerRejected, InstallationMismatch, Topo
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.installation import Installation
 from agentbus.contracts.topology import MAX_PARTITIONS, Exchange, Topology
-from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, Link
+from agentbus.workers.bus.rabbit.connections import Link, called
 from agentbus.workers.bus.rabbit.topology import declare_exchanges, on_channel
 from agentbus.workers.concurrency import raise_if_cancelled
 
@@ -123,23 +123,23 @@ async def _unbind(channel: Channel, topology: Topology) -> None:
     for partition in topology.all_partitions():
         queue = topology.partition_queue(partition)
         for binding in topology.partition_bindings(partition):
-            await channel.queue_unbind(queue, binding.exchange, binding.routing_key, timeout=CALL_SECONDS)
+            await called(channel.queue_unbind(queue, binding.exchange, binding.routing_key))
 
 
 async def _delete_exchange(link: Link, name: str) -> None:
-    await on_channel(link, f"deleting {name}", lambda channel: channel.exchange_delete(name, timeout=CALL_SECONDS))
+    await on_channel(link, f"deleting {name}", lambda channel: called(channel.exchange_delete(name)))
 
 
 async def _exists(link: Link, exchange: str) -> bool:
     async def ask(channel: Channel) -> None:
-        await channel.exchange_declare(exchange, passive=True, timeout=CALL_SECONDS)
+        await called(channel.exchange_declare(exchange, passive=True))
 
     return await _is_there(link, exchange, ask)
 
 
 async def _queue_exists(link: Link, queue: str) -> bool:
     async def ask(channel: Channel) -> None:
-        await channel.queue_declare(queue, passive=True, timeout=CALL_SECONDS)
+        await called(channel.queue_declare(queue, passive=True))
 
     return await _is_there(link, queue, ask)
 

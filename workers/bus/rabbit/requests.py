@@ -11,7 +11,7 @@ from aiormq.channel import Channel
 from agentbus.contracts.errors import ReplyTimeout
 from agentbus.contracts.topology import DIRECT_REPLY_TO
 from agentbus.workers.bus.port import Delivery, Message
-from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
+from agentbus.workers.bus.rabbit.connections import DRIVER_ERRORS, Link, called, close_channel, is_usable
 from agentbus.workers.bus.rabbit.failures import channel_failure, publish_failure
 from agentbus.workers.bus.rabbit.publisher import Publisher
 
@@ -47,7 +47,7 @@ class Requests:
     async def _take_replies(self, channel: Channel) -> None:
         channel.closing.add_done_callback(lambda _: self._fail_open())
         try:
-            await channel.basic_consume(DIRECT_REPLY_TO, self._on_reply, no_ack=True, timeout=CALL_SECONDS)
+            await called(channel.basic_consume(DIRECT_REPLY_TO, self._on_reply, no_ack=True))
         except DRIVER_ERRORS as error:
             raise channel_failure(error, "consuming replies") from error
 

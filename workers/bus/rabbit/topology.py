@@ -9,7 +9,7 @@ from aiormq.exceptions import ChannelPreconditionFailed
 
 from agentbus.contracts.errors import BusError, TopologyMismatch
 from agentbus.contracts.topology import Exchange, Queue, Topology
-from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, close_channel, is_usable
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, Link, called, close_channel, is_usable
 from agentbus.workers.bus.rabbit.failures import channel_failure
 from agentbus.workers.concurrency import afterwards, raise_if_cancelled, side_by_side
 
@@ -50,8 +50,8 @@ async def declare_exchanges(link: Link, exchanges: Sequence[Exchange]) -> None:
     async def declare(channel: Channel) -> None:
         for exchange in exchanges:
             arguments = {"alternate-exchange": exchange.alternate} if exchange.alternate else None
-            await channel.exchange_declare(
-                exchange.name, exchange_type=exchange.type, durable=True, arguments=arguments, timeout=CALL_SECONDS
+            await called(
+                channel.exchange_declare(exchange.name, exchange_type=exchange.type, durable=True, arguments=arguments)
             )
 
     await on_channel(link, "declaring exchanges", declare)
@@ -67,16 +67,16 @@ async def declare_queues(link: Link, queues: Sequence[Queue]) -> None:
 
     async def declare(channel: Channel) -> None:
         for queue in queues:
-            await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_SECONDS)
+            await called(channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments)))
             for binding in queue.bindings:
-                await channel.queue_bind(queue.name, binding.exchange, binding.routing_key, timeout=CALL_SECONDS)
+                await called(channel.queue_bind(queue.name, binding.exchange, binding.routing_key))
 
     await on_channel(link, "declaring queues", declare)
 
 
 async def delete_queue(link: Link, queue: str) -> None:
     """Delete a queue with what is in it; one that is not there is no error."""
-    await on_channel(link, f"deleting {queue}", lambda channel: channel.queue_delete(queue, timeout=CALL_SECONDS))
+    await on_channel(link, f"deleting {queue}", lambda channel: called(channel.queue_delete(queue)))
 
 
 async def on_channel(link: Link, doing: str, work: Callable[[Channel], Awaitable[object]]) -> None:
@@ -89,7 +89,6 @@ async def on_channel(link: Link, doing: str, work: Callable[[Channel], Awaitable
     finally:
         if is_usable(channel):
             await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
-    raise_if_cancelled()  # aiormq ends a call that was cancelled while its channel closed as if nothing had been
 
 
 def _failure(error: BaseException, doing: str) -> BusError:
