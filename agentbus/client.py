@@ -19,7 +19,7 @@ async with connect() as bus:
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -29,8 +29,8 @@ from pydantic import ValidationError
 
 from agentbus.composition.app import make_bus, make_clock
 from agentbus.composition.signals import signalled
-from agentbus.contracts.address import Scope
-from agentbus.contracts.commands import AnyCommand, CommandReply
+from agentbus.contracts.address import Address, Platform, Scope
+from agentbus.contracts.commands import AnyCommand, CommandReply, SendReply
 from agentbus.contracts.envelope import EventEnvelope, Input, InputEnvelope
 from agentbus.contracts.errors import (
     Refused,
@@ -40,9 +40,10 @@ from agentbus.contracts.errors import (
 )
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.history import HistoryMessage, Page
-from agentbus.contracts.ids import ConversationId, InputId, Partition
-from agentbus.contracts.messages import InboundMessage, Role
+from agentbus.contracts.ids import ConversationId, InputId, Partition, SessionId
+from agentbus.contracts.messages import InboundMessage, OutboundMessage, Role, TextContent
 from agentbus.contracts.session import SessionState
+from agentbus.contracts.writing import Writing
 from agentbus.logs import configure_library_logs
 from agentbus.received import Answering, Handled, ReceivedEvent, ReceivedMessage
 from agentbus.registering import check_handler, check_patterns
@@ -51,6 +52,7 @@ from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import in_turn, side_by_side
 from agentbus.workers.delivery.inputs import Inputs, Routed
 from agentbus.workers.outages import trouble_now
+from agentbus.writing import AtWork, Telling, WrittenReply, written
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -80,6 +82,7 @@ class AgentBus:
         self._bus = bus
         self._inputs = Inputs(bus, scope=scope, source=_SOURCE)
         self._subscriptions: list[Subscription] = []
+        self._at_work = AtWork()
 
     async def publish(self, message: InboundMessage, *, input_id: str | None = None) -> Receipt:
         """Publish a chat message and return once it is confirmed.
@@ -170,6 +173,41 @@ class AgentBus:
         reply = await self._query(asked, timeout)
         return Page[HistoryMessage](items=reply.history or (), cursor=reply.cursor)
 
+    def reply(
+        self,
+        session: SessionState | str,
+        *,
+        to: Address | None = None,
+        reply_id: str | None = None,
+        timeout: float = 10.0,
+    ) -> AbstractAsyncContextManager[WrittenReply]:
+        """Write a reply to a session part by part: `async with bus.reply(session) as reply: await reply.write(...)`.
+
+        People see it grow where their platform can show that; it is sent when the block ends, to where the session's
+        last message came from, or to `to`. If the block raises nothing is sent, and what was shown is marked as broken
+        off. With the same `reply_id` it is said once, however often it is written. Raises as `send` does.
+        """
+        session_id = session if isinstance(session, str) else session.session_id
+        command_id = reply_id or uuid4().hex
+
+        async def tell(writing: Writing) -> None:
+            await self.tell_writing(session_id, writing)
+
+        async def say(text: str) -> CommandReply:
+            message = OutboundMessage(address=to, content=TextContent(text=text))
+            command = SendReply(session_id=SessionId(session_id), message=message)
+            return await self.send(command, command_id=command_id, timeout=timeout)
+
+        return written(Telling(tell, command_id, to), say)
+
+    async def tell_writing(self, session_id: str, writing: Writing, *, timeout: float = 10.0) -> None:
+        """Have it announced what a reply reads that is being written: `reply`, and a message's `writing`, do so.
+
+        It is kept nowhere, and comes to whoever shows replies at this moment. Raises as `session` does.
+        """
+        asked = {"kind": "tell_writing", "session_id": session_id, "writing": writing.model_dump()}
+        await self._query(asked, timeout)
+
     async def _query(self, asked: Mapping[str, object], timeout: float) -> CommandReply:
         try:
             envelope = InputEnvelope.model_validate({"id": uuid4().hex, "source": _SOURCE, "data": asked})
@@ -220,13 +258,20 @@ class AgentBus:
         return register
 
     def on_message(
-        self, *platforms: str, durable: str | None = None, ordered: bool = False, concurrency: int = CONCURRENCY
+        self,
+        *platforms: str,
+        durable: str | None = None,
+        ordered: bool = False,
+        concurrency: int = CONCURRENCY,
+        typing: bool = True,
     ) -> Callable[[Answering], Answering]:
         """Hand what people write to the decorated async function: on these platforms, or on all.
 
         It gets a ReceivedMessage: `message.text`, `await message.session()`, `await message.history()`, and
-        `await message.reply("...")`, which goes back to where the message came from, whatever the platform is. All
-        else is as with `on`, which hands over the other events. Raises ConfigurationError as `on` does.
+        `await message.reply("...")`, which goes back to where the message came from, whatever the platform is. While a
+        handler takes more than a moment people see that an answer is being written, where their platform shows that,
+        unless `typing` is False: for handlers that rarely answer. All else is as with `on`, which hands over the other
+        events. Raises ConfigurationError as `on` does.
         """
         patterns = tuple(f"session.{MessageAppended.topic}.{platform}" for platform in platforms or ("*",))
         check_patterns(patterns)
@@ -236,8 +281,14 @@ class AgentBus:
 
             async def handle(event: ReceivedEvent) -> None:
                 said = event.data
-                if isinstance(said, MessageAppended) and said.message.role is Role.USER:
-                    await handler(ReceivedMessage.by(self, event))
+                if not isinstance(said, MessageAppended) or said.message.role is not Role.USER:
+                    return
+                message = ReceivedMessage.by(self, event)
+                if not typing or said.platform == Platform.API:
+                    await handler(message)
+                    return
+                async with self._at_work.while_at_work(message.at_work()):
+                    await handler(message)
 
             self.on(*patterns, durable=durable, ordered=ordered, concurrency=concurrency)(handle)
             return handler
@@ -267,7 +318,7 @@ class AgentBus:
 
     async def close(self) -> None:
         """End the subscriptions. The bus stays open: it belongs to whoever opened it."""
-        await in_turn(*(subscription.close for subscription in self._subscriptions))
+        await in_turn(*(subscription.close for subscription in self._subscriptions), self._at_work.close)
 
     async def _publish(self, left: list[Routed]) -> None:
         """Publish, again what was not confirmed; repeats are dropped by their id."""

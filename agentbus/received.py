@@ -1,20 +1,21 @@
 """An event as a handler gets it: what was announced, and what a bot does about it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, Self, TypeVar, cast
 
 from pydantic import PrivateAttr
 
-from agentbus.contracts.base import MAX_TEXT_LENGTH
+from agentbus.contracts.address import Address
 from agentbus.contracts.commands import AnyCommand, CommandReply, SendReply
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.errors import LimitExceeded
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.history import HistoryMessage, Page
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import OutboundMessage, SessionMessage, TextContent, as_line
 from agentbus.contracts.session import SessionState
+from agentbus.contracts.writing import Writing
+from agentbus.writing import Telling, WrittenReply, written
 
 
 class Sender(Protocol):
@@ -37,6 +38,9 @@ class Sender(Protocol):
         self, session_id: str, *, limit: int = 50, cursor: str | None = None, timeout: float = 10.0
     ) -> Page[HistoryMessage]:
         """Return a page of a session's messages, as `AgentBus.history` does."""
+
+    async def tell_writing(self, session_id: str, writing: Writing, *, timeout: float = 10.0) -> None:
+        """Have it announced what a reply reads that is being written, as `AgentBus.tell_writing` does."""
 
 
 class ReceivedEvent(EventEnvelope):
@@ -61,15 +65,38 @@ class ReceivedEvent(EventEnvelope):
         which comes again, or a handler that is tried again, is answered once. Raises as `AgentBus.send` does;
         RepliesWaiting while too many replies to the conversation wait to be sent.
         """
-        sender = self._by()
+        return await self._reply(text, self._next_id(), timeout)
+
+    def writing(self, *, timeout: float = 10.0) -> AbstractAsyncContextManager[WrittenReply]:
+        """Write a reply part by part: `async with event.writing() as reply: await reply.write(...)`.
+
+        People see it grow where their platform can show that; it is sent when the block ends. If the block raises
+        nothing is sent, and what was shown is marked as broken off, until the handler is tried again. Nothing is sent
+        either if nothing was written. `timeout`, in seconds, is for sending it. Raises as `reply` does.
+        """
+        sender, command_id = self._by(), self._next_id()
+
+        async def tell(writing: Writing) -> None:
+            await sender.tell_writing(self.subject, writing)
+
+        async def say(text: str) -> CommandReply:
+            return await self._reply(text, command_id, timeout)
+
+        return written(Telling(tell, command_id, self._where()), say)
+
+    async def _reply(self, text: str | OutboundMessage, command_id: str, timeout: float) -> CommandReply:
+        if isinstance(text, str):
+            text = OutboundMessage(address=self._where(), content=TextContent(text=text))
+        command = SendReply(message=text)
+        return await self._by().send(command, to=self.partitionkey, command_id=command_id, timeout=timeout)
+
+    def _next_id(self) -> str:
         self._replies += 1
-        said = self.data
-        where = said.message.address if isinstance(said, MessageAppended) else None
-        message = OutboundMessage(address=where, content=TextContent(text=text)) if isinstance(text, str) else text
-        command_id = f"reply-{self._replies}-{self.id}"
-        return await sender.send(
-            SendReply(message=message), to=self.partitionkey, command_id=command_id, timeout=timeout
-        )
+        return f"reply-{self._replies}-{self.id}"
+
+    def _where(self) -> Address | None:
+        """Return where the event's message came from, if it is of one."""
+        return self.data.message.address if isinstance(self.data, MessageAppended) else None
 
     def _by(self) -> Sender:
         """Return the client that it came by. Raises RuntimeError if it came by none."""
@@ -92,6 +119,15 @@ class ReceivedMessage(ReceivedEvent):
         """What it says: the text, a command as it was typed, what a pressed button says."""
         return as_line(self.message.content)
 
+    def at_work(self) -> Telling:
+        """Return what tells people that a handler is at work on this message."""
+        sender = self._by()
+
+        async def tell(writing: Writing) -> None:
+            await sender.tell_writing(self.subject, writing)
+
+        return Telling(tell, f"typing-{self.id}", self._where())
+
     async def session(self, *, timeout: float = 10.0) -> SessionState:
         """Return the session that it is in, as it is now. Raises as `AgentBus.session` does."""
         return await self._by().session(self.subject, timeout=timeout)
@@ -101,37 +137,6 @@ class ReceivedMessage(ReceivedEvent):
     ) -> Page[HistoryMessage]:
         """Return a page of what was said in the session, this message too. Raises as `AgentBus.history` does."""
         return await self._by().history(self.subject, limit=limit, cursor=cursor, timeout=timeout)
-
-    @asynccontextmanager
-    async def writing(self, *, timeout: float = 10.0) -> AsyncIterator["WrittenReply"]:
-        """Write a reply part by part, as a model gives it: it is sent as one when the block ends.
-
-        Nothing is sent if the block raises, or nothing was written. Raises as `reply` does.
-        """
-        written = WrittenReply()
-        yield written
-        if text := written.text.strip():
-            await self.reply(text, timeout=timeout)
-
-
-class WrittenReply:
-    """A reply that is being written."""
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._length = 0
-
-    @property
-    def text(self) -> str:
-        """What was written until now."""
-        return "".join(self._parts)
-
-    async def write(self, part: str) -> None:
-        """Add a part. Raises LimitExceeded if the reply would be longer than a message may be."""
-        self._length += len(part)
-        if self._length > MAX_TEXT_LENGTH:
-            raise LimitExceeded(f"a reply has at most {MAX_TEXT_LENGTH} characters")
-        self._parts.append(part)
 
 
 Received = Callable[[ReceivedEvent], Awaitable[Any]]

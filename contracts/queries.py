@@ -1,4 +1,4 @@
-"""Queries: what can be asked about a session. They change nothing, and are answered with a `CommandReply`."""
+"""Queries: what can be asked, or told, about a session. They change nothing; the answer is a `CommandReply`."""
 
 from typing import Annotated, Literal
 
@@ -6,6 +6,7 @@ from pydantic import Field
 
 from agentbus.contracts.base import Contract, Id
 from agentbus.contracts.ids import SessionIdField
+from agentbus.contracts.writing import Writing
 
 
 class _Query(Contract):
@@ -27,5 +28,12 @@ class ReadHistory(_Query):
     cursor: str | None = Field(default=None, max_length=2048, description="That of the page before.")
 
 
-AnyQuery = ReadSession | ReadHistory
+class TellWriting(_Query):
+    """Have it announced what a reply reads that is being written. It is kept nowhere; the reply is a `SendReply`."""
+
+    kind: Literal["tell_writing"] = "tell_writing"
+    writing: Writing
+
+
+AnyQuery = ReadSession | ReadHistory | TellWriting
 Query = Annotated[AnyQuery, Field(discriminator="kind")]

@@ -78,6 +78,8 @@ class RecordKind(StrEnum):
     """How far a reply is that is being sent; its key is the reply, its group the conversation."""
     HELD_BACK = "held_back"
     """Until when a platform takes nothing from an account, or for a chat; its key is a digest of them."""
+    WRITING = "writing"
+    """A message that shows a reply which is being written; its key is the conversation, its group the partition."""
     DATA_KEY = "data_key"
     """A key that something is encrypted with, itself encrypted; its key is the data key's name."""
 

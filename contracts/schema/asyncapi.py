@@ -80,7 +80,8 @@ def _channels() -> dict[str, Any]:
             "session.{what}.{platform}",
             _TOPOLOGY.events,
             ["event"],
-            "What happened to sessions. Bind a queue of your own; `session.#` is everything.",
+            "What happened to sessions. Bind a queue of your own; `session.#` is everything, also what is no event, to "
+            "be passed over by its type (`agentbus.writing.v1`: a reply while it is being written).",
         )
         | {"parameters": {"what": _what(), "platform": _platform()}},
         "parked": _channel(

@@ -23,6 +23,7 @@ from agentbus.contracts.schema.compatibility import Direction
 from agentbus.contracts.schema.generate import ReadSchema, WrittenSchema
 from agentbus.contracts.schema.shape import JsonSchema
 from agentbus.contracts.session import SessionState
+from agentbus.contracts.writing import WritingEnvelope
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -63,6 +64,7 @@ DOCUMENTS: Final = (
         name="input", model=InputEnvelope, direction="read", required=("id", "source", "specversion", "type", "data")
     ),
     Document(name="event", model=EventEnvelope, direction="written"),
+    Document(name="writing", model=WritingEnvelope, direction="written"),
     Document(name="reply", model=CommandReply, direction="written"),
     Document(name="parked", model=ParkedInput, direction="written"),
     Document(name="session", model=SessionState, direction="written"),

@@ -123,6 +123,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.OUTBOX,
         RecordKind.SENDING,
         RecordKind.HELD_BACK,
+        RecordKind.WRITING,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others

@@ -17,6 +17,7 @@ from agentbus.contracts.records import RecordKind
 from agentbus.contracts.replies import InDoubt, ReplyId
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
+from agentbus.contracts.writing import Writing, WritingEnvelope
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.workers.adapters.port import (
@@ -39,6 +40,7 @@ from agentbus.workers.outbound.leases import PartitionLeases
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.pace import Pace
 from agentbus.workers.outbound.sending import ReplySender
+from agentbus.workers.outbound.showing import Showing
 from agentbus.workers.reactive.time_loop import Share
 from tests.harness.conversations import address, message
 
@@ -76,6 +78,13 @@ class FakeChannel(Outbound):
         self.taken: list[tuple[str, str]] = []
         """Key and text of each message, as people see them."""
         self.requests = 0
+        self.editing = Fate()
+        self.edits: list[tuple[str, str]] = []
+        """Id and text of each edit that it took."""
+        self.deleted: list[str] = []
+        self.previews: list[str] | None = None
+        """What was shown of replies that are being written, if it has something for that."""
+        self.typed = 0
 
     def texts(self) -> list[str]:
         return [text for _, text in self.taken]
@@ -98,6 +107,34 @@ class FakeChannel(Outbound):
         if fate == "after":
             raise Killed
         return Unknown("the connection died") if fate == "died" else sent
+
+    async def edit(self, message_id: str, content: TextContent, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's
+        match self.editing.next():
+            case "killed":
+                raise Killed
+            case "busy":
+                return RateLimited(3.0)
+            case "refused":
+                return Failed("it can't be edited any more", permanent=True)
+            case "lost":
+                return Unknown("the connection died")
+        place = int(message_id.removeprefix("message-")) - 1
+        self.taken[place] = (self.taken[place][0], content.text)
+        self.edits.append((message_id, content.text))
+        return Sent(message_id)
+
+    async def delete(self, message_id: str, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's
+        self.deleted.append(message_id)
+        return Sent(message_id)
+
+    async def show(self, content: TextContent, address: Address, key: str, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's
+        if self.previews is None:
+            return Failed("not in this chat", permanent=True)
+        self.previews.append(content.text)
+        return Sent(key)
+
+    async def typing(self, address: Address, *, timeout: float = 5.0) -> None:  # noqa: ARG002 - the port's
+        self.typed += 1
 
     async def reconcile(self, key: str, address: Address, since: datetime, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's
         fate = self.asking.next()
@@ -213,11 +250,16 @@ class OutboundWorld:
         ways: ByAccount = {(self.to.platform.value, "default"): Way(self.outbound, self.can)}
         opened = Ways(lambda _: ways)
         opened._ways = ways
+        pace = Pace(store, self.clock)
+        showing = self.showing = Showing(
+            store, outbox, opened, pace, clock=self.clock, group_of=self.topology.partition_of, time=self.time
+        )
         sender = ReplySender(
             store,
             outbox,
             opened,
-            Pace(store, self.clock),
+            pace,
+            showing,
             clock=self.clock,
             in_doubt=self.in_doubt,
             give_up=self.give_up,
@@ -229,6 +271,7 @@ class OutboundWorld:
             cast("Inputs", Owner(self, self.at_owner)),
             outbox=outbox,
             sender=sender,
+            showing=showing,
             leases=PartitionLeases(store, "test", ttl=LEASE, time=self.time),
             clock=self.clock,
             metrics=self.metrics,
@@ -241,6 +284,11 @@ class OutboundWorld:
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(one, Killed) for one in ended if one is not None), ended
         return any(isinstance(one, Killed) for one in ended)
+
+    async def typed(self) -> None:
+        """Wait until it was shown that answers are being written, as far as that is to be shown now."""
+        tasks = [task for task in asyncio.all_tasks() if task.get_name() == "show that an answer is being written"]
+        await asyncio.gather(*tasks)
 
     async def settle(self, *, turns: int = 200) -> int:
         """Let workers send until nothing is due any more, each killed one followed by another; return how many were."""
@@ -287,6 +335,17 @@ class OutboundWorld:
             await self.give(conversation, SendReply(message=said), f"input-{next(self._numbers)}")
         await self.outbox.look_at([conversation])
         return [one.reply_id for one in (await self.state(conversation)).replies[-len(texts) :]]
+
+    async def say(self, conversation: ConversationId, text: str, writing: str) -> None:
+        """Have a bot say the reply that it was writing."""
+        said = OutboundMessage(address=self.to, content=TextContent(text=text))
+        await self.give(conversation, SendReply(message=said), writing)
+        await self.outbox.look_at([conversation])
+
+    def tell(self, conversation: ConversationId, text: str = "", writing: str = "w", *, over: bool = False) -> None:
+        """Tell the worker what a bot is writing."""
+        told = Writing(id=writing, to=self.to, text=text, over=over)
+        self.showing.hear(WritingEnvelope(id="told", subject=f"{conversation}.1", partitionkey=conversation, data=told))
 
     async def events(self, conversation: ConversationId) -> list[AnyEvent]:
         """Return all events of a conversation."""

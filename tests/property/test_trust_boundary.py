@@ -15,8 +15,9 @@ from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import InvalidInput, Unroutable
 from agentbus.contracts.ids import SessionId, session_id_for
 from agentbus.contracts.messages import InboundMessage
-from agentbus.contracts.queries import AnyQuery, ReadHistory, ReadSession
+from agentbus.contracts.queries import AnyQuery, ReadHistory, ReadSession, TellWriting
 from agentbus.contracts.topology import Topology
+from agentbus.contracts.writing import Writing
 from agentbus.operations.parked import ReplayRefused, replay_parked
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.reading import iter_log, iter_parked
@@ -56,7 +57,11 @@ _names = st.sampled_from(["worker", "operator\nworker", "", "x" * 2000])
 _queues = st.sampled_from(
     [TOPOLOGY.ingress, TOPOLOGY.parked, "elsewhere", *map(TOPOLOGY.partition_queue, TOPOLOGY.all_partitions())]
 )
-_queries = st.builds(ReadSession, session_id=_sessions) | st.builds(ReadHistory, session_id=_sessions)
+_queries = st.one_of(
+    st.builds(ReadSession, session_id=_sessions),
+    st.builds(ReadHistory, session_id=_sessions),
+    st.builds(TellWriting, session_id=_sessions, writing=st.just(Writing(id="w", text="so far"))),
+)
 _headers: st.SearchStrategy[Headers] = st.fixed_dictionaries(
     {},
     optional={

@@ -316,6 +316,14 @@ class Outbound(ABC):
         """React to a message. Repeating it changes nothing. By default Failed for good."""
         return self._unable("react")
 
+    async def show(self, content: TextContent, address: Address, key: str, *, timeout: float = 10.0) -> Outcome:
+        """Show what a reply reads that is being written, as what it is: no message, and gone by itself within a minute.
+
+        `key` is the same for all that is shown of one reply. Where `Capabilities.streaming` is `shown`; Failed for good
+        where a chat has no such thing, as by default. `Sent` names nothing.
+        """
+        return self._unable("show")
+
     async def typing(self, address: Address, *, timeout: float = 5.0) -> None:  # noqa: B027 - a platform may have none
         """Show that an answer is being written, for the some seconds that the platform shows it. By default nothing.
 
@@ -374,6 +382,17 @@ class Feature(StrEnum):
     """That an answer is being written."""
 
 
+class Streaming(StrEnum):
+    """How people see a reply while it is being written."""
+
+    COLLECTED = "collected"
+    """Not at all: it comes when it is whole."""
+    EDITED = "edited"
+    """Its beginning is sent as a message, which is edited as it grows."""
+    SHOWN = "shown"
+    """The platform shows it as what it is (`Outbound.show`); where a chat has no such thing, it is as `edited`."""
+
+
 class Guarantee(StrEnum):
     """What is known of a send whose connection died."""
 
@@ -400,6 +419,14 @@ class Capabilities:
     """What the platform counts: `characters` (code points), `utf-16` (code units) or `bytes` (of UTF-8)."""
     key_seconds: float = 0.0
     """For how long the platform knows a key again, where its guarantee is `idempotent`."""
+    streaming: Streaming = Streaming.COLLECTED
+    """How people see a reply while it is being written."""
+    shown_every: float = 2.0
+    """Seconds between two times that it is shown as it grows; more, the longer it takes, where a message is edited."""
+    most_edits: int | None = None
+    """How often the platform lets a message be edited, if it counts."""
+    typing_seconds: float = 0.0
+    """For how long the platform shows that an answer is being written, if it does."""
     pace: float | None = None
     """Messages a second that one chat takes, as far as the platform says."""
     account_pace: float | None = None

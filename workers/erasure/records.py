@@ -74,6 +74,8 @@ async def _replies_of(store: Store, conversation: ConversationId) -> AsyncIterat
     """Yield what is kept of a conversation's replies on their way out."""
     if waiting := await store.records.get(RecordKind.OUTBOX, conversation):
         yield waiting
+    if shown := await store.records.get(RecordKind.WRITING, conversation):
+        yield shown
     async for sending in iter_records(store, RecordKind.SENDING, conversation):
         if doubtful := await store.records.get(RecordKind.OUTBOX, sending.key):
             yield doubtful

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.extras import importing_extras
-from agentbus.workers.adapters.port import Capabilities, Outbound
+from agentbus.workers.adapters.port import Capabilities, Outbound, Streaming
 from agentbus.workers.concurrency import afterwards
 
 if TYPE_CHECKING:
@@ -62,6 +62,15 @@ class Ways:
         client, self._client, self._ways = self._client, None, {}
         if client is not None:
             await afterwards("close the connections to platforms", client.aclose())
+
+    @property
+    def showing(self) -> frozenset[str]:
+        """The platforms on which people see that something is being written."""
+        return frozenset(
+            platform
+            for (platform, _), way in self._ways.items()
+            if way.can.streaming is not Streaming.COLLECTED or way.can.typing_seconds
+        )
 
     def to(self, address: Address) -> Way | None:
         """Return the way to an address; None if its account is not one of this process."""

@@ -1,7 +1,9 @@
 """The conversations that have replies to send: one after the other in each, and many conversations side by side."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from agentbus.contracts.clock import Clock
@@ -24,6 +26,7 @@ from agentbus.workers.faults import told
 from agentbus.workers.outbound.leases import PartitionLeases
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.sending import Later, LeaseLost, Over, ReplySender
+from agentbus.workers.outbound.showing import Showing
 from agentbus.workers.reactive.time_loop import Share
 
 MOST: Final = 64
@@ -51,6 +54,7 @@ class Conversations:
         *,
         outbox: Outbox,
         sender: ReplySender,
+        showing: Showing,
         leases: PartitionLeases,
         clock: Clock,
         metrics: WorkerMetrics,
@@ -60,6 +64,7 @@ class Conversations:
         self._topology = topology
         self._outbox = outbox
         self._sender = sender
+        self._showing = showing
         self._leases = leases
         self._commands = commands
         self._clock = clock
@@ -88,7 +93,17 @@ class Conversations:
         waiting = [one for one in due if one not in self._in_hand and not self._leases.is_others(self._of(one))]
         for conversation in waiting[:room]:
             self._begin(conversation)
+        await self._show(groups)
         return False
+
+    async def _show(self, groups: Collection[str] | None) -> None:
+        """Show replies that are being written, as far as replies that are to be sent leave room."""
+        self._showing.type()
+        left = await self._showing.left(groups)
+        for conversation in (*self._showing.due(self._share.partitions), *left):
+            free = conversation not in self._in_hand and not self._leases.is_others(self._of(conversation))
+            if free and len(self._in_hand) < MOST:
+                self._begin(conversation, sends=False)
 
     def poke(self, conversation: ConversationId) -> None:
         """Begin with a conversation at once, if it is in this instance's partitions and there is room."""
@@ -115,22 +130,30 @@ class Conversations:
     def _of(self, conversation: ConversationId) -> Partition:
         return self._topology.partition_of(conversation)
 
-    def _begin(self, conversation: ConversationId) -> None:
+    def _begin(self, conversation: ConversationId, *, sends: bool = True) -> None:
         if not self._closing:
-            task = asyncio.create_task(self._work(conversation), name=f"send replies of {conversation}")
+            task = asyncio.create_task(self._work(conversation, sends), name=f"send replies of {conversation}")
             self._in_hand[conversation] = task
 
-    async def _work(self, conversation: ConversationId) -> None:
+    async def _work(self, conversation: ConversationId, sends: bool) -> None:
         partition = self._of(conversation)
         try:
             if await keep_trying("take a lease", self._leases.hold, partition):
-                await self._send_all(conversation, partition)
+                if sends:
+                    await self._send_all(conversation, partition)
+                else:
+                    held = partial(self._leases.holds, partition)
+                    show = partial(self._showing.show, share=self._part(), held=held)
+                    await keep_trying("show a reply", show, conversation)
         except LeaseLost:
             pass  # Whoever has it goes on.
         except Exception as error:
             raise_if_cancelled()
             _log.error(Action.SENDING_FAILED, conversation_id=conversation, **told(error))
-            await self._put_off(conversation)
+            if sends:
+                await self._put_off(conversation)
+            else:
+                await self._showing.drop(conversation)
         finally:
             self._in_hand.pop(conversation, None)
             if conversation in self._again:
@@ -155,8 +178,12 @@ class Conversations:
     async def _go_on(self, conversation: ConversationId, reply: OutgoingReply, partition: Partition) -> Over | Later:
         if not await self._leases.hold(partition):
             raise LeaseLost
-        share = max(len(self._share.partitions), 1) / self._topology.partitions
-        return await self._sender.send(conversation, reply, share=share, held=lambda: self._leases.holds(partition))
+        held = partial(self._leases.holds, partition)
+        return await self._sender.send(conversation, reply, share=self._part(), held=held)
+
+    def _part(self) -> float:
+        """Return which part of all budgets is this instance's."""
+        return max(len(self._share.partitions), 1) / self._topology.partitions
 
     async def _put(self, state: SessionState, later: Later) -> None:
         await self._outbox.put([state], at=later.at)

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import Field
 
-from agentbus.contracts.base import Announced, Timestamp
+from agentbus.contracts.base import Announced, Id, Timestamp
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.records import Record, RecordKind
@@ -34,6 +34,7 @@ class Progress(Announced):
     begun_at: Timestamp | None = Field(default=None, description="When the next one was sent, if it may have been.")
     tries: int = Field(default=0, ge=0, description="How often that was tried, or asked about.")
     again: int = Field(default=0, ge=0, description="How often somebody had decided to send it again by then.")
+    shown: Id | None = Field(default=None, description="The message that shows its beginning: it is edited.")
     doubled: bool = Field(default=False, description="One was sent again although it may have been sent before.")
 
 

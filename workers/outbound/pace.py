@@ -44,6 +44,14 @@ class Pace:
         self._count(account, can.account_pace * share if can.account_pace else None, now)
         return timedelta()
 
+    async def is_free(self, address: Address) -> bool:
+        """Whether a message to a chat might go now. Nothing is counted."""
+        now = self._clock.now()
+        chat, account = chat_key(address), account_key(address)
+        if max(self._next.get(chat, now), self._next.get(account, now)) > now:
+            return False
+        return max(await self._held_until(chat, now), await self._held_until(account, now)) <= now
+
     async def hold_back(self, address: Address, seconds: float, *, account: bool) -> datetime:
         """Have all instances send nothing to a chat, or for an account, for so many seconds; return until when."""
         now = self._clock.now()

@@ -16,6 +16,8 @@ class Saying:
 
     content: TextContent
     to: Address
+    message_id: str
+    """By which a reply is known that was shown while it was being written."""
     restored: bool = False
     """Whether it came back from a backup: it may have been sent since that was made."""
 
@@ -29,24 +31,26 @@ async def what_it_says(store: Store, conversation: ConversationId, reply: Outgoi
     found = _in(commits[0], reply) if commits else None
     if found is None:
         return None
-    asked, content = found
+    asked, message_id, content = found
     for commit in await store.log.commits_amending(conversation, [asked.message]):
         for event in commit.events:
             if isinstance(event, MessageDeleted) and event.target == asked.message:
                 return None
             if isinstance(event, MessageEdited) and event.target == asked.message:
                 content = content.model_copy(update={"text": event.text, "attachments": event.attachments})
-    return Saying(content, asked.to, bool(commits[0].restored)) if content.text.strip() or content.attachments else None
+    if not content.text.strip() and not content.attachments:
+        return None
+    return Saying(content, asked.to, message_id, bool(commits[0].restored))
 
 
-def _in(commit: Commit, reply: OutgoingReply) -> tuple[ReplyRequested, TextContent] | None:
+def _in(commit: Commit, reply: OutgoingReply) -> tuple[ReplyRequested, str, TextContent] | None:
     asked = next(
         (event for event in commit.events if isinstance(event, ReplyRequested) and event.reply_id == reply.reply_id),
         None,
     )
-    said = {event.message.key: event.message.content for event in commit.events if isinstance(event, MessageAppended)}
-    content = said.get(asked.message) if asked else None
-    return (asked, _as_text(content)) if asked and content is not None else None
+    said = {event.message.key: event.message for event in commit.events if isinstance(event, MessageAppended)}
+    message = said.get(asked.message) if asked else None
+    return (asked, message.message_id, _as_text(message.content)) if asked and message is not None else None
 
 
 def _as_text(content: Spoken) -> TextContent:

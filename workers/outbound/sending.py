@@ -4,7 +4,7 @@ Whoever comes to a reply after a crash goes by the note. Where a message was beg
 platform's guarantee decides: it is sent again under its key, or the platform is asked, or nobody knows.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -26,6 +26,7 @@ from agentbus.workers.outbound.channels import Way, Ways
 from agentbus.workers.outbound.outbox import Outbox, Progress
 from agentbus.workers.outbound.pace import Pace
 from agentbus.workers.outbound.saying import Saying, what_it_says
+from agentbus.workers.outbound.showing import Showing, Taken
 from agentbus.workers.outbound.splitting import split
 
 NO_WAY_PAUSE: Final = timedelta(seconds=30)
@@ -99,6 +100,7 @@ class ReplySender:
         outbox: Outbox,
         ways: Ways,
         pace: Pace,
+        showing: Showing,
         *,
         clock: Clock,
         in_doubt: InDoubt = InDoubt.HOLD,
@@ -108,6 +110,7 @@ class ReplySender:
         self._outbox = outbox
         self._ways = ways
         self._pace = pace
+        self._showing = showing
         self._clock = clock
         self._in_doubt = in_doubt
         self._give_up = timedelta(seconds=give_up)
@@ -147,9 +150,9 @@ class ReplySender:
             return self._ended(progress, "it was taken back, or erased, before it was sent")
         if saying.restored and progress is None and not reply.again:
             return Over(ReplyOutcome.UNKNOWN, reason="it came back from a backup, and may have been sent since")
-        return self._placed(conversation, reply, progress, saying)
+        return await self._placed(conversation, reply, progress, saying)
 
-    def _placed(
+    async def _placed(
         self, conversation: ConversationId, reply: OutgoingReply, progress: Progress | None, saying: Saying
     ) -> "_Job | Over | Later":
         """Return what is left to be sent, by which way."""
@@ -167,7 +170,23 @@ class ReplySender:
             return self._ended(progress, f"it would be {len(pieces)} messages, the limit is {MAX_PIECES}")
         if progress and progress.pieces != len(pieces):
             return self._doubt(progress, "it was being sent as something else than it is now")
-        return _Job(conversation, reply, saying, way, pieces, progress or _none_yet(pieces, reply))
+        if progress is None:
+            taken = await self._taken_over(conversation, saying, way, pieces)
+            if isinstance(taken, datetime):
+                return Later(max(taken, now + _A_MOMENT))
+            progress = Progress(pieces=len(pieces), again=reply.again, shown=taken.message_id, doubled=taken.doubtful)
+        job = _Job(conversation, reply, saying, way, pieces, progress)
+        if progress.shown and not progress.message_ids:
+            await self._note(job)
+            await self._showing.forget(conversation)  # from now on the message is the reply's
+        return job
+
+    async def _taken_over(
+        self, conversation: ConversationId, saying: Saying, way: Way, pieces: tuple[str, ...]
+    ) -> Taken | datetime:
+        """Return what was shown of a reply while it was being written, or when to look for it again."""
+        first = TextContent(text=pieces[0], reply_to=saying.content.reply_to)
+        return await self._showing.taken_over(conversation, saying.message_id, saying.to, way, first)
 
     def _ended(self, progress: Progress | None, reason: str) -> Over:
         """Give a reply up: it failed, unless a part of it may be at the platform."""
@@ -208,6 +227,8 @@ class ReplySender:
         )  # an earlier try may have got through: what this one comes to tells nothing of it
         if not held():
             raise LeaseLost
+        if (shown := job.progress.shown) is not None:
+            return await self._edited(job, shown)
         await self._note(job, begun_at=doubtful or self._clock.now())
         if not held():
             raise LeaseLost
@@ -231,9 +252,34 @@ class ReplySender:
                 return await self._unknown(job, reason)
         assert_never(outcome)
 
+    async def _edited(self, job: _Job, shown: str) -> Over | Later | None:
+        """Let the message that shows a reply's beginning say its first part. Repeating that changes nothing."""
+        outcome = await self._called(job, job.way.outbound.edit(shown, job.content, job.saying.to))
+        match outcome:
+            case Sent():
+                await self._note(job, message_ids=(shown,), shown=None, tries=0)
+                return None
+            case RateLimited(after=after, account=account):
+                until = await self._pace.hold_back(job.saying.to, after, account=account)
+                return Later(max(until, self._clock.now() + _A_MOMENT))
+            case Failed(permanent=True):
+                # It is gone, or can't be edited any more: what stands there makes room for the reply.
+                await self._called(job, job.way.outbound.delete(shown, job.saying.to))
+                await self._note(job, shown=None)
+                return None
+            case Failed() | Unknown():
+                await self._note(job, tries=job.progress.tries + 1)
+                return Later(self._clock.now() + pause_after(job.progress.tries))
+        assert_never(outcome)
+
     async def _outcome(self, job: _Job) -> Outcome:
+        return await self._called(job, job.way.outbound.send(job.content, job.saying.to, job.key))
+
+    @staticmethod
+    async def _called(job: _Job, call: Awaitable[Outcome]) -> Outcome:
+        """Return what became of a request; an adapter that fails leaves it unknown."""
         try:
-            return await job.way.outbound.send(job.content, job.saying.to, job.key)
+            return await call
         except Exception as error:
             raise_if_cancelled()
             _log.error(Action.ADAPTER_FAILED, reply=job.reply.reply_id, **told(error))
@@ -248,12 +294,7 @@ class ReplySender:
 
     async def _ask(self, job: _Job, begun: datetime) -> Over | Later | None:
         """Ask the platform what became of the message that was begun."""
-        try:
-            outcome = await job.way.outbound.reconcile(job.key, job.saying.to, begun)
-        except Exception as error:
-            raise_if_cancelled()
-            _log.error(Action.ADAPTER_FAILED, reply=job.reply.reply_id, **told(error))
-            outcome = Unknown(f"the adapter failed: {type(error).__name__}")
+        outcome = await self._called(job, job.way.outbound.reconcile(job.key, job.saying.to, begun))
         match outcome:
             case Sent(message_id=message_id):
                 ids = (*job.progress.message_ids, fit_id(message_id))
@@ -305,10 +346,6 @@ def _text(content: TextContent, can: Capabilities) -> str:
         return content.text
     links = "\n".join(f"{one.name}: {one.uri}" if one.name else one.uri for one in content.attachments)
     return f"{content.text}\n\n{links}" if content.text.strip() else links
-
-
-def _none_yet(pieces: tuple[str, ...], reply: OutgoingReply) -> Progress:
-    return Progress(pieces=len(pieces), again=reply.again)
 
 
 def _sent(progress: Progress, reply: OutgoingReply) -> Over:

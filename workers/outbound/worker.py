@@ -16,6 +16,7 @@ from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.writings import Writings
 from agentbus.workers.outbound.channels import Ways
 from agentbus.workers.outbound.conversations import Conversations
 from agentbus.workers.outbound.finding import OpenReplies
@@ -23,6 +24,7 @@ from agentbus.workers.outbound.leases import PartitionLeases
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.pace import Pace
 from agentbus.workers.outbound.sending import ReplySender
+from agentbus.workers.outbound.showing import Showing
 from agentbus.workers.reactive.coalescer import Coalescer
 from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.time_loop import Share, TimeLoop
@@ -93,7 +95,19 @@ class OutboundWorker(ReactiveWorker):
         share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
         outbox = Outbox(store, topology, clock)
         pace = Pace(store, clock)
-        sender = ReplySender(store, outbox, ways, pace, clock=clock, in_doubt=config.in_doubt, give_up=config.give_up)
+        self._showing = Showing(store, outbox, ways, pace, clock=clock, group_of=topology.partition_of, time=time)
+        sender = ReplySender(
+            store,
+            outbox,
+            ways,
+            pace,
+            self._showing,
+            clock=clock,
+            in_doubt=config.in_doubt,
+            give_up=config.give_up,
+        )
+        self._bus = bus
+        self._writings: Writings | None = None
         self._ways = ways
         self._pace = pace
         self._leases = PartitionLeases(store, topology.prefix, ttl=config.lease, time=time)
@@ -104,6 +118,7 @@ class OutboundWorker(ReactiveWorker):
             commands,
             outbox=outbox,
             sender=sender,
+            showing=self._showing,
             leases=self._leases,
             clock=clock,
             metrics=metrics,
@@ -126,12 +141,16 @@ class OutboundWorker(ReactiveWorker):
     async def _prepare(self) -> None:
         self._conversations.open()
         await self._ways.open()
+        if platforms := self._ways.showing:
+            self._writings = Writings(self._bus, platforms, self._showing.hear)
+            await self._writings.start()
 
     async def _finish(self) -> None:
         await self._conversations.close()
 
     async def _let_go(self) -> None:
-        await in_turn(self._handler.close, self._leases.close, self._ways.close)
+        listening = (self._writings.close,) if self._writings else ()
+        await in_turn(*listening, self._showing.close, self._handler.close, self._leases.close, self._ways.close)
 
     async def _renew(self) -> bool:
         await self._leases.keep(self._conversations.partitions)

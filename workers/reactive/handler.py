@@ -10,6 +10,7 @@ from typing import Final
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import AgentBusError, InvalidInput, Reject, UnsupportedType
 from agentbus.contracts.telemetry import Action
+from agentbus.contracts.writing import is_writing
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.pump import survived
@@ -70,6 +71,9 @@ async def react(bus: Bus, handler: Handler, delivery: Delivery, on_failure: Call
 
 async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) -> None:
     """Give a delivery's event to `handler`, a few times if it fails; acknowledge it, or let `give_up` do so."""
+    if is_writing(delivery.body):  # no event: for those who show replies while they are being written
+        await delivery.ack()
+        return
     try:
         event = EventEnvelope.from_bytes(delivery.body)
     except UnsupportedType as error:

@@ -36,7 +36,7 @@ MEMBER_TTL: Final = 4.0
 """Seconds of silence after which a worker is taken for dead."""
 _POLL: Final = 0.2
 
-_KINDS: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.OUTBOX)
+_KINDS: Final = (RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.OUTBOX, RecordKind.WRITING)
 """Records of a session, or of a conversation, whose group is its partition."""
 
 Say = Callable[[str], None]

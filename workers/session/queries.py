@@ -1,7 +1,11 @@
-"""Answers to queries: read from the store, beside the lanes; nothing is decided, nothing is changed."""
+"""Answers to queries: read from the store, beside the lanes; nothing is decided, nothing is changed.
+
+What is told of a reply that is being written goes the same way: its writer needs no right to announce anything.
+"""
 
 import asyncio
 from typing import Final
+from uuid import uuid4
 
 from agentbus.contracts.commands import CommandReply, ReplyError
 from agentbus.contracts.errors import (
@@ -14,13 +18,14 @@ from agentbus.contracts.errors import (
     StoreUnavailable,
 )
 from agentbus.contracts.ids import InputId
-from agentbus.contracts.queries import AnyQuery, ReadSession
+from agentbus.contracts.queries import AnyQuery, ReadSession, TellWriting
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.telemetry import Action
+from agentbus.contracts.writing import WRITING_TOPIC, WritingEnvelope
 from agentbus.storage.history import history_page
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
-from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.bus.port import Bus, Delivery, Message
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.domain.access import DENIED, Right, may
 from agentbus.workers.faults import told
@@ -69,16 +74,35 @@ class Queries:
         reply = CommandReply(command_id=query_id, session_id=head.session_id, version=head.version)
         if isinstance(query, ReadSession):
             return reply.model_copy(update={"session": head})
+        if isinstance(query, TellWriting):
+            await self._announce(head, query)
+            return reply
         try:
             page = await history_page(self._store, head, limit=query.limit, cursor=query.cursor)
         except ValueError as error:
             raise Refused(str(error)) from error
         return reply.model_copy(update={"history": page.items, "cursor": page.cursor})
 
+    async def _announce(self, head: SessionState, query: TellWriting) -> None:
+        """Tell whoever shows replies while they are being written; there may be nobody, or nowhere to show it."""
+        to = query.writing.to or head.address
+        if to is None or not head.is_live:
+            return
+        told = WritingEnvelope(
+            id=f"{head.session_id}/{WRITING_TOPIC}/{uuid4().hex}",
+            subject=head.session_id,
+            partitionkey=head.conversation_id,
+            data=query.writing.model_copy(update={"to": to}),
+        )
+        message = Message(body=told.to_bytes(), message_id=told.id)
+        key = f"session.{WRITING_TOPIC}.{to.platform}"
+        await self._bus.publish(self._bus.topology.events, key, message, mandatory=False)
+
 
 def _readable(head: SessionState | None, query: AnyQuery) -> SessionState:
     """Return the head if it may be read. Who asks for a user is not told whether there is such a session."""
-    if head is not None and head.status is not SessionStatus.DELETED and may(head, query.actor, Right.READ):
+    right = Right.WRITE if isinstance(query, TellWriting) else Right.READ
+    if head is not None and head.status is not SessionStatus.DELETED and may(head, query.actor, right):
         return head
     if query.actor is not None:
         raise AccessDenied(DENIED)

@@ -14,11 +14,12 @@ from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import ConfigurationError, LimitExceeded
 from agentbus.contracts.messages import CommandContent, OutboundMessage, Role, TextContent
 from agentbus.contracts.topology import Topology
-from agentbus.received import ReceivedEvent, ReceivedMessage, WrittenReply
+from agentbus.received import ReceivedEvent, ReceivedMessage
 from agentbus.storage.history import history_page
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.session.worker import SessionWorker
+from agentbus.writing import WrittenReply
 from tests.harness.builders import a_conversation, appended
 from tests.harness.conversations import address, message
 from tests.harness.patience import PATIENCE

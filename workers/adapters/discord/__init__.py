@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.extras import importing_extras
 from agentbus.workers.adapters.discord.account import DiscordAccount
-from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee
+from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee, Streaming
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -40,6 +40,8 @@ CHANNEL: Final = Channel(
         guarantee=Guarantee.IDEMPOTENT,
         key_seconds=120.0,
         text_limit=2000,
+        streaming=Streaming.EDITED,
+        typing_seconds=10.0,
         pace=1.0,
         account_pace=40.0,
     ),

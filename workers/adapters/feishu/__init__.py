@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.extras import importing_extras
 from agentbus.workers.adapters.feishu.account import FeishuAccount
-from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee
+from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee, Streaming
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -52,6 +52,8 @@ CHANNEL: Final = Channel(
         key_seconds=3600.0,
         text_limit=150_000,
         text_unit="bytes",
+        streaming=Streaming.EDITED,
+        most_edits=20,
         pace=5.0,
         account_pace=16.0,
     ),

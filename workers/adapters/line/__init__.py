@@ -47,6 +47,7 @@ CHANNEL: Final = Channel(
         sends=frozenset({Feature.TEXT, Feature.TYPING}),
         guarantee=Guarantee.IDEMPOTENT,
         key_seconds=86_400.0,
+        typing_seconds=20.0,
         text_limit=5000,
         text_unit="utf-16",
     ),

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.extras import importing_extras
-from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee
+from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee, Streaming
 from agentbus.workers.adapters.slack.account import SlackAccount
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ CHANNEL: Final = Channel(
         ),
         guarantee=Guarantee.RECONCILED,
         text_limit=4000,
+        streaming=Streaming.EDITED,
         pace=1.0,
     ),
     inbound=_inbound,

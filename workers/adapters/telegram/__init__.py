@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.extras import importing_extras
-from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee
+from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee, Streaming
 from agentbus.workers.adapters.telegram.account import TelegramAccount
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ CHANNEL: Final = Channel(
         guarantee=Guarantee.UNKNOWN,
         text_limit=4096,
         text_unit="utf-16",
+        streaming=Streaming.SHOWN,
+        shown_every=1.0,
+        typing_seconds=5.0,
         pace=1.0,
         account_pace=30.0,
     ),

@@ -1,17 +1,18 @@
 """Telegram, the way out: the Bot API's sendMessage and what belongs to it.
 
 Source: https://core.telegram.org/bots/api (sendMessage, editMessageText, deleteMessage, setMessageReaction,
-sendChatAction, Making requests) and https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this:
+sendChatAction, Making requests; sendMessageDraft: a preview of 30 seconds, in private chats) and https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this:
 a message a second to a chat, 30 a second in all. There is no idempotency key, and nothing can be asked: where the
 connection dies, nobody knows.
 """
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.messages import TextContent
 from agentbus.workers.adapters.markdown import TELEGRAM, render
-from agentbus.workers.adapters.port import Outbound, Outcome, RateLimited, Sent, Unknown
+from agentbus.workers.adapters.port import Failed, Outbound, Outcome, RateLimited, Sent, Unknown
 from agentbus.workers.adapters.posting import Answered, posted, refused, too_much
 from agentbus.workers.adapters.telegram.masking import mask_tokens
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _UNREADABLE: Final = "can't parse entities"
 _SAME: Final = "message is not modified"
 _GONE: Final = "message to delete not found"
+_NO_METHOD: Final = "Not Found"
 
 
 class TelegramOutbound(Outbound):
@@ -60,6 +62,19 @@ class TelegramOutbound(Outbound):
         asked = {"chat_id": address.chat, "message_id": message_id, "reaction": emoji}
         return _outcome(await self._call("setMessageReaction", asked, timeout), known=message_id)
 
+    async def show(self, content: TextContent, address: Address, key: str, *, timeout: float = 10.0) -> Outcome:
+        """Show a draft: people alone have that, whose chats have ids above 0."""
+        if not address.chat.isdecimal():
+            return self._unable("show")
+        asked: dict[str, Any] = {"chat_id": int(address.chat), "draft_id": draft_id_of(key)}
+        if address.thread is not None:
+            asked["message_thread_id"] = address.thread
+        outcome = await self._said("sendMessageDraft", asked, content.text, timeout, known=key)
+        # A server of one's own that is older does not know the method, and says 404.
+        if isinstance(outcome, Failed) and outcome.reason.startswith(_NO_METHOD):
+            return Failed(outcome.reason, permanent=True)
+        return outcome
+
     async def typing(self, address: Address, *, timeout: float = 5.0) -> None:
         await self._call("sendChatAction", {"chat_id": address.chat, "action": "typing"}, timeout)
 
@@ -72,6 +87,11 @@ class TelegramOutbound(Outbound):
 
     async def _call(self, method: str, asked: object, timeout: float) -> Answered | Outcome:
         return await posted(self._client, f"{self._url}/{method}", json=asked, timeout=timeout)
+
+
+def draft_id_of(key: str) -> int:
+    """Return the number that stands for a key: any but 0, and of 31 bits."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=4).digest(), "big") >> 1 | 1
 
 
 def _outcome(answer: Answered | Outcome, *, known: str = "", well: str = "") -> Outcome:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextContent
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState
-from agentbus.received import ReceivedEvent
-from agentbus.workers.adapters.port import Capabilities, Guarantee, Outcome
+from agentbus.received import ReceivedEvent, ReceivedMessage
+from agentbus.workers.adapters.port import Capabilities, Feature, Guarantee, Outcome, Streaming
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.outbound import conversations
@@ -31,8 +32,13 @@ WHERE = Address(platform=Platform.TELEGRAM, chat="lobby", user="ada")
 QUICK = OutboundConfig(interval=0.005, beat=0.02, ttl=2.0)
 
 
-def an_outbound_worker(world: World, channel: FakeChannel, metrics: WorkerMetrics | None = None) -> OutboundWorker:
-    can = Capabilities(receives=frozenset(), guarantee=channel.guarantee, key_seconds=60.0)
+CAN = Capabilities(receives=frozenset(), key_seconds=60.0)
+
+
+def an_outbound_worker(
+    world: World, channel: FakeChannel, metrics: WorkerMetrics | None = None, *, can: Capabilities = CAN
+) -> OutboundWorker:
+    can = replace(can, guarantee=channel.guarantee)
     return OutboundWorker(
         world.bus,
         world.store,
@@ -46,8 +52,8 @@ def an_outbound_worker(world: World, channel: FakeChannel, metrics: WorkerMetric
 
 
 @asynccontextmanager
-async def sending(world: World, channel: FakeChannel) -> AsyncIterator[OutboundWorker]:
-    worker = an_outbound_worker(world, channel)
+async def sending(world: World, channel: FakeChannel, *, can: Capabilities = CAN) -> AsyncIterator[OutboundWorker]:
+    worker = an_outbound_worker(world, channel, can=can)
     await worker.start()
     try:
         yield worker
@@ -93,6 +99,86 @@ async def test_what_a_handler_replies_gets_to_the_platform_once_and_the_session_
     assert channel.texts() == ["you said: hi 1", "you said: hi 2"]
     assert [one.message_ids for one in sent] == [("message-1",), ("message-2",)]
     assert not await world.store.records.due(RecordKind.OUTBOX, world.clock.now(), limit=10)
+
+
+async def test_what_a_handler_writes_is_seen_to_grow_and_is_one_message_in_the_end() -> None:
+    channel = a_channel()
+    can = replace(CAN, streaming=Streaming.EDITED, sends=frozenset({Feature.EDITS}), shown_every=0.0)
+    async with a_world() as world, sending(world, channel, can=can):
+
+        async def reads(text: str) -> None:
+            async def there() -> bool:
+                return channel.texts() == [text]
+
+            await world.until(there)
+
+        @world.client.on_message(durable="bot")
+        async def answer(message: ReceivedMessage) -> None:
+            async with message.writing() as reply:
+                await reply.write("one")
+                await reads("one …")
+                await reply.write(" two")
+                await reads("one two …")
+                await reply.write(" three")
+
+        await world.client.start()
+        await say(world, 1)
+        (sent,) = await told(world, 1)
+        head = await world.store.heads.get(sent.session_id)
+        assert head is not None
+        async with world.client.reply(head) as proactive:
+            await proactive.write("and more")
+        await told(world, 2)
+    assert channel.texts() == ["one two three", "and more"]
+    assert sent.message_ids == ("message-1",)
+    assert proactive.sent is not None
+    assert proactive.sent.session_id == sent.session_id
+
+
+async def test_a_handler_that_raises_while_it_writes_leaves_a_mark_until_it_answers() -> None:
+    channel, calls = a_channel(), 0
+    can = replace(CAN, streaming=Streaming.EDITED, sends=frozenset({Feature.EDITS}), shown_every=0.0)
+    async with a_world() as world, sending(world, channel, can=can):
+
+        async def reads(text: str) -> None:
+            async def there() -> bool:
+                return channel.texts() == [text]
+
+            await world.until(there)
+
+        @world.client.on_message(durable="bot")
+        async def answer(message: ReceivedMessage) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                await reads("one […]")
+            async with message.writing() as reply:
+                await reply.write("one")
+                if calls == 1:
+                    await reads("one …")
+                    raise LookupError("the model went away")
+
+        await world.client.start()
+        await say(world, 1)
+        await told(world, 1)
+    assert channel.texts() == ["one"]
+
+
+async def test_it_is_seen_that_a_handler_is_at_work_unless_it_says_otherwise() -> None:
+    channel = a_channel()
+    async with a_world() as world, sending(world, channel, can=replace(CAN, typing_seconds=5.0)):
+
+        async def typed() -> bool:
+            return channel.typed > 0
+
+        @world.client.on_message(durable="bot")
+        async def answer(message: ReceivedMessage) -> None:
+            await world.until(typed)
+            await message.reply("done")
+
+        await world.client.start()
+        await say(world, 1)
+        await told(world, 1)
 
 
 async def test_what_was_asked_for_before_there_was_an_outbound_worker_is_found() -> None:
