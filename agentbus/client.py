@@ -45,7 +45,7 @@ from agentbus.contracts.messages import InboundMessage, OutboundMessage, Role, T
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.writing import Writing
 from agentbus.logs import configure_library_logs
-from agentbus.received import Answering, Handled, ReceivedEvent, ReceivedMessage
+from agentbus.received import Answering, Handled, ReceivedEvent, ReceivedMessage, SentReply
 from agentbus.registering import check_handler, check_patterns
 from agentbus.subscription import CONCURRENCY, Subscription
 from agentbus.workers.bus.port import Bus
@@ -180,12 +180,13 @@ class AgentBus:
         to: Address | None = None,
         reply_id: str | None = None,
         timeout: float = 10.0,
-    ) -> AbstractAsyncContextManager[WrittenReply]:
+    ) -> AbstractAsyncContextManager[WrittenReply[SentReply]]:
         """Write a reply to a session part by part: `async with bus.reply(session) as reply: await reply.write(...)`.
 
         People see it grow where their platform can show that; it is sent when the block ends, to where the session's
         last message came from, or to `to`. If the block raises nothing is sent, and what was shown is marked as broken
-        off. With the same `reply_id` it is said once, however often it is written. Raises as `send` does.
+        off. With the same `reply_id` it is said once, however often it is written. `timeout`, in seconds, is for
+        sending it. Raises as `send` does.
         """
         session_id = session if isinstance(session, str) else session.session_id
         command_id = reply_id or uuid4().hex
@@ -193,17 +194,18 @@ class AgentBus:
         async def tell(writing: Writing) -> None:
             await self.tell_writing(session_id, writing)
 
-        async def say(text: str) -> CommandReply:
+        async def say(text: str) -> SentReply:
             message = OutboundMessage(address=to, content=TextContent(text=text))
             command = SendReply(session_id=SessionId(session_id), message=message)
-            return await self.send(command, command_id=command_id, timeout=timeout)
+            return SentReply.by(self, await self.send(command, command_id=command_id, timeout=timeout))
 
         return written(Telling(tell, command_id, to), say)
 
     async def tell_writing(self, session_id: str, writing: Writing, *, timeout: float = 10.0) -> None:
         """Have it announced what a reply reads that is being written: `reply`, and a message's `writing`, do so.
 
-        It is kept nowhere, and comes to whoever shows replies at this moment. Raises as `session` does.
+        It is kept nowhere, and comes to whoever shows replies at this moment. `timeout`, in seconds, is for the worker
+        to take it. Raises as `session` does.
         """
         asked = {"kind": "tell_writing", "session_id": session_id, "writing": writing.model_dump()}
         await self._query(asked, timeout)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from pydantic import PrivateAttr
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.commands import AnyCommand, CommandReply, SendReply
+from agentbus.contracts.commands import AnyCommand, CommandReply, DeleteMessage, EditMessage, SendReply
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.history import HistoryMessage, Page
@@ -43,6 +43,41 @@ class Sender(Protocol):
         """Have it announced what a reply reads that is being written, as `AgentBus.tell_writing` does."""
 
 
+class SentReply(CommandReply):
+    """The answer to a reply that was said: it may be changed, and taken back."""
+
+    _sender: Sender | None = PrivateAttr(default=None)
+
+    @classmethod
+    def by(cls, sender: Sender, reply: CommandReply) -> Self:
+        """Return the answer to a reply that was said by a client."""
+        said = cls.model_construct(_fields_set=reply.model_fields_set, **reply.__dict__)
+        said._sender = sender  # noqa: SLF001 - its own class
+        return cast("Self", said)
+
+    async def edit(self, text: str, *, timeout: float = 10.0) -> CommandReply:
+        """Let it say something else: in the session at once, at its platform in a moment, if that can be changed there.
+
+        Which became of it is told by `session.updated.*`: `reply_edited`, or `reply_unchanged` with the reason. It
+        can't become more messages than it was sent as. Of a conversation the last 16 that were sent can be changed
+        at their platform. Raises as `AgentBus.send` does.
+        """
+        return await self._change(EditMessage(session_id=self.session_id, target=self._key(), text=text), timeout)
+
+    async def delete(self, *, timeout: float = 10.0) -> CommandReply:
+        """Take it back, as `edit` changes it; what was not sent yet is not sent."""
+        return await self._change(DeleteMessage(session_id=self.session_id, target=self._key()), timeout)
+
+    def _key(self) -> str:
+        if self.message is None:
+            raise RuntimeError("nothing is known to change: the session worker that answered is of an earlier release")
+        return self.message
+
+    async def _change(self, command: AnyCommand, timeout: float) -> CommandReply:
+        assert self._sender is not None  # noqa: S101 - `by` is how one comes about
+        return await self._sender.send(command, timeout=timeout)
+
+
 class ReceivedEvent(EventEnvelope):
     """An announced event, in the hands of a handler."""
 
@@ -56,18 +91,18 @@ class ReceivedEvent(EventEnvelope):
         received._sender = sender  # noqa: SLF001 - its own class
         return cast("Self", received)
 
-    async def reply(self, text: str | OutboundMessage, *, timeout: float = 10.0) -> CommandReply:
+    async def reply(self, text: str | OutboundMessage, *, timeout: float = 10.0) -> SentReply:
         """Say something in the event's conversation: it goes to where the event's message came from, if it is of one.
 
         An outbound worker sends it there, and what becomes of it is told by events (`session.sent.*` and others).
-        It is Markdown, which each platform gets in its own dialect.
+        It is Markdown, which each platform gets in its own dialect. What comes back can `edit` and `delete` it.
         The reply's id is made of the event's and of how many replies the handler made before it, so that an event
         which comes again, or a handler that is tried again, is answered once. Raises as `AgentBus.send` does;
         RepliesWaiting while too many replies to the conversation wait to be sent.
         """
         return await self._reply(text, self._next_id(), timeout)
 
-    def writing(self, *, timeout: float = 10.0) -> AbstractAsyncContextManager[WrittenReply]:
+    def writing(self, *, timeout: float = 10.0) -> AbstractAsyncContextManager[WrittenReply[SentReply]]:
         """Write a reply part by part: `async with event.writing() as reply: await reply.write(...)`.
 
         People see it grow where their platform can show that; it is sent when the block ends. If the block raises
@@ -79,16 +114,18 @@ class ReceivedEvent(EventEnvelope):
         async def tell(writing: Writing) -> None:
             await sender.tell_writing(self.subject, writing)
 
-        async def say(text: str) -> CommandReply:
+        async def say(text: str) -> SentReply:
             return await self._reply(text, command_id, timeout)
 
         return written(Telling(tell, command_id, self._where()), say)
 
-    async def _reply(self, text: str | OutboundMessage, command_id: str, timeout: float) -> CommandReply:
+    async def _reply(self, text: str | OutboundMessage, command_id: str, timeout: float) -> SentReply:
         if isinstance(text, str):
             text = OutboundMessage(address=self._where(), content=TextContent(text=text))
         command = SendReply(message=text)
-        return await self._by().send(command, to=self.partitionkey, command_id=command_id, timeout=timeout)
+        sender = self._by()
+        answer = await sender.send(command, to=self.partitionkey, command_id=command_id, timeout=timeout)
+        return SentReply.by(sender, answer)
 
     def _next_id(self) -> str:
         self._replies += 1

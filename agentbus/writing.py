@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.base import MAX_TEXT_LENGTH
 from agentbus.contracts.commands import CommandReply
 from agentbus.contracts.errors import AgentBusError, LimitExceeded, Refused
 from agentbus.contracts.writing import TELL_EVERY, Writing, told_of
-from agentbus.workers.concurrency import afterwards, ended, raise_if_cancelled
+from agentbus.workers.concurrency import afterwards, ended, passing_over, raise_if_cancelled
 
 Tell = Callable[[Writing], Awaitable[object]]
 """Has it announced what a reply reads that is being written."""
 
-Say = Callable[[str], Awaitable[CommandReply]]
+Said = TypeVar("Said", bound=CommandReply)
+Say = Callable[[str], Awaitable[Said]]
 """Sends the reply, once it is written."""
 
 _EVERY: Final = 0.5
@@ -30,15 +31,15 @@ _GIVING_UP: Final = 2.0
 """Seconds for which it is tried to tell that a reply was given up."""
 
 
-class WrittenReply:
+class WrittenReply(Generic[Said]):
     """A reply that is being written."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._length = 0
         self._news = asyncio.Event()
-        self.sent: CommandReply | None = None
-        """The answer to the reply's command, once it is said; None if there was nothing to say."""
+        self.sent: Said | None = None
+        """What came back when it was said; None if there was nothing to say."""
 
     @property
     def text(self) -> str:
@@ -77,7 +78,7 @@ class Telling:
         self.told = False
         """Whether anything was told, or may have been."""
 
-    async def keep(self, written: WrittenReply) -> None:
+    async def keep(self, written: WrittenReply[Said]) -> None:
         """Tell, from the first word on, until cancelled. Ends by itself once nobody wants to hear it."""
         while not written.text.strip():
             await written.news(within=TELL_EVERY)
@@ -103,7 +104,7 @@ class Telling:
     async def give_up(self) -> None:
         """Tell that nothing comes of it, if anything was told. Best effort: who shows it finds out by itself."""
         if self.told:
-            with suppress(AgentBusError, TimeoutError):
+            with passing_over(AgentBusError, TimeoutError):
                 async with asyncio.timeout(_GIVING_UP):
                     await self._tell(Writing(id=self._id, to=self._to, over=True))
 
@@ -141,12 +142,12 @@ class AtWork:
 
 
 @asynccontextmanager
-async def written(telling: Telling, say: Say) -> AsyncGenerator[WrittenReply, None]:
+async def written(telling: Telling, say: Say[Said]) -> AsyncGenerator[WrittenReply[Said], None]:
     """Give a reply to be written, tell what it reads meanwhile, and say it when the block ends.
 
     Nothing is said if the block raises, or nothing was written. Raises as `say` does.
     """
-    reply = WrittenReply()
+    reply = WrittenReply[Said]()
     task = asyncio.create_task(telling.keep(reply), name="tell what is being written")
     said = False
     try:

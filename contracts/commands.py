@@ -17,12 +17,13 @@ from agentbus.contracts.base import (
     Name,
     Text,
     Timestamp,
+    nothing,
 )
 from agentbus.contracts.changes import FieldChanges
 from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.history import HistoryMessage
-from agentbus.contracts.ids import InputId, SessionId, SessionIdField
+from agentbus.contracts.ids import InputId, MessageKey, SessionId, SessionIdField
 from agentbus.contracts.messages import Attachments, OutboundMessage, SessionMessage
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
 from agentbus.contracts.replies import PlatformIds, Reason, ReplyIdField, ReplyOutcome, ReplyResolution
@@ -109,6 +110,11 @@ class ReportReply(_Command):
     reason: Reason = Field(default="", description="Why it failed, or why nobody knows.")
     maybe_doubled: bool = Field(default=False, description="It was sent again although it may have been sent before.")
     told_at: Timestamp | None = Field(default=None, description="When it happened, by the platform's clock.")
+    seen: int | None = Field(
+        default=None,
+        ge=1,
+        description="The conversation's version that the platform shows, where it said something else.",
+    )
 
 
 class ResolveReply(_Command):
@@ -424,6 +430,9 @@ class CommandReply(Announced):
     command_id: InputId
     session_id: SessionId | None = None
     version: int = Field(default=0, ge=0, description="The conversation's commits after the command.")
+    message: MessageKey | None = Field(
+        default=None, exclude_if=nothing, description="The key of the message that it appended, if it was one."
+    )
     repeated: bool = Field(default=False, description="The command had been carried out before; nothing changed now.")
     error: ReplyError | None = None
     session: SessionState | None = Field(default=None, description="What read_session asked for.")

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from agentbus.contracts.address import Platform
 from agentbus.contracts.base import Announced, Id, Timestamp, nothing
-from agentbus.contracts.ids import Lineage, SessionId, SessionIdField, number_of
+from agentbus.contracts.ids import Lineage, MessageKey, SessionId, SessionIdField, number_of
 
 ReplyId = NewType("ReplyId", str)
 """A reply: the id of the event that asked for it, `<session_id>/<number>`."""
@@ -24,6 +24,9 @@ SENT_REPLIES: Final = 16
 
 MAX_PIECES: Final = 64
 """The most messages that a reply may be split into where a platform takes no longer ones."""
+
+MAX_CHANGEABLE: Final = 8
+"""The most messages of a reply that can be changed once they are sent."""
 
 MAX_REASON_LENGTH: Final = 1000
 
@@ -54,7 +57,9 @@ class ReplyOutcome(StrEnum):
     READ = "read"
     """The person has seen it."""
     EDITED = "edited"
-    """The platform shows what it says now."""
+    """The platform shows what it says now, or that it was taken back."""
+    UNCHANGED = "unchanged"
+    """The platform shows what it said before, and will."""
 
 
 class ReplyResolution(StrEnum):
@@ -86,11 +91,18 @@ class ReplyState(StrEnum):
     """Nobody knows whether it was sent."""
     SENT = "sent"
     """The platform has it."""
+    CHANGED = "changed"
+    """The platform has it, and is to show that it says something else by now, or was taken back."""
 
     @property
     def is_open(self) -> bool:
-        """Whether something is still to happen to it."""
-        return self is not ReplyState.SENT
+        """Whether it is still to be known that the platform has it."""
+        return self in {ReplyState.WAITING, ReplyState.UNKNOWN}
+
+
+def _none_of(values: object) -> bool:
+    """Whether there are none: what was kept before there could be is the same then."""
+    return not values
 
 
 class OutgoingReply(Announced):
@@ -106,6 +118,15 @@ class OutgoingReply(Announced):
     message_id: Id | None = Field(default=None, description="The platform's id of its last message, once sent.")
     lineage: SkipJsonSchema[Lineage | None] = Field(
         default=None, exclude_if=nothing, description="Of the event that asked for it."
+    )
+    earlier_ids: PlatformIds = Field(
+        default=(), exclude_if=_none_of, description="Those of the messages before it, where there are a few."
+    )
+    message: MessageKey | None = Field(
+        default=None, exclude_if=nothing, description="What it says: by its key, for as long as that may be changed."
+    )
+    changed_at: int | None = Field(
+        default=None, ge=1, exclude_if=nothing, description="Version of the commit by which it says something else."
     )
 
     @property

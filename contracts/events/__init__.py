@@ -34,6 +34,7 @@ from agentbus.contracts.events.messages import (
     ReactionChanged,
 )
 from agentbus.contracts.events.replies import (
+    ReplyChangeRequested,
     ReplyDelivered,
     ReplyEdited,
     ReplyEvent,
@@ -42,6 +43,7 @@ from agentbus.contracts.events.replies import (
     ReplyReopened,
     ReplyRequested,
     ReplySent,
+    ReplyUnchanged,
     ReplyUnknown,
 )
 from agentbus.contracts.events.sharing import (
@@ -63,7 +65,7 @@ __all__ = [
     "SessionDeleted", "FenceRaised", "SessionBlocked", "SessionUnblocked",
     "MessageAppended", "MessageEdited", "MessageDeleted", "ReactionChanged", "Amendment",
     "ReplyRequested", "ReplySent", "ReplyFailed", "ReplyUnknown", "ReplyReopened",
-    "ReplyDelivered", "ReplyRead", "ReplyEdited", "ReplyEvent",
+    "ReplyDelivered", "ReplyRead", "ReplyChangeRequested", "ReplyEdited", "ReplyUnchanged", "ReplyEvent",
     "DataSet", "MetadataSet",
     "IdentityLinked", "IdentityUnlinked", "ContextMerged", "ConflictOpened", "ConflictResolved",
     "ExpiryStepTaken", "SessionArchived", "SessionRestored", "ConversationErased",
@@ -101,7 +103,9 @@ AnyEvent = (
     | ReplyReopened
     | ReplyDelivered
     | ReplyRead
+    | ReplyChangeRequested
     | ReplyEdited
+    | ReplyUnchanged
 )
 Event = Annotated[AnyEvent, Field(discriminator="kind")]
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.base import Id, Timestamp
+from agentbus.contracts.base import Id, Timestamp, nothing
 from agentbus.contracts.events.base import SessionEvent
 from agentbus.contracts.ids import MessageKey
 from agentbus.contracts.replies import PlatformIds, Reason, ReplyId, ReplyIdField, reply_id_for
@@ -39,6 +39,7 @@ class ReplySent(ReplyEvent):
     message_ids: PlatformIds = Field(default=(), description="What the platform calls its messages, in their order.")
     maybe_doubled: bool = Field(default=False, description="It was sent again although it may have been sent before.")
     resolved: bool = Field(default=False, description="Somebody said so of a reply whose outcome was unknown.")
+    seen: int | None = Field(default=None, exclude_if=nothing, description="The conversation's version that was sent.")
 
 
 class ReplyFailed(ReplyEvent):
@@ -81,9 +82,30 @@ class ReplyRead(ReplyEvent):
     told_at: Timestamp | None = Field(default=None, description="When they did, by the platform's clock.")
 
 
+class ReplyChangeRequested(ReplyEvent):
+    """A reply says something else now, or was taken back: where it was sent, its platform is to show so."""
+
+    topic = "outbox"
+    kind: Literal["reply_change_requested"] = "reply_change_requested"
+
+
 class ReplyEdited(ReplyEvent):
-    """The platform shows what an edited reply says now."""
+    """The platform shows what a reply says now, or that it was taken back."""
 
     topic = "updated"
     kind: Literal["reply_edited"] = "reply_edited"
-    message_id: Id | None = Field(default=None, description="What the platform calls the message that was changed.")
+    message_id: Id | None = Field(
+        default=None, description="What the platform calls the message that was changed; none: it was taken back."
+    )
+    seen: int | None = Field(default=None, exclude_if=nothing, description="The conversation's version that it shows.")
+
+
+class ReplyUnchanged(ReplyEvent):
+    """The platform shows what a reply said before: it can't be changed there."""
+
+    topic = "updated"
+    kind: Literal["reply_unchanged"] = "reply_unchanged"
+    reason: Reason
+    seen: int | None = Field(
+        default=None, exclude_if=nothing, description="The conversation's version that it was to show."
+    )

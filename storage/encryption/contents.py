@@ -24,6 +24,7 @@ from agentbus.contracts.events import (
     MetadataSet,
     ReactionChanged,
     ReplyFailed,
+    ReplyUnchanged,
     ReplyUnknown,
     SessionClosed,
     SessionRestored,
@@ -89,6 +90,7 @@ ENCRYPTED: Final[Mapping[type[BaseModel], Mapping[str, _Blank]]] = {
     ConflictResolved: {"entries": _NONE},
     ReplyFailed: {"reason": _always("")},
     ReplyUnknown: {"reason": _always("")},
+    ReplyUnchanged: {"reason": _always("")},
     SessionState: {
         "data": _EMPTY,
         "metadata": _EMPTY,

@@ -63,7 +63,7 @@ def test_python_runs(
     assert [line for line in logs if line["log_level"] in {"warning", "error"}] == []
     assert "Traceback" not in capsys.readouterr().err
     assert bool(seen.committed) == ("connect()" in block.text)
-    assert bool(seen.handled) == (".on(" in block.text)
+    assert bool(seen.handled) == (".on(" in block.text or ".on_message(" in block.text)
 
 
 @pytest.mark.parametrize("command", AGENTBUS, ids=str)

@@ -20,7 +20,7 @@ PUBLISH: Final = 'agentbus publish "hello" --chat lobby --user ada'
 def until_it_replies(somebody: Reader, script: Program) -> None:
     """Publish until a script's reply is among the events: it does not say when it listens."""
     deadline = time.monotonic() + PATIENCE
-    while "Message 0000" not in somebody.output_of("agentbus events tail"):
+    while "You told me" not in somebody.output_of("agentbus events tail"):
         assert time.monotonic() < deadline, script.output() + somebody.output_of("agentbus events tail")
         somebody.type(PUBLISH)
 

@@ -37,6 +37,22 @@ def test_publisher_subscriber_and_echo_bot(distributed: Distributed, tmp_path: P
     assert "You said: Hi there" in shown
 
 
+@pytest.mark.usefixtures("session_worker")
+def test_the_bot_with_memory_tells_what_it_was_told(distributed: Distributed, tmp_path: Path) -> None:
+    env = distributed.env
+    with started(example("memory_bot.py"), folder=tmp_path, env=env) as bot:
+        bot.until_printed("listening")
+        with started(example("subscriber.py"), folder=tmp_path, env=env) as subscriber:
+            subscriber.until_printed("listening")
+            called("publish", "I like tea", "--chat", "memory", "--user", "ann", env=env)
+            subscriber.until_printed("session.reply")
+    listed = json.loads(called("sessions", "list", "--chat", "memory", "--json", env=env).stdout)
+    (session,) = listed["items"]
+    shown = called("sessions", "history", session["session_id"], env=env).stdout
+    assert "You told me 1 things:" in shown
+    assert "1. I like tea" in shown
+
+
 @pytest.mark.usefixtures("session_worker", "ingress_worker")
 def test_a_process_without_our_code_publishes_and_subscribes(distributed: Distributed, tmp_path: Path) -> None:
     source = (EXAMPLES / "plain_publisher.py").read_text() + (EXAMPLES / "plain_subscriber.py").read_text()

@@ -34,6 +34,7 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.evolve import heads_after, replay
+from agentbus.workers.outbound.amending import ReplyChanger
 from agentbus.workers.outbound.channels import ByAccount, Way, Ways
 from agentbus.workers.outbound.conversations import Conversations
 from agentbus.workers.outbound.leases import PartitionLeases
@@ -271,6 +272,7 @@ class OutboundWorld:
             cast("Inputs", Owner(self, self.at_owner)),
             outbox=outbox,
             sender=sender,
+            changer=ReplyChanger(store, outbox, opened, pace, clock=self.clock, give_up=self.give_up),
             showing=showing,
             leases=PartitionLeases(store, "test", ttl=LEASE, time=self.time),
             clock=self.clock,
@@ -355,7 +357,7 @@ class OutboundWorld:
     async def told(self, conversation: ConversationId) -> list[str]:
         """Return what was told of replies, in its order."""
         kinds = [event.kind for event in await self.events(conversation)]
-        return [kind for kind in kinds if kind.startswith("reply_") and kind != "reply_requested"]
+        return [kind for kind in kinds if kind.startswith("reply_") and not kind.endswith("_requested")]
 
     async def sent(self, conversation: ConversationId) -> list[ReplySent]:
         return [event for event in await self.events(conversation) if isinstance(event, ReplySent)]

@@ -71,6 +71,7 @@ from agentbus.contracts.events import (
     MetadataSet,
     ProfileChanged,
     ReactionChanged,
+    ReplyChangeRequested,
     ReplyDelivered,
     ReplyEdited,
     ReplyFailed,
@@ -78,6 +79,7 @@ from agentbus.contracts.events import (
     ReplyReopened,
     ReplyRequested,
     ReplySent,
+    ReplyUnchanged,
     ReplyUnknown,
     SessionArchived,
     SessionBlocked,
@@ -500,7 +502,11 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
     ReplyReopened: st.builds(ReplyReopened, reply=_replies, **_told),
     ReplyDelivered: st.builds(ReplyDelivered, reply=_replies, told_at=st.none() | _moments, **_told),
     ReplyRead: st.builds(ReplyRead, reply=_replies, told_at=st.none() | _moments, **_told),
-    ReplyEdited: st.builds(ReplyEdited, reply=_replies, message_id=st.none() | _ids, **_told),
+    ReplyChangeRequested: st.builds(ReplyChangeRequested, reply=_replies, **_told),
+    ReplyEdited: st.builds(
+        ReplyEdited, reply=_replies, message_id=st.none() | _ids, seen=st.none() | st.integers(1, 10**6), **_told
+    ),
+    ReplyUnchanged: st.builds(ReplyUnchanged, reply=_replies, reason=_reason, **_told),
 }
 
 

@@ -25,6 +25,7 @@ from agentbus.contracts.events import (
     ReplyFailed,
     ReplyRequested,
     ReplySent,
+    ReplyUnchanged,
     ReplyUnknown,
     SessionRestored,
     SessionStarted,
@@ -260,7 +261,9 @@ def _changes(event: AnyEvent, subject: Subject) -> dict[str, Any]:
         case DataSet() | MetadataSet() if event.actor in subject.known and not subject.owns:
             # As if they had taken the keys away: what stood there before must not come back.
             changes = {"values": {}, "removed": tuple(dict.fromkeys((*event.removed, *event.values)))}
-        case ReplyFailed(reason=reason) | ReplyUnknown(reason=reason) if subject.names(reason):
+        case ReplyFailed(reason=reason) | ReplyUnknown(reason=reason) | ReplyUnchanged(reason=reason) if subject.names(
+            reason
+        ):
             changes = {"reason": ""}
         case ReplySent(message_ids=ids) if any(subject.names(one) for one in ids):
             changes = {"message_ids": tuple(subject.unnamed(one) for one in ids)}

@@ -6,16 +6,26 @@ from typing import Any, Final
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.errors import RepliesWaiting
 from agentbus.contracts.events import (
+    ReplyChangeRequested,
+    ReplyEdited,
     ReplyEvent,
     ReplyFailed,
     ReplyReopened,
     ReplyRequested,
     ReplySent,
+    ReplyUnchanged,
     ReplyUnknown,
 )
-from agentbus.contracts.ids import SessionId
+from agentbus.contracts.ids import MessageKey, SessionId
 from agentbus.contracts.messages import Role, SessionMessage
-from agentbus.contracts.replies import MAX_OPEN_REPLIES, SENT_REPLIES, OutgoingReply, ReplyId, ReplyState
+from agentbus.contracts.replies import (
+    MAX_CHANGEABLE,
+    MAX_OPEN_REPLIES,
+    SENT_REPLIES,
+    OutgoingReply,
+    ReplyId,
+    ReplyState,
+)
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.draft import Draft
 
@@ -28,8 +38,8 @@ def open_replies(state: SessionState) -> tuple[OutgoingReply, ...]:
 
 
 def waiting_replies(state: SessionState) -> tuple[OutgoingReply, ...]:
-    """Return the replies that are to be sent, oldest first."""
-    return tuple(one for one in state.replies if one.state is ReplyState.WAITING)
+    """Return the replies of which something is to be sent, oldest first."""
+    return tuple(one for one in state.replies if one.state in {ReplyState.WAITING, ReplyState.CHANGED})
 
 
 def find_reply(state: SessionState, reply: ReplyId | None, message_ids: Sequence[str] = ()) -> OutgoingReply | None:
@@ -59,6 +69,13 @@ def check_room(state: SessionState) -> None:
         )
 
 
+def change_reply(draft: Draft, state: SessionState, message: MessageKey) -> None:
+    """Ask for a reply to be changed at its platform that says something else now, if it may be there already."""
+    found = next((one for one in state.replies if one.message == message), None)
+    if found is not None and found.state is not ReplyState.UNKNOWN:
+        draft.add(ReplyChangeRequested, reply=found.reply_id)
+
+
 def give_up(draft: Draft, state: SessionState, session: SessionId, reason: str) -> None:
     """Say that the open replies of a session will not be sent: what they say is about to go."""
     for one in open_replies(state):
@@ -80,6 +97,7 @@ def _after_request(state: SessionState, event: ReplyRequested) -> dict[str, Any]
         at=event.at,
         platform=event.to.platform,
         lineage=event.lineage,
+        message=event.message,
     )
     return {"replies": (*state.replies, asked)}
 
@@ -91,9 +109,13 @@ def _after_news(state: SessionState, event: ReplyEvent) -> dict[str, Any]:
     match event:
         case ReplyFailed():
             left: Collection[OutgoingReply] = tuple(one for one in state.replies if one is not found)
-        case ReplySent(message_ids=ids):
-            news = {"state": ReplyState.SENT, "message_id": ids[-1] if ids else None}
-            left = _few_sent(_replaced(state, found, news))
+        case ReplySent():
+            left = _few_sent(_replaced(state, found, _after_sending(found, event)))
+        case ReplyChangeRequested():
+            changed = ReplyState.CHANGED if found.state is ReplyState.SENT else found.state
+            left = _replaced(state, found, {"state": changed, "changed_at": state.version + 1})
+        case ReplyEdited() | ReplyUnchanged() if found.state is ReplyState.CHANGED:
+            left = _few_sent(_replaced(state, found, _settled(found, event.seen)))
         case ReplyUnknown():
             left = _replaced(state, found, {"state": ReplyState.UNKNOWN})
         case ReplyReopened():
@@ -101,6 +123,19 @@ def _after_news(state: SessionState, event: ReplyEvent) -> dict[str, Any]:
         case _:
             return {}
     return {"replies": left}
+
+
+def _after_sending(found: OutgoingReply, event: ReplySent) -> dict[str, Any]:
+    ids = event.message_ids
+    if not 0 < len(ids) <= MAX_CHANGEABLE:  # nobody knows what to change, or it is too much
+        return {"state": ReplyState.SENT, "message_id": ids[-1] if ids else None, "message": None}
+    return {"message_id": ids[-1], "earlier_ids": ids[:-1], **_settled(found, event.seen)}
+
+
+def _settled(found: OutgoingReply, seen: int | None) -> dict[str, Any]:
+    """Return what is left to do for a reply of which the platform shows what it said in a version."""
+    newer = found.changed_at is not None and (seen is None or seen < found.changed_at)
+    return {"state": ReplyState.CHANGED} if newer else {"state": ReplyState.SENT, "changed_at": None}
 
 
 def without_session(state: SessionState, session: SessionId) -> tuple[OutgoingReply, ...]:
@@ -114,6 +149,6 @@ def _replaced(state: SessionState, found: OutgoingReply, news: dict[str, Any]) -
 
 def _few_sent(replies: tuple[OutgoingReply, ...]) -> tuple[OutgoingReply, ...]:
     """Return replies without those that were sent long ago."""
-    sent = [one for one in replies if not one.state.is_open]
+    sent = [one for one in replies if one.state is ReplyState.SENT]
     forgotten = {one.reply_id for one in sent[:-SENT_REPLIES]}
     return tuple(one for one in replies if one.reply_id not in forgotten)

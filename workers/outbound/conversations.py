@@ -11,7 +11,7 @@ from agentbus.contracts.commands import ReportReply
 from agentbus.contracts.envelope import Input
 from agentbus.contracts.ids import ConversationId, InputId, Partition, digest_of
 from agentbus.contracts.records import RecordKind
-from agentbus.contracts.replies import OutgoingReply, ReplyOutcome
+from agentbus.contracts.replies import OutgoingReply, ReplyOutcome, ReplyState
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.topology import Topology
@@ -23,6 +23,7 @@ from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.domain.replies import waiting_replies
 from agentbus.workers.faults import told
+from agentbus.workers.outbound.amending import ReplyChanger
 from agentbus.workers.outbound.leases import PartitionLeases
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.sending import Later, LeaseLost, Over, ReplySender
@@ -54,6 +55,7 @@ class Conversations:
         *,
         outbox: Outbox,
         sender: ReplySender,
+        changer: ReplyChanger,
         showing: Showing,
         leases: PartitionLeases,
         clock: Clock,
@@ -64,6 +66,7 @@ class Conversations:
         self._topology = topology
         self._outbox = outbox
         self._sender = sender
+        self._changer = changer
         self._showing = showing
         self._leases = leases
         self._commands = commands
@@ -179,6 +182,8 @@ class Conversations:
         if not await self._leases.hold(partition):
             raise LeaseLost
         held = partial(self._leases.holds, partition)
+        if reply.state is ReplyState.CHANGED:
+            return await self._changer.change(conversation, reply, share=self._part(), held=held)
         return await self._sender.send(conversation, reply, share=self._part(), held=held)
 
     def _part(self) -> float:
@@ -200,6 +205,7 @@ class Conversations:
             message_ids=over.message_ids,
             reason=over.reason,
             maybe_doubled=over.maybe_doubled,
+            seen=_seen(state, reply, over),
         )
         given = Input(InputId(digest_of(("report", reply.reply_id, over.outcome, str(state.version)))), command)
         await keep_trying("report a reply", self._commands.ask, given, to=state.conversation_id)
@@ -215,3 +221,11 @@ class Conversations:
         if record:
             later = record.model_copy(update={"due_at": self._clock.now() + _FAULT_PAUSE})
             await keep_trying("put off a conversation", self._store.records.put_many, [later])
+
+
+def _seen(state: SessionState, reply: OutgoingReply, over: Over) -> int | None:
+    """Return up to which version the platform shows what a reply says; None if it never said anything else."""
+    if reply.changed_at is None:
+        return None
+    whole = over.at_once or over.outcome is not ReplyOutcome.SENT
+    return state.version if whole else reply.version

@@ -10,7 +10,7 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.replies import ReplyState
 from agentbus.storage.damage import tell
 from agentbus.storage.port import Store
-from agentbus.workers.domain.replies import open_replies
+from agentbus.workers.domain.replies import open_replies, waiting_replies
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.reactive.time_loop import Share
 
@@ -39,7 +39,8 @@ class OpenReplies:
         if not self._share.leads or (self._next is not None and self._clock.now() < self._next):
             return False
         page = await self._store.heads.page(SessionFilter(), limit=PAGE, cursor=self._cursor)
-        await self._take_up([head.conversation_id for head in page.items if open_replies(head)])
+        found = [head.conversation_id for head in page.items if open_replies(head) or waiting_replies(head)]
+        await self._take_up(found)
         self._cursor = page.cursor
         self._next = None if page.cursor else self._clock.now() + EVERY
         return page.cursor is not None

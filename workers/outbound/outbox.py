@@ -35,6 +35,7 @@ class Progress(Announced):
     tries: int = Field(default=0, ge=0, description="How often that was tried, or asked about.")
     again: int = Field(default=0, ge=0, description="How often somebody had decided to send it again by then.")
     shown: Id | None = Field(default=None, description="The message that shows its beginning: it is edited.")
+    change: int | None = Field(default=None, description="Of a reply that was sent: which change of it this is about.")
     doubled: bool = Field(default=False, description="One was sent again although it may have been sent before.")
 
 

@@ -11,6 +11,13 @@ from agentbus.storage.port import Store
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A reply that says nothing any more."""
+
+    to: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Saying:
     """What is to be sent, and where it goes."""
 
@@ -22,11 +29,8 @@ class Saying:
     """Whether it came back from a backup: it may have been sent since that was made."""
 
 
-async def what_it_says(store: Store, conversation: ConversationId, reply: OutgoingReply) -> Saying | None:
-    """Return what a reply says, edits worked in; None if nothing of it is left: it was taken back, or erased.
-
-    Raises StoreDamaged.
-    """
+async def what_it_says(store: Store, conversation: ConversationId, reply: OutgoingReply) -> Saying | TakenBack | None:
+    """Return what a reply says, edits worked in; None if it is not in the log any more. Raises StoreDamaged."""
     commits = await store.log.read(conversation, first=reply.version, last=reply.version, limit=1)
     found = _in(commits[0], reply) if commits else None
     if found is None:
@@ -35,11 +39,11 @@ async def what_it_says(store: Store, conversation: ConversationId, reply: Outgoi
     for commit in await store.log.commits_amending(conversation, [asked.message]):
         for event in commit.events:
             if isinstance(event, MessageDeleted) and event.target == asked.message:
-                return None
+                return TakenBack(asked.to)
             if isinstance(event, MessageEdited) and event.target == asked.message:
                 content = content.model_copy(update={"text": event.text, "attachments": event.attachments})
     if not content.text.strip() and not content.attachments:
-        return None
+        return TakenBack(asked.to)
     return Saying(content, asked.to, message_id, bool(commits[0].restored))
 
 

@@ -5,7 +5,7 @@ platform's guarantee decides: it is sent again under its key, or the platform is
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
@@ -49,6 +49,8 @@ class Over:
     message_ids: tuple[str, ...] = ()
     reason: str = ""
     maybe_doubled: bool = False
+    at_once: bool = False
+    """Whether all of it is what it said when this was begun: nothing was sent before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,10 @@ class ReplySender:
         any more, StoreError.
         """
         job = await self._job(conversation, reply)
+        at_once = isinstance(job, _Job) and not job.progress.message_ids and job.progress.begun_at is None
         while isinstance(job, _Job):
             if _is_whole(job.progress):
-                return _sent(job.progress, reply)
+                return replace(_sent(job.progress, reply), at_once=at_once)
             ended = await self._step(job, share, held)
             if ended is not None:
                 return ended
@@ -146,7 +149,7 @@ class ReplySender:
     ) -> "_Job | Over | Later":
         """Return what is left to be sent, or why nothing is."""
         saying = await what_it_says(self._store, conversation, reply)
-        if saying is None:
+        if not isinstance(saying, Saying):
             return self._ended(progress, "it was taken back, or erased, before it was sent")
         if saying.restored and progress is None and not reply.again:
             return Over(ReplyOutcome.UNKNOWN, reason="it came back from a backup, and may have been sent since")
@@ -165,7 +168,7 @@ class ReplySender:
                 account, platform = saying.to.account, str(saying.to.platform)
                 _log.warning(Action.REPLY_WITHOUT_WAY, reply=reply.reply_id, platform=platform, account=account, **more)
             return Later(now + NO_WAY_PAUSE)
-        pieces = split(_text(saying.content, way.can), way.can.text_limit, way.can.text_unit) or ("",)
+        pieces = split(text_for(saying.content, way.can), way.can.text_limit, way.can.text_unit) or ("",)
         if len(pieces) > MAX_PIECES:
             return self._ended(progress, f"it would be {len(pieces)} messages, the limit is {MAX_PIECES}")
         if progress and progress.pieces != len(pieces):
@@ -340,7 +343,7 @@ def pause_after(tries: int) -> timedelta:
     return min(timedelta(seconds=2.0 ** min(max(tries - 1, 0), 10)), LONGEST_PAUSE)
 
 
-def _text(content: TextContent, can: Capabilities) -> str:
+def text_for(content: TextContent, can: Capabilities) -> str:
     """Return what is written; what is attached is written too where a channel can't send it otherwise."""
     if Feature.MEDIA in can.sends or not content.attachments:
         return content.text

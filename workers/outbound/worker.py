@@ -7,7 +7,7 @@ from typing import Final
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.events import ReplyReopened, ReplyRequested
+from agentbus.contracts.events import ReplyChangeRequested, ReplyReopened, ReplyRequested
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.replies import InDoubt
@@ -17,6 +17,7 @@ from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.delivery.writings import Writings
+from agentbus.workers.outbound.amending import ReplyChanger
 from agentbus.workers.outbound.channels import Ways
 from agentbus.workers.outbound.conversations import Conversations
 from agentbus.workers.outbound.finding import OpenReplies
@@ -64,7 +65,7 @@ class OutboxHandler(Handler):
         self._looking = Coalescer[ConversationId](outbox.look_at, most=_TOGETHER)
 
     async def handle(self, event: EventEnvelope) -> None:
-        if isinstance(event.data, ReplyRequested | ReplyReopened):
+        if isinstance(event.data, ReplyRequested | ReplyReopened | ReplyChangeRequested):
             await self._looking.do(event.partitionkey)
             self._conversations.poke(event.partitionkey)
 
@@ -118,6 +119,7 @@ class OutboundWorker(ReactiveWorker):
             commands,
             outbox=outbox,
             sender=sender,
+            changer=ReplyChanger(store, outbox, ways, pace, clock=clock, give_up=config.give_up),
             showing=self._showing,
             leases=self._leases,
             clock=clock,

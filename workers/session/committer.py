@@ -15,6 +15,8 @@ from agentbus.contracts.errors import (
     StoreError,
     VersionConflict,
 )
+from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.ids import MessageKey
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
@@ -215,7 +217,8 @@ class Committer:
             taken = (self._clock.now() - waiting.published).total_seconds()
             self._metrics.publish_to_commit.observe(max(0.0, taken))
         if waiting.delivery.reply_to:
-            await self._reply(waiting, after, repeated=answer.repeated)
+            said = (event.message.key for event in answer.events if isinstance(event, MessageAppended))
+            await self._reply(waiting, after, message=next(said, None), repeated=answer.repeated)
         await waiting.delivery.ack()
         self._ownership.settled(turn.lane.partition)
         return None
@@ -243,12 +246,19 @@ class Committer:
                 self._ownership.settled(self._bus.topology.partition_of(one.conversation), one.failure.error)
 
     async def _reply(
-        self, waiting: Waiting, after: SessionState, *, repeated: bool = False, error: ReplyError | None = None
+        self,
+        waiting: Waiting,
+        after: SessionState,
+        *,
+        message: MessageKey | None = None,
+        repeated: bool = False,
+        error: ReplyError | None = None,
     ) -> None:
         reply = CommandReply(
             command_id=waiting.given.id,
             session_id=after.session_id if after.generation else None,
             version=after.version,
+            message=message,
             repeated=repeated,
             error=error,
         )

@@ -9,7 +9,7 @@ import pytest
 import agentbus.workers.reactive.handler
 from agentbus.client import AgentBus
 from agentbus.contracts.base import MAX_TEXT_LENGTH
-from agentbus.contracts.commands import AppendMessage
+from agentbus.contracts.commands import AppendMessage, CommandReply
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import ConfigurationError, LimitExceeded
 from agentbus.contracts.messages import CommandContent, OutboundMessage, Role, TextContent
@@ -154,7 +154,7 @@ async def test_a_reply_that_is_written_part_by_part_is_said_as_one_and_only_if_i
 
 
 async def test_a_written_reply_is_no_longer_than_a_message_may_be() -> None:
-    written = WrittenReply()
+    written = WrittenReply[CommandReply]()
     await written.write("x" * MAX_TEXT_LENGTH)
     with pytest.raises(LimitExceeded):
         await written.write("x")

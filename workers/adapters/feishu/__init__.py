@@ -47,7 +47,7 @@ CHANNEL: Final = Channel(
                 Feature.MEMBERSHIP,
             }
         ),
-        sends=frozenset({Feature.TEXT, Feature.REPLIES, Feature.EDITS, Feature.DELETES}),
+        sends=frozenset({Feature.TEXT, Feature.REPLIES, Feature.EDITS, Feature.DELETES, Feature.REACTIONS}),
         guarantee=Guarantee.IDEMPOTENT,
         key_seconds=3600.0,
         text_limit=150_000,

@@ -61,6 +61,11 @@ class FeishuOutbound(Outbound):
     async def delete(self, message_id: str, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the id is enough
         return await self._call("DELETE", f"messages/{quote(message_id, safe='')}", None, timeout, known=message_id)
 
+    async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the id is enough
+        """React with one of Feishu's own emoji, by its name: `OK`, `THUMBSUP`, `HEART`."""
+        path = f"messages/{quote(message_id, safe='')}/reactions"
+        return await self._call("POST", path, {"reaction_type": {"emoji_type": reaction}}, timeout, known=message_id)
+
     async def _call(self, method: str, path: str, asked: object, timeout: float, known: str = "") -> Outcome:
         failed = await self._need_token(timeout)
         if failed is not None:

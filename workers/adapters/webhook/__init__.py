@@ -33,7 +33,10 @@ CHANNEL: Final = Channel(
     account=WebhookAccount,
     capabilities=Capabilities(
         receives=frozenset({Feature.TEXT, Feature.MEDIA, Feature.REPLIES, Feature.THREADS}),
-        sends=frozenset({Feature.TEXT, Feature.MEDIA, Feature.REPLIES, Feature.THREADS, Feature.EDITS}),
+        sends=frozenset(
+            {Feature.TEXT, Feature.MEDIA, Feature.REPLIES, Feature.THREADS}
+            | {Feature.EDITS, Feature.DELETES, Feature.REACTIONS}
+        ),
         guarantee=Guarantee.IDEMPOTENT,
         text_limit=262_144,
         key_seconds=86_400.0,

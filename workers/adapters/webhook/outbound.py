@@ -47,6 +47,15 @@ class WebhookOutbound(Outbound):
         body = _body("edit", message_id, content, address)
         return await self._post(f"{message_id}-{said}", body, message_id, timeout)
 
+    async def delete(self, message_id: str, address: Address, *, timeout: float = 10.0) -> Outcome:
+        body = _body("delete", message_id, TextContent(), address)
+        return await self._post(f"{message_id}-deleted", body, message_id, timeout)
+
+    async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:
+        body = _body("reaction", message_id, TextContent(text=reaction), address)
+        said = hashlib.sha256(reaction.encode()).hexdigest()[:32]
+        return await self._post(f"{message_id}-r-{said}", body, message_id, timeout)
+
     async def _post(self, request_id: str, body: bytes, message_id: str, timeout: float) -> Outcome:
         headers = signed(body, request_id, self._now(), self._key)
         answer = await posted(self._client, self._url, content=body, headers=headers, timeout=timeout)

@@ -42,6 +42,7 @@ from agentbus.workers.domain.commands.editing import (
 from agentbus.workers.domain.commands.lifecycle import change_status
 from agentbus.workers.domain.deadlines import extended, refreshed
 from agentbus.workers.domain.draft import Draft
+from agentbus.workers.domain.replies import change_reply
 from agentbus.workers.domain.sync.fields import DATA, METADATA, bases_of, leaves
 
 
@@ -50,15 +51,18 @@ def append_message(draft: Draft, state: SessionState, command: AppendMessage) ->
     _append(draft, state, command.message, draft.cause)
 
 
-def edit_message(draft: Draft, _state: SessionState, command: EditMessage) -> None:
+def edit_message(draft: Draft, state: SessionState, command: EditMessage) -> None:
     """Say what an earlier message says now, wherever it stands."""
     target = MessageKey(command.target)
     draft.add(MessageEdited, target=target, text=command.text, attachments=command.attachments)
+    change_reply(draft, state, target)
 
 
-def delete_message(draft: Draft, _state: SessionState, command: DeleteMessage) -> None:
+def delete_message(draft: Draft, state: SessionState, command: DeleteMessage) -> None:
     """Say that an earlier message was taken back, wherever it stands."""
-    draft.add(MessageDeleted, target=MessageKey(command.target))
+    target = MessageKey(command.target)
+    draft.add(MessageDeleted, target=target)
+    change_reply(draft, state, target)
 
 
 def set_data(draft: Draft, state: SessionState, command: SetData) -> None:

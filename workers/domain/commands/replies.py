@@ -13,6 +13,7 @@ from agentbus.contracts.events import (
     ReplyReopened,
     ReplyRequested,
     ReplySent,
+    ReplyUnchanged,
     ReplyUnknown,
 )
 from agentbus.contracts.replies import OutgoingReply, ReplyOutcome, ReplyResolution, ReplyState
@@ -54,7 +55,9 @@ def report_reply(draft: Draft, state: SessionState, command: ReportReply) -> Non
             draft.add(ReplyRead, reply=reply.reply_id, told_at=command.told_at)
         case ReplyOutcome.EDITED:
             message_id = command.message_ids[-1] if command.message_ids else None
-            draft.add(ReplyEdited, reply=reply.reply_id, message_id=message_id)
+            draft.add(ReplyEdited, reply=reply.reply_id, message_id=message_id, seen=command.seen)
+        case ReplyOutcome.UNCHANGED:
+            draft.add(ReplyUnchanged, reply=reply.reply_id, reason=command.reason, seen=command.seen)
         case _:
             assert_never(command.outcome)
 
@@ -81,4 +84,5 @@ def _sent(draft: Draft, reply: OutgoingReply, command: ReportReply) -> None:
     """Say that the platform has a reply, unless that is known: what was delivered was sent."""
     if reply.state.is_open:
         doubled = command.maybe_doubled or reply.again > 0
-        draft.add(ReplySent, reply=reply.reply_id, message_ids=command.message_ids, maybe_doubled=doubled)
+        ids, seen = command.message_ids, command.seen
+        draft.add(ReplySent, reply=reply.reply_id, message_ids=ids, maybe_doubled=doubled, seen=seen)

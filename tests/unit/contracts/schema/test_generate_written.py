@@ -21,6 +21,7 @@ from agentbus.contracts.schema import DOCUMENTS, Document, incompatibilities, pu
 from agentbus.contracts.schema.generate import ReadSchema, WrittenSchema
 from agentbus.contracts.schema.samples import CONVERSATION, EVENT
 from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.writing import Writing, WritingEnvelope
 
 _COMMITTED = resources.files("agentbus.contracts.schema") / "v1"
 
@@ -62,6 +63,9 @@ _WRITTEN = {
         message=EVENT.data.message,  # type: ignore[union-attr]  # the sample is a message that was appended
         edited_at=EVENT.data.at,
         reactions=(Reaction(user="7", reaction="👍"),),
+    ),
+    "writing.json": WritingEnvelope(
+        id="1", subject="s", partitionkey=CONVERSATION, data=Writing(id="w", text="so far")
     ),
     "commit.json": Commit(
         conversation_id=CONVERSATION, version=1, at=EVENT.data.at, inputs=(InputId("1"),), events=(EVENT.data,)

@@ -67,13 +67,15 @@ READABLE: Final[dict[str, str]] = {
     "SessionRestored": "restored status",
     "ConversationErased": "",
     "ReplyRequested": "message to",
-    "ReplySent": "reply message_ids maybe_doubled resolved",
+    "ReplySent": "reply message_ids maybe_doubled resolved seen",
     "ReplyFailed": "reply resolved",
     "ReplyUnknown": "reply",
     "ReplyReopened": "reply",
     "ReplyDelivered": "reply told_at",
     "ReplyRead": "reply told_at",
-    "ReplyEdited": "reply message_id",
+    "ReplyChangeRequested": "reply",
+    "ReplyEdited": "reply message_id seen",
+    "ReplyUnchanged": "reply seen",
     "SessionState": "conversation_id generation version epoch sequence first_version status state address profile "
     "message_count shown_from fence created_at last_activity identity unlinked clock expiry last_step archive restored "
     "erased blocked_by waiting replies recent_inputs",

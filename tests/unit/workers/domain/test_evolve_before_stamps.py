@@ -18,7 +18,7 @@ NEW = {
     "identity_linked", "identity_unlinked", "context_merged", "conflict_opened", "conflict_resolved",
     "expiry_step_taken", "session_archived", "session_restored", "conversation_erased",
     "reply_requested", "reply_sent", "reply_failed", "reply_unknown", "reply_reopened",
-    "reply_delivered", "reply_read", "reply_edited",
+    "reply_delivered", "reply_read", "reply_change_requested", "reply_edited", "reply_unchanged",
 }  # fmt: skip
 """Events that came with stamps, and later."""
 

@@ -17,6 +17,7 @@ from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextCon
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.received import ReceivedEvent, ReceivedMessage
+from agentbus.workers.adapters.factory import OURS
 from agentbus.workers.adapters.port import Capabilities, Feature, Guarantee, Outcome, Streaming
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
@@ -24,6 +25,7 @@ from agentbus.workers.outbound import conversations
 from agentbus.workers.outbound.channels import Way, Ways
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.worker import OutboundConfig, OutboundWorker
+from examples import memory_bot
 from tests.expiry.world import World, a_world
 from tests.harness.outbound import FakeChannel, Fate
 from tests.harness.patience import PATIENCE
@@ -133,6 +135,62 @@ async def test_what_a_handler_writes_is_seen_to_grow_and_is_one_message_in_the_e
     assert sent.message_ids == ("message-1",)
     assert proactive.sent is not None
     assert proactive.sent.session_id == sent.session_id
+
+
+async def test_the_bot_with_memory_answers_on_every_channel_unchanged() -> None:
+    channels = {name: a_channel() for name in OURS}
+    ways = Ways(lambda _: {(name, "default"): Way(one, CAN) for name, one in channels.items()})
+    async with a_world() as world:
+        worker = OutboundWorker(
+            world.bus,
+            world.store,
+            world.listen,
+            Inputs(world.bus),
+            ways,
+            clock=world.clock,
+            metrics=WorkerMetrics(),
+            config=QUICK,
+        )
+        await worker.start()
+        memory_bot.talk(world.client)
+        await world.client.start()
+        for number, text in enumerate(("I like tea", "and cake"), start=1):
+            for name in OURS:
+                where = Address(platform=Platform(name), chat="lobby", user="ada")
+                content = TextContent(text=text)
+                sent_at = world.clock.now()
+                await world.client.publish(
+                    InboundMessage(address=where, message_id=str(number), sent_at=sent_at, content=content)
+                )
+            await told(world, number * len(OURS))
+        await worker.close()
+    for channel in channels.values():
+        first, second = channel.texts()
+        assert first == "You told me 1 things:\n1. I like tea"
+        assert second == "You told me 2 things:\n1. I like tea\n2. and cake"
+
+
+async def test_what_was_replied_is_changed_and_taken_back() -> None:
+    channel = a_channel()
+    async with a_world() as world, sending(world, channel):
+
+        async def edited() -> bool:
+            return channel.edits == [("message-1", "here it is")]
+
+        async def deleted() -> bool:
+            return channel.deleted == ["message-1"]
+
+        @world.client.on_message(durable="bot")
+        async def answer(message: ReceivedMessage) -> None:
+            said = await message.reply("one moment")
+            await told(world, 1)
+            await said.edit("here it is")
+            await world.until(edited)
+            await said.delete()
+
+        await world.client.start()
+        await say(world, 1)
+        await world.until(deleted)
 
 
 async def test_a_handler_that_raises_while_it_writes_leaves_a_mark_until_it_answers() -> None:

@@ -11,7 +11,9 @@ from agentbus.contracts.commands import (
     ArchiveSession,
     CloseSession,
     CreateSession,
+    DeleteMessage,
     DeleteSession,
+    EditMessage,
     EraseConversation,
     ExpireSession,
     ReportReply,
@@ -22,8 +24,10 @@ from agentbus.contracts.commands import (
 from agentbus.contracts.errors import RepliesWaiting, ReplyNotFound, RequestReused, SessionNotFound
 from agentbus.contracts.events import Commit, MessageAppended, ReplyFailed, ReplyRequested, ReplySent
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
+from agentbus.contracts.ids import MessageKey
 from agentbus.contracts.messages import Role
 from agentbus.contracts.replies import (
+    MAX_CHANGEABLE,
     MAX_OPEN_REPLIES,
     SENT_REPLIES,
     OutgoingReply,
@@ -57,6 +61,55 @@ def states(state: SessionState) -> list[ReplyState]:
     return [one.state for one in state.replies]
 
 
+SENT = after(ASKED, reported(ReplyOutcome.SENT, message_ids=["7"]))
+KEY = str(ASKED.replies[0].message)
+
+
+def shown(reply: OutgoingReply) -> tuple[ReplyState, int | None]:
+    return reply.state, reply.changed_at
+
+
+def test_a_reply_that_was_sent_and_says_something_else_now_is_to_be_changed() -> None:
+    assert kinds(decide(SENT, fresh(EditMessage(target=KEY, text="new")), NOW)) == [
+        "message_edited",
+        "reply_change_requested",
+    ]
+    assert kinds(decide(SENT, fresh(DeleteMessage(target=KEY)), NOW)) == ["message_deleted", "reply_change_requested"]
+    assert kinds(decide(SENT, fresh(EditMessage(target="another", text="new")), NOW)) == ["message_edited"]
+    edited = after(SENT, EditMessage(target=KEY, text="new"))
+    assert shown(edited.replies[0]) == (ReplyState.CHANGED, edited.version)
+    assert (waiting_replies(edited), open_replies(edited)) == (edited.replies, ())
+
+
+@pytest.mark.parametrize("outcome", [ReplyOutcome.EDITED, ReplyOutcome.UNCHANGED])
+def test_it_is_done_once_the_platform_shows_the_last_change(outcome: ReplyOutcome) -> None:
+    first = after(SENT, EditMessage(target=KEY, text="new"))
+    second = after(first, EditMessage(target=KEY, text="newer"))
+    late = after(second, reported(outcome, seen=first.version))
+    assert shown(late.replies[0]) == (ReplyState.CHANGED, second.version)
+    assert shown(after(late, reported(outcome, seen=second.version)).replies[0]) == (ReplyState.SENT, None)
+
+
+def test_what_changes_while_it_is_being_sent_is_changed_afterwards_unless_that_was_sent() -> None:
+    edited = after(ASKED, EditMessage(target=KEY, text="new"))
+    assert shown(edited.replies[0]) == (ReplyState.WAITING, edited.version)
+    sent = reported(ReplyOutcome.SENT, message_ids=["7"], seen=edited.version)
+    assert shown(after(edited, sent).replies[0]) == (ReplyState.SENT, None)
+    before = reported(ReplyOutcome.SENT, message_ids=["7"], seen=edited.version - 1)
+    assert shown(after(edited, before).replies[0]) == (ReplyState.CHANGED, edited.version)
+
+
+@pytest.mark.parametrize("ids", [[], [str(number) for number in range(MAX_CHANGEABLE + 1)]])
+def test_what_nobody_can_change_is_not_to_be_changed(ids: list[str]) -> None:
+    sent = after(ASKED, reported(ReplyOutcome.SENT, message_ids=ids))
+    assert kinds(decide(sent, fresh(EditMessage(target=KEY, text="new")), NOW)) == ["message_edited"]
+
+
+def test_a_reply_of_several_messages_is_remembered_with_all_of_them() -> None:
+    sent = after(ASKED, reported(ReplyOutcome.SENT, message_ids=["7", "8", "9"]))
+    assert (sent.replies[0].earlier_ids, sent.replies[0].message_id) == (("7", "8"), "9")
+
+
 def test_a_reply_is_said_and_asked_to_be_sent_in_one_go() -> None:
     said_now, asked = decide(LIVE, fresh(SendReply(message=said("hello"))), NOW)
     assert isinstance(said_now, MessageAppended)
@@ -74,6 +127,7 @@ def test_the_head_says_where_in_the_log_an_open_reply_is() -> None:
             version=ASKED.version,
             at=NOW,
             platform=Platform.TELEGRAM,
+            message=MessageKey(KEY),
         ),
     )
     assert waiting_replies(ASKED) == open_replies(ASKED) == ASKED.replies
