@@ -173,6 +173,20 @@ class AgentBus:
         reply = await self._query(asked, timeout)
         return Page[HistoryMessage](items=reply.history or (), cursor=reply.cursor)
 
+    async def say(
+        self, to: Address, text: str | OutboundMessage, *, reply_id: str | None = None, timeout: float = 10.0
+    ) -> SentReply:
+        """Say something to a chat first: to an address as a message had it, or a session has it stored.
+
+        It is said in the chat's live session; where there is none it begins one, as a message from there would. It is
+        Markdown; an outbound worker sends it. With the same `reply_id` it is said once. What comes back can `edit` and
+        `delete` it. `timeout` is in seconds. Raises as `send` does; RepliesWaiting.
+        """
+        message = text if isinstance(text, OutboundMessage) else OutboundMessage(content=TextContent(text=text))
+        message = message if message.address else message.model_copy(update={"address": to})
+        command = SendReply(address=to, message=message)
+        return SentReply.by(self, await self.send(command, command_id=reply_id, timeout=timeout))
+
     def reply(
         self,
         session: SessionState | str,

@@ -89,6 +89,7 @@ class AppendMessage(_Command):
 class SendReply(_Command):
     """Append a message of the bot, and have it sent to where it goes: its address, or where the last message came from.
 
+    One that names an address and no session begins a session where none is live, as a message from there would.
     What is to be sent is committed with it; what becomes of it is told by events. A message that is not the
     assistant's, or goes nowhere (there is no address, or it is of a program that speaks to AgentBus itself or a web
     page: platforms `api` and `web`), is appended alone.

@@ -18,7 +18,7 @@ class StartReason(StrEnum):
     """Why a session began."""
 
     MESSAGE = "message"
-    """A message arrived and no session was live."""
+    """A message arrived, or was sent to a chat first, and no session was live."""
     CREATED = "created"
     """A command created it."""
     RESET = "reset"

@@ -106,6 +106,8 @@ def _moved(command: AnyCommand, event: StateChanged) -> bool:
 def _started(command: AnyCommand, event: SessionStarted) -> bool:
     if isinstance(command, ResetSession):
         return event.reason is StartReason.RESET
+    if isinstance(command, SendReply):
+        return event.reason is StartReason.MESSAGE and command.session_id is None
     if not isinstance(command, CreateSession) or event.reason is not StartReason.CREATED:
         return False
     # Whether somebody else has used the id is nobody's business: whoever asks is told what they may know.

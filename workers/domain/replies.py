@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.commands import AnyCommand, SendReply
 from agentbus.contracts.errors import RepliesWaiting
 from agentbus.contracts.events import (
     ReplyChangeRequested,
@@ -57,6 +58,12 @@ def destination(message: SessionMessage) -> Address | None:
     address = message.address
     goes = message.role is Role.ASSISTANT and address is not None and address.platform not in _SHOWN
     return address if goes else None
+
+
+def begins_session(state: SessionState, command: AnyCommand) -> bool:
+    """Whether a command speaks to a chat first: it names an address and no session, and none is live there."""
+    names_chat = isinstance(command, SendReply) and command.session_id is None and command.address is not None
+    return names_chat and not state.is_live
 
 
 def check_room(state: SessionState) -> None:

@@ -15,9 +15,10 @@ from agentbus.contracts.commands import (
     UpdateSession,
 )
 from agentbus.contracts.events import AnyEvent, MessageAppended
-from agentbus.contracts.ids import InputId, SessionId
+from agentbus.contracts.ids import InputId, SessionId, session_id_for
 from agentbus.contracts.messages import InboundMessage, OutboundMessage, Role, inbound_ids, said_key
 from agentbus.contracts.session import SessionState
+from agentbus.workers.domain.replies import begins_session
 
 
 def keys_said(state: SessionState, data: InboundMessage | AnyCommand) -> tuple[InputId, ...]:
@@ -34,6 +35,8 @@ def keys_said(state: SessionState, data: InboundMessage | AnyCommand) -> tuple[I
         case _:
             return ()
     session = data.session_id or (state.session_id if state.generation else None)
+    if begins_session(state, data):
+        session = session_id_for(state.conversation_id, state.generation + 1)
     return tuple(said_key(session, one.message_id) for one in messages if session and one.message_id)
 
 

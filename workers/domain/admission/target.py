@@ -6,13 +6,14 @@ from agentbus.contracts.ids import SessionId, conversation_of, generation_of
 from agentbus.contracts.messages import InboundMessage
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.workers.domain.redaction import is_erased
+from agentbus.workers.domain.replies import begins_session
 from agentbus.workers.domain.rules import Earlier, Needs, rule_of
 
 
 def check_target(state: SessionState, command: AnyCommand) -> None:
     """Hold a command to the session it names. Raises SessionNotFound, SessionNotCurrent."""
     needs = rule_of(command).needs
-    if needs is Needs.NOTHING:
+    if needs is Needs.NOTHING or begins_session(state, command):
         return
     if not state.generation:
         raise SessionNotFound(f"conversation {state.conversation_id} has no session")

@@ -15,17 +15,27 @@ from agentbus.contracts.events import (
     ReplySent,
     ReplyUnchanged,
     ReplyUnknown,
+    StartReason,
 )
+from agentbus.contracts.profile import Profile
 from agentbus.contracts.replies import OutgoingReply, ReplyOutcome, ReplyResolution, ReplyState
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.commands.content import said_now
 from agentbus.workers.domain.draft import Draft
-from agentbus.workers.domain.replies import check_room, destination, find_reply
+from agentbus.workers.domain.replies import begins_session, check_room, destination, find_reply
 
 
 def send_reply(draft: Draft, state: SessionState, command: SendReply) -> None:
-    """Append a message, and ask for it to be sent if it goes anywhere. Raises RepliesWaiting."""
-    message = said_now(draft, state, command.message, draft.cause)
+    """Append a message, and ask for it to be sent if it goes anywhere. Raises RepliesWaiting.
+
+    To a chat in which no session is live it begins one, as a message from there would.
+    """
+    where = command.address
+    asked = command.message
+    if where is not None and begins_session(state, command):
+        draft.start(StartReason.MESSAGE, where, profile=Profile(owner=where.user))
+        asked = asked if asked.address else asked.model_copy(update={"address": where})
+    message = said_now(draft, state, asked, draft.cause)
     to = destination(message)
     if to is not None:
         check_room(state)

@@ -21,11 +21,19 @@ from agentbus.contracts.commands import (
     ResolveReply,
     SendReply,
 )
-from agentbus.contracts.errors import RepliesWaiting, ReplyNotFound, RequestReused, SessionNotFound
-from agentbus.contracts.events import Commit, MessageAppended, ReplyFailed, ReplyRequested, ReplySent
+from agentbus.contracts.errors import AccessDenied, RepliesWaiting, ReplyNotFound, RequestReused, SessionNotFound
+from agentbus.contracts.events import (
+    Commit,
+    MessageAppended,
+    ReplyFailed,
+    ReplyRequested,
+    ReplySent,
+    SessionStarted,
+    StartReason,
+)
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.ids import MessageKey
-from agentbus.contracts.messages import Role
+from agentbus.contracts.messages import Role, said_key
 from agentbus.contracts.replies import (
     MAX_CHANGEABLE,
     MAX_OPEN_REPLIES,
@@ -41,6 +49,7 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.repeats import check_same
 from agentbus.workers.domain.replies import open_replies, waiting_replies
+from agentbus.workers.domain.said import keys_said
 from agentbus.workers.domain.stripping import stripped
 from tests.harness.conversations import CONVERSATION, NOW, address, given, message
 from tests.unit.workers.domain.test_decide import EMPTY, LIVE, after, fresh, kinds, said
@@ -150,6 +159,42 @@ def test_what_goes_nowhere_is_said_alone(state: SessionState, message_: object) 
 def test_a_reply_needs_a_live_session() -> None:
     with pytest.raises(SessionNotFound):
         decide(after(LIVE, CloseSession()), fresh(SendReply(message=said())), NOW)
+
+
+@pytest.mark.parametrize("before", [EMPTY, after(LIVE, CloseSession())], ids=["never spoken to", "closed"])
+def test_what_is_said_to_a_chat_first_begins_a_session_as_a_message_would(before: SessionState) -> None:
+    command = SendReply(address=address(), message=said("good morning"))
+    state = after(before, command, "first")
+    assert (state.is_live, state.generation, state.address) == (True, before.generation + 1, address())
+    assert state.profile.owner == address().user
+    events = decide(before, given(command, "first"), NOW)
+    assert kinds(events) == ["session_started", "message_appended", "reply_requested"]
+    assert isinstance(events[0], SessionStarted)
+    assert events[0].reason is StartReason.MESSAGE
+    assert isinstance(events[2], ReplyRequested)
+    assert events[2].to == address()
+    assert events[0].reason is decide(before, given(message(1), "in"), NOW)[0].reason  # type: ignore[union-attr]  # it begins one too
+    check_same(command, events)
+    assert decide(state, given(command, "first"), NOW) == ()
+
+
+def test_in_a_live_session_it_is_said_there_and_who_names_a_session_begins_none() -> None:
+    assert kinds(decide(LIVE, fresh(SendReply(address=address(), message=said())), NOW))[0] == "message_appended"
+    closed = after(LIVE, CloseSession())
+    with pytest.raises(SessionNotFound):
+        decide(closed, fresh(SendReply(address=address(), session_id=LIVE.session_id, message=said())), NOW)
+
+
+def test_a_user_who_may_not_write_there_begins_nothing() -> None:
+    for before in (EMPTY, after(LIVE, CloseSession())):
+        with pytest.raises(AccessDenied):
+            decide(before, fresh(SendReply(address=address(), actor="eve", message=said())), NOW)
+
+
+def test_a_message_with_an_id_that_began_a_session_is_said_once() -> None:
+    command = SendReply(address=address(), message=said("good morning", message_id="m"))
+    state = after(EMPTY, command)
+    assert keys_said(EMPTY, command) == keys_said(state, command) == (said_key(state.session_id, "m"),)
 
 
 def test_a_conversation_has_room_for_so_many_open_replies() -> None:
