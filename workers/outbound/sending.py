@@ -304,7 +304,7 @@ class ReplySender:
                 await self._note(job, message_ids=ids, begun_at=None, tries=0)
                 return None
             case Failed(permanent=False) if self._clock.now() - begun >= SETTLING:
-                await self._note(job, begun_at=None)
+                await self._note(job, begun_at=None, tries=0)  # how often it was asked about is over
                 return None
             case Failed() | Unknown() | RateLimited():
                 return await self._not_told(job, outcome)

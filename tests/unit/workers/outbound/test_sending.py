@@ -173,6 +173,14 @@ async def test_a_platform_that_may_not_be_asked_so_often_is_not_asked_for_ever()
     assert await world.told(CONVERSATION) == ["reply_unknown"]
 
 
+async def test_a_message_that_surely_was_not_taken_several_times_is_sent_in_the_end() -> None:
+    world = OutboundWorld(Guarantee.RECONCILED)
+    world.at_platform.tell(["lost"] * 5)
+    await world.ask(CONVERSATION, "one")
+    await world.settle()
+    assert (world.channel.texts(), await world.told(CONVERSATION)) == (["one"], ["reply_sent"])
+
+
 async def test_a_platform_is_not_believed_at_once_that_it_has_nothing() -> None:
     """What was sent may still be on its way there."""
     world = OutboundWorld(Guarantee.RECONCILED)
