@@ -23,6 +23,8 @@ from agentbus.workers.worker import Worker
 if TYPE_CHECKING:
     from agentbus.workers.session.worker import SessionWorker
 
+_ALIVE: Final = 10.0
+"""Seconds of silence after which a worker is taken for dead."""
 _DRAIN_SECONDS: Final = 5.0
 """How long stopping waits for what is in hand."""
 
@@ -80,6 +82,11 @@ class Running:
         """Ask the broker. Raises BusError, ConfigurationError if it is another installation's."""
         await self._app.bus.check()
         return {}
+
+    async def session_workers(self) -> dict[str, Any]:
+        """Return how many session workers are at work, of other processes: they carry out what is called here."""
+        group = WorkerKind.SESSION.group(self._app.bus.topology.prefix)
+        return {"at_work": len(await self._app.store.members.live(group, ttl=_ALIVE))}
 
     async def close(self) -> None:
         """Stop the components, finish what is in hand, close bus and store. Idempotent."""

@@ -27,7 +27,7 @@ from agentbus.sessions.model.validation import checking
 from agentbus.sessions.running import Running
 from agentbus.sessions.sections.deadlines import CleanupReport
 from agentbus.sessions.sections.shared import Caller
-from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
 from agentbus.workers.domain.tracking.chances import Prediction
 from agentbus.workers.domain.tracking.patterns import Patterns, Period
 from agentbus.workers.expiry.statistics import ExpiryStatistics
@@ -109,7 +109,8 @@ class SessionSystem(SessionManager):
         is no store to ask.
         """
         running, figures = self._running, await self._figures()
-        working = figures and running and running.works and (await self._broker_check()).get("healthy", True)
+        outside = await self._outside_checks()
+        working = figures and running and running.works and all(part["healthy"] for part in outside.values())
         return {
             "system": {
                 "status": ("running" if working else "degraded") if running else "stopped",
@@ -139,8 +140,7 @@ class SessionSystem(SessionManager):
             }
             for component in self._components
         }
-        broker = await self._broker_check()
-        return Health({**parts, **({"broker": broker} if broker else {}), "store": await self._store_check()})
+        return Health({**parts, **await self._outside_checks(), "store": await self._store_check()})
 
     async def sync_sessions(self, source_session_id: str, *, user_id: str | None = None) -> SyncReport:
         """Bring what a session has to those it is linked to, now, as their policy says; return what that did.
@@ -513,11 +513,15 @@ class SessionSystem(SessionManager):
         """
         return await self._calls(PERSISTENCE).take_in(path, strategy)
 
-    async def _broker_check(self) -> dict[str, Any]:
-        """Return whether the broker answers; nothing where there is none: the bus is this process's own."""
+    async def _outside_checks(self) -> dict[str, dict[str, Any]]:
+        """Return whether the broker answers, and a session worker is at work; nothing where both are in here."""
         if self._running is None or self.config.amqp_url is None:
             return {}
-        return await checked_part(self._running.check_bus)
+        asked = (self._running.check_bus, self._running.session_workers)
+        broker, workers = await side_by_side(map(checked_part, asked))
+        if workers.get("at_work") == 0:
+            workers |= {"healthy": False, "last_error": "none is at work: start one by `agentbus worker session`"}
+        return {"broker": broker, "session_workers": workers}
 
     async def _run(self) -> Running:
         return await Running.start(self.config, self._clock, self._callbacks)

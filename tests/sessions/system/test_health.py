@@ -122,7 +122,7 @@ async def test_a_broker_that_is_down_is_named_and_comes_back(amqp_url: str, tmp_
             )
             async with SessionSystem(config) as system:
                 await system.create_session("chat", "ann", "web")
-                assert (await system.get_health_check())["checks"].keys() == {"broker", "store"}
+                assert (await system.get_health_check())["checks"].keys() == {"broker", "session_workers", "store"}
                 assert await status_of(system) == "running"
                 proxy.targets = ()
                 proxy.cut()
@@ -134,5 +134,16 @@ async def test_a_broker_that_is_down_is_named_and_comes_back(amqp_url: str, tmp_
                 await until(system, lambda checks: checks["broker"]["healthy"])
                 assert await status_of(system) == "running"
                 await system.create_session("another", "ann", "web")
+                # Without a session worker, somewhere, calls are answered by nobody.
+                await worker.close()
+                checks = await until(system, lambda checks: not checks["session_workers"]["healthy"])
+                assert "agentbus worker session" in checks["session_workers"]["last_error"]
+                assert [one for one, check in checks.items() if not check["healthy"]] == ["session_workers"]
+                assert await status_of(system) == "degraded"
+                worker = make_session_worker(app)
+                await worker.start()
+                checks = await until(system, lambda checks: checks["session_workers"]["healthy"])
+                assert checks["session_workers"]["at_work"] == 1
+                assert await status_of(system) == "running"
         finally:
             await worker.close()
