@@ -62,17 +62,18 @@ async def restore_into(
     async with aclosing(steps):
         async for step in steps:
             yield step
-    await _erase_again(app, archive, [*newer, *erasures.told])
+    told = [*newer, *erasures.told]
+    if erasures.in_use:
+        await _erase_again(app, archive, told)
+    await keep_brought(app.store, told)
 
 
 async def _erase_again(app: App, archive: ArchiveStore | None, told: list[Record]) -> None:
-    """Erase who is in the store, and was erased by what backups say: the store may be from before that. And keep it."""
+    """Erase who is in the store, and was erased by what backups say: the store may be from before that."""
     from agentbus.workers.erasure.users import Erasing, reapply_erasures  # noqa: PLC0415 - for few restores
 
-    known = await Receipts.load(app.store, None)
-    if not known.has_all_of(told):
+    if not (await Receipts.load(app.store, None)).has_all_of(told):
         await reapply_erasures(Erasing(app.store, archive, app.commands, app.clock), told)
-    await keep_brought(app.store, told)
 
 
 async def verified(place: BackupPlace, backup_id: str) -> None:

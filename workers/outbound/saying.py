@@ -1,13 +1,23 @@
 """What a reply says: read from the log when it is sent, as it reads then."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.events import Commit, MessageAppended, MessageDeleted, MessageEdited, ReplyRequested
+from agentbus.contracts.events import (
+    Commit,
+    MessageAppended,
+    MessageDeleted,
+    MessageEdited,
+    ReplyReopened,
+    ReplyRequested,
+)
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import Spoken, TextContent, as_line
 from agentbus.contracts.replies import OutgoingReply
 from agentbus.storage.port import Store
+
+_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Saying:
     message_id: str
     """By which a reply is known that was shown while it was being written."""
     restored: bool = False
-    """Whether it came back from a backup: it may have been sent since that was made."""
+    """Whether it came back from a backup, and nobody has had it sent again since: it may have been sent before that."""
 
 
 async def what_it_says(store: Store, conversation: ConversationId, reply: OutgoingReply) -> Saying | TakenBack | None:
@@ -44,7 +54,20 @@ async def what_it_says(store: Store, conversation: ConversationId, reply: Outgoi
                 content = content.model_copy(update={"text": event.text, "attachments": event.attachments})
     if not content.text.strip() and not content.attachments:
         return TakenBack(asked.to)
-    return Saying(content, asked.to, message_id, bool(commits[0].restored))
+    restored = bool(commits[0].restored) and not (reply.again and await _is_decided(store, conversation, reply))
+    return Saying(content, asked.to, message_id, restored)
+
+
+async def _is_decided(store: Store, conversation: ConversationId, reply: OutgoingReply) -> bool:
+    """Whether somebody had a reply sent again after it came back: what was decided before came back with it."""
+    first = reply.version + 1
+    while commits := await store.log.read(conversation, first=first, limit=_PAGE):
+        for commit in commits:
+            for event in commit.events:
+                if isinstance(event, ReplyReopened) and event.reply == reply.reply_id and not commit.restored:
+                    return True
+        first = commits[-1].version + 1
+    return False
 
 
 def _in(commit: Commit, reply: OutgoingReply) -> tuple[ReplyRequested, str, TextContent] | None:

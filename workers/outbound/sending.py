@@ -151,7 +151,7 @@ class ReplySender:
         saying = await what_it_says(self._store, conversation, reply)
         if not isinstance(saying, Saying):
             return self._ended(progress, "it was taken back, or erased, before it was sent")
-        if saying.restored and progress is None and not reply.again:
+        if saying.restored and progress is None:
             return Over(ReplyOutcome.UNKNOWN, reason="it came back from a backup, and may have been sent since")
         return await self._placed(conversation, reply, progress, saying)
 

@@ -46,7 +46,9 @@ class Erasures:
         self._people: set[str] = set()
         """The ids of erased people that were found, and the identities that they were linked by."""
         self.told: list[Record] = []
-        """What the backup itself says of erasures, of a store that is in use: to be gone by once all is restored."""
+        """What the backup itself says of erasures, where it goes to a store that is in use."""
+        self.in_use = False
+        """Whether it does: somebody may be in there who was erased by what backups say."""
 
     @property
     def away(self) -> frozenset[ConversationId]:

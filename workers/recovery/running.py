@@ -142,6 +142,7 @@ class Restoring:
 
     async def all_of(self, reader: BackupReader) -> AsyncGenerator[RestoredSession, None]:
         """Restore all that a backup holds; yield what became of each session."""
+        self._erasures.in_use = True
         async with aclosing(grouped(reader, self._erasures)) as groups:
             async for group, away in groups:
                 for rows in await side_by_side(self._restored(kept) for kept in group):

@@ -269,6 +269,16 @@ async def test_what_came_back_from_a_backup_may_have_been_sent_since() -> None:
     await world.settle()
     assert (world.channel.requests, await world.told(CONVERSATION)) == (0, ["reply_unknown"])
     await world.give(CONVERSATION, ResolveReply(reply=reply, resolution=ReplyResolution.RESEND), "again")
+    # That came back too: what somebody decided before the backup was done since.
+    decided = await world.store.log.read(CONVERSATION, first=last.version + 1, limit=10)
+    await world.store.log.replace([one.model_copy(update={"restored": "a restore"}) for one in decided])
+    await world.outbox.look_at([CONVERSATION])
+    await world.settle()
+    assert (world.channel.requests, await world.told(CONVERSATION)) == (
+        0,
+        ["reply_unknown", "reply_reopened", "reply_unknown"],
+    )
+    await world.give(CONVERSATION, ResolveReply(reply=reply, resolution=ReplyResolution.RESEND), "once more")
     await world.outbox.look_at([CONVERSATION])
     await world.settle()
     assert world.channel.texts() == ["one"]
