@@ -39,6 +39,8 @@ async def iter_log(store: Store, conversation: ConversationId) -> AsyncIterator[
     while commits := await store.log.read(conversation, first=first, limit=_COMMITS):
         for commit in commits:
             yield commit
+        if len(commits) < _COMMITS:
+            return
         first = commits[-1].version + 1
 
 

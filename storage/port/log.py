@@ -93,8 +93,9 @@ class Log(ABC):
         limit: int,
         newest: bool = False,
     ) -> list[Commit]:
-        """Return up to `limit` commits with `first <= version <= last`, oldest first, or newest first if asked.
+        """Return the first `limit` commits with `first <= version <= last`, oldest first, or newest first if asked.
 
+        Fewer than `limit`: there were no more.
         StoreDamaged tells in its details the `version` of the first that can't be read. Raises ValueError for a limit
         outside 1..MAX_PAGE.
         """

@@ -84,12 +84,13 @@ async def show_get_development_config(world: World) -> None:
 
 @shows("get_production_config")
 async def show_get_production_config(world: World) -> None:
-    config = get_production_config({"url": "mongodb://there/agentbus"}, backup_dir="backups")
-    assert (config.storage_type, config.backup_dir) == (StorageType.MONGODB, "backups")
+    folder = str(world.place.folder / world.name("backups"))  # which a worker makes backups in
+    config = get_production_config({"url": "mongodb://there/agentbus"}, backup_dir=folder)
+    assert (config.storage_type, config.backup_dir) == (StorageType.MONGODB, folder)
     assert config.storage_config == {"url": "mongodb://there/agentbus"}
     system = await initialize_sessions(**{**config.__dict__, **world.place.settings, "storage_config": _config(world)})
     try:
-        assert system.config.backup_dir == "backups"
+        assert system.config.backup_dir == folder
         assert await system.health_check()
     finally:
         await shutdown_sessions()
