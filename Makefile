@@ -203,10 +203,12 @@ chaos: setup services ## Break brokers, stores, networks, disks and workers unde
 attack: setup services ## Send 20,000 hostile messages beside good ones, and account for each
 	@$(BIN)/python -m tests.attack $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
-# `QUICK=1` takes less than three minutes, `SEED=n` gives other messages, `COUNT=n` so many.
+# `QUICK=1` takes less than three minutes, `SEED=n` gives other messages, `COUNT=n` so many, `IN_DOUBT=resend` sends again
+# what nobody knows of.
 .PHONY: channels
 channels: setup services ## Write 20,000 messages on all platforms at once, kill workers, and account for each
-	@$(BIN)/python -m tests.channels $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
+	@$(BIN)/python -m tests.channels $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) \
+	  $(if $(IN_DOUBT),--in-doubt $(IN_DOUBT))
 
 .PHONY: mutants
 mutants: setup services ## Turn off what keeps the promises, one by one: the checker has to notice

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
 from shutil import rmtree
@@ -56,7 +56,7 @@ def main() -> int:
         "problems": problems,
     }
     detail |= {"channels": {name: asdict(row) for name, row in outcome.reckoning.rows.items()}}
-    path = write_results(_RESULTS / f"{part_of((), 'all', quick=chosen.quick)}.json", detail)
+    path = write_results(_RESULTS / f"{part_of((), chosen.in_doubt, quick=chosen.quick)}.json", detail)
     console = screen()
     console.print(table_of(outcome.reckoning))
     for words in problems:
@@ -86,15 +86,17 @@ async def _all_broken(deaths: int, seed: int) -> list[str]:
 def _plan(chosen: argparse.Namespace) -> Plan:
     each = _QUICK_EACH if chosen.quick else _EACH
     count = chosen.count or (_QUICK if chosen.quick else _COUNT)
-    people, seed = ceil(count / each / len(POSTING)), str(chosen.seed)
-    if chosen.quick:
-        return Plan(people=people, each=each, seed=seed, outage=_QUICK_OUTAGE, still=_QUICK_STILL, impatient=True)
-    return Plan(people=people, each=each, seed=seed)
+    people = ceil(count / each / len(POSTING))
+    plan = Plan(people=people, each=each, seed=str(chosen.seed), in_doubt=InDoubt(chosen.in_doubt))
+    return replace(plan, outage=_QUICK_OUTAGE, still=_QUICK_STILL, impatient=True) if chosen.quick else plan
 
 
 def _arguments() -> argparse.Namespace:
     asked = parser("channels", __doc__, quick="fewer messages, in under 3 minutes", seed="another seed, other messages")
     asked.add_argument("--count", type=int, help="so many messages")
+    asked.add_argument(
+        "--in-doubt", choices=[one.value for one in InDoubt], default="hold", help="as the setting has it"
+    )
     return asked.parse_args()
 
 

@@ -110,8 +110,8 @@ async def campaign(services: Services, plan: Plan, folder: Path, say: Say) -> Ou
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(served(platforms))
             accounts = {one.name: {"bot": one.account(f"{api}/{one.name}")} for one in platforms}
-            given = {"partitions": plan.partitions, "channels": json.dumps(accounts)}
-            world = await stack.enter_async_context(opened(backends, **given))
+            settings = {"partitions": plan.partitions, "replies_in_doubt": plan.in_doubt.value}
+            world = await stack.enter_async_context(opened(backends, channels=json.dumps(accounts), **settings))
             site = await stack.enter_async_context(_built(world, plan, folder))
             client = AgentBus(world.bus)
             stack.push_async_callback(client.close)

@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 
 from agentbus.client import AgentBus
+from agentbus.contracts.replies import InDoubt
 from agentbus.contracts.topology import Topology
 from agentbus.storage.port import Store
 from tests.channels.bot import Bot
@@ -39,6 +40,8 @@ class Plan:
     """What befalls some sends, each as often as another."""
     befallen: float = 0.02
     """The share of sends that something befalls."""
+    in_doubt: InDoubt = InDoubt.HOLD
+    """What is done about an answer of which nobody knows whether it is there."""
     outage: float = 20.0
     """Seconds for which the broker is down."""
     partitions: int = 16
