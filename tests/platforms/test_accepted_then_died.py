@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from agentbus.contracts.replies import InDoubt
+from agentbus.workers.outbound.outbox import Outbox
 from tests.platforms.catalog import PLATFORMS
 from tests.platforms.dying import broken_by
 from tests.platforms.model import FakePlatform, mortal
@@ -47,3 +48,14 @@ async def test_a_platform_that_forgets_its_keys_is_noticed() -> None:
     async with platform.client() as client:
         [found] = await broken_by(platform, InDoubt.HOLD, deaths=_FEW, client=client)
     assert found.startswith("twice at the platform")
+
+
+async def test_a_sender_that_notes_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(Outbox, "note", nothing)
+    platform = FakeTelegram()
+    async with platform.client() as client:
+        found = await broken_by(platform, InDoubt.HOLD, deaths=_FEW, client=client)
+    assert found[0].startswith("twice at the platform")
