@@ -13,7 +13,7 @@ from agentbus.contracts.events import (
     ReactionChanged,
 )
 from agentbus.contracts.history import HistoryMessage, Page, Reaction
-from agentbus.contracts.ids import MessageKey, SessionId, conversation_of, generation_of
+from agentbus.contracts.ids import ConversationId, MessageKey, SessionId, conversation_of, generation_of
 from agentbus.contracts.messages import ALL_REACTIONS, SessionMessage, SpokenContent, TextContent
 from agentbus.contracts.session import SessionState
 from agentbus.storage.paging import check_limit, decode_cursor, encode_cursor
@@ -36,7 +36,7 @@ async def history_page(
     shown = found[:limit]
     more = len(found) > limit
     at, oldest = shown[-1] if shown else (0, None)
-    items = await _as_read(store, session, [event for _, event in reversed(shown)])
+    items = await as_read(store, session.conversation_id, [event for _, event in reversed(shown)])
     return Page(
         items=tuple(items),
         cursor=encode_cursor("history", session.session_id, at, oldest.sequence) if more and oldest else None,
@@ -49,7 +49,7 @@ async def iter_history(store: Store, session: SessionState) -> AsyncIterator[His
     while first <= session.version and (
         commits := await store.log.read(session.conversation_id, first=first, last=session.version, limit=_COMMITS)
     ):
-        for item in await _as_read(store, session, _messages(session, commits)):
+        for item in await as_read(store, session.conversation_id, _messages(session, commits)):
             yield item
         first = commits[-1].version + 1
 
@@ -111,10 +111,12 @@ def _trimmed(session: SessionState, commit: Commit) -> bool:
     return bool(sequences) and max(sequences) < session.shown_from
 
 
-async def _as_read(store: Store, session: SessionState, messages: Sequence[MessageAppended]) -> list[HistoryMessage]:
+async def as_read(
+    store: Store, conversation: ConversationId, messages: Sequence[MessageAppended]
+) -> list[HistoryMessage]:
     """Work the later changes into messages. Changes made in other sessions of the conversation count too."""
     keys = {event.message.key for event in messages}
-    commits = await store.log.commits_amending(session.conversation_id, keys) if keys else []
+    commits = await store.log.commits_amending(conversation, keys) if keys else []
     changes = _changes(commits, keys)
     return [amended(event, changes.get(event.message.key, ())) for event in messages]
 

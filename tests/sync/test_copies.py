@@ -7,13 +7,13 @@ import pytest
 
 from agentbus.contracts.commands import AmendCopy, CloseSession, DeleteMessage, EditMessage, LinkIdentity
 from agentbus.contracts.envelope import Input
-from agentbus.contracts.events import MessageDeleted, MessageEdited
+from agentbus.contracts.events import MessageAppended, MessageDeleted, MessageEdited
 from agentbus.contracts.ids import MessageKey, SessionId, conversation_of
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.sync import SyncMode
 from agentbus.workers.delivery.inputs import Inputs
 from tests.sync.test_modes import carry_out_due
-from tests.sync.world import World
+from tests.sync.world import PLATFORMS, World
 
 PIN = "my PIN is 1234"
 
@@ -185,3 +185,33 @@ async def test_an_edit_that_is_overtaken_on_its_way_is_not_what_a_copy_says(worl
     await world.sync.handler.handle(edited)
     await world.settle()
     assert [(await world.texts(session))[-1] for session in sessions] == ["two", "two"]
+
+
+@pytest.mark.parametrize("change", ["deleted", "edited"])
+@pytest.mark.parametrize("by", ["event", "demand"])
+async def test_who_is_given_a_message_after_it_was_changed_is_given_it_as_it_reads(
+    world: World, change: str, by: str
+) -> None:
+    """What became of it was told to those that were linked then."""
+    await world.policy(history=True)
+    first, second = await world.people(2)
+    await world.talk(text=PIN)
+    said = [event for event in world.waiting if isinstance(event.data, MessageAppended)]
+    key = world.messages(first)[-1].message.key
+    await world.settle()
+    changed = EditMessage(session_id=first, target=key, text="new")
+    await world.ask(DeleteMessage(session_id=first, target=key) if change == "deleted" else changed)
+    await world.settle()
+    third = await world.talk(PLATFORMS[2])
+    await world.sync.identities.link("ann", [first, third])
+    await world.settle()
+
+    if by == "event":  # comes again, long after
+        world.waiting += said
+    else:
+        await world.sync.on_demand.sync(first)
+    await world.settle()
+
+    assert await told(world, first, second, third) == [False] * 3
+    if by == "event" and change == "edited":
+        assert "new" in await world.texts(third)

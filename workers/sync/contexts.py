@@ -1,6 +1,6 @@
 """What a session has to pass on, read from its head and, where the head does not say it, from its log."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from agentbus.contracts.events import (
@@ -8,15 +8,15 @@ from agentbus.contracts.events import (
     ConflictResolved,
     DataSet,
     MessageAppended,
-    MessageDeleted,
     MetadataSet,
 )
-from agentbus.contracts.ids import ConversationId, MessageKey
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.stamps import Stamp, origin_of
 from agentbus.contracts.sync import ConflictStrategy, Entry, SyncPolicy
 from agentbus.storage.chunks import chunks
+from agentbus.storage.history import as_read
 from agentbus.storage.port import MAX_PAGE, Store
 from agentbus.workers.domain.sync.merging import passed_on
 from agentbus.workers.sync.exchange import shared
@@ -49,7 +49,7 @@ async def shared_context(
 async def messages_after(store: Store, session: SessionState, version: int, identity: str) -> list[MessageAppended]:
     """Return the messages of a session that it can pass on: those of the commits after `version`, while linked.
 
-    What was deleted by now is left out: it is not to be read anywhere.
+    They read as they do now, as those of `to_copy`.
     """
     found: list[MessageAppended] = []
     first = max(session.first_version, version + 1)
@@ -67,12 +67,20 @@ async def messages_after(store: Store, session: SessionState, version: int, iden
             and not event.restored  # it was passed on when it was said
         ]
         first = commits[-1].version + 1
-    gone: set[MessageKey] = set()
-    for some in chunks([event.message.key for event in found], _COMMITS):
-        amending = await store.log.commits_amending(session.conversation_id, some)
-        events = (event for commit in amending for event in commit.events)
-        gone |= {event.target for event in events if isinstance(event, MessageDeleted) and event.source is None}
-    return [event for event in found if event.message.key not in gone]
+    return [one for some in chunks(found, _COMMITS) for one in await to_copy(store, session.conversation_id, some)]
+
+
+async def to_copy(store: Store, conversation: ConversationId, said: Sequence[MessageAppended]) -> list[MessageAppended]:
+    """Return messages as they read now, without those that were deleted, which are not to be read anywhere.
+
+    Who was linked by then is told what became of a message; who is linked later, and given it then, is not.
+    """
+    read = await as_read(store, conversation, said)
+    return [
+        event.model_copy(update={"message": now.message})
+        for event, now in zip(said, read, strict=True)
+        if now.deleted_at is None
+    ]
 
 
 async def _seen(store: Store, session: SessionState) -> dict[str, Stamp]:

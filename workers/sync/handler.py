@@ -25,6 +25,7 @@ from agentbus.storage.port import Store
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.domain.sync.fields import written
 from agentbus.workers.reactive.handler import Handler
+from agentbus.workers.sync.contexts import to_copy
 from agentbus.workers.sync.copies import Copies
 from agentbus.workers.sync.exchange import Parcel, shared
 from agentbus.workers.sync.meeting import Meeting
@@ -67,6 +68,7 @@ class SyncHandler(Handler):
         suggestions: Suggestions,
         secret_keys: Collection[str] = SECRET_KEYS,
     ) -> None:
+        self._store = store
         self._sender = Sender(store, commands)
         self._meeting = Meeting(store, commands, secret_keys=secret_keys)
         self._copies = Copies(store, commands, policies, identities)
@@ -107,7 +109,7 @@ class SyncHandler(Handler):
     async def _pass_on(self, event: AnyEvent, identity: str) -> None:
         """Bring what a session wrote itself to the others: now, or when the policy's mode says so."""
         policy = await self._policies.of(identity)
-        parcel = self._parcel_of(event, identity, policy)
+        parcel = await self._parcel_of(event, identity, policy)
         if not (parcel.entries or parcel.messages):
             return
         # Who resolves a conflict asks for it to be over everywhere.
@@ -117,13 +119,15 @@ class SyncHandler(Handler):
         elif policy.mode is not SyncMode.MANUAL:
             await self._tasks.put(event, policy)
 
-    def _parcel_of(self, event: AnyEvent, identity: str, policy: SyncPolicy) -> Parcel:
+    async def _parcel_of(self, event: AnyEvent, identity: str, policy: SyncPolicy) -> Parcel:
+        said = [event] if isinstance(event, MessageAppended) and policy.history else []
+        now = await to_copy(self._store, conversation_of(event.session_id), said) if said else []
         return Parcel(
             cause=event.event_id,
             identity=identity,
             source=event.session_id,
             entries=shared(policy, _written(event), self._secret_keys),
-            messages=(event.message,) if isinstance(event, MessageAppended) and policy.history else (),
+            messages=tuple(one.message for one in now),
             # Somebody chose, field by field: that is not to be weighed again, and is not all that is under a key.
             strategy=ConflictStrategy.MERGE if isinstance(event, ConflictResolved) else None,
         )
