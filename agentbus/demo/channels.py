@@ -36,11 +36,12 @@ _CHAT: Final = 7411
 
 
 class FakeTelegram:
-    """As much of Telegram's Bot API as the demonstration needs: it takes messages, and gives them ids."""
+    """As much of Telegram's Bot API as the demonstration needs: it takes messages, and shows drafts of them."""
 
     def __init__(self) -> None:
-        self.sent: asyncio.Queue[str] = asyncio.Queue()
-        self._shown: dict[int, str] = {}
+        self.shown: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        """What it shows, and whether that is a message."""
+        self._sent = 0
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -61,18 +62,13 @@ class FakeTelegram:
             yield f"http://{LOOPBACK}:{port}"
 
     def _result(self, call: str, asked: Mapping[str, Any]) -> object:
-        match call:
-            case "sendMessage":
-                number = len(self._shown) + 1
-                self._shown[number] = str(asked["text"])
-                self.sent.put_nowait(self._shown[number])
-                return {"message_id": number, "chat": {"id": asked["chat_id"]}}
-            case "editMessageText":
-                self._shown[int(asked["message_id"])] = str(asked["text"])
-                self.sent.put_nowait(str(asked["text"]))
-                return {"message_id": asked["message_id"]}
-            case _:
-                return True
+        if call == "sendMessageDraft":
+            self.shown.put_nowait((str(asked["text"]), False))
+        if call != "sendMessage":
+            return True
+        self._sent += 1
+        self.shown.put_nowait((str(asked["text"]), True))
+        return {"message_id": self._sent, "chat": {"id": asked["chat_id"]}}
 
 
 @dataclass
@@ -182,10 +178,10 @@ async def _on_telegram(channels: _Channels) -> None:
         url = f"http://{channels.gateway}/channels/telegram/{ACCOUNT}"
         (await platform.post(url, json=update, headers=headers)).raise_for_status()
         channels.stage.say(f"Ines on Telegram, which is played by a fake platform, asks the same bot: {ASKED}")
-        shown = ""
-        while not shown.endswith(SAID[-1]):
-            shown = await channels.telegram.sent.get()
-            channels.stage.say(f"  Telegram shows of the bot: {shown}")
+        is_message = False
+        while not is_message:
+            text, is_message = await channels.telegram.shown.get()
+            channels.stage.say(f"  Telegram shows of the bot{'' if is_message else ', as a draft'}: {text}")
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Street:
     site: str
     cut: Callable[[], None]
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set: the bot says the rest of its long answer."""
+    """Set: the bot writes the rest of its long answer."""
     problems: list[str] = field(default_factory=list)
     """What browsers complain of."""
 
@@ -107,11 +107,14 @@ async def cut_off_in_the_middle_of_an_answer(street: Street) -> None:
         await page.goto(f"{street.gateway}/channels/webchat/shop")
         await say(page, "a long one")
         await until(page, 3)
+        await expect(page.locator(".writing")).to_have_text("The answer", timeout=MILLISECONDS)
         street.cut()
         street.go_on.set()
-        assert await until(page, 6) == ["a long one", "part 0", "part 1", "part 2", "part 3", "part 4"]
+        whole = ["a long one", "part 0", "part 1", "The answer is 42", "part 2"]
+        assert await until(page, len(whole)) == whole
+        await expect(page.locator(".writing")).to_have_count(0, timeout=MILLISECONDS)
         await page.reload()
-        assert await until(page, 6) == ["a long one", "part 0", "part 1", "part 2", "part 3", "part 4"]
+        assert await until(page, len(whole)) == whole
 
 
 async def two_tabs_are_one_visitor(street: Street) -> None:
@@ -216,10 +219,13 @@ async def a_street() -> AsyncIterator[Street]:
             if message.text != "a long one":
                 await message.reply(f"You said {message.text}, it is **bold**{message.message.author or ''}")
                 return
-            for number in range(5):
-                if number == 2:
-                    await street.go_on.wait()
+            for number in range(2):
                 await message.reply(f"part {number}")
+            async with message.writing() as reply:
+                await reply.write("The answer ")
+                await street.go_on.wait()
+                await reply.write("is **42**")
+            await message.reply("part 2")
 
         await client.start()
         yield street

@@ -29,7 +29,7 @@ from agentbus.workers.concurrency import ended
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.gateway.app import Gateway
 from agentbus.workers.gateway.intake import Intake
-from agentbus.workers.gateway.listening import Listening, topics_of
+from agentbus.workers.gateway.listening import Listening
 from tests.harness.patience import PATIENCE
 
 SECRET: Final = "0123456789abcdef0123456789abcdef"  # noqa: S105 - nobody's
@@ -229,7 +229,7 @@ def _gateway(app: App, limits: Limits | None, rate: float) -> tuple[Gateway, Lis
     scope = app.settings.session.scope
     inputs, accounts = Inputs(app.bus, scope=scope), accounts_in({"webchat": {"shop": ACCOUNT}})
     gateway = Gateway(Intake(inputs, accounts, rate=rate), clock=app.clock, max_body=1_000_000)
-    listening = Listening(app.bus, topics_of("webchat", scope))
+    listening = Listening(app.bus, "webchat", scope)
     hosting = Hosting(
         receive=partial(gateway.receive, "webchat"),
         take=partial(gateway.take, "webchat"),

@@ -21,6 +21,7 @@ from agentbus.contracts.address import Address
 from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.writing import Writing
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -205,6 +206,17 @@ LASTING: Final = "agentbus.lasting"
 """In the scope of an HTTP request, where the server ends what takes long: called for a response that is to last."""
 
 
+@dataclass(slots=True)
+class Heard:
+    """What reaches somebody who waits for news of a conversation."""
+
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever something may have been committed, or a reply is being written. Whoever clears it and then reads
+    the log misses nothing for long. Now and then nothing is heard, so it is worth a look without it."""
+    writing: Writing | None = None
+    """What a reply reads that is being written, as it was told last; whoever shows it takes it away."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosting:
     """What a gateway lends to a channel that it hosts."""
@@ -213,9 +225,8 @@ class Hosting:
     """Takes what is posted for the account of that name, as gateways take what platforms post."""
     take: Callable[[str, Request], Awaitable[Answer]]
     """Does so with what came by another way; the status is that of the response. A channel's pace is its account's."""
-    heard: Callable[[ConversationId], AbstractContextManager[asyncio.Event]]
-    """Gives an event, which is set whenever something may have been committed to a conversation: whoever clears it and
-    then reads the log misses nothing for long. Now and then nothing is heard, so it is worth a look without it."""
+    heard: Callable[[ConversationId], AbstractContextManager[Heard]]
+    """Lets somebody hear of a conversation."""
     conversation_of: Callable[[Address], ConversationId]
     """Which conversation an address belongs to."""
     store: "Store"

@@ -10,7 +10,7 @@ from agentbus.workers.adapters.factory import Connected
 from agentbus.workers.adapters.port import Hosting
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.gateway.app import Gateway
-from agentbus.workers.gateway.listening import Listening, topics_of
+from agentbus.workers.gateway.listening import Listening
 
 
 def host_all(
@@ -25,7 +25,7 @@ def host_all(
         make = of_it[0].channel.hosted
         if make is None:
             continue
-        listening = Listening(bus, topics_of(name, scope))
+        listening = Listening(bus, name, scope)
         hosting = Hosting(
             receive=partial(gateway.receive, name),
             take=partial(gateway.take, name),

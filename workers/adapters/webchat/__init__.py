@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.extras import importing_extras
-from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee, Hosting
+from agentbus.workers.adapters.port import Capabilities, Channel, Feature, Guarantee, Hosting, Streaming
 from agentbus.workers.adapters.webchat.account import WebChatAccount
 from agentbus.workers.adapters.webchat.tokens import PLATFORM, visitor_token
 
@@ -43,10 +43,11 @@ CHANNEL: Final = Channel(
     account=WebChatAccount,
     capabilities=Capabilities(
         receives=frozenset({Feature.TEXT, Feature.REPLIES, Feature.COMMANDS}),
-        sends=frozenset({Feature.TEXT, Feature.MEDIA, Feature.REPLIES, Feature.EDITS, Feature.DELETES}),
+        sends=frozenset({Feature.TEXT, Feature.MEDIA, Feature.REPLIES, Feature.EDITS, Feature.DELETES, Feature.TYPING}),
         guarantee=Guarantee.IDEMPOTENT,
         text_limit=262_144,
         key_seconds=10.0**9,
+        streaming=Streaming.SHOWN,
     ),
     inbound=_inbound,
     hosted=_hosted,

@@ -2,7 +2,7 @@
 
 A reply is in the log of its conversation before anybody is asked to send it, and every gateway shows the visitor what
 is in the log, in its order, from where their window is. So `sent` means that it is there to be shown: whenever the
-visitor looks, now or in a week, they see it once.
+visitor looks, now or in a week, they see it once. What is being written gateways hear of themselves.
 """
 
 from agentbus.contracts.address import Address
@@ -18,6 +18,9 @@ class WebChatOutbound(Outbound):
 
     async def edit(self, message_id: str, content: TextContent, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - see above
         return Sent(message_id)
+
+    async def show(self, content: TextContent, address: Address, key: str, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - see above
+        return Sent(key)
 
     async def delete(self, message_id: str, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - see above
         return Sent(message_id)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agentbus.contracts.address import Address
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.messages import Attachment, Role, SessionMessage, TextContent, as_line
+from agentbus.contracts.writing import Writing
 from agentbus.workers.adapters.webchat.inbound import own_id_of
 from agentbus.workers.adapters.webchat.tokens import PLATFORM, Visitor
 
@@ -28,12 +30,7 @@ class View:
 
     def has(self, message: SessionMessage) -> bool:
         """Whether a message is one of the visitor's chat."""
-        where = message.address
-        return (
-            message.role in _SPEAKERS
-            and where is not None
-            and (where.platform, where.account, where.chat) == (PLATFORM, self.visitor.account, self.visitor.chat)
-        )
+        return message.role in _SPEAKERS and self._is_here(message.address)
 
     def said(self, event: MessageAppended) -> Frame | None:
         """Return how a new message is shown; None if it is not."""
@@ -47,16 +44,27 @@ class View:
             return None
         return self._message(one.message) | ({"edited": True} if one.edited_at else {})
 
+    def written(self, writing: Writing) -> Frame | None:
+        """Return how a reply is shown that is being written; None if it is not."""
+        if not self._is_here(writing.to):
+            return None
+        return {"type": "writing", "id": writing.id, "text": writing.text, "over": writing.over}
+
+    def _is_here(self, where: Address | None) -> bool:
+        chat = (PLATFORM, self.visitor.account, self.visitor.chat)
+        return where is not None and (where.platform, where.account, where.chat) == chat
+
     def _message(self, message: SessionMessage) -> Frame:
         mine = (
             message.role is Role.USER and message.address is not None and message.address.user == self.visitor.visitor
         )
         content = message.content
         files = content.attachments if isinstance(content, TextContent) else ()
+        bot = message.role is Role.ASSISTANT
         found = {
             "key": message.key,
-            "from": "visitor" if mine else "bot" if message.role is Role.ASSISTANT else "other",
-            "id": own_id_of(message.message_id) if mine else None,
+            "from": "visitor" if mine else "bot" if bot else "other",
+            "id": own_id_of(message.message_id) if mine else message.message_id if bot else None,
             "name": message.author,
             "text": as_line(content),
             "at": _written(message.sent_at),

@@ -1,14 +1,15 @@
 """One connection of a visitor, by whatever way: what is new goes to the window until one of many ends is reached."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from agentbus.contracts.errors import StoreError
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
-from agentbus.workers.adapters.port import Hosting
+from agentbus.workers.adapters.port import Heard, Hosting
 from agentbus.workers.adapters.webchat.feed import Feed, Place
 from agentbus.workers.adapters.webchat.shown import Frame, View
 from agentbus.workers.adapters.webchat.tokens import Visitor
@@ -19,6 +20,9 @@ from agentbus.workers.outages import sparingly
 
 Say = Callable[[Frame | None], Awaitable[None]]
 """Sends a frame to the window; None only shows that the connection lives. Raises OSError once the window is gone."""
+
+_LATEST: Final = 16
+"""Messages that are remembered as shown, so that nothing shows them as being written."""
 
 _log = Logger(__name__)
 
@@ -51,7 +55,9 @@ class Talk:
         self._limits = limits
         self._raw = say
         self._conversation = hosting.conversation_of(visitor.address)
-        self._feed = Feed(hosting.store, self._conversation, View(visitor))
+        self._view = View(visitor)
+        self._feed = Feed(hosting.store, self._conversation, self._view)
+        self._latest: deque[str] = deque(maxlen=_LATEST)
         self._said_at = _now()
 
     async def run(self, place: Place | None, listening: Coroutine[Any, Any, Ended], closing: asyncio.Event) -> Ended:
@@ -101,25 +107,35 @@ class Talk:
             return place
         frame, place = await self._feed.opening()
         await self.say(frame)
+        self._latest.extend(message["id"] for message in frame["messages"] if "id" in message)
         return place
 
-    async def _follow(self, place: Place, heard: asyncio.Event) -> Ended:
+    async def _follow(self, place: Place, heard: Heard) -> Ended:
         while True:
-            heard.clear()
+            heard.woken.clear()
             news = await self._feed.after(place)
             for frame in news.frames:
                 await self.say(frame)
+                if frame["type"] == "message" and "id" in frame["message"]:
+                    self._latest.append(frame["message"]["id"])
             place = news.place
             if news.more:
                 continue
+            await self._show(heard)
             if _now() - self._said_at > self._limits.idle:
                 return Ended.IDLE
             try:
                 async with asyncio.timeout(self._limits.look):
-                    await heard.wait()
+                    await heard.woken.wait()
             except TimeoutError:
                 raise_if_cancelled()
                 await self.say(None)
+
+    async def _show(self, heard: Heard) -> None:
+        """Show what a reply reads that is being written; not once it is said, whatever comes late."""
+        writing, heard.writing = heard.writing, None
+        if writing is not None and writing.id not in self._latest and (frame := self._view.written(writing)):
+            await self.say(frame)
 
 
 def _now() -> float:

@@ -270,6 +270,7 @@
     clearTimeout(writing.timer);
     writing.item.remove();
     writing = null;
+    if (state.textContent === WORDS.writing) tell("");
   };
   const showWriting = (id, text) => changing(() => {
     if (writing && writing.id !== id) stopWriting();
@@ -277,6 +278,7 @@
       // What grows is not read out word by word: the whole of it is, once it is there.
       writing = { id, item: make("li", { class: "one bot writing", "aria-hidden": "true" }) };
       list.insertBefore(writing.item, firstPending() || null);
+      tell("writing");
     }
     clearTimeout(writing.timer);
     writing.timer = setTimeout(stopWriting, WRITING_LASTS);
@@ -531,7 +533,8 @@
     },
   };
 
-  const WORDS = { "": "", connecting: "Connecting …", offline: "Offline: trying again", asleep: "Asleep" };
+  const WORDS = { "": "", connecting: "Connecting …", offline: "Offline: trying again", asleep: "Asleep",
+    writing: "Writing …" };
   const tell = (what) => {
     state.textContent = WORDS[what];
     host.dataset.state = what || "ready";

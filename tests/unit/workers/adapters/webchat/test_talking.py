@@ -2,10 +2,11 @@
 
 import asyncio
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
-from agentbus.contracts.address import Scope
+from agentbus.contracts.address import Scope, conversation_id_for
 from agentbus.contracts.commands import (
     AppendMessage,
     CommandReply,
@@ -13,13 +14,16 @@ from agentbus.contracts.commands import (
     DeleteMessage,
     DeleteSession,
     EditMessage,
+    SendReply,
 )
 from agentbus.contracts.errors import PublishUnconfirmed, StoreUnavailable
 from agentbus.contracts.messages import OutboundMessage, Role, TextContent
+from agentbus.contracts.writing import Writing, WritingEnvelope
 from agentbus.workers.adapters.webchat.feed import COMMITS, OPENING, Place
 from agentbus.workers.adapters.webchat.talking import Ended
 from agentbus.workers.adapters.webchat.visits import Limits
 from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.bus.port import Message
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.gateway.listening import Listening
 from tests.harness.patience import PATIENCE
@@ -188,6 +192,61 @@ async def test_long_messages_are_fewer_to_begin_with_and_the_last_is_always_ther
         async with home.window() as window:
             [one] = (await window.until("opening"))["messages"]
             assert one["text"][0] == "c"
+
+
+# While a reply is being written
+
+
+async def told(home: House, text: str, *, to: str = "ann", over: bool = False) -> None:
+    """Have it announced what a reply reads that is being written, as a conversation's owner does."""
+    conversation = conversation_id_for(place_of(), Scope.PER_CHAT_USER)
+    writing = WritingEnvelope(
+        id=uuid4().hex,
+        subject=f"{conversation}.1",
+        partitionkey=conversation,
+        data=Writing(id="the-reply", to=place_of(to), text=text, over=over),
+    )
+    message = Message(body=writing.to_bytes(), message_id=writing.id)
+    await home.app.bus.publish(home.app.bus.topology.events, "session.writing.webchat", message, mandatory=False)
+
+
+async def test_a_reply_is_shown_while_it_is_being_written_and_not_once_it_is_said() -> None:
+    async with house(gateways=2) as home, home.window() as window, home.stream(gateway=1) as stream:
+        for one in (window, stream):
+            await one.until("opening")
+        for text, over in (("", False), ("Good", False), ("Good mor", True)):
+            await told(home, text, over=over)
+            for one in (window, stream):
+                assert await one.next() == {"type": "writing", "id": "the-reply", "text": text, "over": over}
+        said = OutboundMessage(address=place_of(), content=TextContent(text="Good morning!"))
+        await home.client.send(CreateSession(address=place_of()))
+        await home.client.send(SendReply(address=place_of(), message=said), command_id="the-reply")
+        for one in (window, stream):
+            assert (await one.next())["message"]["text"] == "Good morning!"
+        await told(home, "Good morning")  # late
+        await home.reply("And?")
+        async with home.window() as new:
+            for one in (window, stream):
+                assert (await one.next())["message"]["text"] == "And?"
+            await new.until("opening")
+            await told(home, "Good morning")
+            await home.reply("Well?")
+            assert (await new.next())["message"]["text"] == "Well?"
+
+
+async def test_of_what_is_written_faster_than_it_is_taken_the_last_is_shown_and_of_other_chats_nothing() -> None:
+    async with house() as home, home.window() as window:
+        await window.until("opening")
+        window.reading.clear()
+        await told(home, "to somebody else", to="bob")
+        for number in range(100):
+            await told(home, f"words {number}")
+        window.reading.set()
+        shown = [await window.next()]
+        while shown[-1]["text"] != "words 99":
+            shown.append(await window.next())
+        assert len(shown) < 50
+        assert all(one["text"].startswith("words") for one in shown)
 
 
 # Ends
