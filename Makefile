@@ -188,7 +188,7 @@ migrations: setup services ## Move sessions along all kinds of stores and back, 
 # `QUICK=1` takes 100 and 1,000 sessions in place of 10,000 and 100,000.
 .PHONY: backups
 backups: $(READY) ## Back up 100,000 sessions while messages come in, and restore them, both killed once
-	@$(BIN)/python -m tests.backups $(if $(QUICK),--quick)
+	@$(BIN)/python -m tests.backups $(if $(QUICK),--quick) $(if $(SESSIONS),--sessions $(SESSIONS))
 
 .PHONY: histories
 histories: $(READY) ## Read the histories beside the project: what each should give, and what came out

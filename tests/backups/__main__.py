@@ -14,6 +14,8 @@ from tests.harness import program
 from tests.harness.results import write_results
 
 RESULTS: Final = Path(__file__).parent / "results"
+WHOLE: Final = 100_000
+"""Sessions of a whole run."""
 FLAT: Final = 1.2
 """How many times as much memory ten times as many sessions may take."""
 SHARE: Final = 0.05
@@ -22,19 +24,21 @@ SHARE: Final = 0.05
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Back up few sessions, then ten times as many; return 0 if all is as it has to be."""
-    parser = program.parser("backups", __doc__, quick="100 and 1,000 sessions, in place of 10,000 and 100,000")
+    parser = program.parser("backups", __doc__, quick="1,000 sessions")
+    parser.add_argument("--sessions", type=program.at_least_one, default=WHOLE, help="how many, and a tenth of them")
     parser.add_argument("--format", type=BackupFormat, default=BackupFormat.JSON, help="of the backups (%(default)s)")
     asked = parser.parse_args(arguments)
     program.quieten()
     runs: list[Figures] = []
-    for sessions in (100, 1000) if asked.quick else (10_000, 100_000):
+    most = 1_000 if asked.quick else asked.sessions
+    for sessions in (max(1, most // 10), most):
         with tempfile.TemporaryDirectory() as folder:
             runs.append(run(Path(folder), sessions, asked.format))
         program.say(f"{sessions} sessions: {runs[-1].full.seconds} s, {runs[-1].full.peak_mb} MB")
     few, many = runs
     program.screen().print(table(few, many))
     told = judged(few, many)
-    if asked.quick:
+    if most < WHOLE:
         del told["quick"]  # Starting the program takes longer than what it does.
     path = write_results(RESULTS / f"{many.sessions}.json", told | {"runs": [asdict(one) for one in runs]})
     program.say(f"results in {path}")
