@@ -185,7 +185,7 @@ conformance: setup services ## Hold every store and bus to its contract, and pri
 migrations: setup services ## Move sessions along all kinds of stores and back, with one kill -9 on the way
 	@$(BIN)/python -m tests.migrations $(if $(QUICK),--quick)
 
-# `QUICK=1` takes 100 and 1,000 sessions in place of 10,000 and 100,000.
+# `SESSIONS=n` takes n sessions, and a tenth of them, in place of 100,000 and 10,000; `QUICK=1` takes 1,000.
 .PHONY: backups
 backups: $(READY) ## Back up 100,000 sessions while messages come in, and restore them, both killed once
 	@$(BIN)/python -m tests.backups $(if $(QUICK),--quick) $(if $(SESSIONS),--sessions $(SESSIONS))
