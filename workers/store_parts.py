@@ -5,8 +5,9 @@ What is no part of it, and why, is in NOT_CARRIED: a test holds both to all that
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from agentbus.contracts.errors import DuplicateInput, StoreDamaged, StoreError, StoreRejected, VersionConflict
@@ -42,6 +43,8 @@ _EPOCHS: Final = 10_000
 """There are no more partitions."""
 
 Thing = TypeVar("Thing")
+Asking = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""Makes a call, and again if it may help."""
 
 
 @dataclass(slots=True)
@@ -193,16 +196,17 @@ class Beside(Part, Generic[Thing]):
     def add(self, figures: Figures, thing: Thing) -> None:
         """Count a thing."""
 
-    async def each(self, store: Store) -> AsyncGenerator[Sequence[Thing] | StoreDamaged, None]:
+    async def each(self, store: Store, asking: Asking) -> AsyncGenerator[Sequence[Thing] | StoreDamaged, None]:
         """Yield all things, a page or a large thing at a time, and the damage in the place of what can't be read.
 
+        Each call to the store is made by `asking`, which may wait out what passes.
         Raises StoreDamaged where the store does not tell how to get past it.
         """
         cursor: str | None = None
         one_by_one = 0
         while True:
             try:
-                items, after = await self.page(store, cursor, 1 if one_by_one else None)
+                items, after = await asking(partial(self.page, store, cursor, 1 if one_by_one else None))
             except StoreDamaged as damage:
                 if "cursor" not in damage.details:
                     raise
@@ -214,18 +218,18 @@ class Beside(Part, Generic[Thing]):
                 cursor = damage.details["cursor"]
             else:
                 for some in chunks(items, self.at_once):
-                    for found in await self._loaded(store, some):
+                    for found in await self._loaded(store, some, asking):
                         yield found
                 cursor, one_by_one = after, max(0, one_by_one - 1)
             if cursor is None:
                 return
 
-    async def _loaded(self, store: Store, items: Sequence[Any]) -> list[Sequence[Thing] | StoreDamaged]:
+    async def _loaded(self, store: Store, items: Sequence[Any], asking: Asking) -> list[Sequence[Thing] | StoreDamaged]:
         things: list[Thing] = []
         damaged: list[StoreDamaged] = []
         for item in items:
             try:
-                thing = await self.load(store, item)
+                thing = await asking(partial(self.load, store, item))
             except StoreDamaged as damage:
                 damage.details["key"] = item
                 damaged.append(damage)

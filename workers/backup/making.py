@@ -331,7 +331,7 @@ class _Making:
         things = written = 0
         nameless = False
         for part, of_it in _BESIDE[name].items():
-            async with aclosing(part.each(self._store)) as pages:
+            async with aclosing(part.each(self._store, _answered)) as pages:
                 async for page in pages:
                     if isinstance(page, StoreDamaged):
                         nameless |= not await there.get(_keys_of(part, page))

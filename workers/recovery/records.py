@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agentbus.contracts.errors import BackupRefused
+from agentbus.contracts.errors import BackupRefused, StoreUnavailable
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import RecoveryStrategy
 from agentbus.storage.backup.reading import BackupReader
 from agentbus.storage.chunks import chunks
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import side_by_side
+from agentbus.workers.patience import Patience
 from agentbus.workers.recovery.receipts import Erasures
 from agentbus.workers.store_parts import EpochsPart, ParkedPart, TokensPart
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from agentbus.storage.encryption import DataKeys
 
 _AT_ONCE: Final = 32
+_PATIENCE: Final = Patience(transient=(StoreUnavailable,), seconds=60, longest_wait=5)
 
 NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
     RecordKind.UNANNOUNCED: "what was still to be announced then was announced since",
@@ -58,9 +61,9 @@ async def restore_keys(store: Store, reader: BackupReader) -> None:
     async with aclosing(reader.data_keys()) as records:
         async for record in records:
             if keys is None:  # A store of keys, say: it holds them for others.
-                await store.records.put(record, replace=False)
+                await _PATIENCE.call(partial(store.records.put, record, replace=False))
             else:
-                await keys.bring(record)
+                await _PATIENCE.call(partial(keys.bring, record))
 
 
 async def end_keys(store: Store, erasures: Erasures) -> None:
@@ -115,11 +118,12 @@ async def restore_rest(store: Store, reader: BackupReader, erasures: Erasures) -
     async with aclosing(reader.parked()) as parked:
         async for one in parked:
             if not erasures.keeps_out_parked(one):
-                await ParkedPart().put(kept, [one])
-    await EpochsPart().put(store, [one async for one in reader.epochs()])
+                await _PATIENCE.call(partial(ParkedPart().put, kept, [one]))
+    epochs = [one async for one in reader.epochs()]
+    await _PATIENCE.call(partial(EpochsPart().put, store, epochs))
     async with aclosing(reader.tokens()) as tokens:
         async for token in tokens:
-            await TokensPart().put(store, [token])
+            await _PATIENCE.call(partial(TokensPart().put, store, [token]))
 
 
 def _comes_back(record: Record, *, unused: bool) -> bool:
@@ -133,6 +137,7 @@ async def _put(store: Store, records: list[Record], strategy: RecoveryStrategy) 
     done: list[bool] = []
     for some in chunks(records, _AT_ONCE):
         done += await side_by_side(
-            store.records.put(record, replace=replace and record.kind in _REPLACED) for record in some
+            _PATIENCE.call(partial(store.records.put, record, replace=replace and record.kind in _REPLACED))
+            for record in some
         )
     return sum(done)

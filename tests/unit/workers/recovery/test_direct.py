@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ from agentbus.storage.reading import iter_log
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.installation.joining import LINEAGE, check_whole
-from agentbus.workers.recovery import RecoveryOptions, Target, direct, restore
+from agentbus.workers.recovery import RecoveryOptions, Target, direct, records, restore
 from agentbus.workers.recovery import held as held_module
 from agentbus.workers.recovery.records import NOT_RESTORED, SCAN
 from tests.harness.backups import backed_up, backups_in, held_by
@@ -134,7 +135,8 @@ async def test_wherever_it_died_it_goes_on(reader: BackupReader, after: bool) ->
 async def test_a_full_disk_is_said_and_gone_on_with(
     reader: BackupReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct, "_PATIENCE", direct._PATIENCE.within(0.0))
+    for module in (direct, records):
+        monkeypatch.setattr(module, "_PATIENCE", direct._PATIENCE.within(0.0))
     monkeypatch.setattr(disk, "_sync", sync := Filling())
     for number in range(3):
         sync.left = 10**9
@@ -150,6 +152,30 @@ async def test_a_full_disk_is_said_and_gone_on_with(
             assert run.epoch == 1
             await check_whole(store)
             assert await without_runs(store) == await expected()
+
+
+async def test_an_outage_is_waited_out_whatever_is_restored(reader: BackupReader) -> None:
+    store = MemoryStore()
+    sections = {"log": "append", "heads": "save", "records": "put", "parked": "put", "members": "take_epoch"}
+    with pytest.MonkeyPatch.context() as patched:
+        for section, name in sections.items():
+            patched.setattr(getattr(store, section), name, failing_once(getattr(getattr(store, section), name)))
+        await into(store, reader)
+    assert await without_runs(store) == await expected()
+
+
+def failing_once(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Let the first call fail; of records the first of each kind, but of those that say that a restore begins."""
+    failed: set[object] = {RecordKind.MIGRATION, RecordKind.RESTORE, RecordKind.INSTALLATION}
+
+    async def called(*given: Any, **more: Any) -> Any:
+        what = given[0].kind if isinstance(given[0], Record) else ""
+        if what not in failed:
+            failed.add(what)
+            raise StoreUnavailable
+        return await call(*given, **more)
+
+    return called
 
 
 class Filling:
