@@ -74,7 +74,7 @@ $(READY): requirements/dev.txt pyproject.toml $(ANEW)
 	@echo "setup: done"
 
 .PHONY: services
-services: $(READY) ## Provide RabbitMQ, MongoDB, PostgreSQL, MariaDB and Redis for the tests
+services: $(READY) ## Provide RabbitMQ, MongoDB, PostgreSQL, MariaDB, Redis and Chromium for the tests
 	@$(BIN)/python -m tests.services install
 
 .PHONY: up

@@ -113,6 +113,11 @@ CHANNEL_EVENTS: Final = Metric(
     labels=("what",),
     series=(("message",), ("unsupported",), ("receipt",), ("ignored",)),
 )
+CHANNEL_CONNECTIONS: Final = Metric(
+    name="agentbus_channel_connections",
+    type="gauge",
+    help="Windows of web chats, and whatever else gateways host, that are connected to this one.",
+)
 
 REPLIES: Final = Metric(
     name="agentbus_replies_total",
@@ -182,6 +187,7 @@ METRICS: Final = (
     ROUTED,
     CHANNEL_REQUESTS,
     CHANNEL_EVENTS,
+    CHANNEL_CONNECTIONS,
     EXPIRY_COMMANDS,
     EXPIRY_LATENESS,
     EXPIRY_FAILURES,

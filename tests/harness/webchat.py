@@ -228,7 +228,7 @@ async def house(
 def _gateway(app: App, limits: Limits | None, rate: float) -> tuple[Gateway, Listening]:
     scope = app.settings.session.scope
     inputs, accounts = Inputs(app.bus, scope=scope), accounts_in({"webchat": {"shop": ACCOUNT}})
-    gateway = Gateway(Intake(inputs, accounts, rate=rate), clock=app.clock, max_body=1_000_000)
+    gateway = Gateway(Intake(inputs, accounts, rate=rate), clock=app.clock, max_body=1_000_000, metrics=app.metrics)
     listening = Listening(app.bus, "webchat", scope)
     hosting = Hosting(
         receive=partial(gateway.receive, "webchat"),

@@ -248,6 +248,11 @@ class Hosted(ABC):
         What is posted to `/{account}` is its as well.
         """
 
+    @property
+    @abstractmethod
+    def connected(self) -> int:
+        """How many connections there are at the moment."""
+
     @abstractmethod
     def open(self) -> None:
         """Let people connect."""

@@ -32,6 +32,7 @@ class WorkerMetrics:
         self.routed = _counter(telemetry.ROUTED, registry)
         self.channel_requests = _counter(telemetry.CHANNEL_REQUESTS, registry)
         self.channel_events = _counter(telemetry.CHANNEL_EVENTS, registry)
+        self.channel_connections = _gauge(telemetry.CHANNEL_CONNECTIONS, registry)
         self.round_seconds = Histogram(telemetry.ROUND_SECONDS.name, telemetry.ROUND_SECONDS.help, registry=registry)
         self.round_turns = Histogram(
             telemetry.ROUND_TURNS.name, telemetry.ROUND_TURNS.help, registry=registry, buckets=_TURN_BUCKETS

@@ -55,6 +55,7 @@ class Gateway:
         self._idle.set()
         self._draining = False
         self._hosted: list[Hosted] = []
+        self._metrics.channel_connections.set_function(lambda: sum(one.connected for one in self._hosted))
         self.app = Starlette(
             routes=[Route("/channels/{name}/{account}", self._receive, methods=["GET", "POST"])],
         )

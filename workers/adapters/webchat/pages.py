@@ -77,6 +77,10 @@ class WebChat(Hosted):
             WebSocketRoute("/{account}/socket", self._socket),
         )
 
+    @property
+    def connected(self) -> int:
+        return len(self._visits)
+
     def open(self) -> None:
         self._connections.open()
 

@@ -234,18 +234,21 @@ async def test_a_reply_is_shown_while_it_is_being_written_and_not_once_it_is_sai
             assert (await new.next())["message"]["text"] == "Well?"
 
 
-async def test_of_what_is_written_faster_than_it_is_taken_the_last_is_shown_and_of_other_chats_nothing() -> None:
+async def test_of_what_is_written_faster_than_it_is_taken_the_last_is_kept_and_of_other_chats_nothing_shown() -> None:
     async with house() as home, home.window() as window:
         await window.until("opening")
-        window.reading.clear()
-        await told(home, "to somebody else", to="bob")
-        for number in range(100):
-            await told(home, f"words {number}")
-        window.reading.set()
+        conversation = conversation_id_for(place_of(), Scope.PER_CHAT_USER)
+        with home.listening[0].to(conversation) as heard:
+            await told(home, "to somebody else", to="bob")
+            for number in range(100):
+                await told(home, f"words {number}")
+            async with asyncio.timeout(PATIENCE):
+                while heard.writing is None or heard.writing.text != "words 99":
+                    await heard.woken.wait()
+                    heard.woken.clear()
         shown = [await window.next()]
         while shown[-1]["text"] != "words 99":
             shown.append(await window.next())
-        assert len(shown) < 50
         assert all(one["text"].startswith("words") for one in shown)
 
 
@@ -347,6 +350,19 @@ async def test_one_connection_too_many_is_refused_and_room_is_given_back(limits:
                 assert third.status == 429
         async with home.window() as window:
             assert await window.until("opening")
+
+
+async def test_it_is_counted_who_is_connected() -> None:
+    def counted() -> float:
+        [metric] = home.app.metrics.channel_connections.collect()
+        return metric.samples[0].value
+
+    async with house() as home:
+        async with home.window() as window, home.stream() as stream:
+            for one in (window, stream):
+                await one.until("opening")
+            assert counted() == 2
+        assert counted() == 0
 
 
 async def test_connections_of_nobody_yet_are_bounded_too() -> None:
