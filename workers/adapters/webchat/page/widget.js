@@ -508,7 +508,7 @@
       const wait = Math.min(LONGEST_WAIT, 500 * 2 ** this.tries) * (0.5 + Math.random() / 2);
       this.tries = Math.min(this.tries + 1, 10);
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.connect(), this.tries === 1 ? Math.random() * 200 : wait);
+      this.timer = setTimeout(() => this.connect(), this.tries === 1 ? Math.random() * 1000 : wait);
     },
 
     wake() {
