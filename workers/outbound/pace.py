@@ -53,10 +53,15 @@ class Pace:
         return max(await self._held_until(chat, now), await self._held_until(account, now)) <= now
 
     async def hold_back(self, address: Address, seconds: float, *, account: bool) -> datetime:
-        """Have all instances send nothing to a chat, or for an account, for so many seconds; return until when."""
+        """Have all instances send nothing to a chat, or for an account, for so many seconds; return until when.
+
+        Of several that were told so at about the same time the longest holds.
+        """
         now = self._clock.now()
-        until = now + min(timedelta(seconds=max(0.0, seconds)), _LONGEST)
         key = account_key(address) if account else chat_key(address)
+        until = now + min(timedelta(seconds=max(0.0, seconds)), _LONGEST)
+        if (known := await self._held_until(key, now)) >= until:
+            return known
         record = Record(kind=RecordKind.HELD_BACK, key=key, group=GROUP, created_at=now, data={}, due_at=until)
         await self._store.records.put(record)
         return until
