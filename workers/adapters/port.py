@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.ids import ConversationId
-from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.messages import Attachment, InboundMessage, TextContent
 from agentbus.contracts.writing import Writing
 
 if TYPE_CHECKING:
@@ -169,6 +169,30 @@ class Inbound(ABC):
         id, for ever. Each event becomes a message, a receipt, or is counted as ignored; what is not understood
         becomes a message of type `unsupported`, which holds it. A handshake gives no messages and its answer.
         """
+
+
+class MediaError(AgentBusError):
+    """Something that came with a message can't be had. What a reason says holds no secret."""
+
+
+class MediaTooLarge(MediaError):
+    """It has more bytes than were asked for."""
+
+
+class MediaTypeRefused(MediaError):
+    """It is not of a type that was asked for, whatever is said of it."""
+
+
+class MediaAddressRefused(MediaError):
+    """It leads to an address that nothing is fetched from: a private network, a scheme other than https and http."""
+
+
+class MediaNotFound(MediaError):
+    """It is not there, not any more, or not for this account."""
+
+
+class MediaUnavailable(MediaError):
+    """It can't be had at the moment."""
 
 
 class NotNow(AgentBusError):
@@ -358,6 +382,37 @@ class Outbound(ABC):
         return Failed(f"this channel can't {what}", permanent=True)
 
 
+# What came with a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Where the bytes of something are, for the moment."""
+
+    url: str = field(repr=False)
+    """It may hold a secret, and is in no log line and no error."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What is shown to `hosts`, and to nobody else, wherever they redirect to."""
+    hosts: frozenset[str] = frozenset()
+    """Hosts by their names; one with a dot before it stands for all below it."""
+    posts: Mapping[str, str] | None = field(default=None, repr=False)
+    """What is posted there as JSON; None: nothing, it is asked for."""
+    private: bool = False
+    """Whether it may be an address of a private network: that of the account's own API, as the settings have it."""
+
+
+Ask = Callable[[Link], Awaitable[Mapping[str, Any]]]
+"""Returns the JSON object that stands at a link. Raises MediaError."""
+
+
+class MediaLinks(ABC):
+    """Finds what came with the messages of one account: their attachments name it, and do not hold it."""
+
+    @abstractmethod
+    async def link(self, attachment: Attachment, ask: Ask) -> Link | None:
+        """Return where something is; None if it is not kept by this platform. Raises what `ask` does, ValueError."""
+
+
 # What a channel can do
 
 
@@ -467,6 +522,8 @@ class Channel(Generic[Account]):
     """Makes what asks for the account of that name, if it is one for which the platform is asked."""
     hosted: Callable[[Mapping[str, Account], Hosting], Hosted] | None = None
     """Makes what a gateway serves for the accounts of these names, if people come to it."""
+    media: Callable[[Account], MediaLinks | None] | None = None
+    """Makes what finds the files of an account; None if the account has not what that needs, such as a token."""
     outbound: "Callable[[str, Account, AsyncClient], Outbound | None] | None" = None
     """Makes the way out of the account of that name; None if the account has not what sending needs, such as a token.
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient
 
     from agentbus.workers.adapters.feishu.inbound import FeishuInbound
+    from agentbus.workers.adapters.feishu.media import FeishuMedia
     from agentbus.workers.adapters.feishu.outbound import FeishuOutbound
 
 
@@ -27,6 +28,14 @@ def _outbound(_name: str, account: FeishuAccount, client: "AsyncClient") -> "Fei
     if account.app_id is None or account.app_secret is None:
         return None
     return FeishuOutbound(account.api, account.app_id, account.app_secret, client)
+
+
+def _media(account: FeishuAccount) -> "FeishuMedia | None":
+    from agentbus.workers.adapters.feishu.media import FeishuMedia  # noqa: PLC0415 - for who downloads alone
+
+    return (
+        FeishuMedia(account.api, account.app_id, account.app_secret) if account.app_id and account.app_secret else None
+    )
 
 
 CHANNEL: Final = Channel(
@@ -58,5 +67,6 @@ CHANNEL: Final = Channel(
         account_pace=16.0,
     ),
     inbound=_inbound,
+    media=_media,
     outbound=_outbound,
 )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient
 
     from agentbus.workers.adapters.line.inbound import LineInbound
+    from agentbus.workers.adapters.line.media import LineMedia
     from agentbus.workers.adapters.line.outbound import LineOutbound
 
 
@@ -24,6 +25,12 @@ def _outbound(_name: str, account: LineAccount, client: "AsyncClient") -> "LineO
         from agentbus.workers.adapters.line.outbound import LineOutbound  # noqa: PLC0415 - for who sends alone
 
     return LineOutbound(account.api, account.token, client) if account.token else None
+
+
+def _media(account: LineAccount) -> "LineMedia | None":
+    from agentbus.workers.adapters.line.media import LineMedia  # noqa: PLC0415 - for who downloads alone
+
+    return LineMedia(account.api, account.token) if account.token else None
 
 
 CHANNEL: Final = Channel(
@@ -52,5 +59,6 @@ CHANNEL: Final = Channel(
         text_unit="utf-16",
     ),
     inbound=_inbound,
+    media=_media,
     outbound=_outbound,
 )

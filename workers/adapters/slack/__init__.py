@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient
 
     from agentbus.workers.adapters.slack.inbound import SlackInbound
+    from agentbus.workers.adapters.slack.media import SlackMedia
     from agentbus.workers.adapters.slack.outbound import SlackOutbound
 
 
@@ -24,6 +25,12 @@ def _outbound(_name: str, account: SlackAccount, client: "AsyncClient") -> "Slac
         from agentbus.workers.adapters.slack.outbound import SlackOutbound  # noqa: PLC0415 - for who sends alone
 
     return SlackOutbound(account.api, account.token, client) if account.token else None
+
+
+def _media(account: SlackAccount) -> "SlackMedia | None":
+    from agentbus.workers.adapters.slack.media import SlackMedia  # noqa: PLC0415 - for who downloads alone
+
+    return SlackMedia(account.token) if account.token else None
 
 
 CHANNEL: Final = Channel(
@@ -53,5 +60,6 @@ CHANNEL: Final = Channel(
         pace=1.0,
     ),
     inbound=_inbound,
+    media=_media,
     outbound=_outbound,
 )

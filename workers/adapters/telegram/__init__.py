@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient
 
     from agentbus.workers.adapters.telegram.inbound import TelegramInbound
+    from agentbus.workers.adapters.telegram.media import TelegramMedia
     from agentbus.workers.adapters.telegram.outbound import TelegramOutbound
     from agentbus.workers.adapters.telegram.source import TelegramSource
 
@@ -36,6 +37,12 @@ def _outbound(_name: str, account: TelegramAccount, client: "AsyncClient") -> "T
     return TelegramOutbound(account.api, account.token, client) if account.token else None
 
 
+def _media(account: TelegramAccount) -> "TelegramMedia | None":
+    from agentbus.workers.adapters.telegram.media import TelegramMedia  # noqa: PLC0415 - for who downloads alone
+
+    return TelegramMedia(account.api, account.token) if account.token else None
+
+
 CHANNEL: Final = Channel(
     name="telegram",
     title="Telegram",
@@ -56,6 +63,7 @@ CHANNEL: Final = Channel(
         account_pace=30.0,
     ),
     inbound=_inbound,
+    media=_media,
     source=_source,
     outbound=_outbound,
 )

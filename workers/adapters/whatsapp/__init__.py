@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient
 
     from agentbus.workers.adapters.whatsapp.inbound import WhatsAppInbound
+    from agentbus.workers.adapters.whatsapp.media import WhatsAppMedia
     from agentbus.workers.adapters.whatsapp.outbound import WhatsAppOutbound
 
 
@@ -26,6 +27,12 @@ def _outbound(_name: str, account: WhatsAppAccount, client: "AsyncClient") -> "W
     if account.token is None:
         return None
     return WhatsAppOutbound(account.api, account.phone_number_id, account.token, client)
+
+
+def _media(account: WhatsAppAccount) -> "WhatsAppMedia | None":
+    from agentbus.workers.adapters.whatsapp.media import WhatsAppMedia  # noqa: PLC0415 - for who downloads alone
+
+    return WhatsAppMedia(account.api, account.token) if account.token else None
 
 
 CHANNEL: Final = Channel(
@@ -53,5 +60,6 @@ CHANNEL: Final = Channel(
         account_pace=80.0,
     ),
     inbound=_inbound,
+    media=_media,
     outbound=_outbound,
 )
