@@ -30,7 +30,7 @@ from agentbus.workers.notify.reachable import resolved
 from agentbus.workers.notify.trying import NotYet
 
 if TYPE_CHECKING:
-    from httpx import URL, AsyncClient, Response
+    from httpx import URL, AsyncByteStream, AsyncClient, Response
 
 MOST_HOPS: Final = 5
 """Redirects that are followed."""
@@ -99,8 +99,8 @@ class Fetching:
     async def ask(self, link: Link) -> Mapping[str, Any]:
         """Return the JSON object that stands at a link. Raises MediaError."""
         read = bytearray()
-        async with self._opened(link) as response:
-            async for part in _parts(response):
+        async with self._opened(link) as response, aclosing(_parts(response)) as parts:
+            async for part in parts:
                 read += part
                 if len(read) > _MOST_ASKED:
                     raise MediaUnavailable(f"an answer of more than {_MOST_ASKED} bytes")
@@ -199,7 +199,8 @@ def _check_status(response: "Response") -> None:
 
 
 def _parts(response: "Response") -> AsyncGenerator[bytes, None]:
-    return cast("AsyncGenerator[bytes, None]", response.aiter_bytes(65_536))
+    # Not by `aiter_raw`: a generator over this one, which leaves it open when it ends in its middle.
+    return cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncByteStream", response.stream)))
 
 
 async def _copied(response: "Response", write: Write, wanted: Wanted) -> Fetched:

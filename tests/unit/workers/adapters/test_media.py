@@ -1,9 +1,9 @@
 """What came with a message is fetched within limits, and no token is shown to anybody but its platform."""
 
 import asyncio
-import gc
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
+from json import dumps
 from typing import Any
 
 import httpx
@@ -34,6 +34,29 @@ NAMES = {
 TOKEN = "a-secret-that-no-stranger-sees"  # noqa: S105 - of no bot
 
 Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Body(httpx.AsyncByteStream):
+    """A body, in parts of 1,000 bytes; it falls silent in the end, if it is to."""
+
+    def __init__(self, body: bytes, *, silent: bool = False) -> None:
+        self._parts = iter([body[place : place + 1000] for place in range(0, len(body), 1000)])
+        self._silent = silent
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = next(self._parts, None)
+        if part is None and self._silent:
+            await asyncio.Event().wait()
+        if part is None:
+            raise StopAsyncIteration
+        return part
+
+
+def response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(status, stream=Body(body), headers=headers)
 
 
 class World:
@@ -82,13 +105,13 @@ class World:
 
 
 def answering(body: bytes = PNG, status: int = 200, headers: Mapping[str, str] | None = None) -> Handler:
-    return lambda _: httpx.Response(status, content=body, headers=headers)
+    return lambda _: response(body, status, headers)
 
 
 def redirecting(places: Mapping[str, str], body: bytes = PNG) -> Handler:
     def handle(request: httpx.Request) -> httpx.Response:
         to = places.get(request.headers["host"])
-        return httpx.Response(302, headers={"location": to}) if to else httpx.Response(200, content=body)
+        return response(b"", 302, {"location": to}) if to else response(body)
 
     return handle
 
@@ -142,39 +165,11 @@ async def refused(call: Awaitable[object]) -> type[MediaError] | None:
     return None
 
 
-async def generators_gone() -> None:
-    """Wait for those of httpx that were left in their middle: the event loop closes them once nobody has them."""
-    gc.collect()
-    await asyncio.sleep(0)  # it hears of them by a callback, which makes a task of each
-    await asyncio.sleep(0)
-    async with asyncio.timeout(PATIENCE):
-        while len(asyncio.all_tasks()) > 1:
-            await asyncio.sleep(0)
-
-
-class Endless(httpx.AsyncByteStream):
-    """A body without end; one that falls silent after its first bytes, if it is to."""
-
-    def __init__(self, *, silent: bool = False) -> None:
-        self._silent = silent
-        self._begun = False
-
-    def __aiter__(self) -> "Endless":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._silent and self._begun:
-            await asyncio.Event().wait()
-        self._begun = True
-        return bytes(1000)
-
-
 @pytest.mark.parametrize("headers", [{}, {"content-length": "2008"}])
 async def test_more_bytes_than_are_wanted_are_not_read(headers: dict[str, str]) -> None:
-    world = World(lambda _: httpx.Response(200, stream=Endless(), headers=headers))
+    world = World(lambda _: response(bytes(10**6), headers=headers))
     assert await refused(world.fetch("https://cdn.test/", most=2000)) is MediaTooLarge
     assert len(world.written) <= 2000
-    await generators_gone()
 
 
 async def test_what_is_said_to_be_too_large_is_not_asked_for() -> None:
@@ -213,8 +208,9 @@ async def test_what_comes_packed_or_too_late_or_not_at_all_is_unavailable() -> N
     assert TOKEN not in str(raised.value)
     assert raised.value.__cause__ is None
 
+    silent = httpx.Response(200, stream=Body(b"x", silent=True))
     with pytest.raises(MediaUnavailable, match="within"):
-        await World(lambda _: httpx.Response(200, stream=Endless(silent=True))).fetch("https://cdn.test/", timeout=0.01)
+        await World(lambda _: silent).fetch("https://cdn.test/", timeout=0.01)
 
 
 def links_of(name: str, **fields: Any) -> MediaLinks:
@@ -231,7 +227,7 @@ def telegram(api: str = "https://platform.test") -> MediaLinks:
 
 def said(json: object, body: bytes = PNG) -> Handler:
     """Answer with JSON first, with a file then."""
-    answers = iter([httpx.Response(200, json=json), httpx.Response(200, content=body)])
+    answers = iter([response(dumps(json).encode()), response(body)])
     return lambda _: next(answers)
 
 
