@@ -19,6 +19,7 @@ from agentbus.storage.backup.reading import BackupReader
 from agentbus.storage.chunks import chunks
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_log
+from agentbus.workers.concurrency import side_by_side
 from agentbus.workers.installation.joining import MIGRATION, unfinished_migration
 from agentbus.workers.patience import Patience
 from agentbus.workers.recovery.held import Held, held
@@ -28,6 +29,8 @@ from agentbus.workers.recovery.records import end_keys, restore_keys, restore_re
 _TOGETHER: Final = 32
 """Conversations that are written together, a commit of each at a time."""
 _HEADS: Final = 100
+_READ: Final = 4
+"""Conversations that are read back side by side."""
 _ALIVE: Final = 30.0
 _OWN: Final = frozenset({RecordKind.INSTALLATION, RecordKind.DATA_KEY, RecordKind.MIGRATION, RecordKind.RESTORE})
 """Records that a store has before anybody has a session in it."""
@@ -149,8 +152,8 @@ async def _write(store: Store, group: Sequence[Filtered], name: str) -> None:
         for head, refused in zip(some, await store.heads.save(some), strict=True):
             if refused:
                 raise StoreRejected(f"the store can't hold the head of session {head.session_id}: {refused}")
-    for kept in group:
-        await check_restored(store, kept)
+    for few in chunks(group, _READ):
+        await side_by_side(check_restored(store, kept) for kept in few)
 
 
 async def _append(store: Store, commits: Sequence[Commit]) -> None:
