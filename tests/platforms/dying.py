@@ -35,6 +35,8 @@ class Told:
 
     conversation: ConversationId
     texts: dict[ReplyId, str]
+    before: int
+    """How many messages the platform had before."""
     unknown: set[str] = field(default_factory=set)
     sent: dict[str, ReplySent] = field(default_factory=dict)
 
@@ -68,7 +70,8 @@ async def _sent_through(platform: FakePlatform, world: OutboundWorld, number: in
     """Have replies of a conversation sent, by one worker after the other, until all is known that will be."""
     conversation = ConversationId(digest_of(("dying", str(number))))
     texts = [f"reply {number} {one}" for one in range(_TOGETHER)]
-    told = Told(conversation, dict(zip(await world.ask(conversation, *texts), texts, strict=True)))
+    asked = await world.ask(conversation, *texts)
+    told = Told(conversation, dict(zip(asked, texts, strict=True)), len(platform.taken))
     worker = world.worker()
     for _ in range(_TURNS):
         if await world.turn(worker):
@@ -87,10 +90,10 @@ async def _sent_through(platform: FakePlatform, world: OutboundWorld, number: in
 
 async def _tell(platform: FakePlatform, world: OutboundWorld, told: Told) -> None:
     """Say what became of the messages that were taken, if the platform does: in a while, and again."""
-    for one in platform.taken if platform.tells else ():
-        if (reply := reply_of_key(one.key)) in told.texts:
-            report = ReportReply(reply=reply, outcome=ReplyOutcome.SENT, message_ids=(one.message_id,))
-            await world.give(told.conversation, report, f"status {one.message_id}")
+    for one in platform.taken[told.before :] if platform.tells else ():
+        reply = reply_of_key(one.key)
+        report = ReportReply(reply=reply, outcome=ReplyOutcome.SENT, message_ids=(one.message_id,))
+        await world.give(told.conversation, report, f"status {one.message_id}")
 
 
 def _not_held(platform: FakePlatform, told: list[Told]) -> Iterator[str]:
