@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -162,14 +163,14 @@ def _run(command: str, *arguments: str) -> Command:
 
 def _measured(*arguments: str) -> Command:
     begun = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        peak = peak_mb(process)
-        told = process.stdout.read()
-    assert process.returncode == 0, f"{' '.join(arguments)} ended with {process.returncode}"
-    return Command(json.loads(told), round(time.monotonic() - begun, 1), peak)
+    # Into a file: nobody reads a pipe while the memory is watched, and a restore tells of many sessions.
+    with tempfile.TemporaryFile("w+") as told:
+        command = [sys.executable, *arguments]
+        with subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.DEVNULL) as process:
+            peak = peak_mb(process)
+        assert process.returncode == 0, f"{' '.join(arguments)} ended with {process.returncode}"
+        told.seek(0)
+        return Command(json.load(told), round(time.monotonic() - begun, 1), peak)
 
 
 def killed(writes: int, command: str, *arguments: str, **environment: str) -> bool:
