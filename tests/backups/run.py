@@ -166,7 +166,7 @@ def _measured(*arguments: str) -> Command:
     # Into a file: nobody reads a pipe while the memory is watched, and a restore tells of many sessions.
     with tempfile.TemporaryFile("w+") as told:
         command = [sys.executable, *arguments]
-        with subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.DEVNULL, text=True) as process:
             peak = peak_mb(process)
         assert process.returncode == 0, f"{' '.join(arguments)} ended with {process.returncode}"
         told.seek(0)
