@@ -32,6 +32,8 @@ from agentbus.workers.reactive.time_loop import Share
 
 MOST: Final = 64
 """Conversations in which replies are sent at a time."""
+MOST_SHOWN: Final = 16
+"""Of these, those in which a reply is shown that is being written: what is to be sent does not wait for them."""
 BATCH: Final = 500
 """Conversations that are looked for at a time."""
 GRACE: Final = 12.0
@@ -74,6 +76,7 @@ class Conversations:
         self._metrics = metrics
         self._in_hand: dict[ConversationId, asyncio.Task[None]] = {}
         self._again: set[ConversationId] = set()
+        self._shown: set[ConversationId] = set()
         self._closing = False
 
     @property
@@ -105,7 +108,7 @@ class Conversations:
         left = await self._showing.left(groups)
         for conversation in (*self._showing.due(self._share.partitions), *left):
             free = conversation not in self._in_hand and not self._leases.is_others(self._of(conversation))
-            if free and len(self._in_hand) < MOST:
+            if free and len(self._in_hand) < MOST and len(self._shown) < MOST_SHOWN:
                 self._begin(conversation, sends=False)
 
     def poke(self, conversation: ConversationId) -> None:
@@ -137,6 +140,8 @@ class Conversations:
         if not self._closing:
             task = asyncio.create_task(self._work(conversation, sends), name=f"send replies of {conversation}")
             self._in_hand[conversation] = task
+            if not sends:
+                self._shown.add(conversation)
 
     async def _work(self, conversation: ConversationId, sends: bool) -> None:
         partition = self._of(conversation)
@@ -159,6 +164,7 @@ class Conversations:
                 await self._showing.drop(conversation)
         finally:
             self._in_hand.pop(conversation, None)
+            self._shown.discard(conversation)
             if conversation in self._again:
                 self._again.discard(conversation)
                 self._begin(conversation)

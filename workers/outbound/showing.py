@@ -169,6 +169,9 @@ class Showing:
             if len(self._live) >= MOST:
                 return
             live = self._live[conversation] = _Live(writing.id, writing.to, "", now, now)
+        elif writing.over and not live.text:
+            del self._live[conversation]  # nothing was shown that would have to be marked
+            return
         live.heard, live.over = now, writing.over
         live.text = live.text if writing.over else writing.text
 
@@ -182,10 +185,15 @@ class Showing:
             del self._live[conversation]
 
     def due(self, partitions: Collection[Partition]) -> list[ConversationId]:
-        """Return the conversations in which something is to be shown; those of other instances are forgotten."""
+        """Return the conversations in which something is to be shown.
+
+        Those of other instances are forgotten, and those in which somebody was at work who is not any more.
+        """
         now = self._time()
-        for conversation in [one for one in self._live if self._group_of(one) not in partitions]:
-            del self._live[conversation]
+        for conversation, live in list(self._live.items()):
+            idle = not live.text and live.is_silent(now)
+            if idle or self._group_of(conversation) not in partitions:
+                del self._live[conversation]
         return [conversation for conversation, live in self._live.items() if self._wants(live, now)]
 
     async def drop(self, conversation: ConversationId) -> None:

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentbus.contracts.ids import Partition
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.writing import MAX_WRITING_BYTES, WRITING_LASTS, told_of
 from agentbus.workers.adapters.port import Capabilities, Feature, Guarantee, Streaming
+from agentbus.workers.outbound import conversations
 from agentbus.workers.outbound.conversations import Conversations
 from agentbus.workers.outbound.showing import TYPING_LASTS, marked
+from tests.harness.builders import a_conversation
 from tests.harness.conversations import CONVERSATION, message
 from tests.harness.outbound import LEASE, OutboundWorld
 
@@ -274,6 +277,32 @@ async def test_it_is_shown_that_somebody_is_at_work_until_they_are_not_or_nothin
     await world.turn(worker)
     await world.typed()
     assert world.channel.typed == 4
+
+
+async def test_that_somebody_was_at_work_leaves_nothing_to_be_done() -> None:
+    world = a_world(typing=5.0)
+    worker = await begun(world)
+    everywhere = range(world.topology.partitions)
+    for ended_by in ("its end", "silence"):
+        world.tell(CONVERSATION)
+        await world.turn(worker)
+        if ended_by == "silence":
+            world.clock.advance(timedelta(seconds=2 * TYPING_LASTS))
+        else:
+            world.tell(CONVERSATION, over=True)
+        assert world.showing.due(list(map(Partition, everywhere))) == []
+        assert world.showing._live == {}
+
+
+async def test_showing_takes_up_few_of_the_places_for_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "MOST_SHOWN", 2)
+    world = a_world()
+    worker = await begun(world)
+    for chat in range(5):
+        world.tell(a_conversation(f"chat-{chat}"), "so far")
+    await worker.turn()
+    assert len(worker._in_hand) == 2
+    await world.turn(worker)
 
 
 async def test_nothing_is_shown_to_a_chat_that_is_held_back() -> None:
