@@ -3,18 +3,26 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from structlog.testing import capture_logs
 
+from agentbus.client import AgentBus
+from agentbus.contracts.commands import CreateSession
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.topology import Topology
+from agentbus.contracts.writing import Writing, WritingEnvelope
+from agentbus.storage.memory import MemoryStore
 from agentbus.subscription import Subscription
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.delivery.writings import Writings
+from agentbus.workers.session.worker import SessionWorker
 from tests.harness.builders import a_conversation, appended
+from tests.harness.conversations import address, message
 from tests.harness.patience import PATIENCE
 
 TOPOLOGY = Topology(prefix="side", partitions=1)
@@ -185,3 +193,30 @@ async def test_what_comes_again_waits_for_what_is_in_hand_of_its_session(bus: Bu
     await bot.until({"slow": 2})
     assert bot.seen("slow") == [1, 1]
     await one.close()
+
+
+async def test_what_is_being_written_is_heard_and_who_subscribes_to_events_is_given_those_alone(bus: Bus) -> None:
+    heard: asyncio.Queue[WritingEnvelope] = asyncio.Queue()
+    events: asyncio.Queue[str] = asyncio.Queue()
+
+    async def note(event: EventEnvelope) -> None:
+        events.put_nowait(event.data.kind)
+
+    async with AsyncExitStack() as stack:
+        worker = SessionWorker(bus, MemoryStore())
+        stack.push_async_callback(worker.close)
+        await worker.start()
+        writings = Writings(bus, ["telegram"], heard.put_nowait)
+        stack.push_async_callback(writings.close)
+        await writings.start()
+        everything = Subscription(bus, ("session.#",), note, durable="everything")
+        stack.push_async_callback(everything.close)
+        await everything.start()
+        client = AgentBus(bus)
+        made = await client.send(CreateSession(address=address()), timeout=PATIENCE)
+        assert made.session_id is not None
+        await client.tell_writing(made.session_id, Writing(id="w", text="so far"), timeout=PATIENCE)
+        await client.publish(message())
+        async with asyncio.timeout(PATIENCE):
+            assert (await heard.get()).data.text == "so far"
+            assert [await events.get() for _ in range(2)] == ["session_started", "message_appended"]
