@@ -21,15 +21,33 @@ class TestPigeon(InboundConformance):
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar, Final
 
+from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.extras import importing_extras
-from agentbus.workers.adapters.port import Channel, ChannelAccount, Inbound, Malformed, Received, Request, Unverified
+from agentbus.contracts.messages import Attachment, TextContent
+from agentbus.workers.adapters.port import (
+    Channel,
+    ChannelAccount,
+    Failed,
+    Feature,
+    Inbound,
+    Link,
+    Malformed,
+    Outcome,
+    RateLimited,
+    Received,
+    Request,
+    Sent,
+    Streaming,
+    Unknown,
+    Unverified,
+)
 
 with importing_extras("testing"):
     import pytest
@@ -147,6 +165,103 @@ class InboundConformance:
         secrets = [getattr(account, name) for name, field in fields.items() if not field.repr]
         shown = repr(account) + str(account)
         assert not any(str(one) in shown for one in secrets if one)
+
+
+_ANSWERS: Final = (b"", b"[]", b"\xff", b'{"ok": true, "code": 0, "id": [], "result": 7}', b'{"error": {"code": 1}}')
+"""What a platform may answer, though it should not."""
+
+
+class OutboundConformance:
+    """The contract of a way out, and of what finds files. Subclasses give the fixtures `channel` and `account`.
+
+    The account has all that sending needs; nothing is sent anywhere: its platform answers as the suite has it answer.
+    """
+
+    @pytest.fixture
+    def secrets(self, account: ChannelAccount) -> list[str]:
+        """Give what must not show."""
+        fields = type(account).model_fields
+        return [str(value) for name, field in fields.items() if not field.repr and (value := getattr(account, name))]
+
+    async def test_whatever_the_platform_answers_each_call_says_what_became_of_it(
+        self, channel: Channel[Any], account: ChannelAccount, secrets: list[str]
+    ) -> None:
+        for status in (200, 302, 400, 401, 429, 503):
+            for body in (
+                b"",
+                b"[]",
+                b"\xff",
+                b'{"ok": true, "code": 0, "id": [], "result": 7}',
+                b'{"error": {"code": 1}}',
+            ):
+                for outcome in await self._outcomes(channel, account, lambda _: (status, body)):  # noqa: B023 - called at once
+                    assert isinstance(outcome, Sent | Failed | Unknown | RateLimited)
+                    assert not any(one in repr(outcome) for one in secrets)
+
+    async def test_of_a_connection_that_died_nobody_says_that_the_platform_surely_took_nothing_for_good(
+        self, channel: Channel[Any], account: ChannelAccount
+    ) -> None:
+        from httpx import ConnectError, ReadError  # noqa: PLC0415 - the suite of ways in does without
+
+        for died in (ReadError, ConnectError):
+
+            def dead(request: Any, died: Any = died) -> tuple[int, bytes]:
+                raise died("gone", request=request)
+
+            sent = (await self._outcomes(channel, account, dead))[0]
+            assert not isinstance(sent, Failed) or not sent.permanent
+            assert not isinstance(sent, RateLimited)
+
+    async def test_what_it_says_it_can_do_is_asked_for_and_all_else_is_failed_for_good(
+        self, channel: Channel[Any], account: ChannelAccount
+    ) -> None:
+        can = channel.capabilities
+        outcomes = await self._outcomes(channel, account, lambda _: (503, b""))
+        for outcome, feature in zip(outcomes[1:4], (Feature.EDITS, Feature.DELETES, Feature.REACTIONS), strict=True):
+            assert (feature in can.sends) != (isinstance(outcome, Failed) and outcome.permanent), feature
+        if can.streaming is Streaming.EDITED:
+            assert Feature.EDITS in can.sends
+        assert bool(can.typing_seconds) == (Feature.TYPING in can.sends)
+
+    async def test_a_file_elsewhere_is_given_no_secret_and_none_shows(
+        self, channel: Channel[Any], account: ChannelAccount, secrets: list[str]
+    ) -> None:
+        links = channel.media(account) if channel.media else None
+        if links is None:
+            return
+
+        async def ask(link: Link) -> Mapping[str, Any]:
+            assert not any(one in repr(link) for one in secrets)
+            return {}
+
+        elsewhere = await links.link(Attachment(uri="https://elsewhere.test/a.png"), ask)
+        assert elsewhere is None or not elsewhere.headers
+
+    async def _outcomes(
+        self, channel: Channel[Any], account: ChannelAccount, answer: Callable[[Any], tuple[int, bytes]]
+    ) -> list[Outcome]:
+        """Return what became of: send, edit, delete, react, show, reconcile."""
+        from httpx import AsyncClient, MockTransport, Response  # noqa: PLC0415 - the suite of ways in does without
+
+        def handle(request: Any) -> Any:
+            status, body = answer(request)
+            return Response(status, content=body)
+
+        to = Address(platform=Platform(channel.name), account=NAME, chat="42", user="42")
+        said = TextContent(text="**hello**")
+        assert channel.outbound
+        async with AsyncClient(transport=MockTransport(handle)) as client:
+            outbound = channel.outbound(NAME, account, client)
+            assert outbound is not None, "the account has not what sending needs"
+            await outbound.typing(to)
+            return [
+                await outbound.send(said, to, "a-key-1-1"),
+                await outbound.edit("7", said, to),
+                await outbound.delete("7", to),
+                await outbound.react("7", "👍", to),
+                await outbound.show(said, to, "a-key"),
+                await outbound.reconcile("a-key-1-1", to, _NOON),
+            ]
 
 
 def _taken(inbound: Inbound, request: Request) -> Received:

@@ -1,15 +1,15 @@
 """Our channels, held to the contract of ways in."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from agentbus.contracts.messages import TextContent, UnsupportedContent
-from agentbus.testing.adapters import InboundConformance
+from agentbus.testing.adapters import InboundConformance, OutboundConformance
 from agentbus.workers.adapters.factory import OURS, accounts_in, channel_named
 from agentbus.workers.adapters.port import Channel, ChannelAccount, Malformed
 from tests.platforms import discord, feishu, line, slack, telegram, whatsapp
@@ -113,3 +113,58 @@ def test_what_there_is_too_much_of_costs_no_more_than_reading_it(name: str) -> N
             [message] = inbound.parse(request).messages
             assert isinstance(message.content, TextContent | UnsupportedContent)
             assert isinstance(message.content, UnsupportedContent) or len(message.content.attachments) <= 64
+
+
+class OursOut(OutboundConformance):
+    """A channel of ours with all that sending needs, by its name."""
+
+    name: str
+    fields: ClassVar[Mapping[str, str]] = {}
+
+    @pytest.fixture
+    def channel(self) -> Channel[Any]:
+        return channel_named(self.name)
+
+    @pytest.fixture
+    def account(self) -> ChannelAccount:
+        given = {**SAMPLES[self.name].account, **self.fields}
+        [one] = accounts_in({self.name: {"conforming": given}})
+        return one.account
+
+
+SECRET = "a-secret-that-nobody-sees"  # noqa: S105 - nobody's
+
+
+class TestTelegramOut(OursOut):
+    name = "telegram"
+    fields: ClassVar = {"token": f"7:{SECRET}"}
+
+
+class TestSlackOut(OursOut):
+    name = "slack"
+    fields: ClassVar = {"token": SECRET}
+
+
+class TestDiscordOut(OursOut):
+    name = "discord"
+    fields: ClassVar = {"token": SECRET}
+
+
+class TestWhatsAppOut(OursOut):
+    name = "whatsapp"
+    fields: ClassVar = {"token": SECRET}
+
+
+class TestLineOut(OursOut):
+    name = "line"
+    fields: ClassVar = {"token": SECRET}
+
+
+class TestFeishuOut(OursOut):
+    name = "feishu"
+    fields: ClassVar = {"app_id": "cli_1", "app_secret": SECRET}
+
+
+class TestWebhookOut(OursOut):
+    name = "webhook"
+    fields: ClassVar = {"reply_url": "https://shop.test/replies"}
