@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -440,15 +441,65 @@ async def failing(*_: object, **__: object) -> None:
     raise StoreUnavailable
 
 
-async def test_when_the_subscription_was_lost_all_look_for_themselves() -> None:
-    async with house(limits=Limits(look=PATIENCE)) as home, home.window() as window:
+async def test_when_the_subscription_was_lost_all_look_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, back, real = asyncio.Event(), asyncio.Event(), MemoryBus.subscribe
+
+    async def later(*given: Any, **more: Any) -> Any:
+        lost.set()
+        await back.wait()
+        return await real(*given, **more)
+
+    async with house(limits=Limits(look=10 * PATIENCE)) as home, home.window() as window:
         await window.until("opening")
-        [listening] = home.listening
         await home.reply("first")
         await window.until_said("first")
-        bus = home.app.bus
-        assert isinstance(bus, MemoryBus)
-        bus.disconnect()
+        assert isinstance(home.app.bus, MemoryBus)
+        monkeypatch.setattr(MemoryBus, "subscribe", later)
+        home.app.bus.disconnect()
+        await asyncio.wait_for(lost.wait(), PATIENCE)
         await home.reply("second")
+        back.set()
         assert await window.until_said("second") == ["second"]
-        assert listening.running
+        assert home.listening[0].running
+
+
+async def test_what_is_committed_while_somebody_reads_the_log_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house(limits=Limits(look=10 * PATIENCE)) as home, home.window() as window:
+        await window.until("opening")
+        await home.reply("first")
+        await window.until_said("first")
+        [[heard]] = home.listening[0]._waiting.values()
+        real = home.app.store.log.read
+
+        async def slow(*given: Any, **more: Any) -> Any:
+            monkeypatch.undo()
+            read = await real(*given, **more)
+            await home.reply("third")
+            async with asyncio.timeout(PATIENCE):
+                while not heard.woken.is_set():
+                    await asyncio.sleep(0.001)
+            return read
+
+        monkeypatch.setattr(home.app.store.log, "read", slow)
+        await home.reply("second")
+        assert await window.until_said("third") == ["second", "third"]
+
+
+async def test_in_a_chat_of_several_nobody_takes_up_the_ids_of_others() -> None:
+    async with (
+        house(scope=Scope.PER_CHAT) as home,
+        home.window("ann", chat="room") as ann,
+        home.window("bob", chat="room") as bob,
+    ):
+        for window in (ann, bob):
+            await window.until("opening")
+        ann.say("of Ann", "m1")
+        of_ann = [(await window.until("message"))["message"] for window in (ann, bob)]
+        bob.say("of Bob", "m1")
+        of_bob = [(await window.until("message"))["message"] for window in (ann, bob)]
+        assert [(one["from"], one.get("id"), one["text"]) for one in (*of_ann, *of_bob)] == [
+            ("visitor", "m1", "of Ann"),
+            ("other", None, "of Ann"),
+            ("other", None, "of Bob"),
+            ("visitor", "m1", "of Bob"),
+        ]
