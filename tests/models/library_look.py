@@ -7,6 +7,7 @@ from typing import Any
 
 from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.history import SessionFilter
+from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionStatus
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, SyncPolicy
 from agentbus.sessions import (
@@ -176,6 +177,10 @@ async def _look_at(library: Library, manager: SessionSystem, session: Session, s
         same(f"its messages {named}", await _refused(manager.get_session_messages(named)), "SessionNotFound")
     else:
         same(f"session {named}", plain(shown, most), plain(session, most))
+        # No call shows it, and of two calls at once it says which came first: what begins after `/new` inherits it.
+        head = await manager._store.heads.get(SessionId(named))
+        ends = (head.profile.lifetime, head.profile.idle_timeout) if head else None
+        same(f"how long {named} lasts", ends, (session.lifetime, session.idle_timeout))
         page = await manager.get_session_messages(named, limit=1000)
         same(f"messages of {named}", plain(page.items), plain(session.messages[session.hidden :]))
         kept = await manager.list_checkpoints(named, limit=1000)
