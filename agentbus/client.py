@@ -252,8 +252,8 @@ class AgentBus:
         The handler gets a ReceivedEvent: `await event.reply("...")` answers it, once however often it comes.
 
         An event comes at least once: drop repeats by `event.id`. A handler that keeps failing gets its event parked
-        (durable) or dropped with a log line (live); one that raises Reject at once. One that fails because the broker
-        or the store does not answer is called again until it does.
+        (durable) or dropped with a log line (live); one that raises Reject at once. One that fails because the broker,
+        the store or a session's owner does not answer is called again until it does.
 
         Raises ConfigurationError, at registering, for a pattern that no event's topic can match, and for a handler
         that is not async.

@@ -9,6 +9,7 @@ from agentbus.contracts.errors import (
     BrokerUnavailable,
     BusError,
     PublishUnconfirmed,
+    ReplyTimeout,
     StoreDamaged,
     StoreError,
     StoreUnavailable,
@@ -27,11 +28,12 @@ An input that was taken is not given up because of one.
 """
 
 AWAY: Final = Patience(
-    transient=(StoreUnavailable, BrokerUnavailable, BrokerBlocked, PublishUnconfirmed), longest_wait=5.0
+    transient=(StoreUnavailable, BrokerUnavailable, BrokerBlocked, PublishUnconfirmed, ReplyTimeout), longest_wait=5.0
 )
 """Of what somebody else's code fails with, that alone which is surely not its fault.
 
-What refuses it may do so for ever, and what does not answer its command may have been ended by it.
+What refuses it may do so for ever. A command that is not answered waits behind others, and is carried out once; one
+that ends its owner is parked in the end, and its sender is told.
 """
 
 
