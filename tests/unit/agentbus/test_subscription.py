@@ -11,20 +11,28 @@ import agentbus.workers.delivery.retry
 import agentbus.workers.reactive.handler
 from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.errors import BrokerUnavailable, Reject, TopologyMismatch
+from agentbus.contracts.errors import (
+    BrokerBlocked,
+    BrokerUnavailable,
+    PublishUnconfirmed,
+    Reject,
+    ReplyTimeout,
+    StoreUnavailable,
+    TopologyMismatch,
+)
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.topology import Topology
 from agentbus.subscription import Subscription
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Delivery, Message
 from agentbus.workers.delivery.parking import read_parked
-from agentbus.workers.delivery.retry import AWAY
 from agentbus.workers.reactive.handler import HANDLER_ATTEMPTS, EventHandler
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
 
 ADA = a_conversation("ada")
 QUEUE = "agentbus.subscription.archive"
+OUTAGES = (BrokerBlocked, BrokerUnavailable, PublishUnconfirmed, ReplyTimeout, StoreUnavailable)
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +137,7 @@ async def test_a_handler_that_fails_and_then_succeeds_costs_nothing(bus: MemoryB
     assert await parked(bus) == []
 
 
-@pytest.mark.parametrize("error", AWAY.transient)
+@pytest.mark.parametrize("error", OUTAGES)
 @pytest.mark.parametrize("durable", ["archive", None])
 async def test_a_handler_that_fails_by_an_outage_is_no_failure_however_long_that_lasts(
     bus: MemoryBus, subscribe: Subscribe, error: type[Exception], durable: str | None
