@@ -17,6 +17,7 @@ from typing import Any, Final
 from agentbus.client import AgentBus, Receipt
 from agentbus.composition.app import App
 from agentbus.composition.workers import make_gateway, make_outbound_worker
+from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.urls import LOOPBACK
@@ -157,7 +158,7 @@ async def _on_the_web(channels: _Channels) -> None:
         await window.send(json.dumps({"type": "message", "id": "1", "text": ASKED}))
         say(f"a guest on web chat, in the terminal: {ASKED}")
         async for raw in window:
-            frame = json.loads(raw)
+            frame: Any = json_in(raw)
             if frame["type"] == "writing" and frame["text"]:
                 say(f"  the bot is writing: {frame['text'].rstrip()} ...")
             if frame["type"] == "message" and frame["message"]["from"] == "bot":

@@ -91,8 +91,9 @@ def test_the_set_up_fails_when_it_may_not_install() -> None:
     assert said == []
 
 
-@pytest.mark.usefixtures("bare_machine")
-def test_the_set_up_goes_on_where_services_come_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_set_up_goes_on_where_services_come_from_elsewhere(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(AMQP_URL, "amqp://broker.example/")
     monkeypatch.setenv(MONGO_URL, "mongodb://server.example/")
     monkeypatch.setenv(POSTGRESQL_URL, "postgresql://server.example")
@@ -100,8 +101,14 @@ def test_the_set_up_goes_on_where_services_come_from_elsewhere(monkeypatch: pyte
     monkeypatch.setenv(REDIS_URL, "redis://server.example")
     monkeypatch.setattr("tests.services.install._download", offline)
     said: list[str] = []
+    with pytest.raises(MissingProgram, match=r"chromium was not found on PATH.*apt-get install chromium"):
+        install(said.append)  # a browser is no service that is somewhere else
+    (bare_machine / "chromium").write_text("")
+    (bare_machine / "chromium").chmod(0o755)
+    said.clear()
     install(said.append)
-    broker, fetching, server, *others = said
+    broker, fetching, server, *others, browser = said
+    assert browser == f"Chromium: {bare_machine / 'chromium'}"
     assert broker.startswith(f"RabbitMQ: given by {AMQP_URL}; local: missing")
     assert "fetching mongod" in fetching
     assert server.endswith("offline")
@@ -133,6 +140,7 @@ def test_the_set_up_command_names_each_program() -> None:
         "PostgreSQL",
         "MariaDB",
         "Redis",
+        "Chromium",
     ]
 
 
