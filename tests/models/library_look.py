@@ -177,10 +177,11 @@ async def _look_at(library: Library, manager: SessionSystem, session: Session, s
         same(f"its messages {named}", await _refused(manager.get_session_messages(named)), "SessionNotFound")
     else:
         same(f"session {named}", plain(shown, most), plain(session, most))
-        # No call shows it, and of two calls at once it says which came first: what begins after `/new` inherits it.
+        # No call shows these, and of two calls at once they say which came first: of two that share with the same user,
+        # or that delete a session and begin the next one, which inherits how long it lasts.
         head = await manager._store.heads.get(SessionId(named))
-        ends = (head.profile.lifetime, head.profile.idle_timeout) if head else None
-        same(f"how long {named} lasts", ends, (session.lifetime, session.idle_timeout))
+        told = (head.profile.shares, head.profile.lifetime, head.profile.idle_timeout) if head else None
+        same(f"the profile of {named}", told, (session.shares, session.lifetime, session.idle_timeout))
         page = await manager.get_session_messages(named, limit=1000)
         same(f"messages of {named}", plain(page.items), plain(session.messages[session.hidden :]))
         kept = await manager.list_checkpoints(named, limit=1000)
