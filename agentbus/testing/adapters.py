@@ -201,7 +201,8 @@ class OutboundConformance:
     async def test_of_a_connection_that_died_nobody_says_that_the_platform_surely_took_nothing_for_good(
         self, channel: Channel[Any], account: ChannelAccount
     ) -> None:
-        from httpx import ConnectError, ReadError  # noqa: PLC0415 - the suite of ways in does without
+        with importing_extras("channels"):
+            from httpx import ConnectError, ReadError  # noqa: PLC0415 - the suite of ways in does without
 
         for died in (ReadError, ConnectError):
 
@@ -241,7 +242,8 @@ class OutboundConformance:
         self, channel: Channel[Any], account: ChannelAccount, answer: Callable[[Any], tuple[int, bytes]]
     ) -> list[Outcome]:
         """Return what became of: send, edit, delete, react, show, reconcile."""
-        from httpx import AsyncClient, MockTransport, Response  # noqa: PLC0415 - the suite of ways in does without
+        with importing_extras("channels"):
+            from httpx import AsyncClient, MockTransport, Response  # noqa: PLC0415 - the suite of ways in does without
 
         def handle(request: Any) -> Any:
             status, body = answer(request)
