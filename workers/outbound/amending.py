@@ -13,14 +13,10 @@ from agentbus.contracts.clock import Clock
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import TextContent
 from agentbus.contracts.replies import MAX_REASON_LENGTH, OutgoingReply, ReplyOutcome
-from agentbus.contracts.telemetry import Action
-from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.adapters.port import Failed, Outcome, RateLimited, Sent, Unknown
-from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.retry import keep_trying
-from agentbus.workers.faults import told
-from agentbus.workers.outbound.channels import Way, Ways
+from agentbus.workers.outbound.channels import Way, Ways, outcome_of
 from agentbus.workers.outbound.outbox import Outbox, Progress
 from agentbus.workers.outbound.pace import Pace
 from agentbus.workers.outbound.saying import TakenBack, what_it_says
@@ -30,8 +26,6 @@ from agentbus.workers.outbound.splitting import split
 _TAKEN_BACK: Final = ""
 """What a message says that is to be deleted."""
 _A_MOMENT: Final = timedelta(milliseconds=1)
-
-_log = Logger(__name__)
 
 
 @dataclass(slots=True)
@@ -144,9 +138,4 @@ async def _outcome(way: Way, message_id: str, text: str, to: Address) -> Outcome
     call: Awaitable[Outcome] = (
         way.outbound.delete(message_id, to) if taken_back else way.outbound.edit(message_id, edited, to)
     )
-    try:
-        return await call
-    except Exception as error:
-        raise_if_cancelled()
-        _log.error(Action.ADAPTER_FAILED, **told(error))
-        return Unknown(f"the adapter failed: {type(error).__name__}")
+    return await outcome_of(call)

@@ -1,13 +1,16 @@
 """The accounts that this process can send by."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.extras import importing_extras
-from agentbus.workers.adapters.port import Capabilities, Outbound, Streaming
-from agentbus.workers.concurrency import afterwards
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.log_lines import Logger
+from agentbus.workers.adapters.port import Capabilities, Outbound, Outcome, Streaming, Unknown
+from agentbus.workers.concurrency import afterwards, raise_if_cancelled
+from agentbus.workers.faults import told
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 CONNECTIONS: Final = 100
 """Connections to platforms at a time."""
 
+_log = Logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -24,6 +29,16 @@ class Way:
 
     outbound: Outbound
     can: Capabilities
+
+
+async def outcome_of(call: Awaitable[Outcome], **said: str) -> Outcome:
+    """Return what became of a request; an adapter that fails leaves it unknown. `said` goes into the line of that."""
+    try:
+        return await call
+    except Exception as error:
+        raise_if_cancelled()
+        _log.error(Action.ADAPTER_FAILED, **said, **told(error))
+        return Unknown(f"the adapter failed: {type(error).__name__}")
 
 
 ByAccount = Mapping[tuple[str, str], Way]

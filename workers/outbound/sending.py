@@ -4,7 +4,7 @@ Whoever comes to a reply after a crash goes by the note. Where a message was beg
 platform's guarantee decides: it is sent again under its key, or the platform is asked, or nobody knows.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -17,12 +17,10 @@ from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.adapters.port import Capabilities, Failed, Feature, Guarantee, Outcome, RateLimited, Sent, Unknown
-from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.retry import keep_trying
-from agentbus.workers.faults import told
 from agentbus.workers.importers.values import fit_id
 from agentbus.workers.outages import sparingly
-from agentbus.workers.outbound.channels import Way, Ways
+from agentbus.workers.outbound.channels import Way, Ways, outcome_of
 from agentbus.workers.outbound.outbox import Outbox, Progress
 from agentbus.workers.outbound.pace import Pace
 from agentbus.workers.outbound.saying import Saying, what_it_says
@@ -257,7 +255,7 @@ class ReplySender:
 
     async def _edited(self, job: _Job, shown: str) -> Over | Later | None:
         """Let the message that shows a reply's beginning say its first part. Repeating that changes nothing."""
-        outcome = await self._called(job, job.way.outbound.edit(shown, job.content, job.saying.to))
+        outcome = await outcome_of(job.way.outbound.edit(shown, job.content, job.saying.to), reply=job.reply.reply_id)
         match outcome:
             case Sent():
                 await self._note(job, message_ids=(shown,), shown=None, tries=0)
@@ -267,7 +265,7 @@ class ReplySender:
                 return Later(max(until, self._clock.now() + _A_MOMENT))
             case Failed(permanent=True):
                 # It is gone, or can't be edited any more: what stands there makes room for the reply.
-                await self._called(job, job.way.outbound.delete(shown, job.saying.to))
+                await outcome_of(job.way.outbound.delete(shown, job.saying.to), reply=job.reply.reply_id)
                 await self._note(job, shown=None)
                 return None
             case Failed() | Unknown():
@@ -276,17 +274,7 @@ class ReplySender:
         assert_never(outcome)
 
     async def _outcome(self, job: _Job) -> Outcome:
-        return await self._called(job, job.way.outbound.send(job.content, job.saying.to, job.key))
-
-    @staticmethod
-    async def _called(job: _Job, call: Awaitable[Outcome]) -> Outcome:
-        """Return what became of a request; an adapter that fails leaves it unknown."""
-        try:
-            return await call
-        except Exception as error:
-            raise_if_cancelled()
-            _log.error(Action.ADAPTER_FAILED, reply=job.reply.reply_id, **told(error))
-            return Unknown(f"the adapter failed: {type(error).__name__}")
+        return await outcome_of(job.way.outbound.send(job.content, job.saying.to, job.key), reply=job.reply.reply_id)
 
     async def _unknown(self, job: _Job, reason: str) -> Over | Later | None:
         """Note that nobody knows yet, and what is done about it."""
@@ -297,7 +285,7 @@ class ReplySender:
 
     async def _ask(self, job: _Job, begun: datetime) -> Over | Later | None:
         """Ask the platform what became of the message that was begun."""
-        outcome = await self._called(job, job.way.outbound.reconcile(job.key, job.saying.to, begun))
+        outcome = await outcome_of(job.way.outbound.reconcile(job.key, job.saying.to, begun), reply=job.reply.reply_id)
         match outcome:
             case Sent(message_id=message_id):
                 ids = (*job.progress.message_ids, fit_id(message_id))

@@ -7,7 +7,7 @@ is marked as broken off. What is shown is dropped first where a platform says th
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -40,7 +40,7 @@ from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.domain.replies import waiting_replies
 from agentbus.workers.faults import told
 from agentbus.workers.importers.values import fit_id
-from agentbus.workers.outbound.channels import Way, Ways
+from agentbus.workers.outbound.channels import Way, Ways, outcome_of
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.pace import Pace
 from agentbus.workers.outbound.splitting import split
@@ -312,7 +312,7 @@ class Showing:
         if not held() or not await self._pace.is_free(live.to):
             return
         key = writing_key(conversation, live.writing)
-        outcome = await _call(way.outbound.show(content, live.to, key, timeout=_PROMPTLY))
+        outcome = await outcome_of(way.outbound.show(content, live.to, key, timeout=_PROMPTLY))
         if isinstance(outcome, Failed) and outcome.permanent:
             live.by_edits = Feature.EDITS in way.can.sends
             live.stopped = not live.by_edits
@@ -334,7 +334,7 @@ class Showing:
         if not held():
             return  # the note stays: whoever has the lease finds that it was begun
         key = writing_key(conversation, live.writing)
-        outcome = await _call(way.outbound.send(content, live.to, key, timeout=_PROMPTLY))
+        outcome = await outcome_of(way.outbound.send(content, live.to, key, timeout=_PROMPTLY))
         match outcome:
             case Sent(message_id=message_id):
                 await self._note(conversation, shown.model_copy(update={"message_id": fit_id(message_id)}))
@@ -356,7 +356,7 @@ class Showing:
         live.edits += 1
         if not held():
             return
-        outcome = await _call(way.outbound.edit(shown.message_id, content, live.to, timeout=_PROMPTLY))
+        outcome = await outcome_of(way.outbound.edit(shown.message_id, content, live.to, timeout=_PROMPTLY))
         if isinstance(outcome, RateLimited):
             await self._too_much(live, outcome)
         elif isinstance(outcome, Failed) and outcome.permanent:
@@ -379,7 +379,7 @@ class Showing:
             wait = self._clock.now() + _AGAIN
         elif shown.message_id is not None:
             said = TextContent(text=split(marked(text, BROKEN_OFF), way.can.text_limit, way.can.text_unit)[0])
-            outcome = await _call(way.outbound.edit(shown.message_id, said, shown.to, timeout=_PROMPTLY))
+            outcome = await outcome_of(way.outbound.edit(shown.message_id, said, shown.to, timeout=_PROMPTLY))
             match outcome:
                 case RateLimited(after=after, account=account):
                     wait = await self._pace.hold_back(shown.to, after, account=account)
@@ -438,9 +438,9 @@ class Showing:
         key = writing_key(conversation, shown.writing)
         match way.can.guarantee:
             case Guarantee.IDEMPOTENT if since < timedelta(seconds=way.can.key_seconds):
-                return await _call(way.outbound.send(content, shown.to, key))
+                return await outcome_of(way.outbound.send(content, shown.to, key))
             case Guarantee.RECONCILED:
-                outcome = await _call(way.outbound.reconcile(key, shown.to, shown.begun_at))
+                outcome = await outcome_of(way.outbound.reconcile(key, shown.to, shown.begun_at))
                 settled = since >= _AGAIN
                 return Failed(outcome.reason, permanent=True) if settled and isinstance(outcome, Failed) else outcome
             case _:
@@ -461,16 +461,6 @@ class Showing:
             due_at=due_at or now + _ALIVE,
         )
         await self._store.records.put(record)
-
-
-async def _call(call: Awaitable[Outcome]) -> Outcome:
-    """Return what became of a request; an adapter that fails leaves it unknown."""
-    try:
-        return await call
-    except Exception as error:
-        raise_if_cancelled()
-        _log.error(Action.ADAPTER_FAILED, **told(error))
-        return Unknown(f"the adapter failed: {type(error).__name__}")
 
 
 def marked(text: str, mark: str) -> str:
