@@ -110,8 +110,8 @@ arch: $(READY) ## Check which package imports which
 
 # What compares how fast things are: nothing else runs beside it.
 TIMED := tests/benchmarks
-# Of a call of a store or bus each second await is cancelled here; `make conformance` cancels each.
-TESTS := $(BIN)/python -m pytest -n 4 --dist worksteal --cancel-each 2 $(addprefix --ignore=,$(TIMED))
+# Of a call of a store or bus each third await is cancelled here, others of the next call; `make conformance` cancels each.
+TESTS := $(BIN)/python -m pytest -n 5 --dist worksteal --cancel-each 3 $(addprefix --ignore=,$(TIMED))
 
 .PHONY: sizes
 sizes: $(READY) ## Report the longest files and functions, and crumbs
@@ -120,7 +120,7 @@ sizes: $(READY) ## Report the longest files and functions, and crumbs
 # Types take a minute of a processor that has it to spare while tests wait for processes to start.
 .PHONY: test
 test: setup services lint arch ## Run every check and every test
-	@echo "test: pytest, four at a time, and mypy beside it ..."
+	@echo "test: pytest, five at a time, and mypy beside it ..."
 	@types=$$(mktemp); trap 'rm -f "$$types"' EXIT; failed=0; \
 	$(TYPES) >"$$types" 2>&1 & checking=$$!; \
 	$(TESTS) || failed=1; \
