@@ -1,6 +1,7 @@
 """The names that AgentBus is seen by: one list of metrics, one list of log actions.
 
-Labels are bounded sets: never an id, which would make one time series for each session.
+Labels are bounded sets: never an id, which would make one time series for each session. What OpenTelemetry's messaging
+conventions have a metric for bears their name, as Prometheus writes it, beside ours.
 """
 
 from dataclasses import dataclass
@@ -83,6 +84,12 @@ PUBLISH_TO_COMMIT: Final = Metric(
     type="histogram",
     help="Seconds from when an input says it was published to its commit; those that don't say so are not counted.",
 )
+BACKLOG: Final = Metric(
+    name="agentbus_backlog_seconds",
+    type="gauge",
+    help="Seconds by which this session worker is behind: for how long the oldest input that it owns and has not "
+    "acknowledged has waited, on the broker or in its hands, as far as it saw that; looked at every 10 seconds.",
+)
 RECONNECTIONS: Final = Metric(
     name="agentbus_reconnections_total",
     type="counter",
@@ -126,6 +133,12 @@ REPLIES: Final = Metric(
     labels=("outcome",),
     series=(("sent",), ("failed",), ("unknown",)),
 )
+REPLIES_IN_DOUBT: Final = Metric(
+    name="agentbus_replies_in_doubt",
+    type="gauge",
+    help="Replies of which nobody knows whether they were sent, and about which somebody has to decide; told by one "
+    "outbound worker for all, 0 by the others, and 1000 for more than that.",
+)
 REPLY_SECONDS: Final = Metric(
     name="agentbus_reply_seconds",
     type="histogram",
@@ -157,6 +170,40 @@ NOTIFICATIONS: Final = Metric(
     series=(("sent",), ("failed",)),
 )
 
+_MESSAGING: Final = ("messaging_system", "messaging_operation_name", "messaging_destination_template")
+_PUBLISHED: Final = tuple(("rabbitmq", "publish", where) for where in ("inbound", "events", "parked"))
+_PROCESSED: Final = tuple(("rabbitmq", "process", where) for where in ("inbound", "events"))
+
+MESSAGES_SENT: Final = Metric(
+    name="messaging_client_sent_messages_total",
+    type="counter",
+    help="Messages published and confirmed, by exchange: inbound (the partitions), events, parked.",
+    labels=_MESSAGING,
+    series=_PUBLISHED,
+)
+MESSAGES_CONSUMED: Final = Metric(
+    name="messaging_client_consumed_messages_total",
+    type="counter",
+    help="Messages that workers took to work on them, repeats included, by where they came from: ingress, inbound (the "
+    "partitions), events.",
+    labels=_MESSAGING,
+    series=(("rabbitmq", "process", "ingress"), *_PROCESSED),
+)
+OPERATION_SECONDS: Final = Metric(
+    name="messaging_client_operation_duration_seconds",
+    type="histogram",
+    help="Seconds from publishing, one message or many together, to the last confirm, by exchange.",
+    labels=_MESSAGING,
+    series=_PUBLISHED,
+)
+PROCESS_SECONDS: Final = Metric(
+    name="messaging_process_duration_seconds",
+    type="histogram",
+    help="Seconds from when a worker had a message to its acknowledgement, by where it came from.",
+    labels=_MESSAGING,
+    series=_PROCESSED,
+)
+
 PROCESS: Final = (
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
@@ -182,6 +229,7 @@ METRICS: Final = (
     STOPPED,
     OLDEST,
     PUBLISH_TO_COMMIT,
+    BACKLOG,
     RECONNECTIONS,
     HANDLER_FAILURES,
     ROUTED,
@@ -193,8 +241,22 @@ METRICS: Final = (
     EXPIRY_FAILURES,
     NOTIFICATIONS,
     REPLIES,
+    REPLIES_IN_DOUBT,
     REPLY_SECONDS,
+    MESSAGES_SENT,
+    MESSAGES_CONSUMED,
+    OPERATION_SECONDS,
+    PROCESS_SECONDS,
 )
+
+
+def metrics_table() -> str:
+    """Return the metrics as a Markdown table: that of `docs/observe.md`."""
+    lines = ["| metric | kind | meaning |", "|---|---|---|"]
+    for metric in METRICS:
+        labels = f"{{{', '.join(metric.labels)}}}" if metric.labels else ""
+        lines.append(f"| `{metric.name}{labels}` | {metric.type} | {metric.help} |")
+    return "\n".join(lines)
 
 
 class Action(StrEnum):

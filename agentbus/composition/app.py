@@ -201,7 +201,17 @@ async def installed(settings: "Settings", registry: "CollectorRegistry | None" =
         bus = make_bus(settings)
         metrics = WorkerMetrics(registry)
         bus.on_reconnect = metrics.reconnections.inc
+        bus.on_published = partial(_count_published, metrics, bus.topology)
         await stack.enter_async_context(bus)
         clock = make_clock()
         await join_installation(store, bus, clock)
         yield App(settings=settings, bus=bus, store=store, clock=clock, metrics=metrics)
+
+
+def _count_published(
+    metrics: WorkerMetrics, topology: Topology, exchange: str, count: int, seconds: float | None
+) -> None:
+    """Count what was confirmed, under names that don't depend on the installation's prefix."""
+    known = {topology.inbound: "inbound", topology.events: "events", topology.parked: "parked"}
+    if where := known.get(exchange):
+        metrics.published(where, count, seconds)

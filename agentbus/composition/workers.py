@@ -344,14 +344,13 @@ def notification_callbacks(settings: "Settings") -> "list[NotificationCallback]"
 
 def _events(app: App, name: str, patterns: tuple[str, ...], handler: "Handler") -> "Events":
     """Return what gives a reactive worker its events: FastStream over RabbitMQ, or the in-process bus."""
-    failed = app.metrics.handler_failures.inc
     if isinstance(app.bus, MemoryBus):
         from agentbus.workers.reactive.embedded import EmbeddedEvents  # noqa: PLC0415 - see above
 
-        return EmbeddedEvents(app.bus, name, patterns, handler, on_failure=failed)
+        return EmbeddedEvents(app.bus, name, patterns, handler, metrics=app.metrics)
     # FastStream takes a quarter of a second to import; most commands do without.
     with importing_extras():
         from agentbus.workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above
 
     bus = app.settings.bus
-    return ReactiveApp(bus.amqp_url, app.bus, name, patterns, handler, heartbeat=bus.heartbeat, on_failure=failed)
+    return ReactiveApp(bus.amqp_url, app.bus, name, patterns, handler, heartbeat=bus.heartbeat, metrics=app.metrics)

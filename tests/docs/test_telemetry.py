@@ -7,10 +7,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from agentbus.contracts.expiry import CleanupAction
-from agentbus.contracts.telemetry import BUILD, METRICS, PROCESS, Action, Metric
+from agentbus.contracts.telemetry import BUILD, METRICS, PROCESS, Action, Metric, metrics_table
 from agentbus.workers.delivery.telemetry import WorkerMetrics, process_registry
 from agentbus.workers.expiry.watch.commands import DEADLINE
-from tests.docs.markdown import ROOT
+from tests.docs.markdown import DOCS, ROOT, section
 
 SOURCES = [
     file for package in ("contracts", "storage", "workers", "agentbus") for file in (ROOT / package).rglob("*.py")
@@ -99,11 +99,17 @@ def test_nothing_else_is_counted() -> None:
     assert len(names) == len(METRICS)
 
 
+def test_the_document_lists_every_metric() -> None:
+    assert section((DOCS / "observe.md").read_text("utf-8"), "metrics").strip() == metrics_table()
+
+
 def test_metrics_keep_the_conventions() -> None:
     for metric in METRICS:
-        assert metric.name.startswith("agentbus_")
+        assert metric.name.startswith(("agentbus_", "messaging_"))
         assert metric.name.endswith("_total") == (metric.type == "counter")
         assert metric.help.endswith(".")
+        assert metric.type != "histogram" or metric.name.endswith(("_seconds", "_bytes", "_turns"))
+        assert len(metric.series) <= 10, "few series, however long it runs"
         assert not {label for label in metric.labels if label == "id" or label.endswith("_id")}
 
 

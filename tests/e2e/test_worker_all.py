@@ -48,11 +48,20 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
         assert gateway is not None
         post(f"http://127.0.0.1:{gateway[1]}/channels/webhook/shop")
         until_committed(distributed.env, "ada")
+        assert sent(httpx.get(f"{at}/metrics").text, "inbound") > 0
         program.until_printed("backup_made")
         begun = time.monotonic()
         assert program.stop() == 0
         assert time.monotonic() - begun < PATIENCE / 3
     assert shown(distributed.env, "workers", "list")["items"] == []
+
+
+def sent(metrics: str, where: str) -> float:
+    """Return how many messages were confirmed, by what the metrics tell."""
+    labels = f'messaging_destination_template="{where}",messaging_operation_name="publish",messaging_system="rabbitmq"'
+    found = re.search(rf"^messaging_client_sent_messages_total\{{{labels}\}} (\S+)$", metrics, re.MULTILINE)
+    assert found, metrics
+    return float(found[1])
 
 
 def post(to: str) -> None:

@@ -138,6 +138,11 @@ class Bus(ABC):
     """Who we are to the broker: named on all that is published. None if it can't be known."""
     on_reconnect: Callable[[], None] = staticmethod(lambda: None)
     """Called for each connection that was lost and is there again."""
+    on_published: Callable[[str, int, float | None], None] = staticmethod(lambda *_: None)
+    """Called by a broker's bus with an exchange, how many messages were confirmed, and within how many seconds.
+
+    None where that is not known, as something else was waited for too.
+    """
 
     async def __aenter__(self) -> Self:
         try:

@@ -96,6 +96,7 @@ class IngressRouter(Worker):
         return Health(live=live, ready=live and joined and self._consumer.running, lag=lag, member=member)
 
     async def _route(self, batch: list[Delivery]) -> None:
+        self._metrics.consumed.labels("rabbitmq", "process", "ingress").inc(len(batch))
         left: list[tuple[Delivery, Routed]] = []
         bad: list[Failed] = []
         trials = PoisonTrials(self._trials_in) if self._trials_in and any(map(is_suspect, batch)) else None

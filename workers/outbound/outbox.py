@@ -25,6 +25,9 @@ from agentbus.workers.domain.replies import waiting_replies
 UNKNOWN_GROUP: Final = "unknown"
 """The group of the replies that wait for somebody to decide."""
 
+MOST_COUNTED: Final = 1000
+"""Replies in doubt that are counted: each is read for it, and for somebody to look it is enough."""
+
 
 class Progress(Announced):
     """How far a reply is: written before each message is sent, and after."""
@@ -102,6 +105,10 @@ class Outbox:
             data={"reason": reason},
         )
         await self._store.records.put(record)
+
+    async def in_doubt(self) -> int:
+        """Return how many replies wait for somebody to decide; `MOST_COUNTED` for more."""
+        return len((await self._store.records.page(RecordKind.OUTBOX, UNKNOWN_GROUP, limit=MOST_COUNTED)).items)
 
     def _record(self, state: SessionState, due_at: datetime) -> Record:
         conversation = state.conversation_id

@@ -111,6 +111,8 @@ class OutboundWorker(ReactiveWorker):
         self._writings: Writings | None = None
         self._ways = ways
         self._pace = pace
+        self._outbox = outbox
+        self._metrics = metrics
         self._leases = PartitionLeases(store, topology.prefix, ttl=config.lease, time=time)
         self._conversations = Conversations(
             store,
@@ -136,6 +138,7 @@ class OutboundWorker(ReactiveWorker):
                 TimeLoop("renew leases", self._renew, interval=1.0),
                 TimeLoop("find open replies", finding.turn, interval=1.0),
                 TimeLoop("forget what platforms said", self._forget, interval=60.0),
+                TimeLoop("count replies in doubt", self._count, interval=10.0),
             ),
             metrics=metrics,
         )
@@ -156,6 +159,10 @@ class OutboundWorker(ReactiveWorker):
 
     async def _renew(self) -> bool:
         await self._leases.keep(self._conversations.partitions)
+        return False
+
+    async def _count(self) -> bool:
+        self._metrics.replies_in_doubt.set(await self._outbox.in_doubt() if self._share.leads else 0)
         return False
 
     async def _forget(self) -> bool:

@@ -5,7 +5,6 @@ alone, and each event is handled in a task of its own, up to the prefetch at a t
 """
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -21,6 +20,7 @@ from agentbus.workers.bus.rabbit.connections import DRIVER_ERRORS
 from agentbus.workers.bus.rabbit.consumers import attempts_of, plain_headers
 from agentbus.workers.concurrency import afterwards, ended, passing_over, raise_if_cancelled
 from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.faults import told
 from agentbus.workers.outages import Trouble
 from agentbus.workers.reactive.handler import Handler, react
@@ -56,14 +56,14 @@ class ReactiveApp:
         *,
         prefetch: int = PREFETCH,
         heartbeat: int = 10,
-        on_failure: Callable[[], None] = lambda: None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._url = url
         self._bus = bus
         self._name = name
         self._patterns = patterns
         self._handler = handler
-        self._on_failure = on_failure
+        self._metrics = metrics
         self._prefetch = prefetch
         self._heartbeat = heartbeat
         self._queue = bus.topology.subscription_queue(name)
@@ -131,7 +131,7 @@ class ReactiveApp:
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
         try:
-            await react(self._bus, self._handler, delivery, self._on_failure)
+            await react(self._bus, self._handler, delivery, self._metrics)
         except Exception as error:
             raise_if_cancelled()
             # Not acknowledged: it comes again with the next connection.

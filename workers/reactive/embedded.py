@@ -1,6 +1,5 @@
 """A reactive worker's events on the in-process bus, handled as they are over RabbitMQ."""
 
-from collections.abc import Callable
 from functools import partial
 
 from agentbus.workers.bus.port import Bus, Delivery
@@ -8,6 +7,7 @@ from agentbus.workers.bus.pump import Pump
 from agentbus.workers.bus.supervision import SupervisedConsumer
 from agentbus.workers.concurrency import in_turn, side_by_side
 from agentbus.workers.delivery.parking import park_failed
+from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.reactive.handler import Handler, react
 
 
@@ -22,11 +22,11 @@ class EmbeddedEvents:
         handler: Handler,
         *,
         prefetch: int = 100,
-        on_failure: Callable[[], None] = lambda: None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._bus = bus
         self._handler = handler
-        self._on_failure = on_failure
+        self._metrics = metrics
         self._pump = Pump(self._react, partial(park_failed, bus), most=prefetch)
         self._consumer = SupervisedConsumer(
             name,
@@ -44,4 +44,4 @@ class EmbeddedEvents:
         await in_turn(self._consumer.close, self._pump.close)
 
     async def _react(self, batch: list[Delivery]) -> None:
-        await side_by_side(react(self._bus, self._handler, delivery, self._on_failure) for delivery in batch)
+        await side_by_side(react(self._bus, self._handler, delivery, self._metrics) for delivery in batch)

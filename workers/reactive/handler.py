@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
+from time import monotonic
 from traceback import format_exc
 from typing import Final
 
@@ -18,6 +19,7 @@ from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.failures import Failure
 from agentbus.workers.delivery.parking import park
 from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.faults import told
 from agentbus.workers.outages import sparingly
 from agentbus.workers.patience import Patience
@@ -53,20 +55,26 @@ class Handler(ABC):
         """
 
 
-async def react(bus: Bus, handler: Handler, delivery: Delivery, on_failure: Callable[[], None] = lambda: None) -> None:
+async def react(bus: Bus, handler: Handler, delivery: Delivery, metrics: WorkerMetrics | None = None) -> None:
     """Hand a delivery to a reactive worker's handler, waiting out store and broker.
 
-    What fails for good is parked, and `on_failure` called.
+    What fails for good is parked. It is counted in the `metrics`, if there are some.
     """
+    begun = monotonic()
 
     async def handle(event: EventEnvelope) -> None:
         await keep_trying("handle an event", handler.handle, event)
 
     async def give_up(delivery: Delivery, failure: Failure) -> None:
-        on_failure()
+        if metrics:
+            metrics.handler_failures.inc()
         await park(bus, delivery, failure)
 
+    if metrics:
+        metrics.consumed.labels("rabbitmq", "process", "events").inc()
     await hand_over(delivery, handle, give_up)
+    if metrics:
+        metrics.process_seconds.labels("rabbitmq", "process", "events").observe(monotonic() - begun)
 
 
 async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) -> None:

@@ -1,7 +1,7 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
 from collections.abc import Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.commands import CommandReply, ReplyError
@@ -73,6 +73,7 @@ class Committer:
         self._ownership = ownership
         self._clock = clock
         self._metrics = metrics
+        self._processed = metrics.process_seconds.labels("rabbitmq", "process", "inbound")
         self._large = LargeSessions(metrics)
         self._announcer = Announcer(
             bus,
@@ -106,6 +107,7 @@ class Committer:
             await keep_trying("end trials", trials.end)
         self._metrics.round_seconds.observe(perf_counter() - begun)
         self._metrics.round_turns.observe(len(turns))
+        self._metrics.consumed.labels("rabbitmq", "process", "inbound").inc(sum(len(turn.inputs) for turn in turns))
         self._metrics.live_actors.set(len(self._live))
 
     async def _carry_out_together(self, turns: Sequence[Turn], trials: PoisonTrials) -> None:
@@ -220,6 +222,7 @@ class Committer:
             said = (event.message.key for event in answer.events if isinstance(event, MessageAppended))
             await self._reply(waiting, after, message=next(said, None), repeated=answer.repeated)
         await waiting.delivery.ack()
+        self._processed.observe(monotonic() - waiting.arrived)
         self._ownership.settled(turn.lane.partition)
         return None
 

@@ -40,6 +40,8 @@ class Holding:
         self.subscribed = False
         self.active = False
         """Deliveries have come since it was subscribed: the broker takes us for the one that consumes."""
+        self.taken = 0
+        """Deliveries that have come since it was taken up."""
         self.closing = False
         self.stopped = False
         """Too many inputs failed in a row by no fault of theirs: nothing more is taken for a while."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
+from typing import TYPE_CHECKING
 
 from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.envelope import InputEnvelope
@@ -32,6 +33,9 @@ from agentbus.workers.session.queries import Queries
 from agentbus.workers.session.suspects import Suspects
 from agentbus.workers.session.unreadable import Unreadable
 from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
+
+if TYPE_CHECKING:
+    from agentbus.workers.session.backlog import Backlog
 
 _log = Logger(__name__)
 
@@ -92,16 +96,20 @@ class SessionWorker(Worker):
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
         self._answers: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
+        self._backlog: Backlog | None = None
 
     async def start(self) -> None:
         self._metrics.owned.labels(WorkerKind.SESSION).set_function(lambda: len(self.describe().owns))
         self._metrics.stopped.set_function(lambda: len(self.describe().stopped))
         self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
+        self._metrics.backlog.set_function(self._behind)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
         try:
             await keep_trying("read the state machine", self._machine.look)
             await self._recorder.start()
             await self._ownership.start()
+            if not self._config.embedded:
+                await self._watch_backlog()
             self._committer.arrears.start(at_once=not self._config.embedded)
         except BaseException:
             await self.close(within=0)
@@ -150,14 +158,25 @@ class SessionWorker(Worker):
         await in_turn(partial(self.drain, within=within), self._recorder.close)
         _log.info(Action.WORKER_CLOSED)
 
+    async def _watch_backlog(self) -> None:
+        from agentbus.workers.session.backlog import Backlog  # noqa: PLC0415 - nobody asks an embedded worker
+
+        self._backlog = Backlog(self._bus, self._ownership.holdings)
+        await self._backlog.start()
+
+    def _behind(self) -> float:
+        return max(self._lanes.oldest_seconds, self._backlog.seconds if self._backlog else 0.0)
+
     async def _end_tasks(self) -> None:
         """End what is left: no partition is ours any more."""
         tasks = {*self._rounds, *self._answers, *({self._dispatcher} if self._dispatcher else ())}
-        await in_turn(partial(ended, tasks), self._suspects.close, self._unreadable.close)
+        backlog = (self._backlog.close,) if self._backlog else ()
+        await in_turn(*backlog, partial(ended, tasks), self._suspects.close, self._unreadable.close)
 
     def _receive(self, holding: Holding, delivery: Delivery) -> None:
         """Put a delivery into its conversation's lane, before anything else can happen: this is what keeps order."""
         holding.active = True
+        holding.taken += 1
         if not holding.takes:
             return
         waits = self._company.is_exclusive or self._suspects.are_before(holding.partition)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Final, TypeVar
 
 from aiormq.exceptions import ChannelNotFoundEntity
@@ -130,15 +131,22 @@ class RabbitBus(Bus):
         return QueueDepth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
 
     async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool = True) -> None:
+        begun = monotonic()
         await self._publisher.publish(exchange, routing_key, message, mandatory=mandatory)
+        self.on_published(exchange, 1, monotonic() - begun)
 
     async def publish_many(
         self, exchange: str, messages: Sequence[tuple[str, Message]], *, mandatory: bool = True
     ) -> list[BusError | None]:
-        return await self._publisher.publish_many(exchange, messages, mandatory=mandatory)
+        begun = monotonic()
+        outcomes = await self._publisher.publish_many(exchange, messages, mandatory=mandatory)
+        self.on_published(exchange, outcomes.count(None), monotonic() - begun)
+        return outcomes
 
     async def request(self, exchange: str, routing_key: str, message: Message, *, timeout: float) -> bytes:
-        return await self._requests.request(exchange, routing_key, message, timeout=timeout)
+        reply = await self._requests.request(exchange, routing_key, message, timeout=timeout)
+        self.on_published(exchange, 1, None)
+        return reply
 
     async def reply(self, delivery: Delivery, body: bytes) -> None:
         await self._replies.reply(delivery, body)

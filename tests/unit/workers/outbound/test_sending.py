@@ -119,6 +119,7 @@ async def test_in_doubt_and_held_it_waits_for_somebody_and_the_next_one_goes() -
     assert await world.told(CONVERSATION) == ["reply_unknown", "reply_sent"]
     listed = await world.store.records.page(RecordKind.OUTBOX, UNKNOWN_GROUP)
     assert [(record.key, record.data["reason"]) for record in listed.items] == [(first, "the connection died")]
+    assert await world.outbox.in_doubt() == 1
 
 
 async def test_somebody_has_it_sent_again_and_it_is_marked() -> None:

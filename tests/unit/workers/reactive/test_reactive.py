@@ -100,8 +100,7 @@ async def test_store_and_broker_are_waited_out_however_long(bus: MemoryBus) -> N
 async def test_what_keeps_failing_is_parked_and_the_others_go_on(bus: MemoryBus) -> None:
     handler = Failing(*(RuntimeError("a bug") for _ in range(HANDLER_ATTEMPTS)))
     metrics = WorkerMetrics()
-    failed = metrics.handler_failures.inc
-    events = EmbeddedEvents(bus, "reactive", ("session.#",), handler, on_failure=failed)
+    events = EmbeddedEvents(bus, "reactive", ("session.#",), handler, metrics=metrics)
     await events.start()
     bad = await announce(bus, 1)
     (parked,) = await parked_in(bus)
@@ -112,6 +111,9 @@ async def test_what_keeps_failing_is_parked_and_the_others_go_on(bus: MemoryBus)
     assert handler.handled == [good]
     assert metrics.handler_failures._value.get() == 1
     await events.close()
+    where = ("rabbitmq", "process", "events")
+    assert metrics.consumed.labels(*where)._value.get() == 2
+    assert metrics.process_seconds.labels(*where)._sum.get() > 0
 
 
 async def test_what_cannot_be_helped_is_parked_at_once(bus: MemoryBus) -> None:
