@@ -27,6 +27,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from agentbus.catching_up import CatchUp
 from agentbus.composition.app import make_bus, make_clock
 from agentbus.composition.signals import signalled
 from agentbus.contracts.address import Address, Platform, Scope
@@ -46,7 +47,7 @@ from agentbus.contracts.session import SessionState
 from agentbus.contracts.writing import Writing
 from agentbus.logs import configure_library_logs
 from agentbus.received import Answering, Handled, ReceivedEvent, ReceivedMessage, SentReply
-from agentbus.registering import check_handler, check_patterns
+from agentbus.registering import check_beginning, check_handler, check_patterns
 from agentbus.subscription import CONCURRENCY, Subscription
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import in_turn, side_by_side
@@ -81,7 +82,7 @@ class AgentBus:
     def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER) -> None:
         self._bus = bus
         self._inputs = Inputs(bus, scope=scope, source=_SOURCE)
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[Subscription | CatchUp] = []
         self._at_work = AtWork()
 
     async def publish(self, message: InboundMessage, *, input_id: str | None = None) -> Receipt:
@@ -224,6 +225,10 @@ class AgentBus:
         asked = {"kind": "tell_writing", "session_id": session_id, "writing": writing.model_dump()}
         await self._query(asked, timeout)
 
+    async def _missed(self, session: SessionId, first: int, place: str | None) -> CommandReply:
+        asked = {"kind": "read_events", "session_id": session, "from_sequence": first, "place": place}
+        return await self._query(asked, timeout=10.0)
+
     async def _query(self, asked: Mapping[str, object], timeout: float) -> CommandReply:
         try:
             envelope = InputEnvelope.model_validate({"id": uuid4().hex, "source": _SOURCE, "data": asked})
@@ -236,7 +241,13 @@ class AgentBus:
             raise ReplyTimeout(f"no answer in {timeout:g} s: {_why_silent()}") from error
 
     def on(
-        self, *patterns: str, durable: str | None = None, ordered: bool = False, concurrency: int = CONCURRENCY
+        self,
+        *patterns: str,
+        durable: str | None = None,
+        ordered: bool = False,
+        concurrency: int = CONCURRENCY,
+        session: SessionState | str | None = None,
+        from_sequence: int | None = None,
     ) -> Callable[[Handled], Handled]:
         """Subscribe the decorated async function to event topics, such as `session.message.*`, from `run` on.
 
@@ -249,16 +260,24 @@ class AgentBus:
         after those before it in its session, whoever dies. A name keeps that for good; starting it with the other one
         raises TopologyMismatch.
 
+        `session` hands over the events of that session alone, one after the other, from its event `from_sequence` on
+        (1 is the first; as in an event's `sequence`) and then as they come: each once, in order, whatever was missed.
+        They are read from the log over the broker, as `session` reads a state; what was archived or erased since is not
+        there, and messages that were taken back say nothing. `start` raises SessionNotFound if there is no such
+        session, ReplyTimeout if no session worker answers; once it is deleted, no more comes. Across sessions there is
+        no sequence: there a `durable` name is what knows where its programs are.
+
         The handler gets a ReceivedEvent: `await event.reply("...")` answers it, once however often it comes.
 
         An event comes at least once: drop repeats by `event.id`. A handler that keeps failing gets its event parked
         (durable) or dropped with a log line (live); one that raises Reject at once. One that fails because the broker,
         the store or a session's owner does not answer is called again until it does.
 
-        Raises ConfigurationError, at registering, for a pattern that no event's topic can match, and for a handler
-        that is not async.
+        Raises ConfigurationError, at registering, for a pattern that no event's topic can match, for a handler that is
+        not async, for a `session` without a sequence to begin at or the other way round, and for one that is `durable`.
         """
         check_patterns(patterns)
+        where = check_beginning(session, from_sequence, durable=durable)
 
         def register(handler: Handled) -> Handled:
             check_handler(handler)
@@ -268,6 +287,8 @@ class AgentBus:
 
             self._subscriptions.append(
                 Subscription(self._bus, patterns, handle, durable=durable, ordered=ordered, concurrency=concurrency)
+                if where is None
+                else CatchUp(self._bus, self._missed, patterns, handle, session=where[0], first=where[1])
             )
             return handler
 

@@ -6,8 +6,11 @@ from functools import partial
 from typing import Any, Final
 
 from agentbus.contracts.address import is_platform
+from agentbus.contracts.base import MAX_INTEGER
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.events import topics
+from agentbus.contracts.ids import SessionId, is_session
+from agentbus.contracts.session import SessionState
 from agentbus.workers.bus.memory.topics import topic_matches
 
 _WORDS: Final = 3
@@ -24,6 +27,27 @@ def check_patterns(patterns: tuple[str, ...]) -> None:
                 f"no event is ever announced on {pattern!r}: did you mean {_nearest(pattern)!r}? Topics are "
                 f"session.<what>.<platform>, where <what> is one of {', '.join(topics())}"
             )
+
+
+def check_beginning(
+    session: SessionState | str | None, from_sequence: int | None, *, durable: str | None
+) -> tuple[SessionId, int] | None:
+    """Return which session is followed from which sequence on; None for none. Raises ConfigurationError."""
+    if session is None and from_sequence is None:
+        return None
+    if session is None or from_sequence is None:
+        raise ConfigurationError(
+            "session= and from_sequence= go together: a sequence counts the events of one session; across sessions a "
+            "durable subscription keeps what is missed"
+        )
+    if durable is not None:
+        raise ConfigurationError("a durable subscription keeps what is missed by itself: it takes no from_sequence=")
+    if type(from_sequence) is not int or not 1 <= from_sequence <= MAX_INTEGER:
+        raise ConfigurationError(f"from_sequence is {from_sequence!r}: sequences are whole numbers from 1")
+    name = session.session_id if isinstance(session, SessionState) else session
+    if not is_session(name):
+        raise ConfigurationError(f"{name!r} is no session's id")
+    return SessionId(name), from_sequence
 
 
 def check_handler(handler: object) -> None:

@@ -28,7 +28,8 @@ _CONVERSATION: Final = r"[a-z2-7]{26}"
 _ABSENT: Final = b"\xff\xff\xff\xff"
 
 ConversationIdField = Annotated[ConversationId, StringConstraints(pattern=rf"^{_CONVERSATION}$")]
-SessionIdField = Annotated[SessionId, StringConstraints(pattern=rf"^{_CONVERSATION}\.[1-9][0-9]{{0,8}}$")]
+_SESSION: Final = rf"{_CONVERSATION}\.[1-9][0-9]{{0,8}}"
+SessionIdField = Annotated[SessionId, StringConstraints(pattern=rf"^{_SESSION}$")]
 
 LATEST_LINEAGE: Final = 999_999_999
 _LINEAGES: Final = 1_000_000_000
@@ -58,6 +59,11 @@ def digest_of(parts: Iterable[str | None]) -> str:
 def is_conversation(text: str) -> bool:
     """Whether a text has the form of a conversation's id."""
     return re.fullmatch(_CONVERSATION, text) is not None
+
+
+def is_session(text: str) -> bool:
+    """Whether a text has the form of a session's id."""
+    return re.fullmatch(_SESSION, text) is not None
 
 
 def session_id_for(conversation_id: ConversationId, generation: int) -> SessionId:

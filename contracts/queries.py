@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agentbus.contracts.base import Contract, Id
+from agentbus.contracts.base import MAX_INTEGER, Contract, Id
 from agentbus.contracts.ids import SessionIdField
 from agentbus.contracts.writing import Writing
 
@@ -28,6 +28,16 @@ class ReadHistory(_Query):
     cursor: str | None = Field(default=None, max_length=2048, description="That of the page before.")
 
 
+class ReadEvents(_Query):
+    """Read a session's events from the log, as they were announced, oldest first: those that the reader has missed."""
+
+    kind: Literal["read_events"] = "read_events"
+    from_sequence: int = Field(
+        default=1, ge=1, le=MAX_INTEGER, description="The number to begin at, as in an event's `sequence`."
+    )
+    place: str | None = Field(default=None, max_length=64, description="That of the answer before, to go on from.")
+
+
 class TellWriting(_Query):
     """Have it announced what a reply reads that is being written. It is kept nowhere; the reply is a `SendReply`."""
 
@@ -35,5 +45,5 @@ class TellWriting(_Query):
     writing: Writing
 
 
-AnyQuery = ReadSession | ReadHistory | TellWriting
+AnyQuery = ReadSession | ReadHistory | ReadEvents | TellWriting
 Query = Annotated[AnyQuery, Field(discriminator="kind")]

@@ -270,6 +270,8 @@ class Action(StrEnum):
     """A channel's adapter failed to read what the platform sent; it is kept whole, as a message `unsupported`."""
     VISITOR_NOT_TOLD = "visitor_not_told"
     """What is new could not be read for a visitor of a web chat: their window comes back in a moment."""
+    EVENTS_ENDED = "events_ended"
+    """A subscription from a sequence on gets no more events: its session was deleted, or its log can't be read."""
     CHANNEL_SILENT = "channel_silent"
     """A platform that is asked gives nothing at the moment; it is asked again."""
     WORKER_STARTED = "worker_started"

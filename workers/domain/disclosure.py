@@ -5,14 +5,19 @@ from typing import Any
 
 from agentbus.contracts.events import (
     AnyEvent,
+    Commit,
     ConflictOpened,
     ConflictResolved,
     ContextMerged,
     DataSet,
+    MessageAppended,
+    MessageEdited,
     MetadataSet,
     SessionRestored,
     SessionStarted,
 )
+from agentbus.contracts.ids import MessageKey
+from agentbus.contracts.messages import TextContent
 from agentbus.contracts.secrets import without_secrets
 from agentbus.contracts.sync import Conflict, Entry
 from agentbus.workers.domain.sync.fields import keys_of
@@ -39,6 +44,23 @@ def announced(event: AnyEvent, secret_keys: Collection[str]) -> AnyEvent:
             return event.model_copy(update={"conflicts": _conflicts(event.conflicts, secret_keys)})
         case ConflictResolved():
             return event.model_copy(update={"entries": _entries(event.entries, secret_keys)})
+    return event
+
+
+def is_news(event: AnyEvent, commit: Commit | None = None) -> bool:
+    """Whether an event is to be announced: what a restore brought back was, when it happened."""
+    restored = isinstance(event, MessageAppended) and event.restored
+    return not restored and (commit is None or commit.restored is None)
+
+
+def taken_back(event: AnyEvent, gone: Collection[MessageKey]) -> AnyEvent:
+    """Return `event` as whoever missed it gets to see it: messages that are gone by now say nothing any more."""
+    match event:
+        case MessageAppended() if event.message.key in gone:
+            message = event.message.model_copy(update={"content": TextContent()})
+            return event.model_copy(update={"message": message})
+        case MessageEdited() if event.target in gone:
+            return event.model_copy(update={"text": "", "attachments": ()})
     return event
 
 

@@ -93,6 +93,14 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
     except InvalidInput as error:
         await give_up(delivery, Failure(error))
         return
+    if (failure := await given(event, handler)) is None:
+        await delivery.ack()
+    else:
+        await give_up(delivery, failure)
+
+
+async def given(event: EventEnvelope, handler: EventHandler) -> Failure | None:
+    """Give an event to `handler`, a few times if it fails; return None, or what it kept failing with, saying so."""
     try:
         await FAILING.call(partial(_call, handler, event))
     except Exception as error:
@@ -100,9 +108,8 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
         attempts = 1 if isinstance(error, Reject) else HANDLER_ATTEMPTS
         if (more := sparingly(Action.HANDLER_FAILED, type(error).__name__)) is not None:
             _log.error(Action.HANDLER_FAILED, event_id=event.id, attempts=attempts, **told(error), **more)
-        await give_up(delivery, _failure(error))
-    else:
-        await delivery.ack()
+        return _failure(error)
+    return None
 
 
 def _failure(error: Exception) -> Failure:

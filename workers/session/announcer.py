@@ -10,14 +10,14 @@ from typing import Final
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import BusError, PublishUnconfirmed
-from agentbus.contracts.events import AnyEvent, Commit, MessageAppended
+from agentbus.contracts.events import AnyEvent, Commit
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.members import WorkerId
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.domain.disclosure import announced
+from agentbus.workers.domain.disclosure import announced, is_news
 from agentbus.workers.outages import Trouble
 from agentbus.workers.session.arrears import Arrears
 from agentbus.workers.session.plan import Plan
@@ -110,7 +110,7 @@ class Announcer:
             self._outgoing(commit.conversation_id, commit.version, event)
             for commit in commits
             for event in commit.events
-            if _is_news(event, commit)
+            if is_news(event, commit)
         ]
         failed = await self._attempt(events) if events else []
         if not failed:
@@ -121,7 +121,7 @@ class Announcer:
     def _events_of(self, plan: Plan) -> Iterator[_Outgoing]:
         repeated = {event.event_id: one.version for one in plan.repeated for event in one.events}
         for answer in plan.answers:
-            for event in filter(_is_news, answer.events):
+            for event in filter(is_news, answer.events):
                 version = repeated.get(event.event_id, plan.after.version)
                 yield self._outgoing(_conversation(plan), version, event, answer.waiting.traceparent)
 
@@ -134,12 +134,6 @@ class Announcer:
 
 def _conversation(plan: Plan) -> ConversationId:
     return plan.before.conversation_id
-
-
-def _is_news(event: AnyEvent, commit: Commit | None = None) -> bool:
-    """Whether an event is to be announced: what a restore brought back was, when it happened."""
-    restored = isinstance(event, MessageAppended) and event.restored
-    return not restored and (commit is None or commit.restored is None)
 
 
 def _refused(failed: Sequence[tuple[_Outgoing, BusError]]) -> set[ConversationId]:

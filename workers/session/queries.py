@@ -4,6 +4,7 @@ What is told of a reply that is being written goes the same way: its writer need
 """
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from agentbus.contracts.errors import (
     StoreUnavailable,
 )
 from agentbus.contracts.ids import InputId
-from agentbus.contracts.queries import AnyQuery, ReadSession, TellWriting
+from agentbus.contracts.queries import AnyQuery, ReadEvents, ReadSession, TellWriting
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.writing import WRITING_TOPIC, WritingEnvelope
@@ -29,9 +30,13 @@ from agentbus.workers.bus.port import Bus, Delivery, Message
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.domain.access import DENIED, Right, may
 from agentbus.workers.faults import told
+from agentbus.workers.feeds.session_feed import Place, SessionFeed
 
 _SECONDS: Final = 10.0
 """Seconds for which a query is answered. Who asked does not wait longer, and asks again."""
+
+_EVENT_BYTES: Final = 262_144
+"""Bytes of events in one answer, about: of long ones there are fewer."""
 
 _log = Logger(__name__)
 
@@ -39,9 +44,10 @@ _log = Logger(__name__)
 class Queries:
     """Answers queries. What an event announced is in the answer: heads are written before events are announced."""
 
-    def __init__(self, bus: Bus, store: Store) -> None:
+    def __init__(self, bus: Bus, store: Store, *, secret_keys: Collection[str]) -> None:
         self._bus = bus
         self._store = store
+        self._secret_keys = secret_keys
 
     async def answer(self, delivery: Delivery, query_id: InputId, query: AnyQuery) -> None:
         """Reply, with what was asked or with why not, and acknowledge. A query whose answer is lost is asked again."""
@@ -77,11 +83,25 @@ class Queries:
         if isinstance(query, TellWriting):
             await self._announce(head, query)
             return reply
+        if isinstance(query, ReadEvents):
+            return reply.model_copy(update=await self._events(head, query))
         try:
             page = await history_page(self._store, head, limit=query.limit, cursor=query.cursor)
         except ValueError as error:
             raise Refused(str(error)) from error
         return reply.model_copy(update={"history": page.items, "cursor": page.cursor})
+
+    async def _events(self, head: SessionState, query: ReadEvents) -> dict[str, object]:
+        feed = SessionFeed(self._store, head.session_id, self._secret_keys)
+        if query.place is None:
+            place = await feed.before(head, query.from_sequence)
+        elif (given := Place.read(query.place)) is not None:
+            place = given
+        else:
+            raise Refused("that is no place in a session's log: hand back one that an answer had")
+        found = (await feed.after(place, shown_from=head.shown_from)).within(_EVENT_BYTES)
+        events = tuple(event for _, event in found.events)
+        return {"events": events, "place": str(found.place), "more": found.more}
 
     async def _announce(self, head: SessionState, query: TellWriting) -> None:
         """Tell whoever shows replies while they are being written; there may be nobody, or nowhere to show it."""

@@ -86,7 +86,7 @@ class SessionWorker(Worker):
             company=self._company,
             machine=self._machine,
         )
-        self._queries = Queries(bus, store)
+        self._queries = Queries(bus, store, secret_keys=config.secret_keys)
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics, trusted=config.command_users)
         self._unreadable = Unreadable(bus, store, self._ownership, metrics=self._metrics)
         self._suspects = Suspects(

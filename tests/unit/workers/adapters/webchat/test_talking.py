@@ -420,7 +420,7 @@ async def test_a_connection_on_which_nothing_is_said_ends() -> None:
 async def test_a_stream_shows_that_it_lives_and_finds_what_nobody_has_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
     async with house(limits=Limits(look=0.01)) as home, home.stream() as stream:
         await stream.until("opening")
-        monkeypatch.setattr(Listening, "_wake", lambda *_: None)
+        monkeypatch.setattr(Listening, "wake", lambda *_: None)
         await home.reply("unheard")
         assert await stream.until_said("unheard") == ["unheard"]
 

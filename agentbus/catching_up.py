@@ -1,0 +1,117 @@
+"""A subscription to one session from a sequence on: read from its log first, and then as events come, without a gap."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from agentbus.contracts.commands import CommandReply
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import Refused
+from agentbus.contracts.ids import SessionId, conversation_of
+from agentbus.contracts.telemetry import Action
+from agentbus.storage.log_lines import Logger
+from agentbus.workers.bus.memory.topics import topic_matches
+from agentbus.workers.bus.port import Bus
+from agentbus.workers.concurrency import afterwards, ended, in_turn, passing_over, raise_if_cancelled
+from agentbus.workers.delivery.retry import while_away
+from agentbus.workers.delivery.waking import Waking, Woken
+from agentbus.workers.faults import told
+from agentbus.workers.reactive.handler import EventHandler, given
+
+Ask = Callable[[SessionId, int, str | None], Awaitable[CommandReply]]
+"""Asks for a session's events: from a number on, or from the place that the answer before had."""
+
+LOOK: Final = 30.0
+"""Seconds after which the log is looked at though nothing was heard."""
+
+_log = Logger(__name__)
+
+
+class CatchUp:
+    """The events of one session from `first` on whose routing key matches one of `patterns`, each once, in order.
+
+    Announcements only wake it: what it hands over is always read from the log, by the session's workers. So none is
+    lost, doubled or reordered where a read and an announcement meet, and what waits is in the log, not in memory.
+    """
+
+    def __init__(
+        self, bus: Bus, ask: Ask, patterns: tuple[str, ...], handler: EventHandler, *, session: SessionId, first: int
+    ) -> None:
+        self._ask = ask
+        self._patterns = patterns
+        self._handler = handler
+        self._session = session
+        self._first = first
+        self._place: str | None = None
+        self._waking = Waking(bus, patterns, Woken, what=f"news of session {session}")
+        self._running: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        """Set while no handler is under way."""
+        self._idle.set()
+        self._draining = False
+
+    async def start(self) -> None:
+        """Begin to hand over. Raises what the first look at the log does: SessionNotFound, ReplyTimeout. Idempotent."""
+        if self._running is not None:
+            return
+        await self._waking.start()  # first, so that nothing falls between the log and what comes
+        try:
+            answer = await self._ask(self._session, self._first, self._place)
+        except BaseException:
+            await afterwards("stop listening", self._waking.close())
+            raise
+        self._running = asyncio.create_task(self._run(answer), name=f"hand over the events of {self._session}")
+
+    async def drain(self, *, within: float) -> None:
+        """Begin no more, and wait up to `within` seconds for the handler that is under way."""
+        self._draining = True
+        with passing_over(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._idle.wait()
+
+    async def close(self) -> None:
+        """End it, in the middle of a call if need be. Idempotent."""
+        await in_turn(partial(ended, {self._running} if self._running else ()), self._waking.close)
+
+    async def _run(self, answer: CommandReply) -> None:
+        try:
+            with self._waking.to(conversation_of(self._session)) as woken:
+                woken.woken.set()
+                await self._follow(answer, woken.woken)
+        except Exception as error:
+            raise_if_cancelled()
+            if isinstance(error, Refused):  # it was deleted, for one: there is nothing more to come
+                _log.warning(Action.EVENTS_ENDED, session_id=self._session, error=str(error))
+            else:
+                _log.error(Action.EVENTS_ENDED, session_id=self._session, **told(error))
+
+    async def _follow(self, answer: CommandReply, woken: asyncio.Event) -> None:
+        while True:
+            for event in answer.events or ():
+                if self._draining:
+                    return
+                if any(topic_matches(pattern, event.routing_key) for pattern in self._patterns):
+                    await self._hand_over(EventEnvelope.of(event))
+            self._place = answer.place
+            if not answer.more:
+                await _heard(woken)
+                woken.clear()
+            answer = await while_away("read a session's events", self._ask, self._session, self._first, self._place)
+
+    async def _hand_over(self, event: EventEnvelope) -> None:
+        self._idle.clear()
+        try:
+            await given(event, self._handle)
+        finally:
+            self._idle.set()
+
+    async def _handle(self, event: EventEnvelope) -> None:
+        await while_away("handle an event", self._handler, event)
+
+
+async def _heard(woken: asyncio.Event) -> None:
+    """Wait until something may have come."""
+    with passing_over(TimeoutError):
+        async with asyncio.timeout(LOOK):
+            await woken.wait()
