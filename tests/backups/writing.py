@@ -7,20 +7,16 @@ from random import Random
 from typing import Final
 
 from agentbus.contracts.events import Commit, MessageAppended
-from agentbus.contracts.ids import ConversationId, InputId, MessageKey, digest_of, session_id_for
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey, session_id_for
 from agentbus.contracts.messages import Role, SessionMessage, TextContent
 from agentbus.contracts.session import SessionState
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.workers.domain.evolve import heads_along, replay
+from tests.migrations.sessions import conversation_of
 
 _PAUSE: Final = 0.05
 """Seconds between two messages: what comes in, beside a backup on the same two cores."""
-
-
-def conversation(number: int) -> ConversationId:
-    """Return the conversation of a number: those that `tests.migrations` makes, and further ones."""
-    return ConversationId(digest_of(("migrations", str(number))))
 
 
 async def add_message(store: Store, one: ConversationId, text: str) -> None:
@@ -52,7 +48,7 @@ async def main(url: str, sessions: int) -> None:
     random, written = Random(sessions), 0
     async with open_store(url) as store:
         while not stop.is_set():
-            await add_message(store, conversation(random.randrange(sessions)), f"while it is backed up {written}")
+            await add_message(store, conversation_of(random.randrange(sessions)), f"while it is backed up {written}")
             written += 1
             await asyncio.sleep(_PAUSE)
     sys.stdout.write(f"{written}\n")

@@ -2,27 +2,40 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from functools import partial
 from typing import Final
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, SessionStarted, StartReason
-from agentbus.contracts.ids import ConversationId, InputId, MessageKey, Partition, digest_of, session_id_for
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.ids import (
+    ConversationId,
+    InputId,
+    MessageKey,
+    Partition,
+    SessionId,
+    digest_of,
+    session_id_for,
+)
 from agentbus.contracts.messages import Role, SessionMessage, TextContent
 from agentbus.contracts.parked import ParkedInput, parked_id_for
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionState
+from agentbus.storage.chunks import chunks
 from agentbus.storage.port import Store
 from agentbus.workers.domain.evolve import heads_along
+from agentbus.workers.patience import Patience
 
 MESSAGES: Final = 20
 """Messages of a session."""
 
-_TOGETHER: Final = 200
-"""Conversations that are written together."""
+TOGETHER: Final = 1_000
+"""Conversations that are written together: neighbours by their ids, which stand side by side in a database's index."""
 _BURSTS: Final = (1, 2, 3, 4, 3, 2, 1, 4)
 """How many messages each commit of a session holds: a worker takes together what waits."""
+_PATIENCE: Final = Patience(transient=(StoreUnavailable,), seconds=60, longest_wait=1)
+"""With who writes another share of the same: SQLite has one writer at a time, whoever gets there first."""
 _NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _WORDS: Final = (
     "good",
@@ -43,14 +56,29 @@ _WORDS: Final = (
 )
 
 
+def conversation_of(number: int) -> ConversationId:
+    """Return the conversation of a number."""
+    return ConversationId(digest_of(("migrations", str(number))))
+
+
 async def fill(store: Store, sessions: int) -> None:
     """Write so many sessions, and something beside them, into an empty store."""
-    conversations = iter(range(sessions))
-    while some := list(islice(conversations, _TOGETHER)):
+    await fill_sessions(store, sessions)
+    await fill_beside(store, sessions)
+
+
+async def fill_sessions(store: Store, sessions: int, *, share: int = 0, shares: int = 1) -> None:
+    """Write the sessions, or one share of them: others write the other shares, of a store that all of them reach."""
+    by_id = sorted(range(sessions), key=conversation_of)
+    for some in list(chunks(by_id, TOGETHER))[share::shares]:
         logs = [list(_commits(number)) for number in some]
         for batch in zip(*logs, strict=True):
-            assert await store.log.append(batch) == [None] * len(batch)
-        await store.heads.save([_head(log) for log in logs])
+            assert await _PATIENCE.call(partial(store.log.append, batch)) == [None] * len(batch)
+        assert not any(await _PATIENCE.call(partial(store.heads.save, [_head(log) for log in logs])))
+
+
+async def fill_beside(store: Store, sessions: int) -> None:
+    """Write what there is beside so many sessions."""
     for number in range(max(1, sessions // 100)):
         await store.parked.put(_parked(number))
         await store.records.put_many([_record(number, kind) for kind in (RecordKind.CHECKPOINT, RecordKind.DEADLINE)])
@@ -60,7 +88,7 @@ async def fill(store: Store, sessions: int) -> None:
 
 
 def _commits(number: int) -> Iterator[Commit]:
-    conversation = ConversationId(digest_of(("migrations", str(number))))
+    conversation = conversation_of(number)
     session, address = session_id_for(conversation, 1), _address(number)
     begun = SessionStarted(
         session_id=session,
@@ -74,7 +102,7 @@ def _commits(number: int) -> Iterator[Commit]:
     events: list[AnyEvent] = [begun]
     said = 0
     for version, burst in enumerate(_BURSTS, 1):
-        events += [_appended(number, conversation, said + one) for one in range(burst)]
+        events += [_appended(number, session, address, said + one) for one in range(burst)]
         inputs = tuple(InputId(f"telegram:{number}:{said + one}") for one in range(burst))
         said += burst
         at = _moment(number, said)
@@ -82,19 +110,19 @@ def _commits(number: int) -> Iterator[Commit]:
         events = []
 
 
-def _appended(number: int, conversation: ConversationId, said: int) -> MessageAppended:
+def _appended(number: int, session: SessionId, address: Address, said: int) -> MessageAppended:
     words = [_WORDS[(number * 7 + said * 3 + place) % len(_WORDS)] for place in range(5 + (number + said) % 40)]
     message = SessionMessage(
         key=MessageKey(f"key-{said}"),
         message_id=str(said),
         role=Role.USER if said % 2 == 0 else Role.ASSISTANT,
-        address=_address(number),
+        address=address,
         author="Ann",
         sent_at=_moment(number, said),
         content=TextContent(text=" ".join(words)),
     )
     return MessageAppended(
-        session_id=session_id_for(conversation, 1),
+        session_id=session,
         sequence=said + 2,
         at=_moment(number, said),
         cause=InputId(f"telegram:{number}:{said}"),
