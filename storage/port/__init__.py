@@ -2,7 +2,7 @@
 
 from agentbus.storage.port.heads import Heads
 from agentbus.storage.port.locks import LastToken, Locks
-from agentbus.storage.port.log import Loaded, Log
+from agentbus.storage.port.log import Loaded, Log, stamp_of
 from agentbus.storage.port.members import Epoch, Members, attempt_at
 from agentbus.storage.port.parked import LISTED_BODY, ParkedInputs
 from agentbus.storage.port.records import Records
@@ -41,4 +41,5 @@ __all__ = [
     "StoreOptions",
     "Together",
     "attempt_at",
+    "stamp_of",
 ]

@@ -2,11 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
+from typing import Final
 
 from agentbus.contracts.errors import StoreDamaged, StoreError
 from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey
 from agentbus.contracts.session import SessionState
+
+_STAMP: Final = 16
+
+
+def stamp_of(version: int, head: bytes) -> str:
+    """Return the `Loaded.stamp` of a conversation: of its last commit's version, and its latest head as JSON."""
+    return f"{version}.{blake2b(head, digest_size=_STAMP).hexdigest()}"
 
 
 class Loaded:
@@ -53,6 +62,18 @@ class Loaded:
             raise self.damage
         return self._commits
 
+    @property
+    def version(self) -> int:
+        """The last commit that it tells of; 0 without any."""
+        if self.commits:
+            return self.commits[-1].version
+        return self.head.version if self.head else 0
+
+    @property
+    def stamp(self) -> str:
+        """What tells whether it has changed: another one, and it has."""
+        return stamp_of(self.version, self.head.model_dump_json().encode() if self.head else b"")
+
 
 class Log(ABC):
     """The commits of each conversation, by version. What was appended has happened."""
@@ -75,6 +96,15 @@ class Log(ABC):
         One that is damaged does not fail the others: its own `Loaded` says so. A damaged head alone does no harm as
         long as the whole log is there, which is then loaded from its beginning.
         """
+
+    async def stamps(self, conversations: Collection[ConversationId]) -> Mapping[ConversationId, str]:  # noqa: ARG002
+        """Return the `Loaded.stamp` of conversations, of those for which that is known without reading what they are.
+
+        A store for which it never is leaves this as it is. A stamp that is not quite that one (of what another release
+        wrote, of a head that is behind its log, of one that is damaged) costs no more than a load; one that is that of
+        another state is wrong.
+        """
+        return {}
 
     @abstractmethod
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:

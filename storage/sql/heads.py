@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentbus.contracts.errors import StoreError
@@ -107,6 +107,12 @@ async def latest_heads(
     connection: AsyncConnection, conversations: Sequence[ConversationId]
 ) -> dict[ConversationId, SessionState | None]:
     """Return the head of each conversation's latest session, or None in the place of one that is damaged."""
+    found = await connection.execute(of_latest_heads(conversations, *HEAD))
+    return {row.conversation_id: unless_damaged(row, to_head) for row in found}
+
+
+def of_latest_heads(conversations: Sequence[ConversationId], *columns: ColumnElement[Any]) -> Select[Any]:
+    """Ask for something of the head of each conversation's latest session."""
     chosen = table.c.conversation_id.in_(conversations)
     latest = (
         select(table.c.conversation_id, func.max(table.c.generation).label("generation"))
@@ -115,5 +121,4 @@ async def latest_heads(
         .subquery()
     )
     same = and_(table.c.conversation_id == latest.c.conversation_id, table.c.generation == latest.c.generation)
-    found = await connection.execute(select(*HEAD).join_from(table, latest, same))
-    return {row.conversation_id: unless_damaged(row, to_head) for row in found}
+    return select(*columns).join_from(table, latest, same)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Row as Found
-from sqlalchemy import Select, Table, and_, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import Select, Table, and_, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,12 +16,12 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.chunks import chunks
 from agentbus.storage.paging import check_limit
-from agentbus.storage.port import Loaded, Log
+from agentbus.storage.port import Loaded, Log, stamp_of
 from agentbus.storage.sql import schema
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlSection
 from agentbus.storage.sql.codec import COMMIT, Row, amendment_rows, commit_row, input_rows, to_commit
-from agentbus.storage.sql.heads import latest_heads
+from agentbus.storage.sql.heads import latest_heads, of_latest_heads
 from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 _Kept = tuple[Commit, Row]
@@ -73,6 +73,16 @@ class SqlLog(SqlSection, Log):
                     head, rows = heads.get(key), after.get(key, ())
                     damaged = key in heads and head is None
                     found[key] = reloaded(key, map(to_commit, rows)) if damaged else loaded(head, map(to_commit, rows))
+        return found
+
+    async def stamps(self, conversations: Collection[ConversationId]) -> Mapping[ConversationId, str]:
+        found: dict[ConversationId, str] = {}
+        async with self._database.reading() as connection:
+            for chunk in chunks(list(conversations), CHUNK):
+                for row in await connection.execute(_of_latest_heads(chunk)):
+                    # As it is kept: what is no text is no reason to fail here.
+                    body = row.body.encode("utf-8", "surrogateescape")
+                    found[row.conversation_id] = stamp_of(max(row.version, row.last or 0), body)
         return found
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
@@ -142,6 +152,13 @@ class SqlLog(SqlSection, Log):
             await self._database.wiped()  # If not now, with the next.
         else:
             await self._database.wipe()
+
+
+def _of_latest_heads(conversations: Sequence[ConversationId]) -> Select[Any]:
+    """Ask for the latest heads of conversations, as they are kept, and for the last commits of their logs."""
+    heads, last = schema.heads.c, func.max(schema.commits.c.version)
+    of_it = select(last).where(schema.commits.c.conversation_id == heads.conversation_id).scalar_subquery()
+    return of_latest_heads(conversations, heads.conversation_id, heads.version, heads.body, of_it.label("last"))
 
 
 def _identity(commit: Commit) -> tuple[ConversationId, int]:

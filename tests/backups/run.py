@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -120,12 +120,11 @@ async def filled(url: str, sessions: int) -> None:
             await fill_sessions(store, sessions)
             return
     arguments = [sys.executable, "-m", "tests.backups.filling", url, str(sessions)]
-    with ExitStack() as stack:
-        started = [
-            stack.enter_context(subprocess.Popen([*arguments, str(share), str(shares)], cwd=ROOT))
-            for share in range(shares)
-        ]
-    assert not any(process.returncode for process in started), "a process that was to write sessions failed"
+    started = [
+        await asyncio.create_subprocess_exec(*arguments, str(share), str(shares), cwd=ROOT) for share in range(shares)
+    ]
+    ended = [await process.wait() for process in started]
+    assert not any(ended), f"the processes that were to write sessions ended with {ended}"
 
 
 async def changed(url: str, sessions: int) -> None:

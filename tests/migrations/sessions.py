@@ -6,8 +6,8 @@ from functools import partial
 from typing import Final
 
 from agentbus.contracts.address import Address, Platform
-from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, SessionStarted, StartReason
 from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, SessionStarted, StartReason
 from agentbus.contracts.ids import (
     ConversationId,
     InputId,

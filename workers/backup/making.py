@@ -63,8 +63,10 @@ _MOMENT: Final = 0.02
 """Seconds in which the head is written of what was appended, mostly."""
 _LEARNED: Final = 1_000
 _STAMP: Final = 16
-_PAGE: Final = 200
-"""Conversations that are looked at together."""
+_PAGE: Final = 1_000
+"""Conversations that are looked at together: whether they have changed."""
+_LOADED: Final = 200
+"""Conversations that are loaded together, of those that have."""
 _READ: Final = 4
 """Conversations that are read side by side."""
 _HEADS: Final = 100
@@ -245,6 +247,18 @@ class _Making:
         self, conversations: Sequence[ConversationId], known: Mapping[str, str]
     ) -> AsyncGenerator[Damaged | int, None]:
         """Write those of some conversations that have changed; yield how many were, and of which one can't be."""
+        before = {one: entry for one in conversations if (entry := _entry(known.get(one))) and not entry.again}
+        stamps = await _answered(partial(self._store.log.stamps, before)) if before else {}
+        differing = [one for one in conversations if not self._is_as_before(before.get(one), stamps.get(one))]
+        for few in chunks(differing, _LOADED):
+            async with aclosing(self._loaded(few, before)) as steps:
+                async for step in steps:
+                    yield step
+
+    async def _loaded(
+        self, conversations: Sequence[ConversationId], before: Mapping[ConversationId, Entry]
+    ) -> AsyncGenerator[Damaged | int, None]:
+        """Do so with those of which the store did not tell that they are as before."""
         loaded = await self._settled(conversations)
         changed: list[_Kept] = []
         for conversation in conversations:
@@ -253,10 +267,7 @@ class _Making:
             except StoreDamaged as damage:
                 yield Damaged(damage, conversation)
                 continue
-            before = _entry(known.get(conversation))
-            if before and not before.again and before.stamp == kept.stamp:
-                self._count_sessions(before)
-            else:
+            if not self._is_as_before(before.get(conversation), kept.stamp):
                 changed.append(kept)
         for some in chunks(changed, _READ):
             logs = [LogReader(self._store, kept.conversation, last=kept.version) for kept in some]
@@ -266,6 +277,13 @@ class _Making:
                     yield Damaged(wrong, kept.conversation)
                 else:
                     yield 1
+
+    def _is_as_before(self, before: Entry | None, stamp: str | None) -> bool:
+        """Whether a conversation has not changed: then it is counted as the backup before has it."""
+        if before is None or before.stamp != stamp:
+            return False
+        self._count_sessions(before)
+        return True
 
     async def _written(self, kept: "_Kept", log: LogReader) -> StoreDamaged | None:
         """Write a conversation; return why it can't be read."""
@@ -423,18 +441,12 @@ class _Kept:
     """A conversation as it is at one moment. Raises StoreDamaged for one that can't be read."""
 
     def __init__(self, conversation: ConversationId, loaded: Loaded) -> None:
-        head, after = loaded.head, loaded.commits
         self.conversation = conversation
-        self.head = head
-        self.version = after[-1].version if after else head.version if head else 0
-        generation = head.generation if head else 0
+        self.head = loaded.head
+        self.version = loaded.version
+        self.stamp = loaded.stamp
+        generation = self.head.generation if self.head else 0
         self.earlier = [session_id_for(conversation, number) for number in range(1, generation)]
-
-    @property
-    def stamp(self) -> str:
-        """What tells whether it has changed."""
-        head = self.head.model_dump_json().encode() if self.head else b""
-        return f"{self.version}.{blake2b(head, digest_size=_STAMP).hexdigest()}"
 
 
 async def _first_of(log: LogReader) -> StoreDamaged | None:

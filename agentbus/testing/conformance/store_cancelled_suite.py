@@ -91,6 +91,13 @@ async def log__load(store: Store) -> Call:
 
 
 @_row
+async def log__stamps(store: Store) -> Call:
+    conversation = a_conversation()
+    await store.heads.save([a_head(conversation)])
+    return store.log.stamps([conversation, a_conversation()])
+
+
+@_row
 async def log__conversations(store: Store) -> Call:
     await store.log.append([a_commit(a_conversation())])
     return store.log.conversations(limit=2)
@@ -338,7 +345,7 @@ class StoreCancelledSuite:
             calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
 
         assert set(_ROWS) == calls
-        assert len(calls) == 46
+        assert len(calls) == 47
 
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)

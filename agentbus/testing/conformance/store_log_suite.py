@@ -208,6 +208,33 @@ class StoreLogSuite:
         assert loaded[two].head == a_head(two, version=3)
         assert loaded[two].commits == ()
 
+    async def test_stamps_tell_each_state_from_those_before(self, store: Store) -> None:
+        one, other = a_conversation(), a_conversation()
+        await store.log.append([a_commit(other)])
+        await store.heads.save([a_head(other, version=1)])
+        of_other = await store.log.stamps([other])
+        seen: set[str] = set()
+
+        async def is_news() -> None:
+            told = await store.log.stamps([one, other, a_conversation()])
+            assert told.keys() <= {one, other}
+            assert {key: stamp for key, stamp in told.items() if key == other} == of_other
+            now = {(await store.log.load([one]))[one].stamp, told.get(one, "")} - {""}
+            assert seen.isdisjoint(now)
+            seen.update(now)
+
+        for version in (1, 2, 3):
+            await store.log.append([a_commit(one, version)])
+            await is_news()
+            await store.heads.save([a_head(one, version=version)])
+            await is_news()
+        await store.heads.save([a_head(one, version=3, data={"plan": "gold"})])
+        await is_news()
+        await store.log.append([a_commit(one, 4)])
+        await store.heads.save([a_head(one, generation=2, version=4)])
+        await is_news()
+        assert await store.log.stamps([]) == {}
+
     async def test_load_takes_many_conversations(self, store: Store) -> None:
         conversations = [a_conversation() for _ in range(450)]
         await store.log.append([a_commit(key) for key in conversations])

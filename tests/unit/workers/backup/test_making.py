@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,9 @@ import pytest
 from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.clock import Clock, ManualClock, SystemClock
 from agentbus.contracts.errors import BackupFull, BackupRefused
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.session import SessionStatus
 from agentbus.storage.backup import BackupPlace, BackupReader, open_backups
 from agentbus.storage.backup.begun import all_begun
 from agentbus.storage.backup.lines import RECORDS
@@ -22,7 +24,7 @@ from agentbus.storage.backup.retention import Keep
 from agentbus.storage.backup.sweeping import sweep
 from agentbus.storage.factory import open_store
 from agentbus.storage.memory import MemoryStore
-from agentbus.storage.port import Store
+from agentbus.storage.port import Loaded, Store
 from agentbus.testing.cancelling import When, cancel_everywhere
 from agentbus.testing.conformance.inside import spoil
 from agentbus.workers.backup import Damaged, Wanted, back_up, making
@@ -271,6 +273,31 @@ async def _conversations(reader: BackupReader) -> AsyncIterator[tuple[str, list[
     async for one in reader.conversations():
         versions = [commit.version async for commit in one.commits]
         yield one.conversation_id, [head.version for head in one.heads], versions
+
+
+async def test_what_has_not_changed_is_not_loaded_where_the_store_tells_so(place: BackupPlace, tmp_path: Path) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        await fill(store)
+        await write(store, "ended", 1, 2)
+        await store.heads.save([a_head(a_conversation("ended"), version=2, status=SessionStatus.EXPIRED)])
+        for name in ("first", "second"):
+            await write(store, name, 1, 2)
+        full = await backed_up(store, place)
+        await write(store, "second", 3)
+        loaded: list[str] = []
+        load = store.log.load
+
+        async def watched(conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+            loaded.extend(conversations)
+            return await load(conversations)
+
+        store.log.load = watched  # type: ignore[method-assign] # a test's own
+        manifest = await backed_up(store, place, incremental=True)
+        assert loaded == [a_conversation("second")]
+        assert manifest.counts.conversations == full.counts.conversations
+        assert manifest.counts.messages == full.counts.messages + 1
+        held = await held_by(store)
+        assert await held_by(await put_back(BackupReader(place, manifest))) == held
 
 
 @pytest.mark.parametrize("url", ["file://{}/store", "sqlite:///{}/store.db"])
