@@ -9,7 +9,7 @@ from agentbus.contracts.errors import ConfigurationError
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "rabbit": ("aio_pika", "aiormq", "faststream"),
     "mongo": ("bson", "gridfs", "motor", "pymongo"),
-    "sql": ("aiosqlite", "alembic", "sqlalchemy"),
+    "sql": ("alembic", "sqlalchemy"),
     "postgresql": ("alembic", "asyncpg", "sqlalchemy"),
     "mysql": ("alembic", "asyncmy", "cryptography", "sqlalchemy"),
     "redis": ("redis",),

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, select
 
 from agentbus.contracts.errors import StoreError
 from agentbus.contracts.history import Page, SessionFilter
@@ -20,10 +19,27 @@ from agentbus.storage.paging import check_limit, name_after, position_of, scanne
 from agentbus.storage.port import Heads
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlDatabase, SqlSection, later
-from agentbus.storage.sql.codec import HEAD, head_row, tag_item, to_head
+from agentbus.storage.sql.codec import HEAD, Row, head_row, tag_item, to_head
 from agentbus.storage.sql.dialects.port import all_given
 from agentbus.storage.sql.schema import heads as table
 from agentbus.storage.statistics import Tally, to_statistics
+
+
+def of_latest_heads(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Ask for something of the head of the latest session of each of `conversations`, a parameter."""
+    latest = (
+        select(table.c.conversation_id, func.max(table.c.generation).label("generation"))
+        .where(table.c.conversation_id.in_(bindparam("conversations", expanding=True)))
+        .group_by(table.c.conversation_id)
+        .subquery()
+    )
+    same = and_(table.c.conversation_id == latest.c.conversation_id, table.c.generation == latest.c.generation)
+    return select(*columns).join_from(table, latest, same)
+
+
+_LATEST: Final = of_latest_heads(*HEAD)
+_ONE: Final = select(*HEAD).where(table.c.session_id == bindparam("session"))
+"""What is asked for all the time: making a statement takes longer than most take to be carried out."""
 
 _NOT_DELETED: Final = table.c.status != SessionStatus.DELETED.value
 
@@ -45,23 +61,21 @@ class SqlHeads(SqlSection, Heads):
         refused = {session: error for session, row in rows.items() if (error := self._database.too_large(row["body"]))}
         kept = [row for session, row in rows.items() if session not in refused]
         if kept:
-            async with self._database.writing() as connection:
-                for chunk in chunks(kept, CHUNK):
-                    await connection.execute(self._upsert, chunk)
+            await self._database.write(lambda connection: self._put(connection, kept))
         return [refused.get(head.session_id) for head in heads]
 
+    def _put(self, connection: Connection, rows: Sequence[Row]) -> None:
+        for chunk in chunks(rows, CHUNK):
+            connection.execute(self._upsert, chunk)
+
     async def get(self, session: SessionId) -> SessionState | None:
-        async with self._database.reading() as connection:
-            found = await connection.execute(select(*HEAD).where(table.c.session_id == session))
-            row = found.one_or_none()
-        return None if row is None else to_head(row)
+        rows = await self._database.rows(_ONE, session=session)
+        return to_head(rows[0]) if rows else None
 
     async def get_many(self, sessions: Collection[SessionId]) -> dict[SessionId, SessionState]:
         found: list[SessionState] = []
-        async with self._database.reading() as connection:
-            for chunk in chunks(list(sessions), CHUNK):
-                query = select(*HEAD).where(table.c.session_id.in_(chunk))
-                found += readable(await connection.execute(query), to_head)
+        for chunk in chunks(list(sessions), CHUNK):
+            found += readable(await self._database.rows(select(*HEAD).where(table.c.session_id.in_(chunk))), to_head)
         return {head.session_id: head for head in found}
 
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
@@ -83,16 +97,13 @@ class SqlHeads(SqlSection, Heads):
     async def scan(self, *, limit: int, cursor: str | None = None) -> Page[SessionState]:
         after = name_after("heads", cursor)
         query = select(*HEAD).where(table.c.session_id > after).order_by(table.c.session_id)
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query.limit(check_limit(limit) + 1))).all()
+        rows = await self._database.rows(query.limit(check_limit(limit) + 1))
         return scanned("heads", rows, limit, lambda row: str(row.session_id), to_head)
 
     async def statistics(self, where: SessionFilter) -> SessionStatistics:
         sums = (func.count(), func.sum(table.c.message_count), func.sum(table.c.lasted_ms))
         query = select(table.c.status, *sums).where(*self._conditions(where), _NOT_DELETED).group_by(table.c.status)
-        async with self._database.reading() as connection:
-            found = await connection.execute(query)
-            return to_statistics(Tally(*row) for row in found)
+        return to_statistics(Tally(*row) for row in await self._database.rows(query))
 
     def _conditions(self, where: SessionFilter) -> list[ColumnElement[bool]]:
         fields = where.model_dump(mode="json", exclude_none=True, exclude={"tags", "conflicts"})
@@ -103,22 +114,9 @@ class SqlHeads(SqlSection, Heads):
         return conditions
 
 
-async def latest_heads(
-    connection: AsyncConnection, conversations: Sequence[ConversationId]
+def latest_heads(
+    connection: Connection, conversations: Sequence[ConversationId]
 ) -> dict[ConversationId, SessionState | None]:
     """Return the head of each conversation's latest session, or None in the place of one that is damaged."""
-    found = await connection.execute(of_latest_heads(conversations, *HEAD))
+    found = connection.execute(_LATEST, {"conversations": conversations})
     return {row.conversation_id: unless_damaged(row, to_head) for row in found}
-
-
-def of_latest_heads(conversations: Sequence[ConversationId], *columns: ColumnElement[Any]) -> Select[Any]:
-    """Ask for something of the head of each conversation's latest session."""
-    chosen = table.c.conversation_id.in_(conversations)
-    latest = (
-        select(table.c.conversation_id, func.max(table.c.generation).label("generation"))
-        .where(chosen)
-        .group_by(table.c.conversation_id)
-        .subquery()
-    )
-    same = and_(table.c.conversation_id == latest.c.conversation_id, table.c.generation == latest.c.generation)
-    return select(*columns).join_from(table, latest, same)

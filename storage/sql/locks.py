@@ -1,8 +1,7 @@
 """The locks in SQL: a row for each name ever locked; `expires_at` is NULL while nobody holds it."""
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
@@ -32,44 +31,48 @@ class SqlLocks(SqlSection, Locks):
         now = self._database.dialect.now()
         same = table.c.name == name
         free = and_(same, or_(table.c.expires_at.is_(None), table.c.expires_at <= now))
-        async with self._database.writing() as connection:
-            taken = await connection.execute(
+
+        def acquire(connection: Connection) -> Lock | None:
+            taken = connection.execute(
                 update(table).where(free).values(token=table.c.token + 1, expires_at=now + lease)
             )
             if not taken.rowcount:
-                if await connection.scalar(select(table.c.token).where(same)) is not None:
+                if connection.scalar(select(table.c.token).where(same)) is not None:
                     return None
-                await connection.execute(insert(table).values(name=name, token=1, expires_at=now + lease))
-            return await _read(connection, same)
+                connection.execute(insert(table).values(name=name, token=1, expires_at=now + lease))
+            return _read(connection, same)
+
+        return await self._database.write(acquire)
 
     async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
         expires_at = self._database.dialect.now() + lease_ms(ttl)
         held = _held(name, token)
-        async with self._database.writing() as connection:
-            renewed = await connection.execute(update(table).where(held).values(expires_at=expires_at))
-            return await _read(connection, held) if renewed.rowcount else None
+
+        def renew(connection: Connection) -> Lock | None:
+            renewed = connection.execute(update(table).where(held).values(expires_at=expires_at))
+            return _read(connection, held) if renewed.rowcount else None
+
+        return await self._database.write(renew)
 
     async def release(self, name: str, token: int) -> bool:
-        async with self._database.writing() as connection:
-            released = await connection.execute(update(table).where(_held(name, token)).values(expires_at=None))
-        return bool(released.rowcount)
+        given_back = update(table).where(_held(name, token)).values(expires_at=None)
+        return bool(await self._database.write(lambda connection: connection.execute(given_back).rowcount))
 
     async def tokens(self, *, limit: int, cursor: str | None = None) -> Page[LastToken]:
         query = select(table.c.name, table.c.token).where(table.c.name > name_after("tokens", cursor))
-        async with self._database.reading() as connection:
-            rows = await connection.execute(query.order_by(table.c.name).limit(check_limit(limit) + 1))
-            return all_page("tokens", [LastToken(*row) for row in rows], limit, lambda last: last.name)
+        rows = await self._database.rows(query.order_by(table.c.name).limit(check_limit(limit) + 1))
+        return all_page("tokens", [LastToken(*row) for row in rows], limit, lambda last: last.name)
 
     async def advance(self, name: str, token: int) -> None:
         upsert = self._database.dialect.upsert(table, lambda given: {"token": given["token"]}, newer="token")
-        async with self._database.writing() as connection:
-            await connection.execute(upsert, [{"name": check_name(name), "token": token, "expires_at": None}])
+        given = [{"name": check_name(name), "token": token, "expires_at": None}]
+        await self._database.write(lambda connection: connection.execute(upsert, given))
 
 
-async def _read(connection: AsyncConnection, same: ColumnElement[bool]) -> Lock:
+def _read(connection: Connection, same: ColumnElement[bool]) -> Lock:
     """Return the lock that this transaction has just changed."""
     query = select(table.c.name, table.c.token, table.c.expires_at).where(same)
-    row = (await connection.execute(query)).one()
+    row = connection.execute(query).one()
     return Lock(name=row.name, token=row.token, expires_at=from_milliseconds(row.expires_at))
 
 

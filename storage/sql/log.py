@@ -1,12 +1,12 @@
 """The log in SQL: commits, the inputs in them, and the messages that they amend."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
+from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy import Row as Found
-from sqlalchemy import Select, Table, and_, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
 from agentbus.contracts.events import Commit
@@ -26,6 +26,24 @@ from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 _Kept = tuple[Commit, Row]
 """A commit with its row."""
+
+_AFTER: Final = (
+    select(*COMMIT)
+    .where(
+        schema.commits.c.conversation_id == bindparam("conversation"), schema.commits.c.version >= bindparam("first")
+    )
+    .order_by(schema.commits.c.version)
+)
+_STAMPS: Final = of_latest_heads(
+    schema.heads.c.conversation_id,
+    schema.heads.c.version,
+    schema.heads.c.body,
+    select(func.max(schema.commits.c.version))
+    .where(schema.commits.c.conversation_id == schema.heads.c.conversation_id)
+    .scalar_subquery()
+    .label("last"),
+)
+"""The latest heads, as they are kept, and the last commits of their logs."""
 
 _REPLACE: Final = (
     update(schema.commits)
@@ -51,12 +69,11 @@ class SqlLog(SqlSection, Log):
         if not chosen:
             return outcome
         try:
-            async with self._database.writing() as connection:
-                await _insert(connection, chosen)
+            await self._database.write(lambda connection: _insert(connection, chosen))
         except IntegrityError:
-            async with self._database.writing() as connection:
-                for place, one in zip(places, chosen, strict=True):
-                    outcome[place] = await _append_one(connection, one)
+            singly = await self._database.write(lambda connection: [_append_one(connection, one) for one in chosen])
+            for place, refusal in zip(places, singly, strict=True):
+                outcome[place] = refusal
         return outcome
 
     def _refused(self, outcome: list[StoreError | None], place: int, row: Row) -> bool:
@@ -65,33 +82,25 @@ class SqlLog(SqlSection, Log):
 
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
         found: dict[ConversationId, Loaded] = {}
-        async with self._database.reading() as connection:
-            for chunk in chunks(list(conversations), CHUNK):
-                heads = await latest_heads(connection, chunk)
-                after = await _commits_after(connection, chunk, heads)
-                for key in chunk:
-                    head, rows = heads.get(key), after.get(key, ())
-                    damaged = key in heads and head is None
-                    found[key] = reloaded(key, map(to_commit, rows)) if damaged else loaded(head, map(to_commit, rows))
+        for chunk in chunks(list(conversations), CHUNK):
+            found |= await self._database.read(partial(_load, chunk))
         return found
 
     async def stamps(self, conversations: Collection[ConversationId]) -> Mapping[ConversationId, str]:
         found: dict[ConversationId, str] = {}
-        async with self._database.reading() as connection:
-            for chunk in chunks(list(conversations), CHUNK):
-                for row in await connection.execute(_of_latest_heads(chunk)):
-                    # As it is kept: what is no text is no reason to fail here.
-                    body = row.body.encode("utf-8", "surrogateescape")
-                    found[row.conversation_id] = stamp_of(max(row.version, row.last or 0), body)
+        for chunk in chunks(list(conversations), CHUNK):
+            for row in await self._database.rows(_STAMPS, conversations=chunk):
+                # As it is kept: what is no text is no reason to fail here.
+                body = row.body.encode("utf-8", "surrogateescape")
+                found[row.conversation_id] = stamp_of(max(row.version, row.last or 0), body)
         return found
 
     async def conversations(self, *, after: ConversationId | None = None, limit: int) -> list[ConversationId]:
         check_limit(limit)
         found: set[ConversationId] = set()
-        async with self._database.reading() as connection:
-            for column in (schema.commits.c.conversation_id, schema.heads.c.conversation_id):
-                query = select(column).where(column > (after or "")).distinct().order_by(column).limit(limit)
-                found.update(await connection.scalars(query))
+        for column in (schema.commits.c.conversation_id, schema.heads.c.conversation_id):
+            query = select(column).where(column > (after or "")).distinct().order_by(column).limit(limit)
+            found.update(ConversationId(one) for [one] in await self._database.rows(query))
         return sorted(found)[:limit]
 
     async def read(
@@ -109,31 +118,28 @@ class SqlLog(SqlSection, Log):
         if last is not None:
             query = query.where(schema.commits.c.version <= last)
         order = schema.commits.c.version.desc() if newest else schema.commits.c.version
-        async with self._database.reading() as connection:
-            rows = await connection.execute(query.order_by(order).limit(check_limit(limit)))
-            return [to_commit(row) for row in rows]
+        rows = await self._database.rows(query.order_by(order).limit(check_limit(limit)))
+        return [to_commit(row) for row in rows]
 
     async def commits_of_inputs(
         self, conversation: ConversationId, inputs: Collection[InputId]
     ) -> Mapping[InputId, Commit]:
         found: dict[InputId, Commit] = {}
-        async with self._database.reading() as connection:
-            for chunk in chunks(list(inputs), CHUNK):
-                for row in await connection.execute(_by_inputs(conversation, chunk)):
-                    found[InputId(row.input_id)] = to_commit(row)
+        for chunk in chunks(list(inputs), CHUNK):
+            for row in await self._database.rows(_by_inputs(conversation, chunk)):
+                found[InputId(row.input_id)] = to_commit(row)
         return found
 
     async def commits_amending(self, conversation: ConversationId, targets: Collection[MessageKey]) -> list[Commit]:
         found: dict[int, Commit] = {}
-        async with self._database.reading() as connection:
-            for chunk in chunks(list(targets), CHUNK):
-                wanted = select(schema.amendments.c.version).where(
-                    schema.amendments.c.conversation_id == conversation, schema.amendments.c.target.in_(chunk)
-                )
-                query = select(*COMMIT).where(
-                    schema.commits.c.conversation_id == conversation, schema.commits.c.version.in_(wanted)
-                )
-                found |= {row.version: to_commit(row) for row in await connection.execute(query)}
+        for chunk in chunks(list(targets), CHUNK):
+            wanted = select(schema.amendments.c.version).where(
+                schema.amendments.c.conversation_id == conversation, schema.amendments.c.target.in_(chunk)
+            )
+            query = select(*COMMIT).where(
+                schema.commits.c.conversation_id == conversation, schema.commits.c.version.in_(wanted)
+            )
+            found |= {row.version: to_commit(row) for row in await self._database.rows(query)}
         return [found[version] for version in sorted(found)]
 
     async def replace(self, commits: Sequence[Commit]) -> None:
@@ -141,9 +147,7 @@ class SqlLog(SqlSection, Log):
         if refused := next(filter(None, (self._database.too_large(row["body"]) for _, row in rows)), None):
             raise refused
         try:
-            async with self._database.writing() as connection:
-                for chunk in chunks(rows, CHUNK):
-                    await _replace(connection, chunk)
+            await self._database.write(partial(_replace_all, rows))
         except IntegrityError:
             raise StoreRejected(
                 "nothing was replaced: another commit of the conversation holds an input of a new one"
@@ -154,43 +158,41 @@ class SqlLog(SqlSection, Log):
             await self._database.wipe()
 
 
-def _of_latest_heads(conversations: Sequence[ConversationId]) -> Select[Any]:
-    """Ask for the latest heads of conversations, as they are kept, and for the last commits of their logs."""
-    heads, last = schema.heads.c, func.max(schema.commits.c.version)
-    of_it = select(last).where(schema.commits.c.conversation_id == heads.conversation_id).scalar_subquery()
-    return of_latest_heads(conversations, heads.conversation_id, heads.version, heads.body, of_it.label("last"))
-
-
 def _identity(commit: Commit) -> tuple[ConversationId, int]:
     return commit.conversation_id, commit.version
 
 
-async def _insert(connection: AsyncConnection, batch: Sequence[_Kept]) -> None:
-    await connection.execute(insert(schema.commits), [row for _, row in batch])
-    await _insert_parts(connection, [commit for commit, _ in batch])
+def _insert(connection: Connection, batch: Sequence[_Kept]) -> None:
+    connection.execute(insert(schema.commits), [row for _, row in batch])
+    _insert_parts(connection, [commit for commit, _ in batch])
 
 
-async def _insert_parts(connection: AsyncConnection, batch: Sequence[Commit]) -> None:
+def _insert_parts(connection: Connection, batch: Sequence[Commit]) -> None:
     """Insert the rows of the inputs and amendments of commits."""
     if rows := [row for commit in batch for row in input_rows(commit)]:
-        await connection.execute(insert(schema.inputs), rows)
+        connection.execute(insert(schema.inputs), rows)
     if rows := [row for commit in batch for row in amendment_rows(commit)]:
-        await connection.execute(insert(schema.amendments), rows)
+        connection.execute(insert(schema.amendments), rows)
 
 
-async def _append_one(connection: AsyncConnection, one: _Kept) -> StoreError | None:
+def _append_one(connection: Connection, one: _Kept) -> StoreError | None:
     try:
-        async with connection.begin_nested():
-            await _insert(connection, [one])
+        with connection.begin_nested():
+            _insert(connection, [one])
     except IntegrityError:
         taken = exists().where(
             schema.commits.c.conversation_id == one[0].conversation_id, schema.commits.c.version == one[0].version
         )
-        return VersionConflict() if await connection.scalar(select(taken)) else DuplicateInput()
+        return VersionConflict() if connection.scalar(select(taken)) else DuplicateInput()
     return None
 
 
-async def _replace(connection: AsyncConnection, batch: Sequence[_Kept]) -> None:
+def _replace_all(rows: Sequence[_Kept], connection: Connection) -> None:
+    for chunk in chunks(rows, CHUNK):
+        _replace(connection, chunk)
+
+
+def _replace(connection: Connection, batch: Sequence[_Kept]) -> None:
     """Put those commits of a batch that are kept in their places, with the rows of their inputs and amendments."""
     wanted = {_identity(commit): (commit, row) for commit, row in batch}
     versions: dict[ConversationId, list[int]] = {}
@@ -204,14 +206,14 @@ async def _replace(connection: AsyncConnection, batch: Sequence[_Kept]) -> None:
     )
     # Others that replace the same wait here, and then find what this one put in its place.
     query = select(*COMMIT).where(chosen).order_by(*schema.commits.primary_key).with_for_update()
-    kept = [to_commit(row) for row in await connection.execute(query)]
+    kept = [to_commit(row) for row in connection.execute(query)]
     if not kept:
         return
-    await _delete(connection, schema.inputs, [row for commit in kept for row in input_rows(commit)])
-    await _delete(connection, schema.amendments, [row for commit in kept for row in amendment_rows(commit)])
+    _delete(connection, schema.inputs, [row for commit in kept for row in input_rows(commit)])
+    _delete(connection, schema.amendments, [row for commit in kept for row in amendment_rows(commit)])
     replacing = [wanted[_identity(commit)] for commit in kept]
-    await connection.execute(_REPLACE, [_bound(row) for _, row in replacing])
-    await _insert_parts(connection, [commit for commit, _ in replacing])
+    connection.execute(_REPLACE, [_bound(row) for _, row in replacing])
+    _insert_parts(connection, [commit for commit, _ in replacing])
 
 
 def _bound(row: Row) -> Row:
@@ -219,25 +221,39 @@ def _bound(row: Row) -> Row:
     return {f"new_{name}": value for name, value in row.items()}
 
 
-async def _delete(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def _delete(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Delete rows by their primary keys."""
     if rows:
         same = and_(*(column == bindparam(column.name) for column in table.primary_key))
         keys = [{column.name: row[column.name] for column in table.primary_key} for row in rows]
-        await connection.execute(delete(table).where(same), keys)
+        connection.execute(delete(table).where(same), keys)
 
 
-async def _commits_after(
-    connection: AsyncConnection, chunk: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
+def _load(chunk: Sequence[ConversationId], connection: Connection) -> dict[ConversationId, Loaded]:
+    heads = latest_heads(connection, chunk)
+    after = _commits_after(connection, chunk, heads)
+    found: dict[ConversationId, Loaded] = {}
+    for key in chunk:
+        head, rows = heads.get(key), after.get(key, ())
+        damaged = key in heads and head is None
+        found[key] = reloaded(key, map(to_commit, rows)) if damaged else loaded(head, map(to_commit, rows))
+    return found
+
+
+def _commits_after(
+    connection: Connection, chunk: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
 ) -> dict[ConversationId, list[Found[Any]]]:
     """Return for each conversation the commits that are needed beside its head, oldest first."""
     first = {key: first_needed(heads.get(key)) for key in chunk}
+    if len(chunk) == 1:
+        [key] = chunk
+        return {key: list(connection.execute(_AFTER, {"conversation": key, "first": first[key]}))}
     later = or_(
         *(and_(schema.commits.c.conversation_id == key, schema.commits.c.version >= first[key]) for key in first)
     )
     query = select(*COMMIT).where(later).order_by(schema.commits.c.conversation_id, schema.commits.c.version)
     found: dict[ConversationId, list[Found[Any]]] = {}
-    for row in await connection.execute(query):
+    for row in connection.execute(query):
         found.setdefault(row.conversation_id, []).append(row)
     return found
 

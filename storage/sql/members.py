@@ -1,6 +1,6 @@
 """The workers in SQL: members, epochs and trials."""
 
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, or_, select, update
 
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerId
@@ -25,59 +25,61 @@ class SqlMembers(SqlSection, Members):
         now = self._database.dialect.now()
         given = {"seen_at": now, "body": member_body(member)}
         upsert = self._database.dialect.upsert(table, lambda _: given)
-        async with self._database.writing() as connection:
-            await connection.execute(upsert.values({"group": group, "worker_id": member.worker_id} | given))
-            # Its own heartbeat may have grown older than a very short ttl by now.
-            own = table.c.worker_id == member.worker_id
-            forgotten = and_(table.c.group == group, table.c.seen_at < now - forgotten_ms(ttl), ~own)
-            await connection.execute(delete(table).where(forgotten))
-            alive = or_(table.c.seen_at >= now - ttl_ms(ttl), own)
-            found = await connection.execute(_members(table.c.group == group, alive))
-            return [to_member(row) for row in found.mappings()]
+        # Its own heartbeat may have grown older than a very short ttl by now.
+        own = table.c.worker_id == member.worker_id
+        forgotten = and_(table.c.group == group, table.c.seen_at < now - forgotten_ms(ttl), ~own)
+        alive = or_(table.c.seen_at >= now - ttl_ms(ttl), own)
+
+        def beat(connection: Connection) -> list[Member]:
+            connection.execute(upsert.values({"group": group, "worker_id": member.worker_id} | given))
+            connection.execute(delete(table).where(forgotten))
+            return _found(connection, table.c.group == group, alive)
+
+        return await self._database.write(beat)
 
     async def live(self, group: str, *, ttl: float) -> list[Member]:
         alive = table.c.seen_at >= self._database.dialect.now() - ttl_ms(ttl)
-        async with self._database.reading() as connection:
-            found = await connection.execute(_members(table.c.group == group, alive))
-            return [to_member(row) for row in found.mappings()]
+        return await self._database.read(lambda connection: _found(connection, table.c.group == group, alive))
 
     async def everyone(self, *, ttl: float) -> list[Member]:
-        query = _members(table.c.seen_at >= self._database.dialect.now() - ttl_ms(ttl))
-        async with self._database.reading() as connection:
-            return [to_member(row) for row in (await connection.execute(query)).mappings()]
+        alive = table.c.seen_at >= self._database.dialect.now() - ttl_ms(ttl)
+        return await self._database.read(lambda connection: _found(connection, alive))
 
     async def leave(self, group: str, worker: WorkerId) -> None:
         gone = delete(table).where(table.c.group == group, table.c.worker_id == worker)
-        async with self._database.writing() as connection:
-            await connection.execute(gone)
+        await self._database.write(lambda connection: connection.execute(gone))
 
     async def take_epoch(self, group: str, partition: Partition, *, above: int = 0) -> int:
         following = case((epochs.c.epoch < above, above), else_=epochs.c.epoch) + 1
         same = and_(epochs.c.group == group, epochs.c.partition == partition)
-        async with self._database.writing() as connection:
-            counted = await connection.execute(update(epochs).where(same).values(epoch=following))
+
+        def take(connection: Connection) -> int:
+            counted = connection.execute(update(epochs).where(same).values(epoch=following))
             if not counted.rowcount:
-                await connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": above + 1}])
-            return int((await connection.execute(select(epochs.c.epoch).where(same))).scalar_one())
+                connection.execute(insert(epochs), [{"group": group, "partition": partition, "epoch": above + 1}])
+            return int(connection.execute(select(epochs.c.epoch).where(same)).scalar_one())
+
+        return await self._database.write(take)
 
     async def epochs(self) -> list[Epoch]:
         query = select(epochs.c.group, epochs.c.partition, epochs.c.epoch).order_by(*epochs.primary_key)
-        async with self._database.reading() as connection:
-            return [Epoch(*row) for row in await connection.execute(query)]
+        return [Epoch(*row) for row in await self._database.rows(query)]
 
     async def begin_trial(self, key: str) -> int:
         tried, attempt = attempt_of(key)
         once = self._database.dialect.upsert(trials, lambda _: {"count": trials.c["count"]})
-        async with self._database.writing() as connection:
+
+        def begin(connection: Connection) -> int:
             # First the row of the input itself, which counts nothing: those who begin at the same time wait here.
-            await connection.execute(once, [{"key": tried, "count": 0}])
-            await connection.execute(once, [{"key": attempt_at(tried, attempt), "count": 1}])
-            counted = await connection.execute(select(func.sum(trials.c["count"])).where(_attempts(tried)))
+            connection.execute(once, [{"key": tried, "count": 0}])
+            connection.execute(once, [{"key": attempt_at(tried, attempt), "count": 1}])
+            counted = connection.execute(select(func.sum(trials.c["count"])).where(_attempts(tried)))
             return int(counted.scalar_one())
 
+        return await self._database.write(begin)
+
     async def end_trial(self, key: str) -> None:
-        async with self._database.writing() as connection:
-            await connection.execute(delete(trials).where(_attempts(key)))
+        await self._database.write(lambda connection: connection.execute(delete(trials).where(_attempts(key))))
 
 
 def _attempts(key: str) -> ColumnElement[bool]:
@@ -86,5 +88,6 @@ def _attempts(key: str) -> ColumnElement[bool]:
     return or_(trials.c.key == key, and_(trials.c.key > first, trials.c.key < last))
 
 
-def _members(*wanted: ColumnElement[bool]) -> Select[tuple[str, int, str]]:
-    return select(table.c.worker_id, table.c.seen_at, table.c.body).where(*wanted).order_by(table.c.worker_id)
+def _found(connection: Connection, *wanted: ColumnElement[bool]) -> list[Member]:
+    query = select(table.c.worker_id, table.c.seen_at, table.c.body).where(*wanted).order_by(table.c.worker_id)
+    return [to_member(row) for row in connection.execute(query).mappings()]

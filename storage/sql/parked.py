@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from agentbus.contracts.history import Page
 from agentbus.contracts.ids import ConversationId
@@ -35,40 +34,39 @@ class SqlParked(SqlSection, ParkedInputs):
         await self.put_many([parked])
 
     async def put_many(self, parked: Sequence[ParkedInput]) -> None:
-        async with self._database.writing() as connection:
+        def park(connection: Connection) -> None:
             for one in parked:
-                await self._park(connection, one)
+                self._park(connection, one)
 
-    async def _park(self, connection: AsyncConnection, one: ParkedInput) -> None:
+        await self._database.write(park)
+
+    def _park(self, connection: Connection, one: ParkedInput) -> None:
         row = parked_row(one) | {"status": ParkedStatus.PARKED.value}
         body: bytes = row.pop("body")
         again = update(table).where(table.c.parked_id == one.parked_id)
-        counted = await connection.execute(again.values(row | {"attempts": table.c.attempts + 1}))
+        counted = connection.execute(again.values(row | {"attempts": table.c.attempts + 1}))
         if not counted.rowcount:
             size = self._database.dialect.PIECE or len(body)
-            await connection.execute(insert(table), [row | {"body": body[:size]}])
+            connection.execute(insert(table), [row | {"body": body[:size]}])
             for number, start in enumerate(range(size, len(body), max(1, size))):
                 piece = {"parked_id": one.parked_id, "piece": number, "body": body[start : start + size]}
-                await connection.execute(insert(parked_bodies), [piece])
+                connection.execute(insert(parked_bodies), [piece])
 
     async def get(self, parked_id: ParkedId) -> ParkedInput | None:
-        query = select(table).where(table.c.parked_id == parked_id)
-        async with self._database.reading() as connection:
-            row = (await connection.execute(query)).first()
-            if row is None:
-                return None
-            parked = to_parked(row)
-            if len(parked.body) != self._database.dialect.PIECE:
-                return parked
-            rest = await self._rest(connection, parked_id)
-            # Deleted in between, there were no pieces any more.
-            kept = await connection.scalar(select(table.c.parked_id).where(table.c.parked_id == parked_id))
-        return parked.model_copy(update={"body": parked.body + rest}) if kept else None
+        return await self._database.read(lambda connection: self._get(connection, parked_id))
 
-    async def _rest(self, connection: AsyncConnection, parked_id: ParkedId) -> bytes:
-        """Return what the row does not hold of a body."""
+    def _get(self, connection: Connection, parked_id: ParkedId) -> ParkedInput | None:
+        row = connection.execute(select(table).where(table.c.parked_id == parked_id)).first()
+        if row is None:
+            return None
+        parked = to_parked(row)
+        if len(parked.body) != self._database.dialect.PIECE:
+            return parked
         pieces = select(parked_bodies.c.body).where(parked_bodies.c.parked_id == parked_id)
-        return b"".join(await connection.scalars(pieces.order_by(parked_bodies.c.piece)))
+        rest = b"".join(connection.scalars(pieces.order_by(parked_bodies.c.piece)))
+        # Deleted in between, there were no pieces any more.
+        kept = connection.scalar(select(table.c.parked_id).where(table.c.parked_id == parked_id))
+        return parked.model_copy(update={"body": parked.body + rest}) if kept else None
 
     async def page(
         self,
@@ -90,19 +88,20 @@ class SqlParked(SqlSection, ParkedInputs):
 
     async def ids(self, *, limit: int, cursor: str | None = None) -> Page[ParkedId]:
         query = select(table.c.parked_id).where(table.c.parked_id > name_after("parked ids", cursor))
-        async with self._database.reading() as connection:
-            found = await connection.scalars(query.order_by(table.c.parked_id).limit(check_limit(limit) + 1))
-            return all_page("parked ids", [ParkedId(one) for one in found], limit, str)
+        found = await self._database.rows(query.order_by(table.c.parked_id).limit(check_limit(limit) + 1))
+        return all_page("parked ids", [ParkedId(one) for [one] in found], limit, str)
 
     async def set_status(self, parked_id: ParkedId, status: ParkedStatus) -> bool:
         change = update(table).where(table.c.parked_id == parked_id).values(status=status.value)
-        async with self._database.writing() as connection:
-            return bool((await connection.execute(change)).rowcount)
+        return bool(await self._database.write(lambda connection: connection.execute(change).rowcount))
 
     async def delete(self, parked_id: ParkedId) -> bool:
-        async with self._database.writing() as connection:
+        def do(connection: Connection) -> int:
             # First what everybody takes first: two that do it in another order would wait for each other.
-            deleted = await connection.execute(delete(table).where(table.c.parked_id == parked_id))
-            await connection.execute(delete(parked_bodies).where(parked_bodies.c.parked_id == parked_id))
+            deleted = connection.execute(delete(table).where(table.c.parked_id == parked_id)).rowcount
+            connection.execute(delete(parked_bodies).where(parked_bodies.c.parked_id == parked_id))
+            return deleted
+
+        deleted = await self._database.write(do)
         await self._database.wipe()
-        return bool(deleted.rowcount)
+        return bool(deleted)

@@ -5,7 +5,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from agentbus.contracts.history import Page
@@ -35,8 +35,7 @@ class SqlRecords(SqlSection, Records):
         row = self._row(record)
         put = self._database.dialect.upsert(table, all_given(table)) if replace else insert(table)
         try:
-            async with self._database.writing() as connection:
-                await connection.execute(put, [row])
+            await self._database.write(lambda connection: connection.execute(put, [row]))
         except IntegrityError:
             if replace:
                 raise
@@ -44,9 +43,8 @@ class SqlRecords(SqlSection, Records):
         return True
 
     async def get(self, kind: RecordKind, key: str) -> Record | None:
-        async with self._database.reading() as connection:
-            row = (await connection.execute(select(*RECORD).where(_is(kind, key)))).one_or_none()
-        return None if row is None else to_record(row)
+        rows = await self._database.rows(select(*RECORD).where(_is(kind, key)))
+        return to_record(rows[0]) if rows else None
 
     async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
         check_limit(limit)
@@ -58,25 +56,28 @@ class SqlRecords(SqlSection, Records):
 
     async def scan(self, kind: RecordKind, *, limit: int, cursor: str | None = None) -> Page[Record]:
         query = select(*RECORD).where(table.c.kind == kind.value, table.c.key > name_after("kind", cursor))
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query.order_by(table.c.key).limit(check_limit(limit) + 1))).all()
+        rows = await self._database.rows(query.order_by(table.c.key).limit(check_limit(limit) + 1))
         return scanned("kind", rows, limit, lambda row: str(row.key), to_record)
 
     async def delete(self, kind: RecordKind, key: str) -> bool:
-        async with self._database.writing() as connection:
-            return bool((await connection.execute(delete(table).where(_is(kind, key)))).rowcount)
+        return bool(await self._delete(_is(kind, key)))
 
     async def delete_group(self, kind: RecordKind, group: str) -> int:
-        async with self._database.writing() as connection:
-            return (await connection.execute(delete(table).where(_of_group(kind, group)))).rowcount
+        return await self._delete(_of_group(kind, group))
+
+    async def _delete(self, chosen: ColumnElement[bool]) -> int:
+        return await self._database.write(lambda connection: connection.execute(delete(table).where(chosen)).rowcount)
 
     async def put_many(self, records: Sequence[Record]) -> None:
         rows = [self._row(record) for of_kind in newest_by_kind(records).values() for record in of_kind]
         upsert = self._database.dialect.upsert(table, all_given(table), newer="revision")
-        async with self._database.writing() as connection:
-            # In one order in all processes: so none waits for another that waits for it.
-            for chunk in chunks(sorted(rows, key=itemgetter("kind", "key")), CHUNK):
-                await connection.execute(upsert, chunk)
+        rows.sort(key=itemgetter("kind", "key"))  # In one order in all processes: so none waits for another that waits.
+
+        def put(connection: Connection) -> None:
+            for chunk in chunks(rows, CHUNK):
+                connection.execute(upsert, chunk)
+
+        await self._database.write(put)
 
     async def due(
         self, kind: RecordKind, before: datetime, *, groups: Collection[str] | None = None, limit: int
@@ -88,9 +89,8 @@ class SqlRecords(SqlSection, Records):
 
     async def drop(self, records: Sequence[Record]) -> None:
         if records:
-            async with self._database.writing() as connection:
-                rows = sorted(map(_bound, records), key=itemgetter("of_kind", "of_key"))  # in one order, as above
-                await connection.execute(delete(table).where(_UNLESS_NEWER), rows)
+            rows = sorted(map(_bound, records), key=itemgetter("of_kind", "of_key"))  # in one order, as above
+            await self._database.write(lambda connection: connection.execute(delete(table).where(_UNLESS_NEWER), rows))
 
     def _row(self, record: Record) -> Row:
         """Return the row of a record. Raises StoreRejected if it is too large for the database."""

@@ -25,6 +25,7 @@ from agentbus.storage.redis import RedisStore
 from agentbus.storage.redis.client import Client, Cluster, OneServer
 from agentbus.storage.redis.codec import record_id
 from agentbus.storage.sql import SqlStore, schema
+from agentbus.storage.sql.dialects.sqlite import FileConnections
 from agentbus.testing.conformance.inside import Spoiled, look_inside
 from tests.harness.encryption import bare
 
@@ -46,8 +47,8 @@ async def age_heartbeat(store: Store, group: str, name: str, seconds: float) -> 
         case SqlStore():
             table = schema.members
             aged = update(table).where(table.c.group == group, table.c.worker_id == name)
-            async with store._database.writing() as connection:
-                await connection.execute(aged.values(seen_at=table.c.seen_at - int(seconds * 1000)))
+            aged = aged.values(seen_at=table.c.seen_at - int(seconds * 1000))
+            await store._database.write(lambda connection: connection.execute(aged))
         case MongoStore():
             earlier = {"$set": {"seen_at": {"$subtract": ["$seen_at", int(seconds * 1000)]}}}
             await store._database.collection("members").update_one({"_id": {"g": group, "w": name}}, [earlier])
@@ -68,14 +69,13 @@ async def kept_of(store: Store, parked_id: ParkedId) -> list[str]:
             folders = [store._folder.layout.parked / file_name(parked_id), store._folder.layout.temporary]
             return [str(path) for folder in folders for path in folder.rglob("*")]
         case SqlStore():
-            async with store._database.reading() as connection:
-                return [
-                    found
-                    for table in (schema.parked, schema.parked_bodies)
-                    for found in await connection.scalars(
-                        select(table.c.parked_id).where(table.c.parked_id == parked_id)
-                    )
-                ]
+            return [
+                found
+                for table in (schema.parked, schema.parked_bodies)
+                for [found] in await store._database.rows(
+                    select(table.c.parked_id).where(table.c.parked_id == parked_id)
+                )
+            ]
         case MongoStore():
             parked = await store._database.collection("parked").find({"_id": parked_id}).to_list(None)
             pieces = await store._database.collection("parked_bodies").find({"_id.p": parked_id}).to_list(None)
@@ -102,8 +102,8 @@ async def spoil(store: Store, kept: Spoiled) -> None:
             name, column, keys = _row_of(kept)
             table = schema.metadata.tables[name]
             damage = update(table).where(*(table.c[key] == value for key, value in keys.items()))
-            async with store._database.writing() as connection:
-                assert (await connection.execute(damage.values({column: '{"half a row'}))).rowcount == 1
+            damage = damage.values({column: '{"half a row'})
+            assert await store._database.write(lambda connection: connection.execute(damage).rowcount) == 1
         case MongoStore():
             collection, identity, field = _document_of(kept)
             done = await store._database.collection(collection).update_one({"_id": identity}, {"$set": {field: 1.5}})
@@ -175,8 +175,9 @@ def held_by(store: Store) -> list[str]:
     store = bare(store)
     match store:
         case SqlStore():
-            held = ["connections"] if store._database.opened().pool.checkedout() else []  # type: ignore[attr-defined]  # Pools that queue have it.
-            return [*held, *_held_in_sqlite(store)] if store._database.dialect.ONE_WRITER else held
+            connections = store._database.opened()
+            held = ["connections"] if connections.engine.pool.checkedout() else []  # type: ignore[attr-defined]  # Pools that queue have it.
+            return [*held, *_held_in_sqlite(connections)] if isinstance(connections, FileConnections) else held
         case FileStore():
             root = store._folder.layout.root
             locked = [str(folder) for folder in (root, *root.rglob("*/")) if _is_locked(folder)]
@@ -199,11 +200,11 @@ def connections_in_use(client: Client) -> int:
             raise AssertionError(f"no means to count the connections of a {type(client).__name__}")
 
 
-def _held_in_sqlite(store: SqlStore) -> list[str]:
-    engine = store._database.opened()
-    held = ["the turn"] if store._database._turn.locked() else []
-    assert engine.url.database
-    with closing(sqlite3.connect(engine.url.database, timeout=0, isolation_level=None)) as connection:
+def _held_in_sqlite(connections: FileConnections) -> list[str]:
+    file = connections.engine.url.database
+    held = ["the turn"] if connections.written else []
+    assert file
+    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE").close()
             connection.execute("COMMIT").close()

@@ -201,7 +201,7 @@ async def test_sqlite_locked_by_another_program_is_not_waited_for_by_one_call_af
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentbus.storage.sql.dialects.sqlite.PRAGMAS", ("PRAGMA busy_timeout = 200",))
-    monkeypatch.setattr("agentbus.storage.sql.base.TURN_TIMEOUT", 0.1)
+    monkeypatch.setattr("agentbus.storage.sql.dialects.sqlite.TURN_TIMEOUT", 0.1)
     async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

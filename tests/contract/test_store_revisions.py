@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from agentbus.contracts.errors import StoreRejected
@@ -57,9 +57,8 @@ async def opened(url: str) -> AsyncIterator[SqlStore]:
 
 async def changed(url: str, *statements: str) -> None:
     """Execute statements in a database that has its tables."""
-    async with opened(url) as store, store._database.writing() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
+    async with opened(url) as store:
+        await store._database.write(lambda connection: [connection.execute(text(one)) for one in statements])
 
 
 def as_before(place: Path) -> str:
@@ -99,11 +98,11 @@ async def test_file_of_before_revisions_is_read_and_brought_to_this_release(tmp_
         assert await store.members.take_epoch("group", Partition(3)) == 2
         assert await store.log.append([a_commit(ONE, 2, inputs=["other"])]) == [None]
 
-        async with store._database.reading() as connection:
-            assert await connection.run_sync(differences) == []
-            assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISIONS[-1]
-            # The last release refuses any other.
-            assert await connection.scalar(text("PRAGMA user_version")) == 4
+        assert await store._database.read(differences) == []
+        [[version]] = await store._database.rows(select(text("version_num")).select_from(text("alembic_version")))
+        assert version == REVISIONS[-1]
+        # The last release refuses any other.
+        assert await store._database.read(lambda connection: connection.scalar(text("PRAGMA user_version"))) == 4
 
 
 async def test_file_that_can_not_be_brought_to_this_release_stays_as_it_is(
@@ -130,8 +129,8 @@ async def test_file_that_can_not_be_brought_to_this_release_stays_as_it_is(
 
 @everywhere
 async def test_new_tables_are_those_of_the_schema(url: str) -> None:
-    async with opened(url) as store, store._database.reading() as connection:
-        assert await connection.run_sync(differences) == []
+    async with opened(url) as store:
+        assert await store._database.read(differences) == []
 
 
 @pytest.mark.parametrize("kind", ["mariadb"])
@@ -140,10 +139,9 @@ async def test_tables_have_transactions_and_long_keys_whatever_the_servers_defau
 ) -> None:
     unlucky = ("SET SESSION default_storage_engine = 'Aria'",)
     monkeypatch.setattr(mysql, "SETTINGS", (*mysql.SETTINGS, *unlucky))
-    async with opened(url) as store, store._database.reading() as connection:
-        found = await connection.execute(
-            text("SELECT DISTINCT ENGINE, ROW_FORMAT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()")
-        )
+    asked = text("SELECT DISTINCT ENGINE, ROW_FORMAT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()")
+    async with opened(url) as store:
+        found = await store._database.read(lambda connection: connection.execute(asked).all())
         assert [tuple(row) for row in found] == [("InnoDB", "Dynamic")]
 
 
@@ -207,5 +205,4 @@ async def test_making_the_tables_is_taken_up_where_it_was_interrupted(url: str) 
 
     async with opened(url) as store:
         await store.parked.put(a_parked("one"))
-        async with store._database.reading() as connection:
-            assert await connection.run_sync(differences) == []
+        assert await store._database.read(differences) == []

@@ -47,6 +47,20 @@ async def opened(url: str) -> AsyncIterator[SqlStore]:
         yield store
 
 
+def connections_of(store: SqlStore) -> server_dialect.ServerConnections:
+    connections = store._database.opened()
+    assert isinstance(connections, server_dialect.ServerConnections)
+    return connections
+
+
+@asynccontextmanager
+async def writing(store: SqlStore) -> AsyncIterator[AsyncConnection]:
+    """Give a connection in a transaction; errors are the store's."""
+    with store_errors(store._database.dialect):
+        async with connections_of(store).writing() as connection:
+            yield connection
+
+
 # Away, or refusing
 
 
@@ -138,7 +152,7 @@ async def test_connection_begins_as_pgbouncer_wants_it_and_has_its_settings(
         return await connect(*arguments, server_settings=server_settings, **settings)
 
     monkeypatch.setattr(asyncpg, "connect", connecting)
-    async with opened(postgresql_url) as store, store._database.reading() as connection:
+    async with opened(postgresql_url) as store, connections_of(store).reading() as connection:
         assert await connection.scalar(text("SHOW statement_timeout")) == "10s"
         assert await connection.scalar(text("SHOW lock_timeout")) == "5s"
     assert set(asked) <= OF_PGBOUNCER
@@ -166,7 +180,7 @@ async def test_call_that_was_undone_to_end_a_deadlock_is_made_again(kind: str, u
             connection.exec_driver_sql(DEADLOCK[kind])
 
     async with opened(url) as store:
-        event.listen(store._database.opened().sync_engine, "before_cursor_execute", undo)
+        event.listen(store._database.opened().engine, "before_cursor_execute", undo)
         assert await store.heads.save([head]) == [None]
         assert len(undone) == 3
         assert await store.heads.get(head.session_id) == head
@@ -181,7 +195,7 @@ async def test_call_that_is_undone_each_time_ends(kind: str, url: str, monkeypat
             connection.exec_driver_sql(DEADLOCK[kind])
 
     async with opened(url) as store:
-        event.listen(store._database.opened().sync_engine, "before_cursor_execute", undo)
+        event.listen(store._database.opened().engine, "before_cursor_execute", undo)
         with pytest.raises(StoreUnavailable, match="others change the same just now"):
             await store.heads.save([a_head(a_conversation())])
 
@@ -198,7 +212,7 @@ async def test_call_does_not_wait_forever_for_another_program(url: str, monkeypa
     async with opened(url) as store, opened(url) as other:
         await store.heads.save([head])
         monkeypatch.setattr(store._database.dialect, "answer_seconds", 0.5)
-        async with other._database.writing() as connection:
+        async with writing(other) as connection:
             await touch(connection, head.session_id)
             with pytest.raises(StoreUnavailable):
                 await store.heads.save([head.model_copy(update={"version": 5})])
@@ -221,7 +235,7 @@ async def test_client_that_stands_still_in_a_transaction_does_not_keep_its_locks
     async with opened(url) as store, opened(url) as still:
         await store.heads.save([head])
         with pytest.raises(StoreUnavailable):  # noqa: PT012 - what is begun has to end
-            async with still._database.writing() as connection:
+            async with writing(still) as connection:
                 assert await connection.scalar(text(ask)) == seconds
                 await touch(connection, head.session_id)
                 await connection.execute(text(shorten))
@@ -240,7 +254,7 @@ async def test_connections_that_are_all_in_use_are_waited_for_but_not_forever(
 ) -> None:
     monkeypatch.setattr(server_dialect, "POOL", {**server_dialect.POOL, "pool_size": 1, "max_overflow": 0})
     async with opened(url) as store:
-        async with store._database.reading():
+        async with connections_of(store).reading():
             with monkeypatch.context() as patched:
                 patched.setattr(server_dialect, "CONNECTION_SECONDS", 0.1)
                 with pytest.raises(StoreUnavailable, match="it took too long"):
@@ -250,7 +264,7 @@ async def test_connections_that_are_all_in_use_are_waited_for_but_not_forever(
                 await asyncio.sleep(0)
             assert not waiting.done()
         assert (await waiting).name
-        assert store._database.opened().pool.checkedout() == 0  # type: ignore[attr-defined]  # pools that queue have it
+        assert store._database.opened().engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # pools that queue have it
 
 
 async def test_number_that_no_column_holds_is_refused_not_waited_for(postgresql_url: str) -> None:
@@ -330,7 +344,7 @@ async def answered(call: Callable[[], Any]) -> Any:
 async def test_commit_whose_outcome_is_not_known(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = a_conversation()
     async with opened(url) as store:
-        engine = store._database.opened().sync_engine
+        engine = store._database.opened().engine
         commit = engine.dialect.do_commit
 
         def answer_lost(connection: Any) -> None:
@@ -378,7 +392,7 @@ READ_ONLY = {
 async def test_connection_to_a_server_that_only_reads_now_is_used_no_more(kind: str, url: str) -> None:
     parked = a_parked()
     async with opened(url) as store:
-        async with store._database.reading() as connection:
+        async with connections_of(store).reading() as connection:
             await connection.execute(text(READ_ONLY[kind]))
         with pytest.raises(StoreUnavailable, match=r"(?i)read.only"):
             await store.parked.put(parked)
@@ -431,7 +445,7 @@ async def test_connection_killed_before_any_statement_leaves_nothing_half_done(
 ) -> None:
     taken = a_conversation()
     async with opened(url) as store:
-        engine = store._database.opened().sync_engine
+        engine = store._database.opened().engine
         await store.log.append([a_commit(taken)])
         for at in count(1):
             one = a_conversation()

@@ -195,7 +195,7 @@ def plans(store: Store, place: Path) -> Iterator[list[str]]:
                 found.append("; ".join(row[3] for row in plan))
 
     assert isinstance(store, SqlStore)
-    engine = store._database.opened().sync_engine
+    engine = store._database.opened().engine
     event.listen(engine, "before_cursor_execute", explain)
     try:
         yield found

@@ -7,15 +7,32 @@ from typing import Any, Final
 import asyncmy
 import cryptography  # noqa: F401 - asyncmy needs it for the passwords of MySQL 8: missing, it is missed here
 from asyncmy.errors import MySQLError
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Insert, Table, event, func, literal_column, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Table,
+    event,
+    func,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
 from agentbus.storage.port import Capabilities, Lists, Reach, Together
 from agentbus.storage.sql.dialects.port import Trouble, Values
-from agentbus.storage.sql.dialects.servers import BEGUN_SECONDS, CONNECT_SECONDS, LOCK_SECONDS, ServerDialect
+from agentbus.storage.sql.dialects.servers import (
+    BEGUN_SECONDS,
+    CONNECT_SECONDS,
+    LOCK_SECONDS,
+    ServerConnections,
+    ServerDialect,
+)
 
 UNUSED_SECONDS: Final = 600
 """Seconds until the server ends a connection that nobody uses. One that is used again was tried first."""
@@ -123,14 +140,14 @@ class MySQL(ServerDialect):
         except (TypeError, ValueError, ArgumentError):
             raise ConfigurationError(f"the options of {self.target} can't be used: check their values") from None
 
-    def engine(self) -> AsyncEngine:
+    def connections(self) -> ServerConnections:
         # A statement that reads is a transaction by itself; where one is begun, it is ended as well. So there is
         # nothing to be undone when a connection is given back, and each of these is a way to the server and back.
         engine = self.engine_at(
             self._url, async_creator=self._connect, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
         event.listen(engine.sync_engine, "begin", _begin)
-        return engine
+        return ServerConnections(self, engine)
 
     async def _connect(self) -> Any:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -146,8 +163,8 @@ class MySQL(ServerDialect):
                 raise
         return connection
 
-    async def prepare(self, connection: AsyncConnection) -> None:
-        packet = await connection.scalar(text("SELECT @@max_allowed_packet"))
+    def prepare(self, connection: Connection) -> None:
+        packet = connection.scalar(text("SELECT @@max_allowed_packet"))
         if packet < SMALLEST_PACKET:
             raise StoreRejected(
                 f"{self.target} takes statements of up to {packet} bytes: set the server's max_allowed_packet to "
@@ -166,7 +183,7 @@ class MySQL(ServerDialect):
     def unlock_schema(self, connection: Connection) -> None:
         connection.scalar(text(f"SELECT RELEASE_LOCK({_SCHEMA_LOCK})"))
 
-    def kind(self, engine: AsyncEngine) -> str:
+    def kind(self, engine: Engine) -> str:
         return "mariadb" if getattr(engine.dialect, "is_mariadb", False) else "mysql"
 
     def version(self) -> ColumnElement[str]:

@@ -2,16 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import Enum
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Insert, Table
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Insert, Table
 
 from agentbus.storage.port import Capabilities
 
 Answer = TypeVar("Answer")
+Work = Callable[[Connection], Answer]
+"""What is done with a connection."""
 Values = Callable[[Any], Mapping[str, Any]]
 """Makes the values of a row that there is already, by the names of their columns, from the row that was given."""
 
@@ -27,6 +27,37 @@ class Trouble(Enum):
     """It will be refused again."""
 
 
+class Connections(ABC):
+    """The connections of this process to a database. What is to be done with one is given whole, as a function.
+
+    The function may run in another thread; it holds its connection no longer than it runs. Errors are the driver's.
+    """
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine:
+        """What makes them."""
+
+    async def open(self) -> None:  # noqa: B027 - one is a file
+        """Find out what can be found out before there is a connection."""
+
+    @abstractmethod
+    async def read(self, work: Work[Answer]) -> Answer:
+        """Do what only reads: each statement sees what was committed before it."""
+
+    @abstractmethod
+    async def write(self, work: Work[Answer], *, changing_tables: bool = False) -> Answer:
+        """Do something in a transaction that writes: all of it, or nothing of it if it raises or is cancelled."""
+
+    async def wiped(self) -> bool:
+        """Let bytes that were deleted or replaced leave the files, as far as it takes us; return whether they did."""
+        return True
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close all of them."""
+
+
 class Dialect(ABC):
     """One kind of SQL database, at one URL. Making it raises ConfigurationError for a URL that it can't use."""
 
@@ -38,12 +69,6 @@ class Dialect(ABC):
 
     HINT: ClassVar[str]
     """What to ask whoever finds that the database does not answer."""
-
-    READS: ClassVar[Mapping[str, Any]] = {}
-    """Execution options of a connection that is going to read: each statement by itself."""
-
-    WRITES: ClassVar[Mapping[str, Any]] = {}
-    """Execution options of a connection that is going to write, in a transaction."""
 
     ONE_WRITER: ClassVar[bool] = False
     """Whether the database has one writer, so that those of this process take turns."""
@@ -61,13 +86,10 @@ class Dialect(ABC):
     """The errors of the driver that reach us as they are: those of connecting, for one."""
 
     @abstractmethod
-    def engine(self) -> AsyncEngine:
-        """Return a new engine; it makes no connection yet."""
+    def connections(self) -> Connections:
+        """Return the connections to the database; none is made yet."""
 
-    async def probe(self, engine: AsyncEngine) -> None:  # noqa: B027 - one is a file
-        """Find out what can be found out without a connection of the engine."""
-
-    async def prepare(self, connection: AsyncConnection) -> None:  # noqa: B027 - one asks
+    def prepare(self, connection: Connection) -> None:  # noqa: B027 - one asks
         """Find out whether the database can be used, and how."""
 
     @abstractmethod
@@ -77,7 +99,7 @@ class Dialect(ABC):
     def unlock_schema(self, connection: Connection) -> None:  # noqa: B027 - one database has anything to do here
         """Let others change the tables, where the end of the transaction does not."""
 
-    def kind(self, engine: AsyncEngine) -> str:
+    def kind(self, engine: Engine) -> str:
         """Return what the database calls itself."""
         return engine.dialect.name
 
@@ -104,26 +126,9 @@ class Dialect(ABC):
     def meaning(self, cause: BaseException) -> tuple[Trouble, str] | None:
         """Return what an error of the driver means, and what to do about it; None if it does not say."""
 
-    async def wiped(self, connection: AsyncConnection) -> bool:  # noqa: ARG002 - one database has a log to empty
-        """Let bytes that were deleted or replaced leave the files, as far as it takes us; return whether they did."""
-        return True
-
     async def call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         """Await a call of the store: what must not be disturbed halfway is finished while it is being cancelled."""
         return await work
-
-    async def connected(self, engine: AsyncEngine) -> AsyncConnection:
-        """Return a connection of the engine: it comes in time, or not at all."""
-        return await engine.connect().start()
-
-    def answering(
-        self,
-        connection: AsyncConnection,  # noqa: ARG002 - a server alone may not answer
-        *,
-        changing_tables: bool = False,  # noqa: ARG002 - as above
-    ) -> AbstractAsyncContextManager[object]:
-        """Return the context of a connection's use in which each statement is answered in time, or fails."""
-        return nullcontext()
 
 
 def all_given(table: Table) -> Values:

@@ -6,7 +6,6 @@ from typing import Any, Final
 import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 from sqlalchemy import URL, BigInteger, Column, ColumnElement, Connection, Insert, Table, cast, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agentbus.contracts.errors import StoreRejected
 from agentbus.storage.port import Capabilities, Lists, Reach, Together
@@ -18,6 +17,7 @@ from agentbus.storage.sql.dialects.servers import (
     CHANGE_SECONDS,
     CONNECT_SECONDS,
     LOCK_SECONDS,
+    ServerConnections,
     ServerDialect,
 )
 
@@ -85,10 +85,11 @@ class PostgreSQL(ServerDialect):
         # asyncpg reads the URL by itself, as PostgreSQL's own programs do: sslmode, several hosts and so on.
         self._dsn = f"postgresql://{url.partition('://')[2]}"
 
-    def engine(self) -> AsyncEngine:
-        return self.engine_at(
+    def connections(self) -> ServerConnections:
+        engine = self.engine_at(
             URL.create("postgresql+asyncpg"), async_creator=self._connect, isolation_level="READ COMMITTED"
         )
+        return ServerConnections(self, engine)
 
     async def _connect(self) -> Any:
         async with asyncio.timeout(CONNECT_SECONDS):

@@ -4,18 +4,18 @@ import asyncio
 import ssl
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import URL, Connection, ExceptionContext, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from agentbus.contracts.errors import ConfigurationError
 from agentbus.contracts.urls import check_credentials, masked
-from agentbus.storage.cancelling import finished
-from agentbus.storage.sql.dialects.port import Answer, Dialect, Trouble
+from agentbus.storage.cancelling import finished, taken
+from agentbus.storage.sql.dialects.port import Answer, Connections, Dialect, Trouble, Work
 
 CONNECT_SECONDS: Final = 3.0
 """Within this time a connection is there, or the server is not."""
@@ -45,11 +45,75 @@ _LIMIT: Final = "agentbus_limit"
 _GIVEN_BACK: Final = "agentbus_given_back"
 
 
+class ServerConnections(Connections):
+    """Connections to a server. Each statement is answered in time, or fails."""
+
+    def __init__(self, dialect: "ServerDialect", engine: AsyncEngine) -> None:
+        self._dialect = dialect
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine.sync_engine
+
+    async def read(self, work: Work[Answer]) -> Answer:
+        async with self.reading() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Work[Answer], *, changing_tables: bool = False) -> Answer:
+        async with self.writing(changing_tables=changing_tables) as connection:
+            return await connection.run_sync(work)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection to read with."""
+        async with self._use(self._dialect.READS) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self, *, changing_tables: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction."""
+        async with self._use(self._dialect.WRITES, changing_tables=changing_tables) as connection, connection.begin():
+            yield connection
+
+    async def close(self) -> None:
+        await finished(self._engine.dispose())
+
+    @asynccontextmanager
+    async def _use(
+        self, settings: Mapping[str, Any], *, changing_tables: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        """Take a connection and give it back, also while being cancelled."""
+        connection = await taken(self._connected(self._engine.execution_options(**settings)), AsyncConnection.close)
+        try:
+            seconds = CHANGE_SECONDS if changing_tables else self._dialect.answer_seconds
+            async with asyncio.timeout(seconds) as limit:
+                info = (await connection.get_raw_connection()).info
+                info[_LIMIT] = limit, seconds
+                try:
+                    yield connection
+                finally:
+                    info.pop(_LIMIT, None)
+        finally:
+            await finished(connection.close())
+
+    @staticmethod
+    async def _connected(engine: AsyncEngine) -> AsyncConnection:
+        async with asyncio.timeout(CONNECTION_SECONDS):
+            return await engine.connect().start()
+
+
 class ServerDialect(Dialect):
     """A database on a server."""
 
     NAMES: ClassVar[str]
     """What the database is called where a person reads it."""
+
+    READS: ClassVar[Mapping[str, Any]] = {}
+    """Execution options of a connection that is going to read: each statement by itself."""
+
+    WRITES: ClassVar[Mapping[str, Any]] = {}
+    """Execution options of a connection that is going to write, in a transaction."""
 
     answer_seconds: float = ANSWER_SECONDS
 
@@ -68,6 +132,9 @@ class ServerDialect(Dialect):
                 f"{self.target} has to name a host and a database: {self._url.drivername}://host:port/database"
             )
         self.name = self._url.database
+
+    @abstractmethod
+    def connections(self) -> ServerConnections: ...
 
     def engine_at(self, url: URL, **settings: Any) -> AsyncEngine:
         """Return an engine whose statements, and those that wait for a connection, have an end."""
@@ -106,21 +173,6 @@ class ServerDialect(Dialect):
         # A driver that is cancelled halfway leaves its connection to the server, which keeps the locks of its
         # transaction as long as it waits for others. So a call that is cancelled is finished: it has an end anyway.
         return await finished(work)
-
-    async def connected(self, engine: AsyncEngine) -> AsyncConnection:
-        async with asyncio.timeout(CONNECTION_SECONDS):
-            return await super().connected(engine)
-
-    @asynccontextmanager
-    async def answering(self, connection: AsyncConnection, *, changing_tables: bool = False) -> AsyncIterator[None]:
-        seconds = CHANGE_SECONDS if changing_tables else self.answer_seconds
-        async with asyncio.timeout(seconds) as limit:
-            info = (await connection.get_raw_connection()).info
-            info[_LIMIT] = limit, seconds
-            try:
-                yield
-            finally:
-                info.pop(_LIMIT, None)
 
 
 def _is_untrusted(cause: BaseException | None) -> bool:

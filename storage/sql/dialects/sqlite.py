@@ -2,22 +2,24 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
-import aiosqlite  # noqa: F401 - the driver that a URL names: missing, it is missed here, not at the first call
 from sqlalchemy import (
     URL,
     BigInteger,
     Column,
     ColumnElement,
     Connection,
-    ExceptionContext,
+    Engine,
     Insert,
     Table,
+    create_engine,
     event,
     exists,
     func,
@@ -27,15 +29,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from agentbus.contracts.errors import ConfigurationError, StoreRejected
+from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
 from agentbus.storage import private
-from agentbus.storage.cancelling import finished
 from agentbus.storage.paging import to_milliseconds
 from agentbus.storage.port import Capabilities, Deleted, Lists, Reach, Together
 from agentbus.storage.sql.dialects.conflicts import on_conflict
-from agentbus.storage.sql.dialects.port import Dialect, Trouble, Values
+from agentbus.storage.sql.dialects.port import Answer, Connections, Dialect, Trouble, Values, Work
 
 SCHEMA_VERSION: Final = 4
 """The version of the tables before their revisions were kept in one of them. A new file has 0.
@@ -69,7 +69,16 @@ WIPE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 """Brings what was written into the file, and empties the write-ahead log, which holds the pages as they were before."""
 
 
+THREADS: Final = 5
+"""How much is done at a time: one writes, and the others read."""
+
+TURN_TIMEOUT = 10.0
+"""Seconds that a transaction waits for those before it in this process. Then it waits for other programs, for the busy
+timeout: so that a call which can't write ends after 15 s, however many wait."""
+
 _POOL_TIMEOUT: Final = 10.0
+
+_WRITES: Final = "agentbus_writes"
 
 BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside its file, by the ends of their names."""
@@ -98,10 +107,9 @@ _ADVICE: Final = {
 
 
 class Sqlite(Dialect):
-    """SQLite, in a file of this machine, through aiosqlite. Its clock is this machine's."""
+    """SQLite, in a file of this machine. Its clock is this machine's."""
 
     HINT = "does another program hold a lock on it?"
-    WRITES = {"agentbus_writes": True}
     ONE_WRITER = True
     ERRORS = (sqlite3.Error,)
     CAPABILITIES = Capabilities(
@@ -114,18 +122,11 @@ class Sqlite(Dialect):
         except ArgumentError:
             raise ConfigurationError("a SQLite URL is like sqlite:///relative.db or sqlite:////absolute.db") from None
         _check_url(parsed)
-        self._url = parsed.set(drivername="sqlite+aiosqlite")
+        self._url = parsed.set(drivername="sqlite")
         self.target = f"SQLite file {parsed.database}"
 
-    def engine(self) -> AsyncEngine:
-        engine = create_async_engine(self._url, pool_timeout=_POOL_TIMEOUT)
-        event.listen(engine.sync_engine, "connect", _on_connect)
-        event.listen(engine.sync_engine, "begin", _on_begin)
-        event.listen(engine.sync_engine, "handle_error", _on_error)
-        return engine
-
-    async def probe(self, engine: AsyncEngine) -> None:
-        await finished(asyncio.to_thread(probe, engine))
+    def connections(self) -> "FileConnections":
+        return FileConnections(self._url, self.target, self.HINT)
 
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: a transaction that writes has the lock on everything from its beginning."""
@@ -152,10 +153,121 @@ class Sqlite(Dialect):
             return Trouble.PASSES, ""
         return Trouble.REFUSED, _ADVICE.get(primary, "the database refuses the operation")
 
-    async def wiped(self, connection: AsyncConnection) -> bool:
+
+class FileConnections(Connections):
+    """Connections to a file, in threads: from its first statement to its last a piece of work stays in one of them.
+
+    To go to a thread and back costs more than most of the statements.
+    """
+
+    def __init__(self, url: URL, target: str, hint: str) -> None:
+        self._target = target
+        self._hint = hint
+        self._engine = create_engine(url, pool_size=THREADS, max_overflow=0, pool_timeout=_POOL_TIMEOUT)
+        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "begin", _on_begin)
+        self._writing = self._engine.execution_options(**{_WRITES: True})
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
+        self._room = asyncio.Semaphore(THREADS)
+        self._turn = asyncio.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
+    def written(self) -> bool:
+        """Whether something is being written."""
+        return self._turn.locked()
+
+    async def open(self) -> None:
+        await self._in_thread(lambda _: probe(self._engine))
+
+    async def read(self, work: Work[Answer]) -> Answer:
+        def do(_: Event) -> Answer:
+            with self._engine.connect() as connection:
+                return work(connection)
+
+        return await self._in_thread(do)
+
+    async def write(self, work: Work[Answer], *, changing_tables: bool = False) -> Answer:  # noqa: ARG002 - it is as fast
+        def do(stopped: Event) -> Answer:
+            with self._writing.connect() as connection, connection.begin():
+                _go_on(stopped)
+                answer = work(connection)
+                _go_on(stopped)
+                return answer
+
+        async with self._in_turn():
+            return await self._in_thread(do)
+
+    async def wiped(self) -> bool:
         """Empty the write-ahead log; return False if somebody reads older pages for too long."""
-        found = await connection.exec_driver_sql(WIPE)
-        return not found.one().busy
+
+        def do(_: Event) -> bool:
+            with self._engine.connect() as connection:
+                return not connection.exec_driver_sql(WIPE).one().busy
+
+        async with self._in_turn():
+            return await self._in_thread(do)
+
+    async def close(self) -> None:
+        # What is under way has an end: its connection is closed with the others.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_POOL_TIMEOUT):
+                for _ in range(THREADS):
+                    await self._room.acquire()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.dispose)
+        finally:
+            self._threads.shutdown(wait=False)
+
+    async def _in_thread(self, do: Callable[[Event], Answer]) -> Answer:
+        """Do something in a thread. Cancelled, it is told so, and its end is waited for: nothing is written later."""
+        async with self._a_place():
+            stopped = Event()
+            doing = asyncio.get_running_loop().run_in_executor(self._threads, do, stopped)
+            try:
+                await asyncio.wait({doing})
+            except asyncio.CancelledError:
+                stopped.set()
+                doing.add_done_callback(lambda ended: ended.exception())  # nobody's any more
+                await asyncio.wait({doing})
+                raise
+            return doing.result()
+
+    @asynccontextmanager
+    async def _a_place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_POOL_TIMEOUT):
+                await self._room.acquire()
+        except TimeoutError:
+            raise self._silent("all its connections have been in use for", _POOL_TIMEOUT) from None
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_TIMEOUT):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise self._silent("those who write before this one have not ended in", TURN_TIMEOUT) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _silent(self, why: str, seconds: float) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._target} does not answer: {why} {seconds:g} s: {self._hint}")
+
+
+def _go_on(stopped: Event) -> None:
+    """Undo the transaction of a call that was cancelled."""
+    if stopped.is_set():
+        raise InterruptedError("the call was cancelled")
 
 
 def _check_url(url: URL) -> None:
@@ -168,7 +280,7 @@ def _check_url(url: URL) -> None:
         raise ConfigurationError("a SQLite URL needs a file: sqlite:///relative.db; to keep nothing, use memory://")
 
 
-def probe(engine: AsyncEngine) -> None:
+def probe(engine: Engine) -> None:
     """Open the file, write to it and close it again, to find out at once, and in one place, whether that is possible.
 
     Tables of an earlier version are brought to this one, all or nothing. Blocks for up to the busy timeout. Raises
@@ -207,7 +319,7 @@ def _on_connect(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: it would begin them without the write lock.
     try:
         connection.isolation_level = None
-        connection.driver_connection.text_factory = _text
+        connection.text_factory = _text
         cursor = connection.cursor()
         for pragma in PRAGMAS:
             cursor.execute(pragma)
@@ -224,13 +336,5 @@ def _text(raw: bytes) -> str:
 
 def _on_begin(connection: Connection) -> None:
     # A transaction that reads first and writes later fails at once if another one wrote in between.
-    if connection.get_execution_options().get("agentbus_writes"):
+    if connection.get_execution_options().get(_WRITES):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _on_error(context: ExceptionContext) -> None:
-    # SQLAlchemy takes a cancelled statement for a lost connection, and closes that one without a rollback. SQLite's
-    # close then waits for the last cursor with unread rows, which a traceback may keep, and with it goes the write
-    # lock. But the driver's thread ends the statement and is there for the next: so the transaction is rolled back.
-    if isinstance(context.original_exception, asyncio.CancelledError):
-        context.is_disconnect = False

@@ -202,8 +202,7 @@ async def test_every_table_of_a_database_is_carried_or_said_not_to_be(
 
 async def _rows(store: Store, table: str, columns: list[Any]) -> list[tuple[Any, ...]]:
     assert isinstance(store, SqlStore), table
-    async with store._database.reading() as connection:
-        return sorted(map(tuple, await connection.execute(select(*columns))), key=str)
+    return sorted(map(tuple, await store._database.rows(select(*columns))), key=str)
 
 
 # Interrupted
