@@ -46,8 +46,9 @@ async def test_of_a_deleted_session_no_checkpoint_is_shown_though_one_is_left(an
     assert not await any_system.delete_checkpoint(checkpoint_id)
 
 
+@pytest.mark.parametrize(("user_id", "told"), [(None, SessionNotFound), ("ann", AccessDenied)])
 async def test_a_checkpoint_that_comes_after_its_session_was_deleted_is_not_kept(
-    system: SessionSystem, monkeypatch: pytest.MonkeyPatch
+    system: SessionSystem, monkeypatch: pytest.MonkeyPatch, user_id: str | None, told: type[Exception]
 ) -> None:
     session = await system.create_session("chat", "ann", "web")
     put_record = system._store.records.put
@@ -58,8 +59,8 @@ async def test_a_checkpoint_that_comes_after_its_session_was_deleted_is_not_kept
 
     monkeypatch.setattr(system._store.records, "put", late)
 
-    with pytest.raises(SessionNotFound, match="deleted meanwhile"):
-        await system.save_checkpoint(session.session_id, {"diary": "private"}, checkpoint_id="late")
+    with pytest.raises(told):
+        await system.save_checkpoint(session.session_id, {"diary": "private"}, user_id=user_id, checkpoint_id="late")
 
     assert await system._store.records.get(RecordKind.CHECKPOINT, "late") is None
 

@@ -61,7 +61,12 @@ class Checkpoints:
     ) -> str:
         state = await self._engine.existing(session_id, user_id, Right.WRITE)
         chosen = uuid4().hex if checkpoint_id is None else checkpoint_id
-        await self._save(state, chosen, state.data if data is None else data)
+        try:
+            await self._save(state, chosen, state.data if data is None else data)
+        except SessionNotFound:
+            if user_id is None:
+                raise
+            raise AccessDenied(DENIED) from None  # Deleted after it was looked at: as if it had not been there.
         return chosen
 
     async def get(self, checkpoint_id: str, session_id: str | None, user_id: str | None) -> Checkpoint | None:
