@@ -21,11 +21,16 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "some.db"
 
 
-@pytest.fixture
-async def connections(file: Path) -> AsyncIterator[FileConnections]:
+async def opened(file: Path) -> FileConnections:
     made = Sqlite(f"sqlite:///{file}").connections()
     await made.open()
     await made.write(lambda connection: connection.execute(text("CREATE TABLE numbers (number INTEGER)")))
+    return made
+
+
+@pytest.fixture
+async def connections(file: Path) -> AsyncIterator[FileConnections]:
+    made = await opened(file)
     yield made
     await made.close()
 
@@ -126,8 +131,8 @@ async def test_when_all_are_in_use_the_next_one_waits_and_not_for_ever(
     assert all(await asyncio.gather(*reading))
 
 
-async def test_closing_waits_for_what_is_under_way(connections: FileConnections, file: Path) -> None:
-    held = Held()
+async def test_closing_waits_for_what_is_under_way(file: Path) -> None:
+    connections, held = await opened(file), Held()
     writing = asyncio.create_task(connections.write(held))
     await asyncio.to_thread(held.begun.wait, PATIENCE)
     closing_it = asyncio.create_task(connections.close())
