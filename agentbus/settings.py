@@ -312,6 +312,21 @@ class ChannelSettings(_Settings):
     gateway_rate: float = Field(default=200.0, gt=0, description="Requests a second that it takes for each account.")
 
 
+class ApiSettings(_Settings):
+    """Where the HTTP API listens, and who may call it besides the holders of its keys."""
+
+    api_in_all: bool = Field(default=False, description="Whether `agentbus worker all` serves the HTTP API too.")
+    api_host: str = Field(
+        default=LOOPBACK,
+        description="The address that the HTTP API listens at; beyond loopback only once there is a key.",
+    )
+    api_port: int = Field(default=8090, ge=0, le=65535, description="Its port; 0: a free one, which the log says.")
+    api_max_body: int = Field(
+        default=4_194_304, ge=1024, le=67_108_864, description="Bytes of the largest request that it reads."
+    )
+    api_rate: float = Field(default=100.0, gt=0, description="Calls a second that it takes from each key.")
+
+
 class LogSettings(_Settings):
     """What is logged."""
 
@@ -331,6 +346,7 @@ class Settings(BaseModel):
     backup: BackupSettings
     expiry: ExpirySettings
     channels: ChannelSettings
+    api: ApiSettings
     log: LogSettings
 
     @property
@@ -349,6 +365,7 @@ CONCERNS: tuple[type[_Settings], ...] = (
     BackupSettings,
     ExpirySettings,
     ChannelSettings,
+    ApiSettings,
     LogSettings,
 )
 
@@ -382,6 +399,7 @@ def load_settings(**given: object) -> Settings:
             backup=_read(BackupSettings, values),
             expiry=_read(ExpirySettings, values),
             channels=_read(ChannelSettings, values),
+            api=_read(ApiSettings, values),
             log=_read(LogSettings, values),
         )
     except ValidationError as error:

@@ -16,7 +16,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "files": ("fsspec",),
     "crypto": ("cryptography",),
     "expiry": ("aiosmtplib", "httpx"),
-    "http": ("starlette", "uvicorn"),
+    "http": ("fastapi", "httpx", "jwt", "starlette", "uvicorn"),
     "channels": ("cryptography", "httpx", "jmespath", "starlette", "uvicorn", "websockets"),
     "plots": ("PIL",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),

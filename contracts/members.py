@@ -47,6 +47,8 @@ class WorkerKind(StrEnum):
     """It makes backups when their time has come."""
     OUTBOUND = "outbound"
     """It sends replies to their channels."""
+    API = "api"
+    """It serves the HTTP API."""
 
     def group(self, prefix: str) -> str:
         """Return the group that workers of this kind beat in."""

@@ -82,6 +82,8 @@ class RecordKind(StrEnum):
     """A message that shows a reply which is being written; its key is the conversation, its group the partition."""
     DATA_KEY = "data_key"
     """A key that something is encrypted with, itself encrypted; its key is the data key's name."""
+    API_KEY = "api_key"
+    """A key of the HTTP API, of which a digest is kept; its key is the part of it that is no secret."""
 
 
 class Record(Sealable):

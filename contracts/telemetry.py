@@ -264,6 +264,12 @@ class Action(StrEnum):
 
     SERVING_HTTP = "serving_http"
     """Probes and metrics are served: at which address and port."""
+    API_OPEN = "api_open"
+    """The HTTP API has no key yet, and is open to this machine alone; the line says how to make one."""
+    API_CHANGED = "api_changed"
+    """A call of the HTTP API that changes something was answered: which, by whom, on whose behalf, about what."""
+    API_FAILED = "api_failed"
+    """A call of the HTTP API failed: it was answered that something is wrong here, and this line says what."""
     CHANNEL_REFUSED = "channel_refused"
     """A request of a channel was refused: not signed by the platform, malformed, too many, or not confirmed."""
     CHANNEL_NOT_READ = "channel_not_read"

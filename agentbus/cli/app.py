@@ -70,6 +70,7 @@ class Commands(LazyGroup):
             "backup", "Backups of the store: make them, look at them, verify them, restore them, remove old ones."
         ),
         "store": _group("store", "Look after the store."),
+        "api-keys": _group("api_keys", "The keys of the HTTP API: who may call it, and for what."),
         "topology": _group("topology", "The exchanges and queues on the broker."),
         "contracts": _group("contracts", "The published schemas of everything that travels."),
     }

@@ -20,7 +20,7 @@ HELP: Final = f"""Run workers in this process until SIGTERM or Ctrl-C; they then
 {_KINDS}
 
 **all** is a worker of each kind, a gateway only where there are accounts for it, backups where there is a place for
-them.
+them, the HTTP API with AGENTBUS_API_IN_ALL=true.
 
 They declare the topology, wait for a broker or store that is not there yet, and share the work with others of their
 kind: start as many as you like, anywhere."""

@@ -207,7 +207,8 @@ async def serving(
     except OSError as error:
         raise ConfigurationError(
             f"can't listen at {host} port {port} ({error.strerror}): choose another --http-port or --http-host, "
-            "or for a gateway AGENTBUS_GATEWAY_PORT or AGENTBUS_GATEWAY_HOST"
+            "for a gateway AGENTBUS_GATEWAY_PORT or AGENTBUS_GATEWAY_HOST, for the HTTP API AGENTBUS_API_PORT or "
+            "AGENTBUS_API_HOST"
         ) from None
     with listening:  # uvicorn closes it too, unless it is cancelled
         task = asyncio.create_task(server.serve([listening]))

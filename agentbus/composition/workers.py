@@ -6,6 +6,7 @@ Each is imported when it is made: a process pays for those that it runs.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from agentbus.composition.app import App, need_backups, place_of
@@ -260,6 +261,15 @@ def make_outbound_worker(app: App) -> "OutboundWorker":
     )
 
 
+def make_api(app: App) -> Worker:
+    """Return a worker that serves the HTTP API."""
+    with importing_extras("http"):
+        # By its name: it stands on the operations, and they on what is put together here.
+        api = import_module("agentbus.http.hosting")
+    worker: Worker = api.make_api_worker(app)
+    return worker
+
+
 WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
     WorkerKind.SESSION: WorkerRow(make=make_session_worker, does="consumes the partitions and keeps their sessions"),
     WorkerKind.INGRESS: WorkerRow(make=make_router, does="finds the partition for publishers that don't"),
@@ -280,6 +290,11 @@ WORKERS: Final[Mapping[WorkerKind, WorkerRow]] = {
         make=make_outbound_worker,
         does="sends replies to chat platforms, by the accounts in AGENTBUS_CHANNELS",
         in_all=lambda settings: bool(settings.channels.channels),
+    ),
+    WorkerKind.API: WorkerRow(
+        make=make_api,
+        does="serves the HTTP API, at AGENTBUS_API_PORT",
+        in_all=lambda settings: settings.api.api_in_all,
     ),
 }
 """Every kind. Those of one process start at the same time, and close so."""

@@ -126,6 +126,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.SENDING,
         RecordKind.HELD_BACK,
         RecordKind.WRITING,
+        RecordKind.API_KEY,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others

@@ -30,6 +30,8 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
     env = distributed.env | {
         "AGENTBUS_CHANNELS": json.dumps(channels),
         "AGENTBUS_GATEWAY_PORT": "0",
+        "AGENTBUS_API_IN_ALL": "true",
+        "AGENTBUS_API_PORT": "0",
         "AGENTBUS_BACKUP_URL": f"file://{tmp_path}/backups",
     }
     with started("-m", "agentbus", "worker", "all", "--http-port", "0", folder=tmp_path, env=env) as program:

@@ -34,6 +34,7 @@ NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
     RecordKind.TRACKED: "how far logs were followed: these are followed again from their beginning",
     RecordKind.MIGRATION: "of the store that was backed up",
     RecordKind.RESTORE: "of the store that was backed up",
+    RecordKind.API_KEY: "a key of the HTTP API that was revoked since would be good once more: make new ones",
     RecordKind.DATA_KEY: "kept by themselves, before all that they are needed for",
 }
 """Kinds of records that stay in the backup, each with the reason."""

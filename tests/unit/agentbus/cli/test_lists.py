@@ -21,8 +21,10 @@ import structlog
 import typer
 
 from agentbus.cli import app
+from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.session import SessionStatus
+from agentbus.operations.api_keys import Role, create_key
 from agentbus.sessions import SessionSystem, SyncMode, SyncPolicy
 from agentbus.sessions.config import make_config
 from agentbus.storage.archive import open_archive
@@ -53,6 +55,8 @@ actions = ["notify", { action = "expire", after = 3600 }]
 """
 
 NOTHING_TO_LIST: Final = {
+    "api-keys create",
+    "api-keys revoke",
     "archive delete",
     "archive restore",
     "backup create",  # what `backup show` prints
@@ -112,6 +116,7 @@ class World:
     backup: str = ""
     conflicting: str = ""
     unknown: str = ""
+    api_key: str = ""
 
     @property
     def store(self) -> str:
@@ -135,6 +140,7 @@ class Case:
 
 
 CASES: Final[Mapping[str, Case]] = {
+    "api-keys list": Case(lambda it: [it.api_key]),
     "archive list": Case(lambda it: [it.archived]),
     "archive show": Case(lambda it: [it.archived], lambda it: [it.archived]),
     "archive verify": Case(lambda it: [it.archived]),
@@ -209,6 +215,7 @@ async def _things(it: World) -> None:
         gone = a_head(one, status=SessionStatus.EXPIRED).model_copy(update={"sequence": 1, "message_count": 1})
         await store.heads.save([unsure, gone])
         it.unknown = await in_doubt(store)
+        it.api_key = (await create_key(store, SystemClock(), "website", [Role.READ]))[0].key_id
         it.conflicting, it.archived = unsure.session_id, gone.session_id
         it.backup = (await backed_up(store, open_backups(it.backups), description=REASON)).backup_id
         await put_index(store, archived_session(gone, await write_archive(store, open_archive(it.archive), gone)))

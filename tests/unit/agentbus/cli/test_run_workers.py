@@ -81,13 +81,13 @@ async def test_another_installation_ends_them() -> None:
 
 def test_every_kind_has_its_row_and_all_means_each() -> None:
     channels = {"webhook": {"shop": {"secret": "whsec_c2VjcmV0c2VjcmV0"}}}
-    settings = load_settings(channels=channels, backup_url="memory://backups")
+    settings = load_settings(channels=channels, backup_url="memory://backups", api_in_all=True)
     assert set(WORKERS) == set(WorkerKind) == _kinds([ALL], settings) == _kinds(["session", ALL], settings)
     assert _kinds(["sync", "expiry"], settings) == {WorkerKind.SYNC, WorkerKind.EXPIRY}
 
 
-def test_all_means_channels_and_backups_only_where_there_is_something_for_them_to_do() -> None:
+def test_all_means_channels_backups_and_the_api_only_where_there_is_something_for_them_to_do() -> None:
     settings = load_settings()
-    some = {WorkerKind.GATEWAY, WorkerKind.OUTBOUND, WorkerKind.BACKUP}
+    some = {WorkerKind.GATEWAY, WorkerKind.OUTBOUND, WorkerKind.BACKUP, WorkerKind.API}
     assert _kinds([ALL], settings) == set(WorkerKind) - some
     assert _kinds([ALL, *some], settings) == set(WorkerKind)

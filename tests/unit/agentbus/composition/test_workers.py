@@ -27,6 +27,7 @@ async def app() -> AsyncIterator[App]:
         partitions=4,
         channels=CHANNELS,
         gateway_port=0,
+        api_port=0,
     )
     async with MemoryStore() as store, MemoryBus(settings.topology) as bus:
         await bus.declare()

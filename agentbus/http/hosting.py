@@ -1,0 +1,106 @@
+"""The API worker: any number of them side by side, none of which keeps anything."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from typing import Final
+
+from starlette.applications import Starlette
+
+from agentbus.composition.app import App
+from agentbus.composition.probes import Connections, serving
+from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.telemetry import Action
+from agentbus.http.access import is_loopback
+from agentbus.http.app import Api
+from agentbus.operations.api_keys import any_key
+from agentbus.storage.log_lines import Logger
+from agentbus.workers.concurrency import in_turn
+from agentbus.workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
+from agentbus.workers.delivery.presence import Presence
+from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
+
+MAKE_ONE: Final = "agentbus api-keys create NAME --role read"
+
+_CONNECTIONS: Final = 1000
+"""Connections that an API has at once: one too many ends the oldest."""
+
+Serving = Callable[[Starlette], AbstractAsyncContextManager[int]]
+"""Serves an application while it is entered; gives the port."""
+
+_log = Logger(__name__)
+
+
+class ApiWorker(Worker):
+    """Has the API served, by `serving`. It does not listen beyond this machine while there is no key."""
+
+    def __init__(self, app: App, served: Serving, *, presence: Presence | None = None) -> None:
+        self._app = app
+        self._api = Api(app)
+        self._serving = served
+        self._presence = presence
+        self._watch = LoopWatch(STALL_LIMIT, lambda _: None)
+        self._served = AsyncExitStack()
+        self._ended = asyncio.Event()
+        self.port: int | None = None
+        """Where it listens; None while it does not."""
+
+    async def start(self) -> None:
+        host = self._app.settings.api.api_host
+        self._ended.clear()
+        self._api.open()
+        try:
+            keyless = not await any_key(self._app.store)
+            if keyless and not is_loopback(host):
+                raise ConfigurationError(
+                    f"the HTTP API does not listen at {host} while there is no key: make one, {MAKE_ONE}"
+                )
+            await self._watch.start()
+            self.port = await self._served.enter_async_context(self._serving(self._api.app))
+            if self._presence:
+                await self._presence.start()
+        except BaseException:
+            await self.close(within=0)
+            raise
+        if keyless:
+            _log.warning(Action.API_OPEN, host=host, port=self.port, advice=f"whoever is on this machine: {MAKE_ONE}")
+        _log.info(Action.WORKER_STARTED, api_host=host, api_port=self.port)
+
+    async def wait(self) -> None:
+        await self._ended.wait()
+
+    async def drain(self, *, within: float = HAND_BACK_SECONDS) -> None:
+        """Answer those who have called; who calls now is asked to call again, elsewhere."""
+        await self._api.drain(within)
+
+    async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
+        presence = (self._presence.close,) if self._presence else ()
+        try:
+            await in_turn(*presence, partial(self.drain, within=within), self._served.aclose, self._watch.close)
+        finally:
+            self.port = None
+            self._ended.set()
+        _log.info(Action.WORKER_CLOSED)
+
+    def health(self) -> Health:
+        lag = self._watch.lag
+        live = self.port is not None and lag < STALL_LIMIT
+        joined = self._presence is None or self._presence.joined
+        member = self._presence.describe() if self._presence else None
+        return Health(live=live, ready=live and joined and not self._api.draining, lag=lag, member=member)
+
+
+def make_api_worker(app: App) -> ApiWorker:
+    """Return a worker that serves the HTTP API as the settings say."""
+    api, session = app.settings.api, app.settings.session
+    served = partial(serving, port=api.api_port, host=api.api_host, connections=Connections(most=_CONNECTIONS))
+    presence = Presence(
+        app.store,
+        WorkerKind.API.group(app.bus.topology.prefix),
+        clock=app.clock,
+        interval=session.worker_beat,
+        ttl=session.worker_ttl,
+    )
+    return ApiWorker(app, served, presence=None if app.alone else presence)

@@ -1,0 +1,9 @@
+"""The calls of the HTTP API, a module a subject; each is thin over what the library and the commands go by."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from agentbus.http.routes import about, messages, sessions, workers
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (messages.calls, sessions.calls, workers.calls, about.calls)

@@ -1,0 +1,115 @@
+"""What the HTTP API shows of sessions: in a list without what people and programs keep in them, one by one with it."""
+
+from typing import Generic, Self, TypeVar
+
+from pydantic import Field, JsonValue
+
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.base import Many, Timestamp
+from agentbus.contracts.history import Page
+from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.profile import Permission, SessionType, Visibility
+from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.http.calls import Shown
+
+Item = TypeVar("Item")
+
+
+class Listed(Shown, Generic[Item]):
+    """A page of a list."""
+
+    items: Many[Item]
+    cursor: str | None = Field(
+        description="The next page is behind it: hand it back as `after`. None: this is the last."
+    )
+
+    @classmethod
+    def of(cls, page: Page[Item]) -> Self:
+        """Return a page as it is shown."""
+        return cls(items=page.items, cursor=page.cursor)
+
+
+class SessionListed(Shown):
+    """A session, as a list shows it."""
+
+    session_id: SessionId
+    status: SessionStatus
+    state: str = Field(description="One of the installation's own states, or the status.")
+    address: Address | None = Field(description="Where its last message came from; none: it has no chat.")
+    owner: str | None
+    agent_id: str | None
+    session_type: SessionType
+    tags: Many[str]
+    identity: str | None = Field(description="The person whose linked sessions this is one of.")
+    created_at: Timestamp | None
+    last_activity: Timestamp | None
+    expires_at: Timestamp | None
+    message_count: int
+    version: int = Field(description="Of its conversation; its ETag.")
+
+    @classmethod
+    def of(cls, state: SessionState) -> "SessionListed":
+        """Return what a list shows of a session."""
+        return cls(**_listed(state))
+
+
+class SessionShown(SessionListed):
+    """A session, with what is kept in it."""
+
+    conversation_id: ConversationId
+    parent_id: SessionId | None
+    ai_model: str | None
+    template: str | None
+    visibility: Visibility
+    shares: dict[str, Permission] = Field(description="By user.")
+    idle_timeout: float | None = Field(description="Seconds without activity that make it idle.")
+    lifetime: float | None = Field(description="Seconds from a refresh to its end.")
+    data: dict[str, JsonValue]
+    metadata: dict[str, JsonValue]
+    conflicts: int = Field(description="How many are open.")
+    blocked_by: str | None = Field(description="The parked input that all others wait for.")
+
+    @classmethod
+    def of(cls, state: SessionState) -> "SessionShown":
+        """Return what is shown of a session."""
+        profile = state.profile
+        return cls(
+            **_listed(state),
+            conversation_id=state.conversation_id,
+            parent_id=profile.parent_id,
+            ai_model=profile.ai_model,
+            template=profile.template,
+            visibility=profile.visibility,
+            shares=profile.shares,
+            idle_timeout=profile.idle_timeout,
+            lifetime=profile.lifetime,
+            data=state.data,
+            metadata=state.metadata,
+            conflicts=len(state.conflicts),
+            blocked_by=state.blocked_by,
+        )
+
+
+def platform_in(state: SessionState) -> Platform | None:
+    """Return the platform that a session's last message came from."""
+    return state.address.platform if state.address else None
+
+
+def _listed(state: SessionState) -> dict[str, object]:
+    profile = state.profile
+    return {
+        "session_id": state.session_id,
+        "status": state.status,
+        "state": state.state or state.status.value,
+        "address": state.address,
+        "owner": profile.owner,
+        "agent_id": profile.agent_id,
+        "session_type": profile.session_type,
+        "tags": profile.tags,
+        "identity": state.identity,
+        "created_at": state.created_at,
+        "last_activity": state.last_activity,
+        "expires_at": profile.expires_at,
+        "message_count": state.message_count,
+        "version": state.version,
+    }

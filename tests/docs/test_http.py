@@ -1,0 +1,52 @@
+"""The page about the HTTP API: what its `curl` lines would send is sent, and answered."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Final
+
+import httpx
+
+from agentbus.operations.api_keys import Role
+from tests.docs.markdown import DOCS, blocks
+from tests.harness.api import api_world
+
+PAGE: Final = DOCS / "http.md"
+
+
+def requests(key: str) -> Iterator[httpx.Request]:
+    """Yield what each `curl` line sends."""
+    for block in blocks(PAGE.read_text("utf-8"), "sh"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.replace("$KEY", key))
+            if words[:1] != ["curl"]:
+                continue
+            headers: dict[str, str] = {}
+            method, url, body = "GET", "", None
+            rest = iter(words[1:])
+            for word in rest:
+                match word:
+                    case "-H":
+                        name, _, value = next(rest).partition(": ")
+                        headers[name] = value
+                    case "-d":
+                        method, body = "POST", next(rest).encode()
+                    case "-X":
+                        method = next(rest)
+                    case _:
+                        assert not word.startswith("-"), word
+                        url = word
+            yield httpx.Request(method, url, headers=headers, content=body)
+
+
+async def test_what_the_page_sends_is_answered() -> None:
+    async with api_world() as world:
+        key = await world.key(*Role)
+        async with world.caller() as client:
+            answers = [await client.send(request) for request in requests(key)]
+    assert len(answers) >= 3
+    assert {answer.status_code for answer in answers} <= {200, 202}, [one.text for one in answers]
+
+
+def test_the_page_knows_the_roles() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE) == [role.value for role in Role]

@@ -1,0 +1,181 @@
+"""What each call is declared with: its role, its query, its body; and each cell of role by call."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+
+from agentbus.http import app as app_module
+from agentbus.http.app import make_app
+from agentbus.http.calls import FOR_USERS, ROLE, Calls
+from agentbus.operations.api_keys import Role
+from tests.harness.api import World, a_message
+
+ROLES: Final = {
+    "GET /v1/openapi.json": Role.READ,
+    "GET /v1/sessions": Role.READ,
+    "GET /v1/sessions/{session_id}": Role.READ,
+    "GET /v1/sessions/{session_id}/messages": Role.READ,
+    "GET /v1/workers": Role.READ,
+    "POST /v1/messages": Role.PUBLISH,
+}
+"""Which role each call needs. Who adds a call says it here too: that is to be thought about twice."""
+
+
+def declared() -> dict[str, dict[str, Any]]:
+    """Return what each call is declared with."""
+    paths: dict[str, dict[str, Any]] = make_app().openapi()["paths"]
+    return {f"{method.upper()} {path}": call for path, calls in paths.items() for method, call in calls.items()}
+
+
+def test_each_call_needs_the_role_that_was_agreed() -> None:
+    assert {call: Role(given[ROLE]) for call, given in declared().items()} == ROLES
+
+
+def test_what_is_served_is_what_is_declared() -> None:
+    """A route beside the declared calls would have no role: FastAPI lists it, and the document does not."""
+    routes = {
+        f"{method} {route.path}"
+        for one in app_module.ROUTERS
+        for route in one.routes
+        for method in getattr(route, "methods", ())
+    }
+    assert routes == ROLES.keys()
+
+
+async def nothing() -> Response:
+    return Response()
+
+
+@pytest.mark.parametrize("by", ["add_api_route", "get"])
+def test_a_call_without_a_role_is_not_served(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = APIRouter()
+    plain.add_api_route("/v1/open", nothing) if by == "add_api_route" else plain.get("/v1/open")(nothing)
+    monkeypatch.setattr(app_module, "ROUTERS", (plain,))
+    with pytest.raises(ValueError, match="/v1/open names no role"):
+        make_app()
+    with pytest.raises(KeyError):
+        Calls("subject").add_api_route("/open", nothing)
+
+
+async def test_each_cell_of_role_and_call(world: World) -> None:
+    keys = {role: await world.key(role) for role in Role}
+    found: dict[tuple[str, str], bool] = {}
+    for call in ROLES:
+        method, path = call.split()
+        at = path.replace("{", "a-").replace("}", "")
+        for role, key in keys.items():
+            async with world.caller(key) as by:
+                answer = await by.request(method, at, json={} if method != "GET" else None)
+            assert answer.status_code != 401
+            found[call, role] = answer.status_code != 403
+        async with world.caller() as nobody:
+            answer = await nobody.request(method, at)
+        found[call, "nobody"] = answer.status_code != 401
+    expected = {(call, role): role is ROLES[call] for call in ROLES for role in Role}
+    assert found == expected | {(call, "nobody"): False for call in ROLES}
+
+
+async def test_what_is_no_users_is_refused_on_behalf_of_one(world: World) -> None:
+    key = await world.key(*Role)
+    for call, given in declared().items():
+        method, path = call.split()
+        async with world.caller(key, user="ann") as by:
+            answer = await by.request(method, path.replace("{", "a-").replace("}", ""))
+        refused = answer.headers["content-type"] == "application/problem+json" and (
+            answer.json().get("code") == "not_allowed"
+        )
+        assert refused is not given[FOR_USERS], call
+
+
+async def test_what_is_not_known_in_a_query_or_a_body_is_refused(world: World) -> None:
+    key = await world.key(*Role)
+    async with world.caller(key) as by:
+        for path in ("/v1/sessions", "/v1/workers", "/v1/openapi.json"):
+            answer = await by.get(path, params={"statu": "active"})
+            assert (answer.status_code, answer.json()["code"]) == (422, "schema_violation"), path
+        answer = await by.post("/v1/messages", json=a_message() | {"texts": "hello"})
+    assert answer.status_code == 422
+    assert [one["at"] for one in answer.json()["errors"]] == ["body.texts"]
+
+
+async def chunks_of(count: int, size: int = 1000) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b" " * size
+
+
+async def test_a_body_is_read_only_as_far_as_it_may_be_large(world: World) -> None:
+    world.api.parts.bodies.largest = 5000
+    key = await world.key(Role.PUBLISH)
+    async with world.caller(key) as by:
+        told = await by.post("/v1/messages", content=b" " * 6000)
+        streamed = await by.post("/v1/messages", content=chunks_of(1000))
+        negative = await by.post("/v1/messages", content=chunks_of(1), headers={"Content-Length": "-1"})
+    assert [one.status_code for one in (told, streamed, negative)] == [413, 413, 413]
+    assert world.api.parts.bodies.held == 0
+
+
+async def test_nothing_of_a_body_is_read_for_who_may_not_make_the_call(world: World) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        raise AssertionError("it is read")
+        yield b""
+
+    key = await world.key(Role.READ)
+    async with world.caller(key) as by:
+        assert (await by.post("/v1/messages", content=body())).status_code == 403
+    async with world.caller() as nobody:
+        assert (await nobody.post("/v1/messages", content=body())).status_code == 401
+
+
+async def test_one_who_sends_slowly_is_sent_away_and_so_is_who_comes_while_too_much_is_held(world: World) -> None:
+    arrived, never = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b" " * 600
+        arrived.set()
+        await never.wait()
+
+    world.api.parts.bodies.most_held = 1000
+    key = await world.key(Role.PUBLISH)
+    async with world.caller(key) as by:
+        waiting = asyncio.create_task(by.post("/v1/messages", content=slow()))
+        await arrived.wait()
+        full = await by.post("/v1/messages", content=b" " * 600)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert world.api.parts.bodies.held == 0, "also of one whose caller went away"
+        world.api.parts.bodies.seconds = 0.01
+        late = await by.post("/v1/messages", content=slow())
+    assert (full.status_code, full.headers["retry-after"]) == (503, "1")
+    assert late.status_code == 408
+    assert world.api.parts.bodies.held == 0
+
+
+async def test_bytes_that_are_no_json_are_answered_as_such(world: World) -> None:
+    key = await world.key(Role.PUBLISH)
+    bodies = [
+        b"{",
+        b'{"a": 1e999}',
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"\xff",
+        b"1" * 10_000,
+        b'"\\ud800"',
+        b"NaN",
+        b"",
+    ]
+    async with world.caller(key) as by:
+        for body in bodies:
+            answer = await by.post("/v1/messages", content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code in {400, 422}, body[:10]
+            assert answer.headers["content-type"] == "application/problem+json", body[:10]
+
+
+def test_the_document_names_each_schema_plainly() -> None:
+    app: FastAPI = make_app()
+    schemas = app.openapi()["components"]["schemas"]
+    assert "Platform" in schemas
+    assert [name for name in schemas if "__" in name] == []
