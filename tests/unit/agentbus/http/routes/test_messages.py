@@ -111,8 +111,8 @@ async def test_what_can_not_be_is_said_field_by_field(world: World) -> None:
             answer = await by.post(AT, json=body)
             assert answer.status_code == 422
             assert [one["at"] for one in answer.json()["errors"]] == [at]
-        for key in ("a b", "ä".encode("latin-1"), "x" * 256):
-            answer = await by.post(AT, json=a_message(), headers={"Idempotency-Key": key})
+        for key in (b"a b", b"\xe4", b"x" * 256):
+            answer = await by.post(AT, json=a_message(), headers={b"Idempotency-Key": key})
             assert answer.status_code == 422, key
         for wait in ("-1", "61", "nan", "inf", "x"):
             assert (await by.post(AT, params={"wait": wait}, json=a_message())).status_code == 422, wait
