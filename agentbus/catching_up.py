@@ -15,6 +15,7 @@ from agentbus.workers.bus.memory.topics import topic_matches
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import afterwards, ended, in_turn, passing_over, raise_if_cancelled
 from agentbus.workers.delivery.retry import while_away
+from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.delivery.waking import Waking, Woken
 from agentbus.workers.faults import told
 from agentbus.workers.reactive.handler import EventHandler, given
@@ -39,6 +40,7 @@ class CatchUp:
         self, bus: Bus, ask: Ask, patterns: tuple[str, ...], handler: EventHandler, *, session: SessionId, first: int
     ) -> None:
         self._ask = ask
+        self._where = bus.topology.events
         self._patterns = patterns
         self._handler = handler
         self._session = session
@@ -102,7 +104,8 @@ class CatchUp:
     async def _hand_over(self, event: EventEnvelope) -> None:
         self._idle.clear()
         try:
-            await given(event, self._handle)
+            with traces().handling(self._where, event):
+                await given(event, self._handle)
         finally:
             self._idle.set()
 

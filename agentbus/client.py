@@ -52,6 +52,7 @@ from agentbus.subscription import CONCURRENCY, Subscription
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import in_turn, side_by_side
 from agentbus.workers.delivery.inputs import Inputs, Routed
+from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.outages import trouble_now
 from agentbus.writing import AtWork, Telling, WrittenReply, written
 
@@ -104,16 +105,17 @@ class AgentBus:
         """Publish messages in their order, many confirms under way at a time. Raises as `publish` does."""
         ids = input_ids or [None] * len(messages)
         now = make_clock().now()
-        envelopes = [
-            InputEnvelope(id=given or message.input_id(), source=_SOURCE, time=now, data=message)
-            for message, given in zip(messages, ids, strict=True)
-        ]
-        outgoing = [self._inputs.routed(envelope) for envelope in envelopes]
-        receipts = [
-            Receipt(envelope.input_id, routed.conversation, routed.partition)
-            for envelope, routed in zip(envelopes, outgoing, strict=True)
-        ]
-        await self._publish(outgoing)
+        with traces().publishing(self._bus.topology.inbound, len(messages)) as causes:
+            envelopes = [
+                InputEnvelope(id=given or message.input_id(), source=_SOURCE, time=now, traceparent=cause, data=message)
+                for message, given, cause in zip(messages, ids, causes, strict=True)
+            ]
+            outgoing = [self._inputs.routed(envelope) for envelope in envelopes]
+            receipts = [
+                Receipt(envelope.input_id, routed.conversation, routed.partition)
+                for envelope, routed in zip(envelopes, outgoing, strict=True)
+            ]
+            await self._publish(outgoing)
         return receipts
 
     async def send(
@@ -379,20 +381,23 @@ async def connect(amqp_url: str | None = None, **settings: object) -> AsyncItera
     A broker that does not answer is given up after 2.5 s, unless `broker_timeout` (seconds) is given or in the
     environment: a program that may start before its broker sets it. Log lines go to the standard library's `logging`,
     unless the program has set up structlog, or our logs, itself.
+    With `traces` set it tells spans to the provider that the program has set in OpenTelemetry.
     Raises BrokerUnavailable, BrokerRejected, ConfigurationError; InstallationMismatch if the installation has another
     number of partitions, or another scope.
     """
+    from agentbus.composition.tracing import tracing  # noqa: PLC0415 - as below
     from agentbus.settings import in_a_hurry, load_settings  # noqa: PLC0415 - the session library does without
 
     configure_library_logs()
     chosen = in_a_hurry(load_settings(amqp_url=amqp_url, **settings))
-    async with make_bus(chosen) as bus:
-        await bus.check()
-        client = AgentBus(bus, scope=chosen.session.scope)
-        try:
-            yield client
-        finally:
-            await client.close()
+    with tracing(chosen):
+        async with make_bus(chosen) as bus:
+            await bus.check()
+            client = AgentBus(bus, scope=chosen.session.scope)
+            try:
+                yield client
+            finally:
+                await client.close()
 
 
 class SyncAgentBus:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentbus.bounds import FewRepeats, bounded
 from agentbus.contracts.secrets import without_secrets
+from agentbus.workers.delivery.trace_contexts import trace_of, traces
 from agentbus.workers.faults import told
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def configure_logs(settings: "LogSettings") -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _traced,
             _without_secrets,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -50,6 +52,11 @@ def _quieten_drivers() -> None:
     """Keep the drivers from logging each failed and each lost connection: we say it in lines of our own."""
     for name in ("aiormq.connection", "aio_pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _traced(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Say which trace a line belongs to, if what it tells of came with one."""
+    return {**trace_of(traces().current()), **line}
 
 
 def _without_secrets(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -82,6 +89,7 @@ def configure_library_logs() -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            _traced,
             _without_secrets,
             structlog.stdlib.add_log_level,
             _in_a_line,

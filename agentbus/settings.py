@@ -42,6 +42,17 @@ class LogFormat(StrEnum):
     """For machines: one JSON object a line."""
 
 
+class TraceMode(StrEnum):
+    """Which spans are told, and how they hang together."""
+
+    OFF = "off"
+    """None. A trace context that came is passed on all the same."""
+    LINKS = "links"
+    """What consumes a message begins a trace of its own, linked to the one that the message was made in."""
+    PARENT = "parent"
+    """What consumes a message goes on with its trace."""
+
+
 def _listed(value: object) -> object:
     """Return the words of a comma-separated list; what is no text stays as it is."""
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
@@ -328,10 +339,16 @@ class ApiSettings(_Settings):
 
 
 class LogSettings(_Settings):
-    """What is logged."""
+    """What is logged, and told as spans."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: LogFormat = Field(default=LogFormat.CONSOLE, description="`console` for people, `json` for machines.")
+    traces: TraceMode = Field(
+        default=TraceMode.OFF,
+        description="Spans by OpenTelemetry, with the extra `otel`: `off`; `links`, each process's work in a trace of "
+        "its own, linked to what caused it; `parent`, all in one trace. Where they go and which are kept is said by "
+        "`OTEL_...` variables.",
+    )
 
 
 class Settings(BaseModel):

@@ -76,7 +76,7 @@ class Subscription:
         async def handle(event: EventEnvelope) -> None:
             await while_away("handle an event", self._handler, event)
 
-        await hand_over(delivery, handle, self._give_up)
+        await hand_over(delivery, handle, self._give_up, where=self._bus.topology.events)
 
     async def _fail(self, delivery: Delivery, error: Exception) -> None:
         await self._give_up(delivery, unforeseen(error))

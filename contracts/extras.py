@@ -19,6 +19,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": ("fastapi", "httpx", "jwt", "starlette", "uvicorn"),
     "channels": ("cryptography", "httpx", "jmespath", "starlette", "uvicorn", "websockets"),
     "plots": ("PIL",),
+    "otel": ("opentelemetry",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }
 """The modules that each extra brings; pyproject.toml says in which packages. A part imports them when it is opened."""

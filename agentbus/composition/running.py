@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from agentbus.composition.app import App, installed, make_clock, make_store
 from agentbus.composition.collector import calm_collector
 from agentbus.composition.signals import signalled
+from agentbus.composition.tracing import exporting_traces, tracing
 from agentbus.composition.workers import WORKERS, make_router, make_session_worker
 from agentbus.contracts.extras import importing_extras
 from agentbus.contracts.members import WorkerKind
@@ -44,7 +45,7 @@ async def run_workers(
         with importing_extras():
             import agentbus.composition.probes  # noqa: F401, PLC0415 - what is missing is said before anything is waited for
     registry = process_registry()
-    async with installed(settings, registry) as app:
+    async with exporting_traces(settings), installed(settings, registry) as app:
         workers = {kind: row.make(app) for kind, row in WORKERS.items() if kind in kinds}
         probes = None if http_port is None else _probing(workers, registry, http_port, http_host)
         await work(list(workers.values()), until_it_changes(app.store, app.bus.topology), probes)
@@ -92,6 +93,7 @@ async def embedded(settings: Settings, store: Store | None = None) -> AsyncItera
     What was published and not committed yet is gone when the process dies: the bus keeps it in memory alone.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(tracing(settings))
         if store is None:
             store = await stack.enter_async_context(make_store(settings))
         bus = await stack.enter_async_context(MemoryBus(settings.topology))

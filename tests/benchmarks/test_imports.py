@@ -55,8 +55,8 @@ def test_the_session_library_is_light(tmp_path: Path) -> None:
     seconds, modules = measured(_LIBRARY, tmp_path)
     assert seconds < 0.35
     assert len(modules) <= 500
-    heavy = {"aio_pika", "faststream", "fsspec", "motor", "prometheus_client", "pydantic_settings", "pymongo", "rich"}
-    assert modules & (heavy | {"sqlalchemy", "structlog", "typer", "uvicorn"}) == set()
+    heavy = {"aio_pika", "faststream", "fsspec", "motor", "opentelemetry", "prometheus_client", "pydantic_settings"}
+    assert modules & (heavy | {"pymongo", "rich", "sqlalchemy", "structlog", "typer", "uvicorn"}) == set()
 
 
 def test_help_is_given_at_once(tmp_path: Path) -> None:

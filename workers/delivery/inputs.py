@@ -19,6 +19,7 @@ from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import UNCERTAIN, Bus, Message
 from agentbus.workers.delivery.retry import keep_trying
+from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.patience import Patience
 
 UNDECLARED: Final = Patience(transient=(Unroutable,), seconds=5.0, longest_wait=0.5)
@@ -60,8 +61,9 @@ class Inputs:
     async def give(self, inputs: Sequence[Input]) -> None:
         """Publish inputs in their order, confirmed, and wait out the broker; nobody waits for their replies."""
         if inputs:
-            left = [self.routed(self._envelope(given)) for given in inputs]
-            await keep_trying("give commands", self.publish, left)
+            with traces().publishing(self._bus.topology.inbound, len(inputs)) as causes:
+                envelopes = [self._envelope(given, cause=cause) for given, cause in zip(inputs, causes, strict=True)]
+                await keep_trying("give commands", self.publish, [self.routed(envelope) for envelope in envelopes])
 
     async def ask(self, given: Input, *, to: ConversationId | None = None, timeout: float = 10.0) -> CommandReply:
         """Send one command, to the conversation `to` or the one that it names, and return its owner's reply.
@@ -108,9 +110,11 @@ class Inputs:
         Waits a moment for a topology that is not there yet. Raises the Refused that it answered with, ReplyTimeout
         after `timeout` seconds or if something else came in its place, and as `Bus.publish` does.
         """
-        key, message = self.routed(envelope).outgoing
-        asking = partial(self._bus.request, self._bus.topology.inbound, key, message, timeout=timeout)
-        body = await _once_declared(asking, within=timeout)
+        with traces().publishing(self._bus.topology.inbound, 1) as (cause,):
+            caused = envelope.model_copy(update={"traceparent": cause}) if cause else envelope
+            key, message = self.routed(caused).outgoing
+            asking = partial(self._bus.request, self._bus.topology.inbound, key, message, timeout=timeout)
+            body = await _once_declared(asking, within=timeout)
         try:
             reply = CommandReply.model_validate_json(body)
         except ValidationError:
@@ -119,8 +123,8 @@ class Inputs:
             raise refusal(reply.error.code, reply.error.message)
         return reply
 
-    def _envelope(self, given: Input, to: ConversationId | None = None) -> InputEnvelope:
-        return InputEnvelope(id=given.id, source=self._source, partitionkey=to, data=given.data)
+    def _envelope(self, given: Input, to: ConversationId | None = None, *, cause: str | None = None) -> InputEnvelope:
+        return InputEnvelope(id=given.id, source=self._source, partitionkey=to, traceparent=cause, data=given.data)
 
 
 async def _once_declared(call: Callable[[], Awaitable[Result]], *, within: float = inf) -> Result:

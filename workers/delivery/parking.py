@@ -26,6 +26,7 @@ from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.failures import Failure, unforeseen
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trace_contexts import trace_of
 from agentbus.workers.delivery.trust import are_trusted, passed_on
 from agentbus.workers.outages import sparingly
 
@@ -77,6 +78,8 @@ class Failed:
     delivery: Delivery
     failure: Failure
     conversation: ConversationId | None = None
+    cause: str | None = None
+    """The trace context that it came with, as far as it was read."""
 
 
 async def park(bus: Bus, delivery: Delivery, failure: Failure, conversation: ConversationId | None = None) -> None:
@@ -126,7 +129,8 @@ def _tell(one: Failed) -> None:
     delivery, code = one.delivery, one.failure.error.code
     more = sparingly(Action.INPUT_PARKED, code)
     if more is not None:
-        _log.warning(Action.INPUT_PARKED, queue=delivery.queue, message_id=delivery.message_id, code=code, **more)
+        context = {"message_id": delivery.message_id, **more, **trace_of(one.cause)}
+        _log.warning(Action.INPUT_PARKED, queue=delivery.queue, code=code, **context)
 
 
 async def park_failed(bus: Bus, delivery: Delivery, error: Exception) -> None:

@@ -21,6 +21,7 @@ from agentbus.workers.concurrency import ended, raise_if_cancelled
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.domain.replies import waiting_replies
 from agentbus.workers.faults import told
 from agentbus.workers.outbound.amending import ReplyChanger
@@ -95,6 +96,8 @@ class Conversations:
         if (groups is not None and not groups) or room <= 0:
             return False
         records = await self._store.records.due(RecordKind.OUTBOX, self._clock.now(), groups=groups, limit=BATCH)
+        for record in records:
+            self._outbox.heard_of(record)
         due = [ConversationId(record.key) for record in records]
         waiting = [one for one in due if one not in self._in_hand and not self._leases.is_others(self._of(one))]
         for conversation in waiting[:room]:
@@ -178,11 +181,12 @@ class Conversations:
                 await keep_trying("note what was sent", self._outbox.done, state)
                 return
             reply = waiting[0]
-            result = await keep_trying("send a reply", self._go_on, conversation, reply, partition)
-            if isinstance(result, Later):
-                await keep_trying("note when to go on", self._put, state, result)
-                return
-            await self._report(state, reply, result)
+            with traces().sending(str(reply.platform), self._outbox.cause_of(reply.reply_id)):
+                result = await keep_trying("send a reply", self._go_on, conversation, reply, partition)
+                if isinstance(result, Later):
+                    await keep_trying("note when to go on", self._put, state, result)
+                    return
+                await self._report(state, reply, result)
 
     async def _go_on(self, conversation: ConversationId, reply: OutgoingReply, partition: Partition) -> Over | Later:
         if not await self._leases.hold(partition):

@@ -19,12 +19,15 @@ from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
 from agentbus.storage.damage import read_as, unless_damaged
 from agentbus.storage.port import Loaded, Store
+from agentbus.workers.delivery.trace_contexts import trace_of
 from agentbus.workers.domain.evolve import replay
 from agentbus.workers.domain.replies import waiting_replies
 
 UNKNOWN_GROUP: Final = "unknown"
 """The group of the replies that wait for somebody to decide."""
 
+_CAUSES: Final = "traces"
+_MOST_CAUSES: Final = 1000
 MOST_COUNTED: Final = 1000
 """Replies in doubt that are counted: each is read for it, and for somebody to look it is enough."""
 
@@ -49,6 +52,7 @@ class Outbox:
         self._store = store
         self._topology = topology
         self._clock = clock
+        self._causes: dict[ReplyId, str] = {}
 
     async def state_of(self, conversation: ConversationId) -> SessionState:
         """Return a conversation as its log tells it. Raises StoreDamaged."""
@@ -66,6 +70,26 @@ class Outbox:
         records = [self._record(state, at or self._clock.now()) for state in states]
         if records:
             await self._store.records.put_many(records)
+
+    def caused(self, reply: ReplyId, cause: str | None) -> None:
+        """Remember for a while in which trace context a reply was asked for; records tell it to other instances."""
+        if cause is None:
+            return
+        self._causes.pop(reply, None)
+        self._causes[reply] = cause
+        while len(self._causes) > _MOST_CAUSES:
+            del self._causes[next(iter(self._causes))]
+
+    def cause_of(self, reply: ReplyId) -> str | None:
+        """Return in which trace context a reply was asked for, as far as that is known."""
+        return self._causes.get(reply)
+
+    def heard_of(self, record: Record) -> None:
+        """Remember which trace contexts another instance's record tells of."""
+        found = record.data.get(_CAUSES)
+        for reply, cause in found.items() if isinstance(found, dict) else ():
+            if reply not in self._causes and isinstance(cause, str) and trace_of(cause):
+                self.caused(ReplyId(str(reply)), cause)
 
     async def done(self, state: SessionState) -> None:
         """Note that a conversation has nothing to send, unless something was asked for after this state of it."""
@@ -112,12 +136,14 @@ class Outbox:
 
     def _record(self, state: SessionState, due_at: datetime) -> Record:
         conversation = state.conversation_id
+        replies = (reply.reply_id for reply in waiting_replies(state))
+        causes = {reply: self._causes[reply] for reply in replies if reply in self._causes}
         return Record(
             kind=RecordKind.OUTBOX,
             key=conversation,
             group=str(self._topology.partition_of(conversation)),
             created_at=self._clock.now(),
-            data={},
+            data={_CAUSES: causes} if causes else {},
             revision=state.version,
             due_at=due_at,
         )

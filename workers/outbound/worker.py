@@ -16,6 +16,7 @@ from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.delivery.writings import Writings
 from agentbus.workers.outbound.amending import ReplyChanger
 from agentbus.workers.outbound.channels import Ways
@@ -61,11 +62,14 @@ class OutboxHandler(Handler):
     """Has the replies sent that events tell of. Which instance an event comes to does not matter."""
 
     def __init__(self, outbox: Outbox, conversations: Conversations) -> None:
+        self._outbox = outbox
         self._conversations = conversations
         self._looking = Coalescer[ConversationId](outbox.look_at, most=_TOGETHER)
 
     async def handle(self, event: EventEnvelope) -> None:
         if isinstance(event.data, ReplyRequested | ReplyReopened | ReplyChangeRequested):
+            reply = event.data.reply_id if isinstance(event.data, ReplyRequested) else event.data.reply
+            self._outbox.caused(reply, traces().current())
             await self._looking.do(event.partitionkey)
             self._conversations.poke(event.partitionkey)
 

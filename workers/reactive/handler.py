@@ -20,6 +20,7 @@ from agentbus.workers.delivery.failures import Failure
 from agentbus.workers.delivery.parking import park
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.faults import told
 from agentbus.workers.outages import sparingly
 from agentbus.workers.patience import Patience
@@ -72,13 +73,16 @@ async def react(bus: Bus, handler: Handler, delivery: Delivery, metrics: WorkerM
 
     if metrics:
         metrics.consumed.labels("rabbitmq", "process", "events").inc()
-    await hand_over(delivery, handle, give_up)
+    await hand_over(delivery, handle, give_up, where=bus.topology.events)
     if metrics:
         metrics.process_seconds.labels("rabbitmq", "process", "events").observe(monotonic() - begun)
 
 
-async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) -> None:
-    """Give a delivery's event to `handler`, a few times if it fails; acknowledge it, or let `give_up` do so."""
+async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp, *, where: str) -> None:
+    """Give a delivery's event to `handler`, a few times if it fails; acknowledge it, or let `give_up` do so.
+
+    `where` it was published.
+    """
     if is_writing(delivery.body):  # no event: for those who show replies while they are being written
         await delivery.ack()
         return
@@ -93,10 +97,11 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp) 
     except InvalidInput as error:
         await give_up(delivery, Failure(error))
         return
-    if (failure := await given(event, handler)) is None:
-        await delivery.ack()
-    else:
-        await give_up(delivery, failure)
+    with traces().handling(where, event):
+        if (failure := await given(event, handler)) is None:
+            await delivery.ack()
+        else:
+            await give_up(delivery, failure)
 
 
 async def given(event: EventEnvelope, handler: EventHandler) -> Failure | None:

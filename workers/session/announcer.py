@@ -123,7 +123,7 @@ class Announcer:
         for answer in plan.answers:
             for event in filter(is_news, answer.events):
                 version = repeated.get(event.event_id, plan.after.version)
-                yield self._outgoing(_conversation(plan), version, event, answer.waiting.traceparent)
+                yield self._outgoing(_conversation(plan), version, event, answer.cause or answer.waiting.traceparent)
 
     def _outgoing(
         self, conversation: ConversationId, version: int, event: AnyEvent, traceparent: str | None = None

@@ -1,6 +1,7 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from time import monotonic, perf_counter
 
 from agentbus.contracts.clock import Clock
@@ -27,6 +28,7 @@ from agentbus.workers.delivery.failures import Failure, failure_of
 from agentbus.workers.delivery.parking import Failed, park_all
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trace_contexts import Processed, traces
 from agentbus.workers.delivery.trials import PoisonTrials
 from agentbus.workers.domain.earlier import concerns_earlier
 from agentbus.workers.faults import told
@@ -162,7 +164,9 @@ class Committer:
         """
         while turns:
             planned = await self._decider.decide(turns, suspect=suspect, failure=failure)
+            begun = monotonic()
             done, turns = await self._append(planned)
+            appended = (begun, monotonic())
             suspect = True
             heads = [head for _, plan in done for head in plan.heads if head.generation]
             if heads:
@@ -170,10 +174,36 @@ class Committer:
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
             if any(concerns_earlier(commit) for commit in commits):
                 await keep_trying("follow", follow, self._store, commits)
-            await self._announcer.announce([plan for _, plan in done])
-            self.arrears.announced([plan.commit for _, plan in done if plan.commit])
-            failed = [await self._finish(turn, answer, plan.after) for turn, plan in done for answer in plan.answers]
-            await self._give_up([one for one in failed if one])
+            with self._traced(done, appended) if traces().on else nullcontext():
+                await self._announcer.announce([plan for _, plan in done])
+                self.arrears.announced([plan.commit for _, plan in done if plan.commit])
+                answers = [(turn, answer, plan.after) for turn, plan in done for answer in plan.answers]
+                failed = [await self._finish(*one) for one in answers]
+                await self._give_up([one for one in failed if one])
+
+    @contextmanager
+    def _traced(self, done: Sequence[Planned], appended: tuple[float, float]) -> Iterator[None]:
+        """Tell of each input that is announced and acknowledged meanwhile by a span, which its events are caused by."""
+        answers = [(turn, plan, answer) for turn, plan in done for answer in plan.answers]
+        inputs = [
+            Processed(
+                cause=answer.waiting.traceparent,
+                arrived=answer.waiting.arrived,
+                appended=appended,
+                conversation=turn.lane.conversation,
+                partition=turn.lane.partition,
+                session=plan.after.session_id if plan.after.generation else None,
+                version=plan.after.version,
+                events=len(answer.events),
+                failed=answer.failure.error.code if answer.failure else None,
+            )
+            for turn, plan, answer in answers
+        ]
+        topology = self._bus.topology
+        with traces().processing(topology.inbound, topology.events, inputs) as causes:
+            for (_, _, answer), cause in zip(answers, causes, strict=True):
+                answer.cause = cause
+            yield
 
     @staticmethod
     def _tell_unkept(heads: Sequence[SessionState], outcomes: Sequence[StoreError | None]) -> None:
@@ -274,4 +304,4 @@ class Committer:
 
 
 def _failed(turn: Turn, waiting: Waiting, failure: Failure) -> Failed:
-    return Failed(waiting.delivery, failure, turn.lane.conversation)
+    return Failed(waiting.delivery, failure, turn.lane.conversation, waiting.traceparent)

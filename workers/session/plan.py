@@ -48,6 +48,8 @@ class Answer:
     events: tuple[AnyEvent, ...] = ()
     repeated: bool = False
     failure: Failure | None = None
+    cause: str | None = None
+    """The trace context of its processing, if spans are told of that."""
 
 
 @dataclass(slots=True)

@@ -12,10 +12,12 @@ import pytest
 import structlog
 from pydantic import BaseModel
 
+import agentbus.workers.delivery.parking
 import agentbus.workers.reactive.handler
 from agentbus.bounds import FewRepeats
 from agentbus.contracts.address import Address
 from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import Reject
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.messages import TextContent
 from agentbus.contracts.telemetry import Action
@@ -23,7 +25,9 @@ from agentbus.contracts.topology import Topology
 from agentbus.logs import configure_library_logs, configure_logs
 from agentbus.settings import LogFormat, LogSettings
 from agentbus.workers.bus.memory import MemoryBus
-from agentbus.workers.delivery.parking import park
+from agentbus.workers.delivery.failures import Failure
+from agentbus.workers.delivery.parking import Failed, park, park_all
+from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.reactive.handler import EventHandler, hand_over
 from tests.harness.builders import a_conversation, appended
 from tests.harness.deliveries import Handed
@@ -93,6 +97,31 @@ def test_bound_context_is_on_every_line(capsys: Captured) -> None:
     structlog.contextvars.bind_contextvars(worker="w1")
     structlog.get_logger().info(Action.WORKER_STARTED)
     assert lines(capsys)[0]["worker"] == "w1"
+
+
+def test_a_line_says_which_trace_it_belongs_to(capsys: Captured) -> None:
+    configure()
+    event = EventEnvelope.of(appended(a_conversation("ada"), 1, SAID), f"00-{'a' * 32}-{'b' * 16}-01")
+    with traces().handling("agentbus.events", event):
+        structlog.get_logger().info(Action.CLAIM_HEARD)
+    structlog.get_logger().info(Action.CLAIM_HEARD)
+    within, outside = lines(capsys)
+    assert (within["trace_id"], within["span_id"]) == ("a" * 32, "b" * 16)
+    assert not {"trace_id", "span_id"} & outside.keys()
+
+
+async def test_what_is_parked_is_logged_with_the_trace_that_it_came_with(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agentbus.workers.delivery.parking, "sparingly", lambda *_: {})
+    configure()
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        failed = Failed(Handed(b"{}"), Failure(Reject("no")), cause=f"00-{'a' * 32}-{'b' * 16}-01")
+        await park_all(bus, [failed, Failed(Handed(b"{}"), Failure(Reject("no")))])
+    of_a_trace, of_none = lines(capsys)
+    assert of_a_trace["trace_id"] == "a" * 32
+    assert "trace_id" not in of_none
 
 
 def test_for_people_there_are_no_colours_in_a_file(capsys: Captured) -> None:
@@ -174,7 +203,7 @@ async def test_a_failing_handler_is_one_line_with_its_place_and_without_texts_an
         await bus.declare()
         event = appended(a_conversation("ada"), 1, SAID)
         delivery = Handed(EventEnvelope.of(event).to_bytes())
-        await hand_over(delivery, failing, partial(park, bus))
+        await hand_over(delivery, failing, partial(park, bus), where="events")
     printed = "".join(capsys.readouterr())
     failed, parked = printed.splitlines()
     assert Action.HANDLER_FAILED in failed

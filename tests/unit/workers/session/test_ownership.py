@@ -469,6 +469,8 @@ async def bury(worker: SessionWorker, store: MemoryStore) -> None:
     for task in (*worker._rounds, worker._dispatcher):
         if task:
             task.cancel()
+    if worker._backlog:
+        await worker._backlog.close()
     await worker._committer.arrears.close()
     await worker._recorder.close()
     await worker._ownership.watch.close()
