@@ -22,6 +22,9 @@ class Commands(LazyGroup):
 
     places: ClassVar[Mapping[str, CommandAt]] = {
         "demo": _command("demo", "Run a whole AgentBus in this process, and check the result."),
+        "up": _command(
+            "up", "Run everything on this machine, for a try, until Ctrl-C: broker, store, all workers, the HTTP API."
+        ),
         "publish": _command("publish", "Publish one chat message, confirmed by the broker."),
         "replay": _command(
             "replay", "Replay a chat history: publish its messages in order, wait for them, check what became of them."

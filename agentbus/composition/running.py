@@ -1,7 +1,7 @@
 """Running workers: in a process of their own until a signal comes, or embedded in somebody's program."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -67,11 +67,12 @@ async def work(
     workers: Sequence[Worker],
     until: Coroutine[None, None, None],
     probes: AbstractAsyncContextManager[None] | None = None,
+    started: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Have workers at work until a signal comes, one of them ends or `until` is over, and close them.
 
     A signal that comes while they start ends them too. `probes` are entered before their start and left before their
-    end.
+    end. `started` is called once all are at work.
     """
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(signalled())
@@ -82,6 +83,8 @@ async def work(
         await _either(stop.wait(), _start(workers))
         if not stop.is_set():
             calm_collector()
+            if started is not None:
+                await started()
             await _either(stop.wait(), until, *(worker.wait() for worker in workers))
 
 

@@ -148,7 +148,6 @@ STATUSES: Final[Mapping[str, int]] = {
     "invalid_cursor": 422,
     "parked_not_found": 404,
     "replay_refused": 409,
-    "rule_not_found": 404,
     "suggestion_not_found": 404,
     "api_key_not_found": 404,
     "contract_broken": 500,
