@@ -18,6 +18,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "expiry": ("aiosmtplib", "httpx"),
     "http": ("fastapi", "httpx", "jwt", "starlette", "uvicorn"),
     "channels": ("cryptography", "httpx", "jmespath", "starlette", "uvicorn", "websockets"),
+    "discord": ("aiohttp", "discord"),
     "plots": ("PIL",),
     "otel": ("opentelemetry",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),

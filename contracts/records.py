@@ -80,6 +80,8 @@ class RecordKind(StrEnum):
     """Until when a platform takes nothing from an account, or for a chat; its key is a digest of them."""
     WRITING = "writing"
     """A message that shows a reply which is being written; its key is the conversation, its group the partition."""
+    ASKED = "asked"
+    """How far a platform that is asked was read; its key says which account."""
     DATA_KEY = "data_key"
     """A key that something is encrypted with, itself encrypted; its key is the data key's name."""
     API_KEY = "api_key"

@@ -182,7 +182,7 @@ def make_gateway(app: App) -> "GatewayWorker":
     asking = [
         Asking(intake, one.channel.name, one.name, source, store=app.store, prefix=prefix, clock=app.clock)
         for one in accounts
-        if one.channel.source and (source := one.channel.source(one.name, one.account))
+        for source in (one.channel.sources(one.name, one.account) if one.channel.sources else ())
     ]
     gateway = Gateway(intake, clock=app.clock, max_body=channels.gateway_max_body, metrics=app.metrics)
     listening = host_all(gateway, accounts, bus=app.bus, store=app.store, clock=app.clock, scope=session.scope)

@@ -126,6 +126,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.SENDING,
         RecordKind.HELD_BACK,
         RecordKind.WRITING,
+        RecordKind.ASKED,
         RecordKind.API_KEY,
     }
 )

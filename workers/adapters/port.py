@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.errors import AgentBusError
@@ -203,8 +203,28 @@ class NotNow(AgentBusError):
         self.after = after
 
 
+Place = Mapping[str, JsonValue]
+"""How far a platform was read: what whoever asks next goes on from."""
+
+
 class Source(ABC):
-    """The way in of one account whose platform is asked, as it can't reach us."""
+    """The way in of one account whose platform is asked, as it can't reach us; or of a share of it."""
+
+    @property
+    def share(self) -> str:
+        """Which share of the account it is, where it has several: each is asked for by one gateway at a time."""
+        return ""
+
+    @property
+    def place(self) -> Place | None:
+        """How far all is `taken`, 256 KiB at most; None, as by default: the platform knows by itself."""
+        return None
+
+    def go_on(self, place: Place | None) -> None:  # noqa: B027 - a platform may know by itself
+        """Begin where somebody else has come to; None: nobody has been there. What makes no sense counts as that."""
+
+    async def rest(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of what is held for as long as one asks: somebody else does so now. Idempotent."""
 
     @abstractmethod
     async def next(self, clock: "Clock") -> Received:
@@ -518,8 +538,8 @@ class Channel(Generic[Account]):
     capabilities: Capabilities
     inbound: Callable[[str, Account], Inbound] | None = None
     """Makes the way in of the account of that name."""
-    source: Callable[[str, Account], Source | None] | None = None
-    """Makes what asks for the account of that name, if it is one for which the platform is asked."""
+    sources: Callable[[str, Account], Sequence[Source]] | None = None
+    """Makes what asks for the account of that name: several if each has a share of it, none if it is not asked."""
     hosted: Callable[[Mapping[str, Account], Hosting], Hosted] | None = None
     """Makes what a gateway serves for the accounts of these names, if people come to it."""
     media: Callable[[Account], MediaLinks | None] | None = None

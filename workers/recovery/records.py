@@ -30,6 +30,7 @@ NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
     RecordKind.SENDING: "how far a reply was then: it was sent since",
     RecordKind.HELD_BACK: "for how long a platform took nothing then",
     RecordKind.WRITING: "a reply that was being written then",
+    RecordKind.ASKED: "how far a platform was read then: it was read on since",
     RecordKind.CLAIM_CODE: "a code that was used since would be good once more",
     RecordKind.TRACKED: "how far logs were followed: these are followed again from their beginning",
     RecordKind.MIGRATION: "of the store that was backed up",

@@ -57,6 +57,10 @@ GATEWAY = (
     "s = load(amqp_url='memory://', store_url='memory://', channels={'webhook': {}}); "
     "made(App(settings=s, bus=make_bus(s), store=make_store(s), clock=make_clock()))"
 )
+DISCORD = (
+    "from agentbus.workers.adapters.factory import accounts_in; [one] = accounts_in({'discord': {'a': {'token': 't', "
+    "'messages': True}}}); one.channel.sources('a', one.account)"
+)
 CALLBACK = "import agentbus.sessions as s; s.create_{}_notification_callback({})"
 OPENED = [
     ("rabbit", BUS.format("amqp://guest:guest@127.0.0.1:1/")),
@@ -71,6 +75,7 @@ OPENED = [
     ("expiry", CALLBACK.format("webhook", "'https://b.example/', 'secret'")),
     ("http", WORKER),
     ("channels", GATEWAY),
+    ("discord", DISCORD),
     ("plots", "from agentbus.plots import png_of; png_of([])"),
     ("testing", "import agentbus.testing.conformance"),
 ]

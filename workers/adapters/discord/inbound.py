@@ -6,7 +6,7 @@ body, `X-Signature-Ed25519` and `X-Signature-Timestamp`).
 
 - An interaction is known by its id. Discord sends none again: whoever gave it is told that it failed.
 - A command's options are its arguments, as `name:value`; of one value alone, that value.
-- Messages that are no interactions come by Discord's own gateway, not here.
+- Messages that are no interactions come by Discord's own gateway (`source.py`), not here.
 - The interaction's token is in nothing that is kept.
 """
 
@@ -22,14 +22,9 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.base import Many
 from agentbus.contracts.messages import ButtonContent, CommandContent, Content, InboundMessage
 from agentbus.workers.adapters.discord.account import DiscordAccount
-from agentbus.workers.adapters.parsing import (
-    UNKNOWN,
-    loaded_object,
-    milliseconds,
-    understood,
-    unsupported,
-    written,
-)
+from agentbus.workers.adapters.discord.payloads import Member, Option, User
+from agentbus.workers.adapters.discord.snowflakes import snowflake_time
+from agentbus.workers.adapters.parsing import UNKNOWN, loaded_object, understood, unsupported, written
 from agentbus.workers.adapters.port import Answer, Inbound, Received, Request, Unverified
 from agentbus.workers.importers.values import fit_id, fit_name
 
@@ -45,26 +40,8 @@ _CHOICES: Final = 8
 _EPHEMERAL: Final = 64
 """Seen by whoever gave the command, and by nobody else."""
 
-_DISCORDS_FIRST_DAY: Final = 1_420_070_400_000
 _DEEPEST: Final = 3
 """Options of a subcommand of a group."""
-
-
-class _User(BaseModel):
-    id: str = Field(min_length=1)
-    username: str = ""
-    global_name: str | None = None
-
-
-class _Member(BaseModel):
-    user: _User
-    nick: str | None = None
-
-
-class _Option(BaseModel):
-    name: str
-    value: str | int | float | bool | None = None
-    options: list[Any] | None = Field(default=None, max_length=25)
 
 
 class _Data(BaseModel):
@@ -83,12 +60,12 @@ class _Interaction(BaseModel):
     type: int
     data: _Data = _Data()
     channel_id: str = Field(min_length=1)
-    member: _Member | None = None
-    user: _User | None = None
+    member: Member | None = None
+    user: User | None = None
     message: _Shown | None = None
 
     @property
-    def by(self) -> _User:
+    def by(self) -> User:
         """Whoever did it. Raises ValueError if that is not told."""
         if found := self.member.user if self.member else self.user:
             return found
@@ -106,25 +83,31 @@ class DiscordInbound(Inbound):
 
     def __init__(self, name: str, account: DiscordAccount) -> None:
         self._name = name
-        self._key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(account.public_key))
+        key = account.public_key
+        self._key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)) if key else None
         self._received = account.received
 
     def verify(self, request: Request) -> None:
         at, given = request.header(TIMESTAMP), request.header(SIGNATURE)
+        if self._key is None:
+            raise Unverified("the account has no public_key")
         try:
             self._key.verify(bytes.fromhex(given), at.encode() + request.body)
         except (InvalidSignature, ValueError):
             raise Unverified("the signature is not the right one") from None
 
     def parse(self, request: Request) -> Received:
-        body = loaded_object(request.body)
+        return self.read(loaded_object(request.body), request.received_at)
+
+    def read(self, body: Mapping[str, Any], at: datetime) -> Received:
+        """Return what an interaction says, as it was posted or dispatched, and what Discord is answered."""
         match body.get("type"):
             case 1:  # PING
                 return Received(ignored=1, answer=_answer(_PONG))
             case 4:  # somebody is still typing a command
                 return Received(ignored=1, answer=_answer(_CHOICES, {"choices": []}))
             case kind:
-                messages = understood(lambda: self._done(body), lambda: self._kept(body, request))
+                messages = understood(lambda: self._done(body), lambda: self._kept(body, at))
                 silent = kind == _COMPONENT
                 told = {"content": self._received, "flags": _EPHEMERAL}
                 answer = _answer(_NOTHING_NEW) if silent else _answer(_MESSAGE, told)
@@ -140,7 +123,7 @@ class DiscordInbound(Inbound):
             content=_content(one),
         )
 
-    def _kept(self, body: Mapping[str, Any], request: Request) -> InboundMessage:
+    def _kept(self, body: Mapping[str, Any], at: datetime) -> InboundMessage:
         """Keep an interaction that is not understood, where it happened as far as it says."""
         member = body.get("member")
         user = member.get("user") if isinstance(member, dict) else body.get("user")
@@ -150,20 +133,12 @@ class DiscordInbound(Inbound):
             f"interaction {body.get('type')}",
             {name: value for name, value in body.items() if name != "token"},
             address=self._address(str(channel or UNKNOWN), str(by or UNKNOWN)),
-            sent_at=request.received_at,
+            sent_at=at,
             message_id=known if isinstance(known, str) else None,
         )
 
     def _address(self, chat: str, user: str) -> Address:
         return Address(platform=Platform.DISCORD, account=self._name, chat=fit_id(chat), user=fit_id(user))
-
-
-def snowflake_time(known: str) -> datetime:
-    """Return when an id was made: Discord's ids begin with it. Raises ValueError or OverflowError for what is none.
-
-    Source: https://docs.discord.com/developers/reference#snowflakes.
-    """
-    return milliseconds((int(known) >> 22) + _DISCORDS_FIRST_DAY)
 
 
 def _content(one: _Interaction) -> Content:
@@ -187,7 +162,7 @@ def _arguments(options: list[Any]) -> str:
 def _options(options: list[Any], deep: int) -> Iterator[tuple[str, str | None]]:
     """Yield names and values; of subcommands the name, and then what it has."""
     for raw in options:
-        option = _Option.model_validate(raw)
+        option = Option.model_validate(raw)
         yield option.name, None if option.value is None else str(option.value)
         if option.options and deep:
             yield from _options(option.options, deep - 1)

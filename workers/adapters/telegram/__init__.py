@@ -1,5 +1,6 @@
 """Telegram, by its Bot API."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.extras import importing_extras
@@ -21,13 +22,13 @@ def _inbound(name: str, account: TelegramAccount) -> "TelegramInbound":
     return TelegramInbound(name, account)
 
 
-def _source(name: str, account: TelegramAccount) -> "TelegramSource | None":
+def _sources(name: str, account: TelegramAccount) -> Sequence["TelegramSource"]:
     if not account.polling:
-        return None
+        return ()
     with importing_extras("channels"):
         from agentbus.workers.adapters.telegram.source import TelegramSource  # noqa: PLC0415 - it needs an extra
 
-    return TelegramSource(name, account)
+    return (TelegramSource(name, account),)
 
 
 def _outbound(_name: str, account: TelegramAccount, client: "AsyncClient") -> "TelegramOutbound | None":
@@ -64,6 +65,6 @@ CHANNEL: Final = Channel(
     ),
     inbound=_inbound,
     media=_media,
-    source=_source,
+    sources=_sources,
     outbound=_outbound,
 )

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
@@ -11,10 +12,11 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.errors import BrokerUnavailable
 from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.records import RecordKind
 from agentbus.contracts.topology import Topology
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.adapters.factory import accounts_in
-from agentbus.workers.adapters.port import NotNow, Received, Source
+from agentbus.workers.adapters.port import NotNow, Place, Received, Source
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.delivery.inputs import Inputs, Routed
@@ -121,6 +123,72 @@ async def test_one_asks_and_another_goes_on_when_it_has_ended(inputs: Failing, s
     assert second.asked == 1
     await other.close()
     assert await store.locks.acquire("agentbus/asking/webhook/shop", ttl=1)
+
+
+class Placed(Given):
+    """One that says how far it is, and begins where it is told to."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.rested = 0
+
+    @property
+    def place(self) -> Place:
+        return {"left": list(self._left)}
+
+    def go_on(self, place: Place | None) -> None:
+        if place is not None:
+            self._left = [int(str(one)) for one in cast("list[Any]", place["left"])]
+
+    async def rest(self) -> None:
+        self.rested += 1
+
+
+NOTE = "agentbus/asking/webhook/shop"
+
+
+async def noted(store: MemoryStore) -> Any:
+    record = await store.records.get(RecordKind.ASKED, NOTE)
+    return record.data if record else None
+
+
+async def test_how_far_it_is_is_noted_once_the_broker_has_it_and_the_next_one_goes_on_from_there(
+    inputs: Failing, store: MemoryStore
+) -> None:
+    one = asking(Placed(3), inputs, store)
+    assert await one._turn()
+    assert await noted(store) == {"left": [1, 2]}
+    assert await one._turn()  # within a second of the last note: this one is made in time, or at the end
+    await one.close()
+    assert await noted(store) == {"left": [2]}
+
+    other = asking(Placed(9), inputs, store)
+    assert await other._turn()
+    await other.close()
+    assert len(inputs.published) == len(set(inputs.published)) == 3
+    assert await noted(store) == {"left": []}
+
+
+async def test_whose_lease_has_gone_to_somebody_else_lets_go_and_notes_nothing(
+    inputs: Failing, store: MemoryStore
+) -> None:
+    source = Placed(3)
+    one = asking(source, inputs, store)
+    assert await one._turn()
+    before = await noted(store)
+    assert one._token is not None
+    await store.locks.release(NOTE, one._token)
+    stolen = await store.locks.acquire(NOTE, ttl=60)
+    assert stolen
+
+    await one._say()
+    rested = source.rested
+    assert not await one._turn()
+    assert source.rested == rested + 1
+    assert source.asked == 1
+    await one.close()
+    assert await noted(store) == before
+    assert await store.locks.renew(NOTE, stolen.token, ttl=60), "it was not given back by whoever had lost it"
 
 
 async def test_what_was_not_published_when_it_ended_is_not_taken(inputs: Failing, store: MemoryStore) -> None:

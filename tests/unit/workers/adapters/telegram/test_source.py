@@ -96,9 +96,9 @@ async def test_httpx_does_not_log_the_token(source: TelegramSource, caplog: pyte
 
 
 async def test_an_account_is_asked_for_only_if_it_says_so() -> None:
-    assert CHANNEL.source is not None
-    assert CHANNEL.source("mybot", TelegramAccount(token=TOKEN)) is None
-    source = CHANNEL.source("mybot", ACCOUNT)
+    assert CHANNEL.sources is not None
+    assert not CHANNEL.sources("mybot", TelegramAccount(token=TOKEN))
+    [source] = CHANNEL.sources("mybot", ACCOUNT)
     assert isinstance(source, TelegramSource)
     await source.close()
     with pytest.raises(ValueError, match="polling needs the token"):
