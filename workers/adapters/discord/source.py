@@ -21,11 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentbus.contracts.clock import Clock
 from agentbus.workers.adapters.discord.account import DiscordAccount
-from agentbus.workers.adapters.discord.connection import Connection, Ended
+from agentbus.workers.adapters.discord.api import LATER, PAGE, DiscordApi
 from agentbus.workers.adapters.discord.frames import INTERACTION, READY, SERVER, Frame, began, server
 from agentbus.workers.adapters.discord.inbound import DiscordInbound
 from agentbus.workers.adapters.discord.messages import SAID, DiscordMessages, Told
-from agentbus.workers.adapters.discord.rest import LATER, PAGE, DiscordApi
+from agentbus.workers.adapters.discord.shard import Connection, Ended
 from agentbus.workers.adapters.discord.snowflakes import before, first_of, snowflake
 from agentbus.workers.adapters.port import Malformed, NotNow, Place, Received, Source
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.messages import CommandContent, InboundMessage
-from agentbus.workers.adapters.discord import CHANNEL, connection
+from agentbus.workers.adapters.discord import CHANNEL, shard
 from agentbus.workers.adapters.discord.account import DiscordAccount
 from agentbus.workers.adapters.discord.source import DiscordSource
 from agentbus.workers.adapters.port import NotNow, Place
@@ -208,7 +208,7 @@ FRAMES: list[str | bytes] = [
 async def test_what_is_no_frame_of_a_gateway_ends_the_connection_and_is_no_loss(
     discord: FakeDiscordGateway, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "MOST_BYTES", 65_536)
+    monkeypatch.setattr(shard, "MOST_BYTES", 65_536)
     for number, frame in enumerate(FRAMES):
         source = sources.new()
         if "READY" not in str(frame):
