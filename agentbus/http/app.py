@@ -33,6 +33,7 @@ from agentbus.http.problems import (
     wrong_fields,
 )
 from agentbus.http.routes import ROUTERS
+from agentbus.operations.api_keys import without_keys
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.manager import SessionManager
@@ -210,5 +211,5 @@ def _note(caller: Caller, scope: Scope, status: int) -> None:
     """Log a change: who wanted it."""
     route = scope.get("route")
     called = f"{scope['method']} {getattr(route, 'path', 'unknown')}"
-    about = scope.get("path_params") or {}
+    about = {name: without_keys(str(value)) for name, value in (scope.get("path_params") or {}).items()}
     _log.info(Action.API_CHANGED, call=called, by=caller.name, user=caller.user, about=about, status=status)

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect, Request
@@ -78,6 +78,17 @@ def _caller(request: Request) -> Caller:
 
 With = Annotated[Parts, Depends(_parts)]
 By = Annotated[Caller, Depends(_caller)]
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Makes the call safe to repeat: what is sent twice with it is carried out once.",
+    ),
+]
 
 
 class Given(Contract):

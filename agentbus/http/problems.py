@@ -148,6 +148,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "invalid_cursor": 422,
     "parked_not_found": 404,
     "replay_refused": 409,
+    "rule_not_found": 404,
     "suggestion_not_found": 404,
     "api_key_not_found": 404,
     "contract_broken": 500,

@@ -14,12 +14,16 @@ from agentbus.workers.expiry.statistics import ExpiryStatistics, Outcome, Statis
 from agentbus.workers.expiry.sweep import Finding, Progress, SweepOutcome
 
 __all__ = [
-    "OUTCOMES", "ExpiryStatistics", "Finding", "Progress", "SweepOutcome", "add_rules", "enable_rule", "list_rules",
-    "parsed_rules", "remove_rule", "rule_statistics", "sweep",
+    "OUTCOMES", "ExpiryStatistics", "Finding", "Progress", "RuleNotFound", "SweepOutcome", "add_rules", "enable_rule",
+    "list_rules", "parsed_rules", "remove_rule", "rule_statistics", "sweep",
 ]  # fmt: skip
 
 OUTCOMES: Final = tuple(outcome.value for outcome in Outcome)
 """What may become of a session by a rule: what statistics are counted by."""
+
+
+class RuleNotFound(ConfigurationError):
+    """There is no such expiry rule."""
 
 
 async def list_rules(store: Store) -> tuple[ExpiryRule, ...]:
@@ -38,13 +42,13 @@ async def add_rules(store: Store, rules: Iterable[ExpiryRule]) -> None:
 
 
 async def remove_rule(store: Store, rule_id: str) -> None:
-    """Take a rule away; what it did to sessions stays done. Raises ConfigurationError if there is none, StoreError."""
+    """Take a rule away; what it did to sessions stays done. Raises RuleNotFound, StoreError."""
     if not await ExpiryRules(store, make_clock()).remove(rule_id):
         raise _no_such(rule_id)
 
 
 async def enable_rule(store: Store, rule_id: str, *, enabled: bool = True) -> None:
-    """Switch a rule on or off; it stays in the list. Raises ConfigurationError if there is none, StoreError."""
+    """Switch a rule on or off; it stays in the list. Raises RuleNotFound, StoreError."""
     if not await ExpiryRules(store, make_clock()).enable(rule_id, enabled):
         raise _no_such(rule_id)
 
@@ -63,5 +67,5 @@ async def rule_statistics(store: Store) -> ExpiryStatistics:
     return await StatisticsRecorder(store, make_clock()).statistics()
 
 
-def _no_such(rule_id: str) -> ConfigurationError:
-    return ConfigurationError(f"there is no expiry rule {rule_id!r}; see: agentbus expiry rules list")
+def _no_such(rule_id: str) -> RuleNotFound:
+    return RuleNotFound(f"there is no expiry rule {rule_id!r}; see: agentbus expiry rules list")

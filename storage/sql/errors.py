@@ -36,8 +36,8 @@ def _meaning(dialect: Dialect, error: Exception) -> StoreError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     said = "it took too long" if isinstance(cause, TimeoutError) else str(cause)[:_SHOWN]
     match dialect.meaning(cause):
-        case Trouble.PASSES, _:
-            return StoreUnavailable(f"{dialect.target} does not answer: {said}")
+        case Trouble.PASSES, advice:
+            return StoreUnavailable(f"{dialect.target} does not answer: {said}{f': {advice}' if advice else ''}")
         case Trouble.COLLIDED, _:
             return Collided(f"{dialect.target}: others change the same just now: {said}")
         case Trouble.REFUSED, advice:

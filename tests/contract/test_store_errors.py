@@ -18,6 +18,8 @@ from agentbus.contracts.errors import ConfigurationError, StoreDamaged, StoreRej
 from agentbus.contracts.messages import TextContent
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import LISTED_BODY, MongoDriver
+from agentbus.storage.sql.dialects import dialect_of
+from agentbus.storage.sql.errors import store_errors
 from tests.harness.builders import a_commit, a_conversation, a_head, a_parked, appended, data_set
 
 HIDDEN = "s3cret"
@@ -171,6 +173,18 @@ async def test_sqlite_with_tables_of_another_version(tmp_path: Path) -> None:
 async def test_sqlite_where_nobody_may_write() -> None:
     with pytest.raises(StoreRejected, match=r"check that its folder exists and that this user may write"):
         await open_store("sqlite:////proc/store.db").start()
+
+
+def test_sqlite_whose_disk_is_full(tmp_path: Path) -> None:
+    place = tmp_path / "store.db"
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("CREATE TABLE things (body TEXT)")
+        connection.execute("PRAGMA max_page_count = 2")  # As large as it may become: the same error.
+        with (
+            pytest.raises(StoreUnavailable, match="is full: make room on its disk"),
+            store_errors(dialect_of(f"sqlite:///{place}")),
+        ):
+            connection.execute("INSERT INTO things VALUES (?)", ("x" * 100_000,))
 
 
 async def test_sqlite_that_may_only_be_read(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 
 import httpx
 
+from agentbus.http.app import make_app
+from agentbus.http.calls import FOR_USERS, ROLE
 from agentbus.operations.api_keys import Role
 from tests.docs.markdown import DOCS, blocks
 from tests.harness.api import api_world
@@ -50,3 +52,13 @@ async def test_what_the_page_sends_is_answered() -> None:
 
 def test_the_page_knows_the_roles() -> None:
     assert re.findall(r"^\| `(\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE) == [role.value for role in Role]
+
+
+def test_the_page_lists_the_calls_that_there_are() -> None:
+    listed = re.findall(r"^\| `(\w+ /v1\S*)` \| `(\w+)` \| (yes)? ?\| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    paths = make_app().openapi()["paths"]
+    assert listed == [
+        (f"{method.upper()} {path}", call[ROLE], "yes" if call[FOR_USERS] else "", call["summary"])
+        for path, calls in paths.items()
+        for method, call in calls.items()
+    ]

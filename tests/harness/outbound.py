@@ -43,6 +43,7 @@ from agentbus.workers.outbound.pace import Pace
 from agentbus.workers.outbound.sending import ReplySender
 from agentbus.workers.outbound.showing import Showing
 from agentbus.workers.reactive.time_loop import Share
+from tests.harness.builders import a_conversation
 from tests.harness.conversations import address, message
 
 LEASE = 15.0
@@ -361,3 +362,12 @@ class OutboundWorld:
 
     async def sent(self, conversation: ConversationId) -> list[ReplySent]:
         return [event for event in await self.events(conversation) if isinstance(event, ReplySent)]
+
+
+async def in_doubt(store: Store) -> str:
+    """Have a reply of which nobody knows whether it was sent; return its id."""
+    world = OutboundWorld(store=store)
+    world.at_platform.tell(["died"])
+    (reply,) = await world.ask(a_conversation("in doubt"), "one")
+    await world.settle()
+    return reply

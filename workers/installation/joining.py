@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Final
 
 from agentbus.contracts.clock import Clock
@@ -17,6 +18,8 @@ from agentbus.workers.concurrency import passing_over
 
 KEY: Final = "installation"
 LINEAGE: Final = "lineage"
+LOOKED_AT: Final = timedelta(seconds=10)
+"""After which a worker that is at work looks again whether the store was restored."""
 """The key of the record that says which restore of the store all that happens comes after."""
 MIGRATION: Final = "migration"
 """The key of the record that says how far a migration to the store is."""
@@ -61,22 +64,30 @@ def _lineage_in(record: Record) -> int:
 
 
 class LineageBook:
-    """The lineage by which a worker decides: read when it takes partitions over, and when a restore begins."""
+    """The lineage by which a worker decides: read when it takes partitions over, and when a restore reaches it.
 
-    def __init__(self, store: Store) -> None:
+    And every few seconds: a restore that has nothing for this worker's partitions does not reach it, and what begins
+    anew there is to be told from what the lost store knew as well.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
+        self._read_at: datetime | None = None
         self._lineage: int | None = None
         self._known: set[str] | None = None
         """Restores that it is read after; None: it was not read yet."""
 
     async def look(self, *, anew: bool = False, restores: Collection[str] = ()) -> int | None:
-        """Return the lineage; read again `anew`, and when one of `restores` is new. Raises StoreError."""
-        if anew or self._known is None or not self._known.issuperset(restores):
+        """Return the lineage; read again `anew`, when one of `restores` is new, and in time. Raises StoreError."""
+        now = self._clock.now()
+        in_time = self._read_at is None or abs(now - self._read_at) >= LOOKED_AT
+        if anew or in_time or self._known is None or not self._known.issuperset(restores):
             try:
                 self._lineage = await read_lineage(self._store)
             except StoreDamaged as damage:
                 tell(damage)  # Numbers may be given out again then: better than that nothing is done at all.
-            self._known = set(restores)
+            self._known, self._read_at = set(restores), now
         return self._lineage
 
 

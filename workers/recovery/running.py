@@ -20,10 +20,12 @@ from agentbus.contracts.errors import (
     ConfigurationError,
     InvalidInput,
     Refused,
+    ReplyTimeout,
     StoreDamaged,
     StoreUnavailable,
 )
 from agentbus.contracts.ids import ConversationId, SessionId, session_id_for
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession, RestoreRun
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
@@ -44,6 +46,11 @@ from agentbus.workers.recovery.receipts import Erasures, Filtered
 from agentbus.workers.recovery.records import check_readable, end_keys, restore_keys, restore_records
 
 _PATIENCE: Final = Patience(transient=(StoreUnavailable,), seconds=60, longest_wait=5)
+_ROOM: Final = "room"
+_PART: Final = {"room": "-" * 131_072}
+_PARTS: Final = 8
+"""What a store is asked to take to see whether it takes anything: a megabyte, as what little fits still tells nothing.
+"""
 _FAILURES: Final = (Refused, InvalidInput, BackupRefused, StoreDamaged)
 """What concerns one conversation: the others are restored all the same."""
 _ERASED: Final = "somebody in it was erased"
@@ -137,6 +144,7 @@ class Restoring:
         self._store = target.store
         self._options = options
         self._erasures = erasures
+        self._name = name
         self._bringing = Bringing(target.commands, name, preserve_metadata=options.preserve_metadata)
         self._asking = asyncio.Lock()
 
@@ -145,9 +153,8 @@ class Restoring:
         self._erasures.in_use = True
         async with aclosing(grouped(reader, self._erasures)) as groups:
             async for group, away in groups:
-                for rows in await side_by_side(self._restored(kept) for kept in group):
-                    for row in rows:
-                        yield row
+                for row in await self._together(group):
+                    yield row
                 for one in away:
                     for row in _away(one.heads):
                         yield row
@@ -158,8 +165,35 @@ class Restoring:
     async def session(self, held: Held) -> RestoredSession:
         """Restore the one session that is held; return what became of it."""
         kept = await self._erasures.filtered(held)
-        rows = _away(held.heads) if kept is None else await self._restored(kept)
+        rows = _away(held.heads) if kept is None else await self._together([kept])
         return rows[0]
+
+    async def _together(self, group: Sequence[Filtered]) -> list[RestoredSession]:
+        """Restore some conversations. Raises StoreUnavailable, ReplyTimeout: with what to do about it."""
+        try:
+            found = await side_by_side(self._restored(kept) for kept in group)
+        except ReplyTimeout as late:
+            raise_if_cancelled()
+            raise await self._why(late) from late
+        return [row for rows in found for row in rows]
+
+    async def _why(self, late: ReplyTimeout) -> StoreUnavailable | ReplyTimeout:
+        """Return why the owners give no answer: those that can't write wait, and say nothing meanwhile."""
+        room = Record(kind=RecordKind.RESTORE, key=_ROOM, group=_ROOM, created_at=self._target.clock.now(), data=_PART)
+        keys = (f"{self._name}/{_ROOM}/{number}" for number in range(_PARTS))
+        try:
+            await self._store.records.put_many([room.model_copy(update={"key": key}) for key in keys])
+            await self._store.records.delete_group(RecordKind.RESTORE, _ROOM)
+        except StoreUnavailable as error:
+            raise_if_cancelled()
+            return StoreUnavailable(
+                f"the owners of the sessions do not answer, as the store takes nothing that is written: {error}. "
+                "Once it does, run the restore again: it goes on"
+            )
+        return ReplyTimeout(
+            f"the owners of the sessions do not answer: {late}: is a session worker running, on this broker and this "
+            "store? Run the restore again: it goes on"
+        )
 
     async def _restored(self, kept: Filtered) -> list[RestoredSession]:
         try:
@@ -196,7 +230,8 @@ class Restoring:
             # Nothing is announced: who watches by time has to be told to look.
             now = self._target.clock.now()
             partition = self._target.topology.partition_of(kept.conversation_id)
-            await self._store.records.put_many([deadline(head, partition, now) for head in live])
+            due = [deadline(head, partition, now) for head in live]
+            await _PATIENCE.call(partial(self._store.records.put_many, due))
 
     async def _strategy(self, kept: Filtered, there: Compared) -> RecoveryStrategy:
         """Return by which strategy a conversation is restored: somebody is asked where it makes a difference."""

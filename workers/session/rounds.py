@@ -46,7 +46,7 @@ class Decider:
         self._ownership = ownership
         self._arrears = arrears
         self._machine = machine
-        self._lineage = LineageBook(store)
+        self._lineage = LineageBook(store, clock)
         self._config = config
         self._clock = clock
 

@@ -4,6 +4,17 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from agentbus.http.routes import about, messages, sessions, workers
+from agentbus.http.routes import about, checkpoints, editing, expiry, messages, parked, replies, sessions, sync, workers
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (messages.calls, sessions.calls, workers.calls, about.calls)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    messages.calls,
+    sessions.calls,
+    editing.calls,
+    checkpoints.calls,
+    sync.calls,
+    expiry.calls,
+    parked.calls,
+    replies.calls,
+    workers.calls,
+    about.calls,
+)

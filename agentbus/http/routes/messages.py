@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import Header
 from fastapi import Query as InQuery
 from pydantic import Field
 from starlette.responses import Response
@@ -18,7 +17,7 @@ from agentbus.contracts.events import AnyEvent, MessageAppended
 from agentbus.contracts.ids import ConversationId, InputId, SessionId
 from agentbus.contracts.messages import Content, InboundMessage, Spoken
 from agentbus.http.access import Caller
-from agentbus.http.calls import By, Calls, Given, Parts, Query, Shown, With, answered
+from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Parts, Query, Shown, With, answered
 from agentbus.http.problems import NotAllowed
 from agentbus.operations.api_keys import Role
 from agentbus.workers.delivery.inputs import Inputs
@@ -27,16 +26,6 @@ _SOURCE = "/agentbus/http"
 
 calls = Calls("messages")
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Makes the call safe to repeat: what is sent twice with it is carried out once.",
-    ),
-]
-
 
 class Wait(Query):
     """For how long a commit is awaited."""
@@ -44,7 +33,7 @@ class Wait(Query):
     wait: float = Field(
         default=10.0,
         ge=0,
-        le=60,
+        le=25,
         allow_inf_nan=False,
         description="Seconds for which the commit is awaited; 0: the answer comes once the broker keeps the message.",
     )

@@ -110,7 +110,7 @@ async def get_session(
     """Return a session with what is kept in it. Its ETag is its version."""
     state = await parts.engine.existing(session_id, by.user)
     tag = etag_of(state)
-    if if_none_match is not None and _names(if_none_match, tag):
+    if if_none_match is not None and names_tag(if_none_match, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
     return answered(SessionShown.of(state), ETag=tag)
 
@@ -129,7 +129,7 @@ def etag_of(state: SessionState) -> str:
     return f'"{state.version}"'
 
 
-def _names(given: str, tag: str) -> bool:
+def names_tag(given: str, tag: str) -> bool:
     """Whether a list of ETags, weak ones too, names one, or any."""
     named = {one.strip().removeprefix("W/") for one in given.split(",")}
     return not named.isdisjoint({tag, "*"})

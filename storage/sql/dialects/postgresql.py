@@ -51,12 +51,13 @@ _PASSING: Final = frozenset(
 _COLLIDED: Final = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 
 _ADVICE: Final = {
+    "53100": "make room on its disk",
     "28P01": "check user and password in the URL",
     "28000": "check user and password in the URL, and the server's pg_hba.conf",
     "3D000": "make the database first: CREATE DATABASE",
     "42501": "give the user the rights to use this database and to make tables in its schema",
 }
-"""What to do about the refusals that retrying does not cure, by their SQLSTATE."""
+"""What to do about the errors that an operator can cure, by their SQLSTATE."""
 
 _NEVER_SENT: Final = (asyncpg.DataError, asyncpg.UnsupportedClientFeatureError, asyncpg.UnsupportedServerFeatureError)
 """What the driver refuses by itself, such as a number of more than 64 bits: again each time."""
@@ -129,7 +130,7 @@ class PostgreSQL(ServerDialect):
         if state in _COLLIDED:
             return Trouble.COLLIDED, ""
         if state in _PASSING or state[:2] in _PASSING_CLASSES:
-            return Trouble.PASSES, ""
+            return Trouble.PASSES, _ADVICE.get(state, "")
         if state:
             return Trouble.REFUSED, _ADVICE.get(state, "")
         if _is_lost(cause):

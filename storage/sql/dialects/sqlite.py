@@ -97,13 +97,14 @@ _TRANSIENT: Final = frozenset(
 """Primary result codes of SQLite that may pass by themselves or once an operator made room."""
 
 _ADVICE: Final = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
     sqlite3.SQLITE_CANTOPEN: "check that its folder exists and that this user may write there",
     sqlite3.SQLITE_READONLY: "give this user the right to write the file and its folder",
     sqlite3.SQLITE_PERM: "give this user the right to write the file and its folder",
     sqlite3.SQLITE_NOTADB: "the file is something else than a SQLite database: choose another path",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: restore it from a backup",
 }
-"""What to do about the errors of SQLite that retrying does not cure."""
+"""What to do about the errors of SQLite that an operator can cure."""
 
 
 class Sqlite(Dialect):
@@ -150,7 +151,7 @@ class Sqlite(Dialect):
             return None
         primary = code & 0xFF
         if primary in _TRANSIENT:
-            return Trouble.PASSES, ""
+            return Trouble.PASSES, _ADVICE.get(primary, "")
         return Trouble.REFUSED, _ADVICE.get(primary, "the database refuses the operation")
 
 

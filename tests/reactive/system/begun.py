@@ -1,14 +1,16 @@
 """Conversations that have begun already: made by the state machine itself, written to the store in bulk."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 
 from agentbus.contracts.address import Address, Scope, conversation_id_for
 from agentbus.contracts.commands import AnyCommand
 from agentbus.contracts.envelope import EventEnvelope, Input
+from agentbus.contracts.errors import StoreUnavailable
 from agentbus.contracts.events import AnyEvent, Commit
 from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.messages import InboundMessage, TextContent
@@ -18,11 +20,16 @@ from agentbus.storage.reading import iter_log
 from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.evolve import evolve, replay
+from agentbus.workers.patience import Patience
+from tests.harness.patience import PATIENCE
 
 SCOPE: Final = Scope.PER_CHAT_USER
 
 _AT_ONCE: Final = 500
-_READS: Final = 32
+READS: Final = 32
+"""Reads of the store at a time, by whoever looks on."""
+
+_PATIENCE: Final = Patience(transient=(StoreUnavailable,), seconds=PATIENCE, longest_wait=2)
 
 Item = TypeVar("Item")
 
@@ -97,6 +104,11 @@ async def states_of(store: Store, conversations: Collection[ConversationId]) -> 
     return states
 
 
+async def patiently(call: Callable[[], Awaitable[Item]]) -> Item:
+    """Read something of the store; again if it does not answer in its time, as workers do on a busy machine."""
+    return await _PATIENCE.call(call)
+
+
 async def logs_of(store: Store, conversations: Collection[ConversationId]) -> dict[ConversationId, list[Commit]]:
     """Return the whole logs of conversations."""
 
@@ -104,8 +116,9 @@ async def logs_of(store: Store, conversations: Collection[ConversationId]) -> di
         return [commit async for commit in iter_log(store, conversation)]
 
     logs: dict[ConversationId, list[Commit]] = {}
-    for some in in_parts(list(conversations), _READS):
-        logs.update(zip(some, await asyncio.gather(*map(log, some)), strict=True))
+    for some in in_parts(list(conversations), READS):
+        found = await asyncio.gather(*(patiently(partial(log, one)) for one in some))
+        logs.update(zip(some, found, strict=True))
     return logs
 
 

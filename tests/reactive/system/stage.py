@@ -11,6 +11,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Final
 
+from agentbus.contracts.errors import StoreUnavailable
 from agentbus.workers.delivery.inputs import Inputs
 from tests.harness.system.backends import Services
 from tests.harness.system.queues import is_owed
@@ -44,12 +45,18 @@ class Stage(World):
         still_since, seen = time.monotonic(), -1
         while time.monotonic() < deadline:
             count = len(self.recorder.events)
-            if count != seen or not await self._empty(queues) or await is_owed(self.store) or not await done():
+            if count != seen or not await self._is_at_rest(done, queues):
                 still_since, seen = time.monotonic(), count
             elif time.monotonic() - still_since >= _STILL:
                 return True
             await asyncio.sleep(_POLL)
         return False
+
+    async def _is_at_rest(self, done: Callable[[], Awaitable[bool]], queues: Sequence[str]) -> bool:
+        try:
+            return await self._empty(queues) and not await is_owed(self.store) and await done()
+        except StoreUnavailable:  # Those who look on are as busy as those who work: they look again.
+            return False
 
     async def _empty(self, queues: Sequence[str]) -> bool:
         names = [self.topology.partition_queue(partition) for partition in self.topology.all_partitions()]

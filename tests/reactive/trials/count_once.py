@@ -1,7 +1,7 @@
 """Figures are what the logs come to, although tracking workers are killed and every event comes up to 3 times."""
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,16 +20,18 @@ from agentbus.contracts.commands import (
     SetData,
 )
 from agentbus.contracts.envelope import Input
+from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.contracts.session import SessionStatus
+from agentbus.storage.port import Store
 from agentbus.workers.tracking.kept import read_tracked
 from agentbus.workers.tracking.rebuilding import Rebuilding, Rebuilt
 from agentbus.workers.tracking.worker import SUBSCRIPTION, TOPICS
 from tests.harness.plain_figures import kept_figures, plain_figures
 from tests.reactive.inside import DETOUR
 from tests.reactive.inside.failpoints import Failpoint
-from tests.reactive.system.begun import SCOPE, a_message, logs_of
+from tests.reactive.system.begun import READS, SCOPE, a_message, in_parts, logs_of, patiently
 from tests.reactive.system.crew import Dying
 from tests.reactive.system.detour import Detour
 from tests.reactive.system.stage import Stage
@@ -68,9 +70,10 @@ async def run(stage: Stage, size: Size, result: Result) -> None:
         stage.say(f"{size.chats * size.inputs} inputs given, {len(stage.crew.kills)} kills; waiting for rest")
         rest = await stage.settled(partial(_all_followed, stage, conversations), detour.queues, patience=size.patience)
     logs = await logs_of(stage.store, conversations)
-    wanted, found = plain_figures(logs).as_dict(), (await kept_figures(stage.store)).as_dict()
-    [*_, rebuilt] = [progress async for progress in Rebuilding(stage.store).run()]
-    again = (await kept_figures(stage.store)).as_dict()
+    wanted, kept = plain_figures(logs).as_dict(), partial(kept_figures, stage.store)
+    found = (await patiently(kept)).as_dict()
+    rebuilt = await patiently(partial(_rebuilt, stage.store))
+    again = (await patiently(kept)).as_dict()
     result.problems += _differences("kept by the workers", found, wanted)
     result.problems += _differences("of a rebuild", again, wanted)
     result.figures |= {
@@ -128,14 +131,20 @@ def _a_command(random: Random, address: Address, number: int) -> AnyCommand:
 
 async def _all_followed(stage: Stage, conversations: Collection[ConversationId]) -> bool:
     logs = await logs_of(stage.store, conversations)
-    tracked: list[Awaitable[bool]] = [
-        _is_followed(stage, one, logs[one][-1].version if logs[one] else 0) for one in logs
-    ]
-    return all(await asyncio.gather(*tracked))
+    for some in in_parts(list(logs.items()), READS):
+        if not all(await asyncio.gather(*(_is_followed(stage, one, log) for one, log in some))):
+            return False
+    return True
 
 
-async def _is_followed(stage: Stage, conversation: ConversationId, version: int) -> bool:
-    return (await read_tracked(stage.store, conversation)).version == version > 0
+async def _is_followed(stage: Stage, conversation: ConversationId, log: Sequence[Commit]) -> bool:
+    return bool(log) and (await read_tracked(stage.store, conversation)).version == log[-1].version
+
+
+async def _rebuilt(store: Store) -> object:
+    """Rebuild the figures; return what the last step says."""
+    *_, rebuilt = [progress async for progress in Rebuilding(store).run()]
+    return rebuilt
 
 
 TRIAL: Final = Trial(

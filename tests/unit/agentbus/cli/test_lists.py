@@ -30,14 +30,13 @@ from agentbus.sessions.config import make_config
 from agentbus.storage.archive import open_archive
 from agentbus.storage.backup import open_backups
 from agentbus.storage.factory import open_store
-from agentbus.storage.port import Store
 from agentbus.testing.conformance.store_shared_suite import a_conflict
 from agentbus.workers.archive.index import archived_session, put_index
 from agentbus.workers.archive.storing import write_archive
 from tests.harness.backups import backed_up
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_member, a_parked, appended
 from tests.harness.cli import whole_command_line
-from tests.harness.outbound import OutboundWorld
+from tests.harness.outbound import in_doubt
 from tests.harness.patience import PATIENCE
 
 COLUMNS: Final = 80
@@ -305,12 +304,3 @@ def test_the_format_is_that_of_the_command_alone(call: Any) -> None:
     assert call("workers", "list", "--json", terminal=False).startswith('{"items"')
     assert call("workers", "list", terminal=False).startswith("worker\t")
     assert call("workers", "list", "-o", "wide", terminal=False).startswith("worker ")
-
-
-async def in_doubt(store: Store) -> str:
-    """Have a reply of which nobody knows whether it was sent; return its id."""
-    world = OutboundWorld(store=store)
-    world.at_platform.tell(["died"])
-    (reply,) = await world.ask(a_conversation("in doubt"), "one")
-    await world.settle()
-    return reply

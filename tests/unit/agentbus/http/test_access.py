@@ -156,6 +156,7 @@ async def test_a_key_is_in_no_line_of_the_log_and_no_answer(world: World) -> Non
                 by.get(AT, headers={"Authorization": f"Bearer {key}x"}),
                 by.get(AT, params={"after": "x"}),
                 by.delete(AT),
+                by.delete(f"/v1/expiry/rules/{key}"),
             ):
                 answer = await given
                 seen += [answer.text, str(answer.headers)]

@@ -17,7 +17,7 @@ from agentbus.contracts.replies import ReplyResolution, piece_key, reply_of_key
 from agentbus.storage.backup import BackupReader
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.domain.replies import waiting_replies
-from agentbus.workers.installation.joining import LINEAGE, LineageBook, read_lineage
+from agentbus.workers.installation.joining import LINEAGE, LOOKED_AT, LineageBook, read_lineage
 from agentbus.workers.recovery.epochs import begin_run, end_run
 from tests.harness.backups import backed_up, backups_in
 from tests.harness.conversations import address, message
@@ -123,7 +123,7 @@ async def test_a_reply_that_is_asked_for_after_a_restore_has_an_id_and_keys_of_i
 async def test_each_restore_has_a_lineage_above_those_before_and_keeps_it() -> None:
     store, clock = MemoryStore(), ManualClock()
     clock.advance(timedelta(days=300))
-    book = LineageBook(store)
+    book = LineageBook(store, clock)
     assert await book.look() is None
 
     async def begun() -> int:
@@ -147,11 +147,26 @@ async def test_each_restore_has_a_lineage_above_those_before_and_keeps_it() -> N
     assert await book.look(anew=True) == first + 6
 
 
+async def test_a_worker_that_no_restore_reaches_learns_of_it_in_time() -> None:
+    store, clock = MemoryStore(), ManualClock()
+    clock.advance(timedelta(days=300))
+    book = LineageBook(store, clock)
+    assert await book.look() is None
+    run = await begin_run(store, BACKUP, RecoveryStrategy.MERGE, clock, preserve_metadata=True)
+    assert await book.look() is None, "a commit is not to cost a read"
+    clock.advance(LOOKED_AT)
+    assert await book.look() == run.lineage
+    await store.records.delete(RecordKind.INSTALLATION, LINEAGE)
+    assert await book.look() == run.lineage
+    clock.advance(-LOOKED_AT)
+    assert await book.look() is None, "a clock that was set back is no reason to wait"
+
+
 @pytest.mark.parametrize("kept", [{}, {"lineage": "x"}, {"lineage": 0}, {"lineage": LATEST_LINEAGE + 1}])
 async def test_a_lineage_that_can_not_be_read_stops_nobody(kept: dict[str, int | str]) -> None:
     store, clock = MemoryStore(), ManualClock()
     data = {**kept}
     await store.records.put(Record(kind=RecordKind.INSTALLATION, key=LINEAGE, created_at=clock.now(), data=data))
-    assert await LineageBook(store).look() is None
+    assert await LineageBook(store, clock).look() is None
     run = await begin_run(store, BACKUP, RecoveryStrategy.MERGE, clock, preserve_metadata=True)
-    assert await LineageBook(store).look() == run.lineage
+    assert await LineageBook(store, clock).look() == run.lineage

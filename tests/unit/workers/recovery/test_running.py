@@ -1,12 +1,17 @@
 """Restoring a backup into a store that is in use: by each strategy, resumed, with nothing announced a second time."""
 
+import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.commands import (
     CloseSession,
+    CommandReply,
     CreateSession,
     DeleteSession,
     EditMessage,
@@ -14,14 +19,20 @@ from agentbus.contracts.commands import (
     ResetSession,
     SetData,
 )
-from agentbus.contracts.errors import ConfigurationError, ReplyTimeout
+from agentbus.contracts.errors import ConfigurationError, ReplyTimeout, StoreError, StoreUnavailable
+from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import session_id_for
 from agentbus.contracts.messages import TextContent, message_key_for
-from agentbus.contracts.records import RecordKind
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import Outcome, RecoveryStrategy
 from agentbus.contracts.session import SessionStatus
+from agentbus.contracts.topology import Topology
 from agentbus.storage.memory import MemoryStore
-from agentbus.workers.recovery import Difference, RecoveryOptions
+from agentbus.storage.port import Store
+from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.concurrency import ended
+from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.recovery import Difference, RecoveryOptions, Target
 from agentbus.workers.recovery import running as running_module
 from tests.harness.builders import a_commit, a_conversation, a_head, appended, begun
 from tests.harness.conversations import address, message
@@ -318,3 +329,85 @@ async def test_one_that_was_interrupted_goes_on_in_its_epoch(tmp_path: Path, mon
         assert await digests_of(bench.store, conversations) == digests
         _, run = await restored(target, reader)
         assert run.epoch == 2
+
+
+async def test_a_full_disk_is_said_with_what_to_do_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as bench:
+        conversations = list((await some_conversations(bench)).values())
+        _, reader = await backup_of(bench.store, tmp_path)
+        digests = await digests_of(bench.store, conversations)
+    async with running() as bench:
+        target, disk = target_of(bench), SmallDisk(bench.store, appends=2)
+        ask = type(target.commands).ask
+
+        async def patient(*args: Any, **kwargs: Any) -> CommandReply:
+            """Wait for the reply, or until the disk is full: then there is none."""
+            asking, full = asyncio.ensure_future(ask(*args, **kwargs)), asyncio.ensure_future(disk.full.wait())
+            try:
+                await asyncio.wait([asking, full], return_when=asyncio.FIRST_COMPLETED)
+                if asking.done():
+                    return asking.result()
+                raise ReplyTimeout
+            finally:
+                await ended([asking, full])
+
+        with monkeypatch.context() as patched:
+            patched.setattr("agentbus.workers.recovery.bringing._ASKING", BRIEFLY.within(0.0))
+            patched.setattr(type(target.commands), "ask", patient)
+            with pytest.raises(StoreUnavailable, match=r"make room on its disk\. Once it does, run the restore again"):
+                await restored(target, reader)
+        assert await digests_of(bench.store, conversations) != digests
+        disk.make_room()
+        rows, run = await restored(target, reader)
+        assert run.epoch == 1
+        assert Outcome.FAILED not in outcomes(rows)
+        assert await digests_of(bench.store, conversations) == digests
+        kept = (await bench.store.records.scan(RecordKind.RESTORE, limit=10)).items
+        assert [record.key for record in kept] == [run.name]
+
+
+class SmallDisk:
+    """Has room for so many more appends; once it is full, for little still."""
+
+    def __init__(self, store: Store, *, appends: int) -> None:
+        self.full = asyncio.Event()
+        self._appends = appends
+        self._append, self._put_many = store.log.append, store.records.put_many
+        store.log.append = self.append  # type: ignore[method-assign] # a test's own
+        store.records.put_many = self.put_many  # type: ignore[method-assign] # as above
+
+    def make_room(self) -> None:
+        self._appends = 10**9
+        self.full.clear()
+
+    async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        self._appends -= 1
+        if self._appends < 0:
+            self.full.set()
+            self._refuse()
+        return await self._append(commits)
+
+    async def put_many(self, records: Sequence[Record]) -> None:
+        if self.full.is_set() and sum(len(record.model_dump_json()) for record in records) > 1_000_000:
+            self._refuse()
+        await self._put_many(records)
+
+    def _refuse(self) -> None:
+        raise StoreUnavailable("the store does not answer: No space left on device: make room on its disk")
+
+
+async def test_owners_that_are_not_there_are_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as bench:
+        await some_conversations(bench)
+        _, reader = await backup_of(bench.store, tmp_path)
+    monkeypatch.setattr("agentbus.workers.recovery.bringing._ASKING", BRIEFLY.within(0.0))
+    monkeypatch.setattr("agentbus.workers.recovery.bringing._ANSWER", 0.05)
+    store = MemoryStore()
+    async with MemoryBus(Topology(partitions=4)) as bus:
+        await bus.declare()
+        target = Target(store=store, commands=Inputs(bus), topology=bus.topology, clock=SystemClock())
+        with pytest.raises(ReplyTimeout, match=r"is a session worker running.* Run the restore again"):
+            await restored(target, reader)
+    assert len((await store.records.scan(RecordKind.RESTORE, limit=10)).items) == 1

@@ -114,5 +114,5 @@ async def test_what_can_not_be_is_said_field_by_field(world: World) -> None:
         for key in (b"a b", b"\xe4", b"x" * 256):
             answer = await by.post(AT, json=a_message(), headers={b"Idempotency-Key": key})
             assert answer.status_code == 422, key
-        for wait in ("-1", "61", "nan", "inf", "x"):
+        for wait in ("-1", "26", "nan", "inf", "x"):
             assert (await by.post(AT, params={"wait": wait}, json=a_message())).status_code == 422, wait

@@ -1,0 +1,145 @@
+"""Parked inputs: looked at, published again, discarded."""
+
+from base64 import b64decode, b64encode
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import Path
+from fastapi import Query as InQuery
+from pydantic import Field, field_validator
+from starlette.responses import Response
+
+from agentbus.contracts.base import Timestamp
+from agentbus.contracts.ids import ConversationId
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
+from agentbus.http.calls import Calls, Given, Paged, Shown, With, answered
+from agentbus.http.shown import Listed
+from agentbus.operations.api_keys import Role
+from agentbus.operations.parked import discard_parked, replay_parked
+from agentbus.operations.parked import get_parked as parked_input
+from agentbus.operations.parked import list_parked as parked_page
+
+calls = Calls("parked")
+
+ParkedPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The parked input's id.")]
+
+
+class Which(StrEnum):
+    """Which parked inputs are listed."""
+
+    PARKED = "parked"
+    """Those that wait for an operator."""
+    REPLAYED = "replayed"
+    """Those that were published again."""
+    DISCARDED = "discarded"
+    """Those that are not needed."""
+    ANY = "any"
+    """All of them."""
+
+
+class Parked(Paged):
+    """Which parked inputs are listed."""
+
+    status: Which = Which.PARKED
+
+
+class ParkedListed(Shown):
+    """A parked input, as a list shows it."""
+
+    parked_id: ParkedId
+    status: ParkedStatus
+    code: str = Field(description="The error's name in snake case, such as schema_violation.")
+    reason: str
+    conversation_id: ConversationId | None
+    message_id: str
+    queue: str = Field(description="The queue that it came from.")
+    attempts: int
+    parked_at: Timestamp
+    size: int = Field(description="Bytes of its body.")
+
+    @classmethod
+    def of(cls, parked: ParkedInput) -> "ParkedListed":
+        """Return what a list shows of a parked input."""
+        return cls(**_listed(parked))
+
+
+class ParkedShown(ParkedListed):
+    """A parked input, with its original bytes."""
+
+    stack: str = Field(description="Where it failed, if it failed unexpectedly.")
+    body: str = Field(description="The original bytes, in Base64 (RFC 4648).")
+
+    @classmethod
+    def of(cls, parked: ParkedInput) -> "ParkedShown":
+        """Return what is shown of a parked input."""
+        return cls(**_listed(parked), stack=parked.stack, body=b64encode(parked.body).decode())
+
+
+class Replay(Given):
+    """How a parked input is published again."""
+
+    corrected: str | None = Field(
+        default=None,
+        min_length=1,
+        json_schema_extra={"contentEncoding": "base64"},
+        description="Bytes that take the place of the original ones, in Base64 (RFC 4648).",
+    )
+
+    @field_validator("corrected")
+    @classmethod
+    def _is_base64(cls, given: str | None) -> str | None:
+        if given is not None:
+            b64decode(given, validate=True)
+        return given
+
+    @property
+    def body(self) -> bytes | None:
+        """The bytes that take the place of the original ones."""
+        return None if self.corrected is None else b64decode(self.corrected)
+
+
+class Replayed(Shown):
+    """Where a parked input went."""
+
+    parked_id: ParkedId
+    queue: str
+
+
+@calls.call("GET", "/parked", Role.READ, answers=Listed[ParkedListed])
+async def list_parked(query: Annotated[Parked, InQuery()], parts: With) -> Response:
+    """List parked inputs, the latest first, without their bytes."""
+    status = None if query.status is Which.ANY else ParkedStatus(query.status)
+    page = await parked_page(parts.app.store, status, limit=query.limit, cursor=query.after)
+    items = tuple(ParkedListed.of(one) for one in page.items)
+    return answered(Listed[ParkedListed](items=items, cursor=page.cursor))
+
+
+@calls.call("GET", "/parked/{parked_id}", Role.READ, answers=ParkedShown)
+async def get_parked(parked_id: ParkedPath, parts: With) -> Response:
+    """Return a parked input with its original bytes."""
+    return answered(ParkedShown.of(await parked_input(parts.app.store, ParkedId(parked_id))))
+
+
+@calls.call("POST", "/parked/{parked_id}/replay", Role.OPERATE, answers=Replayed)
+async def replay_parked_input(parked_id: ParkedPath, parts: With, body: Replay | None = None) -> Response:
+    """Publish a parked input again: its own bytes, or corrected ones.
+
+    It has its own id again: one that was applied after all changes nothing. Corrected bytes may hold a command: it is
+    given by whoever calls.
+    """
+    app, scope = parts.app, parts.app.settings.session.scope
+    corrected = body.body if body else None
+    queue = await replay_parked(app.bus, app.store, ParkedId(parked_id), scope=scope, corrected=corrected)
+    return answered(Replayed(parked_id=ParkedId(parked_id), queue=queue))
+
+
+@calls.call("POST", "/parked/{parked_id}/discard", Role.OPERATE, answers=None, status=204)
+async def discard_parked_input(parked_id: ParkedPath, parts: With) -> Response:
+    """Say that a parked input is not needed; it stays on record."""
+    await discard_parked(parts.app.store, ParkedId(parked_id))
+    return Response(status_code=204)
+
+
+def _listed(parked: ParkedInput) -> dict[str, Any]:
+    shown = parked.model_dump(include={*ParkedListed.model_fields})
+    return shown | {"size": parked.size or len(parked.body)}
