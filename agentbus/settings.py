@@ -335,6 +335,9 @@ class ApiSettings(_Settings):
     api_max_body: int = Field(
         default=4_194_304, ge=1024, le=67_108_864, description="Bytes of the largest request that it reads."
     )
+    api_streams: int = Field(
+        default=10_000, ge=1, le=100_000, description="Clients that may follow events at once, by server-sent events."
+    )
     api_rate: float = Field(default=100.0, gt=0, description="Calls a second that it takes from each key.")
 
 

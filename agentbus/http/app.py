@@ -33,6 +33,7 @@ from agentbus.http.problems import (
     wrong_fields,
 )
 from agentbus.http.routes import ROUTERS
+from agentbus.http.streams import Streams
 from agentbus.operations.api_keys import without_keys
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine
@@ -40,6 +41,7 @@ from agentbus.sessions.manager import SessionManager
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.faults import told
+from agentbus.workers.following.live import Live
 
 CALL_SECONDS: Final = 10.0
 """Seconds for which a command is sent again while its owner does not answer."""
@@ -65,6 +67,10 @@ class Api:
             engine=engine,
             sessions=SessionManager(engine, ManagerOptions(), clock=app.clock),
             bodies=Bodies(settings.api_max_body),
+            streams=Streams(
+                Live(app.bus, app.store, app.clock, secret_keys=app.settings.session.secret_keys),
+                most=settings.api_streams,
+            ),
         )
         self.doorkeeper = Doorkeeper(app.store, app.clock, local=is_loopback(settings.api_host), rate=settings.api_rate)
         self._under_way = 0
@@ -86,6 +92,7 @@ class Api:
     async def drain(self, within: float) -> None:
         """Take no more calls, and wait `within` seconds for those under way."""
         self.parts.ending.set()
+        self.parts.streams.let_go()
         try:
             async with asyncio.timeout(within):
                 await self._idle.wait()

@@ -19,6 +19,7 @@ from agentbus.contracts.base import Announced, Contract
 from agentbus.contracts.errors import SchemaViolation, TooLarge
 from agentbus.http.access import Caller
 from agentbus.http.problems import Ending, Problem, TooSlow
+from agentbus.http.streams import Streams
 from agentbus.operations.api_keys import Role
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.manager import SessionManager
@@ -62,6 +63,7 @@ class Parts:
     engine: Engine
     sessions: SessionManager
     bodies: Bodies
+    streams: Streams
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the server is about to end: whoever answers for long ends their answer then."""
 

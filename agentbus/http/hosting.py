@@ -58,6 +58,7 @@ class ApiWorker(Worker):
                     f"the HTTP API does not listen at {host} while there is no key: make one, {MAKE_ONE}"
                 )
             await self._watch.start()
+            await self._api.parts.streams.start()
             self.port = await self._served.enter_async_context(self._serving(self._api.app))
             if self._presence:
                 await self._presence.start()
@@ -78,7 +79,13 @@ class ApiWorker(Worker):
     async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
         presence = (self._presence.close,) if self._presence else ()
         try:
-            await in_turn(*presence, partial(self.drain, within=within), self._served.aclose, self._watch.close)
+            await in_turn(
+                *presence,
+                partial(self.drain, within=within),
+                self._served.aclose,
+                self._api.parts.streams.close,
+                self._watch.close,
+            )
         finally:
             self.port = None
             self._ended.set()

@@ -163,6 +163,9 @@ STATUSES: Final[Mapping[str, int]] = {
     "not_there": 404,
     "no_such_method": 405,
     "body_unreadable": 400,
+    "bad_place": 400,
+    "place_gone": 410,
+    "too_many_streams": 503,
     "ending": 503,
     "server_fault": 500,
     # of parts that no call reaches: that one does is a fault of ours

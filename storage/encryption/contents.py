@@ -128,6 +128,8 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.WRITING,
         RecordKind.ASKED,
         RecordKind.API_KEY,
+        RecordKind.JOURNAL,
+        RecordKind.JOURNALED,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others

@@ -11,13 +11,14 @@ from agentbus.http.app import make_app
 from agentbus.http.calls import FOR_USERS, ROLE
 from agentbus.operations.api_keys import Role
 from tests.docs.markdown import DOCS, blocks
-from tests.harness.api import api_world
+from tests.harness.api import a_message, api_world
+from tests.harness.following import called
 
 PAGE: Final = DOCS / "http.md"
 
 
-def requests(key: str) -> Iterator[httpx.Request]:
-    """Yield what each `curl` line sends."""
+def requests(key: str, *, lasting: bool = False) -> Iterator[httpx.Request]:
+    """Yield what each `curl` line sends, of those alone whose answers last (`-N`), or do not."""
     for block in blocks(PAGE.read_text("utf-8"), "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line.replace("$KEY", key))
@@ -25,7 +26,9 @@ def requests(key: str) -> Iterator[httpx.Request]:
                 continue
             headers: dict[str, str] = {}
             method, url, body = "GET", "", None
-            rest = iter(words[1:])
+            if ("-N" in words) is not lasting:
+                continue
+            rest = iter(word for word in words[1:] if word != "-N")
             for word in rest:
                 match word:
                     case "-H":
@@ -48,6 +51,23 @@ async def test_what_the_page_sends_is_answered() -> None:
             answers = [await client.send(request) for request in requests(key)]
     assert len(answers) >= 3
     assert {answer.status_code for answer in answers} <= {200, 202}, [one.text for one in answers]
+
+
+async def test_what_the_page_follows_is_told() -> None:
+    async with api_world() as world:
+        key = await world.key(*Role)
+        await world.api.parts.streams.start()
+        asked = list(requests(key, lasting=True))
+        assert len(asked) >= 3
+        async with world.caller(key) as client:
+            session = (await client.post("/v1/messages", json=a_message())).json()["session_id"]
+            for request in asked:
+                headers = {name: value for name, value in request.headers.items() if name != "host"}
+                path = request.url.path.replace("SESSION", session)
+                async with called(world.api.app, path, request.url.query.decode(), **headers) as call:
+                    assert call.status in (200, 410), call.body
+                    assert call.status == 200 or "last-event-id" in headers
+        await world.api.parts.streams.close()
 
 
 def test_the_page_knows_the_roles() -> None:

@@ -36,6 +36,8 @@ NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
     RecordKind.MIGRATION: "of the store that was backed up",
     RecordKind.RESTORE: "of the store that was backed up",
     RecordKind.API_KEY: "a key of the HTTP API that was revoked since would be good once more: make new ones",
+    RecordKind.JOURNAL: "an order of what was announced then: places in it are none in what comes after",
+    RecordKind.JOURNALED: "how far logs were in that order",
     RecordKind.DATA_KEY: "kept by themselves, before all that they are needed for",
 }
 """Kinds of records that stay in the backup, each with the reason."""

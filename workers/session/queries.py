@@ -30,7 +30,7 @@ from agentbus.workers.bus.port import Bus, Delivery, Message
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.domain.access import DENIED, Right, may
 from agentbus.workers.faults import told
-from agentbus.workers.feeds.session_feed import Place, SessionFeed
+from agentbus.workers.following.session_feed import Place, SessionFeed
 
 _SECONDS: Final = 10.0
 """Seconds for which a query is answered. Who asked does not wait longer, and asks again."""

@@ -4,7 +4,19 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from agentbus.http.routes import about, checkpoints, editing, expiry, messages, parked, replies, sessions, sync, workers
+from agentbus.http.routes import (
+    about,
+    checkpoints,
+    editing,
+    events,
+    expiry,
+    messages,
+    parked,
+    replies,
+    sessions,
+    sync,
+    workers,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     messages.calls,
@@ -12,6 +24,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     editing.calls,
     checkpoints.calls,
     sync.calls,
+    events.calls,
     expiry.calls,
     parked.calls,
     replies.calls,

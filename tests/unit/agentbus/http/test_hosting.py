@@ -63,3 +63,22 @@ async def test_a_call_under_way_is_answered_before_it_ends() -> None:
         async with asyncio.timeout(PATIENCE):
             await draining
         await worker.close()
+
+
+async def test_who_follows_events_is_let_go_when_it_ends() -> None:
+    async with embedded(settings()) as app:
+        worker = make_api_worker(app)
+        await worker.start()
+        async with (
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{worker.port}", timeout=PATIENCE) as client,
+            client.stream("GET", "/v1/events") as answer,
+        ):
+            blocks = answer.aiter_lines()
+            assert (await anext(blocks)).startswith("retry: ")
+            said = {"address": {"platform": "web", "chat": "lobby", "user": "ann"}, "content": {"kind": "text"}}
+            said["content"] |= {"text": "heard"}
+            assert (await client.post("/v1/messages", json=said)).status_code == 200
+            while '"heard"' not in await anext(blocks):
+                pass
+            await worker.close()
+            assert [line async for line in blocks if line and not line.startswith(("id: ", "data: "))] == []

@@ -6,7 +6,7 @@ from agentbus.contracts.events import AnyEvent, Commit
 from agentbus.contracts.ids import number_of, session_id_for
 from agentbus.storage.memory import MemoryStore
 from agentbus.testing.builders import a_commit, a_conversation, a_head, appended, begun, deleted, edited
-from agentbus.workers.feeds.session_feed import Place, SessionFeed
+from agentbus.workers.following.session_feed import Place, SessionFeed
 
 ADA = a_conversation("ada")
 SESSION = session_id_for(ADA, 1)
