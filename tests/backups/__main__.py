@@ -52,7 +52,7 @@ def judged(few: Figures, many: Figures) -> dict[str, bool]:
         "same": few.same and many.same,
         "flat": many.full.peak_mb <= FLAT * few.full.peak_mb and many.restored.peak_mb <= FLAT * few.restored.peak_mb,
         "small": many.bytes_share < SHARE,
-        "quick": many.time_share < SHARE,
+        "quick": many.time_share < SHARE and many.processor_share < SHARE,
         "killed_and_gone_on_with": few.killed_once and many.killed_once,
         "verified": not many.verified.told["items"],
     }
@@ -60,16 +60,19 @@ def judged(few: Figures, many: Figures) -> dict[str, bool]:
 
 _ROWS: Final[Sequence[tuple[str, Callable[[Figures], str]]]] = (
     ("full: s", lambda it: f"{it.full.seconds:.1f}"),
+    ("seconds of a processor", lambda it: f"{it.full.processor:.1f}"),
     ("messages a second", lambda it: f"{it.messages / it.full.seconds:,.0f}"),
     ("messages that came in meanwhile", lambda it: f"{it.came_in:,}"),
     ("MB written", lambda it: f"{it.full.told['written'] / 1e6:,.1f}"),
     ("peak MB of memory", lambda it: f"{it.full.peak_mb:.0f}"),
     ("1 % changed: s", lambda it: f"{it.incremental.seconds:.1f} ({it.time_share:.1%})"),
+    ("seconds of a processor", lambda it: f"{it.incremental.processor:.1f} ({it.processor_share:.1%})"),
     ("MB written", lambda it: f"{it.incremental.told['written'] / 1e6:,.2f} ({it.bytes_share:.1%})"),
     ("peak MB of memory", lambda it: f"{it.incremental.peak_mb:.0f}"),
     ("verified: s", lambda it: f"{it.verified.seconds:.1f}"),
     ("killed and gone on with: s", lambda it: f"{it.resumed.seconds:.1f}" if it.killed_once else "not killed"),
     ("restored, killed halfway: s", lambda it: f"{it.restored.seconds:.1f}"),
+    ("seconds of a processor", lambda it: f"{it.restored.processor:.1f}"),
     ("peak MB of memory", lambda it: f"{it.restored.peak_mb:.0f}"),
     ("digests", lambda it: "the same" if it.same else "others"),
 )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -40,6 +41,8 @@ class Command:
 
     told: Mapping[str, Any]
     seconds: float
+    processor: float
+    """Seconds of a processor."""
     peak_mb: float
 
 
@@ -72,6 +75,11 @@ class Figures:
     def time_share(self) -> float:
         """How long the incremental backup took, of what the full one did."""
         return self.incremental.seconds / self.full.seconds
+
+    @property
+    def processor_share(self) -> float:
+        """How long it kept a processor, of what the full one did."""
+        return self.incremental.processor / self.full.processor
 
 
 def run(folder: Path, sessions: int, form: str) -> Figures:
@@ -113,18 +121,28 @@ def run(folder: Path, sessions: int, form: str) -> Figures:
 
 async def filled(url: str, sessions: int) -> None:
     """Write so many sessions into a new store: a share of them by each of a few processes, where that is quicker."""
-    shares = min(os.cpu_count() or 1, max(1, sessions // FILLED_TOGETHER))
+    shares = _shares_of(sessions)
     async with open_store(url) as store:
         await fill_beside(store, sessions)
         if shares == 1:
             await fill_sessions(store, sessions)
             return
-    arguments = [sys.executable, "-m", "tests.backups.filling", url, str(sessions)]
-    started = [
-        await asyncio.create_subprocess_exec(*arguments, str(share), str(shares), cwd=ROOT) for share in range(shares)
-    ]
-    ended = [await process.wait() for process in started]
+    ended = await _side_by_side(shares, "tests.backups.filling", url, str(sessions))
     assert not any(ended), f"the processes that were to write sessions ended with {ended}"
+
+
+def _shares_of(sessions: int) -> int:
+    """Return how many processes do what there is to do with so many sessions."""
+    return min(os.cpu_count() or 1, max(1, sessions // FILLED_TOGETHER))
+
+
+async def _side_by_side(shares: int, program: str, *arguments: str) -> list[int]:
+    """Run a program for each share, all at the same time; return what they ended with."""
+    command = [sys.executable, "-m", program, *arguments]
+    started = [
+        await asyncio.create_subprocess_exec(*command, str(share), str(shares), cwd=ROOT) for share in range(shares)
+    ]
+    return [await process.wait() for process in started]
 
 
 async def changed(url: str, sessions: int) -> None:
@@ -137,12 +155,22 @@ async def changed(url: str, sessions: int) -> None:
 async def same_as_in(url: str, place: str, backup_id: str) -> bool:
     """Hold each session of a backup to the store's log, up to the version that it is of."""
     backups = open_backups(place)
+    shares = _shares_of((await backups.manifest(backup_id)).counts.conversations)
+    if shares == 1:
+        return await share_is_same(url, place, backup_id, 0, 1)
+    return not any(await _side_by_side(shares, "tests.backups.comparing", url, place, backup_id))
+
+
+async def share_is_same(url: str, place: str, backup_id: str, share: int, shares: int) -> bool:
+    """Do so with one share of the sessions: others do so with the other shares."""
+    backups = open_backups(place)
     reader = BackupReader(backups, await backups.manifest(backup_id))
     seen = 0
     async with open_store(url) as store:
         async for entry in reader.entries(SESSIONS):
             seen += 1
-            if entry.sessions != await _marks(store, entry.key, int(entry.stamp.partition(".")[0])):
+            version = int(entry.stamp.partition(".")[0])
+            if seen % shares == share and entry.sessions != await _marks(store, entry.key, version):
                 return False
     return seen == reader.manifest.counts.conversations
 
@@ -173,7 +201,7 @@ def _run(command: str, *arguments: str) -> Command:
 
 
 def _measured(*arguments: str) -> Command:
-    begun = time.monotonic()
+    begun, used = time.monotonic(), _processor_of_children()
     # Into a file: nobody reads a pipe while the memory is watched, and a restore tells of many sessions.
     with tempfile.TemporaryFile("w+") as told:
         command = [sys.executable, *arguments]
@@ -181,7 +209,14 @@ def _measured(*arguments: str) -> Command:
             peak = peak_mb(process)
         assert process.returncode == 0, f"{' '.join(arguments)} ended with {process.returncode}"
         told.seek(0)
-        return Command(json.load(told), round(time.monotonic() - begun, 1), peak)
+        seconds, processor = time.monotonic() - begun, _processor_of_children() - used
+        return Command(json.load(told), round(seconds, 1), round(processor, 1), peak)
+
+
+def _processor_of_children() -> float:
+    """Return for how many seconds the processes that have ended kept a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def killed(writes: int, command: str, *arguments: str, **environment: str) -> bool:

@@ -18,13 +18,13 @@ SESSIONS = 60
 FEW, COMMITS = 12, 8
 """Sessions that come back through their owners, and commits of each."""
 
-FULL = Command(told={"written": 1000, "items": []}, seconds=100.0, peak_mb=100.0)
+FULL = Command(told={"written": 1000, "items": []}, seconds=100.0, processor=100.0, peak_mb=100.0)
 RUN = Figures(
     sessions=10,
     messages=200,
     came_in=5,
     full=FULL,
-    incremental=Command(told={"written": 49}, seconds=4.9, peak_mb=100.0),
+    incremental=Command(told={"written": 49}, seconds=4.9, processor=4.9, peak_mb=100.0),
     verified=FULL,
     resumed=FULL,
     restored=FULL,
@@ -96,6 +96,8 @@ async def somebody_writes_to(url: str) -> None:
 
 def test_what_is_not_as_it_has_to_be_is_told() -> None:
     assert all(judged(RUN, RUN).values())
+    costly = replace(RUN, incremental=replace(RUN.incremental, processor=5.1))
+    assert [one for one, well in judged(RUN, costly).items() if not well] == ["quick"]
     for name, wrong in {
         "same": replace(RUN, same=False),
         "flat": replace(RUN, full=replace(FULL, peak_mb=121.0)),
