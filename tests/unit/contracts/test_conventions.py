@@ -104,7 +104,7 @@ def test_each_enum_member_says_what_it_means() -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_a_metric_follows_the_conventions_of_prometheus(metric: Metric) -> None:
     """Source: prometheus.io, Metric and label naming."""
-    assert re.fullmatch("agentbus(_[a-z]+)+", metric.name)
+    assert re.fullmatch("(agentbus|messaging)(_[a-z]+)+", metric.name)  # `messaging_` is OpenTelemetry's
     assert metric.name.endswith("_total") == (metric.type == "counter")
     assert not metric.name.endswith(("_count", "_sum", "_bucket"))
     # `_info` is what is always 1, and says all by its labels.

@@ -61,6 +61,10 @@ DISCORD = (
     "from agentbus.workers.adapters.factory import accounts_in; [one] = accounts_in({'discord': {'a': {'token': 't', "
     "'messages': True}}}); one.channel.sources('a', one.account)"
 )
+TRACING = (
+    "from agentbus.composition.tracing import tracing; from agentbus.settings import load_settings as load; "
+    "tracing(load(traces='links')).__enter__()"
+)
 CALLBACK = "import agentbus.sessions as s; s.create_{}_notification_callback({})"
 OPENED = [
     ("rabbit", BUS.format("amqp://guest:guest@127.0.0.1:1/")),
@@ -76,6 +80,7 @@ OPENED = [
     ("http", WORKER),
     ("channels", GATEWAY),
     ("discord", DISCORD),
+    ("otel", TRACING),
     ("plots", "from agentbus.plots import png_of; png_of([])"),
     ("testing", "import agentbus.testing.conformance"),
 ]
