@@ -90,6 +90,8 @@ class RecordKind(StrEnum):
     """A key that something is encrypted with, itself encrypted; its key is the data key's name."""
     API_KEY = "api_key"
     """A key of the HTTP API, of which a digest is kept; its key is the part of it that is no secret."""
+    SIGN_IN = "sign_in"
+    """Somebody who is signed in at the dashboard; its key is a digest of what their browser shows."""
 
 
 class Record(Sealable):

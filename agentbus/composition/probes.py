@@ -175,7 +175,7 @@ def _sockets() -> type[asyncio.Protocol]:
 
 @asynccontextmanager
 async def serving(
-    app: Starlette,
+    app: ASGIApp,
     port: int,
     *,
     host: str = LOOPBACK,
@@ -192,6 +192,7 @@ async def serving(
         host=host,
         port=port,
         http=http,
+        interface="asgi3",
         log_level="warning",
         lifespan="off",
         backlog=MOST_CONNECTIONS,

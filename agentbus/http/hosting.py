@@ -1,4 +1,4 @@
-"""The API worker: any number of them side by side, none of which keeps anything."""
+"""The API worker, which serves the dashboard as well: any number of them side by side, none of which keeps anything."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Final
 
-from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentbus.composition.app import App
 from agentbus.composition.probes import Connections, serving
@@ -15,6 +15,7 @@ from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.telemetry import Action
 from agentbus.http.access import is_loopback
 from agentbus.http.app import Api
+from agentbus.http.dashboard.app import Dashboard
 from agentbus.operations.api_keys import any_key
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import in_turn
@@ -27,18 +28,21 @@ MAKE_ONE: Final = "agentbus api-keys create NAME --role read"
 _CONNECTIONS: Final = 1000
 """Connections that an API has at once: one too many ends the oldest."""
 
-Serving = Callable[[Starlette], AbstractAsyncContextManager[int]]
+_VERSION: Final = "/v1"
+
+Serving = Callable[[ASGIApp], AbstractAsyncContextManager[int]]
 """Serves an application while it is entered; gives the port."""
 
 _log = Logger(__name__)
 
 
 class ApiWorker(Worker):
-    """Has the API served, by `serving`. It does not listen beyond this machine while there is no key."""
+    """Has API and dashboard served, by `serving`. It does not listen beyond this machine while there is no key."""
 
     def __init__(self, app: App, served: Serving, *, presence: Presence | None = None) -> None:
         self._app = app
         self._api = Api(app)
+        self._dashboard = Dashboard(app)
         self._serving = served
         self._presence = presence
         self._watch = LoopWatch(STALL_LIMIT, lambda _: None)
@@ -51,6 +55,7 @@ class ApiWorker(Worker):
         host = self._app.settings.api.api_host
         self._ended.clear()
         self._api.open()
+        self._dashboard.open()
         try:
             keyless = not await any_key(self._app.store)
             if keyless and not is_loopback(host):
@@ -59,7 +64,7 @@ class ApiWorker(Worker):
                 )
             await self._watch.start()
             await self._api.parts.streams.start()
-            self.port = await self._served.enter_async_context(self._serving(self._api.app))
+            self.port = await self._served.enter_async_context(self._serving(self._answer))
             if self._presence:
                 await self._presence.start()
         except BaseException:
@@ -74,6 +79,7 @@ class ApiWorker(Worker):
 
     async def drain(self, *, within: float = HAND_BACK_SECONDS) -> None:
         """Answer those who have called; who calls now is asked to call again, elsewhere."""
+        self._dashboard.drain()
         await self._api.drain(within)
 
     async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
@@ -84,12 +90,19 @@ class ApiWorker(Worker):
                 partial(self.drain, within=within),
                 self._served.aclose,
                 self._api.parts.streams.close,
+                self._dashboard.close,
                 self._watch.close,
             )
         finally:
             self.port = None
             self._ended.set()
         _log.info(Action.WORKER_CLOSED)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to the API, whose paths begin with its version, or to the dashboard."""
+        path = scope.get("path", "")
+        app: ASGIApp = self._api.app if path == _VERSION or path.startswith(f"{_VERSION}/") else self._dashboard
+        await app(scope, receive, send)
 
     def health(self) -> Health:
         lag = self._watch.lag

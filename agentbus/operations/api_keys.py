@@ -130,6 +130,13 @@ async def any_key(store: Store) -> bool:
     return bool((await store.records.page(RecordKind.API_KEY, _GROUP, limit=1)).items)
 
 
+async def get_key(store: Store, key_id: str) -> ApiKey | None:
+    """Return a key by the part of it that is no secret; None if there is none, or a damaged one. Raises StoreError."""
+    record = await store.records.get(RecordKind.API_KEY, key_id) if _is_key_id(key_id) else None
+    kept = unless_damaged(record, _read) if record else None
+    return kept[0] if kept else None
+
+
 def key_id_in(text: str) -> str | None:
     """Return the part of a key's text that is no secret; None for what has not the form of a key."""
     found = _FORM.fullmatch(text)

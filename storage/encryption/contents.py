@@ -130,6 +130,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.API_KEY,
         RecordKind.JOURNAL,
         RecordKind.JOURNALED,
+        RecordKind.SIGN_IN,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others

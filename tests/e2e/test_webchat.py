@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
@@ -23,15 +23,11 @@ from agentbus.settings import load_settings
 from agentbus.workers.adapters.webchat import visitor_token
 from tests.chaos.system.proxy import Proxy
 from tests.docs.channels import PAGE
-from tests.harness.patience import PATIENCE
-from tests.services.programs import chromium_program
+from tests.harness.browser import MILLISECONDS, chromium
 
 SECRET: Final = "0123456789abcdef0123456789abcdef"  # noqa: S105 - nobody's
-MILLISECONDS: Final = PATIENCE * 1000
 NARROW: Final = 375
 CONNECTIONS: Final = re.compile(r"net::ERR_|^WebSocket connection to ")
-SETTINGS: Final = ("--no-sandbox", "--disable-dev-shm-usage")
-"""What Chromium needs as root, and in a container."""
 
 
 @dataclass
@@ -210,9 +206,7 @@ async def a_street() -> AsyncIterator[Street]:
         proxy = await stack.enter_async_context(Proxy((LOOPBACK, worker.port)))
         client = AgentBus(app.bus)
         stack.push_async_callback(client.close)
-        driver = await stack.enter_async_context(async_playwright())
-        browser = await driver.chromium.launch(executable_path=chromium_program(), args=SETTINGS, timeout=MILLISECONDS)
-        stack.push_async_callback(browser.close)
+        browser = await stack.enter_async_context(chromium())
         gateway = f"http://{LOOPBACK}:{proxy.port}"
         street = Street(browser, gateway, f"http://{LOOPBACK}:{site}", proxy.cut)
         gateways.append(gateway)

@@ -38,6 +38,7 @@ NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
     RecordKind.API_KEY: "a key of the HTTP API that was revoked since would be good once more: make new ones",
     RecordKind.JOURNAL: "an order of what was announced then: places in it are none in what comes after",
     RecordKind.JOURNALED: "how far logs were in that order",
+    RecordKind.SIGN_IN: "who was signed in then: they sign in again",
     RecordKind.DATA_KEY: "kept by themselves, before all that they are needed for",
 }
 """Kinds of records that stay in the backup, each with the reason."""

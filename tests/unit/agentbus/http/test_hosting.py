@@ -32,6 +32,8 @@ async def test_it_answers_on_its_port_and_says_how_to_make_a_key() -> None:
                 answer = await client.get("/v1/sessions")
                 assert (answer.status_code, answer.json()) == (200, {"items": [], "cursor": None})
                 assert answer.headers["x-content-type-options"] == "nosniff"
+                assert "agentbus api-keys create" in (await client.get("/sign-in")).text
+                assert (await client.get("/v1/nope")).headers["content-type"] == "application/problem+json"
                 worker._api.parts.ending.set()
                 assert (await client.get("/v1/sessions")).status_code == 503
                 assert not worker.health().ready

@@ -1,0 +1,222 @@
+"""The dashboard in a real browser, over the server that `agentbus worker api` runs: as a person would click."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Final
+
+import httpx
+from playwright.async_api import BrowserContext, Page, expect
+
+from agentbus.composition.app import App
+from agentbus.composition.running import embedded
+from agentbus.contracts.urls import LOOPBACK
+from agentbus.http.hosting import make_api_worker
+from agentbus.operations.api_keys import Role, create_key
+from agentbus.settings import load_settings
+from tests.harness.api import a_message
+from tests.harness.browser import MILLISECONDS, chromium
+from tests.harness.dashboard import Filled, fill, looked_at
+
+NARROW: Final = 375
+NOT_LOOKED_AT: Final = re.compile(r"/sign-in|/parked/\w+/body")
+AXE: Final = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+EXPECTED: Final = "the server responded with a status of 4"
+"""What a browser says of a page that is answered with an error, where a story is about one."""
+
+
+@dataclass
+class Desk:
+    """Somebody at a browser, and what they look at."""
+
+    app: App
+    place: str
+    key: str
+    filled: Filled
+    context: BrowserContext
+    page: Page
+    problems: list[str] = field(default_factory=list)
+
+    async def go(self, path: str) -> None:
+        """Go to a page, and see that it is one."""
+        answer = await self.page.goto(f"{self.place}{path}")
+        assert answer is not None
+        assert answer.ok, path
+
+    async def said(self, text: str) -> None:
+        """See that a page says what was done."""
+        await expect(self.page.get_by_role("status").filter(has_text=text)).to_be_visible(timeout=MILLISECONDS)
+
+
+async def somebody_signs_in(desk: Desk) -> None:
+    page = desk.page
+    await page.goto(f"{desk.place}/parked")
+    await expect(page).to_have_url(re.compile("/sign-in"))
+    await page.keyboard.type("ab_no_key")  # the field has the focus
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("is no key")
+    await axe(desk)
+    await page.get_by_label("Key of the HTTP API").fill(desk.key)
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(f"{desk.place}/parked")  # where they were going
+    assert desk.key not in await page.content()
+    assert [one["name"] for one in await desk.context.cookies() if not one["httpOnly"]] == []
+    desk.problems[:] = [one for one in desk.problems if EXPECTED not in one]
+
+
+async def every_page_is_fit_for_everybody(desk: Desk) -> None:
+    for path in looked_at(desk.filled):
+        if NOT_LOOKED_AT.fullmatch(path):
+            continue
+        await desk.page.set_viewport_size({"width": 1200, "height": 800})
+        await desk.page.emulate_media(color_scheme="light")
+        await desk.go(path)
+        await axe(desk)
+        await desk.page.emulate_media(color_scheme="dark")
+        await desk.page.set_viewport_size({"width": NARROW, "height": 700})
+        assert await desk.page.evaluate("document.scrollingElement.scrollWidth") <= NARROW, path
+        await axe(desk, "color-contrast", "target-size")
+    await desk.page.emulate_media(color_scheme="light")
+    await desk.page.set_viewport_size({"width": 1200, "height": 800})
+
+
+async def what_is_published_is_seen_without_reloading(desk: Desk) -> None:
+    await desk.go("/sessions")
+    await desk.page.evaluate("window.same = true")
+    await expect(desk.page.get_by_role("table").get_by_text("lobby")).to_have_count(0)
+    async with httpx.AsyncClient(base_url=desk.place, headers={"Authorization": f"Bearer {desk.key}"}) as client:
+        answer = await client.post("/v1/messages", json=a_message("I am new here"))
+        assert answer.status_code == 200, answer.text
+    await expect(desk.page.get_by_role("table").get_by_text("lobby")).to_be_visible(timeout=MILLISECONDS)
+    assert await desk.page.evaluate("window.same")
+    await desk.page.get_by_role("row").filter(has_text="lobby").get_by_role("link").click()
+    await expect(desk.page.get_by_role("list", name="Messages").get_by_role("listitem")).to_contain_text(
+        "I am new here"
+    )
+
+
+async def a_bad_one_is_mended_and_replayed(desk: Desk) -> None:
+    page = desk.page
+    await desk.go("/parked")
+    await page.get_by_role("link", name=desk.filled.mendable.parked_id).click()
+    text = page.get_by_label("What is published in its place")
+    await page.get_by_role("button", name="Publish as mended").click()
+    await expect(page.get_by_role("alert")).to_contain_text("chat", timeout=MILLISECONDS)
+    input_ = json.loads(await text.input_value())
+    input_["data"]["address"]["chat"] = "garden"
+    await text.fill(json.dumps(input_, indent=1))
+    await page.get_by_role("button", name="Publish as mended").click()
+    await desk.said("was mended and published again")
+    await desk.go("/sessions?chat=garden")
+    await expect(page.get_by_role("table").get_by_text("garden")).to_be_visible(timeout=MILLISECONDS)
+    desk.problems[:] = [one for one in desk.problems if EXPECTED not in one]
+
+
+async def others_are_discarded_once_that_is_meant(desk: Desk) -> None:
+    page = desk.page
+    await desk.go(f"/parked/{desk.filled.bad.parked_id}")
+    await expect(page.get_by_role("button", name="Discard", exact=True)).to_be_hidden()
+    await page.get_by_text("Discard…").press("Enter")
+    await axe(desk)
+    await page.get_by_role("button", name="Discard", exact=True).click()
+    await desk.said("is discarded")
+    await page.get_by_role("link", name="discarded", exact=True).click()
+    await page.get_by_role("checkbox").check()
+    await page.get_by_role("button", name="Replay…").click()
+    await expect(page.get_by_role("heading", name="Replay 1 input?")).to_be_visible()
+    await axe(desk)
+    await page.get_by_role("button", name="Replay 1").click()
+    await desk.said("1 of 1 published again.")
+
+
+async def it_is_seen_as_it_was(desk: Desk) -> None:
+    page = desk.page
+    await desk.go(f"/sessions/{desk.filled.session}?show=data")
+    await expect(page.get_by_text("4712")).to_be_visible()
+    await page.get_by_label("as of version").fill("1")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("As it was at version 1")).to_be_visible()
+    await expect(page.get_by_text("4712")).to_have_count(0)
+
+
+async def it_looks_as_somebody_chooses_and_by_keyboard(desk: Desk) -> None:
+    page = desk.page
+    await desk.go("/")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    button = page.get_by_role("button", name="Theme")
+    light = await colour(page)
+    await button.press("Enter")
+    await button.press("Enter")
+    await expect(button).to_have_text("Theme: dark")
+    assert await colour(page) != light
+    await page.reload()
+    assert await colour(page) != light
+    await button.press("Enter")
+    await expect(button).to_have_text("Theme: system")
+    assert await colour(page) == light
+
+
+async def they_sign_out(desk: Desk) -> None:
+    await desk.page.get_by_role("button", name="Sign out").click()
+    await desk.said("signed out")
+    await desk.page.go_back()
+    await expect(desk.page.get_by_label("Key of the HTTP API")).to_be_visible(timeout=MILLISECONDS)
+
+
+STORIES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
+    somebody_signs_in,
+    every_page_is_fit_for_everybody,
+    what_is_published_is_seen_without_reloading,
+    a_bad_one_is_mended_and_replayed,
+    others_are_discarded_once_that_is_meant,
+    it_is_seen_as_it_was,
+    it_looks_as_somebody_chooses_and_by_keyboard,
+    they_sign_out,
+)
+
+
+async def test_somebody_looks_after_an_installation_in_a_browser() -> None:
+    async with a_desk() as desk:
+        for story in STORIES:
+            await story(desk)
+            assert desk.problems == [], story.__name__
+
+
+async def colour(page: Page) -> Any:
+    return await page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+
+
+async def axe(desk: Desk, *rules: str) -> None:
+    """Look for what keeps people from using the page, by all rules or some."""
+    if not await desk.page.evaluate("'axe' in window"):
+        await desk.page.evaluate(AXE)
+    chosen = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
+    found = await desk.page.evaluate("options => axe.run(document, options)", {**chosen, "resultTypes": ["violations"]})
+    wrong = [(one["id"], one["nodes"][0]["html"][:200]) for one in found["violations"]]
+    assert wrong == [], desk.page.url
+
+
+@asynccontextmanager
+async def a_desk() -> AsyncIterator[Desk]:
+    settings = load_settings(amqp_url="memory://", store_url="memory://", partitions=4, api_port=0, api_rate=10_000.0)
+    async with embedded(settings) as app:
+        filled = await fill(app)
+        _, key = await create_key(app.store, app.clock, "Ann", list(Role))
+        worker = make_api_worker(app)
+        await worker.start()
+        try:
+            async with chromium() as browser:
+                context = await browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
+                context.set_default_timeout(MILLISECONDS)
+                expect.set_options(timeout=MILLISECONDS)
+                place = f"http://{LOOPBACK}:{worker.port}"
+                desk = Desk(app, place, key, filled, context, await context.new_page())
+                context.on("console", lambda one: desk.problems.append(one.text) if one.type == "error" else None)
+                context.on("weberror", lambda one: desk.problems.append(str(one.error)))
+                yield desk
+        finally:
+            await worker.close()
