@@ -190,6 +190,11 @@ migrations: setup services ## Move sessions along all kinds of stores and back, 
 backups: $(READY) ## Back up 100,000 sessions while messages come in, and restore them, both killed once
 	@$(BIN)/python -m tests.backups $(if $(QUICK),--quick) $(if $(SESSIONS),--sessions $(SESSIONS))
 
+# `QUICK=1` takes 100 clients instead of 5,000.
+.PHONY: live
+live: setup services ## Follow events with 5,000 clients of one process, which is killed: each gets each event once
+	@$(BIN)/python -m tests.live $(if $(QUICK),--quick)
+
 .PHONY: histories
 histories: $(READY) ## Read the histories beside the project: what each should give, and what came out
 	@$(BIN)/python -m tests.histories
