@@ -339,6 +339,35 @@ class ApiSettings(_Settings):
         default=10_000, ge=1, le=100_000, description="Clients that may follow events at once, by server-sent events."
     )
     api_rate: float = Field(default=100.0, gt=0, description="Calls a second that it takes from each key.")
+    api_jwt_issuer: str | None = Field(
+        default=None, min_length=1, description="Whose JSON Web Tokens are taken beside keys. None: nobody's."
+    )
+    api_jwt_audience: str | None = Field(
+        default=None, min_length=1, validate_default=True, description="For whom these tokens must be: their `aud`."
+    )
+    api_jwt_jwks: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="Where the issuer's keys are: an address that begins with https://, or on this machine http://.",
+    )
+    api_jwt_roles_claim: str = Field(
+        default="roles", min_length=1, description="The claim that has the roles: a list, or words in a text."
+    )
+    api_jwt_user_claim: str = Field(default="sub", min_length=1, description="The claim that has the user.")
+
+    @field_validator("api_jwt_audience", "api_jwt_jwks")
+    @classmethod
+    def _goes_with_an_issuer(cls, given: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("api_jwt_issuer") and not given:
+            raise ValueError("it is needed to check the issuer's tokens")
+        return given
+
+    @field_validator("api_jwt_jwks")
+    @classmethod
+    def _is_safe(cls, given: str | None) -> str | None:
+        if given and not given.startswith(("https://", f"http://{LOOPBACK}:", "http://localhost:")):
+            raise ValueError("whoever can change what comes from there makes tokens: it must begin with https://")
+        return given
 
 
 class LogSettings(_Settings):

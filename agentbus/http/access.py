@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic
@@ -34,6 +34,8 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 _BEARER: Final = re.compile(r"(?i:bearer) +(\S{1,8192}) *")
 
+_TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -56,17 +58,26 @@ class Caller:
 class Doorkeeper:
     """Tells who calls. One a process: it believes for some seconds what it was told by the store.
 
-    `local` says whether nobody but this machine reaches the port.
+    `local` says whether nobody but this machine reaches the port; `token` tells who speaks by a token, if some are
+    taken.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, local: bool, rate: float, timer: Callable[[], float] = monotonic
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        local: bool,
+        rate: float,
+        timer: Callable[[], float] = monotonic,
+        token: Callable[[str], Awaitable[Caller | None]] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._local = local
         self._rate = rate
         self._timer = timer
+        self._token = token
         self._known: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
         self._paces: OrderedDict[str, Pace] = OrderedDict()
         self._strangers = Pace(_STRANGERS, timer)
@@ -94,6 +105,10 @@ class Doorkeeper:
 
     async def _bearer(self, given: str) -> Caller:
         found = _BEARER.fullmatch(given)
+        if found and self._token and _TOKEN.fullmatch(found[1]):
+            if caller := await self._token(found[1]):
+                return caller
+            raise NotAuthenticated("this token is not good, or not any more")
         key = await self._key(found[1]) if found else None
         if key is None or not key.holds(self._clock.now()):
             raise NotAuthenticated("this is no key, or it is one no more: agentbus api-keys list")
@@ -178,10 +193,10 @@ def _on_behalf(caller: Caller, headers: Mapping[str, str]) -> Caller:
     if user is None:
         return caller
     named = _as_utf8(user)
-    if caller.user is not None and caller.user != named:
-        raise NotAllowed("the token speaks for another user")
     if not is_id(named):
         raise NotAllowed(f"{USER_HEADER} is no user: 1 to {MAX_ID_LENGTH} characters, in UTF-8")
+    if caller.user is not None and caller.user != named:
+        raise NotAllowed("the token speaks for another user")
     return Caller(name=caller.name, roles=caller.roles, user=named)
 
 

@@ -34,6 +34,7 @@ from agentbus.http.problems import (
 )
 from agentbus.http.routes import ROUTERS
 from agentbus.http.streams import Streams
+from agentbus.http.tokens import Tokens
 from agentbus.operations.api_keys import without_keys
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine
@@ -72,7 +73,9 @@ class Api:
                 most=settings.api_streams,
             ),
         )
-        self.doorkeeper = Doorkeeper(app.store, app.clock, local=is_loopback(settings.api_host), rate=settings.api_rate)
+        tokens = Tokens(settings).caller_of if settings.api_jwt_issuer else None
+        local = is_loopback(settings.api_host) and tokens is None
+        self.doorkeeper = Doorkeeper(app.store, app.clock, local=local, rate=settings.api_rate, token=tokens)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -184,7 +184,7 @@ class Calls(APIRouter):
 def answered(model: BaseModel, status: int = 200, **headers: str) -> Response:
     """Return a model as an answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(model.model_dump_json(), status, named, media_type="application/json")
+    return Response(model.model_dump_json(), int(status), named, media_type="application/json")
 
 
 def _names_in_query(route: APIRoute) -> Iterator[str]:

@@ -57,7 +57,7 @@ class ApiWorker(Worker):
         self._api.open()
         self._dashboard.open()
         try:
-            keyless = not await any_key(self._app.store)
+            keyless = not (self._app.settings.api.api_jwt_issuer or await any_key(self._app.store))
             if keyless and not is_loopback(host):
                 raise ConfigurationError(
                     f"the HTTP API does not listen at {host} while there is no key: make one, {MAKE_ONE}"

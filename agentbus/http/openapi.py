@@ -37,7 +37,22 @@ def described(app: FastAPI) -> dict[str, Any]:
             if call.get(FOR_USERS):
                 call.setdefault("parameters", []).append(_USER)
     app.openapi_schema = _plainly_named(document)
+    _require_tags(app.openapi_schema, app.openapi_schema["components"]["schemas"])
     return app.openapi_schema
+
+
+def _require_tags(place: Any, schemas: dict[str, Any]) -> None:
+    """Say of what a tag tells apart that it needs the tag: pydantic does, and says that it has a default."""
+    if isinstance(place, dict):
+        if tag := place.get("discriminator", {}).get("propertyName"):
+            for member in place["oneOf"]:
+                schema = schemas[member["$ref"].removeprefix(_SCHEMAS)]
+                schema["required"] = sorted({*schema.get("required", ()), tag})
+        for inner in place.values():
+            _require_tags(inner, schemas)
+    elif isinstance(place, list):
+        for inner in place:
+            _require_tags(inner, schemas)
 
 
 def _plainly_named(document: dict[str, Any]) -> dict[str, Any]:

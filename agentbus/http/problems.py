@@ -154,6 +154,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "contract_broken": 500,
     # of the API itself
     "refusal": 400,
+    "issuer_silent": 503,
     "not_authenticated": 401,
     "not_allowed": 403,
     "not_from_here": 403,

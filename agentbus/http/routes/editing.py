@@ -14,7 +14,7 @@ from agentbus.contracts.base import Id, JsonObject, Many, Name, Numbers, Text, T
 from agentbus.contracts.changes import FieldChanges
 from agentbus.contracts.commands import AnyCommand, SendReply, SetVisibility, ShareSession, UpdateSession
 from agentbus.contracts.errors import EditConflict, SessionNotFound
-from agentbus.contracts.ids import MessageKey, SessionId
+from agentbus.contracts.ids import MessageKey, SessionId, SessionIdField
 from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.contracts.profile import MaxHistory, Permission, ProfileChanges, Seconds, SessionType, Tags, Visibility
 from agentbus.contracts.session import SessionState
@@ -46,7 +46,7 @@ class NewSession(Given):
     thread_id: Id | None = None
     session_type: SessionType = SessionType.PRIVATE
     agent_id: Id | None = None
-    parent_id: SessionId | None = None
+    parent_id: SessionIdField | None = None
     ai_model: Name | None = None
     tags: Tags = ()
     template: Name | None = None

@@ -6,13 +6,14 @@ from fastapi import Path
 from pydantic import Field
 from starlette.responses import Response
 
-from agentbus.contracts.base import Id, Many
-from agentbus.contracts.errors import SchemaViolation
-from agentbus.contracts.expiry import ExpiryRule
+from agentbus.contracts.base import MAX_INTEGER, Id, Many, Name
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
+from agentbus.contracts.profile import Seconds
 from agentbus.http.calls import Calls, Given, Shown, With, answered
 from agentbus.operations.api_keys import Role
 from agentbus.operations.expiry import RuleNotFound, add_rules, enable_rule, remove_rule, rule_statistics
 from agentbus.operations.expiry import list_rules as all_rules
+from agentbus.sessions.model.validation import checking
 from agentbus.storage.port import Store
 
 calls = Calls("expiry")
@@ -30,8 +31,16 @@ class RuleShown(ExpiryRule, defer_build=False):
     """An expiry rule."""
 
 
-class RuleGiven(ExpiryRule, defer_build=False):
-    """An expiry rule."""
+class RuleGiven(Given):
+    """An expiry rule; the address says its id. What a strategy needs, and what may follow an action, is in its page."""
+
+    name: Name | None = Field(default=None, description="By default its id.")
+    strategy: ExpiryStrategy
+    conditions: Conditions
+    actions: Many[CleanupAction | Step] = Field(min_length=1, max_length=16)
+    priority: Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] = 0
+    enabled: bool = True
+    warn_before: Seconds | None = Field(default=None, description="Seconds before the condition holds: a warning.")
 
 
 class Switch(Given):
@@ -62,9 +71,9 @@ async def get_rule(rule_id: RulePath, parts: With) -> Response:
 @calls.call("PUT", "/expiry/rules/{rule_id}", Role.OPERATE, answers=RuleShown)
 async def put_rule(rule_id: RulePath, body: RuleGiven, parts: With) -> Response:
     """Add a rule, in place of the one of the same id if there is one."""
-    if body.rule_id != rule_id:
-        raise SchemaViolation("body.rule_id: is another one than the address says")
-    await add_rules(parts.app.store, [ExpiryRule(**dict(body))])
+    with checking("there can't be such a rule"):
+        rule = ExpiryRule.model_validate({"rule_id": rule_id, **body.model_dump(exclude_none=True)})
+    await add_rules(parts.app.store, [rule])
     return answered(await _rule(parts.app.store, rule_id))
 
 

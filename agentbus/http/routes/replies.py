@@ -17,6 +17,7 @@ from agentbus.http.routes.sessions import SessionPath
 from agentbus.http.shown import Listed
 from agentbus.operations.api_keys import Role
 from agentbus.operations.replies import ListedReply, list_unknown, list_waiting, resolve_reply
+from agentbus.sessions.model.validation import checked_id
 
 calls = Calls("replies")
 
@@ -88,6 +89,6 @@ async def resolve_unknown_reply(
     parts: With,
 ) -> Response:
     """Decide about a reply of which nobody knows whether it was sent."""
-    reply = ReplyId(f"{session_id}/{number}")
+    reply = ReplyId(f"{checked_id(session_id)}/{number}")
     await resolve_reply(parts.app, reply, body.resolution, reason=body.reason)
     return answered(Decided(reply_id=reply, resolution=body.resolution))

@@ -2,7 +2,7 @@
 
 from tests.harness.api import World
 
-RULE = {"rule_id": "old", "strategy": "time", "conditions": {"max_age": 60}, "actions": ["notify", "expire"]}
+RULE = {"strategy": "time", "conditions": {"max_age": 60}, "actions": ["notify", "expire"]}
 AT = "/v1/expiry/rules"
 
 
@@ -16,7 +16,7 @@ async def test_a_rule_is_added_switched_and_taken_away(world: World) -> None:
         [listed] = (await by.get(AT)).json()["items"]
         assert listed == (await by.get(f"{AT}/old")).json()
         assert (await by.get("/v1/expiry/statistics")).json()["total"] is not None
-        for wrong in (RULE | {"rule_id": "other"}, RULE | {"actions": []}, RULE | {"conditions": {}}, RULE | {"x": 1}):
+        for wrong in (RULE | {"rule_id": "old"}, RULE | {"actions": []}, RULE | {"conditions": {}}, RULE | {"x": 1}):
             assert (await by.put(f"{AT}/old", json=wrong)).status_code == 422, wrong
         assert (await by.delete(f"{AT}/old")).status_code == 204
         gone = [
