@@ -31,7 +31,7 @@ from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
 from agentbus.storage.backup.reading import BackupReader
 from agentbus.storage.port import Store
-from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
+from agentbus.workers.concurrency import passing_over, raise_if_cancelled, side_by_side
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.expiry.watch.phases import deadline
 from agentbus.workers.patience import Patience
@@ -181,13 +181,17 @@ class Restoring:
         """Return why the owners give no answer: those that can't write wait, and say nothing meanwhile."""
         room = Record(kind=RecordKind.RESTORE, key=_ROOM, group=_ROOM, created_at=self._target.clock.now(), data=_PART)
         keys = (f"{self._name}/{_ROOM}/{number}" for number in range(_PARTS))
+        full: StoreUnavailable | None = None
         try:
             await self._store.records.put_many([room.model_copy(update={"key": key}) for key in keys])
-            await self._store.records.delete_group(RecordKind.RESTORE, _ROOM)
         except StoreUnavailable as error:
             raise_if_cancelled()
+            full = error
+        with passing_over(StoreUnavailable):  # Some of it may have found room.
+            await self._store.records.delete_group(RecordKind.RESTORE, _ROOM)
+        if full:
             return StoreUnavailable(
-                f"the owners of the sessions do not answer, as the store takes nothing that is written: {error}. "
+                f"the owners of the sessions do not answer, as the store takes nothing that is written: {full}. "
                 "Once it does, run the restore again: it goes on"
             )
         return ReplyTimeout(

@@ -369,7 +369,7 @@ async def test_a_full_disk_is_said_with_what_to_do_and_gone_on_with(
 
 
 class SmallDisk:
-    """Has room for so many more appends; once it is full, for little still."""
+    """Has room for so many more appends; once it is full, for little still, and for some of what is put together."""
 
     def __init__(self, store: Store, *, appends: int) -> None:
         self.full = asyncio.Event()
@@ -391,6 +391,7 @@ class SmallDisk:
 
     async def put_many(self, records: Sequence[Record]) -> None:
         if self.full.is_set() and sum(len(record.model_dump_json()) for record in records) > 1_000_000:
+            await self._put_many(records[:2])
             self._refuse()
         await self._put_many(records)
 
