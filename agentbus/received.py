@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from pydantic import PrivateAttr
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.commands import AnyCommand, CommandReply, DeleteMessage, EditMessage, SendReply
+from agentbus.contracts.commands import AnyCommand, CommandReply, DeleteMessage, EditMessage, React, SendReply
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.history import HistoryMessage, Page
@@ -164,6 +164,19 @@ class ReceivedMessage(ReceivedEvent):
             await sender.tell_writing(self.subject, writing)
 
         return Telling(tell, f"typing-{self.id}", self._where())
+
+    async def react(self, reaction: str, *, timeout: float = 10.0) -> CommandReply:
+        """React to it: with an emoji, or what the platform calls one (`thumbsup`, a server's own).
+
+        An outbound worker sends it, in turn with the replies, and what becomes of it is told by the same events:
+        `session.sent.*`, or `session.failed.*` where the platform has no such thing. Repeating it changes nothing.
+        Raises as `reply` does.
+        """
+        where = self._where()
+        if where is None:
+            raise RuntimeError("this message came from no channel: there is nothing to react to")
+        command = React(message_id=self.message.message_id, where=where, reaction=reaction)
+        return await self._by().send(command, to=self.partitionkey, command_id=self._next_id(), timeout=timeout)
 
     async def session(self, *, timeout: float = 10.0) -> SessionState:
         """Return the session that it is in, as it is now. Raises as `AgentBus.session` does."""

@@ -99,6 +99,19 @@ class SendReply(_Command):
     message: OutboundMessage
 
 
+class React(_Command):
+    """Have the bot react to a message of a channel, as people do with an emoji.
+
+    What is to be sent is committed with it, as by `SendReply`, and goes in turn with the replies; what becomes of it is
+    told by the same events. To platforms `api` and `web` nothing is sent: programs and pages read the events.
+    """
+
+    kind: Literal["react"] = "react"
+    message_id: Id = Field(description="The platform's id of the message that is reacted to.")
+    where: Address = Field(description="Where that message is.")
+    reaction: Id = Field(description="An emoji, or the platform's name of one.")
+
+
 class ReportReply(_Command):
     """Say what became of a reply. What is known already changes nothing."""
 
@@ -412,6 +425,7 @@ AnyCommand = (
     | EraseConversation
     | UnblockSession
     | SendReply
+    | React
     | ReportReply
     | ResolveReply
 )

@@ -12,12 +12,20 @@ from agentbus.contracts.replies import PlatformIds, Reason, ReplyId, ReplyIdFiel
 
 
 class ReplyRequested(SessionEvent):
-    """A message of the bot is to be sent to its channel. The message was appended by the same commit."""
+    """A message of the bot is to be sent to its channel. The message was appended by the same commit.
+
+    Or a reaction of the bot, which the same commit tells of (`reaction_changed`).
+    """
 
     topic = "outbox"
     kind: Literal["reply_requested"] = "reply_requested"
     message: MessageKey = Field(description="What is to be said.")
     to: Address = Field(description="Where it goes.")
+    reacts_to: Id | None = Field(
+        default=None,
+        exclude_if=nothing,
+        description="The platform's id of the message that is reacted to, if it is that; `message` is its key.",
+    )
 
     @property
     def reply_id(self) -> ReplyId:

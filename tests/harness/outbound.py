@@ -84,6 +84,8 @@ class FakeChannel(Outbound):
         self.edits: list[tuple[str, str]] = []
         """Id and text of each edit that it took."""
         self.deleted: list[str] = []
+        self.reactions: dict[str, str] = {}
+        """What the bot has to each message."""
         self.previews: list[str] | None = None
         """What was shown of replies that are being written, if it has something for that."""
         self.typed = 0
@@ -127,6 +129,19 @@ class FakeChannel(Outbound):
 
     async def delete(self, message_id: str, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's
         self.deleted.append(message_id)
+        return Sent(message_id)
+
+    async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's
+        match self.editing.next():
+            case "killed":
+                raise Killed
+            case "busy":
+                return RateLimited(3.0)
+            case "refused":
+                return Failed("it takes no such emoji", permanent=True)
+            case "lost":
+                return Unknown("the connection died")
+        self.reactions[message_id] = reaction
         return Sent(message_id)
 
     async def show(self, content: TextContent, address: Address, key: str, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the port's

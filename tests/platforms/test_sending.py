@@ -1,8 +1,10 @@
 """What our adapters send to each platform, and what they make of its answers."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -128,6 +130,29 @@ async def test_a_message_of_ours_is_changed_taken_back_and_reacted_to(kind: type
         if kind in {FakeTelegram, FakeDiscord}:
             assert await outbound.react("7", "👍", to) == Sent("7")
             await outbound.typing(to)
+
+
+async def test_what_each_platform_is_asked_for_where_a_bot_reacts() -> None:
+    asked: dict[str, tuple[str, str, Any]] = {}
+    for kind in (FakeTelegram, FakeSlack, FakeDiscord, FakeWhatsApp, FakeFeishu, FakeWebhook):
+        platform = kind()
+        requests: list[httpx.Request] = []
+
+        def well(request: httpx.Request, requests: list[httpx.Request] = requests) -> httpx.Response:
+            requests.append(request)
+            body = {"ok": True, "code": 0, "tenant_access_token": "t", "expire": 7200, "messages": [{"id": "w"}]}
+            return httpx.Response(200, json=body)
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(well)) as client:
+            assert isinstance(await platform.outbound(client).react("7", "❤️", platform.address()), Sent), kind
+        one = requests[-1]
+        asked[platform.name] = (one.method, unquote(one.url.path), json.loads(one.content or b"{}"))
+    assert asked["telegram"][2]["reaction"] == [{"type": "emoji", "emoji": "❤"}]
+    assert asked["slack"] == ("POST", "/reactions.add", {"channel": "C1", "timestamp": "7", "name": "heart"})
+    assert asked["discord"][:2] == ("PUT", "/channels/C1/messages/7/reactions/❤️/@me")
+    assert asked["whatsapp"][2]["reaction"] == {"message_id": "7", "emoji": "❤️"}
+    assert asked["feishu"][2] == {"reaction_type": {"emoji_type": "HEART"}}
+    assert (asked["webhook"][2]["type"], asked["webhook"][2]["text"]) == ("reaction", "❤️")
 
 
 async def test_telegram_in_a_topic_in_answer_to_somebody() -> None:

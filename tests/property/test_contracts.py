@@ -31,6 +31,7 @@ from agentbus.contracts.commands import (
     ExtendSession,
     LinkIdentity,
     MergeContext,
+    React,
     RefreshSession,
     ReportReply,
     ResetSession,
@@ -327,6 +328,7 @@ _commands: dict[type[Any], st.SearchStrategy[Any]] = {
     ),
     EraseConversation: st.builds(EraseConversation, **_whom),
     SendReply: st.builds(SendReply, message=_outbound, **_whom),
+    React: st.builds(React, message_id=_ids, where=_addresses, reaction=_ids, **_whom),
     ReportReply: st.builds(
         ReportReply,
         reply=st.none() | _replies,
@@ -488,7 +490,7 @@ _events: dict[type[Any], st.SearchStrategy[Any]] = {
         **_told,
     ),
     ConversationErased: st.builds(ConversationErased, **_told),
-    ReplyRequested: st.builds(ReplyRequested, message=_keys, to=_addresses, **_told),
+    ReplyRequested: st.builds(ReplyRequested, message=_keys, to=_addresses, reacts_to=st.none() | _ids, **_told),
     ReplySent: st.builds(
         ReplySent,
         reply=_replies,

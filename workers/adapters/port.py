@@ -373,7 +373,10 @@ class Outbound(ABC):
         return self._unable("delete")
 
     async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:
-        """React to a message. Repeating it changes nothing. By default Failed for good."""
+        """React to a message, by an emoji or the platform's name of one. Repeating it changes nothing.
+
+        By default Failed for good.
+        """
         return self._unable("react")
 
     async def show(self, content: TextContent, address: Address, key: str, *, timeout: float = 10.0) -> Outcome:

@@ -265,6 +265,8 @@ def _changes(event: AnyEvent, subject: Subject) -> dict[str, Any]:
             reason
         ):
             changes = {"reason": ""}
+        case ReplyRequested(reacts_to=str(known)) if subject.names(known):
+            changes = {"reacts_to": subject.unnamed(known)}
         case ReplySent(message_ids=ids) if any(subject.names(one) for one in ids):
             changes = {"message_ids": tuple(subject.unnamed(one) for one in ids)}
         case ContextMerged(source=source) if conversation_of(source) in subject.conversations:
@@ -355,7 +357,7 @@ def _of_event(event: AnyEvent) -> set[str]:
     match event:
         case MessageAppended(message=message) if message.address:
             found.add(message.address.user)
-        case ReactionChanged(user=user):
+        case ReactionChanged(user=user) if user != Role.ASSISTANT:
             found.add(user)
         case ReplyRequested(to=to):
             found.add(to.user)

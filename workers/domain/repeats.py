@@ -12,6 +12,7 @@ from agentbus.contracts.commands import (
     CreateSession,
     DeleteSession,
     ExtendSession,
+    React,
     RefreshSession,
     ResetSession,
     SendReply,
@@ -32,6 +33,7 @@ from agentbus.contracts.events import (
     MetadataSet,
     ProfileAct,
     ProfileChanged,
+    ReactionChanged,
     ReplyRequested,
     SessionClosed,
     SessionDeleted,
@@ -90,7 +92,9 @@ def _possible(command: AnyCommand, event: AnyEvent) -> bool:
         case MessageAppended():
             possible = isinstance(command, AppendMessage | SendReply | UpdateSession)
         case ReplyRequested():
-            possible = isinstance(command, SendReply)
+            possible = isinstance(command, SendReply | React)
+        case ReactionChanged():
+            possible = isinstance(command, React)
         case _:
             possible = False
     return possible

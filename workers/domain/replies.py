@@ -56,8 +56,13 @@ def destination(message: SessionMessage) -> Address | None:
     Programs that speak to AgentBus itself, and web pages, are shown what is announced: there is no channel to them.
     """
     address = message.address
-    goes = message.role is Role.ASSISTANT and address is not None and address.platform not in _SHOWN
+    goes = message.role is Role.ASSISTANT and address is not None and is_sent_to(address)
     return address if goes else None
+
+
+def is_sent_to(address: Address) -> bool:
+    """Whether there is a channel to an address, and not somebody who reads what is announced."""
+    return address.platform not in _SHOWN
 
 
 def begins_session(state: SessionState, command: AnyCommand) -> bool:
@@ -104,7 +109,8 @@ def _after_request(state: SessionState, event: ReplyRequested) -> dict[str, Any]
         at=event.at,
         platform=event.to.platform,
         lineage=event.lineage,
-        message=event.message,
+        # What is reacted to is somebody else's message: if that changes, the reaction does not.
+        message=event.message if event.reacts_to is None else None,
     )
     return {"replies": (*state.replies, asked)}
 
@@ -116,6 +122,9 @@ def _after_news(state: SessionState, event: ReplyEvent) -> dict[str, Any]:
     match event:
         case ReplyFailed():
             left: Collection[OutgoingReply] = tuple(one for one in state.replies if one is not found)
+        case ReplySent() if found.message is None and not event.message_ids:
+            # A reaction, or what nobody knows the id of: nothing that is told later is about it.
+            left = tuple(one for one in state.replies if one is not found)
         case ReplySent():
             left = _few_sent(_replaced(state, found, _after_sending(found, event)))
         case ReplyChangeRequested():

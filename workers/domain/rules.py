@@ -28,6 +28,7 @@ from agentbus.contracts.commands import (
     ExtendSession,
     LinkIdentity,
     MergeContext,
+    React,
     RefreshSession,
     ReportReply,
     ResetSession,
@@ -78,7 +79,7 @@ from agentbus.workers.domain.commands.lifecycle import (
     reset_session,
     unblock_session,
 )
-from agentbus.workers.domain.commands.replies import report_reply, resolve_reply, send_reply
+from agentbus.workers.domain.commands.replies import react, report_reply, resolve_reply, send_reply
 from agentbus.workers.domain.draft import Draft
 from agentbus.workers.domain.sync.linking import (
     amend_copy,
@@ -197,6 +198,7 @@ TABLE: Final = (
     _rule(CreateSession, create_session, right=_OWN, needs=Needs.NOTHING, by_callers=True),
     _rule(AppendMessage, append_message, wakes=_always, by_callers=True),
     _rule(SendReply, send_reply, wakes=_always, by_callers=True),
+    _rule(React, react, wakes=_always, by_callers=True),
     _rule(ReportReply, report_reply, right=_OWN, needs=Needs.NOTHING, earlier=_CONVERSATION, beside=True),
     _rule(ResolveReply, resolve_reply, right=_OWN, needs=Needs.ANY, earlier=_CONVERSATION, beside=True),
     _rule(EditMessage, edit_message, needs=Needs.ENDED),

@@ -19,7 +19,7 @@ from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.outbound.channels import Way, Ways, outcome_of
 from agentbus.workers.outbound.outbox import Outbox, Progress
 from agentbus.workers.outbound.pace import Pace
-from agentbus.workers.outbound.saying import TakenBack, what_it_says
+from agentbus.workers.outbound.saying import Reacting, TakenBack, what_it_says
 from agentbus.workers.outbound.sending import NO_WAY_PAUSE, Later, LeaseLost, Over, pause_after, text_for
 from agentbus.workers.outbound.splitting import split
 
@@ -89,7 +89,7 @@ class ReplyChanger:
     ) -> "_Change | Over | Later":
         """Return what is to be changed, or why nothing is."""
         saying = await what_it_says(self._store, conversation, reply)
-        if saying is None or reply.message_id is None:
+        if saying is None or isinstance(saying, Reacting) or reply.message_id is None:
             return Over(ReplyOutcome.UNCHANGED, reason="it is not in the log any more")
         now, longest = self._clock.now(), self._give_up
         if progress.begun_at is not None and now - progress.begun_at > longest:

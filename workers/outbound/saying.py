@@ -9,6 +9,7 @@ from agentbus.contracts.events import (
     MessageAppended,
     MessageDeleted,
     MessageEdited,
+    ReactionChanged,
     ReplyReopened,
     ReplyRequested,
 )
@@ -39,9 +40,23 @@ class Saying:
     """Whether it came back from a backup, and nobody has had it sent again since: it may have been sent before that."""
 
 
-async def what_it_says(store: Store, conversation: ConversationId, reply: OutgoingReply) -> Saying | TakenBack | None:
+@dataclass(frozen=True, slots=True)
+class Reacting:
+    """A reaction of the bot to somebody's message."""
+
+    reaction: str
+    message_id: str
+    """The platform's id of that message."""
+    to: Address
+
+
+async def what_it_says(
+    store: Store, conversation: ConversationId, reply: OutgoingReply
+) -> Saying | Reacting | TakenBack | None:
     """Return what a reply says, edits worked in; None if it is not in the log any more. Raises StoreDamaged."""
     commits = await store.log.read(conversation, first=reply.version, last=reply.version, limit=1)
+    if commits and (reacting := _reacting_in(commits[0], reply)):
+        return reacting
     found = _in(commits[0], reply) if commits else None
     if found is None:
         return None
@@ -68,6 +83,14 @@ async def _is_decided(store: Store, conversation: ConversationId, reply: Outgoin
                     return True
         first = commits[-1].version + 1
     return False
+
+
+def _reacting_in(commit: Commit, reply: OutgoingReply) -> Reacting | None:
+    for event in commit.events:
+        if isinstance(event, ReplyRequested) and event.reply_id == reply.reply_id and event.reacts_to is not None:
+            named = [one.reaction for one in commit.events if isinstance(one, ReactionChanged)]
+            return Reacting(named[0], event.reacts_to, event.to) if named else None
+    return None
 
 
 def _in(commit: Commit, reply: OutgoingReply) -> tuple[ReplyRequested, str, TextContent] | None:

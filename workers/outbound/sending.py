@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
+from agentbus.contracts.address import Address
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import TextContent
@@ -23,7 +24,7 @@ from agentbus.workers.outages import sparingly
 from agentbus.workers.outbound.channels import Way, Ways, outcome_of
 from agentbus.workers.outbound.outbox import Outbox, Progress
 from agentbus.workers.outbound.pace import Pace
-from agentbus.workers.outbound.saying import Saying, what_it_says
+from agentbus.workers.outbound.saying import Reacting, Saying, what_it_says
 from agentbus.workers.outbound.showing import Showing, Taken
 from agentbus.workers.outbound.splitting import split
 
@@ -124,6 +125,8 @@ class ReplySender:
         any more, StoreError.
         """
         job = await self._job(conversation, reply)
+        if isinstance(job, Reacting):
+            return await self._react(conversation, reply, job, share, held)
         at_once = isinstance(job, _Job) and not job.progress.message_ids and job.progress.begun_at is None
         while isinstance(job, _Job):
             if _is_whole(job.progress):
@@ -133,7 +136,7 @@ class ReplySender:
                 return ended
         return job
 
-    async def _job(self, conversation: ConversationId, reply: OutgoingReply) -> "_Job | Over | Later":
+    async def _job(self, conversation: ConversationId, reply: OutgoingReply) -> "_Job | Reacting | Over | Later":
         """Return what is to be sent, or why nothing is."""
         progress = await self._outbox.progress(reply.reply_id)
         if progress and progress.again < reply.again:  # somebody has decided since about what was in doubt
@@ -144,9 +147,11 @@ class ReplySender:
 
     async def _begun(
         self, conversation: ConversationId, reply: OutgoingReply, progress: Progress | None
-    ) -> "_Job | Over | Later":
+    ) -> "_Job | Reacting | Over | Later":
         """Return what is left to be sent, or why nothing is."""
         saying = await what_it_says(self._store, conversation, reply)
+        if isinstance(saying, Reacting):
+            return saying
         if not isinstance(saying, Saying):
             return self._ended(progress, "it was taken back, or erased, before it was sent")
         if saying.restored and progress is None:
@@ -162,9 +167,7 @@ class ReplySender:
         if now - reply.at > self._give_up and not reply.again:
             return self._ended(progress, f"it could not be sent for {self._give_up.total_seconds():g} s")
         if way is None:
-            if (more := sparingly(Action.REPLY_WITHOUT_WAY, saying.to.platform)) is not None:
-                account, platform = saying.to.account, str(saying.to.platform)
-                _log.warning(Action.REPLY_WITHOUT_WAY, reply=reply.reply_id, platform=platform, account=account, **more)
+            self._say_no_way(reply, saying.to)
             return Later(now + NO_WAY_PAUSE)
         pieces = split(text_for(saying.content, way.can), way.can.text_limit, way.can.text_unit) or ("",)
         if len(pieces) > MAX_PIECES:
@@ -315,6 +318,47 @@ class ReplySender:
             await self._note(job, begun_at=None, tries=0, doubled=True)
             return None
         return self._doubt(job.progress, reason)
+
+    async def _react(
+        self, conversation: ConversationId, reply: OutgoingReply, job: Reacting, share: float, held: Callable[[], bool]
+    ) -> Over | Later:
+        """React to a message. Repeating that changes nothing, so nothing is noted before, and nothing is in doubt."""
+        now, way = self._clock.now(), self._ways.to(job.to)
+        if now - reply.at > self._give_up and not reply.again:
+            return Over(ReplyOutcome.FAILED, reason=f"it could not be sent for {self._give_up.total_seconds():g} s")
+        if way is None:
+            self._say_no_way(reply, job.to)
+            return Later(now + NO_WAY_PAUSE)
+        if wait := await self._pace.pause(job.to, way.can, share=share):
+            return Later(now + wait)
+        if not held():
+            raise LeaseLost
+        call = way.outbound.react(job.message_id, job.reaction, job.to)
+        return await self._reacted(conversation, reply, job, await outcome_of(call, reply=reply.reply_id))
+
+    async def _reacted(
+        self, conversation: ConversationId, reply: OutgoingReply, job: Reacting, outcome: Outcome
+    ) -> Over | Later:
+        match outcome:
+            case Sent():
+                return Over(ReplyOutcome.SENT)
+            case RateLimited(after=after, account=account):
+                until = await self._pace.hold_back(job.to, after, account=account)
+                return Later(max(until, self._clock.now() + _A_MOMENT))
+            case Failed(permanent=True, reason=reason):
+                return Over(ReplyOutcome.FAILED, reason=reason[:MAX_REASON_LENGTH])
+            case Failed() | Unknown():
+                known = await self._outbox.progress(reply.reply_id)
+                tried = Progress(pieces=1, tries=(known.tries if known else 0) + 1, again=reply.again)
+                await keep_trying("note how far a reply is", self._outbox.note, reply, conversation, tried)
+                return Later(self._clock.now() + pause_after(tried.tries))
+        assert_never(outcome)
+
+    @staticmethod
+    def _say_no_way(reply: OutgoingReply, to: Address) -> None:
+        if (more := sparingly(Action.REPLY_WITHOUT_WAY, to.platform)) is not None:
+            account, platform = to.account, str(to.platform)
+            _log.warning(Action.REPLY_WITHOUT_WAY, reply=reply.reply_id, platform=platform, account=account, **more)
 
     async def _note(self, job: _Job, **news: object) -> None:
         job.progress = job.progress.model_copy(update=news)

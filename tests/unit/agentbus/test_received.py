@@ -12,6 +12,7 @@ from agentbus.contracts.base import MAX_TEXT_LENGTH
 from agentbus.contracts.commands import AppendMessage, CommandReply
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import ConfigurationError, LimitExceeded
+from agentbus.contracts.events import MessageAppended, ReplyRequested
 from agentbus.contracts.messages import CommandContent, OutboundMessage, Role, TextContent
 from agentbus.contracts.topology import Topology
 from agentbus.received import ReceivedEvent, ReceivedMessage
@@ -125,6 +126,36 @@ async def test_a_bot_gets_what_people_write_with_its_session_and_answers_it(worl
         second = await handled.get()
     assert (first.message.role, first.text, second.text) == (Role.USER, "hello", "/start now")
     assert await world.replies(second) == [said("hello: 1 of 1"), said("/start now: 4 of 4")]
+
+
+async def test_a_bot_reacts_once_to_what_somebody_wrote_and_to_nothing_that_came_from_no_channel(world: World) -> None:
+    handled: asyncio.Queue[ReceivedMessage] = asyncio.Queue()
+    calls = 0
+
+    @world.client.on_message()
+    async def answer(message: ReceivedMessage) -> None:
+        nonlocal calls
+        calls += 1
+        await message.react("👀")
+        if calls < 2:
+            raise LookupError("and now it fails")
+        handled.put_nowait(message)
+
+    assert callable(answer)
+    await world.client.start()
+    await world.client.publish(message())
+    async with asyncio.timeout(PATIENCE):
+        event = await handled.get()
+    commits = await world.store.log.read(event.partitionkey, limit=10)
+    asked = [one for commit in commits for one in commit.events if isinstance(one, ReplyRequested)]
+    assert [(one.to, one.reacts_to, one.message) for one in asked] == [
+        (address(), event.message.message_id, event.message.key)
+    ]
+    data = event.data
+    assert isinstance(data, MessageAppended)
+    nowhere = data.model_copy(update={"message": data.message.model_copy(update={"address": None})})
+    with pytest.raises(RuntimeError, match="came from no channel"):
+        await ReceivedMessage.by(world.client, event.model_copy(update={"data": nowhere})).react("👀")
 
 
 async def test_a_reply_that_is_written_part_by_part_is_said_as_one_and_only_if_it_gets_to_its_end(world: World) -> None:

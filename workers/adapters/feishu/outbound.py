@@ -14,6 +14,7 @@ from urllib.parse import quote
 from agentbus.contracts.address import Address
 from agentbus.contracts.ids import digest_of
 from agentbus.contracts.messages import TextContent
+from agentbus.workers.adapters.emoji import FEISHU, named
 from agentbus.workers.adapters.markdown import PLAIN, render
 from agentbus.workers.adapters.port import Failed, Outbound, Outcome, Sent, Unknown
 from agentbus.workers.adapters.posting import Answered, posted, refused, too_much
@@ -62,9 +63,10 @@ class FeishuOutbound(Outbound):
         return await self._call("DELETE", f"messages/{quote(message_id, safe='')}", None, timeout, known=message_id)
 
     async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:  # noqa: ARG002 - the id is enough
-        """React with one of Feishu's own emoji, by its name: `OK`, `THUMBSUP`, `HEART`."""
+        """React with one of Feishu's own emoji: by its name, `OK` or `MUSCLE`, or as one that has such a name."""
         path = f"messages/{quote(message_id, safe='')}/reactions"
-        return await self._call("POST", path, {"reaction_type": {"emoji_type": reaction}}, timeout, known=message_id)
+        asked = {"reaction_type": {"emoji_type": named(reaction, FEISHU)}}
+        return await self._call("POST", path, asked, timeout, known=message_id)
 
     async def _call(self, method: str, path: str, asked: object, timeout: float, known: str = "") -> Outcome:
         failed = await self._need_token(timeout)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.messages import TextContent
+from agentbus.workers.adapters.emoji import SLACK as SLACKS_NAMES
+from agentbus.workers.adapters.emoji import named
 from agentbus.workers.adapters.markdown import SLACK, render
 from agentbus.workers.adapters.port import Failed, Outbound, Outcome, Sent, Unknown
 from agentbus.workers.adapters.posting import Answered, posted, refused, too_much
@@ -60,7 +62,7 @@ class SlackOutbound(Outbound):
         return _outcome(answer, known=message_id, well="message_not_found")
 
     async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:
-        asked = {"channel": channel_of(address), "timestamp": message_id, "name": reaction.strip(":")}
+        asked = {"channel": channel_of(address), "timestamp": message_id, "name": named(reaction, SLACKS_NAMES)}
         answer = await self._call("reactions.add", asked, timeout)
         return _outcome(answer, known=message_id, well="already_reacted")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentbus.contracts.address import Address
 from agentbus.contracts.messages import TextContent
+from agentbus.workers.adapters.emoji import plain
 from agentbus.workers.adapters.markdown import TELEGRAM, render
 from agentbus.workers.adapters.port import Failed, Outbound, Outcome, RateLimited, Sent, Unknown
 from agentbus.workers.adapters.posting import Answered, posted, refused, too_much
@@ -58,7 +59,7 @@ class TelegramOutbound(Outbound):
         return _outcome(await self._call("deleteMessage", asked, timeout), known=message_id, well=_GONE)
 
     async def react(self, message_id: str, reaction: str, address: Address, *, timeout: float = 10.0) -> Outcome:
-        emoji = [{"type": "emoji", "emoji": reaction}]
+        emoji = [{"type": "emoji", "emoji": plain(reaction)}]
         asked = {"chat_id": address.chat, "message_id": message_id, "reaction": emoji}
         return _outcome(await self._call("setMessageReaction", asked, timeout), known=message_id)
 

@@ -2,10 +2,11 @@
 
 from typing import assert_never
 
-from agentbus.contracts.commands import ReportReply, ResolveReply, SendReply
+from agentbus.contracts.commands import React, ReportReply, ResolveReply, SendReply
 from agentbus.contracts.errors import ReplyNotFound
 from agentbus.contracts.events import (
     MessageAppended,
+    ReactionChanged,
     ReplyDelivered,
     ReplyEdited,
     ReplyFailed,
@@ -17,12 +18,13 @@ from agentbus.contracts.events import (
     ReplyUnknown,
     StartReason,
 )
+from agentbus.contracts.messages import Role, message_key_for
 from agentbus.contracts.profile import Profile
 from agentbus.contracts.replies import OutgoingReply, ReplyOutcome, ReplyResolution, ReplyState
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain.commands.content import said_now
 from agentbus.workers.domain.draft import Draft
-from agentbus.workers.domain.replies import begins_session, check_room, destination, find_reply
+from agentbus.workers.domain.replies import begins_session, check_room, destination, find_reply, is_sent_to
 
 
 def send_reply(draft: Draft, state: SessionState, command: SendReply) -> None:
@@ -42,6 +44,17 @@ def send_reply(draft: Draft, state: SessionState, command: SendReply) -> None:
     draft.add(MessageAppended, message=message)
     if to is not None:
         draft.add(ReplyRequested, message=message.key, to=to)
+
+
+def react(draft: Draft, state: SessionState, command: React) -> None:
+    """Say that the bot reacts to a message, and ask for it to be sent if it goes anywhere. Raises RepliesWaiting."""
+    target = message_key_for(command.where, command.message_id)
+    goes = is_sent_to(command.where)
+    if goes:
+        check_room(state)
+    draft.add(ReactionChanged, target=target, user=Role.ASSISTANT.value, reaction=command.reaction)
+    if goes:
+        draft.add(ReplyRequested, message=target, to=command.where, reacts_to=command.message_id)
 
 
 def report_reply(draft: Draft, state: SessionState, command: ReportReply) -> None:

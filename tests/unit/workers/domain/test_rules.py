@@ -25,6 +25,7 @@ from agentbus.contracts.commands import (
     ExtendSession,
     LinkIdentity,
     MergeContext,
+    React,
     RefreshSession,
     ReportReply,
     ResetSession,
@@ -100,6 +101,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
     EraseConversation(),
     UnblockSession(),
     SendReply(message=said()),
+    React(message_id="5", where=address(), reaction="👍"),
     ReportReply(reply=reply_id_for(FIRST, 3), outcome=ReplyOutcome.SENT),
     ResolveReply(reply=reply_id_for(FIRST, 3), resolution=ReplyResolution.SENT),
 )

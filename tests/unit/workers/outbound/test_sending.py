@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentbus.contracts.commands import DeleteMessage, EditMessage, EraseConversation, ResetSession, ResolveReply
+from agentbus.contracts.address import Address
+from agentbus.contracts.commands import (
+    DeleteMessage,
+    EditMessage,
+    EraseConversation,
+    React,
+    ResetSession,
+    ResolveReply,
+)
 from agentbus.contracts.events import ReplyFailed, ReplyUnknown
 from agentbus.contracts.records import RecordKind
-from agentbus.contracts.replies import InDoubt, ReplyResolution, piece_key, reply_of_key
+from agentbus.contracts.replies import InDoubt, ReplyResolution, ReplyState, piece_key, reply_of_key
 from agentbus.workers.adapters.port import Capabilities, Guarantee, Sent
 from agentbus.workers.outbound.outbox import UNKNOWN_GROUP
 from agentbus.workers.outbound.sending import ASKING
@@ -236,6 +244,41 @@ async def test_a_reply_that_nobody_could_send_in_time_is_given_up() -> None:
     (failed,) = [event for event in await world.events(CONVERSATION) if isinstance(event, ReplyFailed)]
     assert failed.reason == "it could not be sent for 60 s"
     assert world.channel.requests < 10
+
+
+async def reacting(world: OutboundWorld, number: int = 1, to: Address | None = None) -> None:
+    command = React(message_id=f"m{number}", where=to or address(), reaction="👍")
+    await world.give(CONVERSATION, command, f"react-{number}")
+    await world.outbox.look_at([CONVERSATION])
+
+
+async def test_a_reaction_goes_in_turn_and_is_told_of_whatever_happens_on_the_way() -> None:
+    world = OutboundWorld()
+    await world.ask(CONVERSATION, "one")
+    world.channel.editing.tell(["busy", "lost", "killed"])
+    await reacting(world)
+    await world.ask(CONVERSATION, "two")
+    await world.settle()
+    assert (world.channel.texts(), world.channel.reactions) == (["one", "two"], {"m1": "👍"})
+    assert await world.told(CONVERSATION) == ["reply_sent"] * 3
+    assert [one.state for one in (await world.state(CONVERSATION)).replies] == [ReplyState.SENT] * 2
+    assert not await world.store.records.due(RecordKind.SENDING, world.clock.now(), limit=10)
+
+
+async def test_a_reaction_that_the_platform_does_not_take_or_for_too_long_fails_and_is_never_in_doubt() -> None:
+    world = OutboundWorld(give_up=60.0)
+    await world.ask(CONVERSATION, "one")
+    world.channel.editing.tell(["refused", *["lost"] * 100])
+    await reacting(world)
+    await world.settle()
+    await reacting(world, 2)
+    await world.settle()
+    await reacting(world, 3, address().model_copy(update={"account": "other"}))
+    await world.settle(turns=1000)
+    failed = [event.reason for event in await world.events(CONVERSATION) if isinstance(event, ReplyFailed)]
+    late = "it could not be sent for 60 s"
+    assert failed == ["it takes no such emoji", late, late]
+    assert world.channel.reactions == {}
 
 
 async def test_a_reply_by_an_account_that_is_not_here_waits() -> None:

@@ -16,6 +16,7 @@ from agentbus.contracts.commands import (
     EditMessage,
     EraseConversation,
     ExpireSession,
+    React,
     ReportReply,
     ResetSession,
     ResolveReply,
@@ -25,6 +26,7 @@ from agentbus.contracts.errors import AccessDenied, RepliesWaiting, ReplyNotFoun
 from agentbus.contracts.events import (
     Commit,
     MessageAppended,
+    ReactionChanged,
     ReplyFailed,
     ReplyRequested,
     ReplySent,
@@ -33,7 +35,7 @@ from agentbus.contracts.events import (
 )
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.ids import MessageKey
-from agentbus.contracts.messages import Role, said_key
+from agentbus.contracts.messages import Role, message_key_for, said_key
 from agentbus.contracts.replies import (
     MAX_CHANGEABLE,
     MAX_OPEN_REPLIES,
@@ -341,3 +343,44 @@ def test_that_an_earlier_sessions_reply_was_sent_stays_in_the_log_when_the_later
     assert stripped(commit, moved.session_id, 99, ()) == commit
     own = decide(ASKED, fresh(reported(ReplyOutcome.SENT)), NOW)
     assert stripped(commit.model_copy(update={"events": own}), ASKED.session_id, 99, ()).events == ()
+
+
+REACT = React(message_id="5", where=address(), reaction="👍")
+REACTED = after(LIVE, REACT)
+
+
+def test_a_reaction_is_committed_with_what_has_it_sent() -> None:
+    reaction, asked = decide(LIVE, fresh(REACT), NOW)
+    assert isinstance(reaction, ReactionChanged)
+    assert isinstance(asked, ReplyRequested)
+    key = message_key_for(address(), "5")
+    assert (reaction.target, reaction.user, reaction.reaction, reaction.removed) == (key, "assistant", "👍", False)
+    assert (asked.message, asked.to, asked.reacts_to) == (key, address(), "5")
+    assert states(REACTED) == [ReplyState.WAITING]
+
+
+def test_a_reaction_on_a_page_is_told_and_not_sent() -> None:
+    web = REACT.model_copy(update={"where": address().model_copy(update={"platform": Platform.WEB})})
+    assert kinds(decide(LIVE, fresh(web), NOW)) == ["reaction_changed"]
+
+
+def test_what_is_reacted_to_may_change_and_a_reaction_that_was_sent_is_forgotten() -> None:
+    edit = EditMessage(target=message_key_for(address(), "5"), text="new")
+    assert kinds(decide(REACTED, fresh(edit), NOW)) == ["message_edited"]
+    assert states(after(REACTED, reported(ReplyOutcome.SENT, REACTED.replies[0].reply_id))) == []
+    assert states(after(REACTED, reported(ReplyOutcome.FAILED, REACTED.replies[0].reply_id, reason="no"))) == []
+
+
+def test_reactions_take_up_room_as_replies_do() -> None:
+    state = LIVE
+    for _ in range(MAX_OPEN_REPLIES):
+        state = after(state, REACT)
+    with pytest.raises(RepliesWaiting):
+        decide(state, fresh(REACT), NOW)
+
+
+def test_the_id_of_a_reaction_is_used_for_nothing_else() -> None:
+    events = decide(LIVE, fresh(REACT), NOW)
+    check_same(REACT, events)
+    with pytest.raises(RequestReused):
+        check_same(AppendMessage(message=said("hello")), events)
