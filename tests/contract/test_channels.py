@@ -168,3 +168,11 @@ class TestFeishuOut(OursOut):
 class TestWebhookOut(OursOut):
     name = "webhook"
     fields: ClassVar = {"reply_url": "https://shop.test/replies"}
+
+
+class TestWebChatOut(OursOut):
+    name = "webchat"
+
+
+def test_every_way_out_of_ours_is_held_to_it() -> None:
+    assert {kind.name for kind in OursOut.__subclasses__()} == set(OURS)
