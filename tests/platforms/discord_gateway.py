@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from tests.platforms.model import TOKEN
 
@@ -60,6 +61,7 @@ class Session:
 class FakeDiscordGateway:
     """Discord's side of a bot's messages."""
 
+    name: str = "discord"
     url: str = ""
     sessions: dict[str, Session] = field(default_factory=dict)
     history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -70,10 +72,8 @@ class FakeDiscordGateway:
     """What interactions were answered."""
     opened: int = 0
     """Connections so far."""
-    open: int = 0
-    """Connections at the moment."""
     most: int = 0
-    """Most at once."""
+    """Most that listened at once."""
     left: int = 1000
     """Sessions that may be begun today."""
     beat: Any = _BEAT
@@ -128,8 +128,6 @@ class FakeDiscordGateway:
     async def serve(self, socket: ServerConnection) -> None:
         """Greet somebody, and listen to them."""
         self.opened += 1
-        self.open += 1
-        self.most = max(self.most, self.open)
         session: Session | None = None
         try:
             if self.instead:
@@ -145,7 +143,6 @@ class FakeDiscordGateway:
         except ConnectionClosed:
             pass
         finally:
-            self.open -= 1
             if session and session.socket is socket:
                 session.socket = None
                 self.began.clear()
@@ -177,7 +174,7 @@ class FakeDiscordGateway:
         }
         self._dispatch(session, "READY", ready)
         self._dispatch(session, "GUILD_CREATE", self.server())
-        self.began.set()
+        self._listened_to()
         return session
 
     async def _resume(self, socket: ServerConnection, asked: dict[str, Any]) -> Session | None:
@@ -191,8 +188,13 @@ class FakeDiscordGateway:
         for frame in session.frames[asked["seq"] :]:
             _send(socket, frame)
         self._dispatch(session, "RESUMED", {})
-        self.began.set()
+        self._listened_to()
         return session
+
+    def _listened_to(self) -> None:
+        sockets = [one.socket for one in self.sessions.values() if one.socket]
+        self.most = max(self.most, sum(one.state is State.OPEN for one in sockets))
+        self.began.set()
 
     def server(self) -> dict[str, Any]:
         """Return the server that the bot is on, with its channels as they are."""

@@ -3,19 +3,24 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from agentbus.composition.running import embedded
+from agentbus.composition.workers import make_gateway
+from agentbus.contracts.address import Address, Platform, conversation_id_for
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import BrokerUnavailable
 from agentbus.contracts.messages import InboundMessage
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.topology import Topology
+from agentbus.settings import load_settings
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.adapters.discord.source import DiscordSource
 from agentbus.workers.adapters.factory import accounts_in
@@ -26,7 +31,8 @@ from agentbus.workers.gateway.asking import Asking
 from agentbus.workers.gateway.intake import Intake
 from tests.harness.patience import PATIENCE
 from tests.platforms.discord_gateway import FakeDiscordGateway, message, served
-from tests.platforms.model import TOKEN
+from tests.platforms.model import TOKEN, FakePlatform
+from tests.platforms.serving import served as served_over_http
 
 ACCOUNT = {"token": TOKEN, "messages": True, "api": "http://discord.test/api"}
 LOCK = "agentbus/asking/discord/mybot"
@@ -176,3 +182,27 @@ async def test_what_is_dispatched_twice_or_late_is_there_once(world: World) -> N
     await world.until(lambda: len(world.inputs.said) == 3)
     assert world.inputs.texts() == ["1", "0", "2"], "in the order in which they were told first"
     assert json.dumps(await world.noted()).count(TOKEN) == 0
+
+
+async def test_gateways_as_users_run_them_bring_messages_into_sessions() -> None:
+    async with AsyncExitStack() as stack:
+        discord = await stack.enter_async_context(served())
+        api = await stack.enter_async_context(served_over_http([cast("FakePlatform", discord)]))
+        accounts = {"discord": {"mybot": {**ACCOUNT, "api": f"{api}/discord"}}}
+        given: Any = {"partitions": 2, "gateway_port": 0, "channels": json.dumps(accounts)}
+        app = await stack.enter_async_context(
+            embedded(load_settings(amqp_url="memory://", store_url="memory://", **given))
+        )
+        gateways = [make_gateway(app) for _ in range(2)]
+        for one in gateways:
+            stack.push_async_callback(one.close)
+            await one.start()
+        await discord.began.wait()
+        discord.say(message(1, "hello"))
+        place = Address(platform=Platform.DISCORD, account="mybot", chat="8", user="7")
+        where = conversation_id_for(place, scope=app.settings.session.scope)
+        async with asyncio.timeout(PATIENCE):
+            while not await app.store.log.read(where, limit=1):
+                await asyncio.sleep(0.01)
+        assert all(one.health().live for one in gateways)
+        assert discord.most == 1
