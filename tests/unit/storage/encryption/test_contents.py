@@ -66,7 +66,7 @@ READABLE: Final[dict[str, str]] = {
     "SessionArchived": "archive archived",
     "SessionRestored": "restored status",
     "ConversationErased": "",
-    "ReplyRequested": "message to",
+    "ReplyRequested": "message to reacts_to",
     "ReplySent": "reply message_ids maybe_doubled resolved seen",
     "ReplyFailed": "reply resolved",
     "ReplyUnknown": "reply",

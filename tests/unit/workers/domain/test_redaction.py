@@ -270,16 +270,19 @@ def test_json_is_renamed_whole_values_and_keys_only() -> None:
 def test_a_reply_names_nobody_any_more() -> None:
     reply = reply_id_for(SESSION, 2)
     asked = ReplyRequested(**common(2), message=MessageKey("k"), to=an_address(chat=ADA, user=ADA))
+    asked = asked.model_copy(update={"reacts_to": f"wamid.{ADA}.0"})
+    ours = ReactionChanged(**common(5), target=MessageKey("k"), user="assistant", reaction="👍")
     sent = ReplySent(**common(3), reply=reply, message_ids=(f"wamid.{ADA}.1", "2"))
     failed = ReplyFailed(**common(4), reply=reply, reason=f"no such user: {ADA}")
-    commit = a_commit(CONVERSATION, events=(asked, sent, failed))
+    commit = a_commit(CONVERSATION, events=(asked, sent, failed, ours))
     assert people_of(commit) == {ADA}
     after = scrub(commit, SUBJECT)
     assert ADA not in after.model_dump_json()
     assert isinstance(after.events[0], ReplyRequested)
     assert (after.events[0].to.user, after.events[0].to.chat) == (NOBODY, NOBODY)
     assert scrub(after, SUBJECT) == after
-    others = a_commit(CONVERSATION, events=(asked.model_copy(update={"to": an_address(user=BOB)}),))
+    theirs = asked.model_copy(update={"to": an_address(user=BOB), "reacts_to": "5"})
+    others = a_commit(CONVERSATION, events=(theirs,))
     assert scrub(others, SUBJECT) is others
 
 
