@@ -31,7 +31,8 @@ LABEL org.opencontainers.image.title="AgentBus" \
       org.opencontainers.image.licenses="Apache-2.0"
 # By number, so that an orchestrator can tell that it is not root. Its home holds files named by a relative store URL.
 RUN groupadd --gid 10001 agentbus \
-    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/agentbus --create-home --shell /usr/sbin/nologin agentbus
+    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/agentbus --create-home --shell /usr/sbin/nologin agentbus \
+    && install -d -o agentbus -g agentbus /var/lib/agentbus/backups
 COPY --from=build /opt/agentbus /opt/agentbus
 ENV PATH=/opt/agentbus/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /var/lib/agentbus

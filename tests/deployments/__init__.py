@@ -1,0 +1,1 @@
+"""How it is deployed, held to what reads such files; `make deployments`."""
