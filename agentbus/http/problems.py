@@ -67,6 +67,10 @@ class Ending(Refusal):
     """This server is about to end: call again."""
 
 
+class StillAtIt(Refusal):
+    """It takes longer than a call may: it goes on when it is called again."""
+
+
 class ServerFault(AgentBusError):
     """Something is wrong here; the log of the server says what."""
 
@@ -139,7 +143,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "state_not_found": 404,
     "reject": 500,
     "lock_timeout": 409,
-    "feature_not_enabled": 501,
+    "feature_not_enabled": 409,
     "not_initialized": 503,
     "configuration_error": 500,
     "installation_mismatch": 500,
@@ -168,6 +172,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "place_gone": 410,
     "too_many_streams": 503,
     "ending": 503,
+    "still_at_it": 503,
     "server_fault": 500,
     # of parts that no call reaches: that one does is a fault of ours
     **dict.fromkeys(

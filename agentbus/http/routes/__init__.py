@@ -6,15 +6,18 @@ from fastapi import APIRouter
 
 from agentbus.http.routes import (
     about,
+    archive,
     checkpoints,
     editing,
     events,
     expiry,
+    identity,
     messages,
     parked,
     replies,
     sessions,
     sync,
+    usage,
     workers,
 )
 
@@ -23,11 +26,14 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     sessions.calls,
     editing.calls,
     checkpoints.calls,
+    identity.calls,
     sync.calls,
     events.calls,
     expiry.calls,
     parked.calls,
     replies.calls,
+    archive.calls,
+    usage.calls,
     workers.calls,
     about.calls,
 )

@@ -20,6 +20,7 @@ from agentbus.operations.api_keys import Role
 from tests.harness.api import api_world
 
 BEYOND: Final = {
+    "GET /v1/statistics/usage": "a time zone that there is",
     "PATCH /v1/sessions/{session_id}": "free JSON: 64-bit integers, 32 levels",
     "POST /v1/sessions": "free JSON; a chat needs a user",
     "POST /v1/sessions/{session_id}/checkpoints": "free JSON",

@@ -49,7 +49,6 @@ def test_each_kind_of_error_has_its_status() -> None:
         422,
         429,
         500,
-        501,
         503,
         504,
         507,
