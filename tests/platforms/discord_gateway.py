@@ -80,6 +80,8 @@ class FakeDiscordGateway:
     """Milliseconds between heartbeats."""
     instead: list[Any] = field(default_factory=list)
     """What is sent first in place of HELLO to each connection: raw frames; or a number, to close with it."""
+    room: int | None = None
+    """How many requests for history it takes before it is too much for a moment; None: any number."""
     forgetful: bool = False
     """Whether it resumes no session."""
     requests: list[httpx.Request] = field(default_factory=list)
@@ -221,6 +223,10 @@ class FakeDiscordGateway:
             starts = {"total": 1000, "remaining": self.left, "reset_after": 14_400_000, "max_concurrency": 1}
             return httpx.Response(200, json={"url": self.url, "shards": 1, "session_start_limit": starts})
         channel = path.removeprefix("/channels/").removesuffix("/messages")
+        if self.room is not None:
+            asked = sum(one.url.path.endswith("/messages") for one in self.requests)
+            if asked % (self.room + 1) == 0:
+                return httpx.Response(429, json={"message": "too much", "retry_after": 0.3, "global": False})
         if channel not in self.history:
             return httpx.Response(404, json={"message": "Unknown Channel", "code": 10003})
         after, limit = int(request.url.params["after"]), int(request.url.params["limit"])

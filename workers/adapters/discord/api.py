@@ -15,6 +15,7 @@ from httpx import AsyncBaseTransport, AsyncClient, HTTPError, InvalidURL, Timeou
 
 from agentbus.contracts.text import first_bytes
 from agentbus.workers.adapters.discord.snowflakes import snowflake
+from agentbus.workers.adapters.masking import mask_tokens
 from agentbus.workers.adapters.parsing import loaded
 from agentbus.workers.adapters.port import Malformed, NotNow
 
@@ -35,6 +36,7 @@ class DiscordApi:
     """The HTTP API, as one bot."""
 
     def __init__(self, api: str, token: str, transport: AsyncBaseTransport | None = None) -> None:
+        mask_tokens()
         self._url = api.rstrip("/")
         self._client = AsyncClient(
             transport=transport,

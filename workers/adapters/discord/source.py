@@ -310,7 +310,12 @@ class DiscordSource(Source):
         gaps, reading = dict(self._gaps), _Reading(self._place, at)
         bot = (self._behind or self._place).bot
         for channel, after in list(gaps.items())[:_CHANNELS]:
-            found = await self._api.history(channel, after)
+            try:
+                found = await self._api.history(channel, after)
+            except NotNow:
+                if len(gaps) < len(self._gaps):
+                    break  # what was looked at before counts, however little the platform gives at a time
+                raise
             for one in found:
                 told = {**one, "channel_id": channel}
                 reading.add(self._messages.read(Told(SAID, told, f"history:{one['id']}", bot, at)))

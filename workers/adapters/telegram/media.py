@@ -6,8 +6,8 @@ Source: https://core.telegram.org/bots/api#getfile (20 MB at most).
 from urllib.parse import quote
 
 from agentbus.contracts.messages import Attachment
+from agentbus.workers.adapters.masking import mask_tokens
 from agentbus.workers.adapters.port import Ask, Link, MediaLinks
-from agentbus.workers.adapters.telegram.masking import mask_tokens
 
 _PREFIX = "telegram:file/"
 

@@ -13,9 +13,9 @@ from agentbus.contracts.address import Address
 from agentbus.contracts.messages import TextContent
 from agentbus.workers.adapters.emoji import plain
 from agentbus.workers.adapters.markdown import TELEGRAM, render
+from agentbus.workers.adapters.masking import mask_tokens
 from agentbus.workers.adapters.port import Failed, Outbound, Outcome, RateLimited, Sent, Unknown
 from agentbus.workers.adapters.posting import Answered, posted, refused, too_much
-from agentbus.workers.adapters.telegram.masking import mask_tokens
 
 if TYPE_CHECKING:
     from httpx import AsyncClient

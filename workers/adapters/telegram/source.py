@@ -12,11 +12,11 @@ from httpx import AsyncBaseTransport, AsyncClient, HTTPError, Timeout
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.text import first_bytes
+from agentbus.workers.adapters.masking import mask_tokens
 from agentbus.workers.adapters.parsing import listed, loaded_object
 from agentbus.workers.adapters.port import Malformed, NotNow, Received, Source
 from agentbus.workers.adapters.telegram.account import TelegramAccount
 from agentbus.workers.adapters.telegram.inbound import TelegramInbound
-from agentbus.workers.adapters.telegram.masking import mask_tokens
 
 HELD: Final = 25
 """Seconds for which Telegram holds a request while there is nothing new."""

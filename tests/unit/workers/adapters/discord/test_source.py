@@ -179,6 +179,24 @@ async def test_what_was_said_in_a_gap_is_read_from_history_before_what_comes_the
     assert placed(last)["servers"] == []
 
 
+async def test_a_gap_is_filled_however_few_requests_the_platform_takes_at_a_time(
+    discord: FakeDiscordGateway, sources: Sources
+) -> None:
+    first = sources.new()
+    await ready(first)
+    chats = [str(100 + number) for number in range(6)]
+    discord.say(*(message(number, "before", channel=chat, server=False) for number, chat in enumerate(chats)))
+    await heard(first, len(chats))
+    place = first.place
+    await first.close()
+    discord.forget()
+    for said in discord.history.values():
+        said.clear()
+    discord.say(message(400_000, "meanwhile", channel=chats[-1], server=False))
+    discord.room = 2
+    assert texts(await heard(sources.new(place), 1)) == ["meanwhile"]
+
+
 async def test_a_session_that_is_forgotten_is_begun_anew(discord: FakeDiscordGateway, sources: Sources) -> None:
     source = sources.new()
     await ready(source)
