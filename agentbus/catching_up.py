@@ -7,7 +7,7 @@ from typing import Final
 
 from agentbus.contracts.commands import CommandReply
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.errors import Refused
+from agentbus.contracts.errors import Refused, UnsupportedType
 from agentbus.contracts.ids import SessionId, conversation_of
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
@@ -18,6 +18,7 @@ from agentbus.workers.delivery.retry import while_away
 from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.delivery.waking import Waking, Woken
 from agentbus.workers.faults import told
+from agentbus.workers.outages import sparingly
 from agentbus.workers.reactive.handler import EventHandler, given
 
 Ask = Callable[[SessionId, int, str | None], Awaitable[CommandReply]]
@@ -90,16 +91,19 @@ class CatchUp:
 
     async def _follow(self, answer: CommandReply, woken: asyncio.Event) -> None:
         while True:
-            for event in answer.events or ():
+            for body in answer.events or ():
                 if self._draining:
                     return
-                if any(topic_matches(pattern, event.routing_key) for pattern in self._patterns):
-                    await self._hand_over(EventEnvelope.of(event))
+                if (event := _read(body)) is not None and self._wants(event.data.routing_key):
+                    await self._hand_over(event)
             self._place = answer.place
             if not answer.more:
                 await _heard(woken)
                 woken.clear()
             answer = await while_away("read a session's events", self._ask, self._session, self._first, self._place)
+
+    def _wants(self, topic: str) -> bool:
+        return any(topic_matches(pattern, topic) for pattern in self._patterns)
 
     async def _hand_over(self, event: EventEnvelope) -> None:
         self._idle.clear()
@@ -111,6 +115,16 @@ class CatchUp:
 
     async def _handle(self, event: EventEnvelope) -> None:
         await while_away("handle an event", self._handler, event)
+
+
+def _read(body: str) -> EventEnvelope | None:
+    """Return an event; None for one of a later release: subscribers pass over what they do not know."""
+    try:
+        return EventEnvelope.from_bytes(body.encode())
+    except UnsupportedType as error:
+        if (more := sparingly(Action.EVENT_UNKNOWN)) is not None:
+            _log.info(Action.EVENT_UNKNOWN, error=str(error), **more)
+        return None
 
 
 async def _heard(woken: asyncio.Event) -> None:

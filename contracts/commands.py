@@ -20,7 +20,7 @@ from agentbus.contracts.base import (
     nothing,
 )
 from agentbus.contracts.changes import FieldChanges
-from agentbus.contracts.events import Commit, Event, MessageAppended
+from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.ids import InputId, MessageKey, SessionId, SessionIdField
@@ -453,8 +453,10 @@ class CommandReply(Announced):
     session: SessionState | None = Field(default=None, description="What read_session asked for.")
     history: Many[HistoryMessage] | None = Field(default=None, description="What read_history asked for.")
     cursor: str | None = Field(default=None, description="For the next page of a history; none: this was the last.")
-    events: Many[Event] | None = Field(
-        default=None, exclude_if=nothing, description="What read_events asked for, or a part of it."
+    events: Many[str] | None = Field(
+        default=None,
+        exclude_if=nothing,
+        description="What read_events asked for, or a part of it: each event's envelope, as it is announced.",
     )
     place: str | None = Field(
         default=None, exclude_if=nothing, description="Where these events end: hand it back for what comes after them."

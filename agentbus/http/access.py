@@ -97,6 +97,20 @@ class Doorkeeper:
         self._check_pace(caller.name)
         return _on_behalf(caller, headers)
 
+    async def still_holds(self, call: HTTPConnection) -> bool:
+        """Whether who made a call that lasts might make it now: their key may be revoked. Raises StoreError."""
+        given = call.headers.get("authorization")
+        try:
+            if given is None:
+                await self._check_open(call)
+            else:
+                await self._bearer(given)
+        except (NotAuthenticated, NotFromHere):
+            return False
+        except TooManyCalls:
+            return True  # who it is can't be asked at the moment
+        return True
+
     async def is_open(self) -> bool:
         """Whether calls without a key are answered, to this machine: as long as there never was one."""
         if self._local and not self._closed:

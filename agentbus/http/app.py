@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Final
@@ -153,7 +154,8 @@ class _Gate:
                 if self._api.draining:
                     raise Ending
                 caller = await self._api.doorkeeper.caller_of(HTTPConnection(scope))
-                scope.setdefault("state", {})["caller"] = caller
+                holds = partial(self._api.doorkeeper.still_holds, HTTPConnection(scope))
+                scope.setdefault("state", {}).update(caller=caller, holds=holds)
                 await self._app(scope, receive, call.send)
                 if scope["method"] not in _SAFE:
                     _note(caller, scope, call.status)

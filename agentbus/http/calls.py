@@ -19,7 +19,7 @@ from agentbus.contracts.base import Announced, Contract
 from agentbus.contracts.errors import SchemaViolation, TooLarge
 from agentbus.http.access import Caller
 from agentbus.http.problems import Ending, Problem, TooSlow
-from agentbus.http.streams import Streams
+from agentbus.http.streams import Holds, Streams
 from agentbus.operations.api_keys import Role
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.manager import SessionManager
@@ -78,8 +78,15 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
+def _holds(request: Request) -> Holds:
+    holds: Holds = request.scope["state"]["holds"]
+    return holds
+
+
 With = Annotated[Parts, Depends(_parts)]
 By = Annotated[Caller, Depends(_caller)]
+StillBy = Annotated[Holds, Depends(_holds)]
+"""What tells, of a call that lasts, whether who made it still may."""
 
 
 IdempotencyKey = Annotated[

@@ -23,6 +23,9 @@ from agentbus.workers.outages import sparingly
 Follow = Callable[[Say], Coroutine[Any, Any, None]]
 """Sends what there is to send, until it is cancelled, or there is no more."""
 
+Holds = Callable[[], Awaitable[bool]]
+"""Whether who follows still may: it is asked at each sign of life. Raises StoreError."""
+
 _FAREWELL: Final = 2.0
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
@@ -84,11 +87,11 @@ class Streams:
         finally:
             self._count -= 1
 
-    def answer(self, follow: Follow) -> Response:
+    def answer(self, follow: Follow, holds: Holds) -> Response:
         """Return a stream as the answer to a call."""
-        return _Stream(self, follow)
+        return _Stream(self, follow, holds)
 
-    async def serve(self, follow: Follow, receive: Receive, say: Say) -> bool:
+    async def serve(self, follow: Follow, holds: Holds, receive: Receive, say: Say) -> bool:
         """Let somebody follow; return whether they are still there at the end."""
         if self._ending:
             return True
@@ -96,7 +99,8 @@ class Streams:
         gone = asyncio.create_task(_until_gone(receive), name="wait until a follower goes")
         self._open.add(stream)
         try:
-            await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
+            while not stream.done() and not gone.done() and await _may(holds):
+                await asyncio.wait({stream, gone}, timeout=self.pace.beat, return_when=asyncio.FIRST_COMPLETED)
             return not gone.done()
         finally:
             self._open.discard(stream)
@@ -106,11 +110,12 @@ class Streams:
 class _Stream(Response):
     """An answer that lasts."""
 
-    def __init__(self, streams: Streams, follow: Follow) -> None:
+    def __init__(self, streams: Streams, follow: Follow, holds: Holds) -> None:
         super().__init__(headers=_HEADERS, media_type="text/event-stream")
         del self.headers["content-length"]
         self._streams = streams
         self._follow = follow
+        self._holds = holds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def say(sent: bytes) -> None:
@@ -120,8 +125,17 @@ class _Stream(Response):
         with self._streams.counted():
             scope.get(LASTING, _nothing)()
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if await self._streams.serve(self._follow, receive, say):
+            if await self._streams.serve(self._follow, self._holds, receive, say):
                 await _promptly(send({"type": "http.response.body", "body": b"", "more_body": False}))
+
+
+async def _may(holds: Holds) -> bool:
+    """Whether who follows still may; who it is while the store is away can't be told, and nothing else either."""
+    try:
+        return await holds()
+    except StoreError:
+        raise_if_cancelled()
+        return True
 
 
 async def _followed(follow: Follow, say: Say) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Self
 
 from agentbus.contracts.events import AnyEvent, Commit, MessageAppended, MessageDeleted, MessageEdited
@@ -46,15 +46,6 @@ class Found:
     """Where the reader is now."""
     more: bool
     """Whether there may be more at once."""
-
-    def within(self, most: int) -> Self:
-        """Return the first events of these that have no more bytes than `most` together; the first in any case."""
-        size = 0
-        for at, (_, event) in enumerate(self.events):
-            size += len(event.model_dump_json(exclude_none=True))
-            if at and size > most:
-                return replace(self, events=self.events[:at], place=self.events[at - 1][0], more=True)
-        return self
 
 
 class SessionFeed:

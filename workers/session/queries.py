@@ -9,6 +9,7 @@ from typing import Final
 from uuid import uuid4
 
 from agentbus.contracts.commands import CommandReply, ReplyError
+from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.errors import (
     AccessDenied,
     AgentBusError,
@@ -99,9 +100,17 @@ class Queries:
             place = given
         else:
             raise Refused("that is no place in a session's log: hand back one that an answer had")
-        found = (await feed.after(place, shown_from=head.shown_from)).within(_EVENT_BYTES)
-        events = tuple(event for _, event in found.events)
-        return {"events": events, "place": str(found.place), "more": found.more}
+        found = await feed.after(place, shown_from=head.shown_from)
+        bodies: list[str] = []
+        there, size = found.place, 0
+        for at, event in found.events:
+            body = EventEnvelope.of(event).to_bytes().decode()
+            size += len(body)
+            if bodies and size > _EVENT_BYTES:
+                return {"events": tuple(bodies), "place": str(there), "more": True}
+            bodies.append(body)
+            there = at
+        return {"events": tuple(bodies), "place": str(found.place), "more": found.more}
 
     async def _announce(self, head: SessionState, query: TellWriting) -> None:
         """Tell whoever shows replies while they are being written; there may be nobody, or nowhere to show it."""

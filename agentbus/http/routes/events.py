@@ -12,7 +12,7 @@ from agentbus.contracts.base import MAX_INTEGER, Id
 from agentbus.contracts.errors import AccessDenied, ConfigurationError, SchemaViolation, SessionNotFound
 from agentbus.contracts.ids import SessionId, conversation_of
 from agentbus.contracts.session import SessionState
-from agentbus.http.calls import By, Calls, Query, With
+from agentbus.http.calls import By, Calls, Query, StillBy, With
 from agentbus.http.routes.sessions import SessionPath
 from agentbus.http.streams import BadPlace, Streams
 from agentbus.operations.api_keys import Role
@@ -62,7 +62,7 @@ class WantedOfOne(Wanted):
 
 @calls.call("GET", "/events", Role.READ, answers=None, for_users=True, others=_STREAM)
 async def follow_events(
-    parts: With, by: By, wanted: Annotated[Wanted, InQuery()], last: LastEventId = None
+    parts: With, by: By, *, holds: StillBy, wanted: Annotated[Wanted, InQuery()], last: LastEventId = None
 ) -> Response:
     """Follow the events of all sessions, from now on, or from where the last stream ended: each once, in order."""
     streams, wants = parts.streams, _wants(wanted)
@@ -73,12 +73,20 @@ async def follow_events(
         place = journal.Place.read(text) or _bad()
         await tail.check(place)
     store, pace = parts.app.store, streams.pace
-    return streams.answer(lambda say: follow_all(tail, store, place, wants=wants, user=by.user, say=say, pace=pace))
+    return streams.answer(
+        lambda say: follow_all(tail, store, place, wants=wants, user=by.user, say=say, pace=pace), holds
+    )
 
 
 @calls.call("GET", "/sessions/{session_id}/events", Role.READ, answers=None, for_users=True, others=_STREAM)
 async def follow_session_events(
-    session_id: SessionPath, parts: With, by: By, wanted: Annotated[WantedOfOne, InQuery()], last: LastEventId = None
+    session_id: SessionPath,
+    parts: With,
+    by: By,
+    *,
+    holds: StillBy,
+    wanted: Annotated[WantedOfOne, InQuery()],
+    last: LastEventId = None,
 ) -> Response:
     """Follow a session's events: from a sequence, from where the last stream ended, or from now on."""
     streams, wants = parts.streams, _wants(wanted)
@@ -98,7 +106,7 @@ async def follow_session_events(
         user=by.user,
         pace=streams.pace,
     )
-    return streams.answer(lambda say: follow(say=say))
+    return streams.answer(lambda say: follow(say=say), holds)
 
 
 async def _place_in(streams: Streams, head: SessionState, wanted: WantedOfOne, last: str | None) -> session_feed.Place:

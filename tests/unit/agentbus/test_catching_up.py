@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 import agentbus.workers.delivery.retry
 import agentbus.workers.reactive.handler
 from agentbus.client import AgentBus
-from agentbus.contracts.commands import CloseSession, CreateSession, DeleteMessage, DeleteSession, SetData
+from agentbus.contracts.commands import CloseSession, CommandReply, CreateSession, DeleteMessage, DeleteSession, SetData
 from agentbus.contracts.errors import ConfigurationError, ReplyTimeout, SessionNotFound
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.ids import SessionId, session_id_for
@@ -20,6 +20,7 @@ from agentbus.contracts.topology import Topology
 from agentbus.received import ReceivedEvent
 from agentbus.storage.memory import MemoryStore
 from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.session import queries
 from agentbus.workers.session.worker import SessionWorker
 from tests.harness.builders import a_conversation
 from tests.harness.conversations import address, message
@@ -195,6 +196,37 @@ async def test_a_message_that_was_taken_back_is_not_read_by_catching_up(world: W
 async def _events_of(world: World, session: SessionId) -> list[Any]:
     commits = await world.store.log.read(session.partition(".")[0], limit=1000)  # type: ignore[arg-type] # a test
     return [event for one in commits for event in one.events]
+
+
+async def test_events_of_a_later_release_are_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await world.session()
+    await world.say(session, 2)
+    following = Following(world, session=session)
+    real = following.client._missed
+
+    async def later(*asked: Any) -> CommandReply:
+        answer = await real(*asked)
+        bodies = [body.replace('"data_set"', '"of_a_later_release"') for body in answer.events or ()]
+        return answer.model_copy(update={"events": tuple(bodies)})
+
+    [subscription] = following.client._subscriptions
+    monkeypatch.setattr(subscription, "_ask", later)
+    await following.client.start()
+    every = await _events_of(world, session)
+    known = [event.event_id for event in every if event.kind != "data_set"]
+    assert await following.until(len(known)) == known
+    await following.client.close()
+
+
+async def test_long_events_come_in_several_answers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "_EVENT_BYTES", 1)
+    session = await world.session()
+    await world.say(session, 5)
+    following = Following(world, session=session)
+    await following.client.start()
+    every = await world.events(session)
+    assert await following.until(len(every)) == every
+    await following.client.close()
 
 
 async def test_it_ends_with_its_session(world: World) -> None:

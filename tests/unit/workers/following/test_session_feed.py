@@ -63,10 +63,6 @@ async def test_every_event_is_a_place_to_go_on_from() -> None:
     ids = [event.event_id for _, event in found.events]
     for at, (place, _) in enumerate(found.events):
         assert [event.event_id for event in await read_all(feed, place)] == ids[at + 1 :]
-    cut = found.within(1)
-    assert len(cut.events) == 1
-    assert [event.event_id for event in await read_all(feed, cut.place)] == ids[1:]
-    assert found.within(10**9) is found
 
 
 async def test_what_is_gone_by_now_says_nothing() -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from agentbus.contracts.commands import DeleteSession
+from agentbus.contracts.errors import StoreUnavailable
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import RecordKind
+from agentbus.http import access
 from agentbus.http.streams import Streams
-from agentbus.operations.api_keys import Role
+from agentbus.operations.api_keys import Role, key_id_in, revoke_key
+from agentbus.workers.following.telling import Pace
 from tests.harness.api import World, a_message
 from tests.harness.following import Call, called
 from tests.harness.patience import PATIENCE
@@ -152,6 +155,36 @@ async def test_who_may_follow_what(world: World, streams: Streams) -> None:
         await until(call, "hers")
         await other.reader.until_signs(1)
         assert other.reader.ids == []
+
+
+async def test_a_stream_ends_with_the_key_that_it_was_asked_for_with(
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "pace", Pace(beat=0.01))
+    monkeypatch.setattr(access, "BELIEVED_SECONDS", 0.0)
+    session = await said(world, "first")
+    other, key = await world.key(Role.READ), await world.key(Role.READ)
+    async with (
+        called(world.api.app, "/v1/events", Authorization=f"Bearer {key}") as call,
+        called(world.api.app, f"/v1/sessions/{session}/events", Authorization=f"Bearer {key}") as of_one,
+        called(world.api.app, "/v1/events", Authorization=f"Bearer {other}") as stays,
+    ):
+        await call.reader.until_signs(3)
+        with monkeypatch.context() as away:
+            away.setattr(world.app.store.records, "get", failing)
+            signs = call.reader.signs
+            await call.reader.until_signs(signs + 3)
+        await revoke_key(world.app.store, world.app.clock, key_id_in(key) or "")
+        async with asyncio.timeout(PATIENCE):
+            await call.over.wait()
+            await of_one.over.wait()
+        signs = stays.reader.signs
+        await stays.reader.until_signs(signs + 3)
+        assert not stays.over.is_set()
+
+
+async def failing(*_: object, **__: object) -> Any:
+    raise StoreUnavailable
 
 
 async def test_there_is_room_for_so_many(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
