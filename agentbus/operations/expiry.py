@@ -1,6 +1,6 @@
 """The expiry rules, what is due by them, and what they did."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 from agentbus.composition.app import App, make_clock
@@ -53,7 +53,7 @@ async def enable_rule(store: Store, rule_id: str, *, enabled: bool = True) -> No
         raise _no_such(rule_id)
 
 
-async def sweep(app: App, *, dry_run: bool) -> AsyncIterator[Finding | Progress]:
+async def sweep(app: App, *, dry_run: bool) -> AsyncGenerator[Finding | Progress, None]:
     """Look at all sessions once; yield what is due, or with `dry_run` off what came of it, and how far this is.
 
     Session workers must run, unless it is a dry run. Raises ConfigurationError for rules that can't be read.

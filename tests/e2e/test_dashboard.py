@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -74,11 +75,13 @@ async def every_page_is_fit_for_everybody(desk: Desk) -> None:
         await desk.page.set_viewport_size({"width": 1200, "height": 800})
         await desk.page.emulate_media(color_scheme="light")
         await desk.go(path)
-        await axe(desk)
+        if "?" not in path or "?show" in path:  # others are a page again, with less on it
+            await axe(desk)
         await desk.page.emulate_media(color_scheme="dark")
         await desk.page.set_viewport_size({"width": NARROW, "height": 700})
         assert await desk.page.evaluate("document.scrollingElement.scrollWidth") <= NARROW, path
-        await axe(desk, "color-contrast", "target-size")
+        if "?" not in path:  # its other views have the same colours
+            await axe(desk, "color-contrast")
     await desk.page.emulate_media(color_scheme="light")
     await desk.page.set_viewport_size({"width": 1200, "height": 800})
 
@@ -132,6 +135,29 @@ async def others_are_discarded_once_that_is_meant(desk: Desk) -> None:
     await desk.said("1 of 1 published again.")
 
 
+async def what_waits_for_somebody_is_decided(desk: Desk) -> None:
+    page = desk.page
+    await desk.go("/conflicts")
+    await page.get_by_role("button", name="Take what is offered").click()
+    await desk.said("/data/language of")
+    await desk.go("/replies")
+    await page.get_by_text("Decide…").click()
+    await page.get_by_label("Why, for those who come later").fill("Bob has it")
+    await axe(desk)
+    await page.get_by_role("button", name="It was sent").click()
+    await desk.said("counts as sent")
+    await desk.go("/")
+    await expect(page.get_by_role("link", name="0", exact=True)).to_have_count(2, timeout=MILLISECONDS)
+
+
+async def what_was_put_away_comes_back(desk: Desk) -> None:
+    await desk.go("/archive")
+    await desk.page.get_by_text("Restore…").click()
+    await desk.page.get_by_role("button", name="Restore", exact=True).click()
+    await desk.said("is back, with its history")
+    await expect(desk.page.get_by_role("list", name="Messages")).to_contain_text("Hello, ")
+
+
 async def it_is_seen_as_it_was(desk: Desk) -> None:
     page = desk.page
     await desk.go(f"/sessions/{desk.filled.session}?show=data")
@@ -173,14 +199,16 @@ STORIES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
     what_is_published_is_seen_without_reloading,
     a_bad_one_is_mended_and_replayed,
     others_are_discarded_once_that_is_meant,
+    what_waits_for_somebody_is_decided,
+    what_was_put_away_comes_back,
     it_is_seen_as_it_was,
     it_looks_as_somebody_chooses_and_by_keyboard,
     they_sign_out,
 )
 
 
-async def test_somebody_looks_after_an_installation_in_a_browser() -> None:
-    async with a_desk() as desk:
+async def test_somebody_looks_after_an_installation_in_a_browser(tmp_path: Path) -> None:
+    async with a_desk(tmp_path) as desk:
         for story in STORIES:
             await story(desk)
             assert desk.problems == [], story.__name__
@@ -201,8 +229,16 @@ async def axe(desk: Desk, *rules: str) -> None:
 
 
 @asynccontextmanager
-async def a_desk() -> AsyncIterator[Desk]:
-    settings = load_settings(amqp_url="memory://", store_url="memory://", partitions=4, api_port=0, api_rate=10_000.0)
+async def a_desk(folder: Path) -> AsyncIterator[Desk]:
+    settings = load_settings(
+        amqp_url="memory://",
+        store_url="memory://",
+        partitions=4,
+        api_port=0,
+        api_rate=10_000.0,
+        archive_url=f"file://{folder}/archive",
+        backup_url=f"file://{folder}/backups",
+    )
     async with embedded(settings) as app:
         filled = await fill(app)
         _, key = await create_key(app.store, app.clock, "Ann", list(Role))

@@ -10,10 +10,11 @@ from typing import Any, Final
 import httpx
 
 from agentbus.client import AgentBus
-from agentbus.composition.app import App
+from agentbus.composition.app import App, need_backups
 from agentbus.composition.running import embedded
 from agentbus.contracts.address import Address, Platform
-from agentbus.contracts.commands import ReportReply, SetData, SetMetadata, ShareSession
+from agentbus.contracts.commands import CloseSession, MergeContext, ReportReply, SetData, SetMetadata, ShareSession
+from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import SessionId, session_id_for
 from agentbus.contracts.messages import (
@@ -30,13 +31,22 @@ from agentbus.contracts.messages import (
 )
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.profile import Permission
-from agentbus.contracts.replies import ReplyOutcome
+from agentbus.contracts.replies import ReplyId, ReplyOutcome
+from agentbus.contracts.session import SessionState
+from agentbus.contracts.stamps import next_stamp
+from agentbus.contracts.sync import ConflictStrategy, Entry
 from agentbus.http.dashboard.app import Dashboard
 from agentbus.http.dashboard.screens import PAGES
 from agentbus.http.dashboard.screens.one_session import VIEWS
 from agentbus.operations.api_keys import Role, create_key
+from agentbus.operations.expiry import add_rules
+from agentbus.operations.identity import link_sessions
 from agentbus.settings import load_settings
 from agentbus.testing.clock import later
+from agentbus.workers.archive.storing import archive_session
+from agentbus.workers.backup import Wanted, back_up
+from agentbus.workers.outbound.outbox import Outbox
+from agentbus.workers.tracking.catch_up import Tracker
 from tests.harness.builders import a_parked
 
 HERE: Final = "http://127.0.0.1"
@@ -47,6 +57,8 @@ HOSTILE: Final = "<img src=x onerror=alert(1)>\"'{{7*7}}\u202egnp.exe\u2066\x07\
 
 _OTHERS: Final = 12
 """Sessions with one message each."""
+
+PERSON: Final = "ann"
 
 BELIEVED: Final = "<b>Ann</b>\u202e"
 
@@ -90,12 +102,12 @@ def csrf_in(page: str) -> str:
 
 @asynccontextmanager
 async def a_desk(
-    roles: Collection[Role] = tuple(Role), app: App | None = None, *, name: str = BELIEVED
+    roles: Collection[Role] = tuple(Role), app: App | None = None, *, name: str = BELIEVED, **settings: Any
 ) -> AsyncIterator[Desk]:
     """Give a dashboard with nothing in it, over an app in memory or a given one; somebody with `roles` is signed in."""
     if app is None:
-        settings = load_settings(amqp_url="memory://", store_url="memory://", partitions=4)
-        async with embedded(settings) as made, a_desk(roles, made, name=name) as desk:
+        given = {"amqp_url": "memory://", "store_url": "memory://", "partitions": 4, **settings}
+        async with embedded(load_settings(**given)) as made, a_desk(roles, made, name=name) as desk:
             yield desk
         return
     _, key = await create_key(app.store, app.clock, name, roles)
@@ -119,6 +131,12 @@ class Filled:
     """It is no JSON."""
     mendable: ParkedInput
     """A message without a chat."""
+    other: SessionId
+    """It is the same person's as `session`, and they disagree about /data/language."""
+    unknown: ReplyId
+    """Nobody knows whether it was sent."""
+    archived: SessionId
+    """If the settings name an archive."""
 
 
 async def fill(app: App, *, harm: str = HOSTILE, name: str = BELIEVED) -> Filled:
@@ -131,10 +149,76 @@ async def fill(app: App, *, harm: str = HOSTILE, name: str = BELIEVED) -> Filled
         said = TextContent(text=f"Hello, {number}")
         await client.publish(_message(address, f"first-{number}", at - timedelta(minutes=number), said, name))
     bad, mendable = await _parked(app, at, harm)
-    await client.close()
     while (await app.store.heads.statistics(SessionFilter())).total <= _OTHERS:
         await later()
-    return Filled(session=session, bad=bad, mendable=mendable)
+    others = (await app.store.heads.page(SessionFilter(platform=Platform.SLACK))).items
+    await _disagreed(app, client, session, others[0], harm)
+    unknown = await _in_doubt(app, client, others[1])
+    await add_rules(app.store, [_rule("quiet", name, idle_for=30 * 86_400.0), _rule("long", max_messages=5)])
+    await Tracker(app.store).catch_up(
+        [one.conversation_id for one in (await app.store.heads.page(SessionFilter())).items]
+    )
+    await _kept(app, client, others[2])
+    await client.close()
+    return Filled(
+        session=session, bad=bad, mendable=mendable, other=others[0].session_id, unknown=unknown,
+        archived=others[2].session_id,
+    )  # fmt: skip
+
+
+async def _disagreed(app: App, client: AgentBus, session: SessionId, other: SessionState, harm: str) -> None:
+    await link_sessions(app, PERSON, [session, other.session_id], "Ann")
+    stamp = next_stamp(None, app.clock.now(), Platform.SLACK, other.conversation_id)
+    entry = Entry(field="/data/language", value=harm, stamp=stamp)
+    merge = MergeContext(
+        session_id=session,
+        identity=PERSON,
+        source=other.session_id,
+        strategy=ConflictStrategy.MANUAL,
+        entries=(entry,),
+    )
+    await client.send(merge)
+
+
+async def _in_doubt(app: App, client: AgentBus, session: SessionState) -> ReplyId:
+    assert session.address
+    await client.say(session.address, "Your parcel is here.")
+    [reply] = (await client.session(session.session_id)).replies
+    told = ReportReply(
+        session_id=session.session_id,
+        reply=reply.reply_id,
+        outcome=ReplyOutcome.UNKNOWN,
+        reason="the connection was lost",
+    )
+    await client.send(told)
+    await Outbox(app.store, app.bus.topology, app.clock).ask_somebody(reply, "the connection was lost")
+    return reply.reply_id
+
+
+async def _kept(app: App, client: AgentBus, session: SessionState) -> None:
+    """Put a session into the archive, and make a backup, where there is a place for them."""
+    if app.archive:
+        await client.send(CloseSession(session_id=session.session_id))
+        session = await client.session(session.session_id)
+        await archive_session(app.store, app.archive, app.commands, session)
+    if app.settings.backup.backup_url:
+        place = need_backups(app.settings, app.store)
+        wanted = Wanted(description="before the holidays")
+        async for _ in back_up(app.store, place, wanted, source="memory", clock=app.clock):
+            pass
+
+
+def _rule(rule_id: str, name: str | None = None, **conditions: Any) -> ExpiryRule:
+    strategy = ExpiryStrategy.ACTIVITY if "idle_for" in conditions else ExpiryStrategy.USAGE
+    steps = (Step(action=CleanupAction.NOTIFY), Step(action=CleanupAction.ARCHIVE, after=86_400.0))
+    return ExpiryRule(
+        rule_id=rule_id,
+        name=name or rule_id,
+        strategy=strategy,
+        conditions=Conditions(**conditions),
+        actions=steps,
+        enabled=rule_id != "off",
+    )
 
 
 async def _talked(client: AgentBus, at: datetime, harm: str, person: str) -> SessionId:
@@ -223,4 +307,8 @@ def looked_at(filled: Filled) -> list[str]:
         "/sessions?q=ann",
         "/sessions?status=active&user=ann",
         "/sessions?user=nobody",
+        f"/identities?key={PERSON}",
+        "/identities?key=nobody",
+        "/expiry?due=now",
+        "/statistics?days=1",
     ]

@@ -23,7 +23,7 @@ from agentbus.http.dashboard import static
 from agentbus.http.dashboard.door import Page
 from agentbus.http.dashboard.pulse import Pulse
 from agentbus.http.dashboard.screens import PAGES, signing_in
-from agentbus.http.dashboard.visit import MOST_BYTES, Form, Visit
+from agentbus.http.dashboard.visit import MOST_BYTES, Form, Place, Visit
 from agentbus.http.problems import NotAllowed, NotFromHere, NotThere, status_of
 from agentbus.operations.api_keys import ApiKey, Role
 from agentbus.operations.sign_ins import signed_in
@@ -68,9 +68,7 @@ class Dashboard:
         self.pulse = Pulse(app.bus)
         self.ending = asyncio.Event()
         """Set once the server is about to end: what is live ends then."""
-        places = [page.place for page in PAGES if page.place]
         self._strangers = Pace(_STRANGERS)
-        self._menu = [(group, list(own)) for group, own in groupby(places, lambda one: one.group)]
         routes: list[BaseRoute] = [
             Route(page.path, partial(self._answer, page), methods=[page.method]) for page in PAGES
         ]
@@ -153,7 +151,7 @@ class Dashboard:
             pulse=self.pulse,
             ending=self.ending,
             strangers=self._strangers,
-            menu=self._menu if key else (),
+            menu=_menu(key),
             key=key,
             csrf=csrf,
             form=form or Form(),
@@ -161,6 +159,13 @@ class Dashboard:
 
     async def _nothing(self, request: Request, _: Exception) -> Response:
         return await self._answer(_NOTHING, request)
+
+
+def _menu(key: ApiKey | None) -> list[tuple[str, list[Place]]]:
+    """Return the pages that stand in the menu for somebody, by group."""
+    roles = key.roles if key else ()
+    places = [page.place for page in PAGES if page.place and page.role in roles]
+    return [(group, list(own)) for group, own in groupby(places, lambda one: one.group)]
 
 
 class _SignInFirst(Exception):

@@ -19,6 +19,7 @@ _UNSEEN: Final = re.compile(
 )
 """Controls, those of writing direction among them, and what takes no room. Joiners stay: emoji need them."""
 
+_TICKED: Final = re.compile("`([^`]+)`")
 _AGES: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -39,6 +40,11 @@ def finalize(value: object) -> object:
 def exact(text: str) -> Markup:
     """Return a text as it is, escaped: for what a form sends back. Line ends are a browser's own."""
     return escape(encodable(text))
+
+
+def ticked(text: str) -> Markup:
+    """Return a sentence of ours, in which `this` is code."""
+    return Markup(_TICKED.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - all of it was escaped
 
 
 def short(text: object, most: int = 80) -> str:

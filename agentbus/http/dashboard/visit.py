@@ -163,6 +163,7 @@ def environment() -> Environment:
     made.filters |= {
         "short": shown.short,
         "exact": shown.exact,
+        "ticked": shown.ticked,
         "moment": shown.moment,
         "lasting": shown.lasting,
         "size": shown.size,

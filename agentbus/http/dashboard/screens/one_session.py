@@ -158,6 +158,8 @@ def _version(asked: str, latest: SessionState) -> int:
 def _same(view: str, session: SessionId) -> Same:
     if view == "conversation":
         return Same(f"GET /v1/sessions/{session}/messages", f"agentbus sessions history {session}")
+    if view == "events":
+        return Same(f"GET /v1/sessions/{session}/events", f"agentbus sessions show {session} --json")
     return Same(f"GET /v1/sessions/{session}", f"agentbus sessions show {session} --json")
 
 

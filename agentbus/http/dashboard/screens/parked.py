@@ -14,7 +14,7 @@ from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.contracts.text import encodable
 from agentbus.contracts.urls import masked_in
 from agentbus.http.dashboard.door import Page, action
-from agentbus.http.dashboard.shown import hexdump, path
+from agentbus.http.dashboard.shown import hexdump, link, path
 from agentbus.http.dashboard.visit import Place, Same, Visit
 from agentbus.operations.parked import (
     ParkedNotFound,
@@ -50,7 +50,7 @@ async def listing(visit: Visit) -> Response:
     return visit.page(
         "parked.html",
         title="Parked inputs",
-        same=Same("", f"agentbus parked list{everyone}"),
+        same=Same(link("GET /v1/parked", {"status": status}), f"agentbus parked list{everyone}"),
         groups=_groups(found),
         parked=shown[:_SHOWN],
         everything=[one.parked_id for one in shown],
@@ -153,7 +153,7 @@ async def _one(visit: Visit, parked_id: ParkedId, *, text: str | None = None, wr
     return visit.page(
         "parked_one.html",
         title="Parked input",
-        same=Same("", f"agentbus parked show {parked.parked_id}"),
+        same=Same(f"GET /v1/parked/{parked.parked_id}", f"agentbus parked show {parked.parked_id}"),
         parked=parked,
         original=_as_text(parked.body),
         editable=_as_editable(parked.body) if text is None else text,

@@ -2,7 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
-from agentbus.http.dashboard.shown import ago, exact, finalize, hexdump, lasting, link, path, short, size, visible
+from agentbus.http.dashboard.shown import (
+    ago,
+    exact,
+    finalize,
+    hexdump,
+    lasting,
+    link,
+    path,
+    short,
+    size,
+    ticked,
+    visible,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -59,5 +71,6 @@ def test_bytes_are_shown_sixteen_a_line() -> None:
         "000000  41 42 00 ff 41 42 00 ff 41 42 00 ff 41 42 00 ff  AB..AB..AB..AB..",
         f"000010  {'41 42 00 ff':<47}  AB..",
     ]
+    assert ticked("use `<b>`, or `x") == "use <code>&lt;b&gt;</code>, or `x"
     assert len(hexdump(bytes(10_000)).splitlines()) == 32
     assert short("a\n b " * 100, 7) == "a b a b…"

@@ -8,7 +8,7 @@ from agentbus.http.dashboard.visit import HERE
 from tests.harness.dashboard import a_desk
 
 _FOLDER: Final = HERE / "static"
-_OURS: Final = {"dashboard.css", "dashboard.js", "icon.svg", "vendored.json"}
+_OURS: Final = {"dashboard.css", "dashboard.js", "icon.svg", "plots.js", "vendored.json"}
 
 
 def test_what_is_vendored_is_as_it_was_published() -> None:

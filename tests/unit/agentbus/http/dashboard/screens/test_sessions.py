@@ -19,10 +19,10 @@ async def test_they_are_found_by_what_they_are() -> None:
         assert len(everything) == 13
         assert len(await _listed(desk, "/sessions?platform=slack")) == 4
         assert await _listed(desk, "/sessions?user=ann") == [filled.session]
-        assert await _listed(desk, "/sessions?owner=ann&status=active&chat=shop&conflicts=no") == [filled.session]
-        assert await _listed(desk, "/sessions?conflicts=yes") == []
+        assert await _listed(desk, "/sessions?owner=ann&status=active&chat=shop&conflicts=yes") == [filled.session]
+        assert len(await _listed(desk, "/sessions?conflicts=no")) == 12
         assert await _listed(desk, "/sessions?tag=nothing") == []
-        for word in ("ann", "shop", filled.session.partition(".")[0]):
+        for word in ("shop", filled.session.partition(".")[0]):
             assert await _listed(desk, f"/sessions?q={word}") == [filled.session], word
         assert (await desk.get(f"/sessions?q={filled.session}")).headers["location"] == f"/sessions/{filled.session}"
         page = (await desk.get("/sessions?user=ann&platform=telegram")).text
