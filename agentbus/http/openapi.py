@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from agentbus.contracts.documents import json_in
 from agentbus.http.access import USER_HEADER
 from agentbus.http.calls import FOR_USERS
 
@@ -66,7 +67,7 @@ def _plainly_named(document: dict[str, Any]) -> dict[str, Any]:
             text = text.replace(f'"{_SCHEMAS}{name}"', f'"{_SCHEMAS}{plain}"')
             text = text.replace(f'"{_SCHEMAS}{meant}"', f'"{_SCHEMAS}{plain}"')
             text = text.replace(f'"{meant}": {{', f'"{plain}": {{')
-    named: dict[str, Any] = json.loads(text)
+    named: dict[str, Any] = json_in(text)
     components = named["components"]
     components["schemas"] = {
         name: schema

@@ -49,7 +49,9 @@ def test_the_wheel_holds_one_package_and_nothing_else(built: Path) -> None:
 
 
 def test_every_module_is_there_and_needs_nothing_of_development(programs: Path, tmp_path: Path) -> None:
-    shown = wheel.run(programs / "python", "-W", "error", "-c", IMPORT_ALL, "agentbus", folder=tmp_path)
+    # What discord.py imports of Python up to 3.12; from 3.13 on it brings its own.
+    warnings = ("-W", "error", "-W", "ignore:'audioop' is deprecated:DeprecationWarning")
+    shown = wheel.run(programs / "python", *warnings, "-c", IMPORT_ALL, "agentbus", folder=tmp_path)
     assert shown.returncode == 0, shown.stderr
     files = json.loads(shown.stdout)
     assert len(files) > 300

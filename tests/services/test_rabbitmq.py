@@ -1,7 +1,7 @@
 """The private broker: it can be killed, restarted and frozen, and keeps what it must."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
 import aio_pika
@@ -134,3 +134,24 @@ def test_what_rabbitmqctl_and_erlang_refuse_is_an_error(steady: LocalRabbitMQ) -
         steady.ctl("no_such_command")
     with pytest.raises(ServiceError, match="nobody"):
         steady._evaluate('throw(<<"nobody">>)')
+
+
+def test_a_node_that_does_not_answer_in_time_is_asked_again(
+    steady: LocalRabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fail_once(command: Sequence[str], stdin: str = "") -> str:
+        asked.append(stdin)
+        if len(asked) == 1:
+            message = "erl_call: failed to connect to node"
+            raise ServiceError(message)
+        return LocalRabbitMQ._run(steady, command, stdin)
+
+    monkeypatch.setattr(steady, "_run", fail_once)
+    steady.sync()
+    assert len(asked) == 2
+    monkeypatch.setattr("tests.services.rabbitmq._REMOVAL_SECONDS", 0.0)
+    asked.clear()
+    with pytest.raises(ServiceError, match="failed to connect"):
+        steady.sync()
