@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from agentbus.composition.app import App
+from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import SchemaViolation
 from agentbus.contracts.history import Page
 from agentbus.http.dashboard import shown
@@ -177,7 +178,7 @@ def _read_said(cookie: str | None) -> Mapping[str, Any] | None:
     if not cookie or len(cookie) > 8 * _LONGEST_SAID:
         return None
     try:
-        found = json.loads(base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4)))
+        found = json_in(base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4)))
         return {"said": str(found["said"]), "failed": bool(found["failed"])}
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None

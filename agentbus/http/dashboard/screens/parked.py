@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import BusError, InvalidInput, SchemaViolation, StoreError
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.contracts.text import encodable
@@ -225,7 +226,7 @@ def _as_editable(body: bytes) -> str | None:
     laid_out = StringIO()
     try:
         # Piece by piece, with an end: what is nested deep becomes a thousand times as long.
-        for piece in _LAYOUT.iterencode(json.loads(text)):
+        for piece in _LAYOUT.iterencode(json_in(text)):
             laid_out.write(piece)
             if laid_out.tell() > 2 * MOST_MENDED:
                 return text
