@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import App
-from agentbus.contracts.base import Announced, Contract
+from agentbus.contracts.base import Contract
 from agentbus.contracts.errors import SchemaViolation, TooLarge
 from agentbus.http.access import Caller
 from agentbus.http.problems import Ending, Problem, TooSlow
@@ -102,12 +102,6 @@ IdempotencyKey = Annotated[
 
 class Given(Contract):
     """The body of a call. FastAPI needs it built."""
-
-    model_config = ConfigDict(defer_build=False)
-
-
-class Shown(Announced):
-    """An answer. FastAPI needs it built."""
 
     model_config = ConfigDict(defer_build=False)
 

@@ -1,18 +1,26 @@
-"""What the HTTP API shows of sessions: in a list without what people and programs keep in them, one by one with it."""
+"""What the HTTP API answers, as those who serve it and those who call it read it: by models that both go by."""
 
-from typing import Generic, Self, TypeVar
+from base64 import b64encode
+from typing import Any, Generic, Self, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from agentbus.contracts.address import Address, Platform
-from agentbus.contracts.base import Many, Timestamp
+from agentbus.contracts.base import Announced, Many, Timestamp
 from agentbus.contracts.history import Page
-from agentbus.contracts.ids import ConversationId, SessionId
+from agentbus.contracts.ids import ConversationId, InputId, MessageKey, SessionId
+from agentbus.contracts.members import Member, WorkerKind
+from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.contracts.profile import Permission, SessionType, Visibility
 from agentbus.contracts.session import SessionState, SessionStatus
-from agentbus.http.calls import Shown
 
 Item = TypeVar("Item")
+
+
+class Shown(Announced):
+    """An answer. FastAPI needs it built."""
+
+    model_config = ConfigDict(defer_build=False)
 
 
 class Listed(Shown, Generic[Item]):
@@ -90,6 +98,71 @@ class SessionShown(SessionListed):
         )
 
 
+class Published(Shown):
+    """What became of a message."""
+
+    committed: bool = Field(description="It is in its session; or else it will be, once, or parked.")
+    input_id: InputId = Field(description="Its idempotency key within its conversation.")
+    conversation_id: ConversationId
+    session_id: SessionId | None = Field(default=None, description="Where it is, once committed.")
+    message: str | None = Field(default=None, description="Its key in the history, if it is a message of its own.")
+    version: int | None = Field(default=None, description="Of the conversation, once committed.")
+    repeated: bool = Field(default=False, description="It was there before; nothing changed now.")
+
+
+class Said(Shown):
+    """A message that is in a session's history now."""
+
+    session_id: SessionId
+    message: MessageKey | None = Field(description="Its key in the history.")
+    version: int
+    repeated: bool = Field(description="It was there before; nothing changed now.")
+
+
+class ParkedListed(Shown):
+    """A parked input, as a list shows it."""
+
+    parked_id: ParkedId
+    status: ParkedStatus
+    code: str = Field(description="The error's name in snake case, such as schema_violation.")
+    reason: str
+    conversation_id: ConversationId | None
+    message_id: str
+    queue: str = Field(description="The queue that it came from.")
+    attempts: int
+    parked_at: Timestamp
+    size: int = Field(description="Bytes of its body.")
+
+    @classmethod
+    def of(cls, parked: ParkedInput) -> "ParkedListed":
+        """Return what a list shows of a parked input."""
+        return cls(**_parked(parked))
+
+
+class ParkedShown(ParkedListed):
+    """A parked input, with its original bytes."""
+
+    stack: str = Field(description="Where it failed, if it failed unexpectedly.")
+    body: str = Field(description="The original bytes, in Base64 (RFC 4648).")
+
+    @classmethod
+    def of(cls, parked: ParkedInput) -> "ParkedShown":
+        """Return what is shown of a parked input."""
+        return cls(**_parked(parked), stack=parked.stack, body=b64encode(parked.body).decode())
+
+
+class WorkerShown(Member):
+    """A worker that is at work."""
+
+    kind: WorkerKind
+
+
+class Workers(Shown):
+    """The workers that are at work, of every kind."""
+
+    items: Many[WorkerShown]
+
+
 def platform_in(state: SessionState) -> Platform | None:
     """Return the platform that a session's last message came from."""
     return state.address.platform if state.address else None
@@ -113,3 +186,8 @@ def _listed(state: SessionState) -> dict[str, object]:
         "message_count": state.message_count,
         "version": state.version,
     }
+
+
+def _parked(parked: ParkedInput) -> dict[str, Any]:
+    shown = parked.model_dump(include={*ParkedListed.model_fields})
+    return shown | {"size": parked.size or len(parked.body)}

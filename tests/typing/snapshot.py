@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-MODULES: Final = ("agentbus.client", "agentbus.sessions", "agentbus.state")
+MODULES: Final = ("agentbus.client", "agentbus.http", "agentbus.sessions", "agentbus.state")
 AGREED: Final = Path(__file__).parent / "api"
 _OURS: Final = "agentbus."
 _WRITE: Final = "python -m tests.typing.snapshot --write"

@@ -16,10 +16,10 @@ from agentbus.contracts.base import Id, Many, Timestamp
 from agentbus.contracts.errors import BackupNotFound, FeatureNotEnabled
 from agentbus.contracts.expiry import ArchiveRef, ErasureReceipt
 from agentbus.contracts.ids import SessionId
-from agentbus.http.calls import Calls, Paged, Parts, Shown, With, answered
+from agentbus.http.calls import Calls, Paged, Parts, With, answered
 from agentbus.http.problems import StillAtIt
 from agentbus.http.routes.sessions import SessionPath
-from agentbus.http.shown import Listed, SessionShown
+from agentbus.http.shown import Listed, SessionShown, Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.archive import ArchivedSession, restore_archived
 from agentbus.operations.archive import list_archived as archived_page

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from agentbus.contracts.base import Id, JsonObject, Timestamp
 from agentbus.contracts.errors import AccessDenied
 from agentbus.contracts.ids import SessionId
-from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Paged, Shown, With, answered
+from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Paged, With, answered
 from agentbus.http.problems import NotThere
 from agentbus.http.routes.sessions import SessionPath
-from agentbus.http.shown import Listed
+from agentbus.http.shown import Listed, Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.paging import page_after
 from agentbus.sessions.sections.access import AuditEntry

@@ -14,15 +14,15 @@ from agentbus.contracts.base import Id, JsonObject, Many, Name, Numbers, Text, T
 from agentbus.contracts.changes import FieldChanges
 from agentbus.contracts.commands import AnyCommand, SendReply, SetVisibility, ShareSession, UpdateSession
 from agentbus.contracts.errors import EditConflict, SessionNotFound
-from agentbus.contracts.ids import MessageKey, SessionId, SessionIdField
+from agentbus.contracts.ids import SessionIdField
 from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.contracts.profile import MaxHistory, Permission, ProfileChanges, Seconds, SessionType, Tags, Visibility
 from agentbus.contracts.session import SessionState
 from agentbus.http.access import Caller
-from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Parts, Query, Shown, With, answered
+from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Parts, Query, With, answered
 from agentbus.http.problems import NotAllowed, PreconditionFailed
 from agentbus.http.routes.sessions import SessionPath, etag_of, names_tag
-from agentbus.http.shown import SessionShown
+from agentbus.http.shown import Said, SessionShown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.sessions import unblock_session
 from agentbus.sessions.model.types import ChildPolicy
@@ -119,15 +119,6 @@ class NewReply(Given):
 
     text: Text = Field(min_length=1)
     to: Address | None = Field(default=None, description="Where it goes; by default where the last message came from.")
-
-
-class Said(Shown):
-    """A message that is in a session's history now."""
-
-    session_id: SessionId
-    message: MessageKey | None = Field(description="Its key in the history.")
-    version: int
-    repeated: bool = Field(description="It was there before; nothing changed now.")
 
 
 class Share(Given):

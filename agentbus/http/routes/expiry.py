@@ -9,7 +9,8 @@ from starlette.responses import Response
 from agentbus.contracts.base import MAX_INTEGER, Id, Many, Name
 from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
 from agentbus.contracts.profile import Seconds
-from agentbus.http.calls import Calls, Given, Shown, With, answered
+from agentbus.http.calls import Calls, Given, With, answered
+from agentbus.http.shown import Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.expiry import RuleNotFound, add_rules, enable_rule, remove_rule, rule_statistics
 from agentbus.operations.expiry import list_rules as all_rules

@@ -12,8 +12,9 @@ from agentbus.contracts.base import Id, Many, Name, Timestamp
 from agentbus.contracts.errors import SessionNotFound
 from agentbus.contracts.ids import SessionId, SessionIdField
 from agentbus.contracts.sync import Identity
-from agentbus.http.calls import Calls, Given, Shown, With, answered
+from agentbus.http.calls import Calls, Given, With, answered
 from agentbus.http.routes.sessions import SessionPath
+from agentbus.http.shown import Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.identity import confirm_suggestion, dismiss_suggestion, link_sessions, unlink_session
 from agentbus.operations.identity import get_identity as identity_of_key

@@ -14,11 +14,12 @@ from agentbus.contracts.base import Id, Name, Timestamp
 from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import ReplyTimeout, RequestReused
 from agentbus.contracts.events import AnyEvent, MessageAppended
-from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.messages import Content, InboundMessage, Spoken
 from agentbus.http.access import Caller
-from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Parts, Query, Shown, With, answered
+from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Parts, Query, With, answered
 from agentbus.http.problems import NotAllowed
+from agentbus.http.shown import Published
 from agentbus.operations.api_keys import Role
 from agentbus.workers.delivery.inputs import Inputs
 
@@ -51,18 +52,6 @@ class NewMessage(Given):
     sent_at: Timestamp | None = Field(default=None, description="When it was sent; without it: now.")
     sender_name: Name | None = Field(default=None, description="The sender's name as shown to people.")
     content: Content
-
-
-class Published(Shown):
-    """What became of a message."""
-
-    committed: bool = Field(description="It is in its session; or else it will be, once, or parked.")
-    input_id: InputId = Field(description="Its idempotency key within its conversation.")
-    conversation_id: ConversationId
-    session_id: SessionId | None = Field(default=None, description="Where it is, once committed.")
-    message: str | None = Field(default=None, description="Its key in the history, if it is a message of its own.")
-    version: int | None = Field(default=None, description="Of the conversation, once committed.")
-    repeated: bool = Field(default=False, description="It was there before; nothing changed now.")
 
 
 @calls.call(

@@ -1,19 +1,17 @@
 """Parked inputs: looked at, published again, discarded."""
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path
 from fastapi import Query as InQuery
 from pydantic import Field
 from starlette.responses import Response
 
-from agentbus.contracts.base import Timestamp
-from agentbus.contracts.ids import ConversationId
-from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from agentbus.http.calls import Calls, Given, Paged, Shown, With, answered
-from agentbus.http.shown import Listed
+from agentbus.contracts.parked import ParkedId, ParkedStatus
+from agentbus.http.calls import Calls, Given, Paged, With, answered
+from agentbus.http.shown import Listed, ParkedListed, ParkedShown, Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.parked import discard_parked, replay_parked
 from agentbus.operations.parked import get_parked as parked_input
@@ -41,38 +39,6 @@ class Parked(Paged):
     """Which parked inputs are listed."""
 
     status: Which = Which.PARKED
-
-
-class ParkedListed(Shown):
-    """A parked input, as a list shows it."""
-
-    parked_id: ParkedId
-    status: ParkedStatus
-    code: str = Field(description="The error's name in snake case, such as schema_violation.")
-    reason: str
-    conversation_id: ConversationId | None
-    message_id: str
-    queue: str = Field(description="The queue that it came from.")
-    attempts: int
-    parked_at: Timestamp
-    size: int = Field(description="Bytes of its body.")
-
-    @classmethod
-    def of(cls, parked: ParkedInput) -> "ParkedListed":
-        """Return what a list shows of a parked input."""
-        return cls(**_listed(parked))
-
-
-class ParkedShown(ParkedListed):
-    """A parked input, with its original bytes."""
-
-    stack: str = Field(description="Where it failed, if it failed unexpectedly.")
-    body: str = Field(description="The original bytes, in Base64 (RFC 4648).")
-
-    @classmethod
-    def of(cls, parked: ParkedInput) -> "ParkedShown":
-        """Return what is shown of a parked input."""
-        return cls(**_listed(parked), stack=parked.stack, body=b64encode(parked.body).decode())
 
 
 class Replay(Given):
@@ -131,8 +97,3 @@ async def discard_parked_input(parked_id: ParkedPath, parts: With) -> Response:
     """Say that a parked input is not needed; it stays on record."""
     await discard_parked(parts.app.store, ParkedId(parked_id))
     return Response(status_code=204)
-
-
-def _listed(parked: ParkedInput) -> dict[str, Any]:
-    shown = parked.model_dump(include={*ParkedListed.model_fields})
-    return shown | {"size": parked.size or len(parked.body)}

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from agentbus.contracts.address import Platform
 from agentbus.contracts.base import Timestamp
 from agentbus.contracts.replies import MAX_REASON_LENGTH, ReplyId, ReplyResolution, ReplyState
-from agentbus.http.calls import Calls, Given, Paged, Shown, With, answered
+from agentbus.http.calls import Calls, Given, Paged, With, answered
 from agentbus.http.routes.sessions import SessionPath
-from agentbus.http.shown import Listed
+from agentbus.http.shown import Listed, Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.replies import ListedReply, list_unknown, list_waiting, resolve_reply
 from agentbus.sessions.model.validation import checked_id

@@ -10,9 +10,9 @@ from agentbus.contracts.base import Id, Many
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.sync import Conflict, FieldPointer, Resolution
-from agentbus.http.calls import Calls, Given, Paged, Shown, With, answered
+from agentbus.http.calls import Calls, Given, Paged, With, answered
 from agentbus.http.routes.sessions import SessionPath
-from agentbus.http.shown import Listed
+from agentbus.http.shown import Listed, Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.sync import list_conflicts as conflicting
 from agentbus.operations.sync import resolve_conflicts

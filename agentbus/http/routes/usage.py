@@ -13,8 +13,9 @@ from agentbus.contracts.errors import AccessDenied, ConfigurationError, SchemaVi
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.session import SessionStatus
-from agentbus.http.calls import By, Calls, Query, Shown, With, answered
+from agentbus.http.calls import By, Calls, Query, With, answered
 from agentbus.http.routes.sessions import SessionPath
+from agentbus.http.shown import Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.tracking import Period, Prediction, predict_session, usage_patterns
 from agentbus.operations.workers import live_workers

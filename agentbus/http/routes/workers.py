@@ -2,25 +2,12 @@
 
 from starlette.responses import Response
 
-from agentbus.contracts.base import Many
-from agentbus.contracts.members import Member, WorkerKind
-from agentbus.http.calls import Calls, Shown, With, answered
+from agentbus.http.calls import Calls, With, answered
+from agentbus.http.shown import Workers, WorkerShown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.workers import live_workers
 
 calls = Calls("workers")
-
-
-class WorkerShown(Member):
-    """A worker that is at work."""
-
-    kind: WorkerKind
-
-
-class Workers(Shown):
-    """The workers that are at work, of every kind."""
-
-    items: Many[WorkerShown]
 
 
 @calls.call("GET", "/workers", Role.READ, answers=Workers)
