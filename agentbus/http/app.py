@@ -156,18 +156,22 @@ class _Gate:
                 caller = await self._api.doorkeeper.caller_of(HTTPConnection(scope))
                 holds = partial(self._api.doorkeeper.still_holds, HTTPConnection(scope))
                 scope.setdefault("state", {}).update(caller=caller, holds=holds)
-                await self._app(scope, receive, call.send)
-                if scope["method"] not in _SAFE:
-                    _note(caller, scope, call.status)
+                try:
+                    await self._app(scope, receive, call.send)
+                finally:
+                    if scope["method"] not in _SAFE:
+                        _note(caller, scope, call.status)
             except AgentBusError as error:
                 raise_if_cancelled()
                 _say(error)
+                if call.status:
+                    raise ServerFault from None  # The answer has begun: the connection is to end with it.
                 await answer_of(error)(scope, receive, call.send)
             except Exception as error:
                 raise_if_cancelled()
                 _log.error(Action.API_FAILED, **told(error))
                 if call.status:
-                    raise ServerFault from None  # The answer has begun: the connection is to end with it.
+                    raise ServerFault from None
                 await answer_of(ServerFault())(scope, receive, call.send)
 
 
@@ -220,7 +224,7 @@ def _say(error: AgentBusError) -> None:
 
 
 def _note(caller: Caller, scope: Scope, status: int) -> None:
-    """Log a change: who wanted it."""
+    """Log a change: who wanted it. The status is 0 where they went away before they were answered."""
     route = scope.get("route")
     called = f"{scope['method']} {getattr(route, 'path', 'unknown')}"
     about = {name: without_keys(str(value)) for name, value in (scope.get("path_params") or {}).items()}

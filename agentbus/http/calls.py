@@ -1,6 +1,7 @@
 """What every call of the HTTP API is declared with: the role that it needs, and whether it is made for users too."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ from agentbus.sessions.manager import SessionManager
 
 BODY_SECONDS: Final = 10.0
 """Seconds that a body may take to come."""
+
+MOST_MEMBERS: Final = 50_000
+"""About as many members of JSON objects as a body may have: of all that are wrong pydantic makes an error each."""
+
+_MEMBER: Final = re.compile(rb'"\s*:')
 
 MOST_HELD: Final = 64 * 1024 * 1024
 """Bytes of bodies that are held at once, of all calls together."""
@@ -136,6 +142,8 @@ class Call(APIRoute):
             body = bytearray()
             try:
                 await _read(request, body, parts.bodies)
+                if len(_MEMBER.findall(body)) > MOST_MEMBERS:
+                    raise TooLarge(f"a body has about {MOST_MEMBERS} members of objects at most")
                 return await handle(Request(request.scope, _replaying(bytes(body))))
             finally:
                 parts.bodies.held -= len(body)

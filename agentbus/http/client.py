@@ -257,10 +257,10 @@ class Client:
             raise _Later(ServerUnavailable(f"{request.url.host} does not answer: {type(error).__name__}")) from None
         if answer.is_success:
             return answer
-        error = _error_in(answer)
+        told = _error_in(answer)
         if answer.status_code in _LATER:
-            raise _Later(error)
-        raise error
+            raise _Later(told)
+        raise told
 
 
 def _in_path(name: str) -> str:

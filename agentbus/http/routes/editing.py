@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Header, Path
 from fastapi import Query as InQuery
-from pydantic import Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 from starlette.responses import Response
 
 from agentbus.contracts.address import Address, Platform
@@ -64,12 +64,21 @@ class NewSession(Given):
         return self
 
 
+def _all_numbers(given: object) -> object:
+    """Raise ValueError for an object with anything else in it: pydantic would make an error, or two, for each."""
+    if isinstance(given, dict) and not all(isinstance(one, int | float) for one in given.values()):
+        raise ValueError("not all are numbers")
+    return given
+
+
 class Fields(Given):
     """Changes to top-level keys of data or metadata; all others stay."""
 
     set: JsonObject = Field(default_factory=dict)
     remove: Annotated[Many[str], Field(max_length=10_000)] = ()
-    increment: Numbers = Field(default_factory=dict, description="What to add to numbers, 0 where there is none.")
+    increment: Annotated[Numbers, BeforeValidator(_all_numbers)] = Field(
+        default_factory=dict, description="What to add to numbers, 0 where there is none."
+    )
 
 
 class SessionChanges(Given):

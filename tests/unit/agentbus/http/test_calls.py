@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
+import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
@@ -13,6 +14,7 @@ from agentbus.http.app import make_app
 from agentbus.http.calls import FOR_USERS, ROLE, Calls
 from agentbus.http.routes import ROUTERS
 from agentbus.operations.api_keys import Role
+from agentbus.workers.delivery.inputs import Inputs
 from tests.harness.api import World, a_message
 
 ROLES: Final = {
@@ -225,6 +227,42 @@ async def test_bytes_that_are_no_json_are_answered_as_such(world: World) -> None
             answer = await by.post("/v1/messages", content=body, headers={"Content-Type": "application/json"})
             assert answer.status_code in {400, 422}, body[:10]
             assert answer.headers["content-type"] == "application/problem+json", body[:10]
+
+
+async def test_what_is_wrong_very_often_is_told_without_an_error_for_each(world: World) -> None:
+    key = await world.key(*Role)
+    many = {str(number): "" for number in range(40_000)}
+    spaced = "{" + ",".join(f'"{number}"\n\t:0' for number in range(60_000)) + "}"
+    async with world.caller(key) as by:
+        numbers = await by.patch("/v1/sessions/x", json={"data": {"increment": many}})
+        members = await by.post("/v1/messages", json={str(number): "" for number in range(60_000)})
+        apart = await by.post("/v1/messages", content=spaced, headers={"Content-Type": "application/json"})
+    assert [(one["at"], one["what"]) for one in numbers.json()["errors"]] == [
+        ("body.data.increment", "Value error, not all are numbers")
+    ]
+    assert [one.status_code for one in (numbers, members, apart)] == [422, 413, 413]
+
+
+async def test_a_change_is_in_the_log_also_if_nobody_waits_for_its_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def for_ever(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Inputs, "request", for_ever)
+    key = await world.key(Role.PUBLISH)
+    with structlog.testing.capture_logs() as lines:
+        async with world.caller(key, user="ann") as by:
+            calling = asyncio.create_task(by.post("/v1/messages", json=a_message()))
+            await begun.wait()
+            calling.cancel()
+            await asyncio.wait([calling])
+    [line] = [line for line in lines if line["event"] == "api_changed"]
+    assert (line["call"], line["user"], line["status"]) == ("POST /v1/messages", "ann", 0)
+    assert line["by"].startswith("key:")
 
 
 def test_the_document_names_each_schema_plainly() -> None:
