@@ -52,7 +52,6 @@ from agentbus.subscription import CONCURRENCY, Subscription
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.concurrency import in_turn, side_by_side
 from agentbus.workers.delivery.inputs import Inputs, Routed
-from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.outages import trouble_now
 from agentbus.writing import AtWork, Telling, WrittenReply, written
 
@@ -105,12 +104,11 @@ class AgentBus:
         """Publish messages in their order, many confirms under way at a time. Raises as `publish` does."""
         ids = input_ids or [None] * len(messages)
         now = make_clock().now()
-        with traces().publishing(self._bus.topology.inbound, len(messages)) as causes:
-            envelopes = [
-                InputEnvelope(id=given or message.input_id(), source=_SOURCE, time=now, traceparent=cause, data=message)
-                for message, given, cause in zip(messages, ids, causes, strict=True)
-            ]
-            outgoing = [self._inputs.routed(envelope) for envelope in envelopes]
+        envelopes = [
+            InputEnvelope(id=given or message.input_id(), source=_SOURCE, time=now, data=message)
+            for message, given in zip(messages, ids, strict=True)
+        ]
+        with self._inputs.on_their_way(envelopes) as outgoing:
             receipts = [
                 Receipt(envelope.input_id, routed.conversation, routed.partition)
                 for envelope, routed in zip(envelopes, outgoing, strict=True)

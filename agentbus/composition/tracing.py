@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from agentbus.contracts.extras import importing_extras
 from agentbus.settings import Settings, TraceMode
 from agentbus.workers.concurrency import afterwards
-from agentbus.workers.delivery.trace_contexts import use_traces
+from agentbus.workers.delivery.trace_contexts import using
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -37,11 +37,8 @@ def tracing(settings: Settings, provider: "TracerProvider | None" = None) -> Ite
 
     tracer = trace.get_tracer("agentbus", version("agentbus"), provider)
     system = "rabbitmq" if settings.bus.amqp_url.startswith("amqp") else "agentbus"
-    before = use_traces(SpanTraces(tracer, system=system, as_parent=settings.log.traces is TraceMode.PARENT))
-    try:
+    with using(SpanTraces(tracer, system=system, as_parent=settings.log.traces is TraceMode.PARENT)):
         yield
-    finally:
-        use_traces(before)
 
 
 @asynccontextmanager

@@ -146,6 +146,7 @@ async def _opened(
     config: SessionSystemConfig, clock: Clock, callbacks: Sequence[NotificationCallback], stack: AsyncExitStack
 ) -> App:
     """Open the store and the bus that a configuration names, for as long as the stack lasts."""
+    from agentbus.composition.tracing import tracing  # noqa: PLC0415 - as below
     from agentbus.settings import load_settings  # noqa: PLC0415 - pydantic-settings is for a system that starts
     from agentbus.storage.encryption import encrypting  # noqa: PLC0415 - as above
 
@@ -158,6 +159,7 @@ async def _opened(
         backup_url=backup_url_of(config),
         store_url=url_of(config.storage_type, config.storage_config),
     )
+    stack.enter_context(tracing(settings))
     encryption = settings.encryption
     plain = store_for(config.storage_type, config.storage_config)
     store = await stack.enter_async_context(

@@ -12,9 +12,11 @@ import httpx
 from agentbus.contracts.members import WorkerKind
 from tests.e2e.conftest import Distributed
 from tests.harness.cli import called
+from tests.harness.collector import Collector, collecting
 from tests.harness.processes import started
 from tests.platforms.webhook import signed
 
+COMMAND: Final = ("-m", "agentbus", "worker", "all", "--http-port", "0")
 PATIENCE: Final = 90.0
 SECRET: Final = "whsec_c2VjcmV0c2VjcmV0"  # noqa: S105 - nobody's
 
@@ -33,8 +35,13 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
         "AGENTBUS_API_IN_ALL": "true",
         "AGENTBUS_API_PORT": "0",
         "AGENTBUS_BACKUP_URL": f"file://{tmp_path}/backups",
+        "AGENTBUS_TRACES": "parent",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    with started("-m", "agentbus", "worker", "all", "--http-port", "0", folder=tmp_path, env=env) as program:
+    with (
+        collecting() as collector,
+        started(*COMMAND, folder=tmp_path, env={**env, **collector.environment}) as program,
+    ):
         program.until_printed("serving_http")
         port = re.search(r"serving_http.*port=(\d+)", program.output())
         assert port is not None
@@ -51,6 +58,7 @@ def test_it_keeps_sessions_routes_syncs_and_answers_probes(distributed: Distribu
         post(f"http://127.0.0.1:{gateway[1]}/channels/webhook/shop")
         until_committed(distributed.env, "ada")
         assert sent(httpx.get(f"{at}/metrics").text, "inbound") > 0
+        until_traced(collector)
         program.until_printed("backup_made")
         begun = time.monotonic()
         assert program.stop() == 0
@@ -64,6 +72,24 @@ def sent(metrics: str, where: str) -> float:
     found = re.search(rf"^messaging_client_sent_messages_total\{{{labels}\}} (\S+)$", metrics, re.MULTILINE)
     assert found, metrics
     return float(found[1])
+
+
+def until_traced(collector: Collector) -> None:
+    """Wait for a trace that goes from what was published to what reacted to it."""
+    wanted = {"commit", *(f"{what} {where}" for what in ("publish", "process") for where in ("inbound", "events"))}
+    deadline = time.monotonic() + PATIENCE
+    while not any(wanted <= names for names in traces_in(collector)):
+        assert time.monotonic() < deadline, traces_in(collector)
+        time.sleep(0.1)
+
+
+def traces_in(collector: Collector) -> list[set[str]]:
+    """Return the names of each trace's spans, without the prefix of their exchanges."""
+    found: dict[bytes, set[str]] = {}
+    for span in collector.spans():
+        what, _, where = span.name.partition(" ")
+        found.setdefault(span.trace_id, set()).add(f"{what} {where.rpartition('.')[2]}".strip())
+    return list(found.values())
 
 
 def post(to: str) -> None:

@@ -1,6 +1,7 @@
 """Inputs on their way to their conversations' partitions, for all who send some: clients, routers, reactive workers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -61,9 +62,8 @@ class Inputs:
     async def give(self, inputs: Sequence[Input]) -> None:
         """Publish inputs in their order, confirmed, and wait out the broker; nobody waits for their replies."""
         if inputs:
-            with traces().publishing(self._bus.topology.inbound, len(inputs)) as causes:
-                envelopes = [self._envelope(given, cause=cause) for given, cause in zip(inputs, causes, strict=True)]
-                await keep_trying("give commands", self.publish, [self.routed(envelope) for envelope in envelopes])
+            with self.on_their_way([self._envelope(given) for given in inputs]) as left:
+                await keep_trying("give commands", self.publish, left)
 
     async def ask(self, given: Input, *, to: ConversationId | None = None, timeout: float = 10.0) -> CommandReply:
         """Send one command, to the conversation `to` or the one that it names, and return its owner's reply.
@@ -71,6 +71,18 @@ class Inputs:
         Raises as `request` does.
         """
         return await self.request(self._envelope(given, to), timeout=timeout)
+
+    @contextmanager
+    def on_their_way(self, envelopes: Sequence[InputEnvelope]) -> Iterator[list[Routed]]:
+        """Return where inputs go, each with a trace context, unless it has one: for who publishes them in the body.
+
+        Raises as `routed` does.
+        """
+        with traces().publishing(self._bus.topology.inbound, len(envelopes)) as causes:
+            yield [
+                self.routed(one.model_copy(update={"traceparent": cause}) if cause and not one.traceparent else one)
+                for one, cause in zip(envelopes, causes, strict=True)
+            ]
 
     def routed(
         self, envelope: InputEnvelope, *, reply_to: str | None = None, correlation_id: str | None = None
@@ -110,9 +122,8 @@ class Inputs:
         Waits a moment for a topology that is not there yet. Raises the Refused that it answered with, ReplyTimeout
         after `timeout` seconds or if something else came in its place, and as `Bus.publish` does.
         """
-        with traces().publishing(self._bus.topology.inbound, 1) as (cause,):
-            caused = envelope.model_copy(update={"traceparent": cause}) if cause else envelope
-            key, message = self.routed(caused).outgoing
+        with self.on_their_way([envelope]) as (routed,):
+            key, message = routed.outgoing
             asking = partial(self._bus.request, self._bus.topology.inbound, key, message, timeout=timeout)
             body = await _once_declared(asking, within=timeout)
         try:
@@ -123,8 +134,8 @@ class Inputs:
             raise refusal(reply.error.code, reply.error.message)
         return reply
 
-    def _envelope(self, given: Input, to: ConversationId | None = None, *, cause: str | None = None) -> InputEnvelope:
-        return InputEnvelope(id=given.id, source=self._source, partitionkey=to, traceparent=cause, data=given.data)
+    def _envelope(self, given: Input, to: ConversationId | None = None) -> InputEnvelope:
+        return InputEnvelope(id=given.id, source=self._source, partitionkey=to, data=given.data)
 
 
 async def _once_declared(call: Callable[[], Awaitable[Result]], *, within: float = inf) -> Result:

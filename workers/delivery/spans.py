@@ -103,8 +103,9 @@ class SpanTraces(Traces):
         inside = trace.set_span_in_context(span, Context())
         if not one.events:
             return _traceparent(inside)
-        first, last = (round(moment * _NANO) + offset for moment in one.appended)
-        self._tracer.start_span("commit", inside, SpanKind.INTERNAL, start_time=first).end(last)
+        if one.appended:
+            first, last = (round(moment * _NANO) + offset for moment in one.appended)
+            self._tracer.start_span("commit", inside, SpanKind.INTERNAL, start_time=first).end(last)
         told = self._about("publish", "send", events)
         announcing = self._tracer.start_span(f"publish {events}", inside, SpanKind.PRODUCER, told)
         ends.enter_context(self._ended(announcing))

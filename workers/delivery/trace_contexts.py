@@ -5,8 +5,8 @@ OpenTelemetry besides: it is imported when it is turned on, and until then nothi
 """
 
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -30,8 +30,8 @@ class Processed:
     """The trace context that it came with."""
     arrived: float
     """When it came, by `monotonic`."""
-    appended: tuple[float, float]
-    """When its commit was begun, and when it was there."""
+    appended: tuple[float, float] | None
+    """When its commit was begun, and when it was there; None if it was committed before, or not at all."""
     conversation: ConversationId
     partition: Partition
     session: str | None
@@ -87,19 +87,22 @@ class Traces:
         return nullcontext([one.cause for one in inputs])
 
 
-_traces = Traces()
+_wanted = [Traces()]
 
 
 def traces() -> Traces:
-    """Return what this process does about traces."""
-    return _traces
+    """Return what this process does about traces: what was asked for last, of what is still wanted."""
+    return _wanted[-1]
 
 
-def use_traces(wanted: Traces | None) -> Traces:
-    """Have this process do something else about traces, or, if None, no more than at first; return what it did."""
-    global _traces
-    before, _traces = _traces, wanted or Traces()
-    return before
+@contextmanager
+def using(wanted: Traces) -> Iterator[None]:
+    """Have this process do something else about traces while the body runs: spans are a process's, as log lines are."""
+    _wanted.append(wanted)
+    try:
+        yield
+    finally:
+        _wanted.remove(wanted)  # the last to begin is not always the first to end
 
 
 def trace_of(cause: str | None) -> dict[str, str]:

@@ -149,28 +149,28 @@ class Intake:
     async def give(self, channel: str, account: str, received: Received) -> None:
         """Publish what a platform gave that was asked, and wait out the broker."""
         known = self._accounts[channel, account]
-        left = self._routed(known, received)
-        if left:
-            await keep_trying("publish what a platform gave", self._inputs.publish, left)
+        if envelopes := self._envelopes(known, received):
+            with self._inputs.on_their_way(envelopes) as left:
+                await keep_trying("publish what a platform gave", self._inputs.publish, left)
         self._count(received)
 
     async def _published(self, known: _Account, received: Received) -> Taken:
-        left = self._routed(known, received)
         try:
-            if left:
-                await self._confirmed(left)
+            if envelopes := self._envelopes(known, received):
+                with self._inputs.on_their_way(envelopes) as left:
+                    await self._confirmed(left)
         except (BusError, TimeoutError) as error:
             raise_if_cancelled()
             return self._refused(known, Outcome.UNAVAILABLE, f"the broker did not confirm: {type(error).__name__}")
         self._count(received)
         return Taken(Outcome.ACCEPTED, received.answer)
 
-    def _routed(self, known: _Account, received: Received) -> list[Routed]:
-        """Return what was received, on its way: messages, and commands that report what became of ours."""
+    def _envelopes(self, known: _Account, received: Received) -> list[InputEnvelope]:
+        """Return what was received, to be published: messages, and commands that report what became of ours."""
         inputs = [InputEnvelope(id=one.input_id(), source=_source(known), data=one) for one in received.messages]
         reports = [given for one in received.receipts if (given := self._report(one))]
         inputs += [InputEnvelope(id=given.id, source=_source(known), data=given.data) for given in reports]
-        return [self._inputs.routed(one) for one in inputs]
+        return inputs
 
     async def _confirmed(self, left: list[Routed]) -> None:
         """Publish, within the time that platforms wait. Raises BusError or TimeoutError."""

@@ -189,7 +189,7 @@ class Committer:
             Processed(
                 cause=answer.waiting.traceparent,
                 arrived=answer.waiting.arrived,
-                appended=appended,
+                appended=appended if answer.events and not answer.repeated else None,
                 conversation=turn.lane.conversation,
                 partition=turn.lane.partition,
                 session=plan.after.session_id if plan.after.generation else None,

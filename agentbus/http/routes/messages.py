@@ -81,7 +81,8 @@ async def publish_message(
     inputs, conversation = Inputs(parts.app.bus, scope=scope, source=_SOURCE), envelope.conversation(scope)
     confirmed = Published(committed=False, input_id=envelope.input_id, conversation_id=conversation)
     if not query.wait:
-        await inputs.publish([inputs.routed(envelope)])
+        with inputs.on_their_way([envelope]) as left:
+            await inputs.publish(left)
         return answered(confirmed, HTTPStatus.ACCEPTED)
     try:
         reply = await inputs.request(envelope, timeout=query.wait)

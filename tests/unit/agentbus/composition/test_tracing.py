@@ -2,49 +2,25 @@
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import agentbus.composition.tracing
 from agentbus.composition.tracing import exporting_traces, tracing
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.sessions import SessionSystem, SessionSystemConfig
 from agentbus.settings import Settings, TraceMode, load_settings
 from agentbus.workers.delivery.trace_contexts import Traces, traces
+from tests.harness.collector import Collector, collecting
 from tests.harness.patience import PATIENCE
 
 
-class Collector(HTTPServer):
-    """Takes what is told, as OpenTelemetry's collector does."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Taking)
-        self.taken: list[tuple[str, ExportTraceServiceRequest]] = []
-
-
-class Taking(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.taken.append((self.path, ExportTraceServiceRequest.FromString(body)))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    with collecting() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def settings(mode: TraceMode) -> Settings:
@@ -54,9 +30,8 @@ def settings(mode: TraceMode) -> Settings:
 async def test_the_last_spans_are_told_where_the_environment_says(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=shop")
+    monkeypatch.setattr(agentbus.composition.tracing, "_LAST_SECONDS", PATIENCE)
     async with exporting_traces(settings(TraceMode.LINKS)):
         with traces().sending("telegram", None):
             pass
@@ -66,11 +41,10 @@ async def test_the_last_spans_are_told_where_the_environment_says(
     about = {one.key: one.value.string_value for one in told.resource.attributes}
     assert path == "/v1/traces"
     assert (about["service.name"], about["service.namespace"]) == ("agentbus", "shop")
-    assert [span.name for scope in told.scope_spans for span in scope.spans] == ["send telegram"]
+    assert [span.name for span in collector.spans()] == ["send telegram"]
 
 
 async def test_which_are_kept_is_said_by_the_environment(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop-bus")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     async with exporting_traces(settings(TraceMode.PARENT)):
@@ -98,6 +72,15 @@ async def test_without_the_setting_nothing_is_told() -> None:
         assert type(traces()) is Traces
     with tracing(settings(TraceMode.OFF)):
         assert not traces().on
+
+
+async def test_the_session_library_tells_the_program_s_own_provider() -> None:
+    """Told by the environment, as all that it does not take itself."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("AGENTBUS_TRACES", "links")
+        async with SessionSystem(SessionSystemConfig(enable_cleanup=False, partitions=4)):
+            assert traces().on
+    assert not traces().on
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

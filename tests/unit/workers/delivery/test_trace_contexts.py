@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
 from agentbus.contracts.events import MessageAppended
+from agentbus.contracts.ids import Partition
 from agentbus.contracts.messages import InboundMessage, TextContent
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.replies import ReplyId
@@ -28,7 +30,7 @@ from agentbus.workers.adapters.port import Capabilities, Guarantee
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.spans import SpanTraces
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.delivery.trace_contexts import Traces, trace_of, traces, use_traces
+from agentbus.workers.delivery.trace_contexts import Processed, Traces, trace_of, traces, using
 from agentbus.workers.outbound.channels import Way, Ways
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.worker import OutboundConfig, OutboundWorker
@@ -93,9 +95,8 @@ def spans() -> Spans:
 @pytest.fixture(params=[True, False], ids=["parent", "links"])
 def as_parent(request: pytest.FixtureRequest, spans: Spans) -> Iterator[bool]:
     """Tell spans for as long as a test takes, in both ways; all that were begun are ended."""
-    before = use_traces(told_to(spans, as_parent=request.param))
-    yield request.param
-    use_traces(before)
+    with using(told_to(spans, as_parent=request.param)):
+        yield request.param
     assert spans.begun == len(spans.get_finished_spans())
 
 
@@ -242,6 +243,44 @@ def test_many_messages_have_a_context_each_and_are_published_by_one_span(as_pare
     assert [trace_of(cause)["span_id"] for cause in causes] == [f"{one.context.span_id:016x}" for one in created]
 
 
+@pytest.mark.parametrize(
+    ("news", "told"),
+    [
+        ({}, ["commit", f"publish {EVENTS}", f"process {INPUTS}"]),
+        ({"appended": None}, [f"publish {EVENTS}", f"process {INPUTS}"]),  # it was committed before
+        ({"appended": None, "events": 0, "failed": "access_denied"}, [f"process {INPUTS}"]),
+    ],
+)
+def test_an_input_s_span_tells_what_became_of_it(news: dict[str, Any], told: list[str], spans: Spans) -> None:
+    conversation, now = a_conversation("ada"), monotonic()
+    processed = Processed(
+        **{
+            "cause": CAME,
+            "arrived": now - 3,
+            "appended": (now - 2, now - 1),
+            "conversation": conversation,
+            "partition": Partition(3),
+            "session": f"{conversation}.1",
+            "version": 7,
+            "events": 2,
+            **news,
+        }
+    )
+    with using(told_to(spans, as_parent=True)), traces().processing(INPUTS, EVENTS, [processed]) as causes:
+        pass
+    assert [one.name for one in spans.get_finished_spans()] == told
+    whole = spans.named(f"process {INPUTS}")[0]
+    assert whole.parent is not None
+    assert (whole.attributes or {}).get("error.type") == news.get("failed")
+    assert (whole.attributes or {})["messaging.destination.partition.id"] == "3"
+    first = spans.named(f"publish {EVENTS}")[0] if len(told) > 1 else whole
+    assert [trace_of(cause)["span_id"] for cause in causes] == [f"{first.context.span_id:016x}"]
+    assert whole.start_time is not None
+    for commit in spans.named("commit"):
+        assert commit.start_time is not None
+        assert whole.start_time < commit.start_time
+
+
 def test_a_program_that_has_set_no_provider_passes_on_what_came() -> None:
     tracer = NoOpTracerProvider().get_tracer("agentbus")
     for as_parent in (True, False):
@@ -274,6 +313,20 @@ async def test_without_spans_the_context_that_came_goes_all_the_way() -> None:
         await world.until(asked)
     assert set(seen.values()) == {CAME}
     assert traces().current() is None
+
+
+def test_what_ends_first_takes_nothing_from_what_began_after_it(spans: Spans) -> None:
+    """Two session systems in one program, say."""
+    first, second = (using(told_to(spans, as_parent=True)) for _ in range(2))
+    at_first = traces()
+    first.__enter__()
+    second.__enter__()
+    last = traces()
+    first.__exit__(None, None, None)
+    assert traces() is last
+    assert last.on
+    second.__exit__(None, None, None)
+    assert traces() is at_first
 
 
 def test_what_is_no_trace_context_is_told_as_none() -> None:
