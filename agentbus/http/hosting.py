@@ -26,7 +26,7 @@ from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 MAKE_ONE: Final = "agentbus api-keys create NAME --role read"
 
 _CONNECTIONS: Final = 1000
-"""Connections that an API has at once: one too many ends the oldest."""
+"""Connections that an API has at once, and one for each stream that may begin: one too many ends the oldest."""
 
 _VERSION: Final = "/v1"
 
@@ -115,7 +115,9 @@ class ApiWorker(Worker):
 def make_api_worker(app: App) -> ApiWorker:
     """Return a worker that serves the HTTP API as the settings say."""
     api, session = app.settings.api, app.settings.session
-    served = partial(serving, port=api.api_port, host=api.api_host, connections=Connections(most=_CONNECTIONS))
+    served = partial(
+        serving, port=api.api_port, host=api.api_host, connections=Connections(most=_CONNECTIONS + api.api_streams)
+    )
     presence = Presence(
         app.store,
         WorkerKind.API.group(app.bus.topology.prefix),

@@ -23,10 +23,16 @@ from agentbus.workers.outages import sparingly
 Follow = Callable[[Say], Coroutine[Any, Any, None]]
 """Sends what there is to send, until it is cancelled, or there is no more."""
 
+Begin = Callable[[], Coroutine[Any, Any, Follow]]
+"""Finds out what there is to send, and to whom. Raises AgentBusError for what is refused."""
 Holds = Callable[[], Awaitable[bool]]
 """Whether who follows still may: it is asked at each sign of life. Raises StoreError."""
 
 _FAREWELL: Final = 2.0
+_BEGINNING: Final = 60.0
+"""Seconds in which a stream begins, if many want one at once."""
+_AT_ONCE: Final = 16
+"""Streams that begin at the same time: each reads from the store."""
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 _log = Logger(__name__)
@@ -47,8 +53,9 @@ class Streams:
         self.live = live
         self.pace = pace or Pace()
         self._most = most
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Task[Any]] = set()
         self._count = 0
+        self._beginning = asyncio.Semaphore(_AT_ONCE)
         self._ending = False
 
     def __len__(self) -> int:
@@ -87,16 +94,35 @@ class Streams:
         finally:
             self._count -= 1
 
-    def answer(self, follow: Follow, holds: Holds) -> Response:
+    def answer(self, begin: Begin, holds: Holds) -> Response:
         """Return a stream as the answer to a call."""
-        return _Stream(self, follow, holds)
+        return _Stream(self, begin, holds)
 
-    async def serve(self, follow: Follow, holds: Holds, receive: Receive, say: Say) -> bool:
+    async def begun(self, begin: Begin, gone: "asyncio.Task[None]") -> Follow | None:
+        """Find out what to send, a few at a time; return None if who wanted it did not wait for that.
+
+        Those who wait hold nothing but their connection, so that thousands may come at once. Raises as `begin` does,
+        and Ending once it takes too long.
+        """
+        beginning = asyncio.create_task(self._in_turn(begin), name="find out what to tell")
+        self._open.add(beginning)
+        try:
+            await asyncio.wait({beginning, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return None
+            if beginning.cancelled():
+                raise Ending
+            return beginning.result()
+        finally:
+            self._open.discard(beginning)
+            if not beginning.done():
+                await ended({beginning})
+
+    async def serve(self, follow: Follow, holds: Holds, gone: "asyncio.Task[None]", say: Say) -> bool:
         """Let somebody follow; return whether they are still there at the end."""
         if self._ending:
             return True
         stream = asyncio.create_task(_followed(follow, say), name="tell what happens")
-        gone = asyncio.create_task(_until_gone(receive), name="wait until a follower goes")
         self._open.add(stream)
         try:
             while not stream.done() and not gone.done() and await _may(holds):
@@ -104,17 +130,25 @@ class Streams:
             return not gone.done()
         finally:
             self._open.discard(stream)
-            await ended({stream, gone})
+            await ended({stream})
+
+    async def _in_turn(self, begin: Begin) -> Follow:
+        try:
+            async with asyncio.timeout(_BEGINNING), self._beginning:
+                return await begin()
+        except TimeoutError:
+            raise_if_cancelled()
+            raise Ending("too many begin to follow events at the moment") from None
 
 
 class _Stream(Response):
     """An answer that lasts."""
 
-    def __init__(self, streams: Streams, follow: Follow, holds: Holds) -> None:
+    def __init__(self, streams: Streams, begin: Begin, holds: Holds) -> None:
         super().__init__(headers=_HEADERS, media_type="text/event-stream")
         del self.headers["content-length"]
         self._streams = streams
-        self._follow = follow
+        self._begin = begin
         self._holds = holds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,9 +158,16 @@ class _Stream(Response):
 
         with self._streams.counted():
             scope.get(LASTING, _nothing)()
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if await self._streams.serve(self._follow, self._holds, receive, say):
-                await _promptly(send({"type": "http.response.body", "body": b"", "more_body": False}))
+            gone = asyncio.create_task(_until_gone(receive), name="wait until a follower goes")
+            try:
+                follow = await self._streams.begun(self._begin, gone)
+                if follow is None:
+                    return
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                if await self._streams.serve(follow, self._holds, gone, say):
+                    await _promptly(send({"type": "http.response.body", "body": b"", "more_body": False}))
+            finally:
+                await ended({gone})
 
 
 async def _may(holds: Holds) -> bool:

@@ -49,7 +49,9 @@ ALLOWED = {
     },
     "workers/repartition/change.py": {"_while_held": "until the work is over, or the lock is somebody else's"},
     "agentbus/http/hosting.py": {"ApiWorker.wait": "until the worker is closed"},
-    "agentbus/http/streams.py": {"Streams.serve": "until the follower goes, or is let go: each send has its time"},
+    "agentbus/http/streams.py": {
+        "Streams.begun": "what it begins with has its time",
+    },
     "agentbus/cli/events.py": {"tail": "until Ctrl-C, or the number of events asked for"},
     "agentbus/composition/running.py": {"_either": "until one of them is over"},
     "agentbus/client.py": {"AgentBus.run": _UNTIL_CANCELLED},

@@ -148,7 +148,7 @@ class Following:
         reader = Reader(**given)
         at = Place.read(place) if place else live.tail.end
         assert at is not None
-        self._read(follow_all(live.tail, self.store, at, wants=lambda _: True, user=user, say=reader.say, pace=pace))
+        self._read(follow_all(live.tail, self.store, at, lambda _: True, user, reader.say, pace=pace))
         return reader
 
     async def follow_one(
@@ -160,19 +160,7 @@ class Following:
         assert head is not None
         at = SessionPlace.read(place) if place else await feed.before(head, 1)
         assert at is not None
-        task = self._read(
-            follow_session(
-                feed,
-                head,
-                at,
-                store=self.store,
-                waking=live.waking,
-                wants=lambda _: True,
-                user=user,
-                say=reader.say,
-                pace=pace,
-            )
-        )
+        task = self._read(follow_session(live, head, at, lambda _: True, user, reader.say, pace=pace))
         return reader, task
 
     def _read(self, following: Any) -> "asyncio.Task[None]":

@@ -71,7 +71,7 @@ class SessionFeed:
 
         Looked for by halves: a long log is not read from its beginning. Numbers grow with the log.
         """
-        low, high = max(head.first_version, 1), head.version
+        low, high = max(head.first_version, 1), head.version if number > 1 else 0
         while low < high:
             middle = (low + high) // 2
             last = await self._last_number(low, middle)

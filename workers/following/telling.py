@@ -15,9 +15,10 @@ from agentbus.contracts.ids import SessionId, conversation_of
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import passing_over
-from agentbus.workers.delivery.waking import Waking, Woken
+from agentbus.workers.delivery.waking import Woken
 from agentbus.workers.domain.access import Right, may
 from agentbus.workers.following import journal, session_feed
+from agentbus.workers.following.live import Live
 from agentbus.workers.following.session_feed import SessionFeed
 from agentbus.workers.following.tail import Line, Tail
 
@@ -46,8 +47,8 @@ class Pace:
     """In which what is sent is taken. Who takes nothing is let go, and catches up when they are back."""
 
 
-async def follow_all(
-    tail: Tail, store: Store, place: journal.Place, *, wants: Wants, user: str | None, say: Say, pace: Pace
+async def follow_all(  # noqa: PLR0917 - a place in the whole of it, for whom, and what of it
+    tail: Tail, store: Store, place: journal.Place, wants: Wants, user: str | None, say: Say, *, pace: Pace
 ) -> None:
     """Send all events that come after a place, of sessions that `user` may read, until cancelled.
 
@@ -69,25 +70,17 @@ async def follow_all(
             number, behind = number + 1, None
 
 
-async def follow_session(
-    feed: SessionFeed,
-    head: SessionState,
-    place: session_feed.Place,
-    *,
-    store: Store,
-    waking: Waking[Woken],
-    wants: Wants,
-    user: str | None,
-    say: Say,
-    pace: Pace,
+async def follow_session(  # noqa: PLR0917 - as above
+    live: Live, head: SessionState, place: session_feed.Place, wants: Wants, user: str | None, say: Say, *, pace: Pace
 ) -> None:
     """Send a session's events that come after a place, until it may be read no more, or until cancelled.
 
     `head` is how it is now. Raises StoreError; OSError or TimeoutError as `say` does.
     """
+    feed = live.feed(head.session_id)
     await say(_greeting(place))
     quiet = 0
-    with waking.to(conversation_of(head.session_id)) as woken:
+    with live.waking.to(conversation_of(head.session_id)) as woken:
         woken.woken.set()
         while True:
             if quiet < _LOOKS and not await _woken(woken, pace.beat):
@@ -98,7 +91,7 @@ async def follow_session(
             quiet = 0
             place, events = await _told(feed, head, place, wants, say)
             if any(isinstance(event, _OF_RIGHTS) for event in events):
-                now = await readable(store, head.session_id, user)
+                now = await readable(live.store, head.session_id, user)
                 if now is None:
                     return
 

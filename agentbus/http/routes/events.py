@@ -14,7 +14,7 @@ from agentbus.contracts.ids import SessionId, conversation_of
 from agentbus.contracts.session import SessionState
 from agentbus.http.calls import By, Calls, Query, StillBy, With
 from agentbus.http.routes.sessions import SessionPath
-from agentbus.http.streams import BadPlace, Streams
+from agentbus.http.streams import BadPlace, Follow, Streams
 from agentbus.operations.api_keys import Role
 from agentbus.registering import check_patterns
 from agentbus.workers.bus.memory.topics import topic_matches
@@ -65,17 +65,16 @@ async def follow_events(
     parts: With, by: By, *, holds: StillBy, wanted: Annotated[Wanted, InQuery()], last: LastEventId = None
 ) -> Response:
     """Follow the events of all sessions, from now on, or from where the last stream ended: each once, in order."""
-    streams, wants = parts.streams, _wants(wanted)
-    streams.check()
-    tail = streams.live.tail
-    place = tail.end
-    if (text := _last(last, wanted)) is not None:
-        place = journal.Place.read(text) or _bad()
-        await tail.check(place)
-    store, pace = parts.app.store, streams.pace
-    return streams.answer(
-        lambda say: follow_all(tail, store, place, wants=wants, user=by.user, say=say, pace=pace), holds
-    )
+    streams, wants, text = parts.streams, _wants(wanted), _last(last, wanted)
+    tail, given = streams.live.tail, None if text is None else journal.Place.read(text) or _bad()
+
+    async def begin() -> Follow:
+        if given is not None:
+            await tail.check(given)
+        place = given or tail.end
+        return partial(follow_all, tail, parts.app.store, place, wants, by.user, pace=streams.pace)
+
+    return streams.answer(begin, holds)
 
 
 @calls.call("GET", "/sessions/{session_id}/events", Role.READ, answers=None, for_users=True, others=_STREAM)
@@ -89,38 +88,30 @@ async def follow_session_events(
     last: LastEventId = None,
 ) -> Response:
     """Follow a session's events: from a sequence, from where the last stream ended, or from now on."""
-    streams, wants = parts.streams, _wants(wanted)
-    streams.check()
-    head = await readable(parts.app.store, SessionId(session_id), by.user)
-    if head is None:
-        raise SessionNotFound if by.user is None else AccessDenied(DENIED)
-    place = await _place_in(streams, head, wanted, last)
-    follow = partial(
-        follow_session,
-        streams.live.feed(head.session_id),
-        head,
-        place,
-        store=parts.app.store,
-        waking=streams.live.waking,
-        wants=wants,
-        user=by.user,
-        pace=streams.pace,
-    )
-    return streams.answer(lambda say: follow(say=say), holds)
+    streams, wants, text = parts.streams, _wants(wanted), _last(last, wanted)
+    given = None if text is None else session_feed.Place.read(text) or _bad()
+
+    async def begin() -> Follow:
+        head = await readable(parts.app.store, SessionId(session_id), by.user)
+        if head is None:
+            raise SessionNotFound if by.user is None else AccessDenied(DENIED)
+        place = await _place_in(streams, head, given, wanted.from_sequence)
+        return partial(follow_session, streams.live, head, place, wants, by.user, pace=streams.pace)
+
+    return streams.answer(begin, holds)
 
 
-async def _place_in(streams: Streams, head: SessionState, wanted: WantedOfOne, last: str | None) -> session_feed.Place:
-    """Return where to begin in a session's log. Raises BadPlace; PlaceGone for a place behind its end."""
+async def _place_in(
+    streams: Streams, head: SessionState, given: session_feed.Place | None, from_sequence: int | None
+) -> session_feed.Place:
+    """Return where to begin in a session's log. Raises PlaceGone for a place behind its end."""
     feed = streams.live.feed(head.session_id)
-    if (text := _last(last, wanted)) is None:
-        if wanted.from_sequence is not None:
-            return await feed.before(head, wanted.from_sequence)
-        return feed.end_of(head)
-    place = session_feed.Place.read(text) or _bad()
+    if given is None:
+        return feed.end_of(head) if from_sequence is None else await feed.before(head, from_sequence)
     conversation = conversation_of(head.session_id)
-    if place.version > 1 and not await streams.live.store.log.read(conversation, first=place.version - 1, limit=1):
+    if given.version > 1 and not await streams.live.store.log.read(conversation, first=given.version - 1, limit=1):
         raise PlaceGone("that place is behind the end of the session's log: the store was restored since")
-    return place
+    return given
 
 
 def _last(header: str | None, wanted: Wanted) -> str | None:

@@ -139,13 +139,7 @@ async def test_a_place_that_there_is_not_is_told() -> None:
             await live.tail.check(Place(live.tail.name, 0))
         with pytest.raises(PlaceGone):
             await follow_all(
-                live.tail,
-                world.store,
-                Place(live.tail.name, 0),
-                wants=lambda _: True,
-                user=None,
-                say=Reader().say,
-                pace=CALM,
+                live.tail, world.store, Place(live.tail.name, 0), lambda _: True, None, Reader().say, pace=CALM
             )
 
 

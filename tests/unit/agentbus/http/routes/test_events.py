@@ -245,3 +245,42 @@ async def test_what_cant_be_read_ends_a_stream_that_can_be_taken_up_again(
     async with called(world.api.app, "/v1/events", Last_Event_ID=place) as call:
         assert call.status == 410
     assert session
+
+
+async def test_who_comes_while_many_begin_waits_and_holds_nothing(
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await said(world, "first")
+    path, read = f"/v1/sessions/{session}/events", 0
+    real, go = world.app.store.heads.get, asyncio.Event()
+
+    async def slow(asked: SessionId) -> Any:
+        nonlocal read
+        read += 1
+        await go.wait()
+        return await real(asked)
+
+    monkeypatch.setattr(streams, "_beginning", asyncio.Semaphore(2))
+    monkeypatch.setattr(world.app.store.heads, "get", slow)
+    tasks = [asyncio.create_task(_greeted(world, path)) for _ in range(5)]
+    async with asyncio.timeout(PATIENCE):
+        while len(streams) < 5 or read < 2:
+            await asyncio.sleep(0)
+    gone = tasks.pop()
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    go.set()
+    assert await asyncio.gather(*tasks) == [200] * 4
+    assert (read, len(streams)) == (4, 0)
+    go.clear()
+    waiting = asyncio.create_task(_greeted(world, path))
+    async with asyncio.timeout(PATIENCE):
+        while read < 5:
+            await asyncio.sleep(0)
+    streams.let_go()
+    assert await waiting == 503
+
+
+async def _greeted(world: World, path: str) -> int:
+    async with called(world.api.app, path) as call:
+        return call.status
