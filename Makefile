@@ -210,6 +210,10 @@ live: setup services ## Follow events with 5,000 clients of one process, which i
 histories: $(READY) ## Read the histories beside the project: what each should give, and what came out
 	@$(BIN)/python -m tests.histories
 
+.PHONY: screenshots
+screenshots: setup services ## Take pictures of every page of the dashboard, into docs/img/dashboard
+	@$(BIN)/python -m tests.e2e.screenshots docs/img/dashboard
+
 .PHONY: chaos
 chaos: setup services ## Break brokers, stores, networks, disks and workers under load, and check what held
 	@$(CHAOS)

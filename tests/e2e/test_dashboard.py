@@ -229,7 +229,7 @@ async def axe(desk: Desk, *rules: str) -> None:
 
 
 @asynccontextmanager
-async def a_desk(folder: Path) -> AsyncIterator[Desk]:
+async def a_desk(folder: Path, **told: str) -> AsyncIterator[Desk]:
     settings = load_settings(
         amqp_url="memory://",
         store_url="memory://",
@@ -240,7 +240,7 @@ async def a_desk(folder: Path) -> AsyncIterator[Desk]:
         backup_url=f"file://{folder}/backups",
     )
     async with embedded(settings) as app:
-        filled = await fill(app)
+        filled = await fill(app, **told)
         _, key = await create_key(app.store, app.clock, "Ann", list(Role))
         worker = make_api_worker(app)
         await worker.start()

@@ -26,6 +26,7 @@ _ID: Final[TypeAdapter[SessionId]] = TypeAdapter(SessionIdField, config=DEFERRED
 _LIMIT: Final = 50
 _OF_ALL_EVENTS: Final = frozenset(SessionEvent.model_fields) | {"kind"}
 _LONGEST: Final = 2_000
+_WHEN_WRITTEN: Final = frozenset({"stamp", "base", "bases"})
 
 
 async def show(visit: Visit) -> Response:
@@ -123,7 +124,7 @@ def _changes(event: AnyEvent) -> list[tuple[str, str]]:
     fields = event.model_dump(mode="json", exclude=set(_OF_ALL_EVENTS), exclude_defaults=True)
     found: list[tuple[str, str]] = []
     for name, value in fields.items():
-        if name in {"stamp", "bases"} or (name == "profile" and "act" in fields):
+        if name in _WHEN_WRITTEN or (name == "profile" and "act" in fields):
             continue  # when each field was written is our own affair; what was done says more than all there is
         if name == "values" and isinstance(value, dict):
             found += [(key, _line(one)) for key, one in value.items()]
@@ -134,7 +135,8 @@ def _changes(event: AnyEvent) -> list[tuple[str, str]]:
 
 def _line(value: Any) -> str:
     if isinstance(value, dict):
-        return short(", ".join(f"{name}: {_line(one)}" for name, one in list(value.items())[:20]), _LONGEST)
+        told = [(name, one) for name, one in value.items() if name not in _WHEN_WRITTEN and one is not None]
+        return short(", ".join(f"{name}: {_line(one)}" for name, one in told[:20]), _LONGEST)
     if isinstance(value, list):
         return short(", ".join(_line(one) for one in value[:50]), _LONGEST)
     return short(value, _LONGEST)
