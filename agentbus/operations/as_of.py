@@ -1,5 +1,6 @@
 """A session as it was: its state, its messages and its events up to a version of its conversation."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -41,6 +42,7 @@ async def session_at(store: Store, session: SessionId, version: int) -> SessionS
             found = head if head.session_id == session else found
         if not commits:
             break
+        await asyncio.sleep(0)  # evolving a long log is work, and others wait; a store in memory never does
     if found is None:
         raise SessionNotFound(f"session {session} had not begun at version {version}")
     return found

@@ -21,11 +21,12 @@ from agentbus.contracts.telemetry import Action
 from agentbus.contracts.urls import masked_in
 from agentbus.http.dashboard import static
 from agentbus.http.dashboard.door import Page
+from agentbus.http.dashboard.glances import Glances
 from agentbus.http.dashboard.pulse import Pulse
 from agentbus.http.dashboard.screens import PAGES, signing_in
 from agentbus.http.dashboard.visit import MOST_BYTES, Form, Place, Visit
 from agentbus.http.problems import NotAllowed, NotFromHere, NotThere, status_of
-from agentbus.operations.api_keys import ApiKey, Role
+from agentbus.operations.api_keys import ApiKey, Role, without_keys
 from agentbus.operations.sign_ins import signed_in
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.adapters.pace import Pace
@@ -41,6 +42,9 @@ ACT_SECONDS: Final = 60.0
 
 _STRANGERS: Final = 50.0
 """Keys a second that are tried out, of everybody together. Nobody guesses one; the store must not be kept busy."""
+
+_STRANGERS_BYTES: Final = 8192
+"""Bytes of a form of somebody who has not signed in: a key, and where they were going."""
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -69,6 +73,7 @@ class Dashboard:
         self.ending = asyncio.Event()
         """Set once the server is about to end: what is live ends then."""
         self._strangers = Pace(_STRANGERS)
+        self._glances = Glances()
         routes: list[BaseRoute] = [
             Route(page.path, partial(self._answer, page), methods=[page.method]) for page in PAGES
         ]
@@ -129,6 +134,10 @@ class Dashboard:
             raise_if_cancelled()
             _log.error(Action.API_FAILED, **told(error))
             answer = _failed(visit, 500, "Something is wrong here", "The log of this server says what.")
+        if page.method == "POST" and visit.key:
+            about = {name: without_keys(str(value)) for name, value in request.path_params.items()}
+            by = f"key:{visit.key.key_id}"
+            _log.info(Action.API_CHANGED, call=f"POST {page.path}", by=by, about=about, status=answer.status_code)
         if new and not any(one.startswith(f"{COOKIE}=") for one in answer.headers.getlist("set-cookie")):
             signing_in.give(answer, request, new)
         return answer
@@ -138,10 +147,11 @@ class Dashboard:
         form = Form()
         if page.method == "POST":
             _check_origin(visit.request)
-            form = Form(await _body(visit.request))
+        key = await signed_in(self._app.store, self._app.clock, token) if token else None
+        if page.method == "POST":
+            form = Form(await _body(visit.request, MOST_BYTES if key else _STRANGERS_BYTES))
             if not hmac.compare_digest(form.get("csrf").encode(), visit.csrf.encode()):
                 raise NotFromHere("The page was too old. Go back, load it anew, and try again.")
-        key = await signed_in(self._app.store, self._app.clock, token) if token else None
         return self._visit(visit.request, csrf=visit.csrf, key=key, form=form)
 
     def _visit(self, request: Request, *, csrf: str, key: ApiKey | None = None, form: Form | None = None) -> Visit:
@@ -151,6 +161,7 @@ class Dashboard:
             pulse=self.pulse,
             ending=self.ending,
             strangers=self._strangers,
+            glances=self._glances,
             menu=_menu(key),
             key=key,
             csrf=csrf,
@@ -220,13 +231,13 @@ def _check_origin(request: Request) -> None:
         raise NotFromHere("This is only done from a page of the dashboard itself.")
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     """Return what a form sent. Raises TooLarge, SchemaViolation."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise SchemaViolation("this is no form")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise TooLarge(f"a form has {MOST_BYTES} bytes at most")
+        if len(body) > most:
+            raise TooLarge(f"a form has {most} bytes at most")
     return bytes(body)

@@ -7,7 +7,6 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from agentbus.contracts.errors import AgentBusError
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.pump import Pump
 from agentbus.workers.bus.supervision import SupervisedConsumer
@@ -95,7 +94,7 @@ class Pulse:
         await self._pump.start()
         try:
             await self._consumer.start()
-        except (AgentBusError, asyncio.CancelledError):
+        except BaseException:
             await self._pump.close()
             raise
         self._since = self._timer()

@@ -19,6 +19,7 @@ from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import SchemaViolation
 from agentbus.contracts.history import Page
 from agentbus.http.dashboard import shown
+from agentbus.http.dashboard.glances import Glances
 from agentbus.http.dashboard.pulse import Pulse
 from agentbus.operations.api_keys import ApiKey, Role
 from agentbus.workers.adapters.pace import Pace
@@ -89,6 +90,7 @@ class Visit:
     """Set once the server is about to end."""
     strangers: Pace
     """Of the keys that are tried out."""
+    glances: Glances
     menu: Sequence[tuple[str, Sequence[Place]]] = ()
     """By group. Empty for who may not look."""
     key: ApiKey | None = None

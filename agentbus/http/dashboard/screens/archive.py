@@ -8,10 +8,11 @@ from agentbus.contracts.errors import SessionNotFound
 from agentbus.http.dashboard.door import Page, action
 from agentbus.http.dashboard.shown import path
 from agentbus.http.dashboard.visit import Place, Same, Visit
+from agentbus.operations.api_keys import Role
 from agentbus.operations.archive import list_archived, restore_archived
 from agentbus.sessions.model.validation import checked_id
 
-SAME: Final = Same("", "agentbus archive list")
+SAME: Final = Same("GET /v1/archive", "agentbus archive list")
 
 _LIMIT: Final = 50
 
@@ -40,5 +41,5 @@ async def restore(visit: Visit) -> Response:
 
 PAGES: Final = (
     Page("GET", "/archive", listing, place=Place("/archive", "Archive", "Keep")),
-    action("/archive/restore", restore),
+    action("/archive/restore", restore, Role.ADMIN),
 )

@@ -9,7 +9,7 @@ from agentbus.http.dashboard.door import Page
 from agentbus.http.dashboard.visit import Place, Same, Visit
 from agentbus.operations.backup import list_backups
 
-SAME: Final = Same("", "agentbus backup list")
+SAME: Final = Same("GET /v1/backups", "agentbus backup list")
 
 
 async def listing(visit: Visit) -> Response:

@@ -1,12 +1,13 @@
 """Which sessions are one person's: looked up, linked, unlinked; suggested links confirmed or dismissed."""
 
+from shlex import quote
 from typing import Final
 
 from starlette.responses import Response
 
 from agentbus.contracts.errors import SessionNotFound
 from agentbus.http.dashboard.door import Page, action
-from agentbus.http.dashboard.shown import link
+from agentbus.http.dashboard.shown import link, path
 from agentbus.http.dashboard.visit import Place, Same, Visit
 from agentbus.operations.identity import (
     confirm_suggestion,
@@ -29,11 +30,13 @@ async def listing(visit: Visit) -> Response:
             person = await get_identity(visit.app, key)
         except SessionNotFound as error:
             nobody = str(error)
-    command = f"agentbus identity show {key}" if key and "'" not in key else "agentbus identity suggestions"
+    same = Same("GET /v1/suggestions", "agentbus identity suggestions")
+    if key:
+        same = Same(f"GET /v1{path('identities', key)}", f"agentbus identity show {quote(key)}")
     return visit.page(
         "identities.html",
         title="People",
-        same=Same("", command),
+        same=same,
         key=key,
         person=person,
         nobody=nobody,

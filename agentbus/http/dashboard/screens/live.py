@@ -7,10 +7,12 @@ from typing import Final
 
 from starlette.responses import Response, StreamingResponse
 
+from agentbus.contracts.errors import BusError
 from agentbus.http.dashboard.door import Page
 from agentbus.http.dashboard.visit import Visit
 from agentbus.http.problems import TooManyCalls
 from agentbus.workers.adapters.port import LASTING
+from agentbus.workers.concurrency import raise_if_cancelled
 
 EVERY: Final = 0.5
 """Seconds between two that are told."""
@@ -44,7 +46,8 @@ async def _changes(visit: Visit) -> AsyncIterator[bytes]:
                 if visit.ending.is_set():
                     return
                 yield b"event: changed\ndata:\n\n" if changed else b":\n\n"
-    except TimeoutError:
+    except (TimeoutError, BusError):  # the browser asks anew
+        raise_if_cancelled()
         return
     finally:
         _open.discard(mark)

@@ -1,6 +1,7 @@
 """The overview: how the installation is doing, live."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from starlette.responses import Response
@@ -13,7 +14,7 @@ from agentbus.operations import overview
 from agentbus.operations.workers import live_workers
 from agentbus.workers.concurrency import raise_if_cancelled
 
-SAME: Final = Same("GET /v1/workers", "agentbus doctor")
+SAME: Final = Same("GET /v1/statistics", "agentbus doctor")
 
 _BUS_SECONDS: Final = 3.0
 _OVER: Final = 10
@@ -23,14 +24,14 @@ _OVER: Final = 10
 async def show(visit: Visit) -> Response:
     """Show it. The broker may be away: what the store says is shown all the same."""
     app = visit.app
-    figures = await overview.statistics(app)
+    figures = await visit.glances.at("statistics", partial(overview.statistics, app))
     waiting = await overview.waiting(app)
     workers = await live_workers(app.store, app.settings)
     backlog, seconds, trouble = None, [], ""
     try:
         async with asyncio.timeout(_BUS_SECONDS):
             seconds = await visit.pulse.look()
-            backlog = await overview.backlog(app)
+            backlog = await visit.glances.at("backlog", partial(overview.backlog, app))
     except BusError as error:
         raise_if_cancelled()
         trouble = masked_in(str(error))

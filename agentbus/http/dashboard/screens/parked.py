@@ -1,6 +1,7 @@
 """Parked inputs: looked at, mended, replayed, discarded; one, or exactly those that were chosen."""
 
 import json
+from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
@@ -157,6 +158,7 @@ async def _one(visit: Visit, parked_id: ParkedId, *, text: str | None = None, wr
         same=Same(f"GET /v1/parked/{parked.parked_id}", f"agentbus parked show {parked.parked_id}"),
         parked=parked,
         original=_as_text(parked.body),
+        cut=len(parked.body) > MOST_MENDED,
         editable=_as_editable(parked.body) if text is None else text,
         wrong=wrong,
         dump=hexdump(parked.body),
@@ -211,9 +213,10 @@ def _what(visit: Visit) -> str:
 
 
 def _as_text(body: bytes) -> str | None:
-    """Return bytes as the text that they are; None for what is none, or a long one's beginning."""
+    """Return bytes as the text that they are, of long ones the beginning; None for what is no text."""
+    decoder = getincrementaldecoder("utf-8")()
     try:
-        return body.decode()
+        return decoder.decode(body[:MOST_MENDED], final=len(body) <= MOST_MENDED)
     except UnicodeDecodeError:
         return None
 

@@ -1,6 +1,7 @@
 """All sessions: found by what they are, listed page by page."""
 
 import re
+from shlex import quote
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -79,7 +80,7 @@ def _filter(asked: dict[str, Any]) -> SessionFilter:
 
 
 def _same(asked: dict[str, str]) -> Same:
-    given = "".join(f" --{name} {value}" for name, value in asked.items() if name != "identity")
+    given = "".join(f" --{name} {quote(value)}" for name, value in asked.items() if name != "identity")
     return Same(f"GET {link('/v1/sessions', asked)}", f"agentbus sessions list{given}")
 
 

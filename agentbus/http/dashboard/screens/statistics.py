@@ -20,7 +20,7 @@ async def show(visit: Visit) -> Response:
     return visit.page(
         "statistics.html",
         title="Statistics",
-        same=Same("", f"agentbus stats --days {days}"),
+        same=Same(f"GET /v1/statistics/usage?days={days}", f"agentbus stats --days {days}"),
         days=days,
         choices=_DAYS,
         patterns=patterns,

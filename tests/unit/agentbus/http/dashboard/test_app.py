@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Final
 
 import pytest
+import structlog
 
 from agentbus.contracts.errors import BrokerUnavailable, StoreUnavailable
 from agentbus.contracts.parked import ParkedStatus
@@ -117,6 +118,11 @@ async def test_a_form_of_another_page_does_nothing() -> None:
             assert answer.status_code in {403, 422}, body
         large = await desk.browser.post(path, data={"csrf": csrf, "x": "x" * 2**21}, headers=FROM_HERE)
         assert large.status_code == 413
+        desk.browser.cookies.clear()
+        stranger = await desk.browser.post("/sign-in", data={"csrf": csrf, "key": "x" * 9000}, headers=FROM_HERE)
+        assert stranger.status_code == 413
+        await desk.post("/sign-in", key=desk.key)
+        csrf = await desk.csrf()
         assert await desk.app.store.parked.get(parked.parked_id) == parked
         same = {"origin": "http://127.0.0.1"}  # a browser that says no more than its origin
         assert (await desk.browser.post(path, data={"csrf": csrf}, headers=same)).status_code == 303
@@ -244,6 +250,18 @@ async def test_what_was_done_is_said_once_and_nothing_else_is_believed() -> None
             )
             assert page.status_code == 200
             assert 'role="status">' not in page.text.replace('id="stale" class="notice bad" role="status" hidden>', "")
+
+
+async def test_who_changed_what_is_in_the_log() -> None:
+    async with a_desk() as desk:
+        await desk.app.store.parked.put(a_parked())
+        path = f"/parked/{a_parked().parked_id}/discard"
+        with structlog.testing.capture_logs() as lines:
+            await desk.post(path)
+        [line] = [one for one in lines if one["event"] == "api_changed"]
+        assert line["call"] == "POST /parked/{parked}/discard"
+        assert (line["by"], line["about"]) == (f"key:{desk.key.split('_')[1]}", {"parked": a_parked().parked_id})
+        assert desk.key not in str(lines)
 
 
 async def test_it_looks_as_somebody_chose() -> None:

@@ -121,6 +121,7 @@ async def test_bytes_that_would_grow_are_shown_as_they_are() -> None:
         bodies = {
             "deep": b"[" + deep + b"1]",
             "deeper": b"[" * 100_000,
+            "longer": b'"' + "é".encode() * 300_000 + b'"',
             "long": b'"' + b"x" * 300_000 + b'"',
             "number": b"1" * 100_000,
             "bytes": bytes(range(256)),
