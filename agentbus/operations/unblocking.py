@@ -130,7 +130,8 @@ class _Replay:
             id=uuid4().hex, source="/agentbus/parked", partitionkey=self._conversation, data=command
         )
         inputs = Inputs(self._bus, scope=self._scope)
-        await inputs.publish([inputs.routed(envelope)])
+        with inputs.on_their_way([envelope]) as left:
+            await inputs.publish(left)
 
     async def _records_of(self, wanted: Collection[InputId]) -> dict[InputId, ParkedInput]:
         """Return what is recorded of inputs: of one that was corrected, or parked again, the latest."""

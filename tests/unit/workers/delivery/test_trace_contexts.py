@@ -34,6 +34,7 @@ from agentbus.workers.delivery.trace_contexts import Processed, Traces, trace_of
 from agentbus.workers.outbound.channels import Way, Ways
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.worker import OutboundConfig, OutboundWorker
+from tests.docs.markdown import ROOT
 from tests.expiry.world import World, a_world
 from tests.harness.builders import a_conversation, appended
 from tests.harness.outbound import FakeChannel, Fate
@@ -313,6 +314,20 @@ async def test_without_spans_the_context_that_came_goes_all_the_way() -> None:
         await world.until(asked)
     assert set(seen.values()) == {CAME}
     assert traces().current() is None
+
+
+PASS_ON = {
+    "workers/delivery/inputs.py": "where it is said",
+    "workers/ingress/router.py": "what came by the ingress has its publisher's",
+    "agentbus/operations/parked.py": "what is replayed goes on with the trace that it came with",
+}
+"""Who asks where an input goes and gives it no trace context, and why."""
+
+
+def test_whoever_publishes_inputs_begins_a_trace() -> None:
+    files = [file for package in ("workers", "agentbus") for file in (ROOT / package).rglob("*.py")]
+    found = {str(file.relative_to(ROOT)) for file in files if ".routed(" in file.read_text("utf-8")}
+    assert found == PASS_ON.keys(), "`Inputs.on_their_way` gives inputs their trace contexts"
 
 
 def test_what_ends_first_takes_nothing_from_what_began_after_it(spans: Spans) -> None:
