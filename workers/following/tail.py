@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from math import inf
+from time import monotonic
 from typing import Final
 
 from agentbus.contracts.envelope import EventEnvelope
@@ -35,6 +38,8 @@ _SOON: Final = 0.01
 _CATCHING_UP: Final = 4
 """Pages that are read at the same time for those who are behind."""
 _READ: Final = 8
+_FRESH: Final = 5.0
+"""Seconds for which a page that was read for one who is behind is as good for others."""
 
 _log = Logger(__name__)
 
@@ -77,6 +82,9 @@ class Tail:
         self._look = asyncio.Event()
         self._news = asyncio.Event()
         self._late = asyncio.Semaphore(_CATCHING_UP)
+        self._being_made: dict[int, asyncio.Task[Page]] = {}
+        self._made_late: OrderedDict[int, tuple[float, Page]] = OrderedDict()
+        self._late_size = 0
         self._listeners = 0
         self._following: asyncio.Task[None] | None = None
         self.name = ""
@@ -97,9 +105,13 @@ class Tail:
 
     async def close(self) -> None:
         """Stop. Idempotent."""
-        await ended({self._following} if self._following else ())
+        await ended({*({self._following} if self._following else ()), *self._being_made.values()})
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._held.clear()
-        self._size = 0
+        self._made_late.clear()
+        self._size = self._late_size = 0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -110,8 +122,7 @@ class Tail:
         finally:
             self._listeners -= 1
             if not self._listeners:
-                self._held.clear()
-                self._size = 0
+                self._let_go()
 
     def heard(self) -> None:
         """Say that there may be a new page soon."""
@@ -143,13 +154,36 @@ class Tail:
     async def page(self, number: int, *, late: bool) -> Page:
         """Return a page. Raises PlaceGone, StoreError.
 
-        `late`: for who was not there when it came, so that it is read from the log as that is now: what was deleted,
-        erased or archived since is not on it, and messages that were taken back say nothing.
+        `late`: for who was not there when it came, so that it is read from the log as that is now, or was some seconds
+        ago: what was deleted, erased or archived since is not on it, and messages that were taken back say nothing.
         """
         if not late and (held := self._held.get(number)) is not None:
             return held
+        made_at, page = self._made_late.get(number, (-inf, None))
+        if page is not None and monotonic() - made_at < _FRESH:
+            return page
+        if (making := self._being_made.get(number)) is None:
+            making = asyncio.create_task(self._make_late(number), name=f"read page {number} of the journal")
+            self._being_made[number] = making
+            making.add_done_callback(partial(self._is_made, number))
+        return await asyncio.shield(making)
+
+    async def _make_late(self, number: int) -> Page:
         async with self._late:
             return await self._made(number, late=True)
+
+    def _is_made(self, number: int, making: "asyncio.Task[Page]") -> None:
+        """Keep for a moment what was read for who is behind: thousands may come back at once, all at the same place."""
+        del self._being_made[number]
+        if making.cancelled() or making.exception() is not None or not self._listeners:
+            return
+        page = making.result()
+        _, before = self._made_late.pop(number, (0.0, None))
+        self._late_size += page.size - (before.size if before else 0)
+        self._made_late[number] = monotonic(), page
+        while self._late_size > self._most:
+            _, (_, oldest) = self._made_late.popitem(last=False)
+            self._late_size -= oldest.size
 
     async def _follow(self) -> None:
         pause = _LOOK

@@ -1,6 +1,7 @@
 """Following events: each once and in order, whenever one comes back, wherever, and however slow one is."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from agentbus.contracts.errors import StoreUnavailable
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.profile import Permission, Visibility
 from agentbus.contracts.records import RecordKind
+from agentbus.workers.following import tail
 from agentbus.workers.following.journal import Place
 from agentbus.workers.following.tail import PlaceGone
 from agentbus.workers.following.telling import Pace, follow_all
@@ -78,6 +80,33 @@ async def test_what_happens_while_one_catches_up_comes_once() -> None:
         await world.say("lobby", count=5)
         await world.settle(session)
         await world.check(reader)
+
+
+async def test_many_who_come_back_at_once_are_one_look_at_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with following() as world:
+        live = await world.live()
+        session = await world.session()
+        for _ in range(3):
+            await world.say("lobby")
+            await world.settle(session)
+        await world.check(world.follow(live, str(Place(live.tail.name, 0))))
+        pages, made, real = live.tail.last, 0, live.tail._made
+
+        async def counted(number: int, *, late: bool) -> Any:
+            nonlocal made
+            made += 1
+            return await real(number, late=late)
+
+        monkeypatch.setattr(tail, "_FRESH", PATIENCE)
+        monkeypatch.setattr(live.tail, "_made", counted)
+        live.tail._made_late.clear()
+        readers = [world.follow(live, str(Place(live.tail.name, 0))) for _ in range(20)]
+        for one in readers:
+            await world.check(one)
+        assert made == pages
+        monkeypatch.setattr(tail, "_FRESH", 0.0)
+        await world.check(world.follow(live, str(Place(live.tail.name, 0))))
+        assert made == 2 * pages
 
 
 async def test_what_was_deleted_or_taken_back_is_not_read_by_catching_up() -> None:
