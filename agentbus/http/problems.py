@@ -180,7 +180,7 @@ STATUSES: Final[Mapping[str, int]] = {
             *("another_change", "collided", "demo_stuck", "handler_failed", "history_unreadable", "malformed"),
             *("media_address_refused", "media_error", "media_not_found", "media_too_large", "media_type_refused"),
             *("media_unavailable", "no_room", "not_now", "notification_failed", "overtaken", "replay_stalled"),
-            *("still_at_work", "still_blocked", "unverified"),
+            *("server_unavailable", "still_at_work", "still_blocked", "unverified"),
         ),
         500,
     ),
