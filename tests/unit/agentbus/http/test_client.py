@@ -127,7 +127,7 @@ async def test_what_may_pass_is_tried_again_with_the_same_key() -> None:
 async def test_what_does_not_pass_is_raised_as_what_it_is() -> None:
     cases: list[tuple[httpx.Response | Exception, type[AgentBusError], float]] = [
         (problem(401, "not_authenticated"), NotAuthenticated, 30),
-        (problem(418, "of_a_later_release"), AgentBusError, 30),
+        (problem(418, "no_kind_of_today"), AgentBusError, 30),
         (httpx.Response(502, text="<html>"), ServerFault, 30),
         (httpx.Response(200, text="<html>"), ServerFault, 30),
         (httpx.Response(500, content=b"[" * 100_000), ServerFault, 30),
