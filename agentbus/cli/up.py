@@ -28,8 +28,9 @@ def up(
 ) -> None:
     """Run everything on this machine, for a try, until Ctrl-C: broker, store, all workers, the HTTP API.
 
-    Prints where the API is, and a key for it. Nothing is kept afterwards: all of it is in a temporary folder, and
-    listens to this machine alone. With a private RabbitMQ and MongoDB it also prints their URLs, for your own programs.
+    Prints where the dashboard and the API are, and a key for both. Nothing is kept afterwards: all of it is in a
+    temporary folder, and listens to this machine alone. With a private RabbitMQ and MongoDB it also prints their URLs,
+    for your own programs.
     """
     run(_up(port, embedded, as_json=as_json))
 
@@ -69,7 +70,8 @@ def _print(running: Running, servers: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json({"address": running.address, "key": running.key} | servers)
         return
-    out.print(f"\nHTTP API  {running.address}/v1/sessions", soft_wrap=True, highlight=False)
+    out.print(f"\ndashboard {running.address}/", soft_wrap=True, highlight=False)
+    out.print(f"HTTP API  {running.address}/v1/sessions", soft_wrap=True, highlight=False)
     out.print(f"its key   {running.key}", soft_wrap=True, highlight=False)
     for name, url in servers.items():
         out.print(f"export AGENTBUS_{name.upper()}='{url}'", soft_wrap=True, highlight=False, markup=False)
