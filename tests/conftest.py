@@ -45,6 +45,15 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let each test hear all that is logged, whatever one before it had the log of its process leave out."""
+    heard = item.config.pluginmanager.get_plugin("logging-plugin")
+    assert heard is not None
+    for handler in (heard.caplog_handler, heard.report_handler):
+        handler.filters.clear()
+
+
 @pytest.fixture(autouse=True)
 def nothing_said_yet() -> None:
     """Let each test see the lines that are said of the first few times something happens."""

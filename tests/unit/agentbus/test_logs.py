@@ -238,3 +238,11 @@ def test_a_library_that_repeats_itself_is_heard_once_a_minute() -> None:
     assert said("something else: amqp://a:b@c") == "something else: amqp://a:***@c"
     now = 61.0
     assert said("can't accept\nsocket: %s", 7) == "can't accept\nsocket: 7 (999 times more in between)"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_test_hears_what_one_before_it_has_heard_too(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    """See tests/conftest.py: a line that is repeated is held back by what is configured here, for the whole process."""
+    configure()
+    logging.getLogger("some.library").warning("the same words")
+    assert "the same words" in caplog.text, number
