@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # its types are a package of their own
 
+from agentbus.operations.up.servers import Programs, _has_user, _mongod
+from agentbus.storage.factory import open_store
 from tests.harness.patience import PATIENCE
 from tests.harness.processes import Program, agentbus, started
 from tests.services.programs import erlang_program, mongod_program
@@ -69,6 +72,15 @@ def test_with_servers_of_its_own_which_end_with_it_though_it_is_killed(tmp_path:
         program.kill()
     until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in servers))
     until(lambda: list(tmp_path.glob("agentbus-up-*")) == [])
+
+
+async def test_a_user_that_was_made_before_its_answer_came_is_there(tmp_path: Path) -> None:
+    programs = Programs(rabbitmq="", epmd="", mongod=str(mongod_program()))
+    async with _mongod(programs, tmp_path) as url, open_store(url) as store:
+        assert (await store.info()).name == "agentbus"
+        port = urlsplit(url).port
+        assert port
+        assert await _has_user(port, "another try's")
 
 
 def test_without_the_servers_it_says_what_is_missing(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ START_SECONDS: Final = 120.0
 # Debian's own start script changes to the system's user, folder and broker: those beside it don't.
 _DEBIAN_RABBITMQ: Final = "/usr/lib/rabbitmq/bin"
 _USER: Final = "agentbus"
+# What a server that has its user says to who would make one: the answer to an earlier try came too late.
+_THERE_IS_ONE: Final = frozenset({13, 51003})  # Unauthorized, and that the user is there
 _LOOK_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 2.0
 _END_SECONDS: Final = 10.0
@@ -88,15 +90,17 @@ async def private_servers(programs: Programs, folder: Path) -> AsyncIterator[Pla
 async def guarded_folder() -> AsyncIterator[Path]:
     """Give a folder that is removed afterwards, with what runs in it, also if this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="agentbus-up-"))
-    guard = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", _GUARD, str(folder), cwd="/", stdin=subprocess.PIPE, start_new_session=True
-    )
     try:
-        yield folder
+        guard = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", _GUARD, str(folder), cwd="/", stdin=subprocess.PIPE, start_new_session=True
+        )
+        try:
+            yield folder
+        finally:
+            with suppress(ProcessLookupError):
+                guard.kill()
+            await afterwards("end the guard", guard.wait())
     finally:
-        with suppress(ProcessLookupError):
-            guard.kill()
-        await afterwards("end the guard", guard.wait())
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -165,9 +169,9 @@ async def _has_user(port: int, password: str) -> bool:
     )
     try:
         await client.admin.command("createUser", _USER, pwd=password, roles=["readWriteAnyDatabase", "clusterMonitor"])
-    except PyMongoError:
+    except PyMongoError as error:
         raise_if_cancelled()
-        return False
+        return getattr(error, "code", None) in _THERE_IS_ONE
     finally:
         await afterwards("close a client of MongoDB", client.close())
     return True

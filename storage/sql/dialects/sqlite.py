@@ -164,7 +164,10 @@ class FileConnections(Connections):
     def __init__(self, url: URL, target: str, hint: str) -> None:
         self._target = target
         self._hint = hint
-        self._engine = create_engine(url, pool_size=THREADS, max_overflow=0, pool_timeout=_POOL_TIMEOUT)
+        # What a statement carries is people's texts: not for the errors.
+        self._engine = create_engine(
+            url, pool_size=THREADS, max_overflow=0, pool_timeout=_POOL_TIMEOUT, hide_parameters=True
+        )
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
         self._writing = self._engine.execution_options(**{_WRITES: True})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from agentbus.contracts.errors import StoreUnavailable
 from agentbus.storage.sql.dialects import sqlite
@@ -143,3 +144,12 @@ async def test_closing_waits_for_what_is_under_way(file: Path) -> None:
     await closing_it
     assert numbers(file) == [1]
     assert not file.with_name("some.db-wal").exists(), "the last connection of all is closed"
+
+
+async def test_what_a_statement_carries_is_not_in_its_error(connections: FileConnections) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        await connections.write(
+            lambda connection: connection.execute(text("INSERT INTO nowhere VALUES (:said)"), {"said": "my secret"})
+        )
+    assert "nowhere" in str(caught.value)
+    assert "my secret" not in str(caught.value)
