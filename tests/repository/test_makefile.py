@@ -69,6 +69,37 @@ def test_a_new_lock_is_installed(project: Path) -> None:
     assert "pip install" in make("--dry-run", "setup", folder=project)
 
 
+PIP: Final = """#!/bin/sh
+for half; do :; done
+case "$*" in
+  *"pip install"*"-r "*)
+    grep -q "^$FAILING" "$half" && { echo "no hash of $FAILING" >&2; exit 1; }
+    cp "$half" "installed.$$";;
+esac
+"""
+
+
+@pytest.mark.parametrize("failing", ["nothing", "aio-pika", "aiohttp"])
+def test_all_that_is_locked_is_installed_or_the_set_up_fails(project: Path, failing: str) -> None:
+    (project / ".venv/bin/python").unlink()
+    (project / ".venv/bin/python").write_text(PIP)
+    (project / ".venv/bin/python").chmod(0o755)
+    (project / ".venv/.ready").unlink()
+    env = {"PATH": os.environ["PATH"], "FAILING": failing}
+    done = subprocess.run(
+        ["make", "setup"], cwd=project, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+    installed = [line for half in project.glob("installed.*") for line in half.read_text("utf-8").splitlines()]
+    if failing == "nothing":
+        assert done.returncode == 0, done.stderr
+        assert sorted(installed) == sorted((project / "requirements/dev.txt").read_text("utf-8").splitlines())
+    else:  # the other half is installed all the same, and make says what failed
+        assert installed
+        assert done.returncode != 0
+        assert f"no hash of {failing}" in done.stderr
+        assert not (project / ".venv/.ready").exists()
+
+
 CHECKS: Final = ("ruff check", "lint-imports", "mypy", "python -m pytest -n", "python -m pytest tests/benchmarks")
 
 
