@@ -43,6 +43,7 @@ from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.history import HistoryMessage, Page
 from agentbus.contracts.ids import ConversationId, InputId, Partition, SessionId
 from agentbus.contracts.messages import InboundMessage, OutboundMessage, Role, TextContent
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.writing import Writing
 from agentbus.logs import configure_library_logs
@@ -77,11 +78,14 @@ class Receipt:
 
 
 class AgentBus:
-    """Speaks to AgentBus over a bus that somebody else opened; `connect` opens one from settings."""
+    """Speaks to AgentBus over a bus that somebody else opened; `connect` opens one from settings.
 
-    def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER) -> None:
+    `by` is who has its commands given, if that is somebody: it is in the audit trail of what they change.
+    """
+
+    def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER, by: Operator | None = None) -> None:
         self._bus = bus
-        self._inputs = Inputs(bus, scope=scope, source=_SOURCE)
+        self._inputs = Inputs(bus, scope=scope, source=_SOURCE, by=by)
         self._subscriptions: list[Subscription | CatchUp] = []
         self._at_work = AtWork()
 

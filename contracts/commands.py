@@ -25,6 +25,7 @@ from agentbus.contracts.expiry import ArchiveRef, CleanupAction
 from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.ids import InputId, MessageKey, SessionId, SessionIdField
 from agentbus.contracts.messages import Attachments, OutboundMessage, SessionMessage
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Seconds, Visibility, no_profile
 from agentbus.contracts.replies import PlatformIds, Reason, ReplyIdField, ReplyOutcome, ReplyResolution
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -54,6 +55,9 @@ class _Command(Contract):
     )
     address: Address | None = Field(default=None, description="Names the conversation, by the scope policy.")
     actor: Id | None = Field(default=None, description="The user it is done for, whose rights are checked.")
+    by: Operator | None = Field(
+        default=None, exclude_if=nothing, description="Who had it done. Their rights are not checked here."
+    )
     fence: int | None = Field(
         default=None, ge=1, le=MAX_INTEGER, description="Token of the lock held: refused if a later one was seen."
     )

@@ -232,7 +232,7 @@ def _note_row(note: SyncNote) -> dict[str, Any]:
         "at": note.at,
         "action": note.action.replace("_", " "),
         "session_id": note.session_id,
-        "by": note.actor,
+        "by": note.actor or note.by,
         "from": note.source,
         "fields": " ".join(note.fields),
     }

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.topology import Topology
 from agentbus.contracts.urls import masked
 from agentbus.storage.factory import open_store
@@ -130,6 +131,8 @@ class App:
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     callbacks: Sequence[NotificationCallback] = ()
     """Who is told what expiry rules do, besides those that the settings name."""
+    by: Operator | None = None
+    """Who has done what is done with it, if that is somebody: it is in the audit trails."""
 
     @property
     def alone(self) -> bool:
@@ -139,7 +142,7 @@ class App:
     @property
     def commands(self) -> Inputs:
         """What sends commands to the sessions' owners."""
-        return Inputs(self.bus, scope=self.settings.session.scope)
+        return Inputs(self.bus, scope=self.settings.session.scope, by=self.by)
 
     @property
     def archive(self) -> "ArchiveStore | None":

@@ -3,7 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from time import monotonic
 from typing import Final
@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from agentbus.contracts.base import MAX_ID_LENGTH
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.operators import Operator
 from agentbus.http.problems import NotAllowed, NotAuthenticated, NotFromHere, TooManyCalls
 from agentbus.operations.api_keys import ApiKey, Role, any_key, key_id_in, recognised
 from agentbus.sessions.model.validation import is_id
@@ -46,6 +47,8 @@ class Caller:
     roles: frozenset[Role]
     user: str | None = None
     """On whose behalf: their access is checked. None: the application's."""
+    by: Operator | None = None
+    """Who has it done, as audit trails say; None: the user, or somebody on this machine."""
 
     def check(self, role: Role, *, for_users: bool) -> None:
         """Raise NotAllowed unless they may make a call that needs `role`, and that users may make or not."""
@@ -126,7 +129,7 @@ class Doorkeeper:
         key = await self._key(found[1]) if found else None
         if key is None or not key.holds(self._clock.now()):
             raise NotAuthenticated("this is no key, or it is one no more: agentbus api-keys list")
-        return Caller(name=f"key:{key.key_id}", roles=frozenset(key.roles))
+        return Caller(name=f"key:{key.key_id}", roles=frozenset(key.roles), by=Operator(key=key.key_id))
 
     async def _key(self, text: str) -> ApiKey | None:
         now = self._timer()
@@ -211,7 +214,7 @@ def _on_behalf(caller: Caller, headers: Mapping[str, str]) -> Caller:
         raise NotAllowed(f"{USER_HEADER} is no user: 1 to {MAX_ID_LENGTH} characters, in UTF-8")
     if caller.user is not None and caller.user != named:
         raise NotAllowed("the token speaks for another user")
-    return Caller(name=caller.name, roles=caller.roles, user=named)
+    return replace(caller, user=named)
 
 
 def _as_utf8(header: str) -> str:

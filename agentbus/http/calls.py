@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Header
@@ -18,10 +18,12 @@ from agentbus.client import AgentBus
 from agentbus.composition.app import App
 from agentbus.contracts.base import Contract
 from agentbus.contracts.errors import SchemaViolation, TooLarge
+from agentbus.contracts.operators import Operator
 from agentbus.http.access import Caller
 from agentbus.http.problems import Ending, Problem, TooSlow
 from agentbus.http.streams import Holds, Streams
 from agentbus.operations.api_keys import Role
+from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.manager import SessionManager
 
@@ -73,9 +75,23 @@ class Parts:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the server is about to end: whoever answers for long ends their answer then."""
 
+    def done_by(self, operator: Operator | None) -> "Parts":
+        """Return what calls of somebody are carried out with: audit trails say who has what they change done."""
+        if operator is None:
+            return self
+        client = AgentBus(self.app.bus, scope=self.engine.scope, by=operator)
+        engine = Engine(client, self.app.store, self.engine.scope, self.engine.call_timeout)
+        sessions = SessionManager(engine, ManagerOptions(), clock=self.app.clock)
+        return replace(self, app=replace(self.app, by=operator), client=client, engine=engine, sessions=sessions)
+
+
+def _shared(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
 
 def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
+    parts: Parts = request.app.state.parts_of(_caller(request).by)
     return parts
 
 
@@ -136,7 +152,7 @@ class Call(APIRoute):
 
         async def checked(request: Request) -> Response:
             _caller(request).check(role, for_users=for_users)
-            parts = _parts(request)
+            parts = _shared(request)
             if unknown := sorted(request.query_params.keys() - known):
                 raise SchemaViolation(f"unknown in the query: {', '.join(unknown)}"[:200])
             body = bytearray()

@@ -15,6 +15,7 @@ import jwt
 
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.telemetry import Action
 from agentbus.http.access import Caller
 from agentbus.operations.api_keys import Role
@@ -106,7 +107,9 @@ def _caller(claims: Mapping[str, Any], roles_claim: str, user_claim: str) -> Cal
     roles = frozenset(role for role in Role if role.value in words)
     if not isinstance(user, str) or not is_id(user):
         return None
-    return Caller(name=f"token:{user}", roles=roles, user=None if Role.OPERATE in roles else user)
+    if Role.OPERATE in roles:
+        return Caller(name=f"token:{user}", roles=roles, by=Operator(user=user))
+    return Caller(name=f"token:{user}", roles=roles, user=user)
 
 
 class _Keys:

@@ -8,6 +8,7 @@ from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import AgentBusError, InvalidInput
 from agentbus.contracts.history import Page
 from agentbus.contracts.messages import InboundMessage
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.operations.paging import page_after
 from agentbus.storage.port import Store
@@ -58,20 +59,26 @@ async def get_parked(store: Store, parked_id: ParkedId) -> ParkedInput:
 
 
 async def replay_parked(
-    bus: Bus, store: Store, parked_id: ParkedId, *, scope: Scope, corrected: bytes | None = None
+    bus: Bus,
+    store: Store,
+    parked_id: ParkedId,
+    *,
+    scope: Scope,
+    corrected: bytes | None = None,
+    by: Operator | None = None,
 ) -> str:
     """Publish a parked input again and return the queue it went to.
 
     Its own bytes go to the partition of the conversation that they name, by today's rules, under the same message id,
     so that an input that was applied after all changes nothing; what names none goes back to the queue that it came
-    from. `corrected` bytes take the original's place.
+    from. `corrected` bytes take the original's place; a command in them is given `by` whoever replays it.
 
     Raises ReplayRefused for a command of somebody who may give none, as it would be given by whoever replays it, and
     for what came from a queue that is none of ours; ParkedNotFound, Unroutable, PublishUnconfirmed; InvalidInput if the
     corrected bytes can't be read either.
     """
     parked = await get_parked(store, parked_id)
-    way = _way_back(bus, parked, scope) if corrected is None else _corrected(bus, corrected, scope)
+    way = _way_back(bus, parked, scope) if corrected is None else _corrected(bus, corrected, scope, by)
     await _publish_again(bus, store, parked_id, way)
     return way.queue
 
@@ -117,8 +124,8 @@ def _way_back(bus: Bus, parked: ParkedInput, scope: Scope) -> _Way:
     return _home(bus, routed, message)
 
 
-def _corrected(bus: Bus, body: bytes, scope: Scope) -> _Way:
-    routed = Inputs(bus, scope=scope).routed(InputEnvelope.from_bytes(body))
+def _corrected(bus: Bus, body: bytes, scope: Scope, by: Operator | None) -> _Way:
+    routed = Inputs(bus, scope=scope, by=by).routed(InputEnvelope.from_bytes(body))
     return _home(bus, routed, routed.message)
 
 

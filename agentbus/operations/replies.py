@@ -93,7 +93,7 @@ async def resolve_reply(app: App, reply: str, resolution: ReplyResolution, *, re
     command = ResolveReply(
         session_id=session_of_reply(known), reply=known, resolution=resolution, reason=reason[:MAX_REASON_LENGTH]
     )
-    await AgentBus(app.bus, scope=app.settings.session.scope).send(command)
+    await AgentBus(app.bus, scope=app.settings.session.scope, by=app.by).send(command)
     await app.store.records.delete(RecordKind.OUTBOX, known)
     if resolution is not ReplyResolution.RESEND:  # how far it is says from where on it is sent again
         await app.store.records.delete(RecordKind.SENDING, known)

@@ -8,6 +8,7 @@ from agentbus.contracts.commands import UnblockSession
 from agentbus.contracts.errors import SessionNotFound
 from agentbus.contracts.history import HistoryMessage, Page, SessionFilter
 from agentbus.contracts.ids import SessionId
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.operations.paging import page_after
 from agentbus.storage.history import history_page
@@ -45,9 +46,9 @@ async def session_history(
         return await history_page(store, found, limit=limit, cursor=cursor)
 
 
-async def unblock_session(bus: Bus, session: SessionId, *, scope: Scope) -> None:
+async def unblock_session(bus: Bus, session: SessionId, *, scope: Scope, by: Operator | None = None) -> None:
     """Let a blocked session go on without the parked input that it waits for.
 
     Raises what its owner refuses (SessionNotFound, SessionNotCurrent), ReplyTimeout, BusError.
     """
-    await AgentBus(bus, scope=scope).send(UnblockSession(session_id=session))
+    await AgentBus(bus, scope=scope, by=by).send(UnblockSession(session_id=session))

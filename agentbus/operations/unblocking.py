@@ -12,6 +12,7 @@ from agentbus.contracts.commands import UnblockSession
 from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import AgentBusError, InvalidInput
 from agentbus.contracts.ids import ConversationId, InputId
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.contracts.session import SessionState
 from agentbus.operations.parked import get_parked, publish_again
@@ -63,6 +64,7 @@ async def replay_conversation(
     scope: Scope,
     within: float = PATIENCE,
     progress: Progress | None = None,
+    by: Operator | None = None,
 ) -> Replayed:
     """Publish all that waits of a conversation again, in its order, and return once nothing blocks it any more.
 
@@ -72,20 +74,28 @@ async def replay_conversation(
 
     Raises as `replay_parked` does.
     """
-    return await _Replay(bus, store, conversation, scope, progress).run(within)
+    return await _Replay(bus, store, conversation, scope=scope, progress=progress, by=by).run(within)
 
 
 class _Replay:
     """One replay of one conversation."""
 
     def __init__(
-        self, bus: Bus, store: Store, conversation: ConversationId, scope: Scope, progress: Progress | None
+        self,
+        bus: Bus,
+        store: Store,
+        conversation: ConversationId,
+        *,
+        scope: Scope,
+        progress: Progress | None,
+        by: Operator | None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._conversation = conversation
         self._scope = scope
         self._progress = progress
+        self._by = by
         self._sent: dict[InputId, ParkedId] = {}
         self._published = 0
 
@@ -129,7 +139,7 @@ class _Replay:
         envelope = InputEnvelope(
             id=uuid4().hex, source="/agentbus/parked", partitionkey=self._conversation, data=command
         )
-        inputs = Inputs(self._bus, scope=self._scope)
+        inputs = Inputs(self._bus, scope=self._scope, by=self._by)
         with inputs.on_their_way([envelope]) as left:
             await inputs.publish(left)
 

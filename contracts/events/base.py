@@ -8,6 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from agentbus.contracts.address import Platform
 from agentbus.contracts.base import Id, Sealable, Timestamp, nothing
 from agentbus.contracts.ids import InputId, Lineage, SessionIdField, number_of
+from agentbus.contracts.operators import Operator
 
 
 class SessionEvent(Sealable):
@@ -21,6 +22,7 @@ class SessionEvent(Sealable):
     at: Timestamp = Field(description="When it was decided, by the worker's clock.")
     cause: InputId = Field(description="The input that caused it.")
     actor: Id | None = Field(default=None, description="The user on whose behalf a command was given.")
+    by: Operator | None = Field(default=None, exclude_if=nothing, description="Who had the command given.")
     platform: Platform | None = Field(
         default=None, description="The platform of the session's last message, if it had one."
     )

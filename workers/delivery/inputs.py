@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from agentbus.contracts.address import Scope
 from agentbus.contracts.base import MAX_INPUT_BYTES
-from agentbus.contracts.commands import CommandReply
+from agentbus.contracts.commands import AnyCommand, CommandReply
 from agentbus.contracts.envelope import Input, InputEnvelope
 from agentbus.contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
 from agentbus.contracts.ids import ConversationId, Partition
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import UNCERTAIN, Bus, Message
@@ -51,13 +52,17 @@ class Routed:
 class Inputs:
     """Sends inputs to the partitions of their conversations, and awaits replies, on a bus that somebody else opened.
 
-    `source` says in whose name, where an input comes without an envelope.
+    `source` says in whose name, where an input comes without an envelope; `by` who has the commands given, which is
+    said in each of them, whatever it said before.
     """
 
-    def __init__(self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER, source: str = "/worker") -> None:
+    def __init__(
+        self, bus: Bus, *, scope: Scope = Scope.PER_CHAT_USER, source: str = "/worker", by: Operator | None = None
+    ) -> None:
         self._bus = bus
         self._scope = scope
         self._source = source
+        self._by = by
 
     async def give(self, inputs: Sequence[Input]) -> None:
         """Publish inputs in their order, confirmed, and wait out the broker; nobody waits for their replies."""
@@ -89,7 +94,10 @@ class Inputs:
     ) -> Routed:
         """Return where an input goes. Raises SchemaViolation if it names no conversation, TooLarge."""
         conversation = envelope.conversation(self._scope)
-        body = envelope.model_copy(update={"partitionkey": conversation}).to_bytes()
+        said: dict[str, object] = {"partitionkey": conversation}
+        if self._by and isinstance(envelope.data, AnyCommand):
+            said["data"] = envelope.data.model_copy(update={"by": self._by})
+        body = envelope.model_copy(update=said).to_bytes()
         if len(body) > MAX_INPUT_BYTES:
             raise TooLarge(f"{len(body)} bytes, the limit is {MAX_INPUT_BYTES}: put what is large into an attachment")
         message = Message(

@@ -72,13 +72,14 @@ def decide(
     if given.id in state.recent_inputs or (state.erased and digest_input(given.id) in state.recent_inputs):
         return ()
     data = with_status(given.data, machine)
-    actor = None if isinstance(data, InboundMessage) else data.actor
+    actor, by = (None, None) if isinstance(data, InboundMessage) else (data.actor, data.by)
     draft = Draft(
         state,
         given.id,
         now,
         data.address or state.address,
         actor=actor,
+        by=by,
         earlier=earlier,
         machine=machine,
         lineage=lineage,

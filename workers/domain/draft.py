@@ -9,6 +9,7 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason, StateChanged
 from agentbus.contracts.ids import InputId, SessionId, session_id_for
 from agentbus.contracts.machine import StateMachine, StateTransition
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import Stamp, next_stamp
 from agentbus.workers.domain.checks.states import DEFAULT
@@ -26,6 +27,7 @@ class Draft:
 
     __slots__ = (
         "_actor",
+        "_by",
         "_clock",
         "_generation",
         "_lineage",
@@ -48,6 +50,7 @@ class Draft:
         address: Address | None,
         *,
         actor: str | None = None,
+        by: Operator | None = None,
         earlier: Heads = NO_HEADS,
         machine: StateMachine = DEFAULT,
         lineage: int | None = None,
@@ -55,6 +58,7 @@ class Draft:
         self._state = state
         self._lineage = lineage
         self._actor = actor
+        self._by = by
         self.machine = machine
         self.cause = cause
         self.at = at
@@ -79,6 +83,8 @@ class Draft:
             fields = {"identity": self.identity, **fields}
         if self._lineage is not None:
             fields["lineage"] = self._lineage
+        if self._by is not None and "actor" not in fields:  # or else it is not the command's doing
+            fields["by"] = self._by
         event = kind(
             session_id=self.session_id,
             sequence=self._sequence,

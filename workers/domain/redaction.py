@@ -232,7 +232,9 @@ def _left(event: AnyEvent, generation: int) -> AnyEvent | None:
     if generation_of(event.session_id) > generation:
         return event
     if isinstance(event, ConversationErased):
-        return event.model_copy(update={"identity": None, "actor": None, "cause": digest_input(event.cause)})
+        return event.model_copy(
+            update={"identity": None, "actor": None, "by": None, "cause": digest_input(event.cause)}
+        )
     return None
 
 
@@ -354,6 +356,8 @@ def writer_of(event: MessageAppended) -> str | None:
 
 def _of_event(event: AnyEvent) -> set[str]:
     found = {event.actor} if event.actor else set()
+    if event.by and event.by.user:
+        found.add(event.by.user)
     match event:
         case MessageAppended(message=message) if message.address:
             found.add(message.address.user)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from secrets import token_urlsafe
@@ -17,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from agentbus.composition.app import App
 from agentbus.contracts.errors import AgentBusError, BusError, SchemaViolation, StoreError, TooLarge
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.telemetry import Action
 from agentbus.contracts.urls import masked_in
 from agentbus.http.dashboard import static
@@ -157,7 +159,7 @@ class Dashboard:
     def _visit(self, request: Request, *, csrf: str, key: ApiKey | None = None, form: Form | None = None) -> Visit:
         return Visit(
             request=request,
-            app=self._app,
+            app=replace(self._app, by=Operator(key=key.key_id)) if key else self._app,
             pulse=self.pulse,
             ending=self.ending,
             strangers=self._strangers,

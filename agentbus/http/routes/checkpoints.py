@@ -56,6 +56,9 @@ class AuditShown(Shown):
     at: Timestamp
     action: str
     actor: str | None = Field(description="The user who did it, or wrote the message; none: the application itself.")
+    by: str | None = Field(
+        description="Who had it done over the HTTP API or the dashboard: `key:ID`, or `user:ID` for a token."
+    )
     sequence: int
     target: str | None = Field(description="The user to whom it was done.")
     details: dict[str, JsonValue]

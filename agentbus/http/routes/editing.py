@@ -233,7 +233,8 @@ async def refresh_session(
 @calls.call("POST", "/sessions/{session_id}/unblock", Role.OPERATE, answers=SessionShown)
 async def unblock(session_id: SessionPath, parts: With) -> Response:
     """Let a blocked session go on without the parked input that it waits for."""
-    await unblock_session(parts.app.bus, checked_id(session_id), scope=parts.app.settings.session.scope)
+    app = parts.app
+    await unblock_session(app.bus, checked_id(session_id), scope=app.settings.session.scope, by=app.by)
     return await _now(parts, session_id)
 
 

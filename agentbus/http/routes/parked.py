@@ -88,7 +88,7 @@ async def replay_parked_input(parked_id: ParkedPath, parts: With, body: Replay |
     """
     app, scope = parts.app, parts.app.settings.session.scope
     corrected = body.body if body else None
-    queue = await replay_parked(app.bus, app.store, ParkedId(parked_id), scope=scope, corrected=corrected)
+    queue = await replay_parked(app.bus, app.store, ParkedId(parked_id), scope=scope, corrected=corrected, by=app.by)
     return answered(Replayed(parked_id=ParkedId(parked_id), queue=queue))
 
 

@@ -43,7 +43,7 @@ class AuditEntry:
     """What was done: `shared`, `revoked`, `visibility_set`, `extended`, `refreshed`, `updated`; else the event's kind,
     such as `data_set`."""
     actor: str | None
-    """The user who did it, or wrote the message; None: the application itself."""
+    """The user who did it, or wrote the message; None: the application itself, or an operator."""
     sequence: int
     """The event's number in the session, from 1."""
     target: str | None = None
@@ -51,6 +51,9 @@ class AuditEntry:
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     """What more there is to it: the `permission` that was given, the `visibility`, the end (`expires_at`), the
     `status` and the `reason` for it, the `fields` that were set. Values of data and metadata are not in it."""
+    by: str | None = None
+    """The operator who had it done over the HTTP API or the dashboard, for the actor if there is one: `key:ID`, or
+    `user:ID` for a token."""
 
 
 class Access:
@@ -105,11 +108,11 @@ def _entry(event: AnyEvent) -> AuditEntry:
     if actor is None and isinstance(event, MessageAppended) and event.message.role is Role.USER:
         address = event.message.address
         actor = address.user if address else event.message.author
+    action, target, details = event.kind, None, _details(event)
     if isinstance(event, ProfileChanged) and event.act:
-        return AuditEntry(
-            event.at, event.act.value, actor, event.sequence, event.user, _about_profile(event.act, event)
-        )
-    return AuditEntry(event.at, event.kind, actor, event.sequence, None, _details(event))
+        action, target, details = event.act.value, event.user, _about_profile(event.act, event)
+    by = str(event.by) if event.by else None
+    return AuditEntry(event.at, action, actor, event.sequence, target, details, by)
 
 
 def _details(event: AnyEvent) -> dict[str, JsonValue]:

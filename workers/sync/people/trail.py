@@ -50,7 +50,9 @@ class SyncNote(Announced):
     identity: Id | None
     """Whose sessions were linked then."""
     actor: Id | None
-    """The user who did it; None: the system itself."""
+    """The user who did it; None: the system itself, or an operator."""
+    by: str | None = None
+    """The operator who had it done: `key:ID` for a key of the HTTP API, `user:ID` for a token."""
     source: SessionIdField | None
     """The linked session that it came from."""
     fields: tuple[str, ...]
@@ -156,6 +158,7 @@ def _note(event: AnyEvent) -> SyncNote:
         sequence=event.sequence,
         identity=_identity(event),
         actor=event.actor,
+        by=str(event.by) if event.by else None,
         source=source,
         fields=fields,
     )

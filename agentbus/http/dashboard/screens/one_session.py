@@ -54,7 +54,7 @@ async def show(visit: Visit) -> Response:
 async def unblock(visit: Visit) -> Response:
     """Let it go on without the parked input that it waits for."""
     session = _named(visit)
-    await unblock_session(visit.app.bus, session, scope=visit.app.settings.session.scope)
+    await unblock_session(visit.app.bus, session, scope=visit.app.settings.session.scope, by=visit.app.by)
     return visit.to(path("sessions", session), f"Session {session} goes on without what it waited for.")
 
 
@@ -107,7 +107,7 @@ def _told(told: Told) -> dict[str, Any]:
         "sequence": event.sequence,
         "kind": event.kind.replace("_", " "),
         "at": event.at,
-        "actor": event.actor,
+        "actor": event.actor or (str(event.by) if event.by else None),
         "topic": event.routing_key,
         "changes": _changes(event),
     }

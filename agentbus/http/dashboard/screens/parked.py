@@ -89,7 +89,12 @@ async def mend(visit: Visit) -> Response:
     corrected = text.replace("\r\n", "\n").encode("utf-8", "replace")
     try:
         queue = await replay_parked(
-            visit.app.bus, visit.app.store, parked_id, scope=visit.app.settings.session.scope, corrected=corrected
+            visit.app.bus,
+            visit.app.store,
+            parked_id,
+            scope=visit.app.settings.session.scope,
+            corrected=corrected,
+            by=visit.app.by,
         )
     except InvalidInput as error:
         return await _one(visit, parked_id, text=text, wrong=str(error))

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agentbus.contracts.errors import ConfigurationError
+from agentbus.contracts.operators import Operator
 from agentbus.http.access import Caller, Doorkeeper
 from agentbus.http.tokens import FRESH_SECONDS, LONGEST_SECONDS, PAUSE_SECONDS, IssuerSilent, Tokens
 from agentbus.operations.api_keys import Role
@@ -100,7 +101,8 @@ async def test_roles_are_a_list_or_words_and_an_operator_acts_for_all() -> None:
     ]
     for roles, expected, user in cases:
         caller = await tokens.caller_of(a_token(roles=roles))
-        assert caller == Caller(name="token:ann", roles=frozenset(expected), user=user), roles
+        by = None if user else Operator(user="ann")
+        assert caller == Caller(name="token:ann", roles=frozenset(expected), user=user, by=by), roles
 
 
 async def test_what_is_not_as_it_must_be_is_no_token() -> None:

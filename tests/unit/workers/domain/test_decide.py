@@ -52,6 +52,8 @@ from agentbus.contracts.messages import (
     TextContent,
     message_key_for,
 )
+from agentbus.contracts.operators import Operator
+from agentbus.contracts.profile import Profile
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.workers.domain.decide import decide
 from agentbus.workers.domain.evolve import heads_after
@@ -276,3 +278,13 @@ def test_an_event_tells_the_user_on_whose_behalf_the_command_was_given() -> None
         assert event.actor == "ada"
     (event,) = decide(LIVE, fresh(SetData(values={"a": 1})), NOW)
     assert event.actor is None
+
+
+def test_an_event_tells_who_had_the_command_given_and_what_came_of_itself_does_not() -> None:
+    operator = Operator(key="k1")
+    for event in decide(LIVE, fresh(ResetSession(by=operator)), NOW):
+        assert (event.actor, event.by) == (None, operator)
+    ending = after(EMPTY, CreateSession(address=address(), profile=Profile(owner="ada", expires_at=NOW)), now=NOW)
+    expired, *caused = decide(ending, fresh(CreateSession(address=address(), by=operator)), NOW)
+    assert (expired.kind, expired.by) == ("state_changed", None)
+    assert {event.by for event in caused} == {operator}

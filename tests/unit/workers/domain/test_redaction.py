@@ -20,6 +20,7 @@ from agentbus.contracts.events import (
 )
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey, session_id_for
 from agentbus.contracts.messages import Role, SessionMessage, TextContent
+from agentbus.contracts.operators import Operator
 from agentbus.contracts.profile import Permission, Profile
 from agentbus.contracts.replies import OutgoingReply, reply_id_for
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -296,3 +297,15 @@ def test_a_head_keeps_no_name_of_a_platforms_that_holds_an_id_of_theirs() -> Non
     assert [one.reply_id for one in after.replies] == [held.reply_id]
     assert scrub_head(after, SUBJECT) == after
     assert tombstone(head).replies == ()
+
+
+def test_an_operator_who_is_erased_is_named_no_more() -> None:
+    stamp = next_stamp(None, NOON, None, CONVERSATION)
+    by_ada = DataSet(**common(1), by=Operator(user=ADA), values={"step": 1}, stamp=stamp)
+    commit = a_commit(CONVERSATION, events=(by_ada,))
+    assert ADA in people_of(commit)
+    scrubbed = scrub(commit, SUBJECT)
+    assert scrubbed.events[0].by == Operator(user=NOBODY)
+    assert ADA not in scrubbed.model_dump_json()
+    erased = ConversationErased(**common(2), by=Operator(user=ADA))
+    assert ADA not in emptied(a_commit(CONVERSATION, events=(erased,)), 1).model_dump_json()
