@@ -92,6 +92,9 @@ class RecordKind(StrEnum):
     """A key of the HTTP API, of which a digest is kept; its key is the part of it that is no secret."""
     SIGN_IN = "sign_in"
     """Somebody who is signed in at the dashboard; its key is a digest of what their browser shows."""
+    JOB = "job"
+    """Long work that somebody started over the HTTP API, and how far it is; its key is the job's id. And that it is to
+    be cancelled: its key is the id too, with `.cancel`."""
 
 
 class Record(Sealable):

@@ -270,6 +270,8 @@ class Action(StrEnum):
     """A call of the HTTP API that changes something was answered: which, by whom, on whose behalf, about what."""
     API_FAILED = "api_failed"
     """A call of the HTTP API failed: it was answered that something is wrong here, and this line says what."""
+    JOB_ENDED = "job_ended"
+    """Long work that somebody started over the HTTP API is over: which, in which state, and by whom it was started."""
     CHANNEL_REFUSED = "channel_refused"
     """A request of a channel was refused: not signed by the platform, malformed, too many, or not confirmed."""
     CHANNEL_NOT_READ = "channel_not_read"

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agentbus.client import AgentBus
 from agentbus.composition.app import App
 from agentbus.contracts.errors import AgentBusError, SchemaViolation
+from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.telemetry import Action
 from agentbus.http.access import Caller, Doorkeeper, is_loopback
 from agentbus.http.calls import Bodies, Call, Parts
@@ -37,9 +38,12 @@ from agentbus.http.routes import ROUTERS
 from agentbus.http.streams import Streams
 from agentbus.http.tokens import Tokens
 from agentbus.operations.api_keys import without_keys
+from agentbus.operations.jobs import Jobs
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.manager import SessionManager
+from agentbus.sessions.sections.shared import Commands
+from agentbus.sessions.sections.tokens import Fences
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.faults import told
@@ -76,6 +80,8 @@ class Api:
                 Live(app.bus, app.store, app.clock, secret_keys=app.settings.session.secret_keys),
                 most=settings.api_streams,
             ),
+            commands=Commands(engine, Fences(engine, app.clock)),
+            jobs=Jobs(app.store, app.clock, WorkerKind.BACKUP.group(app.bus.topology.prefix)),
         )
         tokens = Tokens(settings).caller_of if settings.api_jwt_issuer else None
         local = is_loopback(settings.api_host) and tokens is None
@@ -96,6 +102,7 @@ class Api:
     def open(self) -> None:
         """Take calls."""
         self.parts.ending.clear()
+        self.parts.jobs.open()
 
     async def drain(self, within: float) -> None:
         """Take no more calls, and wait `within` seconds for those under way."""

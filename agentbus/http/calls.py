@@ -16,16 +16,19 @@ from starlette.types import Message
 
 from agentbus.client import AgentBus
 from agentbus.composition.app import App
-from agentbus.contracts.base import Contract
+from agentbus.contracts.base import MAX_INTEGER, Contract
 from agentbus.contracts.errors import SchemaViolation, TooLarge
 from agentbus.contracts.operators import Operator
 from agentbus.http.access import Caller
 from agentbus.http.problems import Ending, Problem, TooSlow
 from agentbus.http.streams import Holds, Streams
 from agentbus.operations.api_keys import Role
+from agentbus.operations.jobs import Jobs
 from agentbus.sessions.config import ManagerOptions
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.manager import SessionManager
+from agentbus.sessions.sections.shared import Commands
+from agentbus.sessions.sections.tokens import Fences
 
 BODY_SECONDS: Final = 10.0
 """Seconds that a body may take to come."""
@@ -72,6 +75,8 @@ class Parts:
     sessions: SessionManager
     bodies: Bodies
     streams: Streams
+    jobs: Jobs
+    commands: Commands
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the server is about to end: whoever answers for long ends their answer then."""
 
@@ -82,7 +87,9 @@ class Parts:
         client = AgentBus(self.app.bus, scope=self.engine.scope, by=operator)
         engine = Engine(client, self.app.store, self.engine.scope, self.engine.call_timeout)
         sessions = SessionManager(engine, ManagerOptions(), clock=self.app.clock)
-        return replace(self, app=replace(self.app, by=operator), client=client, engine=engine, sessions=sessions)
+        commands = Commands(engine, Fences(engine, self.app.clock))
+        app = replace(self.app, by=operator)
+        return replace(self, app=app, client=client, engine=engine, sessions=sessions, commands=commands)
 
 
 def _shared(request: Request) -> Parts:
@@ -118,6 +125,17 @@ IdempotencyKey = Annotated[
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
         description="Makes the call safe to repeat: what is sent twice with it is carried out once.",
+    ),
+]
+
+
+Fence = Annotated[
+    int | None,
+    Header(
+        alias="X-AgentBus-Fence",
+        ge=1,
+        le=MAX_INTEGER,
+        description="The token of the session's lock that is held: refused once a later holder has written (409).",
     ),
 ]
 

@@ -12,6 +12,7 @@ async with Client("https://chat.example.org", key="ab_...") as api:
 ```
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -25,9 +26,11 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from agentbus.contracts.address import Address
 from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.history import HistoryMessage
+from agentbus.contracts.jobs import JobState
 from agentbus.contracts.messages import Content, TextContent
 from agentbus.http.problems import ServerFault
 from agentbus.http.shown import (
+    JobShown,
     Listed,
     ParkedListed,
     ParkedShown,
@@ -44,6 +47,7 @@ HERE: Final = "http://127.0.0.1:8090"
 
 _LATER: Final = frozenset({429, 503, 504})
 _ON_A_PAGE: Final = 200
+_LOOK_AGAIN: Final = 1.0
 
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
@@ -200,6 +204,39 @@ class Client:
     async def discard(self, parked_id: str) -> None:
         """Say that a parked input is not needed."""
         await self._send("POST", f"/v1/parked/{_in_path(parked_id)}/discard")
+
+    async def append(
+        self, session_id: str, role: str, text: str, *, message_id: str | None = None, key: str | None = None
+    ) -> None:
+        """Append a message that was said elsewhere, or to nobody (a model's, a tool's), once for a `message_id`."""
+        body = {"role": role, "text": text, "message_id": message_id}
+        path = f"/v1/sessions/{_in_path(session_id)}/messages"
+        await self._send("POST", path, body, key=key or message_id or uuid4().hex)
+
+    async def start_backup(self, *, key: str | None = None, **fields: JsonValue) -> JobShown:
+        """Start a backup: `incremental`, `description`, `tags`, `format`. It goes on whoever goes: see `finished`."""
+        return await self._call(JobShown, "POST", "/v1/backups", fields, key=key or uuid4().hex)
+
+    async def start_restore(self, backup_id: str, *, key: str | None = None, **fields: JsonValue) -> JobShown:
+        """Start to restore a backup, or `latest`: `strategy`, `preserve_metadata`, `dry_run`."""
+        path = f"/v1/backups/{_in_path(backup_id)}/restore"
+        return await self._call(JobShown, "POST", path, fields, key=key or uuid4().hex)
+
+    async def job(self, job_id: str) -> JobShown:
+        """Return how far a job is, and once it is over what it came to. Raises JobNotFound."""
+        return await self._call(JobShown, "GET", f"/v1/jobs/{_in_path(job_id)}")
+
+    async def finished(self, job: JobShown, *, within: float) -> JobShown:
+        """Return a job once it is over, however it ended. Raises TimeoutError after `within` seconds."""
+        async with asyncio.timeout(within):
+            while job.state is JobState.RUNNING:
+                await asyncio.sleep(_LOOK_AGAIN)
+                job = await self.job(job.job_id)
+        return job
+
+    async def cancel_job(self, job_id: str) -> None:
+        """Have a job cancelled: it is over soon."""
+        await self._send("POST", f"/v1/jobs/{_in_path(job_id)}/cancel")
 
     async def workers(self) -> Sequence[WorkerShown]:
         """Return who is at work."""

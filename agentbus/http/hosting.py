@@ -90,6 +90,7 @@ class ApiWorker(Worker):
                 partial(self.drain, within=within),
                 self._served.aclose,
                 self._api.parts.streams.close,
+                self._api.parts.jobs.close,
                 self._dashboard.close,
                 self._watch.close,
             )

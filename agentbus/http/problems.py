@@ -155,6 +155,8 @@ STATUSES: Final[Mapping[str, int]] = {
     "rule_not_found": 404,
     "suggestion_not_found": 404,
     "api_key_not_found": 404,
+    "job_not_found": 404,
+    "job_running": 409,
     "contract_broken": 500,
     # of the API itself
     "refusal": 400,

@@ -9,6 +9,7 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.base import Announced, Many, Timestamp
 from agentbus.contracts.history import Page
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey, SessionId
+from agentbus.contracts.jobs import Job
 from agentbus.contracts.members import Member, WorkerKind
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
 from agentbus.contracts.profile import Permission, SessionType, Visibility
@@ -161,6 +162,17 @@ class Workers(Shown):
     """The workers that are at work, of every kind."""
 
     items: Many[WorkerShown]
+
+
+class JobShown(Job, defer_build=False):
+    """A job, and how far it is."""
+
+    by: str | None = Field(default=None, description="Who started it: `key:ID`, or `user:ID` for a token.")  # type: ignore[assignment] # shown as trails show it
+
+    @classmethod
+    def of(cls, job: Job) -> "JobShown":
+        """Return a job as it is shown."""
+        return cls(**(dict(job) | {"by": str(job.by) if job.by else None}))
 
 
 def platform_in(state: SessionState) -> Platform | None:

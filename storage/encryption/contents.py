@@ -131,6 +131,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.JOURNAL,
         RecordKind.JOURNALED,
         RecordKind.SIGN_IN,
+        RecordKind.JOB,
     }
 )
 """Kinds of records that hold ids, moments, counts and an operator's rules, and nothing that people wrote. All others

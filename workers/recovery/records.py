@@ -39,6 +39,7 @@ NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
     RecordKind.JOURNAL: "an order of what was announced then: places in it are none in what comes after",
     RecordKind.JOURNALED: "how far logs were in that order",
     RecordKind.SIGN_IN: "who was signed in then: they sign in again",
+    RecordKind.JOB: "work that was under way then, in processes that are gone",
     RecordKind.DATA_KEY: "kept by themselves, before all that they are needed for",
 }
 """Kinds of records that stay in the backup, each with the reason."""

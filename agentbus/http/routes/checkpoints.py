@@ -12,14 +12,14 @@ from starlette.responses import Response
 from agentbus.contracts.base import Id, JsonObject, Timestamp
 from agentbus.contracts.errors import AccessDenied
 from agentbus.contracts.ids import SessionId
-from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Paged, With, answered
+from agentbus.http.calls import By, Calls, Fence, Given, IdempotencyKey, Paged, With, answered
 from agentbus.http.problems import NotThere
 from agentbus.http.routes.sessions import SessionPath
 from agentbus.http.shown import Listed, Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.paging import page_after
 from agentbus.sessions.sections.access import AuditEntry
-from agentbus.sessions.sections.checkpoints import Checkpoint
+from agentbus.sessions.sections.checkpoints import Checkpoint, CheckpointNotFound
 from agentbus.workers.domain.access import DENIED
 
 calls = Calls("checkpoints")
@@ -48,6 +48,12 @@ class NewCheckpoint(Given):
         default=None, description="With it the call may be repeated; or else it is made up."
     )
     data: JsonObject | None = Field(default=None, description="By default the session's own data.")
+
+
+class Cleared(Shown):
+    """What was deleted."""
+
+    deleted: int
 
 
 class AuditShown(Shown):
@@ -110,13 +116,15 @@ async def save_checkpoint(session_id: SessionPath, parts: With, by: By, body: Ne
 async def restore_checkpoint(
     session_id: SessionPath,
     checkpoint_id: CheckpointPath,
+    *,
     parts: With,
     by: By,
+    fence: Fence = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Make a session's data what a checkpoint says: other keys are taken out. Its messages stay."""
     restored = await parts.sessions.restore_checkpoint(
-        session_id, checkpoint_id, user_id=by.user, request_id=idempotency_key
+        session_id, checkpoint_id, user_id=by.user, fence=fence, request_id=idempotency_key
     )
     return answered(CheckpointShown.of(restored))
 
@@ -135,6 +143,23 @@ async def delete_checkpoint(session_id: SessionPath, checkpoint_id: CheckpointPa
     if not deleted:
         raise NotThere if by.user is None else AccessDenied(DENIED)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@calls.call("DELETE", "/sessions/{session_id}/checkpoints", Role.OPERATE, answers=Cleared, for_users=True)
+async def clear_checkpoints(session_id: SessionPath, parts: With, by: By) -> Response:
+    """Delete all checkpoints of a session."""
+    return answered(Cleared(deleted=await parts.sessions.clear_checkpoints(session_id, user_id=by.user)))
+
+
+@calls.call(
+    "GET", "/sessions/{session_id}/checkpoints/{checkpoint_id}", Role.READ, answers=CheckpointShown, for_users=True
+)
+async def get_checkpoint(session_id: SessionPath, checkpoint_id: CheckpointPath, parts: With, by: By) -> Response:
+    """Return a checkpoint."""
+    found = await parts.sessions.get_checkpoint(checkpoint_id, session_id=session_id, user_id=by.user)
+    if found is None:
+        raise CheckpointNotFound(f"session {session_id} has no checkpoint {checkpoint_id}")
+    return answered(CheckpointShown.of(found))
 
 
 @calls.call("GET", "/sessions/{session_id}/audit", Role.READ, answers=Listed[AuditShown], for_users=True)

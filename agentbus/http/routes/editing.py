@@ -19,7 +19,7 @@ from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.contracts.profile import MaxHistory, Permission, ProfileChanges, Seconds, SessionType, Tags, Visibility
 from agentbus.contracts.session import SessionState
 from agentbus.http.access import Caller
-from agentbus.http.calls import By, Calls, Given, IdempotencyKey, Parts, Query, With, answered
+from agentbus.http.calls import By, Calls, Fence, Given, IdempotencyKey, Parts, Query, With, answered
 from agentbus.http.problems import NotAllowed, PreconditionFailed
 from agentbus.http.routes.sessions import SessionPath, etag_of, names_tag
 from agentbus.http.shown import Said, SessionShown
@@ -27,6 +27,7 @@ from agentbus.operations.api_keys import Role
 from agentbus.operations.sessions import unblock_session
 from agentbus.sessions.model.types import ChildPolicy
 from agentbus.sessions.model.validation import checked_for, checked_id, checking
+from agentbus.sessions.sections.shared import Caller as Holding
 from agentbus.workers.domain.access import Right
 
 calls = Calls("sessions")
@@ -171,6 +172,7 @@ async def change_session(
     if_match: Annotated[
         str | None, Header(description="The ETag that it has: refused if it has another (412).")
     ] = None,
+    fence: Fence = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Change several things of a session at once: all of it is done, or nothing."""
@@ -186,47 +188,69 @@ async def change_session(
             "profile": body.profile(seen),
         }
     try:
-        return await _done(parts, by, session_id, UpdateSession, idempotency_key, **changes)
+        return await _done(parts, by, session_id, UpdateSession, request_id=idempotency_key, fence=fence, **changes)
     except EditConflict as error:
         raise PreconditionFailed from error
 
 
 @calls.call("POST", "/sessions/{session_id}/close", Role.OPERATE, answers=SessionShown, for_users=True)
 async def close_session(
-    session_id: SessionPath, parts: With, by: By, body: Why | None = None, idempotency_key: IdempotencyKey = None
+    session_id: SessionPath,
+    *,
+    parts: With,
+    by: By,
+    body: Why | None = None,
+    fence: Fence = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """End a session; it stays readable, and the next message begins another."""
     reason = body.reason if body else None
-    await parts.sessions.close_session(session_id, user_id=by.user, reason=reason, request_id=idempotency_key)
+    await parts.sessions.close_session(
+        session_id, user_id=by.user, reason=reason, fence=fence, request_id=idempotency_key
+    )
     return await _now(parts, session_id)
 
 
 @calls.call("POST", "/sessions/{session_id}/state", Role.OPERATE, answers=SessionShown, for_users=True)
 async def set_session_state(
-    session_id: SessionPath, body: NewState, parts: With, by: By, idempotency_key: IdempotencyKey = None
+    session_id: SessionPath,
+    body: NewState,
+    *,
+    parts: With,
+    by: By,
+    fence: Fence = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Move a session to another status, or to a state of the installation's own: `archived` puts it away."""
     await parts.sessions.set_session_state(
-        session_id, body.state, user_id=by.user, reason=body.reason, request_id=idempotency_key
+        session_id, body.state, user_id=by.user, reason=body.reason, fence=fence, request_id=idempotency_key
     )
     return await _now(parts, session_id)
 
 
 @calls.call("POST", "/sessions/{session_id}/extend", Role.OPERATE, answers=SessionShown, for_users=True)
 async def extend_session(
-    session_id: SessionPath, body: Longer, parts: With, by: By, idempotency_key: IdempotencyKey = None
+    session_id: SessionPath,
+    body: Longer,
+    *,
+    parts: With,
+    by: By,
+    fence: Fence = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Move a session's end by some seconds: from now, if it had none."""
-    await parts.sessions.extend_session_lifetime(session_id, body.seconds, user_id=by.user, request_id=idempotency_key)
+    await parts.sessions.extend_session_lifetime(
+        session_id, body.seconds, user_id=by.user, fence=fence, request_id=idempotency_key
+    )
     return await _now(parts, session_id)
 
 
 @calls.call("POST", "/sessions/{session_id}/refresh", Role.OPERATE, answers=SessionShown, for_users=True)
 async def refresh_session(
-    session_id: SessionPath, parts: With, by: By, idempotency_key: IdempotencyKey = None
+    session_id: SessionPath, *, parts: With, by: By, fence: Fence = None, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Count as activity, and begin a session's lifetime anew if it has one."""
-    await parts.sessions.refresh_session(session_id, user_id=by.user, request_id=idempotency_key)
+    await parts.sessions.refresh_session(session_id, user_id=by.user, fence=fence, request_id=idempotency_key)
     return await _now(parts, session_id)
 
 
@@ -242,13 +266,15 @@ async def unblock(session_id: SessionPath, parts: With) -> Response:
 async def delete_session(
     session_id: SessionPath,
     query: Annotated[Deletion, InQuery()],
+    *,
     parts: With,
     by: By,
+    fence: Fence = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Delete a session: it is no longer found, shown or listed. Erasing what it holds is a matter of its own."""
     deleted = await parts.sessions.delete_session(
-        session_id, user_id=by.user, children=query.children, request_id=idempotency_key
+        session_id, user_id=by.user, children=query.children, fence=fence, request_id=idempotency_key
     )
     if not deleted:
         raise SessionNotFound(f"there is no session {session_id}")
@@ -279,27 +305,44 @@ async def share_session(
     *,
     parts: With,
     by: By,
+    fence: Fence = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Let another user read a session, or write to it. On behalf of a user: if they own it."""
     permission = body.permission
-    return await _done(parts, by, session_id, ShareSession, idempotency_key, user=user, permission=permission)
+    return await _done(
+        parts, by, session_id, ShareSession, request_id=idempotency_key, fence=fence, user=user, permission=permission
+    )
 
 
 @calls.call("DELETE", "/sessions/{session_id}/shares/{user}", Role.OPERATE, answers=SessionShown, for_users=True)
 async def revoke_share(
-    session_id: SessionPath, user: UserPath, parts: With, by: By, idempotency_key: IdempotencyKey = None
+    session_id: SessionPath,
+    user: UserPath,
+    *,
+    parts: With,
+    by: By,
+    fence: Fence = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take back what was shared with a user."""
-    return await _done(parts, by, session_id, ShareSession, idempotency_key, user=user)
+    return await _done(parts, by, session_id, ShareSession, request_id=idempotency_key, fence=fence, user=user)
 
 
 @calls.call("PUT", "/sessions/{session_id}/visibility", Role.OPERATE, answers=SessionShown, for_users=True)
 async def set_visibility(
-    session_id: SessionPath, body: Seeing, parts: With, by: By, idempotency_key: IdempotencyKey = None
+    session_id: SessionPath,
+    body: Seeing,
+    *,
+    parts: With,
+    by: By,
+    fence: Fence = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Say who may see a session besides its owner."""
-    return await _done(parts, by, session_id, SetVisibility, idempotency_key, visibility=body.visibility)
+    return await _done(
+        parts, by, session_id, SetVisibility, request_id=idempotency_key, fence=fence, visibility=body.visibility
+    )
 
 
 def _changes(given: Fields | None, seen: Mapping[str, JsonValue] | None) -> FieldChanges:
@@ -317,14 +360,18 @@ def _changes(given: Fields | None, seen: Mapping[str, JsonValue] | None) -> Fiel
 
 
 async def _done(
-    parts: Parts, by: Caller, session_id: str, kind: Callable[..., AnyCommand], request_id: str | None, **fields: Any
+    parts: Parts,
+    by: Caller,
+    session_id: str,
+    kind: Callable[..., AnyCommand],
+    *,
+    request_id: str | None,
+    fence: int | None,
+    **fields: Any,
 ) -> Response:
     """Have a command carried out on behalf of whoever calls, and return what the session is then."""
-    named = checked_for(session_id, by.user)
-    with checking("the session can't be changed like that"):
-        command = kind(session_id=named, actor=by.user, **fields)
-    await parts.engine.send(command, request_id=request_id)
-    return await _now(parts, named)
+    await parts.commands.carry_out(session_id, kind, Holding(by.user, fence, request_id), **fields)
+    return await _now(parts, session_id)
 
 
 async def _now(parts: Parts, session_id: str) -> Response:

@@ -16,7 +16,14 @@ from agentbus.http.calls import Calls, Given, With, answered
 from agentbus.http.routes.sessions import SessionPath
 from agentbus.http.shown import Shown
 from agentbus.operations.api_keys import Role
-from agentbus.operations.identity import confirm_suggestion, dismiss_suggestion, link_sessions, unlink_session
+from agentbus.operations.identity import (
+    confirm_suggestion,
+    dismiss_suggestion,
+    identity_of,
+    issue_code,
+    link_sessions,
+    unlink_session,
+)
 from agentbus.operations.identity import get_identity as identity_of_key
 from agentbus.operations.identity import list_suggestions as all_suggestions
 
@@ -44,6 +51,20 @@ class NewLinks(Given):
 
     session_ids: Annotated[Many[SessionIdField], Field(min_length=1, max_length=100)]
     display_name: Name | None = None
+
+
+class NewCode(Given):
+    """For how long a claim code is good."""
+
+    valid_for: float = Field(default=600.0, ge=1, le=86_400, allow_inf_nan=False, description="Seconds.")
+
+
+class CodeShown(Shown):
+    """A code that was given out: whoever sends it from another channel in time is taken for the same person."""
+
+    code: str
+    session_id: SessionId
+    expires_at: Timestamp
 
 
 class SuggestionShown(Shown):
@@ -80,6 +101,19 @@ async def unlink_identity(session_id: SessionPath, parts: With) -> Response:
     if await unlink_session(parts.app, session_id) is None:
         raise SessionNotFound(f"session {session_id} is linked to nobody")
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@calls.call("GET", "/sessions/{session_id}/identity", Role.READ, answers=IdentityShown)
+async def get_session_identity(session_id: SessionPath, parts: With) -> Response:
+    """Return the person whose session it is, with their other sessions."""
+    return answered(IdentityShown.of(await identity_of(parts.app, session_id)))
+
+
+@calls.call("POST", "/sessions/{session_id}/claim-codes", Role.OPERATE, answers=CodeShown, status=201)
+async def issue_claim_code(session_id: SessionPath, parts: With, body: NewCode | None = None) -> Response:
+    """Give out a claim code: whoever sends it from another channel in time links that channel to this session."""
+    code = await issue_code(parts.app, session_id, valid_for=(body or NewCode()).valid_for)
+    return answered(CodeShown(**asdict(code)), HTTPStatus.CREATED)
 
 
 @calls.call("GET", "/suggestions", Role.READ, answers=Suggestions)

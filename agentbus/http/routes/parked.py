@@ -1,6 +1,7 @@
 """Parked inputs: looked at, published again, discarded."""
 
 from base64 import b64decode
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from fastapi import Query as InQuery
 from pydantic import Field
 from starlette.responses import Response
 
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.parked import ParkedId, ParkedStatus
 from agentbus.http.calls import Calls, Given, Paged, With, answered
 from agentbus.http.shown import Listed, ParkedListed, ParkedShown, Shown
@@ -16,9 +18,11 @@ from agentbus.operations.api_keys import Role
 from agentbus.operations.parked import discard_parked, replay_parked
 from agentbus.operations.parked import get_parked as parked_input
 from agentbus.operations.parked import list_parked as parked_page
+from agentbus.operations.unblocking import replay_conversation
 
 calls = Calls("parked")
 
+ConversationPath = Annotated[str, Path(pattern=r"^[a-z2-7]{26}$", description="The conversation's id.")]
 ParkedPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The parked input's id.")]
 
 
@@ -64,6 +68,22 @@ class Replayed(Shown):
     queue: str
 
 
+class Within(Given):
+    """For how long a replay is waited for."""
+
+    within: float = Field(
+        default=10.0, ge=0.1, le=20, allow_inf_nan=False, description="Seconds; then the call is made again."
+    )
+
+
+class ReplayedConversation(Shown):
+    """What became of a conversation's replay."""
+
+    published: int = Field(description="Inputs that were published again.")
+    waits_for: str | None = Field(description="The input that it still waits for; none: it goes on.")
+    reason: str = Field(description="Why it still waits.")
+
+
 @calls.call("GET", "/parked", Role.READ, answers=Listed[ParkedListed])
 async def list_parked(query: Annotated[Parked, InQuery()], parts: With) -> Response:
     """List parked inputs, the latest first, without their bytes."""
@@ -97,3 +117,18 @@ async def discard_parked_input(parked_id: ParkedPath, parts: With) -> Response:
     """Say that a parked input is not needed; it stays on record."""
     await discard_parked(parts.app.store, ParkedId(parked_id))
     return Response(status_code=204)
+
+
+@calls.call("POST", "/conversations/{conversation_id}/replay", Role.OPERATE, answers=ReplayedConversation)
+async def replay_parked_conversation(
+    conversation_id: ConversationPath, parts: With, body: Within | None = None
+) -> Response:
+    """Publish all that waits of a conversation again, in its order, until nothing blocks it any more.
+
+    It ends where an input fails once more, or after `within` seconds: then it says what is waited for. Call it again
+    once that is mended; again is no change.
+    """
+    app, within = parts.app, (body or Within()).within
+    conversation, scope = ConversationId(conversation_id), app.settings.session.scope
+    replayed = await replay_conversation(app.bus, app.store, conversation, scope=scope, within=within, by=app.by)
+    return answered(ReplayedConversation(**asdict(replayed)))

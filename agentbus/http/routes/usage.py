@@ -17,7 +17,7 @@ from agentbus.http.calls import By, Calls, Query, With, answered
 from agentbus.http.routes.sessions import SessionPath
 from agentbus.http.shown import Shown
 from agentbus.operations.api_keys import Role
-from agentbus.operations.tracking import Period, Prediction, predict_session, usage_patterns
+from agentbus.operations.tracking import Period, Prediction, assess_predictions, predict_session, usage_patterns
 from agentbus.operations.workers import live_workers
 from agentbus.sessions.model.validation import checked_id
 from agentbus.workers.domain.access import DENIED
@@ -106,6 +106,22 @@ class ChancesShown(Shown):
         return cls(**{name: value for name, value in asdict(found).items() if name in cls.model_fields})
 
 
+class Horizon(Query):
+    """Within which time somebody comes back."""
+
+    horizon: int = Field(default=24, ge=1, le=168, description="Hours.")
+
+
+class AssessmentShown(Shown):
+    """How far predictions were off, of what came later than that which they go by. 0 is best; for concordance 1 is."""
+
+    cases: int
+    brier: float | None
+    same_for_all: float | None = Field(description="The Brier score of the chance that holds for all alike.")
+    memoryless: float | None = Field(description="That of a hazard which does not change.")
+    concordance: float | None
+
+
 class PartitionShown(Shown):
     """A partition, and who consumes it."""
 
@@ -149,6 +165,12 @@ async def get_usage(query: Annotated[Span, InQuery()], parts: With) -> Response:
 async def get_prediction(session_id: SessionPath, parts: With) -> Response:
     """Return how likely it is that somebody writes again in a session, and that it ends."""
     return answered(ChancesShown.of(await predict_session(parts.app, checked_id(session_id))))
+
+
+@calls.call("GET", "/statistics/predictions", Role.READ, answers=AssessmentShown)
+async def assess_returns(query: Annotated[Horizon, InQuery()], parts: With) -> Response:
+    """Return how far off chances of a return were: by 45 days, of the 45 that followed."""
+    return answered(AssessmentShown(**asdict(await assess_predictions(parts.app.store, query.horizon))))
 
 
 @calls.call("GET", "/partitions", Role.READ, answers=Partitions)

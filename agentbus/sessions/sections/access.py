@@ -108,11 +108,11 @@ def _entry(event: AnyEvent) -> AuditEntry:
     if actor is None and isinstance(event, MessageAppended) and event.message.role is Role.USER:
         address = event.message.address
         actor = address.user if address else event.message.author
-    action, target, details = event.kind, None, _details(event)
-    if isinstance(event, ProfileChanged) and event.act:
-        action, target, details = event.act.value, event.user, _about_profile(event.act, event)
     by = str(event.by) if event.by else None
-    return AuditEntry(event.at, action, actor, event.sequence, target, details, by)
+    if isinstance(event, ProfileChanged) and event.act:
+        about = _about_profile(event.act, event)
+        return AuditEntry(event.at, event.act.value, actor, event.sequence, event.user, about, by)
+    return AuditEntry(event.at, event.kind, actor, event.sequence, None, _details(event), by)
 
 
 def _details(event: AnyEvent) -> dict[str, JsonValue]:

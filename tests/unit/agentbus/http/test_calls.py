@@ -1,7 +1,10 @@
 """What each call is declared with: its role, its query, its body; and each cell of role by call."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import importlib
+import inspect
+import pkgutil
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import pytest
@@ -9,20 +12,28 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
+from agentbus import operations
 from agentbus.http import app as app_module
 from agentbus.http.app import make_app
 from agentbus.http.calls import FOR_USERS, ROLE, Calls
 from agentbus.http.routes import ROUTERS
 from agentbus.operations.api_keys import Role
+from agentbus.sessions.system import SessionSystem
 from agentbus.workers.delivery.inputs import Inputs
 from tests.harness.api import World, a_message
+from tests.unit.agentbus.http.reach import LIBRARY, OPERATIONS
 
 ROLES: Final = {
     "DELETE /v1/expiry/rules/{rule_id}": Role.OPERATE,
+    "DELETE /v1/identities/{identity_key}/policy": Role.OPERATE,
     "DELETE /v1/sessions/{session_id}": Role.ADMIN,
+    "DELETE /v1/sessions/{session_id}/checkpoints": Role.OPERATE,
     "DELETE /v1/sessions/{session_id}/checkpoints/{checkpoint_id}": Role.OPERATE,
     "DELETE /v1/sessions/{session_id}/identity": Role.OPERATE,
+    "DELETE /v1/sessions/{session_id}/lock/{token}": Role.OPERATE,
+    "DELETE /v1/sessions/{session_id}/messages": Role.OPERATE,
     "DELETE /v1/sessions/{session_id}/shares/{user}": Role.OPERATE,
+    "DELETE /v1/templates/{name}": Role.OPERATE,
     "GET /v1/archive": Role.READ,
     "GET /v1/backups": Role.READ,
     "GET /v1/backups/{backup_id}": Role.READ,
@@ -32,6 +43,10 @@ ROLES: Final = {
     "GET /v1/expiry/rules/{rule_id}": Role.READ,
     "GET /v1/expiry/statistics": Role.READ,
     "GET /v1/identities/{identity_key}": Role.READ,
+    "GET /v1/identities/{identity_key}/policy": Role.READ,
+    "GET /v1/identities/{identity_key}/sync": Role.READ,
+    "GET /v1/jobs": Role.READ,
+    "GET /v1/jobs/{job_id}": Role.READ,
     "GET /v1/openapi.json": Role.READ,
     "GET /v1/parked": Role.READ,
     "GET /v1/parked/{parked_id}": Role.READ,
@@ -41,31 +56,53 @@ ROLES: Final = {
     "GET /v1/sessions/{session_id}": Role.READ,
     "GET /v1/sessions/{session_id}/audit": Role.READ,
     "GET /v1/sessions/{session_id}/checkpoints": Role.READ,
+    "GET /v1/sessions/{session_id}/checkpoints/{checkpoint_id}": Role.READ,
     "GET /v1/sessions/{session_id}/events": Role.READ,
+    "GET /v1/sessions/{session_id}/identity": Role.READ,
     "GET /v1/sessions/{session_id}/messages": Role.READ,
     "GET /v1/sessions/{session_id}/prediction": Role.READ,
+    "GET /v1/sessions/{session_id}/sync": Role.READ,
     "GET /v1/statistics": Role.READ,
+    "GET /v1/statistics/predictions": Role.READ,
     "GET /v1/statistics/usage": Role.READ,
     "GET /v1/suggestions": Role.READ,
+    "GET /v1/sync/policy": Role.READ,
+    "GET /v1/templates": Role.READ,
+    "GET /v1/templates/{name}": Role.READ,
     "GET /v1/users/{user}/erasure": Role.ADMIN,
     "GET /v1/workers": Role.READ,
     "PATCH /v1/expiry/rules/{rule_id}": Role.OPERATE,
+    "PATCH /v1/identities/{identity_key}/policy": Role.OPERATE,
     "PATCH /v1/sessions/{session_id}": Role.OPERATE,
+    "PATCH /v1/sync/policy": Role.OPERATE,
     "POST /v1/archive/{session_id}/restore": Role.ADMIN,
+    "POST /v1/backups": Role.ADMIN,
+    "POST /v1/backups/prune": Role.ADMIN,
+    "POST /v1/backups/verify": Role.ADMIN,
+    "POST /v1/backups/{backup_id}/restore": Role.ADMIN,
+    "POST /v1/backups/{backup_id}/verify": Role.ADMIN,
+    "POST /v1/conversations/{conversation_id}/replay": Role.OPERATE,
     "POST /v1/identities/{identity_key}/sessions": Role.OPERATE,
+    "POST /v1/jobs/{job_id}/cancel": Role.ADMIN,
     "POST /v1/messages": Role.PUBLISH,
     "POST /v1/parked/{parked_id}/discard": Role.OPERATE,
     "POST /v1/parked/{parked_id}/replay": Role.OPERATE,
     "POST /v1/sessions": Role.OPERATE,
     "POST /v1/sessions/{session_id}/checkpoints": Role.OPERATE,
     "POST /v1/sessions/{session_id}/checkpoints/{checkpoint_id}/restore": Role.OPERATE,
+    "POST /v1/sessions/{session_id}/claim-codes": Role.OPERATE,
     "POST /v1/sessions/{session_id}/close": Role.OPERATE,
     "POST /v1/sessions/{session_id}/conflicts/resolve": Role.OPERATE,
     "POST /v1/sessions/{session_id}/extend": Role.OPERATE,
+    "POST /v1/sessions/{session_id}/lock": Role.OPERATE,
+    "POST /v1/sessions/{session_id}/lock/{token}/renew": Role.OPERATE,
+    "POST /v1/sessions/{session_id}/messages": Role.OPERATE,
     "POST /v1/sessions/{session_id}/refresh": Role.OPERATE,
     "POST /v1/sessions/{session_id}/replies": Role.OPERATE,
     "POST /v1/sessions/{session_id}/replies/{number}/resolve": Role.OPERATE,
     "POST /v1/sessions/{session_id}/state": Role.OPERATE,
+    "POST /v1/sessions/{session_id}/sync": Role.OPERATE,
+    "POST /v1/sessions/{session_id}/template": Role.OPERATE,
     "POST /v1/sessions/{session_id}/unblock": Role.OPERATE,
     "POST /v1/suggestions/{suggestion_id}/confirm": Role.OPERATE,
     "POST /v1/suggestions/{suggestion_id}/dismiss": Role.OPERATE,
@@ -73,6 +110,7 @@ ROLES: Final = {
     "PUT /v1/expiry/rules/{rule_id}": Role.OPERATE,
     "PUT /v1/sessions/{session_id}/shares/{user}": Role.OPERATE,
     "PUT /v1/sessions/{session_id}/visibility": Role.OPERATE,
+    "PUT /v1/templates/{name}": Role.OPERATE,
 }
 """Which role each call needs. Who adds a call says it here too: that is to be thought about twice."""
 
@@ -96,6 +134,34 @@ def test_what_is_served_is_what_is_declared() -> None:
         for method in getattr(route, "methods", ())
     }
     assert routes == ROLES.keys()
+
+
+def of_operations() -> set[str]:
+    """Return what `agentbus.operations` offers, by module and function."""
+    found = set()
+    for one in pkgutil.iter_modules(operations.__path__):
+        if not one.ispkg:
+            module = importlib.import_module(f"agentbus.operations.{one.name}")
+            found |= {
+                f"{one.name}.{name}"
+                for name, thing in vars(module).items()
+                if inspect.isfunction(thing) and thing.__module__ == module.__name__ and not name.startswith("_")
+            }
+    return found
+
+
+def of_the_library() -> set[str]:
+    return {name for name in dir(SessionSystem) if not name.startswith("_") and callable(getattr(SessionSystem, name))}
+
+
+@pytest.mark.parametrize(("offered", "table"), [(of_operations, OPERATIONS), (of_the_library, LIBRARY)])
+def test_what_can_be_done_has_a_call_or_a_reason(offered: Callable[[], set[str]], table: dict[str, str]) -> None:
+    missing = offered() - table.keys()
+    assert not missing, f"make a call for each, or say in reach.py why there is none: {missing}"
+    assert not table.keys() - offered(), "there is no such thing any more"
+    calls = {where for where in table.values() if where.split(" /")[0] in {"GET", "POST", "PUT", "PATCH", "DELETE"}}
+    named = {where for where in calls if len(where.split()) == 2}
+    assert named <= ROLES.keys(), "there is no such call"
 
 
 async def nothing() -> Response:

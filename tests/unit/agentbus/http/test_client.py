@@ -1,6 +1,7 @@
 """The client of the HTTP API: what it hands out, what it raises, and what it tries again."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,12 +16,15 @@ from agentbus.contracts.errors import (
     SessionNotFound,
     StoreUnavailable,
 )
+from agentbus.contracts.jobs import JobNotFound
 from agentbus.contracts.messages import TextContent
 from agentbus.http import Client, ServerUnavailable
+from agentbus.http import client as client_module
 from agentbus.http.problems import NotAuthenticated, PreconditionFailed, ServerFault
 from agentbus.operations.api_keys import Role
-from tests.harness.api import HERE, World
+from tests.harness.api import HERE, World, api_world
 from tests.harness.builders import a_parked
+from tests.harness.patience import PATIENCE
 
 WHERE = Address(platform=Platform.WEB, chat="lobby", user="ann")
 
@@ -141,3 +145,20 @@ async def test_what_does_not_pass_is_raised_as_what_it_is() -> None:
             with pytest.raises(AgentBusError) as raised:
                 await api.publish(WHERE, "hello")
             assert type(raised.value) is kind, given
+
+
+async def test_a_backup_is_started_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_LOOK_AGAIN", 0.01)
+    async with api_world(backup_url=f"file://{tmp_path}") as world, await client(world) as api:
+        world.api.parts.jobs._beat = 0.02
+        session = (await api.publish(WHERE, "Hello!")).session_id or ""
+        await api.append(session, "tool", "42", message_id="m1")
+        assert [one.message.role async for one in api.messages(session)] == ["tool", "user"]
+        made = await api.finished(await api.start_backup(description="mine"), within=PATIENCE)
+        assert (made.state, made.result and made.result["damaged"]) == ("done", 0)
+        started = await api.start_restore("latest", dry_run=True)
+        assert (await api.finished(started, within=PATIENCE)).state == "done"
+        await api.cancel_job(started.job_id)
+        with pytest.raises(JobNotFound):
+            await api.job("nowhere")
+        await world.api.parts.jobs.close()

@@ -54,9 +54,7 @@ async def test_the_trail_says_which_key_had_it_done_and_for_whom(world: World) -
         ("data_set", None, named),
         ("updated", "ann", named),
         ("identity_linked", None, named),
-        ("reply_requested", None, named),
         ("message_appended", None, named),
-        ("state_changed", None, named),
         ("session_closed", None, named),
     ]
     assert key.rpartition("_")[2] not in trail.text

@@ -26,3 +26,14 @@ async def test_sessions_are_linked_and_taken_apart(world: World) -> None:
         for what in ("confirm", "dismiss"):
             missing = await by.post(f"/v1/suggestions/nothing/{what}")
             assert (missing.status_code, missing.json()["code"]) == (404, "suggestion_not_found")
+
+
+async def test_a_claim_code_is_given_out(world: World) -> None:
+    async with world.caller() as by:
+        session = (await by.post("/v1/messages", json=a_message())).json()["session_id"]
+        given = await by.post(f"/v1/sessions/{session}/claim-codes", json={"valid_for": 60})
+        assert (given.status_code, given.json()["session_id"]) == (201, session)
+        assert len(given.json()["code"]) >= 6
+        assert (await by.post(f"/v1/sessions/{session}/claim-codes", json={"valid_for": 0})).status_code == 422
+        assert (await by.post("/v1/sessions/x/claim-codes")).status_code == 404
+        assert (await by.get(f"/v1/sessions/{session}/identity")).status_code == 404

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.envelope import InputEnvelope
+from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import InboundMessage, TextContent
-from tests.harness.api import World
+from tests.harness.api import World, a_message
 from tests.harness.builders import a_parked
 
 
@@ -58,3 +59,15 @@ async def test_one_is_published_again_as_it_was_or_corrected(world: World) -> No
         assert (await by.post(f"/v1/parked/{broken.parked_id}/replay", json=body)).status_code == 200
         replayed = (await by.get("/v1/parked", params={"status": "replayed"})).json()["items"]
     assert {one["parked_id"] for one in replayed} == {good.parked_id, broken.parked_id}
+
+
+async def test_a_conversation_is_set_going_again(world: World) -> None:
+    async with world.caller() as by:
+        published = (await by.post("/v1/messages", json=a_message())).json()
+        conversation = published["conversation_id"]
+        parked = a_parked("waits", body=envelope("hello"), conversation=ConversationId(conversation))
+        await world.app.store.parked.put(parked)
+        answer = await by.post(f"/v1/conversations/{conversation}/replay")
+        assert answer.json() == {"published": 1, "waits_for": None, "reason": ""}
+        assert (await by.post(f"/v1/conversations/{conversation}/replay", json={"within": 5})).json()["published"] == 0
+        assert (await by.post("/v1/conversations/x/replay")).status_code == 422

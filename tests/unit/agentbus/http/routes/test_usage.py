@@ -46,3 +46,10 @@ async def test_every_partition_says_who_has_it(world: World) -> None:
         (2, "w1", ["w2"], True),
         (3, None, [], False),
     ]
+
+
+async def test_how_far_predictions_were_off_is_told(world: World) -> None:
+    async with world.caller() as by:
+        found = (await by.get("/v1/statistics/predictions", params={"horizon": 24})).json()
+        assert (found["cases"], found["brier"]) == (0, None)
+        assert (await by.get("/v1/statistics/predictions", params={"horizon": 0})).status_code == 422
