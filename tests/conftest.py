@@ -22,6 +22,7 @@ from tests.services import (
     shared_rabbitmq,
     shared_redis,
 )
+from tests.services.lending import LENDER, Lender
 from tests.services.used_databases import UsedDatabases
 
 pytest_plugins = [
@@ -43,6 +44,17 @@ sys.dont_write_bytecode = False
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lend one of each service to the processes of a run of several."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        return
+    lender = Lender()
+    lender.__enter__()
+    os.environ[LENDER] = lender.address
+    config.add_cleanup(lambda: os.environ.__delitem__(LENDER))
+    config.add_cleanup(lender.__exit__)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""Which of its kinds a service is: somebody else's, in a container, or a local program."""
+"""Which of its kinds a service is: somebody else's, the run's, in a container, or a local program."""
 
 import os
 
@@ -23,6 +23,7 @@ from tests.services.external import (
     ExternalRabbitMQ,
     ExternalRedis,
 )
+from tests.services.lending import lent
 from tests.services.mariadb import LocalMariaDB, MariaDB
 from tests.services.mongodb import LocalMongoDB, MongoDB
 from tests.services.postgresql import LocalPostgreSQL, PostgreSQL
@@ -34,7 +35,7 @@ def shared_rabbitmq() -> RabbitMQ:
     """Choose a broker for a whole test run: AGENTBUS_TEST_AMQP_URL, else one of our own. Raises ServiceError."""
     if url := os.environ.get(AMQP_URL):
         return ExternalRabbitMQ(url, os.environ.get(AMQP_API_URL))
-    return private_rabbitmq()
+    return lent("rabbitmq") or private_rabbitmq()
 
 
 def private_rabbitmq() -> RabbitMQ:
@@ -46,7 +47,7 @@ def shared_mongodb() -> MongoDB:
     """Choose a MongoDB server for a whole test run: AGENTBUS_TEST_MONGO_URL, else our own. Raises ServiceError."""
     if url := os.environ.get(MONGO_URL):
         return ExternalMongoDB(url)
-    return private_mongodb()
+    return lent("mongodb") or private_mongodb()
 
 
 def private_mongodb() -> MongoDB:
@@ -58,7 +59,7 @@ def shared_postgresql() -> PostgreSQL:
     """Choose a PostgreSQL server for a whole run: AGENTBUS_TEST_POSTGRESQL_URL, else our own. Raises ServiceError."""
     if url := os.environ.get(POSTGRESQL_URL):
         return ExternalPostgreSQL(url)
-    return private_postgresql()
+    return lent("postgresql") or private_postgresql()
 
 
 def private_postgresql() -> PostgreSQL:
@@ -70,7 +71,7 @@ def shared_mariadb() -> MariaDB:
     """Choose a MariaDB server for a whole test run: AGENTBUS_TEST_MARIADB_URL, else our own. Raises ServiceError."""
     if url := os.environ.get(MARIADB_URL):
         return ExternalMariaDB(url)
-    return private_mariadb()
+    return lent("mariadb") or private_mariadb()
 
 
 def private_mariadb() -> MariaDB:
@@ -82,7 +83,7 @@ def shared_redis() -> RedisServer:
     """Choose a Redis server for a whole test run: AGENTBUS_TEST_REDIS_URL, else one of our own. Raises ServiceError."""
     if url := os.environ.get(REDIS_URL):
         return ExternalRedis(url)
-    return ContainerRedis() if docker_answers() else LocalRedis()
+    return lent("redis") or (ContainerRedis() if docker_answers() else LocalRedis())
 
 
 def private_redis() -> RedisServer:

@@ -20,4 +20,4 @@ class StartFailed(ServiceError):
 
 
 class NotOurs(ServiceError):
-    """The service was given by an environment variable, so the tests may not stop or administer it."""
+    """The service is somebody else's, or all the run's, so the tests may not stop or administer it."""

@@ -42,37 +42,41 @@ _ANSWER_SECONDS = 10.0
 _START_SECONDS = 30.0
 
 
-class _ExternalService(Service):
+class ExternalService(Service):
+    """A service that somebody else runs; `whose` says who, if it is not the variable that gives it."""
+
     variable: str
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, whose: str | None = None) -> None:
         self._url = url
+        self._whose = whose or self.variable
 
     @property
     def url(self) -> str:
         return self._url
 
     def stop(self) -> None:
-        self._refuse("stop")
+        self.refuse("stop")
 
     def kill(self) -> None:
-        self._refuse("kill")
+        self.refuse("kill")
 
     def pause(self) -> None:
-        self._refuse("pause")
+        self.refuse("pause")
 
     def resume(self) -> None:
-        self._refuse("resume")
+        self.refuse("resume")
 
     def close(self) -> None:
         pass
 
-    def _refuse(self, what: str) -> NoReturn:
-        message = f"can't {what} the service of {self.variable}: tests of failures start a service of their own"
+    def refuse(self, what: str) -> NoReturn:
+        """Say that this is nothing to do with a service of somebody else. Raises NotOurs."""
+        message = f"can't {what} the service of {self._whose}: tests of failures start a service of their own"
         raise NotOurs(message)
 
 
-class ExternalRabbitMQ(_ExternalService, RabbitMQ):
+class ExternalRabbitMQ(ExternalService, RabbitMQ):
     """The broker of AGENTBUS_TEST_AMQP_URL."""
 
     variable = AMQP_URL
@@ -96,10 +100,10 @@ class ExternalRabbitMQ(_ExternalService, RabbitMQ):
         return answers_amqp(parts.hostname or LOOPBACK, parts.port or 5672)
 
     def ctl(self, *arguments: str) -> str:
-        self._refuse("rabbitmqctl " + " ".join(arguments))
+        self.refuse("rabbitmqctl " + " ".join(arguments))
 
     def sync(self) -> None:
-        self._refuse("sync")
+        self.refuse("sync")
 
     def create_vhost(self, name: str) -> None:
         user = quote(urlsplit(self.url).username or "guest", safe="")
@@ -131,7 +135,7 @@ class ExternalRabbitMQ(_ExternalService, RabbitMQ):
             raise ServiceError(message)
 
 
-class ExternalMongoDB(_ExternalService, MongoDB):
+class ExternalMongoDB(ExternalService, MongoDB):
     """The server of AGENTBUS_TEST_MONGO_URL."""
 
     variable = MONGO_URL
@@ -147,7 +151,7 @@ class ExternalMongoDB(_ExternalService, MongoDB):
         return self
 
 
-class _ExternalSql(_ExternalService, SqlServer):
+class _ExternalSql(ExternalService, SqlServer):
     def start(self) -> Self:
         wait_until(self.answers, what=self.variable, seconds=_START_SECONDS)
         return self
@@ -165,7 +169,7 @@ class ExternalMariaDB(_ExternalSql, MariaDB):
     variable = MARIADB_URL
 
 
-class ExternalRedis(_ExternalService, RedisServer):
+class ExternalRedis(ExternalService, RedisServer):
     """The server of AGENTBUS_TEST_REDIS_URL."""
 
     variable = REDIS_URL

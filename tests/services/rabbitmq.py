@@ -6,7 +6,6 @@ The variables are those of https://www.rabbitmq.com/docs/configure#supported-env
 import itertools
 import os
 import socket
-import subprocess
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,9 @@ from uuid import uuid4
 from tests.services.erlang import Epmd, erlang_environment, write_cookie
 from tests.services.errors import ServiceError
 from tests.services.local import LocalService
+from tests.services.node import RabbitNode
 from tests.services.ports import LOOPBACK, free_port
-from tests.services.programs import erlang_program, rabbitmq_program
+from tests.services.programs import rabbitmq_program
 from tests.services.service import Service
 
 # The first thing an AMQP 0-9-1 client sends, and the type of the method frame that answers it.
@@ -31,13 +31,11 @@ _METHOD_FRAME = b"\x01"
 SYNC = "mnesia:sync_log(), lists:foreach(fun dets:sync/1, dets:all())"
 
 _ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
-_CTL_SECONDS = 180.0
 
 # How long, and how often, a virtual host is tried to be deleted; and what the broker says when it is not there.
 _REMOVAL_SECONDS = 30.0
 _REMOVAL_PAUSE = 0.2
 _NO_SUCH_VHOST = "no_such_vhost"
-_NOT_CONNECTED = "failed to connect to node"
 
 
 class RabbitMQ(Service):
@@ -185,8 +183,13 @@ class LocalRabbitMQ(RabbitMQ, LocalService):
     def ready(self) -> bool:
         return answers_amqp(LOOPBACK, self.port)
 
+    @property
+    def told(self) -> RabbitNode:
+        """How to tell the broker what to do; from another process as well."""
+        return RabbitNode(self.node, self.environment())
+
     def ctl(self, *arguments: str) -> str:
-        return self._run([str(rabbitmq_program("rabbitmqctl")), "--silent", "--node", self.node, *arguments])
+        return self.told.ctl(*arguments)
 
     def create_vhost(self, name: str) -> None:
         self._evaluate(adding_vhost(name, "guest"))
@@ -211,37 +214,7 @@ class LocalRabbitMQ(RabbitMQ, LocalService):
             self._epmd.release()
 
     def _evaluate(self, expression: str) -> None:
-        """Evaluate an Erlang expression on the node; unlike rabbitmqctl (0.4 s), this takes a few milliseconds."""
-        output = self._asked([str(erlang_program("erl_call")), "-sname", self.node, "-e"], expression + ".\n")
-        if not output.startswith("{ok, ok}"):
-            message = f"{self.node}: {expression} gave {output}"
-            raise ServiceError(message)
-
-    def _asked(self, command: Sequence[str], stdin: str) -> str:
-        """Run a command that connects to the node, again while it does not get that far: on busy cores it gives up."""
-        by = time.monotonic() + _REMOVAL_SECONDS
-        while True:
-            try:
-                return self._run(command, stdin)
-            except ServiceError as error:
-                if _NOT_CONNECTED not in str(error) or not self.running or time.monotonic() > by:
-                    raise
-                time.sleep(_REMOVAL_PAUSE)
-
-    def _run(self, command: Sequence[str], stdin: str = "") -> str:
-        done = subprocess.run(
-            command,
-            env=self.environment(),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=_CTL_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            message = f"{' '.join(command)} failed ({done.returncode}): {done.stdout}{done.stderr}"
-            raise ServiceError(message)
-        return done.stdout
+        self.told.evaluate(expression, lambda: self.running)
 
 
 def adding_vhost(name: str, user: str) -> str:

@@ -8,6 +8,7 @@ import aio_pika
 import pytest
 
 from tests.services import LocalRabbitMQ, RabbitMQ, ServiceError
+from tests.services.node import RabbitNode
 from tests.services.rabbitmq import answers_amqp
 from tests.services.test_services import gone
 
@@ -133,7 +134,7 @@ def test_what_rabbitmqctl_and_erlang_refuse_is_an_error(steady: LocalRabbitMQ) -
     with pytest.raises(ServiceError, match=r"rabbitmqctl.*failed"):
         steady.ctl("no_such_command")
     with pytest.raises(ServiceError, match="nobody"):
-        steady._evaluate('throw(<<"nobody">>)')
+        steady.told.evaluate('throw(<<"nobody">>)', lambda: True)
 
 
 def test_a_node_that_does_not_answer_in_time_is_asked_again(
@@ -141,17 +142,18 @@ def test_a_node_that_does_not_answer_in_time_is_asked_again(
 ) -> None:
     asked: list[str] = []
 
-    def fail_once(command: Sequence[str], stdin: str = "") -> str:
+    def fail_once(node: RabbitNode, command: Sequence[str], stdin: str = "") -> str:
         asked.append(stdin)
         if len(asked) == 1:
             message = "erl_call: failed to connect to node"
             raise ServiceError(message)
-        return LocalRabbitMQ._run(steady, command, stdin)
+        return run(node, command, stdin)
 
-    monkeypatch.setattr(steady, "_run", fail_once)
+    run = RabbitNode._run
+    monkeypatch.setattr(RabbitNode, "_run", fail_once)
     steady.sync()
     assert len(asked) == 2
-    monkeypatch.setattr("tests.services.rabbitmq._REMOVAL_SECONDS", 0.0)
+    monkeypatch.setattr("tests.services.node._CONNECTING_SECONDS", 0.0)
     asked.clear()
     with pytest.raises(ServiceError, match="failed to connect"):
         steady.sync()
