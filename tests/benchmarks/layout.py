@@ -3,6 +3,7 @@
 All inbound queues and the queue of events are durable quorum queues with the same delivery limit.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from agentbus.contracts.ids import ConversationId
@@ -22,11 +23,16 @@ TOPIC: Final = "session.message.telegram"
 _QUORUM: Final[Arguments] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 
 
-def target_of(conversation: ConversationId, *, partitioned: bool) -> tuple[str, str]:
-    """Return the exchange and the routing key by which a message reaches its worker."""
-    if partitioned:
-        return TOPOLOGY.inbound, str(TOPOLOGY.partition_of(conversation))
-    return "", INBOUND
+def _to_partition(conversation: ConversationId) -> tuple[str, str]:
+    return TOPOLOGY.inbound, str(TOPOLOGY.partition_of(conversation))
+
+
+WAYS: Final[dict[str, Callable[[ConversationId], tuple[str, str]]]] = {
+    "queue": lambda _: ("", INBOUND),
+    "partitions": _to_partition,
+    "ingress": lambda _: (TOPOLOGY.ingress, ""),
+}
+"""By which exchange and routing key a message reaches its worker."""
 
 
 async def declare(amqp_url: str) -> None:

@@ -42,7 +42,19 @@ def bursts(name: str, users: int, each: int, first: int = 1) -> Talk:
     return ((f"{name}-{user}", number) for user in range(users) for number in range(first, first + each))
 
 
-SHAPES: Final[dict[str, Callable[[str, int, int, int], Talk]]] = {"interleaved": interleaved, "bursts": bursts}
+def newcomers(name: str, users: int, each: int, first: int = 1) -> Talk:
+    """Everybody speaks in turn, and each tenth message is the first, and the only one, of somebody new."""
+    for spoken, one in enumerate(interleaved(name, users, each, first), start=1):
+        yield one
+        if not spoken % 9:
+            yield f"{name}-new-{first}-{spoken}", 1
+
+
+SHAPES: Final[dict[str, Callable[[str, int, int, int], Talk]]] = {
+    "interleaved": interleaved,
+    "bursts": bursts,
+    "newcomers": newcomers,
+}
 
 
 def message_of(user: str, number: int) -> InboundMessage:

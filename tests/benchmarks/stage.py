@@ -37,6 +37,7 @@ class Stage:
     env: dict[str, str]
     cleanup: ExitStack
     workers: list[Program] = field(default_factory=list)
+    beside: list[Program] = field(default_factory=list)
 
     def start_workers(self, *, traces: Sequence[Path] = ()) -> float:
         """Start the contender's processes, traced if files are given; return the moment (monotonic clock)."""
@@ -44,12 +45,17 @@ class Stage:
         for number in range(self.contender.processes):
             traced = ("tests.benchmarks.contenders.traced", str(traces[number])) if traces else ()
             command = ("-m", *traced, *self.contender.command)
-            self.workers.append(self.cleanup.enter_context(started(*command, folder=self.folder, env=self.env)))
+            self.workers.append(self._started(*command))
+        for command in self.contender.beside:
+            self.beside.append(self._started("-m", *command))
         return begun
+
+    def _started(self, *arguments: str) -> Program:
+        return self.cleanup.enter_context(started(*arguments, folder=self.folder, env=self.env))
 
     def stop_workers(self) -> None:
         """Have them finish."""
-        for worker in self.workers:
+        for worker in (*self.beside, *self.workers):
             worker.stop()
 
     def warm_up(self, users: int = 50, each: int = 10) -> None:
@@ -74,7 +80,7 @@ def stage(services: Services, contender: Contender) -> Iterator[Stage]:
         store_url = outer.enter_context(services.mongodb.fresh_database())
         folder = Path(outer.enter_context(TemporaryDirectory(prefix="agentbus-bench-")))
         env = {"AGENTBUS_AMQP_URL": amqp_url, "AGENTBUS_STORE_URL": store_url, "PYTHONPATH": str(ROOT)}
-        services.load.call("open", amqp_url=amqp_url, partitioned=contender.partitioned)
+        services.load.call("open", amqp_url=amqp_url, way=contender.way)
         outer.callback(services.load.call, "close")
         cleanup = outer.enter_context(ExitStack())
         run = Stage(contender, services.load, store_url, folder, env, cleanup)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.contenders import AGENTBUS1, CONTENDERS, ORDERED, PLAIN, RELAY, Contender
+from tests.benchmarks.contenders import AGENTBUS1, CONTENDERS, INGRESS, ORDERED, PLAIN, RELAY, Contender
 from tests.benchmarks.load.client import Load, LoadFailed
+from tests.benchmarks.low_load.measure import LowLoad, Times, measure_one
+from tests.benchmarks.low_load.report import figures, ratios
 from tests.benchmarks.measures.growth import Growth
 from tests.benchmarks.measures.latency import Latency, measure_latency
 from tests.benchmarks.measures.results import Results, turn
 from tests.benchmarks.measures.throughput import Throughput, measure_throughput
-from tests.benchmarks.messages import bursts, interleaved, message_of
+from tests.benchmarks.messages import bursts, interleaved, message_of, newcomers
 from tests.benchmarks.order import Order, order_of
 from tests.benchmarks.output.files import write_files
 from tests.benchmarks.output.summary import summarize
@@ -52,6 +54,41 @@ def test_a_message_is_committed_before_its_event_is_received(services: Services)
         assert latency.received_ms["p50"] <= latency.received_ms["p99"] <= latency.received_ms["p99.9"]
 
 
+def test_at_low_load_first_messages_are_told_apart_and_each_process_costs_something(services: Services) -> None:
+    for contender, costs in ((AGENTBUS1, {"worker"}), (INGRESS, {"worker", "router"}), (PLAIN, {"worker"})):
+        (run,) = measure_one(services, contender, {200: 1})
+        # A hundred people and, as each tenth, twenty who are new: the other eighty are said by people met before.
+        assert (run.cold.messages, run.warm.messages) == (120, 80)
+        for times in (run.cold, run.warm):
+            assert 0 < times.committed_p50 <= times.committed_p99
+            assert times.committed_p50 < times.received_p50 <= times.received_p99
+        assert costs <= run.cpu_ms.keys()
+        assert all(run.cpu_ms[process] > 0 for process in costs)
+
+
+def a_low_load(contender: str, milliseconds: float, cpu: float) -> LowLoad:
+    times = Times(
+        messages=9,
+        committed_p50=milliseconds,
+        committed_p99=2 * milliseconds,
+        received_p50=3 * milliseconds,
+        received_p99=4 * milliseconds,
+    )
+    return LowLoad(contender=contender, rate=200, cold=times, warm=times, cpu_ms={"worker": cpu})
+
+
+def test_figures_at_low_load_are_medians_over_the_plain_consumers() -> None:
+    runs = [a_low_load(AGENTBUS1.name, ms, cpu=1.0) for ms in (1, 3, 50)]
+    runs += [a_low_load(PLAIN.name, ms, cpu=0.5) for ms in (1, 2, 2)]
+    found = figures(runs)
+    assert (
+        found["200"][AGENTBUS1.name] | {"warm_committed_p99": 6, "cold_received_p50": 9, "cpu_worker": 1.0}
+        == (found["200"][AGENTBUS1.name])
+    )
+    assert {ratios(found)["200"][name] for name in ("warm_committed_p50", "cold_received_p99")} == {1.5}
+    assert ratios(found)["200"]["cpu_worker"] == 2.0
+
+
 def test_a_call_that_fails_is_told_and_the_next_one_is_served(services: Services) -> None:
     with pytest.raises(LoadFailed, match="KeyError"):
         services.load.call("publish", shape="no such shape", name="user", users=1, each=1)
@@ -66,6 +103,7 @@ def test_inversions_are_messages_behind_a_later_one() -> None:
 def test_both_shapes_say_the_same_in_another_order() -> None:
     assert list(interleaved("a", 2, 2)) == [("a-0", 1), ("a-1", 1), ("a-0", 2), ("a-1", 2)]
     assert list(bursts("a", 2, 2, first=3)) == [("a-0", 3), ("a-0", 4), ("a-1", 3), ("a-1", 4)]
+    assert list(newcomers("a", 5, 2))[8:] == [("a-3", 2), ("a-new-1-9", 1), ("a-4", 2)]
     assert message_of("ann", 7) == message_of("ann", 7) != message_of("ann", 8)
 
 

@@ -12,6 +12,11 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return float(sum(time.user + time.system for time in times))
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and all that it started."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
 def peak_bytes(pid: int) -> int:
     """Return the high-water mark of resident memory where the system keeps one (Linux), else what is resident now."""
     status = Path(f"/proc/{pid}/status")

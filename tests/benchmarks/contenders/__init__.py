@@ -13,8 +13,10 @@ class Contender:
     module: str
     arguments: tuple[str, ...] = ()
     processes: int = 1
-    partitioned: bool = False
-    """Whether it consumes AgentBus' partition queues; the others consume one queue."""
+    way: str = "queue"
+    """How its messages reach it (see `layout.WAYS`): AgentBus has partition queues, the others consume one queue."""
+    beside: tuple[tuple[str, ...], ...] = ()
+    """Modules, with their arguments, of the processes that it needs beside its workers."""
     store: str | None = None
     """Where its histories are found afterwards: AgentBus' log, documents, or nowhere."""
     share: float = 1.0
@@ -34,7 +36,7 @@ AGENTBUS1: Final = Contender(
     what="AgentBus, one session worker",
     module="agentbus",
     arguments=_AGENTBUS,
-    partitioned=True,
+    way="partitions",
     store="log",
 )
 AGENTBUS2: Final = Contender(
@@ -43,8 +45,17 @@ AGENTBUS2: Final = Contender(
     module="agentbus",
     arguments=_AGENTBUS,
     processes=2,
-    partitioned=True,
+    way="partitions",
     store="log",
+)
+INGRESS: Final = Contender(
+    name="ingress",
+    what="AgentBus, for a publisher that knows no partitions: an ingress router, one session worker",
+    module="agentbus",
+    arguments=_AGENTBUS,
+    way="ingress",
+    store="log",
+    beside=(("agentbus", "worker", "ingress"),),
 )
 PLAIN: Final = Contender(
     name="plain",

@@ -9,7 +9,7 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.workers.bus.port import Consumer, Delivery, Message
 from agentbus.workers.bus.pump import Pump
 from agentbus.workers.bus.rabbit import RabbitBus
-from tests.benchmarks.layout import EVENTS, TOPOLOGY, declare, target_of
+from tests.benchmarks.layout import EVENTS, TOPOLOGY, WAYS, declare
 from tests.benchmarks.load.arrivals import Arrivals
 from tests.benchmarks.messages import SHAPES, Talk, envelope_of
 
@@ -26,21 +26,21 @@ class Generator:
     """What the driver can ask of the load process: each public method is a call of the protocol (see `program`)."""
 
     def __init__(self) -> None:
-        self._partitioned = False
+        self._way = WAYS["queue"]
         self._bus: RabbitBus | None = None
         self._consumer: Consumer | None = None
         self._pump = Pump(self._take, self._lose, most=_PREFETCH)
         self._arrivals = Arrivals()
 
-    async def open(self, *, amqp_url: str, partitioned: bool) -> None:
-        """Connect, declare everything, and begin to count events."""
+    async def open(self, *, amqp_url: str, way: str) -> None:
+        """Connect, declare everything, and begin to count events. Messages take the `way` of `layout.WAYS`."""
         await self.close()
-        self._partitioned = partitioned
+        self._way = WAYS[way]
         self._arrivals = Arrivals()
         self._bus = bus = RabbitBus(amqp_url, TOPOLOGY, publish_window=200, connection_name="bench.load")
         await bus.start()
         await declare(amqp_url)
-        if partitioned:
+        if way != "queue":
             await bus.declare()
         self._pump = Pump(self._take, self._lose, most=_PREFETCH)
         await self._pump.start()
@@ -76,14 +76,16 @@ class Generator:
         await self._publish(outgoing)
         return await self._patiently(self._arrivals.until_all()) - begun
 
-    async def paced(self, *, rate: float, seconds: float, name: str, users: int) -> list[tuple[str, str, float, float]]:
+    async def paced(
+        self, *, rate: float, seconds: float, name: str, users: int, shape: str = "interleaved"
+    ) -> list[tuple[str, str, float, float]]:
         """Publish at a steady rate, late or not (open loop).
 
         Returns for each message its input id and conversation, when it was to be published, and when its event
         arrived. A publish that is late counts as waiting: nothing slows the offered load down.
         """
         total = int(rate * seconds)
-        talk = SHAPES["interleaved"](name, users, -(-total // users), 1)
+        talk = SHAPES[shape](name, users, -(-total // users), 1)
         sent: list[tuple[str, str, int, float]] = []
         begun = monotonic() + 0.05
         async with asyncio.TaskGroup() as publishing:
@@ -109,7 +111,7 @@ class Generator:
     def _prepare(self, user: str, number: int) -> tuple[ConversationId, Outgoing]:
         conversation, envelope = envelope_of(user, number)
         self._arrivals.expect((conversation, number))
-        exchange, key = target_of(conversation, partitioned=self._partitioned)
+        exchange, key = self._way(conversation)
         return conversation, (exchange, (key, Message(body=envelope.to_bytes(), message_id=envelope.id)))
 
     def _prepared(self, talk: Talk) -> list[Outgoing]:

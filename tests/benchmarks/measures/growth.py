@@ -56,7 +56,7 @@ def measure_growth(services: Services, contender: Contender, points: tuple[int, 
             if point == points[0]:
                 there = short[blocks:]
             else:
-                name = _reach(run, "long" if contender.partitioned else f"long{point}", start, reached)
+                name = _reach(run, "long" if contender.store == "log" else f"long{point}", start, reached)
                 there = [(name, start + BLOCK * number) for number in range(blocks)]
                 reached = start + blocks * BLOCK
             found.append(_measure(run, point, there, short[:blocks]))
@@ -65,7 +65,7 @@ def measure_growth(services: Services, contender: Contender, points: tuple[int, 
 
 def _reach(run: Stage, name: str, messages: int, reached: int = 0) -> str:
     """Let a session have so many messages; return its name."""
-    if not run.contender.partitioned and messages > BLOCK:
+    if run.contender.store != "log" and messages > BLOCK:
         write_plain_session(run.store_url, f"{name}-0", messages)
         return name
     while reached < messages:

@@ -29,7 +29,7 @@ def print_tables(console: Console, results: Results) -> None:
 def throughput_table(shape: str, runs: list[Throughput]) -> Table:
     """Return the table of one shape of load: medians, with the least and the greatest rate."""
     headings = ("msg/s", "least", "most", "CPU ms/msg", "peak MB", "start s", "lost", "inversions", "conversations")
-    table = _table(f"Backlog, {shape}: medians of the repeats", "contender", *headings)
+    table = titled(f"Backlog, {shape}: medians of the repeats", "contender", *headings)
     for contender in CONTENDERS:
         mine = [run for run in runs if run.contender == contender.name]
         if not mine:
@@ -52,7 +52,7 @@ def latency_table(runs: Iterable[Latency]) -> Table:
     """Return the table of latencies, one row a run."""
     names = [f"p{percent:g}" for percent in PERCENTS]
     headings = [f"{to} {name}" for to in ("committed", "received") for name in names]
-    table = _table("Latency at 200 msg/s, in ms from the moment of publishing", "contender", "messages", *headings)
+    table = titled("Latency at 200 msg/s, in ms from the moment of publishing", "contender", "messages", *headings)
     for run in runs:
         cells = [f"{times[name]:.1f}" for times in (run.committed_ms, run.received_ms) for name in names]
         table.add_row(run.contender, f"{run.messages:,}", *cells)
@@ -62,7 +62,7 @@ def latency_table(runs: Iterable[Latency]) -> Table:
 def growth_table(points: Iterable[Growth]) -> Table:
     """Return the table of costs in a growing session."""
     headings = ("n", "ms", "ms of the first, in turn", "CPU ms", "ratio")
-    table = _table("Growth: the cost of the n-th message of a session", "contender", *headings)
+    table = titled("Growth: the cost of the n-th message of a session", "contender", *headings)
     for point in points:
         costs = (f"{cost:.3f}" for cost in (point.cost_ms, point.reference_ms, point.cpu_ms))
         table.add_row(point.contender, f"{point.message:,}", *costs, f"{point.ratio:.2f}")
@@ -72,7 +72,7 @@ def growth_table(points: Iterable[Growth]) -> Table:
 def failover_table(runs: Iterable[Failover]) -> Table:
     """Return the table of kills."""
     headings = ("messages", "affected", "wait p50 s", "wait max s", "lost", "repeats", "inversions")
-    table = _table("kill -9 of one of two workers at 200 msg/s", "contender", *headings)
+    table = titled("kill -9 of one of two workers at 200 msg/s", "contender", *headings)
     for run in runs:
         counts = (str(number) for number in (run.lost, run.repeats, run.inversions))
         waits = (f"{run.wait_p50_s:.2f}", f"{run.wait_max_s:.2f}")
@@ -83,14 +83,15 @@ def failover_table(runs: Iterable[Failover]) -> Table:
 def memory_table(runs: Iterable[Memory]) -> Table:
     """Return the table of memory over a long backlog."""
     headings = ("sessions seen", "first event", "a fifth", "half", "end", "peak", "seconds")
-    table = _table("Resident memory in MB, working off a backlog of one message a session", "contender", *headings)
+    table = titled("Resident memory in MB, working off a backlog of one message a session", "contender", *headings)
     for run in runs:
         sizes = (run.started_mb, run.fifth_mb, run.half_mb, run.end_mb, run.peak_mb)
         table.add_row(run.contender, f"{run.sessions:,}", *(f"{size:.0f}" for size in sizes), f"{run.seconds:.0f}")
     return table
 
 
-def _table(title: str, first: str, *headings: str) -> Table:
+def titled(title: str, first: str, *headings: str) -> Table:
+    """Return an empty table: `first` heads its names, `headings` its figures."""
     table = Table(title=title, title_justify="left")
     table.add_column(first)
     for heading in headings:
