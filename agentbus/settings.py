@@ -127,7 +127,7 @@ class StoreSettings(_Settings):
         ),
     )
     mongo_driver: Literal["motor", "pymongo"] = Field(
-        default="motor", description="The MongoDB driver: motor, or its successor, PyMongo's async client."
+        default="pymongo", description="The MongoDB driver: PyMongo's async client, or motor, which it succeeds."
     )
     store_timeout: float = Field(
         default=30.0,

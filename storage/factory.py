@@ -44,7 +44,7 @@ _factories: Final[dict[str, StoreFactory]] = {
 }
 
 
-def open_store(url: str, *, mongo_driver: MongoDriver = "motor", connect_timeout: float = 30.0) -> Store:
+def open_store(url: str, *, mongo_driver: MongoDriver = "pymongo", connect_timeout: float = 30.0) -> Store:
     """Return the store at `url`, not connected yet: enter it, or await its `start`.
 
     URLs: `memory://`, `file:///absolute/folder`, `file://relative/folder` (made if only it is missing),

@@ -42,7 +42,7 @@ def store_for(storage_type: StorageType | str, config: StorageConfig) -> Store:
             return open_store(str(config.get("url") or f"{chosen.lower()}://"))
         known = ", ".join([*StorageType, *sorted(_providers)])
         raise ConfigurationError(f"storage type {chosen!r} is not known: use one of {known}, or register_provider()")
-    driver: MongoDriver = config.get("driver", "motor")
+    driver: MongoDriver = config.get("driver", "pymongo")
     return open_store(_url(chosen, config), mongo_driver=driver, connect_timeout=config.get("connect_timeout", 30.0))
 
 

@@ -24,8 +24,8 @@ MongoDriver = Literal["motor", "pymongo"]
 class StoreOptions:
     """Settings of a store; each uses those that concern it."""
 
-    mongo_driver: MongoDriver = "motor"
-    """Which client reaches MongoDB: motor, or PyMongo's own async client, its successor."""
+    mongo_driver: MongoDriver = "pymongo"
+    """Which client reaches MongoDB: PyMongo's own async client, or motor, which it succeeds."""
 
     connect_timeout: float = 30.0
     """Seconds that `start` waits for a server that is not there yet."""

@@ -24,7 +24,7 @@ CLASSES: Final = {
     "TestMariaDB": "MariaDB",
     "TestMariaDBCancelled": "MariaDB",
     "TestFilesShared": "files",
-    "TestMongoShared": "MongoDB (motor)",
+    "TestMongoShared": "MongoDB (PyMongo)",
     "TestRedis": "Redis",
     "TestRedisShared": "Redis",
     "TestRedisCluster": "Redis Cluster",
@@ -41,8 +41,8 @@ FILES: Final = {
     "test_store_files.py": "files",
     "test_store_redis.py": "Redis",
     "test_store_redis_cluster.py": "Redis Cluster",
-    "test_store_mongo_damage.py": "MongoDB (motor)",
-    "test_store_mongo_plans.py": "MongoDB (motor)",
+    "test_store_mongo_damage.py": "MongoDB (PyMongo)",
+    "test_store_mongo_plans.py": "MongoDB (PyMongo)",
 }
 """The backend of each file of tests of one alone."""
 

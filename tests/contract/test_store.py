@@ -157,19 +157,19 @@ class _Mongo(_Alone):
             yield url
 
 
-class TestMongoThroughMotor(_Mongo):
+class TestMongoThroughPyMongo(_Mongo):
     pass
 
 
-class TestMongoThroughPyMongo(_Mongo):
+class TestMongoThroughMotor(_Mongo):
     @pytest.fixture
     async def store(self, store_url: str) -> AsyncIterator[Store]:
-        async with open_store(store_url, mongo_driver="pymongo") as store:
+        async with open_store(store_url, mongo_driver="motor") as store:
             yield store
 
     @pytest.fixture
     async def reopened(self, store_url: str) -> AsyncIterator[Store]:
-        async with open_store(store_url, mongo_driver="pymongo") as store:
+        async with open_store(store_url, mongo_driver="motor") as store:
             yield store
 
 

@@ -337,7 +337,7 @@ class StoresAgree(RuleBasedStateMachine):
         return a_parked(f"{name}-{self.example}", at=at, attempts=attempts)
 
 
-@pytest.mark.parametrize("driver", ["motor", pytest.param("pymongo", marks=on_all_servers)])
+@pytest.mark.parametrize("driver", ["pymongo", pytest.param("motor", marks=on_all_servers)])
 def test_stores_agree(mongo_url: str, postgresql_url: str, mariadb_url: str, redis_url: str, driver: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         embedded = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db")

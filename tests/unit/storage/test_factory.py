@@ -52,7 +52,7 @@ def test_own_store_may_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     register_store("Mine", make)
 
     assert isinstance(open_store("mine://place", connect_timeout=1.5), MemoryStore)
-    assert asked == [("mine://place", StoreOptions(mongo_driver="motor", connect_timeout=1.5))]
+    assert asked == [("mine://place", StoreOptions(mongo_driver="pymongo", connect_timeout=1.5))]
 
 
 @pytest.mark.parametrize(
