@@ -7,6 +7,7 @@ from typing import Final
 import bson
 from bson.errors import BSONError
 from pymongo import ReplaceOne
+from pymongo.errors import DuplicateKeyError
 
 from agentbus.contracts.errors import StoreError, StoreRejected
 from agentbus.contracts.history import Page, SessionFilter
@@ -62,8 +63,21 @@ class MongoHeads(MongoSection, Heads):
 
     async def _replace(self, heads: Sequence[SessionState]) -> list[SessionState]:
         """Write heads and return those that were refused because the session has a head of another version."""
+        if len(heads) == 1:
+            return [] if await self._replace_one(heads[0]) else list(heads)
         writes = [ReplaceOne(_unless_newer(head), head_document(head), upsert=True) for head in heads]
         return [heads[place] for place in await self._database.write_all("heads", writes)]
+
+    async def _replace_one(self, head: SessionState) -> bool:
+        """Write one alone, which costs the client less than a batch of one; return whether it was not refused."""
+        with self._database.errors():
+            try:
+                await self._database.collection("heads").replace_one(
+                    _unless_newer(head), head_document(head), upsert=True
+                )
+            except DuplicateKeyError:
+                return False
+        return True
 
     async def get(self, session: SessionId) -> SessionState | None:
         with self._database.errors():

@@ -1,13 +1,14 @@
 """The log in MongoDB: the collection `log`."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from bson import MaxKey
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, WriteError
 
 from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected, VersionConflict
 from agentbus.contracts.events import Commit
@@ -20,13 +21,21 @@ from agentbus.storage.damage import unless_damaged
 from agentbus.storage.mongo.base import MongoSection
 from agentbus.storage.mongo.codec import MAX_VERSION, commit_document, commit_id, to_commit, to_head
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.mongo.errors import DUPLICATE_KEY, rejected, write_errors
+from agentbus.storage.mongo.errors import DUPLICATE_KEY, TRANSIENT_CODES, rejected, write_errors
 from agentbus.storage.paging import check_limit
 from agentbus.storage.port import Loaded, Log
 from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 CHUNK = 200
 """How many conversations one query asks for."""
+
+_One = TypeVar("_One")
+_Other = TypeVar("_Other")
+
+_Heads = dict[ConversationId, SessionState | None]
+"""The head of each conversation's latest session, or None in the place of one that is damaged."""
+_Commits = dict[ConversationId, list[Document]]
+"""The documents of each conversation's commits that its head does not tell of."""
 
 _LOOK: Final = 500
 """How many keys a look for conversations takes from an index: of short ones all, of a long one more than are needed."""
@@ -52,11 +61,24 @@ class MongoLog(MongoSection, Log):
         return outcome
 
     async def _insert(self, documents: Sequence[RawBSONDocument]) -> dict[int, StoreError]:
+        if len(documents) == 1:
+            return await self._insert_one(documents[0])
         try:
             with self._database.errors():
                 await self._database.collection("log").insert_many(documents, ordered=False)
         except BulkWriteError as error:
             return {failed["index"]: self._meaning(failed) for failed in write_errors(self._database.target, error)}
+        return {}
+
+    async def _insert_one(self, document: RawBSONDocument) -> dict[int, StoreError]:
+        """Insert one alone, which costs the client less than a batch of one."""
+        with self._database.errors():
+            try:
+                await self._database.collection("log").insert_one(document)
+            except WriteError as error:
+                if error.code in TRANSIENT_CODES:
+                    raise
+                return {0: self._meaning(error.details or {"code": error.code})}
         return {}
 
     def _meaning(self, failed: Mapping[str, Any]) -> StoreError:
@@ -67,8 +89,7 @@ class MongoLog(MongoSection, Log):
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
         found: dict[ConversationId, Loaded] = {}
         for chunk in chunks(list(conversations), CHUNK):
-            heads = await self._latest_heads(chunk)
-            after = await self._commits_after(chunk, heads)
+            heads, after = await (self._one(chunk[0]) if len(chunk) == 1 else self._many(chunk))
             for key in chunk:
                 head, documents = heads.get(key), after.get(key, ())
                 damaged = key in heads and head is None
@@ -129,8 +150,25 @@ class MongoLog(MongoSection, Log):
             refused = commits[place]
             raise StoreRejected(f"another commit of {refused.conversation_id} holds an input of {refused.version}")
 
-    async def _latest_heads(self, conversations: Sequence[ConversationId]) -> dict[ConversationId, SessionState | None]:
-        """Return the head of each conversation's latest session, or None in the place of one that is damaged."""
+    async def _many(self, conversations: Sequence[ConversationId]) -> tuple[_Heads, _Commits]:
+        heads = await self._latest_heads(conversations)
+        return heads, await self._commits_after(conversations, heads)
+
+    async def _one(self, conversation: ConversationId) -> tuple[_Heads, _Commits]:
+        """Ask for the head and the end of the log at the same time; for more of the log if the head is behind that."""
+        heads, newest = await _both(self._latest_heads([conversation]), self._newest(conversation))
+        first, last = first_needed(heads.get(conversation)), newest["_id"]["v"] if newest else 0
+        if last > first:
+            return heads, await self._commits_after([conversation], heads)
+        return heads, {conversation: [newest]} if newest and last == first else {}
+
+    async def _newest(self, conversation: ConversationId) -> Document | None:
+        cursor = self._database.collection("log").find(_versions(conversation, 1, MAX_VERSION), {"targets": 0})
+        with self._database.errors():
+            found = await cursor.sort([("_id", -1)]).limit(1).to_list(None)
+        return found[0] if found else None
+
+    async def _latest_heads(self, conversations: Sequence[ConversationId]) -> _Heads:
         pipeline: list[Document] = [
             {"$match": {"conversation_id": {"$in": list(conversations)}}},
             {"$sort": {"conversation_id": 1, "generation": -1}},
@@ -140,11 +178,9 @@ class MongoLog(MongoSection, Log):
             found = await self._database.opened().aggregate("heads", pipeline)
         return {group["_id"]: unless_damaged(group["head"], to_head) for group in found}
 
-    async def _commits_after(
-        self, conversations: Sequence[ConversationId], heads: Mapping[ConversationId, SessionState | None]
-    ) -> dict[ConversationId, list[Document]]:
+    async def _commits_after(self, conversations: Sequence[ConversationId], heads: _Heads) -> _Commits:
         first = {key: first_needed(heads.get(key)) for key in conversations}
-        found: dict[ConversationId, list[Document]] = {}
+        found: _Commits = {}
         for document in await self._found({"$or": [_versions(key, first[key], MAX_VERSION) for key in first]}):
             found.setdefault(document["_id"]["c"], []).append(document)
         return found
@@ -158,6 +194,16 @@ class MongoLog(MongoSection, Log):
                 await self._database.collection("log").find(query, {"targets": 0}).sort([("_id", 1)]).to_list(None)
             )
         return found
+
+
+async def _both(one: Coroutine[Any, Any, _One], other: Coroutine[Any, Any, _Other]) -> tuple[_One, _Other]:
+    """Await two calls, each to its end though the other fails: none goes on when this is over."""
+    first, second = await asyncio.gather(one, other, return_exceptions=True)
+    if isinstance(first, BaseException):
+        raise first
+    if isinstance(second, BaseException):
+        raise second
+    return first, second
 
 
 async def _distinct(

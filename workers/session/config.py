@@ -19,10 +19,12 @@ class SessionWorkerConfig:
     """Conversations whose state is held in memory."""
     max_turns: int = 200
     """Conversations committed together in one round."""
+    few_turns: int = 8
+    """Conversations under way below which another round begins at once: while there is little to do none waits."""
     max_rounds: int = 2
-    """Rounds under way at a time: one is decided while another waits for the store."""
+    """Rounds under way at a time once there is much to do: one is decided while another waits for the store."""
     enough_turns: int = 40
-    """Conversations that must be ready for a round beside another: small rounds cost the time that they save."""
+    """Conversations that must be ready then for a round beside another: small ones cost the time that they save."""
     beat: float = 1.0
     """Seconds between heartbeats."""
     ttl: float = 4.0

@@ -1,6 +1,6 @@
 """The decider: reads what the turns of a round need to know, and decides them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.commands import RestoreCommit, RestoreContent
@@ -55,14 +55,20 @@ class Decider:
 
         If there is a `failure`, that is what becomes of those inputs that the log does not know.
         """
-        takes_over = any(turn.lease.epoch is None for turn in turns)
-        if takes_over:
-            await keep_trying("look for what was not announced", self._arrears.know)
-        await keep_trying("take epochs", self._ownership.take_epochs, {turn.lease for turn in turns})
-        machine = await keep_trying("read the state machine", self._machine.look, anew=takes_over)
+        loaded: dict[ConversationId, SessionState | StoreDamaged] = {}
         restores = _restores_in(turns)
-        lineage = await keep_trying("read the lineage", self._lineage.look, anew=takes_over, restores=restores)
-        loaded = await keep_trying("load", self._live.get, {turn.lane.conversation for turn in turns})
+
+        async def load() -> None:
+            loaded.update(await keep_trying("load", self._live.get, {turn.lane.conversation for turn in turns}))
+
+        if any(turn.lease.epoch is None for turn in turns):
+            await side_by_side([load(), *self._looks_anew(restores)])
+            # Last: the next round of these partitions finds that all of this is known.
+            await keep_trying("take epochs", self._ownership.take_epochs, {turn.lease for turn in turns})
+        else:
+            await load()
+        machine = await keep_trying("read the state machine", self._machine.look)
+        lineage = await keep_trying("read the lineage", self._lineage.look, restores=restores)
         states = {key: state for key, state in loaded.items() if isinstance(state, SessionState)}
         ours: list[Turn] = []
         damaged: list[Planned] = []
@@ -104,6 +110,16 @@ class Decider:
         # the rules by now: what it caused then is the answer.
         known.update(await self._known(refused, states, suspect=True))
         return [plan(turn) if turn in refused else (turn, one) for turn, one in planned] + damaged
+
+    def _looks_anew(self, restores: Collection[str]) -> Iterator[Coroutine[None, None, object]]:
+        """Read what an owner before us, or somebody while nobody owned the partition, may have changed.
+
+        What that owner commits after we have loaded does no harm: our commit of that version is refused, and decided
+        again.
+        """
+        yield keep_trying("look for what was not announced", self._arrears.know)
+        yield keep_trying("read the state machine", self._machine.look, anew=True)
+        yield keep_trying("read the lineage", self._lineage.look, anew=True, restores=restores)
 
     async def _known(
         self, turns: Sequence[Turn], states: Mapping[ConversationId, SessionState], *, suspect: bool

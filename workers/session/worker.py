@@ -93,6 +93,9 @@ class SessionWorker(Worker):
             store, self._read, self._unreadable.park, self._ownership.watch.stalled, self._company
         )
         self._rounds: set[asyncio.Task[None]] = set()
+        self._under_way = 0  # turns of these rounds
+        # A store that is embedded makes one transaction after the other: small rounds would wait for each other.
+        self._few_turns = 1 if config.embedded else config.few_turns
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
         self._answers: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -244,7 +247,7 @@ class SessionWorker(Worker):
         self._live.drop_where(lambda conversation: topology.partition_of(conversation) == holding.partition)
 
     async def _dispatch(self) -> None:
-        """Begin a round at once while none is under way; beside others only when there is enough for one more."""
+        """Begin a round at once while little is under way; beside more only when there is enough for another one."""
         while True:
             await self._lanes.readiness.wait()
             if self._may_begin():
@@ -254,7 +257,7 @@ class SessionWorker(Worker):
                 await self._changed.wait()
 
     def _may_begin(self) -> bool:
-        if not self._rounds:
+        if self._under_way < self._few_turns:
             return True
         return len(self._rounds) < self._config.max_rounds and self._lanes.ready >= self._config.enough_turns
 
@@ -264,8 +267,13 @@ class SessionWorker(Worker):
         holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
         for holding in holdings:
             holding.begin_turn()
+        self._under_way += len(turns)
         begun = self._spawn(self._rounds, self._round(turns, holdings))
-        begun.add_done_callback(lambda _: self._changed.set())
+        begun.add_done_callback(partial(self._round_over, len(turns)))
+
+    def _round_over(self, turns: int, _: "asyncio.Task[None]") -> None:
+        self._under_way -= turns
+        self._changed.set()
 
     async def _round(self, turns: list[Turn], holdings: list[Holding]) -> None:
         try:
