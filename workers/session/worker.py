@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.envelope import InputEnvelope
@@ -22,7 +22,7 @@ from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.delivery.trials import is_suspect
 from agentbus.workers.delivery.trust import check_sender
 from agentbus.workers.faults import told
-from agentbus.workers.installation.machine import MachineBook
+from agentbus.workers.installation.machine import INTERVAL, MachineBook
 from agentbus.workers.session.committer import Committer
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.holdings import Holding
@@ -35,7 +35,11 @@ from agentbus.workers.session.unreadable import Unreadable
 from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
 
 if TYPE_CHECKING:
+    from agentbus.workers.reactive.time_loop import TimeLoop
     from agentbus.workers.session.backlog import Backlog
+
+AHEAD: Final = 0.8
+"""The part of the time for which a state machine that was read may be decided by, after which it is read again."""
 
 _log = Logger(__name__)
 
@@ -100,6 +104,7 @@ class SessionWorker(Worker):
         self._answers: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
         self._backlog: Backlog | None = None
+        self._looking: TimeLoop | None = None
 
     async def start(self) -> None:
         self._metrics.owned.labels(WorkerKind.SESSION).set_function(lambda: len(self.describe().owns))
@@ -112,7 +117,7 @@ class SessionWorker(Worker):
             await self._recorder.start()
             await self._ownership.start()
             if not self._config.embedded:
-                await self._watch_backlog()
+                await self._watch()
             self._committer.arrears.start(at_once=not self._config.embedded)
         except BaseException:
             await self.close(within=0)
@@ -161,11 +166,20 @@ class SessionWorker(Worker):
         await in_turn(partial(self.drain, within=within), self._recorder.close)
         _log.info(Action.WORKER_CLOSED)
 
-    async def _watch_backlog(self) -> None:
-        from agentbus.workers.session.backlog import Backlog  # noqa: PLC0415 - nobody asks an embedded worker
+    async def _watch(self) -> None:
+        # An embedded worker does without: nobody asks how far it is behind, and it is not to read while it is idle.
+        from agentbus.workers.reactive.time_loop import TimeLoop  # noqa: PLC0415 - see above
+        from agentbus.workers.session.backlog import Backlog  # noqa: PLC0415 - see above
 
         self._backlog = Backlog(self._bus, self._ownership.holdings)
         await self._backlog.start()
+        self._looking = TimeLoop("read the state machine", self._look_ahead, interval=AHEAD * INTERVAL)
+        await self._looking.start()
+
+    async def _look_ahead(self) -> bool:
+        """Read the state machine before a round has to, which all that it carries out would wait for."""
+        await self._machine.look(anew=True)
+        return False
 
     def _behind(self) -> float:
         return max(self._lanes.oldest_seconds, self._backlog.seconds if self._backlog else 0.0)
@@ -173,8 +187,8 @@ class SessionWorker(Worker):
     async def _end_tasks(self) -> None:
         """End what is left: no partition is ours any more."""
         tasks = {*self._rounds, *self._answers, *({self._dispatcher} if self._dispatcher else ())}
-        backlog = (self._backlog.close,) if self._backlog else ()
-        await in_turn(*backlog, partial(ended, tasks), self._suspects.close, self._unreadable.close)
+        watches = [one.close for one in (self._backlog, self._looking) if one]
+        await in_turn(*watches, partial(ended, tasks), self._suspects.close, self._unreadable.close)
 
     def _receive(self, holding: Holding, delivery: Delivery) -> None:
         """Put a delivery into its conversation's lane, before anything else can happen: this is what keeps order."""

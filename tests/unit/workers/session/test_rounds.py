@@ -20,6 +20,7 @@ from agentbus.storage.memory.log import MemoryLog
 from agentbus.storage.memory.records import MemoryRecords
 from agentbus.storage.reading import iter_log
 from agentbus.workers.bus.memory import MemoryBus
+from agentbus.workers.installation.machine import KEY
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.worker import SessionWorker
 from tests.harness.conversations import message
@@ -34,13 +35,14 @@ class Held(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.appends: dict[ConversationId, asyncio.Event] = {}
-        self.saves, self.looks = asyncio.Event(), asyncio.Event()
-        self.saves.set()
-        self.looks.set()
+        self.saves, self.looks, self.machine = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for gate in (self.saves, self.looks, self.machine):
+            gate.set()
+        self.waiting_for_the_machine = 0
         self.batches: list[int] = []
         self.heads = _Heads(self.saves)
         self.log = _Log(self)
-        self.records = _Records(self.looks)
+        self.records = _Records(self)
 
 
 class _Heads(MemoryHeads):
@@ -67,13 +69,19 @@ class _Log(MemoryLog):
 
 
 class _Records(MemoryRecords):
-    def __init__(self, looks: asyncio.Event) -> None:
+    def __init__(self, store: Held) -> None:
         super().__init__()
-        self._looks = looks
+        self._store = store
+
+    async def get(self, kind: RecordKind, key: str) -> Record | None:
+        if (kind, key) == (RecordKind.INSTALLATION, KEY) and not self._store.machine.is_set():
+            self._store.waiting_for_the_machine += 1
+            await self._store.machine.wait()
+        return await super().get(kind, key)
 
     async def page(self, kind: RecordKind, group: str, *, limit: int = 50, cursor: str | None = None) -> Page[Record]:
         if kind is RecordKind.UNANNOUNCED:
-            await self._looks.wait()
+            await self._store.looks.wait()
         return await super().page(kind, group, limit=limit, cursor=cursor)
 
 
@@ -136,8 +144,8 @@ async def running(config: SessionWorkerConfig | None = None, *, partitions: int 
         finally:
             for held in store.appends.values():
                 held.set()
-            store.saves.set()
-            store.looks.set()
+            for gate in (store.saves, store.looks, store.machine):
+                gate.set()
             await worker.close()
 
 
@@ -193,6 +201,19 @@ async def test_nothing_is_committed_before_it_is_known_what_an_owner_before_did_
         assert run.store.batches == []
         run.store.looks.set()
         assert len(await run.until(first)) == len(await run.until(second)) == 1
+
+
+async def test_the_state_machine_is_read_again_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentbus.workers.installation.machine.INTERVAL", 1_000.0)
+    monkeypatch.setattr("agentbus.workers.session.worker.INTERVAL", 0.01)
+    async with running(partitions=1) as run:
+        await run.until(await run.say("ann"))
+        run.store.machine.clear()
+        async with asyncio.timeout(PATIENCE):
+            while not run.store.waiting_for_the_machine:
+                await asyncio.sleep(0.001)
+        await run.until(await run.say("bob"))
+        assert run.store.waiting_for_the_machine == 1
 
 
 @pytest.mark.parametrize("point", ["append", "heads", "looks"])
