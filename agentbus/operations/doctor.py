@@ -20,6 +20,7 @@ from agentbus.storage.encryption import SETTING, keys_of
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, QueueDepth
 from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.following.chronicler import SUBSCRIPTION as JOURNAL
 from agentbus.workers.installation.joining import check_installation, read_installation
 
 OLDEST_RABBITMQ: Final = (3, 10)
@@ -94,6 +95,9 @@ async def _examine_bus(bus: Bus) -> AsyncIterator[Finding]:
     there = {queue: depth for queue, depth in depths.items() if depth is not None}
     yield _consumers([queue for queue in partitions if not there[queue].consumers])
     yield _routed(there[topology.ingress])
+    journal = topology.subscription_queue(JOURNAL)
+    if (written := await _depth(bus, journal)) is not None:
+        yield _journal(journal, written)
     yield Finding("backlog", Health.OK, f"{sum(depth.ready for depth in there.values())} messages wait")
 
 
@@ -119,6 +123,15 @@ def _routed(ingress: QueueDepth) -> Finding:
         return Finding("ingress", Health.OK, "nobody routes it, and nobody publishes to it")
     found = f"{ingress.ready} messages wait in the ingress, and nobody routes them"
     return Finding("ingress", Health.FAILED, found, "Run: agentbus worker ingress")
+
+
+def _journal(queue: str, depth: QueueDepth) -> Finding:
+    """Say whether what the processes of the HTTP API are to write down for those who follow events is written down."""
+    if depth.consumers or not depth.ready:
+        return Finding("journal", Health.OK, f"{depth.ready} events wait for those who follow them by HTTP")
+    found = f"no process serves the HTTP API, and {depth.ready} events wait for one in the queue {queue}, which fills"
+    advice = f"Run: agentbus worker api. If it is served no more, for good: rabbitmqctl delete_queue {queue}"
+    return Finding("journal", Health.WARNING, found, advice)
 
 
 async def _examine_store(store: Store, settings: Settings) -> AsyncIterator[Finding]:

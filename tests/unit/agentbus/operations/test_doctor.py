@@ -374,3 +374,17 @@ async def test_replies_of_which_nobody_knows_are_mentioned_until_somebody_decide
     )
     await world.give(CONVERSATION, ResolveReply(reply=reply, resolution=ReplyResolution.SENT), "sent")
     assert (await of_store(store))["replies"].health is Health.OK
+
+
+async def test_the_journal_that_nobody_writes_is_told_with_what_to_do() -> None:
+    async with MemoryBus(Topology(partitions=2)) as bus:
+        await bus.declare()
+        assert "journal" not in await by_check(_examine_bus(bus))
+        queue = bus.topology.subscription("journal", ("session.#",), ordered=True)
+        await bus.declare_queue(queue)
+        assert (await by_check(_examine_bus(bus)))["journal"].health is Health.OK
+        await bus.publish(bus.topology.events, "session.message.web", Message(body=b"{}", message_id="1"))
+        found = (await by_check(_examine_bus(bus)))["journal"]
+        assert (found.health, "1 events wait" in found.found) == (Health.WARNING, True)
+        assert "agentbus worker api" in found.advice
+        assert "rabbitmqctl delete_queue agentbus.subscription.journal" in found.advice
