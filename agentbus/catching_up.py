@@ -53,6 +53,18 @@ class CatchUp:
         """Set while no handler is under way."""
         self._idle.set()
         self._draining = False
+        self._over = asyncio.Event()
+        self._ended_by: Exception | None = None
+
+    async def over(self) -> Refused:
+        """Return once there is nothing more to come, with the reason: the session was deleted, for one.
+
+        Raises what ended it otherwise. It returns never if it was drained or closed.
+        """
+        await self._over.wait()
+        if isinstance(self._ended_by, Refused):
+            return self._ended_by
+        raise self._ended_by or RuntimeError("nothing ended it")
 
     async def start(self) -> None:
         """Begin to hand over. Raises what the first look at the log does: SessionNotFound, ReplyTimeout. Idempotent."""
@@ -84,10 +96,12 @@ class CatchUp:
                 await self._follow(answer, woken.woken)
         except Exception as error:
             raise_if_cancelled()
-            if isinstance(error, Refused):  # it was deleted, for one: there is nothing more to come
+            if isinstance(error, Refused):
                 _log.warning(Action.EVENTS_ENDED, session_id=self._session, error=str(error))
             else:
                 _log.error(Action.EVENTS_ENDED, session_id=self._session, **told(error))
+            self._ended_by = error
+            self._over.set()
 
     async def _follow(self, answer: CommandReply, woken: asyncio.Event) -> None:
         while True:

@@ -18,6 +18,7 @@ async with connect() as bus:
 ```
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ from agentbus.received import Answering, Handled, ReceivedEvent, ReceivedMessage
 from agentbus.registering import check_beginning, check_handler, check_patterns
 from agentbus.subscription import CONCURRENCY, Subscription
 from agentbus.workers.bus.port import Bus
-from agentbus.workers.concurrency import in_turn, side_by_side
+from agentbus.workers.concurrency import ended, in_turn, side_by_side
 from agentbus.workers.delivery.inputs import Inputs, Routed
 from agentbus.workers.outages import trouble_now
 from agentbus.writing import AtWork, Telling, WrittenReply, written
@@ -268,8 +269,8 @@ class AgentBus:
         (1 is the first; as in an event's `sequence`) and then as they come: each once, in order, whatever was missed.
         They are read from the log over the broker, as `session` reads a state; what was archived or erased since is not
         there, and messages that were taken back say nothing. `start` raises SessionNotFound if there is no such
-        session, ReplyTimeout if no session worker answers; once it is deleted, no more comes. Across sessions there is
-        no sequence: there a `durable` name is what knows where its programs are.
+        session, ReplyTimeout if no session worker answers; once it is deleted no more comes, and `run` says so. Across
+        sessions there is no sequence: there a `durable` name is what knows where its programs are.
 
         The handler gets a ReceivedEvent: `await event.reply("...")` answers it, once however often it comes.
 
@@ -347,11 +348,30 @@ class AgentBus:
         After a signal nothing more is begun, handlers that are under way have `grace` seconds to finish, and this
         returns; the log says what it waits for. A second signal means what it means without AgentBus. Signals are
         left alone outside the main thread.
+
+        Raises what a subscription from a sequence on ended by; once the session of each such subscription is deleted
+        and there is no other subscription, SessionNotFound.
         """
         await self.start()
         with signalled() as stop:
-            await stop.wait()
+            signal, end = asyncio.create_task(stop.wait()), asyncio.create_task(self._nothing_left())
+            try:
+                await asyncio.wait({signal, end}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await ended({signal})
+                if not end.done():
+                    await ended({end})
         await self.drain(grace=grace)
+        if end.done() and not end.cancelled():
+            end.result()
+
+    async def _nothing_left(self) -> None:
+        """Raise once no subscription can hand over any more, or one has failed."""
+        followed = [one for one in self._subscriptions if isinstance(one, CatchUp)]
+        refused = await side_by_side(one.over() for one in followed)
+        if refused and len(followed) == len(self._subscriptions):
+            raise refused[-1]
+        await asyncio.Event().wait()
 
     async def drain(self, *, grace: float = GRACE) -> None:
         """Begin no more events, and wait up to `grace` seconds for the handlers that are under way."""

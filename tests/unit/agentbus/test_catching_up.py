@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 import agentbus.workers.delivery.retry
 import agentbus.workers.reactive.handler
+from agentbus.catching_up import CatchUp
 from agentbus.client import AgentBus
 from agentbus.contracts.commands import CloseSession, CommandReply, CreateSession, DeleteMessage, DeleteSession, SetData
 from agentbus.contracts.errors import ConfigurationError, ReplyTimeout, SessionNotFound
@@ -336,3 +337,59 @@ async def test_what_makes_no_sense_is_told_at_once(world: World) -> None:
     for given, says in wrong:
         with pytest.raises(ConfigurationError, match=says):
             world.client.on(ALL, **given)
+
+
+async def test_run_ends_with_its_session(world: World) -> None:
+    session = await world.session()
+    following = Following(world, session=session)
+    running = asyncio.create_task(following.client.run())
+    await following.until(1)
+    await world.client.send(DeleteSession(session_id=session))
+    with pytest.raises(SessionNotFound):
+        async with asyncio.timeout(PATIENCE):
+            await running
+    await following.client.close()
+
+
+async def test_run_goes_on_while_anything_may_come(world: World) -> None:
+    first = await world.session()
+    following = Following(world, session=first)
+    came = asyncio.Event()
+
+    @following.client.on("session.closed.*")
+    async def closed(_: ReceivedEvent) -> None:
+        came.set()
+
+    running = asyncio.create_task(following.client.run())
+    await following.until(1)
+    await world.client.send(DeleteSession(session_id=first))
+    [subscription, _] = following.client._subscriptions
+    assert isinstance(subscription, CatchUp)
+    async with asyncio.timeout(PATIENCE):
+        assert isinstance(await subscription.over(), SessionNotFound)
+        other = await world.session()
+        await world.client.send(CloseSession(session_id=other))
+        await came.wait()
+    assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await following.client.close()
+
+
+async def test_run_raises_what_nobody_foresaw(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await world.session()
+    following = Following(world, session=session)
+    following.client.on("session.closed.*")(following.handle)
+
+    async def broken(*_: object) -> CommandReply:
+        raise LookupError("a fault of ours")
+
+    running = asyncio.create_task(following.client.run())
+    await following.until(1)
+    monkeypatch.setattr(following.client._subscriptions[0], "_ask", broken)
+    await world.say(session)
+    with pytest.raises(LookupError):
+        async with asyncio.timeout(PATIENCE):
+            await running
+    await following.client.close()
