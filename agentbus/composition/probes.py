@@ -81,7 +81,8 @@ class _Server(uvicorn.Server):
 class Connections:
     """The connections of one server: no more than `most`, none of them idle for more than `seconds`.
 
-    One too many ends the oldest: whoever floods the port loses their own, and a probe that comes now is answered.
+    One too many ends the oldest, with what is done for it: whoever floods the port loses their own, and a probe that
+    comes now is answered.
     Those of WebSockets, and of responses that are to last, are no longer among them: who answers so counts them.
     """
 
@@ -100,7 +101,8 @@ class Connections:
         class Kept(H11Protocol):
             def __init__(self, *args: Any, **settings: Any) -> None:
                 super().__init__(*args, **settings)
-                self.app = _with_lasting(self.app, partial(kept.end, self), partial(kept.begin, self))
+                self.calls: set[asyncio.Task[Any]] = set()
+                self.app = _counted(_with_lasting(self.app, partial(kept.end, self), partial(kept.begin, self)), self)
 
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
                 super().connection_made(transport)
@@ -130,11 +132,30 @@ class Connections:
             oldest = next(iter(self._open))
             self.end(oldest)
             oldest.transport.abort()
+            for call in [*getattr(oldest, "calls", ())]:
+                call.cancel()
 
     def end(self, connection: H11Protocol) -> None:
         """Forget a connection. Idempotent."""
         if timer := self._open.pop(connection, None):
             timer.cancel()
+
+
+def _counted(app: ASGIApp, connection: Any) -> ASGIApp:
+    """Return an application whose calls a connection knows; one that is cancelled with it just ends."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        call = asyncio.current_task()
+        connection.calls.add(call)
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not connection.transport.is_closing():
+                raise
+        finally:
+            connection.calls.discard(call)
+
+    return answer
 
 
 def _with_lasting(app: ASGIApp, lasting: Callable[[], None], over: Callable[[], None]) -> ASGIApp:

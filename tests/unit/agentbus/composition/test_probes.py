@@ -224,3 +224,27 @@ async def test_websockets_are_served_where_that_is_asked_for_and_none_of_their_f
     async with serving(app, 0) as port:
         with pytest.raises(InvalidStatus):
             await connect(f"ws://{LOOPBACK}:{port}/")
+
+
+async def test_the_oldest_connection_ends_with_what_is_done_for_it() -> None:
+    begun, stopped, go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            begun.set()
+            try:
+                await go.wait()
+            finally:
+                stopped.set()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(app, 0, connections=Connections(most=1)) as port, httpx.AsyncClient() as client:
+        slow = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/slow", timeout=SECONDS))
+        async with asyncio.timeout(SECONDS):
+            await begun.wait()
+            async with httpx.AsyncClient() as other:
+                assert (await other.get(f"http://127.0.0.1:{port}/")).status_code == 200
+            await stopped.wait()
+        with pytest.raises(httpx.TransportError):
+            await slow
