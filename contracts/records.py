@@ -89,7 +89,8 @@ class RecordKind(StrEnum):
     DATA_KEY = "data_key"
     """A key that something is encrypted with, itself encrypted; its key is the data key's name."""
     API_KEY = "api_key"
-    """A key of the HTTP API, of which a digest is kept; its key is the part of it that is no secret."""
+    """A key of the HTTP API, of which a digest is kept; its key is the part of it that is no secret. And when it was
+    used: its key is that with `.used`."""
     SIGN_IN = "sign_in"
     """Somebody who is signed in at the dashboard; its key is a digest of what their browser shows."""
     JOB = "job"

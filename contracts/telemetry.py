@@ -268,6 +268,8 @@ class Action(StrEnum):
     """The HTTP API has no key yet, and is open to this machine alone; the line says how to make one."""
     API_CHANGED = "api_changed"
     """A call of the HTTP API that changes something was answered: which, by whom, on whose behalf, about what."""
+    API_REFUSED = "api_refused"
+    """Somebody tried to call the HTTP API, or to sign in, with no good key or token: from where, and how many more."""
     API_FAILED = "api_failed"
     """A call of the HTTP API failed: it was answered that something is wrong here, and this line says what."""
     JOB_ENDED = "job_ended"

@@ -58,7 +58,7 @@ async def list_(
     """List the keys, the latest first, without their secrets; revoked ones stay in the list."""
     async with make_store(settings) as store:
         page = await list_keys(store, limit=limit, cursor=cursor)
-    columns = ("key_id", "name", "roles", "created_at", "expires_at", "revoked_at")
+    columns = ("key_id", "name", "roles", "created_at", "expires_at", "revoked_at", "last_used_at")
     empty = "No key. Make one: agentbus api-keys create NAME --role read"
     print_rows([_row(key) for key in page.items], columns, as_json=as_json, cursor=page.cursor, empty=empty)
 
@@ -88,4 +88,5 @@ def _row(key: ApiKey) -> dict[str, Any]:
         "created_at": key.created_at,
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
+        "last_used_at": key.last_used_at,
     }

@@ -1,5 +1,6 @@
 """Who calls, and what they may: keys, and what is open to this machine while there is none."""
 
+import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,12 +14,17 @@ from starlette.requests import HTTPConnection
 
 from agentbus.contracts.base import MAX_ID_LENGTH
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import StoreError
 from agentbus.contracts.operators import Operator
+from agentbus.contracts.telemetry import Action
 from agentbus.http.problems import NotAllowed, NotAuthenticated, NotFromHere, TooManyCalls
-from agentbus.operations.api_keys import ApiKey, Role, any_key, key_id_in, recognised
+from agentbus.operations.api_keys import USE_SECONDS, ApiKey, Role, any_key, key_id_in, note_use, recognised
 from agentbus.sessions.model.validation import is_id
+from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.adapters.pace import Pace
+from agentbus.workers.concurrency import passing_over
+from agentbus.workers.outages import sparingly
 
 USER_HEADER: Final = "X-AgentBus-User"
 """The user on whose behalf a call is made."""
@@ -27,6 +33,8 @@ BELIEVED_SECONDS: Final = 5.0
 """Seconds for which it is believed that a key is still good: a revoked one is so for that long."""
 
 _MOST_KEPT: Final = 1000
+_NOTING: Final = 1.0
+"""Seconds that noting a key's use may take."""
 _STRANGERS: Final = 50.0
 """Texts that may be no key that are looked up in a second: whoever tries them out must not keep the store busy."""
 
@@ -34,6 +42,8 @@ _PASSED_ON: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 _BEARER: Final = re.compile(r"(?i:bearer) +(\S{1,8192}) *")
+
+_log = Logger(__name__)
 
 _TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
@@ -83,6 +93,7 @@ class Doorkeeper:
         self._token = token
         self._known: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
         self._paces: OrderedDict[str, Pace] = OrderedDict()
+        self._noted: OrderedDict[str, float] = OrderedDict()
         self._strangers = Pace(_STRANGERS, timer)
         self._closed = False
 
@@ -96,7 +107,11 @@ class Doorkeeper:
             await self._check_open(call)
             caller = Caller(name="loopback", roles=frozenset(Role))
         else:
-            caller = await self._bearer(given)
+            try:
+                caller = await self._bearer(given)
+            except NotAuthenticated:
+                tell_refused(call)
+                raise
         self._check_pace(caller.name)
         return _on_behalf(caller, headers)
 
@@ -129,6 +144,7 @@ class Doorkeeper:
         key = await self._key(found[1]) if found else None
         if key is None or not key.holds(self._clock.now()):
             raise NotAuthenticated("this is no key, or it is one no more: agentbus api-keys list")
+        await self._note_use(key.key_id)
         return Caller(name=f"key:{key.key_id}", roles=frozenset(key.roles), by=Operator(key=key.key_id))
 
     async def _key(self, text: str) -> ApiKey | None:
@@ -150,6 +166,19 @@ class Doorkeeper:
             self._known.popitem(last=False)
         return key
 
+    async def _note_use(self, key_id: str) -> None:
+        """Note that a key is used. That it can't be noted keeps nobody from what they want."""
+        now = self._timer()
+        if now - self._noted.get(key_id, -USE_SECONDS) < USE_SECONDS:
+            return
+        self._noted[key_id] = now
+        self._noted.move_to_end(key_id)
+        while len(self._noted) > _MOST_KEPT:
+            self._noted.popitem(last=False)
+        with passing_over(StoreError, TimeoutError):
+            async with asyncio.timeout(_NOTING):
+                await note_use(self._store, self._clock, key_id)
+
     async def _check_open(self, call: HTTPConnection) -> None:
         """Raise unless a call without a key comes from a program on this machine, and there is no key yet."""
         if not await self.is_open():
@@ -170,6 +199,12 @@ class Doorkeeper:
         self._paces.move_to_end(name)
         if not pace.allows():
             raise TooManyCalls(f"more than {self._rate:g} calls a second")
+
+
+def tell_refused(call: HTTPConnection) -> None:
+    """Log that somebody was not let in, and from where: now and then, and nothing of what they tried."""
+    if (more := sparingly(Action.API_REFUSED)) is not None:
+        _log.warning(Action.API_REFUSED, host=call.client.host if call.client else "", **more)
 
 
 def is_loopback(host: str) -> bool:

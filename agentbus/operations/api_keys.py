@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -21,13 +21,18 @@ from agentbus.operations.paging import page_after
 from agentbus.sessions.model.validation import checking
 from agentbus.storage.damage import SET_ANEW, read_as, readable, unless_damaged
 from agentbus.storage.port import Store
+from agentbus.workers.concurrency import side_by_side
 
 _GROUP: Final = "api_keys"
+_USES: Final = "api_key_uses"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _ID_LENGTH: Final = 10
 _SECRET_LENGTH: Final = 52
 """Of letters of five bits each: 260 bits, which nobody guesses."""
 _FORM: Final = re.compile(rf"ab_([a-z2-7]{{{_ID_LENGTH}}})_([a-z2-7]{{{_SECRET_LENGTH}}})")
+
+USE_SECONDS: Final = 60.0
+"""Seconds in which the use of a key is noted once, of all processes together."""
 
 LONGEST: Final = 100 * 365 * 86_400.0
 """Seconds after which a key may expire at the latest."""
@@ -61,6 +66,8 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+    """When it was used last, to the minute; it is told by `list_keys` alone."""
 
     def holds(self, now: datetime) -> bool:
         """Whether it may be used at a moment."""
@@ -109,8 +116,10 @@ async def list_keys(store: Store, *, limit: int = 50, cursor: str | None = None)
     """
     with page_after(cursor):
         page = await store.records.page(RecordKind.API_KEY, _GROUP, limit=limit, cursor=cursor)
-    found = readable(page.items, _read)
-    return Page[ApiKey].model_construct(items=tuple(key for key, _ in found), cursor=page.cursor)
+    keys = [key for key, _ in readable(page.items, _read)]
+    uses = await side_by_side(store.records.get(RecordKind.API_KEY, _use_of(key.key_id)) for key in keys)
+    found = [replace(key, last_used_at=use.created_at) if use else key for key, use in zip(keys, uses, strict=True)]
+    return Page[ApiKey].model_construct(items=tuple(found), cursor=page.cursor)
 
 
 async def revoke_key(store: Store, clock: Clock, key_id: str) -> ApiKey:
@@ -123,6 +132,18 @@ async def revoke_key(store: Store, clock: Clock, key_id: str) -> ApiKey:
         record = _record(key_id, kept.model_copy(update={"revoked_at": clock.now()}), record.created_at)
         await store.records.put(record)
     return _read(record)[0]
+
+
+async def note_use(store: Store, clock: Clock, key_id: str) -> None:
+    """Note that a key is used, unless that was noted within the last minute. Raises StoreError.
+
+    It is a record of its own: one that is written again and again must not bring a revoked key back.
+    """
+    now = clock.now()
+    known = await store.records.get(RecordKind.API_KEY, _use_of(key_id))
+    if known is None or now - known.created_at >= timedelta(seconds=USE_SECONDS):
+        noted = Record(kind=RecordKind.API_KEY, key=_use_of(key_id), group=_USES, created_at=now, data={})
+        await store.records.put(noted)
 
 
 async def any_key(store: Store) -> bool:
@@ -166,6 +187,10 @@ def _letters(count: int) -> str:
 
 def _digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
+
+
+def _use_of(key_id: str) -> str:
+    return f"{key_id}.used"
 
 
 def _is_key_id(text: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.records import Record, RecordKind
-from agentbus.operations.api_keys import ApiKey, get_key, recognised
+from agentbus.operations.api_keys import ApiKey, get_key, note_use, recognised
 from agentbus.storage.port import Store
 
 LASTS: Final = timedelta(hours=8)
@@ -38,6 +38,7 @@ async def sign_in(store: Store, clock: Clock, key: str) -> tuple[str, ApiKey] | 
         due_at=now + LASTS,
     )
     await store.records.put(record)
+    await note_use(store, clock, known.key_id)
     return token, known
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from agentbus.http.access import tell_refused
 from agentbus.http.dashboard.door import Page
 from agentbus.http.dashboard.shown import link
 from agentbus.http.dashboard.visit import Same, Visit
@@ -48,6 +49,7 @@ async def enter(visit: Visit) -> Response:
     back = visit.form.get("back")
     found = await sign_in(visit.app.store, visit.app.clock, visit.form.get("key").strip())
     if found is None:
+        tell_refused(visit.request)
         wrong = "This is no key, or it is one no more: agentbus api-keys list"
         return visit.page("sign_in.html", title="Sign in", same=SAME, back=back, wrong=wrong, status=403)
     token, key = found

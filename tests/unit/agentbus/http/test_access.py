@@ -4,12 +4,15 @@ from datetime import timedelta
 
 import pytest
 import structlog
+from starlette.requests import HTTPConnection
 
 from agentbus.contracts.clock import ManualClock
-from agentbus.contracts.records import RecordKind
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.records import Record, RecordKind
 from agentbus.http.access import BELIEVED_SECONDS, Doorkeeper, is_loopback
-from agentbus.operations.api_keys import Role, create_key, key_id_in, revoke_key
+from agentbus.operations.api_keys import Role, any_key, create_key, key_id_in, list_keys, revoke_key
 from agentbus.storage.memory import MemoryStore
+from agentbus.workers.outages import SAID_AT_ONCE
 from tests.harness.api import World, a_message, api_world
 
 AT = "/v1/sessions"
@@ -172,3 +175,56 @@ async def test_the_store_keeps_no_secret() -> None:
         record = await store.records.get(RecordKind.API_KEY, key.key_id)
     assert record is not None
     assert text.rpartition("_")[2] not in record.model_dump_json()
+
+
+async def test_the_use_of_a_key_is_noted_once_a_minute_by_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with MemoryStore() as store:
+        clock, now = ManualClock(), [0.0]
+        key, text = await create_key(store, clock, "n", [Role.READ])
+        assert (await list_keys(store)).items[0].last_used_at is None
+        put, puts = store.records.put, list[object]()
+
+        async def counted(record: Record, *, replace: bool = True) -> bool:
+            puts.append(record)
+            return await put(record, replace=replace)
+
+        monkeypatch.setattr(store.records, "put", counted)
+        doors = [Doorkeeper(store, clock, local=True, rate=100, timer=lambda: now[0]) for _ in range(2)]
+        call = HTTPConnection(
+            {"type": "http", "method": "GET", "headers": [(b"authorization", f"Bearer {text}".encode())]}
+        )
+        for _ in range(10):
+            for door in doors:
+                await door.caller_of(call)
+        [used] = (await list_keys(store)).items
+        assert (used.last_used_at, len(puts)) == (clock.now(), 1)
+        now[0] += 61
+        clock.advance(timedelta(seconds=61))
+        await doors[0].caller_of(call)
+        assert ((await list_keys(store)).items[0].last_used_at, len(puts)) == (clock.now(), 2)
+        assert await any_key(store)
+        await revoke_key(store, clock, key.key_id)
+        assert (await list_keys(store)).items[0].revoked_at == clock.now()
+
+
+async def test_a_key_is_good_though_its_use_cannot_be_noted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await world.key(Role.READ)
+
+    async def full(*_: object, **__: object) -> None:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(world.app.store.records, "put", full)
+    async with world.caller(key) as by:
+        assert (await by.get(AT)).status_code == 200
+
+
+async def test_who_is_not_let_in_is_told_now_and_then_without_what_they_tried(world: World) -> None:
+    key = f"ab_{'a' * 10}_{'b' * 52}"
+    with structlog.testing.capture_logs() as lines:
+        async with world.caller(key, host="10.0.0.7") as by:
+            for _ in range(20):
+                assert (await by.get(AT)).status_code == 401
+    refused = [line for line in lines if line["event"] == "api_refused"]
+    assert len(refused) == SAID_AT_ONCE
+    assert {line["host"] for line in refused} == {"10.0.0.7"}
+    assert "b" * 52 not in str(lines)
