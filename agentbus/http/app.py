@@ -1,8 +1,5 @@
 """The HTTP API, put together: calls, who may make them, what they may bring, and how failures are told."""
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from http import HTTPStatus
 from importlib.metadata import version
@@ -46,6 +43,8 @@ from agentbus.sessions.sections.shared import Commands
 from agentbus.sessions.sections.tokens import Fences
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.delivery.trace_contexts import cause_in, traces
+from agentbus.workers.delivery.under_way import UnderWay
 from agentbus.workers.faults import told
 from agentbus.workers.following.live import Live
 
@@ -86,9 +85,7 @@ class Api:
         tokens = Tokens(settings).caller_of if settings.api_jwt_issuer else None
         local = is_loopback(settings.api_host) and tokens is None
         self.doorkeeper = Doorkeeper(app.store, app.clock, local=local, rate=settings.api_rate, token=tokens)
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.under_way = UnderWay()
         self.app = make_app()
         self.app.state.parts = self.parts
         self.app.state.parts_of = lru_cache(_OPERATORS)(self.parts.done_by)
@@ -108,23 +105,7 @@ class Api:
         """Take no more calls, and wait `within` seconds for those under way."""
         self.parts.ending.set()
         self.parts.streams.let_go()
-        try:
-            async with asyncio.timeout(within):
-                await self._idle.wait()
-        except TimeoutError:
-            return
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Count a call as under way."""
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+        await self.under_way.over(within)
 
 
 def make_app() -> FastAPI:
@@ -160,7 +141,9 @@ class _Gate:
         if scope["type"] != "http":
             return  # There are no WebSockets here, and nothing that begins or ends with the application.
         call = _Answer(send)
-        with self._api.working():
+        headers = HTTPConnection(scope).headers
+        cause = cause_in(headers.get("traceparent"))
+        with self._api.under_way.one(), traces().serving(scope["method"], cause):
             try:
                 if self._api.draining:
                     raise Ending
@@ -170,6 +153,7 @@ class _Gate:
                 try:
                     await self._app(scope, receive, call.send)
                 finally:
+                    traces().served(_named(scope), call.status)
                     if scope["method"] not in _SAFE:
                         _note(caller, scope, call.status)
             except AgentBusError as error:
@@ -236,7 +220,10 @@ def _say(error: AgentBusError) -> None:
 
 def _note(caller: Caller, scope: Scope, status: int) -> None:
     """Log a change: who wanted it. The status is 0 where they went away before they were answered."""
-    route = scope.get("route")
-    called = f"{scope['method']} {getattr(route, 'path', 'unknown')}"
     about = {name: without_keys(str(value)) for name, value in (scope.get("path_params") or {}).items()}
-    _log.info(Action.API_CHANGED, call=called, by=caller.name, user=caller.user, about=about, status=status)
+    _log.info(Action.API_CHANGED, call=_named(scope), by=caller.name, user=caller.user, about=about, status=status)
+
+
+def _named(scope: Scope) -> str:
+    """Return which call it is, as the document names it."""
+    return f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}"

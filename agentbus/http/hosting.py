@@ -1,8 +1,7 @@
 """The API worker, which serves the dashboard as well: any number of them side by side, none of which keeps anything."""
 
-import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final
 
@@ -19,9 +18,9 @@ from agentbus.http.dashboard.app import Dashboard
 from agentbus.operations.api_keys import any_key
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.concurrency import in_turn
-from agentbus.workers.delivery.loop_watch import STALL_LIMIT, LoopWatch
 from agentbus.workers.delivery.presence import Presence
-from agentbus.workers.worker import HAND_BACK_SECONDS, Health, Worker
+from agentbus.workers.delivery.served import ServedWorker
+from agentbus.workers.worker import HAND_BACK_SECONDS, Health
 
 MAKE_ONE: Final = "agentbus api-keys create NAME --role read"
 
@@ -36,20 +35,15 @@ Serving = Callable[[ASGIApp], AbstractAsyncContextManager[int]]
 _log = Logger(__name__)
 
 
-class ApiWorker(Worker):
+class ApiWorker(ServedWorker):
     """Has API and dashboard served, by `serving`. It does not listen beyond this machine while there is no key."""
 
     def __init__(self, app: App, served: Serving, *, presence: Presence | None = None) -> None:
+        super().__init__(presence)
         self._app = app
         self._api = Api(app)
         self._dashboard = Dashboard(app)
         self._serving = served
-        self._presence = presence
-        self._watch = LoopWatch(STALL_LIMIT, lambda _: None)
-        self._served = AsyncExitStack()
-        self._ended = asyncio.Event()
-        self.port: int | None = None
-        """Where it listens; None while it does not."""
 
     async def start(self) -> None:
         host = self._app.settings.api.api_host
@@ -65,8 +59,7 @@ class ApiWorker(Worker):
             await self._watch.start()
             await self._api.parts.streams.start()
             self.port = await self._served.enter_async_context(self._serving(self._answer))
-            if self._presence:
-                await self._presence.start()
+            await self._join()
         except BaseException:
             await self.close(within=0)
             raise
@@ -74,19 +67,15 @@ class ApiWorker(Worker):
             _log.warning(Action.API_OPEN, host=host, port=self.port, advice=f"whoever is on this machine: {MAKE_ONE}")
         _log.info(Action.WORKER_STARTED, api_host=host, api_port=self.port)
 
-    async def wait(self) -> None:
-        await self._ended.wait()
-
     async def drain(self, *, within: float = HAND_BACK_SECONDS) -> None:
         """Answer those who have called; who calls now is asked to call again, elsewhere."""
         self._dashboard.drain()
         await self._api.drain(within)
 
     async def close(self, *, within: float = HAND_BACK_SECONDS) -> None:
-        presence = (self._presence.close,) if self._presence else ()
         try:
             await in_turn(
-                *presence,
+                self._leave,
                 partial(self.drain, within=within),
                 self._served.aclose,
                 self._api.parts.streams.close,
@@ -95,8 +84,7 @@ class ApiWorker(Worker):
                 self._watch.close,
             )
         finally:
-            self.port = None
-            self._ended.set()
+            self._over()
         _log.info(Action.WORKER_CLOSED)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,11 +94,7 @@ class ApiWorker(Worker):
         await app(scope, receive, send)
 
     def health(self) -> Health:
-        lag = self._watch.lag
-        live = self.port is not None and lag < STALL_LIMIT
-        joined = self._presence is None or self._presence.joined
-        member = self._presence.describe() if self._presence else None
-        return Health(live=live, ready=live and joined and not self._api.draining, lag=lag, member=member)
+        return self._health(draining=self._api.draining)
 
 
 def make_api_worker(app: App) -> ApiWorker:

@@ -19,6 +19,8 @@ from agentbus.contracts.envelope import EventEnvelope
 from agentbus.workers.delivery.trace_contexts import Processed, Traces
 
 _NANO: Final = 1_000_000_000
+_FAULTS: Final = 500
+"""From this status on it is the server that is at fault."""
 _propagator: Final = TraceContextTextMapPropagator()
 
 Attributes = Mapping[str, str | int]
@@ -77,6 +79,22 @@ class SpanTraces(Traces):
         about = {"messaging.operation.name": "send", "messaging.operation.type": "send", "agentbus.platform": platform}
         with super().sending(platform, cause), self._caused(f"send {platform}", SpanKind.CLIENT, about, cause):
             yield
+
+    @contextmanager
+    def serving(self, method: str, cause: str | None) -> Iterator[None]:
+        # A call goes on with the trace that it came with, whatever holds for messages: somebody waits for its answer.
+        context = _propagator.extract({"traceparent": cause}, Context()) if cause else Context()
+        about = {"http.request.method": method}
+        with super().serving(method, cause), self._during(method, SpanKind.SERVER, about, context=context):
+            yield
+
+    def served(self, route: str, status: int) -> None:
+        span = trace.get_current_span()
+        span.update_name(route)
+        span.set_attribute("http.route", route.partition(" ")[2])
+        span.set_attribute("http.response.status_code", status)
+        if status >= _FAULTS:
+            _fail(span, str(status))
 
     @contextmanager
     def processing(self, where: str, events: str, inputs: Sequence[Processed]) -> Iterator[list[str | None]]:

@@ -79,6 +79,13 @@ class Traces:
         """Send something to a platform while the body runs, as `cause` has asked for."""
         return _CausedBy(cause)
 
+    def serving(self, method: str, cause: str | None) -> AbstractContextManager[None]:  # noqa: ARG002 - as above
+        """Answer a call by HTTP while the body runs: what is done meanwhile is caused by whoever called."""
+        return _CausedBy(cause)
+
+    def served(self, route: str, status: int) -> None:
+        """Say of the call that is being served which route it took, and how it was answered."""
+
     def processing(self, where: str, events: str, inputs: Sequence[Processed]) -> Contexts:  # noqa: ARG002 - as above
         """Announce and acknowledge inputs while the body runs; give the trace contexts of what each has caused.
 
@@ -103,6 +110,14 @@ def using(wanted: Traces) -> Iterator[None]:
         yield
     finally:
         _wanted.remove(wanted)  # the last to begin is not always the first to end
+
+
+def cause_in(header: str | None) -> str | None:
+    """Return the trace context that a header gives; None for what is none, by W3C's rules."""
+    found = _TRACEPARENT.fullmatch(header) if header else None
+    if header is None or found is None or header.startswith("ff"):
+        return None
+    return header if int(found["trace_id"], 16) and int(found["span_id"], 16) else None
 
 
 def trace_of(cause: str | None) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The gateway's web application: bodies within limits, and answers that platforms understand."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ from agentbus.contracts.clock import Clock
 from agentbus.workers.adapters.port import Answer, Hosted, Request
 from agentbus.workers.concurrency import side_by_side
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.under_way import UnderWay
 from agentbus.workers.gateway.intake import RETRY_SECONDS, Intake, Outcome, Taken
 
 BODY_SECONDS: Final = 10.0
@@ -50,9 +51,7 @@ class Gateway:
         self._body_seconds = body_seconds
         self._most_held = most_held
         self._held = 0
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._under_way = UnderWay()
         self._draining = False
         self._hosted: list[Hosted] = []
         self._metrics.channel_connections.set_function(lambda: sum(one.connected for one in self._hosted))
@@ -80,11 +79,7 @@ class Gateway:
         """Take no more requests, send away who is connected, and wait `within` seconds for the requests under way."""
         self._draining = True
         await side_by_side(one.drain() for one in self._hosted)
-        try:
-            async with asyncio.timeout(within):
-                await self._idle.wait()
-        except TimeoutError:
-            return
+        await self._under_way.over(within)
 
     async def _receive(self, http: Http) -> Response:
         return await self.receive(http.path_params["name"], http, http.path_params["account"])
@@ -103,7 +98,7 @@ class Gateway:
 
     async def _counted(self, name: str, account: str, take: Callable[[], Awaitable[Taken]]) -> Taken:
         """Count what a request came to, while others wait for its end."""
-        with self._working():
+        with self._under_way.one():
             if not self._intake.knows(name, account):
                 taken = Taken.refused(Outcome.UNKNOWN)
             elif self._draining:
@@ -146,14 +141,3 @@ class Gateway:
         except (TimeoutError, ClientDisconnect):
             return Outcome.TOO_SLOW
         return None
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()

@@ -6,6 +6,7 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import pytest
@@ -38,18 +39,22 @@ EXAMPLES: Final = int(os.environ.get("API_EXAMPLES", "2"))
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+async def served(folder: Path) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
     """Serve an API; give its address, a key for everything and its document."""
     # On busy cores an answer takes long: that is no fault of a call's.
     lasting = Connections(seconds=10 * PATIENCE)
-    async with api_world(api_rate=1e6) as world, serving(world.api.app, 0, connections=lasting) as port:
+    async with (
+        api_world(api_rate=1e6, backup_url=f"file://{folder}") as world,
+        serving(world.api.app, 0, connections=lasting) as port,
+    ):
         world.api.parts.engine.call_timeout = PATIENCE
         yield f"http://127.0.0.1:{port}", await world.key(*Role), world.api.app.openapi()
+        await world.api.parts.jobs.close()
 
 
 @pytest.fixture
-def api() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(served()) as it:
+def api(tmp_path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(served(tmp_path)) as it:
         yield it
 
 

@@ -58,7 +58,7 @@ async def test_a_call_under_way_is_answered_before_it_ends() -> None:
     async with embedded(settings()) as app:
         worker = make_api_worker(app)
         await worker.start()
-        with worker._api.working():
+        with worker._api.under_way.one():
             draining = asyncio.create_task(worker.drain(within=PATIENCE))
             await asyncio.sleep(0)
             assert not draining.done()

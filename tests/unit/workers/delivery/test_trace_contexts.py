@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NoOpTracerProvider, SpanKind
 
 import agentbus.workers.reactive.handler
+from agentbus.client import AgentBus
 from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
@@ -30,14 +31,16 @@ from agentbus.workers.adapters.port import Capabilities, Guarantee
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.spans import SpanTraces
 from agentbus.workers.delivery.telemetry import WorkerMetrics
-from agentbus.workers.delivery.trace_contexts import Processed, Traces, trace_of, traces, using
+from agentbus.workers.delivery.trace_contexts import Processed, Traces, cause_in, trace_of, traces, using
 from agentbus.workers.outbound.channels import Way, Ways
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.outbound.worker import OutboundConfig, OutboundWorker
 from tests.docs.markdown import ROOT
 from tests.expiry.world import World, a_world
+from tests.harness.api import a_message, api_world
 from tests.harness.builders import a_conversation, appended
 from tests.harness.outbound import FakeChannel, Fate
+from tests.harness.patience import PATIENCE
 
 WHERE = Address(platform=Platform.TELEGRAM, chat="lobby", user="ada")
 SAID, ANSWERED = "my card is 4000 1234", "thank you for that"
@@ -369,3 +372,51 @@ def test_an_instance_hears_from_records_which_trace_a_reply_belongs_to() -> None
 def a_record(data: object) -> Record:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     return Record(kind=RecordKind.OUTBOX, key="a" * 26, group="0", created_at=at, data={"traces": data})
+
+
+@pytest.mark.usefixtures("as_parent")
+async def test_a_call_by_http_goes_on_with_the_trace_that_it_came_with(spans: Spans) -> None:
+    async with api_world() as world, world.caller() as by:
+        answer = await by.post("/v1/messages", json=a_message(SAID), headers={"traceparent": CAME})
+        assert answer.status_code == 200
+        assert (await by.get("/v1/nowhere", headers={"traceparent": "nonsense"})).status_code == 404
+    [call] = spans.named("POST /v1/messages")
+    assert (call.kind, call.parent and call.parent.span_id) == (SpanKind.SERVER, int("b" * 16, 16))
+    assert call.attributes == {
+        "http.request.method": "POST",
+        "http.route": "/v1/messages",
+        "http.response.status_code": 200,
+    }
+    [published] = [one for one in spans.named(f"publish {INPUTS}") if one.parent]
+    assert (published.parent and published.parent.span_id, published.context.trace_id) == (
+        call.context.span_id,
+        int("a" * 32, 16),
+    )
+    [lost] = spans.named("GET unknown")
+    assert lost.parent is None
+
+
+async def test_without_spans_a_call_by_http_passes_on_what_it_came_with() -> None:
+    came: list[str | None] = []
+    async with api_world() as world, world.caller() as by:
+        client = AgentBus(world.app.bus)
+
+        @client.on("session.message.*")
+        async def heard(_: ReceivedEvent) -> None:
+            came.append(traces().current())
+
+        await client.start()
+        await by.post("/v1/messages", json=a_message(SAID), headers={"traceparent": CAME})
+        async with asyncio.timeout(PATIENCE):
+            while not came:
+                await asyncio.sleep(0.005)
+        await client.close()
+    assert came == [CAME]
+
+
+def test_what_is_no_trace_context_is_none() -> None:
+    zeros = "0" * 32
+    for wrong in (None, "", "x", CAME.upper(), f"{CAME}-00", f"ff{CAME[2:]}", f"00-{zeros}-{'b' * 16}-01", CAME[:-1]):
+        assert cause_in(wrong) is None, wrong
+    assert cause_in(f"00-{'a' * 32}-{'0' * 16}-01") is None
+    assert cause_in(CAME) == CAME
