@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message
@@ -131,6 +131,7 @@ IdempotencyKey = Annotated[
 
 Fence = Annotated[
     int | None,
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}),  # a header is there or not, never null
     Header(
         alias="X-AgentBus-Fence",
         ge=1,
