@@ -22,6 +22,7 @@ from agentbus.http.routes import (
     sessions,
     sync,
     templates,
+    tracking,
     usage,
     workers,
 )
@@ -44,6 +45,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     backup.calls,
     jobs.calls,
     usage.calls,
+    tracking.calls,
     workers.calls,
     about.calls,
 )

@@ -9,9 +9,7 @@ _KEYS = "a key that could make keys would be good for ever: keys are made where 
 _BEHIND = "it is a part of how calls are answered, and nothing that anybody asks for"
 _MANY = "it is one call for each, side by side: HTTP has no use for another limit of how many"
 _SEVERAL = "it is a list, and a call for each that is on it: who calls says for which it failed"
-_FIGURES = "`GET /v1/statistics` and `GET /v1/statistics/usage` have what of it is not of one process"
-_TRACKED = "applications that tell events of their own do so where they run; they are no part of the API yet"
-_STATES = "states of its own are settled with an installation, by whoever may change what all its programs know"
+_STATES = "all programs of an installation have to know its states: they are set where it is set up"
 
 OPERATIONS: Final[dict[str, str]] = {
     **dict.fromkeys(
@@ -183,10 +181,13 @@ LIBRARY: Final[dict[str, str]] = {
     "enable_expiry_rule": "PATCH /v1/expiry/rules/{rule_id}",
     "list_expiry_rules": "GET /v1/expiry/rules",
     "get_expiry_statistics": "GET /v1/expiry/statistics",
-    **dict.fromkeys(("track_event", "get_tracked_events"), _TRACKED),
+    "track_event": "POST /v1/sessions/{session_id}/tracked-events",
+    "get_tracked_events": "GET /v1/sessions/{session_id}/tracked-events",
     "track_session_state_change": "POST /v1/sessions/{session_id}/state",
-    **dict.fromkeys(("get_state_machine", "set_state_machine"), _STATES),
-    **dict.fromkeys(("get_session_usage", "get_state_statistics"), _FIGURES),
+    "get_state_machine": "GET /v1/state-machine",
+    "set_state_machine": _STATES,
+    "get_session_usage": "GET /v1/sessions/{session_id}/usage",
+    "get_state_statistics": "GET /v1/statistics/states",
     "get_usage_patterns": "GET /v1/statistics/usage",
     "plot_usage_patterns": _FILES,
     "predict_session_lifecycle": "GET /v1/sessions/{session_id}/prediction",
