@@ -14,7 +14,7 @@ from uuid import uuid4
 from pydantic import JsonValue
 
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import AgentBusError, RequestReused, StoreError
+from agentbus.contracts.errors import AgentBusError, StoreError
 from agentbus.contracts.history import Page
 from agentbus.contracts.ids import digest_of
 from agentbus.contracts.jobs import Job, JobKind, JobNotFound, JobRunning, JobState
@@ -82,17 +82,22 @@ class Jobs:
         self._ending = False
 
     async def start(
-        self, kind: JobKind, work: Work, *, about: str = "", by: Operator | None = None, request_id: str | None = None
+        self,
+        kind: JobKind,
+        work: Work,
+        *,
+        about: str = "",
+        given: str = "",
+        by: Operator | None = None,
+        request_id: str | None = None,
     ) -> Job:
-        """Start a job and return it; with the `request_id` of one that was started already, that one.
+        """Start a job and return it; with the `request_id` of one that was started to do the same, that one.
 
-        Raises JobRunning while another one is under way, in any process, or a backup worker makes a backup;
-        RequestReused if that one does something else; StoreError.
+        `given` is what makes it another one than others of its kind about the same. Raises JobRunning while another
+        one is under way, in any process, or a backup worker makes a backup; StoreError.
         """
-        job_id = digest_of(("job", request_id)) if request_id else uuid4().hex
+        job_id = digest_of(("job", kind.value, about, given, request_id)) if request_id else uuid4().hex
         if request_id and (known := await self._kept(job_id)):
-            if (known.kind, known.about) != (kind, about):
-                raise RequestReused("another job was started with this id")
             return known
         if self._ending:
             raise JobRunning("this server is about to end: call again")

@@ -138,7 +138,7 @@ async def create_backup(parts: With, body: NewBackup | None = None, idempotency_
         tags=given.tags,
     )
     work = partial(_backed_up, parts.app, _place(parts), wanted)
-    return await _started(parts, JobKind.BACKUP, work, idempotency_key)
+    return await _started(parts, JobKind.BACKUP, work, idempotency_key, given=given)
 
 
 @calls.call("POST", "/backups/prune", Role.ADMIN, answers=JobShown, status=202)
@@ -148,7 +148,7 @@ async def prune(parts: With, body: Pruning | None = None, idempotency_key: Idemp
     keep = Keep(last=given.last, daily=given.daily, weekly=given.weekly, monthly=given.monthly)
     chosen = keep_of(parts.app.settings) if keep.everything else keep
     work = partial(_pruned, _place(parts), chosen, given.remove, dry_run=given.dry_run)
-    return await _started(parts, JobKind.PRUNE, work, idempotency_key)
+    return await _started(parts, JobKind.PRUNE, work, idempotency_key, given=given)
 
 
 @calls.call("POST", "/backups/verify", Role.ADMIN, answers=JobShown, status=202)
@@ -180,11 +180,14 @@ async def restore_backup(
     named = await _named(place, backup_id)
     options = RecoveryOptions(strategy=RecoveryStrategy(given.strategy), preserve_metadata=given.preserve_metadata)
     work = partial(_restored, parts.app, place, named, options, dry_run=given.dry_run)
-    return await _started(parts, JobKind.RESTORE, work, idempotency_key, about=named)
+    return await _started(parts, JobKind.RESTORE, work, idempotency_key, about=named, given=given)
 
 
-async def _started(parts: Parts, kind: JobKind, work: Work, request_id: str | None, *, about: str = "") -> Response:
-    job = await parts.jobs.start(kind, work, about=about, by=parts.app.by, request_id=request_id)
+async def _started(
+    parts: Parts, kind: JobKind, work: Work, request_id: str | None, *, about: str = "", given: Given | None = None
+) -> Response:
+    body = given.model_dump_json() if given else ""
+    job = await parts.jobs.start(kind, work, about=about, given=body, by=parts.app.by, request_id=request_id)
     return answered(JobShown.of(job), HTTPStatus.ACCEPTED, Location=f"/v1/jobs/{job.job_id}")
 
 
