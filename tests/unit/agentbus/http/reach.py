@@ -18,7 +18,7 @@ OPERATIONS: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "api_keys.any_key", "api_keys.get_key", "api_keys.key_id_in", "api_keys.recognised",
+            "api_keys.any_key", "api_keys.get_key", "api_keys.key_id_in", "api_keys.recognised", "api_keys.note_use",
             "api_keys.without_keys", "jobs.result", "paging.page_after", "encryption.keys_needed",
         ),
         _BEHIND,
