@@ -12,10 +12,10 @@ from agentbus.contracts.address import Platform
 from agentbus.contracts.base import DEFERRED
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.commands import ResolveReply
-from agentbus.contracts.errors import SchemaViolation, StoreDamaged
+from agentbus.contracts.errors import SchemaViolation
 from agentbus.contracts.history import Page
 from agentbus.contracts.ids import ConversationId, conversation_of
-from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.records import RecordKind
 from agentbus.contracts.replies import (
     MAX_REASON_LENGTH,
     OutgoingReply,
@@ -28,7 +28,6 @@ from agentbus.contracts.replies import (
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
 from agentbus.operations.paging import page_after
-from agentbus.storage.damage import tell
 from agentbus.storage.port import Store
 from agentbus.workers.domain.replies import find_reply, waiting_replies
 from agentbus.workers.outbound.outbox import UNKNOWN_GROUP, Outbox
@@ -62,8 +61,14 @@ async def list_unknown(
     """
     with page_after(cursor):
         page = await store.records.page(RecordKind.OUTBOX, UNKNOWN_GROUP, limit=limit, cursor=cursor)
-    outbox = Outbox(store, topology, clock)
-    listed = [one for record in page.items if (one := await _unknown(outbox, record))]
+    replies = [(ReplyId(record.key), str(record.data.get("reason", ""))) for record in page.items]
+    named = [conversation_of(session_of_reply(reply)) for reply, _ in replies]
+    states = await Outbox(store, topology, clock).states_of(named)
+    listed = [
+        _listed(found, reason=reason)
+        for (reply, reason), conversation in zip(replies, named, strict=True)
+        if (found := _unknown(states.get(conversation), reply))
+    ]
     return Page[ListedReply].model_construct(items=tuple(listed), cursor=page.cursor)
 
 
@@ -72,12 +77,14 @@ async def list_waiting(store: Store, topology: Topology, clock: Clock, *, limit:
 
     Raises StoreError.
     """
-    outbox = Outbox(store, topology, clock)
-    listed: list[ListedReply] = []
-    for record in await store.records.due(RecordKind.OUTBOX, _EVER, limit=limit):
-        state = await _readable(outbox, ConversationId(record.key))
-        listed += [_listed(one, due_at=record.due_at) for one in waiting_replies(state)] if state else []
-    return listed
+    due = await store.records.due(RecordKind.OUTBOX, _EVER, limit=limit)
+    states = await Outbox(store, topology, clock).states_of([ConversationId(record.key) for record in due])
+    return [
+        _listed(one, due_at=record.due_at)
+        for record in due
+        if (state := states.get(ConversationId(record.key)))
+        for one in waiting_replies(state)
+    ]
 
 
 async def resolve_reply(app: App, reply: str, resolution: ReplyResolution, *, reason: str = "") -> None:
@@ -99,23 +106,10 @@ async def resolve_reply(app: App, reply: str, resolution: ReplyResolution, *, re
         await app.store.records.delete(RecordKind.SENDING, known)
 
 
-async def _unknown(outbox: Outbox, record: Record) -> ListedReply | None:
+def _unknown(state: SessionState | None, reply: ReplyId) -> OutgoingReply | None:
     """Return a reply that was listed, unless it is known by now what became of it."""
-    reply = ReplyId(record.key)
-    state = await _readable(outbox, conversation_of(session_of_reply(reply)))
     found = find_reply(state, reply) if state else None
-    if found is None or found.state is not ReplyState.UNKNOWN:
-        return None
-    return _listed(found, reason=str(record.data.get("reason", "")))
-
-
-async def _readable(outbox: Outbox, conversation: ConversationId) -> SessionState | None:
-    """Return a conversation; None for one that is damaged, which is told: the others are listed all the same."""
-    try:
-        return await outbox.state_of(conversation)
-    except StoreDamaged as damage:
-        tell(damage)
-        return None
+    return found if found and found.state is ReplyState.UNKNOWN else None
 
 
 def _listed(reply: OutgoingReply, *, due_at: datetime | None = None, reason: str = "") -> ListedReply:

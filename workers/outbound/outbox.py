@@ -4,7 +4,7 @@ Each record is made from the conversation as it is, and stands for all of its re
 that what is put away as done is not what was asked for meanwhile.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +17,8 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.replies import MAX_PIECES, OutgoingReply, PlatformIds, ReplyId
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
-from agentbus.storage.damage import read_as, unless_damaged
+from agentbus.storage.chunks import chunks
+from agentbus.storage.damage import read_as, tell, unless_damaged
 from agentbus.storage.port import Loaded, Store
 from agentbus.workers.delivery.trace_contexts import trace_of
 from agentbus.workers.domain.evolve import replay
@@ -28,6 +29,9 @@ UNKNOWN_GROUP: Final = "unknown"
 
 _CAUSES: Final = "traces"
 _MOST_CAUSES: Final = 1000
+_AT_ONCE: Final = 200
+"""Conversations that are loaded together."""
+
 MOST_COUNTED: Final = 1000
 """Replies in doubt that are counted: each is read for it, and for somebody to look it is enough."""
 
@@ -58,6 +62,18 @@ class Outbox:
         """Return a conversation as its log tells it. Raises StoreDamaged."""
         loaded = await self._store.log.load([conversation])
         return _state(conversation, loaded[conversation])
+
+    async def states_of(self, conversations: Collection[ConversationId]) -> Mapping[ConversationId, SessionState]:
+        """Return many conversations as their logs tell them; one that is damaged is told, and left out."""
+        found: dict[ConversationId, SessionState] = {}
+        for chunk in chunks(list(dict.fromkeys(conversations)), _AT_ONCE):
+            loaded = await self._store.log.load(chunk)
+            for one in chunk:
+                if damage := loaded[one].damage:
+                    tell(damage)
+                else:
+                    found[one] = _state(one, loaded[one])
+        return found
 
     async def look_at(self, conversations: Collection[ConversationId]) -> None:
         """Have the replies of those conversations sent that have some to send."""

@@ -1,21 +1,28 @@
 """What operators see of replies, and what comes of what they decide."""
 
+from collections.abc import Collection
+
 import pytest
 
 from agentbus.composition.app import App
 from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.commands import SendReply
 from agentbus.contracts.errors import ReplyNotFound, SchemaViolation
-from agentbus.contracts.ids import conversation_of
+from agentbus.contracts.ids import ConversationId, conversation_of
 from agentbus.contracts.messages import InboundMessage, OutboundMessage, TextContent
-from agentbus.contracts.records import RecordKind
-from agentbus.contracts.replies import ReplyId, ReplyResolution, ReplyState, session_of_reply
+from agentbus.contracts.records import Record, RecordKind
+from agentbus.contracts.replies import OutgoingReply, ReplyId, ReplyResolution, ReplyState, session_of_reply
+from agentbus.contracts.topology import Topology
 from agentbus.operations.replies import list_unknown, list_waiting, resolve_reply
 from agentbus.settings import load_settings
+from agentbus.storage.memory import MemoryStore
+from agentbus.storage.port import Loaded
 from agentbus.workers.adapters.port import Guarantee
 from agentbus.workers.erasure.records import records_of_sessions
-from agentbus.workers.outbound.outbox import Outbox
+from agentbus.workers.outbound.outbox import UNKNOWN_GROUP, Outbox
 from tests.expiry.world import World, a_world
+from tests.harness.builders import NOON, a_conversation, a_head, a_moment
 from tests.harness.outbound import FakeChannel, Fate
 from tests.harness.patience import PATIENCE
 from tests.unit.workers.outbound.test_worker import sending
@@ -94,6 +101,42 @@ async def test_what_waits_to_be_sent_is_listed_though_nobody_sends() -> None:
         (listed,) = await list_waiting(world.store, world.bus.topology, world.clock)
         assert (listed.state, listed.platform) == (ReplyState.WAITING, Platform.TELEGRAM)
         assert listed.due_at is not None
+
+
+async def test_the_conversations_of_a_page_are_loaded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[int] = []
+    async with MemoryStore() as store:
+        for number in range(5):
+            head = a_head(a_conversation(), version=2)
+            reply = OutgoingReply(
+                session_id=head.session_id,
+                sequence=2,
+                version=2,
+                at=NOON,
+                platform=Platform.TELEGRAM,
+                state=ReplyState.UNKNOWN,
+            )
+            await store.heads.save([head.model_copy(update={"replies": (reply,)})])
+            await store.records.put(
+                Record(
+                    kind=RecordKind.OUTBOX,
+                    key=reply.reply_id,
+                    group=UNKNOWN_GROUP,
+                    created_at=a_moment(number),
+                    data={"reason": str(number)},
+                )
+            )
+        load = store.log.load
+
+        async def counted(conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
+            loads.append(len(conversations))
+            return await load(conversations)
+
+        monkeypatch.setattr(store.log, "load", counted)
+        listed = await list_unknown(store, Topology(), ManualClock(NOON))
+
+    assert [one.reason for one in listed.items] == ["4", "3", "2", "1", "0"]
+    assert loads == [5]
 
 
 @pytest.mark.parametrize("reply", ["", "x", "a/1", f"{'a' * 26}.1/0"])
