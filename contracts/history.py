@@ -2,12 +2,13 @@
 
 from typing import Generic, TypeVar
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from agentbus.contracts.address import Platform
+from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.base import Announced, Id, Many, Name, Timestamp
-from agentbus.contracts.ids import SessionIdField
+from agentbus.contracts.ids import SessionId, SessionIdField
 from agentbus.contracts.messages import SessionMessage
+from agentbus.contracts.profile import SessionType
 from agentbus.contracts.session import SessionStatus
 
 Item = TypeVar("Item")
@@ -52,3 +53,24 @@ class SessionFilter(Announced):
     conversation_id: Id | None = None
     identity: Id | None = Field(default=None, description="The linked sessions of this person.")
     conflicts: bool | None = Field(default=None, description="Sessions with open conflicts, or without.")
+
+
+class SessionSummary(Announced):
+    """A session, as a list shows it. Its moments are as they were kept: in UTC, in milliseconds."""
+
+    session_id: SessionId
+    status: SessionStatus
+    state: str = Field(description="One of the installation's own states, or the status.")
+    address: Address | None = Field(description="Where its last message came from; none: it has no chat.")
+    owner: str | None
+    agent_id: str | None
+    session_type: SessionType
+    tags: Many[str]
+    identity: str | None = Field(description="The person whose linked sessions this is one of.")
+    created_at: AwareDatetime | None
+    last_activity: AwareDatetime | None
+    expires_at: AwareDatetime | None
+    message_count: int
+    version: int = Field(description="Of its conversation; its ETag.")
+    has_conflicts: bool = Field(default=False, description="Some are open.")
+    blocked: bool = Field(default=False, description="All its inputs wait for one that is parked.")

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.errors import StoreDamaged
-from agentbus.contracts.history import Page
+from agentbus.contracts.history import Page, SessionSummary
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.records import Record
 from agentbus.contracts.session import SessionState
@@ -19,6 +19,7 @@ Position = tuple[datetime, str]
 """Where a page ended: the moment and the id of its last item."""
 
 _Item = TypeVar("_Item")
+_Session = TypeVar("_Session", SessionState, SessionSummary)
 _Kept = TypeVar("_Kept")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -44,7 +45,7 @@ def from_milliseconds(milliseconds: int) -> datetime:
         raise ValueError(f"{milliseconds} ms after 1970 is not a date") from None
 
 
-def listed_at(head: SessionState) -> datetime:
+def listed_at(head: SessionState | SessionSummary) -> datetime:
     """Return the moment that sorts `head` in a list: its last activity, or 1970 if there was none."""
     return head.last_activity or _EPOCH
 
@@ -104,8 +105,8 @@ def scanned(
     return Page(items=tuple(items), cursor=encode_cursor(kind, name_of(kept[limit - 1])) if len(kept) > limit else None)
 
 
-def sessions_page(found: Sequence[SessionState], limit: int) -> Page[SessionState]:
-    """Make a page of up to `limit` heads; one more found says that there is a next page."""
+def sessions_page(found: Sequence[_Session], limit: int) -> Page[_Session]:
+    """Make a page of up to `limit` heads, or summaries of them; one more found says that there is a next page."""
     return _page(
         found, limit, lambda head: encode_cursor("sessions", to_milliseconds(listed_at(head)), head.session_id)
     )

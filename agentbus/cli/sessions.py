@@ -10,7 +10,7 @@ from agentbus.cli.connecting import connecting
 from agentbus.cli.output import out, print_fields, print_json, print_rows
 from agentbus.composition.app import make_store, sending
 from agentbus.contracts.address import Platform
-from agentbus.contracts.history import HistoryMessage, SessionFilter
+from agentbus.contracts.history import HistoryMessage, SessionFilter, SessionSummary
 from agentbus.contracts.ids import SessionId, SessionIdField
 from agentbus.contracts.messages import as_line
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -46,7 +46,7 @@ async def list_(
     )
     async with make_store(settings) as store:
         page = await list_sessions(store, where, limit=limit, cursor=cursor)
-    rows = [_row(session) for session in page.items]
+    rows = [_row(session, session.owner) for session in page.items]
     columns = ("session_id", "platform", "chat", "user", "status", "messages", "last_activity")
     print_rows(rows, columns, as_json=as_json, cursor=page.cursor, empty="No sessions. Publish: agentbus publish hello")
 
@@ -66,7 +66,7 @@ async def show(
         print_json({"session_id": session.session_id} | session.model_dump(mode="json"))
     else:
         print_fields(
-            _row(session)
+            _row(session, session.profile.owner)
             | session.model_dump(include={"data", "metadata", "created_at", "version"})
             | session.profile.model_dump(exclude_defaults=True)
         )
@@ -107,13 +107,13 @@ def _checked(session_id: str) -> SessionId:
         raise typer.BadParameter(f"{session_id!r} is no session id; see: agentbus sessions list") from None
 
 
-def _row(session: SessionState) -> dict[str, Any]:
+def _row(session: SessionState | SessionSummary, owner: str | None) -> dict[str, Any]:
     address = session.address
     return {
         "session_id": session.session_id,
         "platform": address.platform if address else None,
         "chat": address.chat if address else None,
-        "user": address.user if address else session.profile.owner,
+        "user": address.user if address else owner,
         "status": session.status,
         "messages": session.message_count,
         "last_activity": session.last_activity,

@@ -5,15 +5,15 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.base import Announced, Many, Timestamp
-from agentbus.contracts.history import Page
+from agentbus.contracts.history import Page, SessionSummary
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey, SessionId
 from agentbus.contracts.jobs import Job
 from agentbus.contracts.members import Member, WorkerKind
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from agentbus.contracts.profile import Permission, SessionType, Visibility
-from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.profile import Permission, Visibility
+from agentbus.contracts.session import SessionState
+from agentbus.storage.summaries import summary_of
 
 Item = TypeVar("Item")
 
@@ -38,28 +38,8 @@ class Listed(Shown, Generic[Item]):
         return cls(items=page.items, cursor=page.cursor)
 
 
-class SessionListed(Shown):
+class SessionListed(SessionSummary, Shown):
     """A session, as a list shows it."""
-
-    session_id: SessionId
-    status: SessionStatus
-    state: str = Field(description="One of the installation's own states, or the status.")
-    address: Address | None = Field(description="Where its last message came from; none: it has no chat.")
-    owner: str | None
-    agent_id: str | None
-    session_type: SessionType
-    tags: Many[str]
-    identity: str | None = Field(description="The person whose linked sessions this is one of.")
-    created_at: Timestamp | None
-    last_activity: Timestamp | None
-    expires_at: Timestamp | None
-    message_count: int
-    version: int = Field(description="Of its conversation; its ETag.")
-
-    @classmethod
-    def of(cls, state: SessionState) -> "SessionListed":
-        """Return what a list shows of a session."""
-        return cls(**_listed(state))
 
 
 class SessionShown(SessionListed):
@@ -83,7 +63,7 @@ class SessionShown(SessionListed):
         """Return what is shown of a session."""
         profile = state.profile
         return cls(
-            **_listed(state),
+            **dict(summary_of(state)),
             conversation_id=state.conversation_id,
             parent_id=profile.parent_id,
             ai_model=profile.ai_model,
@@ -173,31 +153,6 @@ class JobShown(Job, defer_build=False):
     def of(cls, job: Job) -> "JobShown":
         """Return a job as it is shown."""
         return cls(**(dict(job) | {"by": str(job.by) if job.by else None}))
-
-
-def platform_in(state: SessionState) -> Platform | None:
-    """Return the platform that a session's last message came from."""
-    return state.address.platform if state.address else None
-
-
-def _listed(state: SessionState) -> dict[str, object]:
-    profile = state.profile
-    return {
-        "session_id": state.session_id,
-        "status": state.status,
-        "state": state.state or state.status.value,
-        "address": state.address,
-        "owner": profile.owner,
-        "agent_id": profile.agent_id,
-        "session_type": profile.session_type,
-        "tags": profile.tags,
-        "identity": state.identity,
-        "created_at": state.created_at,
-        "last_activity": state.last_activity,
-        "expires_at": profile.expires_at,
-        "message_count": state.message_count,
-        "version": state.version,
-    }
 
 
 def _parked(parked: ParkedInput) -> dict[str, Any]:

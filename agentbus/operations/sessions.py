@@ -6,7 +6,7 @@ from agentbus.client import AgentBus
 from agentbus.contracts.address import Scope
 from agentbus.contracts.commands import UnblockSession
 from agentbus.contracts.errors import SessionNotFound
-from agentbus.contracts.history import HistoryMessage, Page, SessionFilter
+from agentbus.contracts.history import HistoryMessage, Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.operators import Operator
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -20,10 +20,10 @@ _ALL: Final = SessionFilter()
 
 async def list_sessions(
     store: Store, where: SessionFilter = _ALL, *, limit: int = 50, cursor: str | None = None
-) -> Page[SessionState]:
-    """Return a page of sessions, the latest activity first. Raises InvalidCursor, StoreError."""
+) -> Page[SessionSummary]:
+    """Return a page of sessions as a list shows them, the latest activity first. Raises InvalidCursor, StoreError."""
     with page_after(cursor):
-        return await store.heads.page(where, limit=limit, cursor=cursor)
+        return await store.heads.summaries(where, limit=limit, cursor=cursor)
 
 
 async def get_session(store: Store, session: SessionId) -> SessionState:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from agentbus.contracts.errors import StoreDamaged, StoreError
-from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.history import Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState
@@ -40,6 +40,11 @@ class EncryptedHeads(Heads):
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         page = await self._store.heads.page(where, limit=limit, cursor=cursor)
         return Page(items=tuple(await self._readable(page.items)), cursor=page.cursor)
+
+    async def summaries(
+        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionSummary]:
+        return await self._store.heads.summaries(where, limit=limit, cursor=cursor)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         return await self._readable(await self._store.heads.due(before, limit=limit))

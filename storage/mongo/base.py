@@ -188,12 +188,19 @@ class MongoDatabase:
         return changed
 
     async def first(
-        self, name: str, query: Document, order: Sequence[tuple[str, int]], read: Callable[[Document], Item], count: int
+        self,
+        name: str,
+        query: Document,
+        order: Sequence[tuple[str, int]],
+        read: Callable[[Document], Item],
+        count: int,
+        *,
+        fields: Document | None = None,
     ) -> list[Item]:
-        """Return the first `count` documents that `query` finds and that can be read."""
+        """Return the first `count` documents, or `fields` of them, that `query` finds and that can be read."""
 
         async def fetch(asked: int) -> list[Document]:
-            found = self.collection(name).find(query).sort(order).limit(asked)
+            found = self.collection(name).find(query, fields).sort(order).limit(asked)
             documents: list[Document] = await found.to_list(None)
             return documents
 

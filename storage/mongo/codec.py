@@ -17,6 +17,7 @@ from bson.raw_bson import RawBSONDocument
 from pydantic import JsonValue
 
 from agentbus.contracts.events import Commit
+from agentbus.contracts.history import SessionSummary
 from agentbus.contracts.ids import ConversationId, Partition
 from agentbus.contracts.members import Member, WorkerId, member_from
 from agentbus.contracts.parked import ParkedId, ParkedInput
@@ -26,6 +27,7 @@ from agentbus.storage.damage import REBUILD, read_as
 from agentbus.storage.mongo.driver import Document
 from agentbus.storage.paging import listed_at
 from agentbus.storage.port import LISTED_BODY
+from agentbus.storage.summaries import ListedHead, ListedProfile, summary_of
 
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 """Bytes that a document may have; MongoDB's limit."""
@@ -88,6 +90,22 @@ def head_document(head: SessionState) -> Document:
 def to_head(document: Document) -> SessionState:
     """Read the document of a head."""
     return read_as(f"the head of session {_named(document)}", _head, document, REBUILD)
+
+
+_WITHIN: Final = {"profile": ListedProfile.model_fields, "conflicts": ("opened_at",)}
+LISTED: Final[Document] = dict.fromkeys(ListedHead.model_fields.keys() - _WITHIN, 1) | {
+    f"{part}.{name}": 1 for part, names in _WITHIN.items() for name in names
+}
+"""The fields of a head that a list shows: there are no keys among them that users chose. A conflict is there or not."""
+
+
+def to_summary(document: Document) -> SessionSummary:
+    """Read `LISTED` of the document of a head."""
+    return read_as(f"the head of session {_named(document)}", _summary, document, REBUILD)
+
+
+def _summary(document: Document) -> SessionSummary:
+    return summary_of(ListedHead.model_validate(document, extra="ignore"))
 
 
 def _head(document: Document) -> SessionState:

@@ -1,8 +1,8 @@
 """The heads in MongoDB: the collection `heads`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import bson
 from bson.errors import BSONError
@@ -10,7 +10,7 @@ from pymongo import ReplaceOne
 from pymongo.errors import DuplicateKeyError
 
 from agentbus.contracts.errors import StoreError, StoreRejected
-from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.history import Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -18,11 +18,13 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.damage import readable
 from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoSection, later
-from agentbus.storage.mongo.codec import MAX_DOCUMENT, head_document, to_head
+from agentbus.storage.mongo.codec import LISTED, MAX_DOCUMENT, head_document, to_head, to_summary
 from agentbus.storage.mongo.driver import Document
 from agentbus.storage.paging import check_limit, name_after, position_of, scanned, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import Tally, to_statistics
+
+Item = TypeVar("Item")
 
 _PLACES: Final = {name: f"address.{name}" for name in ("platform", "account", "chat", "user")} | {
     name: f"profile.{name}" for name in ("owner", "agent_id", "parent_id")
@@ -91,13 +93,30 @@ class MongoHeads(MongoSection, Heads):
 
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
+        return sessions_page(await self._listed(where, cursor, to_head, limit + 1), limit)
+
+    async def summaries(
+        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionSummary]:
+        check_limit(limit)
+        return sessions_page(await self._listed(where, cursor, to_summary, limit + 1, fields=LISTED), limit)
+
+    async def _listed(
+        self,
+        where: SessionFilter,
+        cursor: str | None,
+        read: Callable[[Document], Item],
+        count: int,
+        *,
+        fields: Document | None = None,
+    ) -> list[Item]:
         query = _selected(where)
         if where.status is None:
             query |= _NOT_DELETED
         if after := position_of("sessions", cursor):
             query |= later("listed_at", "_id", after)
         order = [("listed_at", -1), ("_id", 1)]
-        return sessions_page(await self._database.first("heads", query, order, to_head, limit + 1), limit)
+        return await self._database.first("heads", query, order, read, count, fields=fields)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         order = [("due_at", 1), ("_id", 1)]

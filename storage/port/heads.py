@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from agentbus.contracts.errors import StoreError
-from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.history import Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState
+from agentbus.storage.summaries import summary_of
 
 
 class Heads(ABC):
@@ -37,6 +38,16 @@ class Heads(ABC):
         Deleted ones are left out unless `where` asks for that status. Pages stay right while others write.
         Raises ValueError for a limit outside 1..MAX_PAGE or a cursor that this store did not give out.
         """
+
+    async def summaries(
+        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionSummary]:
+        """Return what a list shows of the heads that `page` gives: in its order, by its cursors; raises as it does.
+
+        A store reads no more than that where it can. So what it does not read may be damaged, or not be decrypted.
+        """
+        page = await self.page(where, limit=limit, cursor=cursor)
+        return Page(items=tuple(map(summary_of, page.items)), cursor=page.cursor)
 
     @abstractmethod
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:

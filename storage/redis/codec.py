@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.events import Commit
+from agentbus.contracts.history import SessionSummary
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.members import Member, member_from
 from agentbus.contracts.parked import ParkedId, ParkedInput
@@ -20,6 +21,7 @@ from agentbus.storage.damage import REBUILD, read_as
 from agentbus.storage.paging import from_milliseconds, listed_at
 from agentbus.storage.redis.layout import US, earliest_first, latest_first, list_of, version_text
 from agentbus.storage.statistics import lasted_ms
+from agentbus.storage.summaries import summary_in
 
 LISTED: Final = list_of("listed")
 """The list of the sessions that were not deleted."""
@@ -60,6 +62,11 @@ def amendments(commit: Commit) -> list[str]:
 def to_head(session: str, body: bytes | None) -> SessionState:
     """Read a head."""
     return read_as(f"the head of session {session}", _head, body, REBUILD)
+
+
+def to_summary(session: str, body: bytes | None) -> SessionSummary:
+    """Read of a head what a list shows."""
+    return read_as(f"the head of session {session}", lambda kept: summary_in(kept or b""), body, REBUILD)
 
 
 def _head(body: bytes | None) -> SessionState:

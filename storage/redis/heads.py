@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentbus.contracts.errors import StoreError, StoreRejected
-from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.history import Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import SessionId, conversation_of
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -16,7 +16,7 @@ from agentbus.storage.damage import readable
 from agentbus.storage.paging import check_limit, listed_at, name_after, position_of, scanned, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.redis.base import BATCH, RedisDatabase, RedisSection, batches, together, too_large
-from agentbus.storage.redis.codec import DELETED, DUE, LISTED, LISTED_BY, head_row, tag_item, to_head
+from agentbus.storage.redis.codec import DELETED, DUE, LISTED, LISTED_BY, head_row, tag_item, to_head, to_summary
 from agentbus.storage.redis.documents import Documents, Found, Listing
 from agentbus.storage.redis.layout import after_cursor, latest_first, list_of, name_at, up_to
 from agentbus.storage.statistics import to_statistics
@@ -79,6 +79,13 @@ class RedisHeads(RedisSection, Heads):
         listing = _listing(where, after_cursor(position_of("sessions", cursor)))
         return sessions_page(await self._all.first(listing, _head, limit + 1), limit)
 
+    async def summaries(
+        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionSummary]:
+        check_limit(limit)
+        listing = _listing(where, after_cursor(position_of("sessions", cursor)))
+        return sessions_page(await self._all.first(listing, _summary, limit + 1), limit)
+
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         return await self._all.first(Listing(lists=[DUE], before=up_to(before)), _head, check_limit(limit))
 
@@ -110,6 +117,11 @@ def _conversation(session: str) -> str:
 def _head(found: Found) -> SessionState:
     position, [body] = found
     return to_head(name_at(position), body)
+
+
+def _summary(found: Found) -> SessionSummary:
+    position, [body] = found
+    return to_summary(name_at(position), body)
 
 
 def _listing(where: SessionFilter, after: str, *, summed: bool = False) -> Listing:

@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping
 
 from agentbus.contracts.documents import json_in
 from agentbus.contracts.events import Commit
+from agentbus.contracts.history import SessionSummary
 from agentbus.contracts.members import Member, member_from
 from agentbus.contracts.parked import ParkedInput
 from agentbus.contracts.records import Record
@@ -16,6 +17,7 @@ from agentbus.storage.damage import REBUILD, read_as
 from agentbus.storage.paging import from_milliseconds, listed_at, to_milliseconds
 from agentbus.storage.sql import schema
 from agentbus.storage.statistics import lasted_ms
+from agentbus.storage.summaries import summary_in
 
 Row = dict[str, Any]
 COMMIT: Final[tuple[Any, ...]] = (schema.commits.c.conversation_id, schema.commits.c.version, schema.commits.c.body)
@@ -121,6 +123,11 @@ def to_commit(row: Found[Any]) -> Commit:
 def to_head(row: Found[Any]) -> SessionState:
     """Read a row of `HEAD`."""
     return read_as(f"the head of session {row.session_id}", _head, row.body, REBUILD)
+
+
+def to_summary(row: Found[Any]) -> SessionSummary:
+    """Read of a row of `HEAD` what a list shows."""
+    return read_as(f"the head of session {row.session_id}", summary_in, row.body, REBUILD)
 
 
 def to_parked(row: Found[Any]) -> ParkedInput:

@@ -1,13 +1,14 @@
 """The heads in SQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, select
+from sqlalchemy import Row as Found
 
 from agentbus.contracts.errors import StoreError
-from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.history import Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import ConversationId, SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState, SessionStatus
@@ -19,10 +20,12 @@ from agentbus.storage.paging import check_limit, name_after, position_of, scanne
 from agentbus.storage.port import Heads
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlDatabase, SqlSection, later
-from agentbus.storage.sql.codec import HEAD, Row, head_row, tag_item, to_head
+from agentbus.storage.sql.codec import HEAD, Row, head_row, tag_item, to_head, to_summary
 from agentbus.storage.sql.dialects.port import all_given
 from agentbus.storage.sql.schema import heads as table
 from agentbus.storage.statistics import Tally, to_statistics
+
+Item = TypeVar("Item")
 
 
 def of_latest_heads(*columns: ColumnElement[Any]) -> Select[Any]:
@@ -80,13 +83,24 @@ class SqlHeads(SqlSection, Heads):
 
     async def page(self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None) -> Page[SessionState]:
         check_limit(limit)
+        return sessions_page(await self._listed(where, cursor, to_head, limit + 1), limit)
+
+    async def summaries(
+        self, where: SessionFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionSummary]:
+        check_limit(limit)
+        return sessions_page(await self._listed(where, cursor, to_summary, limit + 1), limit)
+
+    async def _listed(
+        self, where: SessionFilter, cursor: str | None, read: Callable[[Found[Any]], Item], count: int
+    ) -> list[Item]:
         query = select(*HEAD).order_by(table.c.listed_at.desc(), table.c.session_id)
         query = query.where(*self._conditions(where))
         if where.status is None:
             query = query.where(_NOT_DELETED)
         if after := position_of("sessions", cursor):
             query = query.where(later(table.c.listed_at, table.c.session_id, after))
-        return sessions_page(await self._database.first(query, to_head, limit + 1), limit)
+        return await self._database.first(query, read, count)
 
     async def due(self, before: datetime, *, limit: int) -> list[SessionState]:
         query = select(*HEAD).where(table.c.due_at <= to_milliseconds(before))

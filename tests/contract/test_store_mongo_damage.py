@@ -13,6 +13,7 @@ from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import Partition
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import MongoDriver, attempt_at
+from agentbus.storage.summaries import summary_of
 from tests.harness.builders import a_commit, a_conversation, a_head, an_address, appended, begun
 
 WORD, NO_DATE = b"lobby-of-the-damaged", (2**62).to_bytes(8, "little")
@@ -63,6 +64,7 @@ async def test_document_that_can_not_be_decoded_hides_no_other(
         rewrite(mongo_url, "heads", heads[0].session_id, change)
 
         assert (await store.heads.page(SessionFilter())).items == (heads[1],)
+        assert (await store.heads.summaries(SessionFilter())).items == (summary_of(heads[1]),)
         assert await store.heads.get_many([head.session_id for head in heads]) == {heads[1].session_id: heads[1]}
         assert (await store.log.load([one, other]))[one].commits == (first, second)
         with pytest.raises(StoreDamaged, match=heads[0].session_id):

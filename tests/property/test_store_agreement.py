@@ -216,7 +216,8 @@ class StoresAgree(RuleBasedStateMachine):
         async def pages(store: Store) -> list[Any]:
             first = await store.heads.page(where, limit=limit)
             second = await store.heads.page(where, limit=limit, cursor=first.cursor)
-            return [first, second]
+            listed = await store.heads.summaries(where, limit=limit, cursor=first.cursor)
+            return [first, second, listed]
 
         self.same(pages)
         self.same(lambda store: store.heads.statistics(where))

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from agentbus.contracts.address import Platform
 from agentbus.contracts.base import Id, Name
 from agentbus.contracts.errors import AccessDenied
-from agentbus.contracts.history import HistoryMessage, SessionFilter
+from agentbus.contracts.history import HistoryMessage, SessionFilter, SessionSummary
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.http.access import Caller
 from agentbus.http.calls import By, Calls, Paged, With, answered
-from agentbus.http.shown import Listed, SessionListed, SessionShown, platform_in
+from agentbus.http.shown import Listed, SessionListed, SessionShown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.paging import page_after
 from agentbus.operations.sessions import list_sessions as sessions_page
@@ -69,16 +69,22 @@ class Sessions(Paged):
             conflicts=self.conflicts,
         )
 
-    def leaves_out(self, state: SessionState) -> bool:
+    def leaves_out(self, one: SessionSummary) -> bool:
         """Whether a session that was found is one that must not be listed."""
-        address, profile = state.address, state.profile
+        address = one.address
         return (
-            platform_in(state) in self.not_platform
-            or (address is not None and (address.chat in self.not_chat or address.user in self.not_user))
-            or profile.owner in self.not_owner
-            or profile.agent_id in self.not_agent
-            or not {*profile.tags}.isdisjoint(self.not_tag)
-            or state.status in self.not_status
+            (
+                address is not None
+                and (
+                    address.platform in self.not_platform
+                    or address.chat in self.not_chat
+                    or address.user in self.not_user
+                )
+            )
+            or one.owner in self.not_owner
+            or one.agent_id in self.not_agent
+            or any(tag in one.tags for tag in self.not_tag)
+            or one.status in self.not_status
         )
 
 
@@ -135,14 +141,14 @@ def names_tag(given: str, tag: str) -> bool:
     return not named.isdisjoint({tag, "*"})
 
 
-async def _page(store: Store, where: SessionFilter, query: Sessions) -> Listed[SessionListed]:
+async def _page(store: Store, where: SessionFilter, query: Sessions) -> Listed[SessionSummary]:
     """Return a page of the sessions found, without those that are left out."""
-    found: list[SessionListed] = []
+    found: list[SessionSummary] = []
     cursor = query.after
     for _ in range(_MOST_PAGES):
         page = await sessions_page(store, where, limit=query.limit - len(found), cursor=cursor)
-        found += [SessionListed.of(state) for state in page.items if not query.leaves_out(state)]
+        found += [one for one in page.items if not query.leaves_out(one)]
         cursor = page.cursor
         if cursor is None or len(found) == query.limit:
             break
-    return Listed[SessionListed](items=tuple(found), cursor=cursor)
+    return Listed[SessionSummary](items=tuple(found), cursor=cursor)

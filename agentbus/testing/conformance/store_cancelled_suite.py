@@ -148,6 +148,11 @@ async def heads__page(store: Store) -> Call:
 
 
 @_row
+async def heads__summaries(store: Store) -> Call:
+    return store.heads.summaries(SessionFilter(), limit=10)
+
+
+@_row
 async def heads__due(store: Store) -> Call:
     return store.heads.due(a_moment(), limit=10)
 

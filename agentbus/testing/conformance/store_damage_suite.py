@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.events import Commit
-from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.history import Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import ConversationId, InputId, SessionId
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState
@@ -29,16 +29,18 @@ def a_log(one: ConversationId) -> list[Commit]:
     return [a_commit(one, 1, events=[begun(one)]), a_commit(one, 2, events=[appended(one, 2, "m")])]
 
 
-async def ids_of(store: Store, limit: int) -> list[SessionId]:
+async def ids_of(
+    read: Callable[..., Awaitable[Page[SessionState] | Page[SessionSummary]]], limit: int
+) -> list[SessionId]:
     """Return the ids of all sessions, read in pages of `limit`."""
-    found: list[SessionState] = []
+    found: list[SessionId] = []
     cursor: str | None = None
     while True:
-        page = await store.heads.page(SessionFilter(), limit=limit, cursor=cursor)
-        found += page.items
+        page = await read(SessionFilter(), limit=limit, cursor=cursor)
+        found += [one.session_id for one in page.items]
         cursor = page.cursor
         if not cursor:
-            return [head.session_id for head in found]
+            return found
 
 
 async def past_damage(scan: Callable[..., Awaitable[Page[Item]]], limit: int) -> tuple[list[Item], list[StoreDamaged]]:
@@ -129,7 +131,12 @@ class StoreDamageSuite:
 
         with capture_logs() as lines:
             for limit in (1, 2, 3, 100):
-                assert await ids_of(store, limit) == [head.session_id for head in sound]
+                assert await ids_of(store.heads.page, limit) == [head.session_id for head in sound]
+                # One may be damaged in what a list does not show.
+                listed = await ids_of(store.heads.summaries, limit)
+                assert [one for one in listed if one in {head.session_id for head in sound}] == [
+                    head.session_id for head in sound
+                ]
         assert [line["event"] for line in lines] == [Action.STORE_DAMAGED] * 4, "each is told once"
         assert await store.heads.due(LATE, limit=2) == sound[:0:-1]
         assert await store.heads.due(LATE, limit=10) == sound[::-1]

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from agentbus.contracts.address import Platform
-from agentbus.contracts.history import SessionFilter
-from agentbus.contracts.ids import ConversationId, SessionId
-from agentbus.contracts.profile import Permission, Profile, Visibility
+from agentbus.contracts.address import Address, Platform
+from agentbus.contracts.history import Page, SessionFilter
+from agentbus.contracts.ids import ConversationId, InputId, SessionId
+from agentbus.contracts.profile import Permission, Profile, SessionType, Visibility
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.port import MAX_PAGE, Store
+from agentbus.storage.summaries import summary_of
 from agentbus.testing.builders import (
     NOON,
     a_conversation,
@@ -37,7 +38,10 @@ def idle_after(seconds: float, **changes: Any) -> SessionState:
 
 
 async def found(store: Store, where: SessionFilter) -> list[SessionState]:
-    return list((await store.heads.page(where)).items)
+    """Return the heads that are found; what a list shows of them is looked at beside them."""
+    page = await store.heads.page(where)
+    assert await store.heads.summaries(where) == Page(items=tuple(map(summary_of, page.items)), cursor=page.cursor)
+    return list(page.items)
 
 
 class StoreHeadsSuite:
@@ -108,6 +112,53 @@ class StoreHeadsSuite:
         assert everything.cursor is None
         assert seen == expected
         assert cursor is None
+
+    async def test_lists_show_what_heads_say(self, store: Store) -> None:
+        address = Address(platform=Platform("teams"), account="second", chat="room", thread="t.1", user="$u.😀")
+        whole = a_head(a_conversation(), generation=3, version=7, address=address, active=5.25, data={"a.b": {"$x": 1}})
+        profile = Profile(
+            owner="ann", agent_id="helper", session_type=SessionType.GROUP, tags=ODD_TAGS, expires_at=a_moment(HOUR)
+        )
+        more = {"profile": profile, "state": "on.hold", "identity": "ann", "message_count": 3, "blocked_by": "input-3"}
+        whole = whole.model_copy(update={**more, "waiting": (InputId("input-4"),)})
+        bare = SessionState(conversation_id=a_conversation(), generation=1, version=1)
+        await store.heads.save([whole, bare])
+
+        [first, last] = (await store.heads.summaries(SessionFilter())).items
+
+        assert last == summary_of(bare)
+        assert dict(first) == {
+            "session_id": whole.session_id,
+            "status": SessionStatus.ACTIVE,
+            "state": "on.hold",
+            "address": address,
+            "owner": "ann",
+            "agent_id": "helper",
+            "session_type": SessionType.GROUP,
+            "tags": ODD_TAGS,
+            "identity": "ann",
+            "created_at": NOON,
+            "last_activity": a_moment(5.25),
+            "expires_at": a_moment(HOUR),
+            "message_count": 3,
+            "version": 7,
+            "has_conflicts": False,
+            "blocked": True,
+        }
+
+    async def test_cursors_of_lists_and_pages_are_the_same(self, store: Store) -> None:
+        heads = [a_head(a_conversation(), active=-number) for number in range(5)]
+        await store.heads.save(heads)
+
+        first = await store.heads.summaries(SessionFilter(), limit=2)
+        second = await store.heads.page(SessionFilter(), limit=2, cursor=first.cursor)
+        last = await store.heads.summaries(SessionFilter(), limit=2, cursor=second.cursor)
+
+        seen = [one.session_id for one in first.items]
+        seen += [head.session_id for head in second.items]
+        seen += [one.session_id for one in last.items]
+        assert seen == [head.session_id for head in heads]
+        assert (first.cursor, last.cursor) == ((await store.heads.page(SessionFilter(), limit=2)).cursor, None)
 
     async def test_pages_stay_right_while_others_write(self, store: Store) -> None:
         heads = [a_head(a_conversation(), active=second) for second in range(6)]

@@ -66,6 +66,8 @@ class StoreSuite:
         with pytest.raises(ValueError, match="limit"):
             await store.heads.page(SessionFilter(), limit=limit)
         with pytest.raises(ValueError, match="limit"):
+            await store.heads.summaries(SessionFilter(), limit=limit)
+        with pytest.raises(ValueError, match="limit"):
             await store.parked.page(limit=limit)
 
     async def test_odd_values_come_back_unchanged(self, store: Store) -> None:

@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from agentbus.contracts.address import Platform
 from agentbus.contracts.errors import SchemaViolation
-from agentbus.contracts.history import SessionFilter
-from agentbus.contracts.session import SessionState, SessionStatus
+from agentbus.contracts.history import SessionFilter, SessionSummary
+from agentbus.contracts.session import SessionStatus
 from agentbus.http.dashboard.door import Page
 from agentbus.http.dashboard.shown import link, path
 from agentbus.http.dashboard.visit import Place, Same, Visit
@@ -55,7 +55,7 @@ async def _found(visit: Visit, looked_for: str) -> Response:
     """List those that have a word somewhere; lead to the one that has it as its id."""
     if _SESSION.fullmatch(looked_for):
         return visit.to(path("sessions", looked_for))
-    found: dict[str, tuple[SessionState, str]] = {}
+    found: dict[str, tuple[SessionSummary, str]] = {}
     fields = ("conversation_id",) if _CONVERSATION.fullmatch(looked_for) else _LOOKED_IN
     for name in fields:
         where = _filter({name: looked_for})

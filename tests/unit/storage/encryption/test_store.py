@@ -13,6 +13,7 @@ from agentbus.storage.encryption import EncryptedStore, encrypting, of_user
 from agentbus.storage.factory import open_store
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import LISTED_BODY
+from agentbus.storage.summaries import summary_of
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_parked, appended, data_set
 from tests.harness.encryption import MASTERS
 
@@ -74,6 +75,7 @@ async def test_what_others_began_to_encrypt_meanwhile_is_not_taken_for_empty() -
         with pytest.raises(KeyMissing, match="is needed: give them by AGENTBUS_ENCRYPTION_KEYS"):
             await call
     assert (await early.heads.page(SessionFilter())).items == ()
+    assert (await early.heads.summaries(SessionFilter())).items == (summary_of(HEAD),), "a list needs no key"
     assert (await early.parked.page()).items == ()
 
 
