@@ -152,6 +152,11 @@ tour: setup services ## Use every public name of agentbus.sessions on every kind
 bench: setup services ## Measure AgentBus beside other ways to do its work
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
 
+# QUICK=1 takes a third of the calls, on SQLite and MongoDB.
+.PHONY: bench-api
+bench-api: setup services ## Measure what the HTTP API costs: lists of 1,000, and publishing by it beside AMQP
+	@$(BIN)/python -m tests.benchmarks.api $(if $(QUICK),--quick)
+
 # QUICK=1 takes histories of up to 10,000 messages.
 .PHONY: appends
 appends: setup services ## Measure what a message costs in sessions of up to 100,000, on every store
