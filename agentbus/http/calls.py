@@ -97,17 +97,24 @@ def _shared(request: Request) -> Parts:
     return parts
 
 
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts_of(_caller(request).by)
-    return parts
-
-
-def _caller(request: Request) -> Caller:
+def _who(request: Request) -> Caller:
     caller: Caller = request.scope["state"]["caller"]
     return caller
 
 
-def _holds(request: Request) -> Holds:
+# Coroutine functions, though they wait for nothing: others are called in a thread of their own, each time.
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts_of(_who(request).by)
+    return parts
+
+
+async def _caller(request: Request) -> Caller:
+    return _who(request)
+
+
+async def _holds(request: Request) -> Holds:
     holds: Holds = request.scope["state"]["holds"]
     return holds
 
@@ -170,7 +177,7 @@ class Call(APIRoute):
         known = frozenset(_names_in_query(self))
 
         async def checked(request: Request) -> Response:
-            _caller(request).check(role, for_users=for_users)
+            _who(request).check(role, for_users=for_users)
             parts = _shared(request)
             if unknown := sorted(request.query_params.keys() - known):
                 raise SchemaViolation(f"unknown in the query: {', '.join(unknown)}"[:200])
