@@ -352,6 +352,8 @@ class Action(StrEnum):
     """A command's reply did not get away; who asks again with the same id is told."""
     REPLY_ADDRESS_REFUSED = "reply_address_refused"
     """Somebody wants replies where none may go: neither a direct reply nor a queue for replies. Said once."""
+    FRAME_MALFORMED = "frame_malformed"
+    """What a broker sent is no AMQP; the connection is ended, and made again by whoever needs it."""
     BROKER_WAITING = "broker_waiting"
     """The broker does not answer yet; said once a minute."""
     QUERY_FAILED = "query_failed"

@@ -29,7 +29,6 @@ ALLOWED = {
     "workers/bus/pump.py": {"Pump._run": _OWN_TASK},
     "workers/bus/supervision.py": {"SupervisedConsumer._keep": _OWN_TASK},
     "workers/bus/rabbit/outbox.py": {"Outbox._send_some": "until a confirm makes room; who posts gives up by itself"},
-    "workers/bus/rabbit/frames.py": {"write": "until there is room, or the channel closes"},
     "workers/concurrency.py": {
         "ended": _WAITS_FOR_ITS_TASKS,
         "_seen_through": _WAITS_FOR_ITS_TASKS,

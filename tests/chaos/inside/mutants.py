@@ -96,7 +96,7 @@ async def _cancel(self: RabbitConsumer) -> None:
     if self._running:
         self._running = False
         self._on_end(self)
-        await self._acks.flush()
+        self._acks.flush()
         for tag in list(self._channel.consumers):
             await self._channel.basic_cancel(tag)
         asyncio.get_running_loop().call_later(_LATE, _close_later, self)

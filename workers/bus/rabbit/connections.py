@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 from typing import Final, cast
+from weakref import WeakKeyDictionary
 
 from aio_pika import Connection
 from aio_pika.connection import make_url
@@ -27,6 +28,7 @@ from agentbus.storage.cancelling import taken
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.rabbit.decoding import decode_leniently
 from agentbus.workers.bus.rabbit.failures import channel_failure, connect_failure
+from agentbus.workers.bus.rabbit.wire import Wire, Wires
 from agentbus.workers.concurrency import Result, afterwards, ended, passing_over, raise_if_cancelled
 from agentbus.workers.outages import Trouble
 from agentbus.workers.patience import Patience
@@ -52,6 +54,8 @@ DRIVER_ERRORS: Final = (AMQPError, PAMQPException, OSError, RuntimeError, EOFErr
 """What aio-pika and aiormq raise for a connection or channel that fails (ConnectionError is an OSError)."""
 
 _log = Logger(__name__)
+
+_wires: "WeakKeyDictionary[AbstractConnection, Wire]" = WeakKeyDictionary()
 
 
 def user_of(url: str) -> str | None:
@@ -143,6 +147,8 @@ class Link:
     async def _attempt(self, deadline: float) -> AbstractConnection:
         left = deadline - asyncio.get_running_loop().time()
         connection = Connection(make_url(self._url, heartbeat=self._heartbeat, name=self._name))
+        wires = Wires()
+        connection.kwargs["transport_factory"] = wires  # aio-pika takes no such argument, and hands on what is here
         connecting = asyncio.create_task(connection.connect(timeout=max(0.1, min(left, ATTEMPT_SECONDS))))
         try:
             await asyncio.shield(connecting)
@@ -155,6 +161,9 @@ class Link:
         self._connection = connection
         if (current := self._current()) is None:
             raise BrokerUnavailable(f"the broker at {masked(self._url)} closed the connection at once")
+        if wires.wire is not None:
+            wires.wire.agree(current.connection_tune.frame_max)
+            _wires[current] = wires.wire
         if self._was_open:
             self._on_reconnect()
         self._was_open = True
@@ -180,6 +189,11 @@ def is_usable(channel: Channel) -> bool:
     """
     connection = channel.connection
     return connection.channels.get(channel.number) is channel and connection.is_opened and not channel.is_closed
+
+
+def wire_of(channel: Channel) -> Wire:
+    """Return the reading end of a channel's connection."""
+    return _wires[channel.connection]
 
 
 async def is_blocked(connection: AbstractConnection) -> bool:

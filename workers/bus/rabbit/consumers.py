@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiormq import spec
-from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from pamqp.common import FieldValue
 
@@ -19,11 +18,13 @@ from agentbus.workers.bus.port import (
     OnDelivery,
 )
 from agentbus.workers.bus.rabbit.acks import Acks
-from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, called, close_channel
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, DRIVER_ERRORS, called, close_channel, wire_of
 from agentbus.workers.bus.rabbit.failures import channel_failure
+from agentbus.workers.bus.rabbit.incoming import Properties
+from agentbus.workers.bus.rabbit.intake import Intake
 from agentbus.workers.bus.refusals import Fate, tell_refused
 from agentbus.workers.bus.replies import ReplyAddresses
-from agentbus.workers.concurrency import afterwards, passing_over
+from agentbus.workers.concurrency import afterwards
 
 _CLOSING: Final = 2 * CALL_SECONDS + 1.0
 """Seconds after which closing a consumer is given up: its parts have their own limits."""
@@ -54,14 +55,16 @@ class RabbitDelivery(Delivery):
         "user",
     )
 
-    def __init__(self, message: DeliveredMessage, tag: int, consumer: "RabbitConsumer") -> None:
-        properties = message.header.properties
-        self.body = message.body
+    def __init__(
+        self, tag: int, properties: Properties, body: bytes, consumer: "RabbitConsumer", *, redelivered: bool
+    ) -> None:
+        self.body = body
         self.message_id = properties.message_id or ""
         self.queue = consumer.queue
         self.headers = plain_headers(properties.headers) if properties.headers else _NO_HEADERS
-        self.attempts = attempts_of(self.headers, redelivered=bool(message.redelivered))
-        self.reply_to = consumer.addresses.allowed(properties.reply_to, queue=consumer.queue)
+        self.attempts = attempts_of(self.headers, redelivered=True) if redelivered else 1
+        named = properties.reply_to
+        self.reply_to = consumer.addresses.allowed(named, queue=consumer.queue) if named else None
         self.user = properties.user_id
         self.correlation_id = properties.correlation_id
         self._tag = tag
@@ -111,17 +114,20 @@ class RabbitConsumer(Consumer):
         self._channel = channel
         self._on_delivery = on_delivery
         self._on_end = on_end
-        self._acks = Acks(channel)
+        self._wire = wire_of(channel)
+        self._intake = Intake(self._on_content)
+        self._acks = Acks(channel.number, self._wire, self._intake)
         self._running = True
         self._cleanup: asyncio.Task[None] | None = None
 
     async def start(self, prefetch: int, priority: int) -> None:
         """Begin to consume. Raises Unroutable if there is no such queue."""
         self._channel.on_consumer_cancel_callbacks.add(self._on_cancel)
+        self._wire.attach(self._channel.number, self._intake)
         try:
             await called(self._channel.basic_qos(prefetch_count=prefetch))
             arguments: dict[str, FieldValue] | None = {"x-priority": priority} if priority else None
-            await called(self._channel.basic_consume(self.queue, self._on_message, arguments=arguments))
+            await called(self._channel.basic_consume(self.queue, _taken_before, arguments=arguments))
         except DRIVER_ERRORS as error:
             raise channel_failure(error, f"consuming {self.queue}") from error
         self._channel.closing.add_done_callback(lambda _: self._end())
@@ -136,10 +142,9 @@ class RabbitConsumer(Consumer):
             await afterwards(f"stop consuming {self.queue}", asyncio.wait({self._cleanup}), within=_CLOSING)
 
     async def _let_go(self) -> None:
-        with passing_over(TimeoutError):
-            async with asyncio.timeout(CALL_SECONDS):
-                await self._acks.flush()
+        self._acks.flush()
         await close_channel(self._channel)
+        self._wire.detach(self._channel.number, self._intake)
 
     def ack(self, tag: int) -> None:
         """Acknowledge a delivery, unless the consumer is gone."""
@@ -151,14 +156,13 @@ class RabbitConsumer(Consumer):
         if self._running:
             self._acks.requeue(tag)
 
-    async def _on_message(self, message: DeliveredMessage) -> None:
-        """Take a delivery. aiormq runs this as a task: no await here, or the order of deliveries is lost."""
-        tag = message.delivery_tag
-        if not self._running or tag is None:
+    def _on_content(self, tag: int, redelivered: bool, properties: Properties, body: bytes) -> None:
+        """Take a delivery, in the socket's callback: in the order of the queue."""
+        if not self._running:
             return
         delivery: RabbitDelivery | None = None
         try:
-            delivery = RabbitDelivery(message, tag, self)
+            delivery = RabbitDelivery(tag, properties, body, self, redelivered=redelivered)
             self._on_delivery(delivery)
         except Exception as error:
             tell_refused(self.queue, error, self._fate)
@@ -172,10 +176,15 @@ class RabbitConsumer(Consumer):
         self._cleanup = asyncio.create_task(close_channel(self._channel))
 
     def _end(self) -> None:
+        self._wire.detach(self._channel.number, self._intake)
         if self._running:
             self._running = False
             self._on_end(self)
             self.lost.set()
+
+
+async def _taken_before(_: object) -> None:
+    """Take what aiormq delivers: nothing, as the channel's deliveries are taken off the wire."""
 
 
 def attempts_of(headers: Mapping[str, object], *, redelivered: bool) -> int:

@@ -9,12 +9,10 @@ from aiormq.exceptions import (
     ChannelAccessRefused,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
-    DeliveryError,
     IncompatibleProtocolError,
     InvalidFrameError,
     ProbableAuthenticationError,
     ProtocolSyntaxError,
-    PublishError,
 )
 from yarl import URL
 
@@ -22,6 +20,14 @@ from agentbus.contracts.errors import BrokerRejected, BrokerUnavailable, BusErro
 from agentbus.contracts.urls import masked
 
 _NO_EXCHANGE: Final = re.compile(r"no exchange '(?P<name>.*)' in vhost '")
+
+
+class Nacked(Exception):
+    """The broker refused a message: basic.nack."""
+
+
+class Returned(Exception):
+    """No queue takes a message that was mandatory: basic.return."""
 
 
 def connect_failure(error: Exception, url: str) -> BrokerUnavailable | BrokerRejected:
@@ -60,9 +66,9 @@ def publish_failure(error: BaseException, exchange: str, routing_key: str) -> Bu
     match error:
         case BusError():
             return error
-        case PublishError():
+        case Returned():
             return Unroutable(f"no queue takes routing key {routing_key!r} on exchange {exchange!r}: declare it first")
-        case DeliveryError():
+        case Nacked():
             return PublishUnconfirmed("the broker refused the message: the queue is full or was failing over")
         case ChannelNotFoundEntity() if (found := _NO_EXCHANGE.search(str(error))) and found["name"] == exchange:
             return Unroutable(f"there is no exchange {exchange!r}: declare the topology first")

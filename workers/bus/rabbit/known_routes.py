@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from aiormq.channel import Channel
@@ -10,17 +10,69 @@ from aiormq.channel import Channel
 from agentbus.workers.bus.port import Message
 
 
+class GivenUp(Exception):
+    """Nobody waits for its confirm any more."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Posted:
-    """A message on its way; `confirmed` ends with the broker's confirm or with why there is none."""
+    """A message on its way; it is settled by the broker's confirm, or by why there is none."""
 
     exchange: str
     routing_key: str
     message: Message
     mandatory: bool
+    done: bool = False
+    error: Exception | None = None
+    """Why it was not confirmed, once it is done."""
     channel: Channel | None = None
     """Where it was sent, once it was."""
-    confirmed: "asyncio.Future[object]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    on_settled: Callable[["Posted"], None] | None = None
+    """Told when it is done, once it was sent."""
+    batch: "Batch | None" = None
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Say what became of it. What is said first counts."""
+        if self.done:
+            return
+        self.done, self.error = True, error
+        if self.on_settled is not None:
+            self.on_settled(self)
+        if self.batch is not None:
+            self.batch.count()
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Messages that are waited for together."""
+
+    posted: Sequence[Posted]
+    over: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Done when all are settled."""
+    left: int = 0
+
+    def __post_init__(self) -> None:
+        self.left = len(self.posted)
+        for posted in self.posted:
+            posted.batch = self
+
+    def count(self) -> None:
+        """Count one that was settled."""
+        self.left -= 1
+        if not self.left and not self.over.done():
+            self.over.set_result(None)
+
+    async def settled(self, within: float) -> bool:
+        """Wait until all are settled, for `within` seconds; return whether they are."""
+        if self.left:
+            await asyncio.wait((self.over,), timeout=within)
+        return not self.left
+
+    def give_up(self) -> None:
+        """Take back what was not sent yet; a confirm of what was sent will be ignored."""
+        if self.left:
+            for posted in self.posted:
+                posted.settle(GivenUp())
 
 
 class Routes:
@@ -45,6 +97,8 @@ class Routes:
 
     def holds(self, posted: Posted) -> bool:
         """Keep a message back if the first one of its route is on its way; return whether it was."""
+        if not self._held:
+            return False
         held = self._held.get(self._line(posted))
         if held is None:
             return False

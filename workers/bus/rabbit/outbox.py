@@ -6,26 +6,49 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final
 
-from aiormq.channel import Channel, Returning
-from aiormq.exceptions import ChannelClosed, PublishError
+from aiormq.channel import Channel
+from aiormq.exceptions import ChannelClosed
 
 from agentbus.contracts.errors import BrokerUnavailable, BusError
-from agentbus.workers.bus.rabbit.connections import Link, close_channel, is_blocked, is_usable
-from agentbus.workers.bus.rabbit.frames import publish_frames, write
+from agentbus.workers.bus.rabbit.confirms import Confirms
+from agentbus.workers.bus.rabbit.connections import CALL_SECONDS, Link, close_channel, is_blocked, is_usable, wire_of
+from agentbus.workers.bus.rabbit.failures import Returned
+from agentbus.workers.bus.rabbit.frames import PublishFrames
 from agentbus.workers.bus.rabbit.known_routes import Posted, Routes
-from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.bus.rabbit.wire import Wire
+from agentbus.workers.concurrency import afterwards, ended, raise_if_cancelled
 
 NOT_SENT: Final = "not sent: what came before it failed"
 
 OnChannel = Callable[[Channel], Awaitable[None]]
 
 
+class _Line:
+    """A confirming channel, what is open on it, and how to write to it."""
+
+    def __init__(self, channel: Channel, wire: Wire, user: str | None) -> None:
+        self.channel = channel
+        self.confirms = Confirms()
+        self.frames = PublishFrames(channel.number, channel.max_content_size, user)
+        self.wire = wire
+        self.in_flight = 0
+        wire.attach(channel.number, self.confirms)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may still be written to."""
+        return self.wire.takes(self.channel.number, self.confirms) and is_usable(self.channel)
+
+    def end(self) -> None:
+        """Take no more of its frames."""
+        self.wire.detach(self.channel.number, self.confirms)
+
+
 class Outbox:
     """Sends what is posted on a channel of its own, which it opens when there is something to send.
 
-    It uses aiormq's bookkeeping of confirms and returns, and writes the frames of many messages at once. When messages
-    in flight fail with their channel, those that wait behind them fail too: sent on another channel they would overtake
-    what has to be published again.
+    It writes the frames of many messages at once. When messages in flight fail with their channel, those that wait
+    behind them fail too: sent on another channel they would overtake what has to be published again.
 
     The first message of a channel to a route goes alone, and those behind it follow when it was confirmed: a quorum
     queue that is just getting a leader refuses the first ones of a channel and takes those after them. `together` are
@@ -50,9 +73,8 @@ class Outbox:
         self._patience = patience
         self._on_channel = on_channel
         self._waiting: deque[Posted] = deque()
-        self._in_flight = 0
         self._room = asyncio.Event()
-        self._channel: Channel | None = None
+        self._line: _Line | None = None
         self._sender: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -66,9 +88,12 @@ class Outbox:
 
         A channel that published to a queue before that had a leader may never confirm anything for it again.
         """
-        if channel is not self._channel or await is_blocked(channel.connection):
+        line = self._line
+        if line is None or channel is not line.channel or await is_blocked(channel.connection):
             return
-        self._give_up(channel, ChannelClosed(0, "an earlier message was not confirmed"))
+        if line is not self._line:
+            return  # it was replaced meanwhile
+        self._give_up(line, ChannelClosed(0, "an earlier message was not confirmed"))
         closing = asyncio.create_task(close_channel(channel))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -79,15 +104,15 @@ class Outbox:
             await ended({self._sender} if self._sender else ())
         finally:
             self._fail_waiting(BrokerUnavailable("the bus is closed"))
-            channel, self._channel = self._channel, None
-            if channel is not None and is_usable(channel):
-                await close_channel(channel)
+            line, self._line = self._line, None
+            if line is not None and is_usable(line.channel):
+                await close_channel(line.channel)
 
     async def _send_all(self) -> None:
         try:
             while self._drop_given_up():
                 if await self._may_write():
-                    await self._send_some(await self._open_channel())
+                    await self._send_some(await self._open_line())
         except BusError as error:
             self._fail_waiting(error)
             raise_if_cancelled()
@@ -100,21 +125,27 @@ class Outbox:
 
     def _drop_given_up(self) -> bool:
         """Drop what nobody waits for any more from the front; return whether anything is left."""
-        while self._waiting and self._waiting[0].confirmed.done():
+        while self._waiting and self._waiting[0].done:
             self._waiting.popleft()
         return bool(self._waiting)
 
-    async def _open_channel(self) -> Channel:
-        if self._channel is not None and not is_usable(self._channel):
-            self._give_up(self._channel, ChannelClosed(0, "closed"))
-        if self._channel is None:
+    async def _open_line(self) -> _Line:
+        if self._line is not None and not self._line.is_usable:
+            self._give_up(self._line, ChannelClosed(0, "closed"))
+        if self._line is None:
             channel = await self._link.channel(confirms=True)
-            channel.closing.add_done_callback(partial(self._on_closed, channel))
+            line = _Line(channel, wire_of(channel), self._user)
+            channel.closing.add_done_callback(partial(self._on_closed, line))
             if self._on_channel is not None:
-                await self._on_channel(channel)
+                try:
+                    await self._on_channel(channel)
+                except BaseException:
+                    line.end()
+                    await afterwards("close a channel", close_channel(channel), within=CALL_SECONDS)
+                    raise
             self._routes.forget()
-            self._in_flight, self._channel = 0, channel
-        return self._channel
+            self._line = line
+        return self._line
 
     async def _may_write(self) -> bool:
         """Wait while the broker blocks publishers; those who post give up by themselves."""
@@ -126,86 +157,71 @@ class Outbox:
             return False
         return True
 
-    async def _send_some(self, channel: Channel) -> None:
+    async def _send_some(self, line: _Line) -> None:
         self._room.clear()
-        payload = self._register(channel)
-        if payload:
-            await write(channel, payload)
+        frames = self._register(line)
+        if frames:
+            line.wire.send(b"".join(frames))
         elif self._waiting:
             await self._room.wait()
 
-    def _register(self, channel: Channel) -> bytes:
+    def _register(self, line: _Line) -> list[bytes]:
         """Give tags to as many messages as the window has room for; return their frames."""
         frames: list[bytes] = []
-        while self._in_flight < self._window and self._drop_given_up():
+        while line.in_flight < self._window and self._drop_given_up():
             posted = self._waiting[0]
-            if posted.message.message_id in channel.message_id_delivery_tag:
-                break  # aiormq tells returned messages apart by id alone: one of an id at a time
+            if line.confirms.has(posted.message.message_id):
+                break  # returned messages are told apart by id alone: one of an id at a time
             self._waiting.popleft()
             if self._routes.holds(posted):
                 continue
             try:
-                frames.append(_frames(channel, posted, self._user))
+                encoded = line.frames.of(
+                    posted.exchange, posted.routing_key, posted.message, mandatory=posted.mandatory
+                )
             except (ValueError, TypeError) as error:
-                posted.confirmed.set_exception(error)
+                posted.settle(error)
                 continue
-            self._track(channel, posted)
-        return b"".join(frames)
+            frames += encoded
+            posted.channel = line.channel
+            line.confirms.expect(posted)
+            line.in_flight += 1
+            first = self._routes.is_new(posted)
+            posted.on_settled = partial(self._on_first if first else self._on_settled, line)
+        return frames
 
-    def _track(self, channel: Channel, posted: Posted) -> None:
-        posted.channel = channel
-        channel.delivery_tag += 1
-        channel.confirmations[channel.delivery_tag] = posted.confirmed
-        channel.message_id_delivery_tag[posted.message.message_id] = channel.delivery_tag
-        self._in_flight += 1
-        if self._routes.is_new(posted):
-            posted.confirmed.add_done_callback(partial(self._on_first, channel, posted))
-        posted.confirmed.add_done_callback(partial(self._on_settled, channel, posted.message.message_id))
-
-    def _on_first(self, channel: Channel, posted: Posted, confirmed: "asyncio.Future[object]") -> None:
+    def _on_first(self, line: _Line, posted: Posted) -> None:
         """Let go on behind the first message of a route, or not."""
+        self._on_settled(line, posted)
         held = self._routes.settled(posted)
         # That nothing takes it is an answer too: the route is as it is.
-        good = not confirmed.cancelled() and isinstance(confirmed.exception(), PublishError | None)
-        if good and channel is self._channel:
+        if line is self._line and isinstance(posted.error, Returned | None):
             self._routes.open(posted)
             self._waiting.extendleft(reversed(held))
             self._wake()
             return
         for one in held:
-            if not one.confirmed.done():
-                one.confirmed.set_exception(BrokerUnavailable(NOT_SENT))
+            one.settle(BrokerUnavailable(NOT_SENT))
 
-    def _on_settled(self, channel: Channel, message_id: str, confirmed: "asyncio.Future[object]") -> None:
-        if not confirmed.cancelled():
-            confirmed.exception()  # read, so that asyncio does not complain if the caller was cancelled
-        channel.message_id_delivery_tag.pop(message_id, None)
-        if channel is self._channel:
-            self._in_flight -= 1
+    def _on_settled(self, line: _Line, posted: Posted) -> None:
+        line.confirms.forget(posted)
+        line.in_flight -= 1
         self._room.set()
 
-    def _on_closed(self, channel: Channel, closing: "asyncio.Future[object]") -> None:
+    def _on_closed(self, line: _Line, closing: "asyncio.Future[object]") -> None:
         reason = None if closing.cancelled() else closing.exception()
-        self._give_up(channel, reason if isinstance(reason, Exception) else ChannelClosed(0, "closed"))
+        self._give_up(line, reason if isinstance(reason, Exception) else ChannelClosed(0, "closed"))
 
-    def _give_up(self, channel: Channel, failure: Exception) -> None:
+    def _give_up(self, line: _Line, failure: Exception) -> None:
         """Fail what was sent on a channel and not confirmed; if there was any, also what waits behind it."""
-        open_ones = [one for one in channel.confirmations.values() if not one.done()]
-        for confirmed in open_ones:
-            if not isinstance(confirmed, Returning):
-                confirmed.set_exception(failure)
-        if channel is self._channel:
-            self._channel = None
-            if open_ones:
-                self._fail_waiting(BrokerUnavailable(NOT_SENT))
+        line.end()
+        is_mine = line is self._line
+        if is_mine:
+            self._line = None
+        if line.confirms.fail(failure) and is_mine:
+            self._fail_waiting(BrokerUnavailable(NOT_SENT))
         self._room.set()
 
     def _fail_waiting(self, error: BusError) -> None:
         while self._drop_given_up():
-            self._waiting.popleft().confirmed.set_exception(error)
-
-
-def _frames(channel: Channel, posted: Posted, user: str | None) -> bytes:
-    return publish_frames(
-        channel, posted.exchange, posted.routing_key, posted.message, mandatory=posted.mandatory, user=user
-    )
+            self._waiting.popleft().settle(error)

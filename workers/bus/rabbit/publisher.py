@@ -1,15 +1,12 @@
 """Confirmed publishing."""
 
-import asyncio
 from collections.abc import Collection, Sequence
-
-from aiormq.exceptions import DeliveryError, PublishError
 
 from agentbus.contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
 from agentbus.workers.bus.port import UNCERTAIN, Message
 from agentbus.workers.bus.rabbit.connections import Link, is_blocked
-from agentbus.workers.bus.rabbit.failures import publish_failure
-from agentbus.workers.bus.rabbit.known_routes import Posted
+from agentbus.workers.bus.rabbit.failures import Nacked, publish_failure
+from agentbus.workers.bus.rabbit.known_routes import Batch, Posted
 from agentbus.workers.bus.rabbit.outbox import NOT_SENT, OnChannel, Outbox
 
 
@@ -39,8 +36,7 @@ class Publisher:
 
     async def publish(self, exchange: str, routing_key: str, message: Message, *, mandatory: bool) -> None:
         """Publish one message, as `Bus.publish` promises."""
-        posted = self._post(exchange, routing_key, message, mandatory)
-        (error,) = await self._settle([posted])
+        (error,) = await self._settle(self._post(exchange, [(routing_key, message)], mandatory))
         if error is not None:
             raise error
 
@@ -53,13 +49,13 @@ class Publisher:
         """
         outcomes: list[BusError | None] = []
         step = max(1, self._window // 2)
-        ahead: list[Posted] = []
+        ahead = Batch(())
         for start in range(0, len(messages), step):
-            half = [self._post(exchange, key, message, mandatory) for key, message in messages[start : start + step]]
+            half = self._post(exchange, messages[start : start + step], mandatory)
             try:
                 settled = await self._settle(ahead)
             except BaseException:
-                _give_up(half)
+                half.give_up()
                 raise
             outcomes += settled
             ahead = half
@@ -73,36 +69,40 @@ class Publisher:
         """Stop; what is not confirmed fails. Idempotent."""
         await self._outbox.close()
 
-    def _post(self, exchange: str, routing_key: str, message: Message, mandatory: bool) -> Posted:
-        posted = Posted(exchange=exchange, routing_key=routing_key, message=message, mandatory=mandatory)
-        self._outbox.post(posted)
-        return posted
+    def _post(self, exchange: str, messages: Sequence[tuple[str, Message]], mandatory: bool) -> Batch:
+        batch = Batch(
+            [
+                Posted(exchange=exchange, routing_key=key, message=message, mandatory=mandatory)
+                for key, message in messages
+            ]
+        )
+        for posted in batch.posted:
+            self._outbox.post(posted)
+        return batch
 
-    async def _settle(self, batch: list[Posted]) -> list[BusError | None]:
-        late: set[asyncio.Future[object]] = set()
+    async def _settle(self, batch: Batch) -> list[BusError | None]:
         try:
-            if batch:
-                _, late = await asyncio.wait([posted.confirmed for posted in batch], timeout=self._timeout)
-            blocked = bool(late) and self._link.is_open and await is_blocked(await self._link.connection())
+            late = not await batch.settled(self._timeout)
+            blocked = late and self._link.is_open and await is_blocked(await self._link.connection())
             if not blocked:
                 await self._distrust_channels(batch)
-            return [self._outcome(posted, blocked=blocked) for posted in batch]
+            return [self._outcome(posted, blocked=blocked) for posted in batch.posted]
         finally:
-            _give_up(batch)
+            batch.give_up()
 
-    async def _distrust_channels(self, batch: list[Posted]) -> None:
+    async def _distrust_channels(self, batch: Batch) -> None:
         """Replace the channels that left something unconfirmed or refused it.
 
         A channel of RabbitMQ 3.10 that first published to a queue while its leader was failing over refuses
         everything for that queue from then on, long after another leader was elected.
         """
-        for channel in {posted.channel for posted in batch if _is_suspicious(posted)}:
+        for channel in {posted.channel for posted in batch.posted if _is_suspicious(posted)}:
             if channel is not None:
                 await self._outbox.distrust(channel)
 
     def _outcome(self, posted: Posted, *, blocked: bool) -> BusError | None:
         """Return why it failed. An error in the call itself (a routing key too long) is raised."""
-        if not posted.confirmed.done():
+        if not posted.done:
             if blocked:
                 return BrokerBlocked(
                     f"the broker takes no publishes (memory or disk alarm), {self._timeout:g} s waited: retry with the "
@@ -111,27 +111,19 @@ class Publisher:
             if not self._link.is_open:
                 return BrokerUnavailable()
             return PublishUnconfirmed(f"no confirm within {self._timeout:g} s: retry with the same id")
-        error = posted.confirmed.exception()
-        if isinstance(error, ValueError | TypeError):
-            raise error
-        return None if error is None else publish_failure(error, posted.exchange, posted.routing_key)
+        if posted.error is None:
+            return None
+        if isinstance(posted.error, ValueError | TypeError):
+            raise posted.error
+        return publish_failure(posted.error, posted.exchange, posted.routing_key)
 
 
 def _is_suspicious(posted: Posted) -> bool:
-    if not posted.confirmed.done():
-        return True
-    error = posted.confirmed.exception()
-    return isinstance(error, DeliveryError) and not isinstance(error, PublishError)
+    return not posted.done or isinstance(posted.error, Nacked)
 
 
-def _hold_back(batch: list[Posted]) -> None:
+def _hold_back(batch: Batch) -> None:
     """Fail what was not sent yet."""
-    for posted in batch:
-        if posted.channel is None and not posted.confirmed.done():
-            posted.confirmed.set_exception(BrokerUnavailable(NOT_SENT))
-
-
-def _give_up(batch: list[Posted]) -> None:
-    """Take back what was not sent yet; a confirm of what was sent will be ignored."""
-    for posted in batch:
-        posted.confirmed.cancel()
+    for posted in batch.posted:
+        if posted.channel is None:
+            posted.settle(BrokerUnavailable(NOT_SENT))

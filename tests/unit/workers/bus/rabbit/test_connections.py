@@ -21,6 +21,7 @@ class Opening:
     def __init__(self, *_: object) -> None:
         self.made.append(self)
         self.transport: Any = None
+        self.kwargs: dict[str, object] = {}
         self.opened = self.cancelled = self.closed = False
 
     async def connect(self, **_: object) -> None:

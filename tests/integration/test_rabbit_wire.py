@@ -1,0 +1,82 @@
+"""Frames that are taken off the wire, beside those that aiormq handles, on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agentbus.contracts.topology import Topology
+from agentbus.workers.bus.port import Message
+from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.bus.rabbit.consumers import RabbitConsumer
+from tests.contract.bus_suite import SECONDS, Inbox, declared, message, numbers
+
+TOPOLOGY = Topology(prefix="wire", partitions=2)
+QUEUES = [TOPOLOGY.partition_queue(partition) for partition in TOPOLOGY.all_partitions()]
+_NEVER_DELIVERED = 10**6
+
+
+@pytest.fixture
+async def bus(amqp_url: str) -> AsyncIterator[RabbitBus]:
+    async with RabbitBus(amqp_url, TOPOLOGY) as opened:
+        await declared(opened)
+        yield opened
+
+
+async def test_a_channel_that_the_broker_closes_is_lost_and_no_other(bus: RabbitBus) -> None:
+    first, second = Inbox(), Inbox()
+    closed = await bus.consume(QUEUES[0], first, prefetch=10)
+    kept = await bus.consume(QUEUES[1], second, prefetch=10)
+    assert isinstance(closed, RabbitConsumer)
+    await bus.publish(TOPOLOGY.inbound, "0", message(1))
+    (held,) = await first.first(1)
+    closed.ack(_NEVER_DELIVERED)
+    async with asyncio.timeout(SECONDS):
+        await closed.lost.wait()
+    await held.ack()  # its consumer is gone: nothing may be written for it
+    await bus.publish(TOPOLOGY.inbound, "1", message(2))
+    await (await second.first(1))[0].ack()
+    again = await bus.consume(QUEUES[0], first, prefetch=10)
+    (_, repeated) = await first.first(2)
+    assert (repeated.body, repeated.attempts) == (held.body, 2)
+    await repeated.ack()
+    await again.close()
+    await kept.close()
+    assert not kept.lost.is_set()
+    assert (await bus.depth(QUEUES[0])).ready == (await bus.depth(QUEUES[1])).ready == 0
+
+
+async def test_bodies_of_many_frames_come_whole_beside_small_ones(bus: RabbitBus) -> None:
+    inboxes = [Inbox(), Inbox()]
+    for queue, inbox in zip(QUEUES, inboxes, strict=True):
+        await bus.consume(queue, inbox, prefetch=50)
+    large = bytes(range(256)) * 4_000
+    many = [(str(number % 2), Message(body=large[: number * 40_001], message_id=f"m-{number}")) for number in range(20)]
+    assert await bus.publish_many(TOPOLOGY.inbound, many) == [None] * 20
+    for parity, inbox in enumerate(inboxes):
+        found = await inbox.first(10)
+        assert [one.body for one in found] == [sent.body for _, sent in many[parity::2]]
+        for one in found:
+            await one.ack()
+
+
+async def test_many_thousand_deliveries_and_confirms_at_once_are_in_order(bus: RabbitBus) -> None:
+    inbox = Inbox()
+    await bus.consume(QUEUES[0], inbox, prefetch=5_000)
+    outcomes = await asyncio.gather(
+        *(
+            bus.publish_many(TOPOLOGY.inbound, [("0", message(first + one)) for one in range(50)])
+            for first in range(0, 3000, 50)
+        )
+    )
+    assert all(outcome is None for call in outcomes for outcome in call)
+    found = await inbox.first(3000)
+    assert sorted(numbers(found)) == list(range(3000))
+    for first in range(0, 3000, 50):
+        mine = [number for number in numbers(found) if first <= number < first + 50]
+        assert mine == list(range(first, first + 50)), "each call's messages are in its order"
+    for one in reversed(found):
+        await one.ack()
+    async with asyncio.timeout(SECONDS):
+        while (await bus.depth(QUEUES[0])).ready:
+            await asyncio.sleep(0.01)
