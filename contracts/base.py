@@ -59,6 +59,8 @@ def to_utc_milliseconds(moment: datetime) -> datetime:
 
     Raises ValueError for a moment that UTC's calendar (years 1 to 9999) does not have.
     """
+    if moment.tzinfo is UTC and not moment.microsecond % 1000:
+        return moment
     try:
         moment = moment.astimezone(UTC)
     except OverflowError:

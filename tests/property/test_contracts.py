@@ -529,6 +529,7 @@ def test_an_event_comes_back_as_it_was_announced_and_fits_its_schema(event: AnyE
     envelope = EventEnvelope.of(event, trace)
     wire = envelope.to_bytes()
     assert EventEnvelope.from_bytes(wire) == envelope
+    assert EventEnvelope.bytes_of(event, trace) == wire
     _EVENT_SCHEMA.validate(json.loads(wire))
     assert int(envelope.sequence) == event.sequence
     assert envelope.id == f"{event.session_id}/{event.sequence}"
@@ -537,8 +538,10 @@ def test_an_event_comes_back_as_it_was_announced_and_fits_its_schema(event: AnyE
 @given(_appended)
 def test_an_event_of_a_session_without_a_chat_comes_back_as_it_was_announced(event: MessageAppended) -> None:
     message = event.message.model_copy(update={"address": None})
-    envelope = EventEnvelope.of(event.model_copy(update={"platform": None, "message": message}))
+    told = event.model_copy(update={"platform": None, "message": message})
+    envelope = EventEnvelope.of(told)
     wire = envelope.to_bytes()
+    assert EventEnvelope.bytes_of(told) == wire
     _EVENT_SCHEMA.validate(json.loads(wire))
     assert EventEnvelope.from_bytes(wire) == envelope
 

@@ -4,7 +4,7 @@ Its key stands in the log among the inputs of the commit that appended it, so th
 that is too late, by whichever process, is decided again, without what was said before.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from agentbus.contracts.commands import (
     AnyCommand,
@@ -76,8 +76,10 @@ def unsaid(
     return command if same else command.model_copy(update={"messages": tuple(left.values())})
 
 
-def events_said(keys: Iterable[InputId], events: Iterable[AnyEvent]) -> Mapping[InputId, tuple[AnyEvent, ...]]:
+def events_said(keys: Collection[InputId], events: Iterable[AnyEvent]) -> Mapping[InputId, tuple[AnyEvent, ...]]:
     """Return, for those of `keys` whose messages are among `events`, what appended them."""
+    if not keys:
+        return {}
     by_key = {
         key: (event,)
         for event in events

@@ -128,7 +128,7 @@ class Announcer:
     def _outgoing(
         self, conversation: ConversationId, version: int, event: AnyEvent, traceparent: str | None = None
     ) -> _Outgoing:
-        body = EventEnvelope.of(announced(event, self._secret_keys), traceparent).to_bytes()
+        body = EventEnvelope.bytes_of(announced(event, self._secret_keys), traceparent)
         return _Outgoing(conversation, version, event.routing_key, Message(body=body, message_id=event.event_id))
 
 
