@@ -25,6 +25,12 @@ class Sizes:
     """The plain consumer's document reaches MongoDB's limit of 16 MB before its 100,000th message."""
     failover_seconds: float
     failover_repeats: int
+    limits_repeats: int
+    """Rounds beside what broker and store carry alone."""
+    scale_workers: tuple[int, ...]
+    """How many workers with a small share of a core; none: it is not measured."""
+    scale_seconds: float
+    scale_repeats: int
     memory_sessions: int
     """Sessions that a worker sees while its memory is measured; 0: it is not."""
 
@@ -42,6 +48,10 @@ FULL: Final = Sizes(
     plain_growth_points=(100, 10_000),
     failover_seconds=20,
     failover_repeats=5,
+    limits_repeats=3,
+    scale_workers=(1, 2, 4, 8),
+    scale_seconds=10,
+    scale_repeats=3,
     memory_sessions=100_000,
 )
 
@@ -58,6 +68,10 @@ QUICK: Final = replace(
     plain_growth_points=(100, 1_000),
     failover_seconds=5,
     failover_repeats=1,
+    limits_repeats=1,
+    scale_workers=(1, 8),
+    scale_seconds=3,
+    scale_repeats=1,
     memory_sessions=0,
 )
 
@@ -71,4 +85,5 @@ SLICE: Final = replace(
     growth_points=(100, 300),
     growth_blocks=2,
     failover_seconds=3,
+    scale_workers=(),
 )

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.contenders import AGENTBUS1, CONTENDERS, INGRESS, ORDERED, PLAIN, RELAY, Contender
+from tests.benchmarks.layout import TOPOLOGY
 from tests.benchmarks.load.client import Load, LoadFailed
 from tests.benchmarks.low_load.measure import LowLoad, Times, measure_one
 from tests.benchmarks.low_load.report import figures, ratios
 from tests.benchmarks.measures.growth import Growth
 from tests.benchmarks.measures.latency import Latency, measure_latency
+from tests.benchmarks.measures.limits import Limits, measure_limits
 from tests.benchmarks.measures.results import Results, turn
+from tests.benchmarks.measures.scale import Scale, measure_scale
 from tests.benchmarks.measures.throughput import Throughput, measure_throughput
 from tests.benchmarks.messages import bursts, interleaved, message_of, newcomers
 from tests.benchmarks.order import Order, order_of
@@ -21,6 +24,7 @@ from tests.benchmarks.output.files import write_files
 from tests.benchmarks.output.summary import summarize
 from tests.benchmarks.sizes import SLICE
 from tests.benchmarks.stage import Services
+from tests.harness.shares import how_limited
 from tests.services import MongoDB, RabbitMQ
 
 
@@ -89,6 +93,24 @@ def test_figures_at_low_load_are_medians_over_the_plain_consumers() -> None:
     assert ratios(found)["200"]["cpu_worker"] == 2.0
 
 
+def test_what_broker_and_store_carry_alone_is_measured_on_the_same_backlog(services: Services) -> None:
+    limits = measure_limits(services, SLICE, {RELAY.name: 0.0})
+    assert limits.messages == SLICE.users * SLICE.each
+    assert SLICE.users <= limits.documents <= 3 * limits.messages
+    assert 0 < limits.agentbus < limits.store
+    assert limits.relay > 0
+    assert limits.broker > 0
+
+
+@pytest.mark.skipif(how_limited() is None, reason="no control group of ours can limit a process here")
+def test_workers_with_a_small_share_of_a_core_share_the_load(services: Services) -> None:
+    run = measure_scale(services, 2, seconds=3)
+    assert sum(run.partitions) == TOPOLOGY.partitions
+    assert sum(run.by_worker) == pytest.approx(run.rate)
+    assert run.rate > 0
+    assert run.least_partition <= run.most_partition
+
+
 def test_a_call_that_fails_is_told_and_the_next_one_is_served(services: Services) -> None:
     with pytest.raises(LoadFailed, match="KeyError"):
         services.load.call("publish", shape="no such shape", name="user", users=1, each=1)
@@ -127,6 +149,21 @@ def a_run(contender: str, shape: str, rate: float, inversions: int = 0) -> Throu
     )
 
 
+def a_scale(workers: int, rate: float) -> Scale:
+    return Scale(
+        workers=workers,
+        share=0.05,
+        rate=rate,
+        by_worker=(rate / workers,) * workers,
+        partitions=(64 // workers,) * workers,
+        least_partition=1,
+        most_partition=2,
+        run_out=0,
+        cpu_ms=0.1,
+        seconds=1,
+    )
+
+
 def test_ratios_are_those_of_medians_and_inversions_add_up(tmp_path: Path) -> None:
     rates = {contender.name: 100.0 * number for number, contender in enumerate(CONTENDERS, start=1)}
     runs = [
@@ -144,11 +181,27 @@ def test_ratios_are_those_of_medians_and_inversions_add_up(tmp_path: Path) -> No
         Latency(contender=name, rate=200, messages=9, committed_ms=times, received_ms=times)
         for name in (AGENTBUS1.name, PLAIN.name)
     ]
-    results = Results(throughput=runs, latency=latency, growth=growth)
+    limits = [
+        Limits(
+            messages=9,
+            agentbus=2.0 * factor,
+            relay=1.0 * factor,
+            broker=8.0,
+            store=20.0,
+            broker_client_s=0.1,
+            documents=3,
+        )
+        for factor in (1, 2, 3)
+    ]
+    results = Results(
+        throughput=runs, latency=latency, growth=growth, limits=limits, scale=[a_scale(1, 10.0), a_scale(8, 72.0)]
+    )
     summary = summarize(results)
     assert (summary["vs_plain"], summary["vs_ordered_bursts"], summary["vs_relay"]) == (0.333, 0.25, 0.2)
     assert summary["inversions_bursts"] == {name: 9.0 if name == PLAIN.name else 0.0 for name in rates}
     assert (summary["growth"], summary["p99_ms"]) == (1.5, 2.0)
+    assert (summary["of_relay"], summary["of_broker"], summary["of_store"]) == (2.0, 0.5, 0.2)
+    assert (summary["scale_8"], summary["scale_rates"]) == (0.9, {"1": 10.0, "8": 72.0})
     numbers, picture = write_files(results, summary, SLICE, {"mongodb": "6"}, tmp_path)
     assert json.loads(numbers.read_text())["runs"]["growth"] == [asdict(point) for point in growth]
     assert picture.read_text().startswith("<?xml")

@@ -36,6 +36,7 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._expected: set[Key] = set()
+        self.sent: list[Key] = []
         self._histories: dict[str, list[int]] = {}
         self._lead = 0.0
         self._change = asyncio.Event()
@@ -48,6 +49,7 @@ class Arrivals:
     def expect(self, key: Key) -> None:
         """Wait for this message too."""
         self._expected.add(key)
+        self.sent.append(key)
 
     def note(self, body: bytes) -> None:
         """Take an event that arrived now."""
@@ -93,6 +95,7 @@ class Arrivals:
             "inversions": order.inversions,
             "reordered": order.reordered,
             "events": self.events,
+            "bytes": self.bytes,
             "begun": (self.first or 0.0) - self._lead,
             "first": self.first or 0.0,
             "last": self.last or 0.0,

@@ -1,6 +1,7 @@
 """Publishing with confirms, in bulk or at a steady rate, while a consumer counts the events."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterable
 from time import monotonic
 from typing import Final, TypeVar
@@ -10,13 +11,14 @@ from agentbus.workers.bus.port import Consumer, Delivery, Message
 from agentbus.workers.bus.pump import Pump
 from agentbus.workers.bus.rabbit import RabbitBus
 from tests.benchmarks.layout import EVENTS, TOPOLOGY, WAYS, declare
-from tests.benchmarks.load.arrivals import Arrivals
+from tests.benchmarks.load.arrivals import Arrivals, Key
 from tests.benchmarks.messages import SHAPES, Talk, envelope_of
 
 T = TypeVar("T")
 
 _PATIENCE: Final = 120.0
 _PREFETCH: Final = 1000
+_TOGETHER: Final = 500
 
 Outgoing = tuple[str, tuple[str, Message]]
 """An exchange, and what to publish there: routing key and message."""
@@ -55,7 +57,7 @@ class Generator:
 
     async def publish(self, *, shape: str, name: str, users: int, each: int, first: int = 1) -> float:
         """Publish `each` messages of each person, in order; return how many seconds the confirms took."""
-        outgoing = self._prepared(SHAPES[shape](name, users, each, first))
+        outgoing = await self._prepared(SHAPES[shape](name, users, each, first))
         begun = monotonic()
         await self._publish(outgoing)
         return monotonic() - begun
@@ -69,9 +71,13 @@ class Generator:
         await self._patiently(self._arrivals.until_all(), patience)
         return self._arrivals.summary()
 
+    async def announced(self) -> dict[str, object]:
+        """Return the moment, and by partition how many messages were published and how many of them announced."""
+        return {"at": monotonic(), "sent": _by_partition(self._arrivals.sent), "done": _by_partition(self._arrivals.at)}
+
     async def block(self, *, name: str, first: int, count: int) -> float:
         """Publish `count` messages of one person, wait for their events; return the seconds that it took."""
-        outgoing = self._prepared(SHAPES["bursts"](name, 1, count, first))
+        outgoing = await self._prepared(SHAPES["bursts"](name, 1, count, first))
         begun = monotonic()
         await self._publish(outgoing)
         return await self._patiently(self._arrivals.until_all()) - begun
@@ -114,8 +120,13 @@ class Generator:
         exchange, key = self._way(conversation)
         return conversation, (exchange, (key, Message(body=envelope.to_bytes(), message_id=envelope.id)))
 
-    def _prepared(self, talk: Talk) -> list[Outgoing]:
-        return [self._prepare(user, number)[1] for user, number in talk]
+    async def _prepared(self, talk: Talk) -> list[Outgoing]:
+        outgoing: list[Outgoing] = []
+        for user, number in talk:
+            outgoing.append(self._prepare(user, number)[1])
+            if not len(outgoing) % _TOGETHER:
+                await asyncio.sleep(0)  # the broker wants heartbeats
+        return outgoing
 
     async def _publish(self, outgoing: Iterable[Outgoing]) -> None:
         assert self._bus is not None, "open it first"
@@ -133,3 +144,11 @@ class Generator:
                 return await waiting
         except TimeoutError:
             raise TimeoutError(f"{self._arrivals.missing} messages were not announced in {patience:g} s") from None
+
+
+def _by_partition(keys: Iterable[Key]) -> dict[int, int]:
+    counted = Counter(conversation for conversation, _ in keys)
+    partitions: Counter[int] = Counter()
+    for conversation, count in counted.items():
+        partitions[TOPOLOGY.partition_of(ConversationId(conversation))] += count
+    return partitions

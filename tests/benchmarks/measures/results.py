@@ -8,10 +8,13 @@ from tests.benchmarks.contenders import AGENTBUS1, AGENTBUS2, CONTENDERS, PLAIN,
 from tests.benchmarks.measures.failover import Failover, measure_failover
 from tests.benchmarks.measures.growth import Growth, measure_growth
 from tests.benchmarks.measures.latency import Latency, measure_latency
+from tests.benchmarks.measures.limits import Limits, measure_limits
 from tests.benchmarks.measures.memory import Memory, measure_memory
+from tests.benchmarks.measures.scale import Scale, measure_scale
 from tests.benchmarks.measures.throughput import Throughput, measure_idle, measure_throughput
 from tests.benchmarks.sizes import SLICE, Sizes
 from tests.benchmarks.stage import Services
+from tests.harness.shares import how_limited
 
 Say = Callable[[str], None]
 """Told what is measured next."""
@@ -29,11 +32,18 @@ class Results:
     growth: list[Growth] = field(default_factory=list)
     failover: list[Failover] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    limits: list[Limits] = field(default_factory=list)
+    scale: list[Scale] = field(default_factory=list)
+    scale_limited_by: str | None = None
+    """By what the workers' share of a core is limited; None where the system lets us not, and nothing is measured."""
 
 
 def steps(sizes: Sizes) -> int:
     """Return how many times `measure_all` will say what comes next."""
     runs = len(CONTENDERS) * (1 + sizes.repeats + sizes.bursts_repeats)
+    runs += sizes.limits_repeats
+    if how_limited():
+        runs += sizes.scale_repeats * len(sizes.scale_workers)
     return (
         runs + len(_TIMED) * sizes.latency_repeats + len(_TIMED) + sizes.failover_repeats + bool(sizes.memory_sessions)
     )
@@ -42,7 +52,11 @@ def steps(sizes: Sizes) -> int:
 def measure_all(services: Services, sizes: Sizes, say: Say) -> Results:
     """Measure everything."""
     results = Results()
-    _measure_throughput(services, sizes, say, results)
+    idle = _measure_throughput(services, sizes, say, results)
+    for number in range(sizes.limits_repeats):
+        say(f"limits {number + 1}/{sizes.limits_repeats}")
+        results.limits.append(measure_limits(services, sizes, idle))
+    _measure_scale(services, sizes, say, results)
     for number in range(sizes.latency_repeats):
         for contender in turn(_TIMED, number):
             say(f"latency {number + 1}/{sizes.latency_repeats}: {contender.name}")
@@ -65,7 +79,17 @@ def turn(contenders: tuple[Contender, ...], number: int) -> tuple[Contender, ...
     return contenders[start:] + contenders[:start]
 
 
-def _measure_throughput(services: Services, sizes: Sizes, say: Say, results: Results) -> None:
+def _measure_scale(services: Services, sizes: Sizes, say: Say, results: Results) -> None:
+    results.scale_limited_by = how_limited()
+    if results.scale_limited_by is None:
+        return
+    for number in range(sizes.scale_repeats):
+        for workers in sizes.scale_workers:
+            say(f"scale {number + 1}/{sizes.scale_repeats}: {workers} workers")
+            results.scale.append(measure_scale(services, workers, seconds=sizes.scale_seconds))
+
+
+def _measure_throughput(services: Services, sizes: Sizes, say: Say, results: Results) -> dict[str, float]:
     idle: dict[str, float] = {}
     for contender in CONTENDERS:
         say(f"start: {contender.name}")
@@ -78,3 +102,4 @@ def _measure_throughput(services: Services, sizes: Sizes, say: Say, results: Res
             for contender in turn(CONTENDERS, number):
                 say(f"{shape} {number + 1}/{repeats[shape]}: {contender.name}")
                 results.throughput.append(measure_throughput(services, contender, shape, sizes, idle[contender.name]))
+    return idle

@@ -16,15 +16,17 @@ _COLORS = {"agentbus1": "#1f77b4", "agentbus2": "#6baed6", "plain": "#d95f02", "
 
 
 def draw(results: Results, title: str, file: Path) -> None:
-    """Write an SVG: throughput, inversions, latency and growth."""
+    """Write an SVG: throughput, inversions, latency, growth, closeness to the limit, and scale."""
     mpl.rcParams["svg.hashsalt"] = "agentbus"  # the same results give the same file
-    figure = Figure(figsize=(12, 8), layout="constrained")
-    axes = figure.subplots(2, 2)
+    figure = Figure(figsize=(12, 12), layout="constrained")
+    axes = figure.subplots(3, 2)
     figure.suptitle(title)
     _rates(axes[0, 0], results)
     _inversions(axes[0, 1], results)
     _latencies(axes[1, 0], results)
     _costs(axes[1, 1], results)
+    _limits(axes[2, 0], results)
+    _scale(axes[2, 1], results)
     figure.savefig(file, format="svg", metadata={"Date": None})
 
 
@@ -57,6 +59,26 @@ def _costs(axes: Axes, results: Results) -> None:
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.legend()
+
+
+def _limits(axes: Axes, results: Results) -> None:
+    axes.set_title("closeness to the limit, bursts: messages/s (medians)")
+    names = ("agentbus", "relay", "broker", "store")
+    heights = [median(getattr(run, name) for run in results.limits) if results.limits else 0.0 for name in names]
+    bars = axes.bar(names, heights, color=("#1f77b4", "#999999", "#999999", "#999999"))
+    axes.bar_label(bars, fmt="{:,.0f}", fontsize=7)
+    axes.margins(y=0.2)
+
+
+def _scale(axes: Axes, results: Results) -> None:
+    share = results.scale[0].share if results.scale else 0.0
+    axes.set_title(f"messages/s by workers with {share:g} of a core each; grey: linear")
+    workers = sorted({run.workers for run in results.scale})
+    rates = [median(run.rate for run in results.scale if run.workers == number) for number in workers]
+    axes.plot(workers, rates, marker="o", color="#1f77b4")
+    if workers:
+        axes.plot(workers, [number * rates[0] / workers[0] for number in workers], color="#999999")
+    axes.set_ylim(bottom=0)
 
 
 def _bars(axes: Axes, results: Results, join: Callable[[list[float]], float], what: str) -> None:

@@ -20,7 +20,8 @@ def summarize(results: Results) -> Summary:
     figures: Summary = {}
     for shape, suffix in SHAPES.items():
         figures |= _throughput([run for run in results.throughput if run.shape == shape], suffix)
-    return figures | _latency(results) | _growth(results) | _failover(results) | _memory(results)
+    figures |= _latency(results) | _growth(results) | _failover(results) | _memory(results)
+    return figures | _limits(results) | _scale(results)
 
 
 def _throughput(runs: list[Throughput], suffix: str) -> Summary:
@@ -100,6 +101,31 @@ def _memory(results: Results) -> Summary:
             }
         ),
     }
+
+
+def _limits(results: Results) -> Summary:
+    """Return which share of each limit is reached, in bursts; of the relay, which keeps nothing, it is a multiple."""
+    if not results.limits:
+        return {}
+    ratios = {
+        name: [run.agentbus / getattr(run, name) for run in results.limits] for name in ("relay", "broker", "store")
+    }
+    return {f"of_{name}": round(median(values), 3) for name, values in ratios.items()}
+
+
+def _scale(results: Results) -> Summary:
+    """Return the rates, and for each number of workers the share of so many times the rate of one."""
+    rates = {
+        workers: median(run.rate for run in results.scale if run.workers == workers)
+        for workers in dict.fromkeys(run.workers for run in results.scale)
+    }
+    if 1 not in rates:
+        return {}
+    figures: Summary = {"scale_rates": _rounded({str(workers): rate for workers, rate in rates.items()})}
+    for workers, rate in rates.items():
+        if workers > 1:
+            figures[f"scale_{workers}"] = round(rate / (workers * rates[1]), 3)
+    return figures
 
 
 def _medians(runs: Iterable[dict[str, float]]) -> dict[str, float]:

@@ -10,8 +10,10 @@ from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.measures.failover import Failover
 from tests.benchmarks.measures.growth import Growth
 from tests.benchmarks.measures.latency import PERCENTS, Latency
+from tests.benchmarks.measures.limits import Limits
 from tests.benchmarks.measures.memory import Memory
 from tests.benchmarks.measures.results import Results
+from tests.benchmarks.measures.scale import Scale
 from tests.benchmarks.measures.throughput import Throughput
 
 
@@ -24,6 +26,10 @@ def print_tables(console: Console, results: Results) -> None:
     console.print(failover_table(results.failover))
     if results.memory:
         console.print(memory_table(results.memory))
+    if results.limits:
+        console.print(limits_table(results.limits))
+    if results.scale:
+        console.print(scale_table(results.scale, results.scale_limited_by or ""))
 
 
 def throughput_table(shape: str, runs: list[Throughput]) -> Table:
@@ -87,6 +93,37 @@ def memory_table(runs: Iterable[Memory]) -> Table:
     for run in runs:
         sizes = (run.started_mb, run.fifth_mb, run.half_mb, run.end_mb, run.peak_mb)
         table.add_row(run.contender, f"{run.sessions:,}", *(f"{size:.0f}" for size in sizes), f"{run.seconds:.0f}")
+    return table
+
+
+def limits_table(runs: Iterable[Limits]) -> Table:
+    """Return the table of what there is to reach, one row a round."""
+    headings = ("relay", "broker alone", "store alone", "of the relay", "of the broker", "of the store")
+    table = titled("Closeness to the limit, bursts, msg/s", "agentbus1", *headings)
+    for run in runs:
+        limits = (run.relay, run.broker, run.store)
+        shares = (f"{run.agentbus / limit:.2f}" for limit in limits)
+        table.add_row(f"{run.agentbus:,.0f}", *(f"{limit:,.0f}" for limit in limits), *shares)
+    return table
+
+
+def scale_table(runs: Iterable[Scale], limited_by: str) -> Table:
+    """Return the table of more workers with a small share of a core each, one row a run."""
+    headings = ("msg/s", "of linear", "CPU ms/msg", "partitions each", "msg/s each", "msg a partition", "run out")
+    found = list(runs)
+    table = titled(f"Workers with {found[0].share:g} of a core each ({limited_by})", "workers", *headings)
+    one = median(run.rate / run.workers for run in found if run.workers == min(other.workers for other in found))
+    for run in found:
+        table.add_row(
+            str(run.workers),
+            f"{run.rate:,.0f}",
+            f"{run.rate / (run.workers * one):.2f}",
+            f"{run.cpu_ms:.3f}",
+            f"{run.partitions[0]} to {run.partitions[-1]}",
+            f"{run.by_worker[0]:,.0f} to {run.by_worker[-1]:,.0f}",
+            f"{run.least_partition} to {run.most_partition}",
+            str(run.run_out),
+        )
     return table
 
 
