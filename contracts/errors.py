@@ -25,6 +25,9 @@ AgentBusError
 │   ├── LimitExceeded       more than there may be: of sessions, or in one
 │   ├── RepliesWaiting      too many replies to the conversation wait to be sent, or to be resolved
 │   ├── ReplyNotFound       no such reply, or none that somebody has to decide about
+│   ├── PartitionNotFound   there are not so many partitions
+│   ├── WorkerNotFound      no such session worker is at work, or it is about to end
+│   ├── HandBackRefused     nobody owns the partition just now, or nobody else can take it
 │   └── TransitionForbidden the session may not go from its status to the one asked for
 ├── StoreError              something about the store
 │   ├── StoreUnavailable    it does not answer; may be retried
@@ -180,6 +183,18 @@ class RepliesWaiting(Refused):
 
 class ReplyNotFound(Refused):
     """No such reply, or none that somebody has to decide about."""
+
+
+class PartitionNotFound(Refused):
+    """There are not so many partitions."""
+
+
+class WorkerNotFound(Refused):
+    """No such session worker is at work."""
+
+
+class HandBackRefused(Refused):
+    """Nobody owns the partition just now, or nobody else can take it."""
 
 
 class TransitionForbidden(Refused):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 from pydantic import Field, ValidationError
 
@@ -67,6 +67,23 @@ class Member(Announced):
     owns: Many[Partition] = Field(default=(), description="The partitions that it consumes as their owner.")
     stands_by: Many[Partition] = Field(default=(), description="Those that it takes over when the owner goes.")
     stopped: Many[Partition] = Field(default=(), description="Those it stopped for a while after too many failures.")
+
+
+HANDED_SECONDS: Final = 3600.0
+"""Seconds after which hashing decides again about a partition that was handed to another worker."""
+
+MAX_HANDED_SECONDS: Final = 7 * 86_400.0
+"""The most that may be asked for."""
+
+
+class HandBack(Announced):
+    """That a partition goes from its owner to another worker, because somebody asked for it, and not by hashing."""
+
+    partition: Partition
+    owner: WorkerId = Field(description="Who owned it when this was asked for.")
+    to: WorkerId = Field(description="Who gets it. While this worker is not at work, hashing decides.")
+    asked_at: Timestamp
+    until: Timestamp = Field(description="From then on hashing decides again.")
 
 
 def member_from(document: Mapping[str, Any]) -> Member:

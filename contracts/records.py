@@ -91,6 +91,8 @@ class RecordKind(StrEnum):
     API_KEY = "api_key"
     """A key of the HTTP API, of which a digest is kept; its key is the part of it that is no secret. And when it was
     used: its key is that with `.used`."""
+    HAND_BACK = "hand_back"
+    """A partition that somebody had handed to another worker; its group is the prefix, its key with the number."""
     SIGN_IN = "sign_in"
     """Somebody who is signed in at the dashboard; its key is a digest of what their browser shows."""
     JOB = "job"

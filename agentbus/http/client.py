@@ -27,6 +27,7 @@ from agentbus.contracts.address import Address
 from agentbus.contracts.errors import AgentBusError
 from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.jobs import JobState
+from agentbus.contracts.members import HANDED_SECONDS, HandBack
 from agentbus.contracts.messages import Content, TextContent
 from agentbus.http.problems import ServerFault
 from agentbus.http.shown import (
@@ -241,6 +242,11 @@ class Client:
     async def workers(self) -> Sequence[WorkerShown]:
         """Return who is at work."""
         return (await self._call(Workers, "GET", "/v1/workers")).items
+
+    async def hand_back(self, partition: int, *, to: str | None = None, seconds: float = HANDED_SECONDS) -> HandBack:
+        """Have a partition go to another session worker, for so many seconds: `to`, or who stands next in line."""
+        body = {"to": to, "seconds": seconds}
+        return await self._call(HandBack, "POST", f"/v1/partitions/{partition}/hand-back", body)
 
     async def _pages(
         self,

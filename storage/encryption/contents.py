@@ -130,6 +130,7 @@ READABLE_RECORDS: Final = frozenset(
         RecordKind.API_KEY,
         RecordKind.JOURNAL,
         RecordKind.JOURNALED,
+        RecordKind.HAND_BACK,
         RecordKind.SIGN_IN,
         RecordKind.JOB,
     }

@@ -36,6 +36,7 @@ def pages(desk: Desk) -> dict[str, str]:
         "archive": "/archive",
         "backups": "/backups",
         "workers": "/workers",
+        "partition": "/partitions/1",
         "statistics": "/statistics",
         "settings": "/settings",
     }

@@ -286,7 +286,7 @@ def _message(address: Address, name: str, at: datetime, content: Content, person
 
 def looked_at(filled: Filled) -> list[str]:
     """Return the path of every page, and of each of its views."""
-    named = {"{session}": filled.session, "{parked}": filled.mendable.parked_id}
+    named = {"{session}": filled.session, "{parked}": filled.mendable.parked_id, "{partition}": "0"}
     found = []
     for page in PAGES:
         if page.method != "GET" or page.path == "/live":

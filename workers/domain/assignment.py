@@ -2,7 +2,8 @@
 
 Each worker has a weight for each partition (a hash of both names), and a partition goes to the worker with the highest
 weight that still has room; rooms differ by at most one. Everyone who knows the same workers comes to the same result,
-and a worker that comes or goes moves few partitions beside its own share.
+and a worker that comes or goes moves few partitions beside its own share. What somebody asked for goes before it, and
+moves nothing else: the others stay where they are.
 
 Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous" (1996); bounded loads after Mirrokni,
 Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (2016).
@@ -11,6 +12,7 @@ Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (2016).
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import WorkerId
@@ -35,10 +37,13 @@ def ranges(partitions: Collection[Partition]) -> str:
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def assign(partitions: int, workers: Collection[WorkerId]) -> dict[Partition, Assignment]:
+def assign(
+    partitions: int, workers: Collection[WorkerId], handed: Mapping[Partition, WorkerId] = MappingProxyType({})
+) -> dict[Partition, Assignment]:
     """Return the owner and the standby of every partition; nothing without workers.
 
-    The numbers of partitions that workers own differ by at most one.
+    The numbers of partitions that workers own differ by at most one, but for those that are `handed` to one: each of
+    them goes to its worker, if that is there.
     """
     if not workers:
         return {}
@@ -48,10 +53,16 @@ def assign(partitions: int, workers: Collection[WorkerId]) -> dict[Partition, As
         for worker in set(workers)
     }
     owners = _owners(partitions, weights)
+    owners |= {partition: worker for partition, worker in handed.items() if partition in owners and worker in workers}
     return {
-        partition: Assignment(owner, _standby(partition, owner, set(workers), weights))
-        for partition, owner in sorted(owners.items())
+        partition: Assignment(owner, heir(partition, owner, workers)) for partition, owner in sorted(owners.items())
     }
+
+
+def heir(partition: Partition, owner: WorkerId, workers: Collection[WorkerId]) -> WorkerId | None:
+    """Return who comes next for a partition after its owner; None if nobody else is there."""
+    others = [worker for worker in workers if worker != owner]
+    return max(others, key=lambda worker: (_weight(partition, worker), worker), default=None)
 
 
 def _owners(partitions: int, weights: Mapping[tuple[Partition, WorkerId], bytes]) -> dict[Partition, WorkerId]:
@@ -70,16 +81,6 @@ def _owners(partitions: int, weights: Mapping[tuple[Partition, WorkerId], bytes]
         owners[partition] = worker
         owned[worker] += 1
     return owners
-
-
-def _standby(
-    partition: Partition,
-    owner: WorkerId,
-    workers: Collection[WorkerId],
-    weights: Mapping[tuple[Partition, WorkerId], bytes],
-) -> WorkerId | None:
-    others = [worker for worker in workers if worker != owner]
-    return max(others, key=lambda worker: (weights[partition, worker], worker), default=None)
 
 
 def _weight(partition: int, worker: WorkerId) -> bytes:

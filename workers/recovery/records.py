@@ -38,6 +38,7 @@ NOT_RESTORED: Final[Mapping[RecordKind, str]] = {
     RecordKind.API_KEY: "a key of the HTTP API that was revoked since would be good once more: make new ones",
     RecordKind.JOURNAL: "an order of what was announced then: places in it are none in what comes after",
     RecordKind.JOURNALED: "how far logs were in that order",
+    RecordKind.HAND_BACK: "who was to own a partition then: it was about workers that were at work then",
     RecordKind.SIGN_IN: "who was signed in then: they sign in again",
     RecordKind.JOB: "work that was under way then, in processes that are gone",
     RecordKind.DATA_KEY: "kept by themselves, before all that they are needed for",

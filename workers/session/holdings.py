@@ -36,6 +36,8 @@ class Holding:
         self.partition = partition
         self.queue = queue
         self.owner = owner
+        self.preferred = owner
+        """Whether it was subscribed as the owner's: the broker takes it before others, also when they own it."""
         self.lease = Lease(partition)
         self.subscribed = False
         self.active = False
@@ -172,7 +174,7 @@ class Holdings:
         else:
             holding.owner = False
             # While the new owner is not there yet, the conversations go on here.
-            if owner_is_ready and (holding.active or not wanted):
+            if owner_is_ready and (holding.active or holding.preferred or not wanted):
                 self._begin(partition, self._exchange(holding, owner=False) if wanted else self._hand_back(holding))
 
     def _begin(self, partition: Partition, change: Coroutine[None, None, None]) -> None:

@@ -11,19 +11,20 @@ from typing import Final
 from uuid import uuid4
 
 from agentbus.contracts.clock import Clock
-from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.errors import AgentBusError, StoreError
 from agentbus.contracts.ids import ConversationId, Partition
-from agentbus.contracts.members import Member, WorkerId, WorkerStatus
+from agentbus.contracts.members import HandBack, Member, WorkerId, WorkerStatus
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Delivery
-from agentbus.workers.concurrency import ended, in_turn, side_by_side
+from agentbus.workers.concurrency import ended, in_turn, raise_if_cancelled, side_by_side
 from agentbus.workers.delivery.loop_watch import LoopWatch
 from agentbus.workers.delivery.membership import Membership
 from agentbus.workers.domain.assignment import assign
-from agentbus.workers.outages import PartitionLog
+from agentbus.workers.outages import PartitionLog, Trouble
 from agentbus.workers.session.brake import Brake
+from agentbus.workers.session.hand_backs import HandBacks
 from agentbus.workers.session.holdings import Holding, Holdings
 from agentbus.workers.session.lanes import Lease
 from agentbus.workers.worker import HAND_BACK_SECONDS
@@ -61,6 +62,7 @@ class Ownership:
         self._bus = bus
         self._store = store
         self._group = bus.topology.prefix
+        self._clock = clock
         self._started_at = clock.now()
         self._brakes: defaultdict[Partition, Brake] = defaultdict(lambda: Brake(park_limit))
         self._interval = interval
@@ -82,6 +84,9 @@ class Ownership:
             interval=interval,
             ttl=ttl,
         )
+        self._hand_backs = HandBacks(store, self._group, clock)
+        self._asked: list[HandBack] = []
+        self._asking = Trouble("read which partitions are to be handed back")
         self.watch = LoopWatch(stall_limit, self._on_stall)
 
     async def start(self) -> None:
@@ -103,6 +108,7 @@ class Ownership:
             self._membership.leave,
             self.watch.close,
         )
+        self._asking.over()
         self._log_partitions.now(())
 
     def describe(self) -> Member:
@@ -192,8 +198,21 @@ class Ownership:
     async def _on_members(self, members: list[Member]) -> None:
         running = [member.worker_id for member in members if member.status is WorkerStatus.RUNNING]
         if self.worker_id in running:
-            await self.holdings.apply(assign(self._bus.topology.partitions, running), self._fresh(members))
+            handed = await self._handed() if len(running) > 1 else {}
+            await self.holdings.apply(assign(self._bus.topology.partitions, running, handed), self._fresh(members))
             self._log_partitions.now(self.describe().owns)
+
+    async def _handed(self) -> dict[Partition, WorkerId]:
+        """Return which partitions somebody had handed to whom; while the store does not say, what it said last."""
+        try:
+            self._asked = await self._hand_backs.current()
+        except StoreError as error:
+            raise_if_cancelled()
+            self._asking.failed(error)
+        else:
+            self._asking.over()
+        now = self._clock.now()
+        return {one.partition: one.to for one in self._asked if now < one.until}
 
     def _fresh(self, members: list[Member]) -> list[Member]:
         """Return the members that have just been heard: nothing is handed over to one that may be dead already."""

@@ -11,14 +11,14 @@ from agentbus.contracts.address import Platform
 from agentbus.contracts.base import Id, Many
 from agentbus.contracts.errors import AccessDenied, ConfigurationError, SchemaViolation
 from agentbus.contracts.history import SessionFilter
-from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.members import HandBack
 from agentbus.contracts.session import SessionStatus
 from agentbus.http.calls import By, Calls, Query, With, answered
 from agentbus.http.routes.sessions import SessionPath
 from agentbus.http.shown import Shown
 from agentbus.operations.api_keys import Role
 from agentbus.operations.tracking import Period, Prediction, assess_predictions, predict_session, usage_patterns
-from agentbus.operations.workers import live_workers
+from agentbus.operations.workers import partitions, session_workers
 from agentbus.sessions.model.validation import checked_id
 from agentbus.workers.domain.access import DENIED
 
@@ -129,6 +129,7 @@ class PartitionShown(Shown):
     owner: str | None = Field(description="The worker that consumes it; none: nobody does at the moment.")
     stands_by: Many[str] = Field(description="The workers that take it over when the owner goes.")
     stopped: bool = Field(description="Its owner has stopped it for a while, after too many failures.")
+    hand_back: HandBack | None = Field(description="That somebody had it handed to another worker, if that holds.")
 
 
 class Partitions(Shown):
@@ -175,16 +176,15 @@ async def assess_returns(query: Annotated[Horizon, InQuery()], parts: With) -> R
 
 @calls.call("GET", "/partitions", Role.READ, answers=Partitions)
 async def list_partitions(parts: With) -> Response:
-    """List all partitions: who owns each, and who stands by for it."""
-    settings = parts.app.settings
-    members = (await live_workers(parts.app.store, settings))[WorkerKind.SESSION]
+    """List all partitions: who owns each, who stands by for it, and which somebody had handed to another worker."""
     items = [
         PartitionShown(
-            partition=number,
-            owner=next((one.worker_id for one in members if number in one.owns), None),
-            stands_by=tuple(one.worker_id for one in members if number in one.stands_by),
-            stopped=any(number in one.stopped for one in members),
+            partition=one.partition,
+            owner=one.owners[0] if one.owners else None,
+            stands_by=tuple(one.stands_by),
+            stopped=one.stopped,
+            hand_back=one.hand_back,
         )
-        for number in range(settings.bus.partitions)
+        for one in await partitions(parts.app, await session_workers(parts.app))
     ]
     return answered(Partitions(items=tuple(items)))

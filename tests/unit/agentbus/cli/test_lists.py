@@ -101,6 +101,7 @@ NOTHING_TO_LIST: Final = {
     "tracking machine",  # a diagram
     "tracking rebuild",  # counts
     "worker",
+    "workers hand-back",
 }
 """Commands that do something, and say so in a sentence or in counts."""
 

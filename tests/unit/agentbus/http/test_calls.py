@@ -91,6 +91,7 @@ ROLES: Final = {
     "POST /v1/messages": Role.PUBLISH,
     "POST /v1/parked/{parked_id}/discard": Role.OPERATE,
     "POST /v1/parked/{parked_id}/replay": Role.OPERATE,
+    "POST /v1/partitions/{partition}/hand-back": Role.OPERATE,
     "POST /v1/sessions": Role.OPERATE,
     "POST /v1/sessions/{session_id}/checkpoints": Role.OPERATE,
     "POST /v1/sessions/{session_id}/checkpoints/{checkpoint_id}/restore": Role.OPERATE,

@@ -40,7 +40,7 @@ async def test_nothing_is_shown_or_done_before_somebody_has_signed_in() -> None:
             assert answer.headers["location"].startswith("/sign-in"), path
         csrf = await desk.csrf()
         for page in ACTIONS:
-            path = page.path.format(parked=filled.bad.parked_id, session=filled.session, rule="quiet")
+            path = page.path.format(parked=filled.bad.parked_id, session=filled.session, rule="quiet", partition=0)
             answer = await desk.browser.post(path, data={"csrf": csrf}, headers=FROM_HERE)
             assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in"), path
         assert await desk.app.store.parked.get(filled.bad.parked_id) == filled.bad
@@ -148,7 +148,7 @@ async def test_who_may_only_read_sees_no_action_and_can_do_none() -> None:
             assert "<button name=" not in text, path
             assert "danger" not in text, path
         for page in ACTIONS:
-            path = page.path.format(parked=filled.bad.parked_id, session=filled.session, rule="quiet")
+            path = page.path.format(parked=filled.bad.parked_id, session=filled.session, rule="quiet", partition=0)
             answer = await desk.post(path, what="discard", id=filled.bad.parked_id)
             assert answer.status_code == 403, path
             assert "has not the role" in answer.text, path
