@@ -50,7 +50,7 @@ endif
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(READY) ## Make .venv with all that development needs
@@ -224,6 +224,11 @@ live: setup services ## Follow events with 5,000 clients of one process, which i
 .PHONY: histories
 histories: $(READY) ## Read the histories beside the project: what each should give, and what came out
 	@$(BIN)/python -m tests.histories
+
+# It is in `make test` as well.
+.PHONY: e2e
+e2e: setup services ## Look after an installation in Chromium: publish, see it live, mend, hand back, resolve, restore
+	@$(BIN)/python -m pytest -q -s tests/e2e/test_dashboard.py
 
 .PHONY: screenshots
 screenshots: setup services ## Take pictures of every page of the dashboard, into docs/img/dashboard

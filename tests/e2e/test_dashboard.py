@@ -1,9 +1,13 @@
-"""The dashboard in a real browser, over the server that `agentbus worker api` runs: as a person would click."""
+"""The dashboard in a real browser, over RabbitMQ, MongoDB, two session workers and the server of the HTTP API.
+
+As a person would click: `make e2e` runs it by itself.
+"""
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,12 +16,13 @@ from typing import Any, Final
 import httpx
 from playwright.async_api import BrowserContext, Page, expect
 
-from agentbus.composition.app import App
+from agentbus.composition.app import App, installed
 from agentbus.composition.running import embedded
+from agentbus.composition.workers import make_router, make_session_worker
 from agentbus.contracts.urls import LOOPBACK
 from agentbus.http.hosting import make_api_worker
 from agentbus.operations.api_keys import Role, create_key
-from agentbus.settings import load_settings
+from agentbus.settings import Settings, load_settings
 from tests.harness.api import a_message
 from tests.harness.browser import MILLISECONDS, chromium
 from tests.harness.dashboard import Filled, fill, looked_at
@@ -25,6 +30,10 @@ from tests.harness.dashboard import Filled, fill, looked_at
 NARROW: Final = 375
 NOT_LOOKED_AT: Final = re.compile(r"/sign-in|/parked/\w+/body")
 AXE: Final = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+SEEN_WITHIN: Final = 1.0
+"""Seconds in which a page shows what was published by HTTP, without being loaded anew."""
+
+_TRIES: Final = 5
 EXPECTED: Final = "the server responded with a status of 4"
 """What a browser says of a page that is answered with an error, where a story is about one."""
 
@@ -40,6 +49,8 @@ class Desk:
     context: BrowserContext
     page: Page
     problems: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """From the publishing of messages until a page showed them."""
 
     async def go(self, path: str) -> None:
         """Go to a page, and see that it is one."""
@@ -91,14 +102,42 @@ async def what_is_published_is_seen_without_reloading(desk: Desk) -> None:
     await desk.page.evaluate("window.same = true")
     await expect(desk.page.get_by_role("table").get_by_text("lobby")).to_have_count(0)
     async with httpx.AsyncClient(base_url=desk.place, headers={"Authorization": f"Bearer {desk.key}"}) as client:
-        answer = await client.post("/v1/messages", json=a_message("I am new here"))
-        assert answer.status_code == 200, answer.text
-    await expect(desk.page.get_by_role("table").get_by_text("lobby")).to_be_visible(timeout=MILLISECONDS)
+        for number in range(1, _TRIES + 1):
+            begun = time.monotonic()
+            answer = await client.post("/v1/messages", json=a_message("I am new here"))
+            assert answer.status_code == 200, answer.text
+            row = desk.page.get_by_role("row").filter(has_text="lobby")
+            await expect(row.get_by_role("cell").nth(4)).to_have_text(str(number))
+            desk.seconds.append(time.monotonic() - begun)
     assert await desk.page.evaluate("window.same")
-    await desk.page.get_by_role("row").filter(has_text="lobby").get_by_role("link").click()
-    await expect(desk.page.get_by_role("list", name="Messages").get_by_role("listitem")).to_contain_text(
+    await row.get_by_role("link").click()
+    await expect(desk.page.get_by_role("list", name="Messages").get_by_role("listitem").first).to_contain_text(
         "I am new here"
     )
+    # What the page needs, with somebody else's tests on the same processors: they delay some of the tries, not all.
+    print("seen after", ", ".join(f"{one * 1000:.0f} ms" for one in desk.seconds))  # noqa: T201 - for who measures
+    assert min(desk.seconds) < SEEN_WITHIN
+
+
+async def a_partition_is_handed_back(desk: Desk) -> None:
+    page = desk.page
+    await desk.go("/workers")
+    await page.get_by_role("list", name="Partitions").get_by_role("link").first.click()
+    owner = page.get_by_role("definition").first
+    before = await owner.inner_text()
+    await expect(page.get_by_role("button", name="Hand back", exact=True)).to_be_hidden()
+    await page.get_by_text("Hand back…").press("Enter")
+    await axe(desk)
+    [other] = await page.get_by_role("combobox", name="To").get_by_role("option").all_inner_texts()
+    await page.get_by_role("button", name="Hand back", exact=True).click()
+    await desk.said(f"Partition 0 goes from {before} to {other}.")
+    await page.evaluate("window.same = true")
+    await expect(owner).to_have_text(other)
+    await expect(page.get_by_text("on its way")).to_have_count(0)
+    assert await page.evaluate("window.same")
+    await desk.go("/workers")
+    marked = page.get_by_role("list", name="Partitions").get_by_role("listitem").first
+    await expect(marked).to_have_class("moved")
 
 
 async def a_bad_one_is_mended_and_replayed(desk: Desk) -> None:
@@ -197,6 +236,7 @@ STORIES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
     somebody_signs_in,
     every_page_is_fit_for_everybody,
     what_is_published_is_seen_without_reloading,
+    a_partition_is_handed_back,
     a_bad_one_is_mended_and_replayed,
     others_are_discarded_once_that_is_meant,
     what_waits_for_somebody_is_decided,
@@ -207,8 +247,10 @@ STORIES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
 )
 
 
-async def test_somebody_looks_after_an_installation_in_a_browser(tmp_path: Path) -> None:
-    async with a_desk(tmp_path) as desk:
+async def test_somebody_looks_after_an_installation_in_a_browser(
+    amqp_url: str, used_mongo_url: str, tmp_path: Path
+) -> None:
+    async with a_desk(tmp_path, amqp_url=amqp_url, store_url=used_mongo_url) as desk:
         for story in STORIES:
             await story(desk)
             assert desk.problems == [], story.__name__
@@ -230,17 +272,35 @@ async def axe(desk: Desk, *rules: str) -> None:
 
 
 @asynccontextmanager
-async def a_desk(folder: Path, **told: str) -> AsyncIterator[Desk]:
+async def at_work(settings: Settings) -> AsyncIterator[App]:
+    """Run two session workers and a router over the broker and store that the settings name."""
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            app = await stack.enter_async_context(installed(settings))
+            worker = make_session_worker(app)
+            stack.push_async_callback(worker.close)
+            await worker.start()
+        router = make_router(app)
+        stack.push_async_callback(router.close)
+        await router.start()
+        yield app
+
+
+@asynccontextmanager
+async def a_desk(
+    folder: Path, *, amqp_url: str = "memory://", store_url: str = "memory://", **told: str
+) -> AsyncIterator[Desk]:
     settings = load_settings(
-        amqp_url="memory://",
-        store_url="memory://",
+        amqp_url=amqp_url,
+        store_url=store_url,
         partitions=4,
         api_port=0,
         api_rate=10_000.0,
         archive_url=f"file://{folder}/archive",
         backup_url=f"file://{folder}/backups",
     )
-    async with embedded(settings) as app:
+    running = embedded if amqp_url == "memory://" else at_work
+    async with running(settings) as app:
         filled = await fill(app, **told)
         _, key = await create_key(app.store, app.clock, "Ann", list(Role))
         worker = make_api_worker(app)
