@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import WorkerId
 from agentbus.workers.domain.assignment import assign
 
@@ -29,6 +30,21 @@ def test_the_standby_is_somebody_else(partitions: int, workers: set[WorkerId]) -
 @given(partitions, st.permutations([WorkerId(f"w{number}") for number in range(6)]))
 def test_everyone_comes_to_the_same_result(partitions: int, shuffled: list[WorkerId]) -> None:
     assert assign(partitions, shuffled) == assign(partitions, sorted(shuffled))
+
+
+@given(partitions, workers, st.data())
+def test_what_is_handed_to_a_worker_is_its_and_moves_nothing_else(
+    partitions: int, workers: set[WorkerId], data: st.DataObject
+) -> None:
+    somebody = st.sampled_from([*sorted(workers), WorkerId("gone, by a name that is none here")])
+    handed = data.draw(st.dictionaries(st.integers(0, 2 * partitions).map(Partition), somebody, max_size=8))
+    before, after = assign(partitions, workers), assign(partitions, workers, handed)
+    for partition, one in after.items():
+        asked = handed.get(partition)
+        assert one.owner == (asked if asked in workers else before[partition].owner)
+        assert (one.standby is None) == (len(workers) == 1)
+        assert one.standby != one.owner
+    assert after.keys() == before.keys()
 
 
 def test_without_workers_nothing_is_assigned() -> None:

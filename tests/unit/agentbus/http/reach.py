@@ -101,7 +101,11 @@ OPERATIONS: Final[dict[str, str]] = {
     "tracking.assess_predictions": "GET /v1/statistics/predictions",
     "tracking.usage_patterns": "GET /v1/statistics/usage",
     "unblocking.replay_conversation": "POST /v1/conversations/{conversation_id}/replay",
+    "workers.hand_back": "POST /v1/partitions/{partition}/hand-back",
+    "workers.hand_backs": "GET /v1/partitions",
     "workers.live_workers": "GET /v1/workers",
+    "workers.partitions": "GET /v1/partitions",
+    "workers.session_workers": "GET /v1/workers",
 }  # fmt: skip
 """By module and function of `agentbus.operations`."""
 
