@@ -10,7 +10,7 @@ from typing import Final
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.pump import Pump
 from agentbus.workers.bus.supervision import SupervisedConsumer
-from agentbus.workers.concurrency import in_turn
+from agentbus.workers.concurrency import ended, in_turn
 
 SECONDS: Final = 60
 """Over so many seconds it is counted."""
@@ -85,9 +85,7 @@ class Pulse:
     async def close(self) -> None:
         """Count no more. Idempotent."""
         watch, self._watch = self._watch, None
-        if watch is not None and watch is not asyncio.current_task():
-            watch.cancel()
-        await self._stop()
+        await in_turn(partial(ended, {watch} if watch else ()), self._stop)
 
     async def _start(self) -> None:
         self._pump.forget()

@@ -79,6 +79,17 @@ async def test_it_ends_when_nobody_looks_and_begins_anew(monkeypatch: pytest.Mon
         await pulse.close()
 
 
+async def test_its_end_leaves_nothing_at_work() -> None:
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        pulse = Pulse(bus)
+        await pulse.look()
+        watch = pulse._watch
+        assert watch is not None
+        await pulse.close()
+        assert watch.cancelled()
+
+
 async def test_a_broker_that_is_away_is_said_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with MemoryBus(Topology(partitions=1)) as bus:
         await bus.declare()
