@@ -67,6 +67,17 @@ class Member(Announced):
     owns: Many[Partition] = Field(default=(), description="The partitions that it consumes as their owner.")
     stands_by: Many[Partition] = Field(default=(), description="Those that it takes over when the owner goes.")
     stopped: Many[Partition] = Field(default=(), description="Those it stopped for a while after too many failures.")
+    behind: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds for which the oldest input of its partitions has waited that is not acknowledged, on the "
+        "broker or in its hands, as far as it saw that.",
+    )
+    commit_lag: float | None = Field(
+        default=None,
+        ge=0,
+        description="Mean seconds from an input's publishing to its commit, over the last ten seconds; none: no input.",
+    )
 
 
 HANDED_SECONDS: Final = 3600.0

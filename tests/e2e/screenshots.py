@@ -12,6 +12,7 @@ from playwright.async_api import expect
 
 from agentbus.composition.app import App
 from agentbus.contracts.members import WorkerKind, WorkerStatus
+from agentbus.operations.workers import hand_back
 from tests.e2e.test_dashboard import Desk, a_desk, somebody_signs_in
 from tests.harness.builders import a_member
 
@@ -55,6 +56,7 @@ async def main(folder: Path) -> None:
                 for theme in ("light", "dark"):
                     await desk.page.emulate_media(color_scheme=theme)
                     await _others_at_work(desk.app)
+                    await hand_back(desk.app, 1)
                     await desk.go(path)
                     _write(folder / f"{name}-{theme}.png", await desk.page.screenshot())
 
@@ -65,7 +67,12 @@ async def _others_at_work(app: App) -> None:
     for number, (owns, stands_by) in enumerate(((range(2), range(2, 4)), (range(2, 4), range(2))), 1):
         member = a_member(f"chat-{number}-4711-ab{number}", owns=list(owns), host=f"chat-{number}")
         member = member.model_copy(
-            update={"stands_by": tuple(stands_by), "started_at": app.clock.now(), "status": WorkerStatus.RUNNING}
+            update={
+                "stands_by": tuple(stands_by),
+                "started_at": app.clock.now(),
+                "status": WorkerStatus.RUNNING,
+                "commit_lag": 0.031,
+            }
         )
         for kind in WorkerKind:
             shown = member if kind is WorkerKind.SESSION else member.model_copy(update={"owns": (), "stands_by": ()})

@@ -36,6 +36,7 @@ from agentbus.workers.installation.machine import MachineBook
 from agentbus.workers.outages import sparingly
 from agentbus.workers.session.announcer import Announcer
 from agentbus.workers.session.config import SessionWorkerConfig
+from agentbus.workers.session.lag import CommitLag
 from agentbus.workers.session.lanes import Turn, Waiting
 from agentbus.workers.session.live import LiveStates, follow
 from agentbus.workers.session.ownership import Ownership
@@ -67,6 +68,7 @@ class Committer:
         metrics: WorkerMetrics,
         company: SharedLock,
         machine: MachineBook,
+        lag: CommitLag,
     ) -> None:
         self._company = company
         self._bus = bus
@@ -88,6 +90,7 @@ class Committer:
             writer=ownership.worker_id if config.embedded else None,
         )
         self.arrears = self._announcer.arrears
+        self._lag = lag
         self._decider = Decider(store, live, ownership, self.arrears, machine=machine, config=config, clock=clock)
 
     async def carry_out(self, turns: Sequence[Turn]) -> None:
@@ -246,8 +249,9 @@ class Committer:
             return await self._fail(turn, waiting, answer.failure, after)
         self._metrics.inputs.labels("repeated" if answer.repeated else "committed").inc()
         if waiting.published and not answer.repeated:
-            taken = (self._clock.now() - waiting.published).total_seconds()
-            self._metrics.publish_to_commit.observe(max(0.0, taken))
+            taken = max(0.0, (self._clock.now() - waiting.published).total_seconds())
+            self._metrics.publish_to_commit.observe(taken)
+            self._lag.note(taken)
         if waiting.delivery.reply_to:
             said = (event.message.key for event in answer.events if isinstance(event, MessageAppended))
             await self._reply(waiting, after, message=next(said, None), repeated=answer.repeated)

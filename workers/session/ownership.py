@@ -57,12 +57,16 @@ class Ownership:
         on_delivery: Callable[[Holding, Delivery], None],
         drop: Callable[[Holding], None],
         forget: Callable[[Holding], None],
+        behind: Callable[[], float],
+        commit_lag: Callable[[], float | None],
     ) -> None:
         self.worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
         self._bus = bus
         self._store = store
         self._group = bus.topology.prefix
         self._clock = clock
+        self._behind = behind
+        self._commit_lag = commit_lag
         self._started_at = clock.now()
         self._brakes: defaultdict[Partition, Brake] = defaultdict(lambda: Brake(park_limit))
         self._interval = interval
@@ -123,6 +127,8 @@ class Ownership:
             owns=tuple(holding.partition for holding in held if holding.owner and holding.subscribed),
             stands_by=tuple(holding.partition for holding in held if not holding.owner and holding.subscribed),
             stopped=tuple(holding.partition for holding in held if holding.stopped),
+            behind=round(self._behind(), 3),
+            commit_lag=None if (lag := self._commit_lag()) is None else round(lag, 3),
         )
 
     def owns(self, conversation: ConversationId) -> bool:

@@ -26,6 +26,7 @@ from agentbus.workers.installation.machine import INTERVAL, MachineBook
 from agentbus.workers.session.committer import Committer
 from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.holdings import Holding
+from agentbus.workers.session.lag import CommitLag
 from agentbus.workers.session.lanes import Lanes, Turn, Waiting
 from agentbus.workers.session.live import LiveStates
 from agentbus.workers.session.ownership import Ownership
@@ -63,6 +64,7 @@ class SessionWorker(Worker):
         self._metrics = metrics or WorkerMetrics()
         self._lanes = Lanes()
         self._live = LiveStates(store, capacity=0 if config.embedded else config.max_live)
+        lag = CommitLag()
         self._ownership = Ownership(
             bus,
             store,
@@ -76,6 +78,8 @@ class SessionWorker(Worker):
             on_delivery=self._receive,
             drop=self._drop,
             forget=self._forget,
+            behind=self._behind,
+            commit_lag=lag.mean,
         )
         self._machine = MachineBook(store)
         self._company = SharedLock()  # who is tried alone holds it exclusively: nothing else is in hand then
@@ -89,6 +93,7 @@ class SessionWorker(Worker):
             metrics=self._metrics,
             company=self._company,
             machine=self._machine,
+            lag=lag,
         )
         self._queries = Queries(bus, store, secret_keys=config.secret_keys)
         self._recorder = ParkingRecorder(bus, store, clock, metrics=self._metrics, trusted=config.command_users)

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from agentbus.contracts.errors import BusError
+from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.urls import masked_in
 from agentbus.http.dashboard.door import Page
 from agentbus.http.dashboard.visit import Place, Same, Visit
@@ -38,7 +39,9 @@ async def show(visit: Visit) -> Response:
     except TimeoutError:
         trouble = f"It said nothing for {_BUS_SECONDS:g} seconds."
     full = seconds[:-1][-_OVER:]  # the current second is not over
-    owned = {partition for one in workers.get("session", ()) for partition in one.owns}  # type: ignore[call-overload]
+    sessions = workers[WorkerKind.SESSION]
+    owned = {partition for one in sessions for partition in one.owns}
+    lags = [one.commit_lag for one in sessions if one.commit_lag is not None]
     return visit.page(
         "overview.html",
         title="Overview",
@@ -50,6 +53,8 @@ async def show(visit: Visit) -> Response:
         seconds=seconds[:-1],
         rate=sum(full) / len(full) if full else None,
         trouble=trouble,
+        oldest=max((one.behind for one in sessions), default=None),
+        lag=max(lags, default=None),
         alone=app.alone,
         unowned=app.bus.topology.partitions - len(owned),
         partitions=app.bus.topology.partitions,

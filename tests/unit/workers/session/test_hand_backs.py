@@ -68,10 +68,11 @@ class Fleet:
         async with asyncio.timeout(PATIENCE):
             while True:
                 heard = await self.app.store.members.live("agentbus", ttl=TTL)
-                told = [one.model_copy(update={"seen_at": None}) for one in heard]
-                owned = sorted(partition for one in told for partition in one.owns)
-                behind = sorted(partition for one in told for partition in one.stands_by)
-                as_it_is = sorted((one.describe() for one in self.workers), key=lambda one: one.worker_id)
+                told = {one.worker_id: (one.owns, one.stands_by) for one in heard}
+                owned = sorted(partition for one in heard for partition in one.owns)
+                behind = sorted(partition for one in heard for partition in one.stands_by)
+                now = [one.describe() for one in self.workers]
+                as_it_is = {one.worker_id: (one.owns, one.stands_by) for one in now}
                 if owned == list(range(PARTITIONS)) and behind == owned * standbys and told == as_it_is:
                     return
                 await asyncio.sleep(BEAT)

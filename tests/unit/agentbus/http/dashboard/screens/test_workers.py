@@ -3,7 +3,7 @@
 import pytest
 
 from agentbus.composition.app import App
-from agentbus.contracts.members import WorkerKind
+from agentbus.contracts.members import Member, WorkerKind
 from tests.harness.builders import a_member
 from tests.harness.dashboard import a_desk
 
@@ -14,7 +14,7 @@ async def test_partitions_have_owners_or_say_that_they_have_none(monkeypatch: py
         monkeypatch.setattr(App, "alone", False)  # as over RabbitMQ
         group = WorkerKind.SESSION.group(desk.app.settings.bus.prefix)
         for name, owns in (("one", [0, 1]), ("two", [2])):
-            await desk.app.store.members.heartbeat(group, a_member(f"{name}-1-aaaa", owns=owns, host=name), ttl=60.0)
+            await desk.app.store.members.heartbeat(group, behind(f"{name}-1-aaaa", owns, name), ttl=60.0)
         page = (await desk.get("/workers")).text
         assert "1 of 4 partitions have no owner" in page
         assert "one-1-aaaa" in page
@@ -22,6 +22,14 @@ async def test_partitions_have_owners_or_say_that_they_have_none(monkeypatch: py
         overview = (await desk.get("/")).text
         assert "1 of 4 partitions have no owner" in overview
         assert "one, two" in overview
+        assert "1.25 min" in overview
+        assert "commit lag 0.25 s" in overview
+
+
+def behind(name: str, owns: list[int], host: str) -> Member:
+    """Return a member that tells how far it is behind; the worst of them counts."""
+    figures = {"behind": 75.0, "commit_lag": 0.25} if host == "one" else {"behind": 1.0}
+    return a_member(name, owns=owns, host=host).model_copy(update=figures)
 
 
 async def test_a_partition_is_handed_to_another_once_that_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
