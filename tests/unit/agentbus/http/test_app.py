@@ -28,7 +28,9 @@ BEYOND: Final = {
     "POST /v1/sessions": "free JSON; a chat needs a user",
     "POST /v1/sessions/{session_id}/checkpoints": "free JSON",
     "POST /v1/sessions/{session_id}/conflicts/resolve": "a strategy, or one of the two values",
+    "POST /v1/sessions/{session_id}/tracked-events": "free JSON",
     "PUT /v1/expiry/rules/{rule_id}": "a strategy needs its own conditions",
+    "PUT /v1/templates/{name}": "free JSON",
 }
 """Calls whose bodies have to be more than JSON Schema says: that what it allows is taken can't be asked of them."""
 
