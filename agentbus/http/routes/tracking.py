@@ -46,7 +46,7 @@ class MachineShown(StateMachine, defer_build=False):
 class Days(Query):
     """Of which time."""
 
-    days: float = Field(default=1.0, gt=0, le=3660, allow_inf_nan=False, description="Up to now.")
+    days: float = Field(default=1.0, ge=0.001, le=3660, allow_inf_nan=False, description="Up to now.")
 
 
 class StatesShown(Shown):
