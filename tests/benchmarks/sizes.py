@@ -50,7 +50,7 @@ FULL: Final = Sizes(
     failover_repeats=5,
     limits_repeats=3,
     scale_workers=(1, 2, 4, 8),
-    scale_seconds=10,
+    scale_seconds=20,
     scale_repeats=3,
     memory_sessions=100_000,
 )
@@ -70,7 +70,7 @@ QUICK: Final = replace(
     failover_repeats=1,
     limits_repeats=1,
     scale_workers=(1, 8),
-    scale_seconds=3,
+    scale_seconds=8,
     scale_repeats=1,
     memory_sessions=0,
 )

@@ -104,7 +104,7 @@ def test_what_broker_and_store_carry_alone_is_measured_on_the_same_backlog(servi
 
 @pytest.mark.skipif(how_limited() is None, reason="no control group of ours can limit a process here")
 def test_workers_with_a_small_share_of_a_core_share_the_load(services: Services) -> None:
-    run = measure_scale(services, 2, seconds=3)
+    run = measure_scale(services, 2, seconds=12)
     assert sum(run.partitions) == TOPOLOGY.partitions
     assert sum(run.by_worker) == pytest.approx(run.rate)
     assert run.rate > 0

@@ -2,7 +2,8 @@
 
 The workers are started, have shared the partitions among them and have met every conversation before they are limited.
 Then a backlog is published, larger than they can work off in time, and what is announced between two moments is
-counted. A partition that ran out of messages in between would have its worker rest: how many did is told.
+counted. A round of 200 conversations takes a worker with its share some seconds: the time has to be several of them. A
+partition that ran out of messages in between would have its worker rest: how many did is told.
 """
 
 from collections import Counter
