@@ -162,6 +162,12 @@ bench-api: setup services ## Measure what the HTTP API costs: lists of 1,000, an
 appends: setup services ## Measure what a message costs in sessions of up to 100,000, on every store
 	@$(BIN)/python -m tests.benchmarks.appends $(if $(QUICK),--quick)
 
+# QUICK=1 takes less than three minutes on a machine with nothing else to do. The others' packages come for a moment, in
+# an environment of their own; `ONLY=name,name` takes these ways alone.
+.PHONY: library
+library: setup services ## Measure an append through the library on every store, beside other session libraries
+	@$(BIN)/python -m tests.benchmarks.library $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
 # Needs PyPI's own API: a mirror that serves packages alone knows of no vulnerability, and `--strict` says so.
 .PHONY: audit
 audit: ## Compare what is locked with the vulnerabilities that PyPI knows of

@@ -27,6 +27,15 @@ class EncryptedLog(Log):
             outcome[place] = refused
         return outcome
 
+    async def commit(
+        self, commits: Sequence[Commit], heads: Sequence[SessionState]
+    ) -> tuple[list[StoreError | None], list[StoreError | None] | None]:
+        kept = [one for one in await self._coder.encrypt_commits(commits) if isinstance(one, Commit)]
+        left = [one for one in await self._coder.encrypt_heads(heads) if isinstance(one, SessionState)]
+        if len(kept) < len(commits) or len(left) < len(heads):
+            return await self.append(commits), None
+        return await self._store.log.commit(kept, left)
+
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
         found = await self._store.log.load(conversations)
         kept = {conversation: one for conversation, one in found.items() if not one.damage}

@@ -89,6 +89,18 @@ class Log(ABC):
         commit that it loaded last. After StoreUnavailable any of them may have been appended: load to find out.
         """
 
+    async def commit(
+        self,
+        commits: Sequence[Commit],
+        heads: Sequence[SessionState],  # noqa: ARG002 - for stores that can do both at once
+    ) -> tuple[list[StoreError | None], list[StoreError | None] | None]:
+        """Append commits as `append` does, and save the heads that they leave, if the store can do both in one.
+
+        Returns what `append` returns, and what `Heads.save` does: None if the heads were not saved and have to be.
+        A store that does both in one does all of it, or, if it refuses a commit, saves no head.
+        """
+        return await self.append(commits), None
+
     @abstractmethod
     async def load(self, conversations: Collection[ConversationId]) -> dict[ConversationId, Loaded]:
         """Return what is kept of each conversation; an unknown one gives an empty `Loaded`.

@@ -14,9 +14,11 @@ from agentbus.storage.log_lines import Logger
 from agentbus.storage.paging import Position, from_milliseconds, to_milliseconds
 from agentbus.storage.port import StoreInfo, StoreOptions
 from agentbus.storage.sql.dialects import dialect_of
-from agentbus.storage.sql.dialects.port import Answer, Connections, Work
+from agentbus.storage.sql.dialects.port import Answer, Connections, Work, all_given
 from agentbus.storage.sql.errors import store_errors
+from agentbus.storage.sql.known import KnownHeads
 from agentbus.storage.sql.revisions import bring_up_to_date, is_up_to_date
+from agentbus.storage.sql.schema import heads
 
 CHUNK: Final = 200
 """How many conversations, keys or ids one statement asks for: far below every database's limits."""
@@ -37,6 +39,9 @@ class SqlDatabase:
         self.target = self.dialect.target
         self._options = options
         self._connections: Connections | None = None
+        self.known = KnownHeads()
+        self.saves_heads = self.dialect.upsert(heads, all_given(heads), newer="version")
+        """Writes heads in place of older ones; made once, as it takes longer than to be carried out."""
 
     async def start(self) -> None:
         if self._connections is None:

@@ -21,7 +21,6 @@ from agentbus.storage.port import Heads
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlDatabase, SqlSection, later
 from agentbus.storage.sql.codec import HEAD, Row, head_row, tag_item, to_head, to_summary
-from agentbus.storage.sql.dialects.port import all_given
 from agentbus.storage.sql.schema import heads as table
 from agentbus.storage.statistics import Tally, to_statistics
 
@@ -47,31 +46,52 @@ _ONE: Final = select(*HEAD).where(table.c.session_id == bindparam("session"))
 _NOT_DELETED: Final = table.c.status != SessionStatus.DELETED.value
 
 
+class Saving:
+    """Heads that are about to be saved: of each session the newest, unless the database can't keep it."""
+
+    def __init__(self, database: SqlDatabase, heads: Sequence[SessionState]) -> None:
+        newest: dict[SessionId, SessionState] = {}
+        for head in sorted(heads, key=lambda head: (head.session_id, head.version)):
+            newest[head.session_id] = head
+        rows = {session: head_row(head) for session, head in newest.items()}
+        refused = {session: error for session, row in rows.items() if (error := database.too_large(row["body"]))}
+        self.rows: list[Row] = [row for session, row in rows.items() if session not in refused]
+        self.kept = [head for session, head in newest.items() if session not in refused]
+        self.outcome: list[StoreError | None] = [refused.get(head.session_id) for head in heads]
+        """Of each head, in order, why it can't be kept, or None."""
+        self._upsert = database.saves_heads
+
+    def put(self, connection: Connection) -> None:
+        """Write them, in a transaction that writes."""
+        for chunk in chunks(self.rows, CHUNK):
+            connection.execute(self._upsert, chunk)
+
+    def forget(self, database: SqlDatabase) -> None:
+        """Know them no more: which are in the database now has to be read."""
+        database.known.forget([head.session_id for head in self.kept])
+
+    def know(self, database: SqlDatabase) -> None:
+        """Know them from now on: they were written with the commits that left them, which nothing comes before."""
+        database.known.wrote(self.kept, [len(row["body"]) for row in self.rows], database.opened())
+
+
 @end_well(cancelled_once)
 @made_again
 class SqlHeads(SqlSection, Heads):
     """The section of the heads."""
 
-    def __init__(self, database: SqlDatabase) -> None:
-        super().__init__(database)
-        self._upsert = database.dialect.upsert(table, all_given(table), newer="version")
-
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
-        newest: dict[SessionId, SessionState] = {}
-        for head in sorted(heads, key=lambda head: (head.session_id, head.version)):
-            newest[head.session_id] = head
-        rows = {session: head_row(head) for session, head in newest.items()}
-        refused = {session: error for session, row in rows.items() if (error := self._database.too_large(row["body"]))}
-        kept = [row for session, row in rows.items() if session not in refused]
-        if kept:
-            await self._database.write(lambda connection: self._put(connection, kept))
-        return [refused.get(head.session_id) for head in heads]
-
-    def _put(self, connection: Connection, rows: Sequence[Row]) -> None:
-        for chunk in chunks(rows, CHUNK):
-            connection.execute(self._upsert, chunk)
+        saving = Saving(self._database, heads)
+        if saving.rows:
+            try:
+                await self._database.write(saving.put)
+            finally:
+                saving.forget(self._database)  # One that is older than the one kept has changed nothing.
+        return saving.outcome
 
     async def get(self, session: SessionId) -> SessionState | None:
+        if known := self._database.known.get(session, self._database.opened()):
+            return known
         rows = await self._database.rows(_ONE, session=session)
         return to_head(rows[0]) if rows else None
 

@@ -21,7 +21,7 @@ from agentbus.storage.sql import schema
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlSection
 from agentbus.storage.sql.codec import COMMIT, Row, amendment_rows, commit_row, input_rows, to_commit
-from agentbus.storage.sql.heads import latest_heads, of_latest_heads
+from agentbus.storage.sql.heads import Saving, latest_heads, of_latest_heads
 from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 _Kept = tuple[Commit, Row]
@@ -60,6 +60,19 @@ class SqlLog(SqlSection, Log):
     """The section of the log."""
 
     async def append(self, commits: Sequence[Commit]) -> list[StoreError | None]:
+        return (await self._appended(commits, ()))[0]
+
+    async def commit(
+        self, commits: Sequence[Commit], heads: Sequence[SessionState]
+    ) -> tuple[list[StoreError | None], list[StoreError | None] | None]:
+        # Of servers with many writers each row that is held is one that others wait for.
+        together = self._database.dialect.ONE_WRITER
+        outcome, saved = await self._appended(commits, heads if together else ())
+        return outcome, saved if together else None
+
+    async def _appended(
+        self, commits: Sequence[Commit], heads: Sequence[SessionState]
+    ) -> tuple[list[StoreError | None], list[StoreError | None] | None]:
         outcome: list[StoreError | None] = [None] * len(commits)
         rows = [commit_row(commit) for commit in commits]
         places = [place for place, row in enumerate(rows) if not self._refused(outcome, place, row)]
@@ -67,14 +80,26 @@ class SqlLog(SqlSection, Log):
         places.sort(key=lambda place: (commits[place].conversation_id, commits[place].version))
         chosen = [(commits[place], rows[place]) for place in places]
         if not chosen:
-            return outcome
+            return outcome, None
+        saving = Saving(self._database, heads if len(chosen) == len(commits) else ())
+
+        def work(connection: Connection) -> None:
+            _insert(connection, chosen)
+            saving.put(connection)
+
         try:
-            await self._database.write(lambda connection: _insert(connection, chosen))
+            try:
+                await self._database.write(work)
+            except BaseException:
+                saving.forget(self._database)  # It may have been done: that of a call that was cancelled, say.
+                raise
+            saving.know(self._database)
+            return outcome, saving.outcome if len(chosen) == len(commits) else None
         except IntegrityError:
             singly = await self._database.write(lambda connection: [_append_one(connection, one) for one in chosen])
             for place, refusal in zip(places, singly, strict=True):
                 outcome[place] = refusal
-        return outcome
+        return outcome, None
 
     def _refused(self, outcome: list[StoreError | None], place: int, row: Row) -> bool:
         outcome[place] = self._database.too_large(row["body"])

@@ -190,7 +190,7 @@ def test_calls_of_every_section_end_well(url: str) -> None:
     calls = [
         call for kind in kinds for name, call in inspect.getmembers(kind, inspect.iscoroutinefunction) if name[0] != "_"
     ]
-    assert len(calls) == 47
+    assert len(calls) == 49
     assert [call.__qualname__ for call in calls if not hasattr(call, "__wrapped__")] == []
 
 

@@ -1,5 +1,6 @@
 """What is particular to SQLite: files of an earlier version, bytes that were erased, and answers from indexes."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ from agentbus.contracts.records import RecordKind
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.storage.sql import SqlStore
-from agentbus.storage.sql.dialects.sqlite import SCHEMA_VERSION
+from agentbus.storage.sql.dialects.sqlite import SCHEMA_VERSION, FileConnections
 from agentbus.testing.conformance.store_records_suite import a_deadline, a_record
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, begun, data_set
 
@@ -195,12 +196,15 @@ def plans(store: Store, place: Path) -> Iterator[list[str]]:
                 found.append("; ".join(row[3] for row in plan))
 
     assert isinstance(store, SqlStore)
-    engine = store._database.opened().engine
-    event.listen(engine, "before_cursor_execute", explain)
+    connections = store._database.opened()
+    assert isinstance(connections, FileConnections)
+    for engine in (connections.engine, connections._writing):
+        event.listen(engine, "before_cursor_execute", explain)
     try:
         yield found
     finally:
-        event.remove(engine, "before_cursor_execute", explain)
+        for engine in (connections.engine, connections._writing):
+            event.remove(engine, "before_cursor_execute", explain)
 
 
 async def test_lists_walk_along_an_index(place: Path, url: str) -> None:
@@ -256,3 +260,33 @@ async def test_row_that_holds_no_text_hides_no_other(place: Path, url: str, body
         assert isinstance(loaded[one].damage, StoreDamaged)
         assert loaded[other].head == sound
         assert await store.log.read(other, limit=1) == [fine]
+
+
+async def test_what_this_process_wrote_last_is_read_from_no_file_until_another_one_writes(
+    place: Path, url: str
+) -> None:
+    conversation = a_conversation()
+    head = a_head(conversation, version=1)
+    async with open_store(url) as store, open_store(url) as other:
+        with plans(store, place) as read:
+            assert await store.log.commit([a_commit(conversation, 1)], [head]) == ([None], [None])
+            assert await store.heads.get(head.session_id) is head
+            assert read == []
+            assert await other.log.append([a_commit(a_conversation(), 1)]) == [None]
+            assert await store.heads.get(head.session_id) == head
+            assert len(read) == 1
+
+
+async def test_a_commit_that_was_cancelled_leaves_nothing_known_that_may_not_be(url: str) -> None:
+    conversation = a_conversation()
+    async with open_store(url) as store:
+        for version in range(1, 30):
+            head = a_head(conversation, version=version, data={"number": version})
+            writing = asyncio.ensure_future(store.log.commit([a_commit(conversation, version)], [head]))
+            await asyncio.sleep(version / 10_000)
+            writing.cancel()
+            await asyncio.wait({writing})
+            found = (await store.log.load([conversation]))[conversation]
+            if found.version < version:
+                assert await store.log.commit([a_commit(conversation, version)], [head]) == ([None], [None])
+            assert await store.heads.get(head.session_id) == head

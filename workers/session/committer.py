@@ -168,11 +168,11 @@ class Committer:
         while turns:
             planned = await self._decider.decide(turns, suspect=suspect, failure=failure)
             begun = monotonic()
-            done, turns = await self._append(planned)
+            done, turns, saved = await self._append(planned)
             appended = (begun, monotonic())
             suspect = True
-            heads = [head for _, plan in done for head in plan.heads if head.generation]
-            if heads:
+            heads = _heads_left_by(done)
+            if heads and not saved:
                 self._tell_unkept(heads, await keep_trying("save heads", self._store.heads.save, heads))
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
             if any(concerns_earlier(commit) for commit in commits):
@@ -215,13 +215,21 @@ class Committer:
             if error:
                 _log.error(Action.HEAD_REFUSED, session=head.session_id, error=str(error))
 
-    async def _append(self, planned: Sequence[Planned]) -> tuple[list[Planned], list[Turn]]:
-        """Append what is planned; return the plans that hold now, and the turns to decide again."""
+    async def _append(self, planned: Sequence[Planned]) -> tuple[list[Planned], list[Turn], bool]:
+        """Append what is planned; return the plans that hold now, the turns to decide again, and if heads are saved."""
         self._ownership.watch.stalled()
         planned = [(turn, plan) for turn, plan in planned if turn.lease.valid]
         commits = [plan.commit for _, plan in planned if plan.commit]
         await self.arrears.ahead(commits)
-        outcomes = iter(await keep_trying("append", self._store.log.append, commits) if commits else ())
+        outcomes: Iterator[StoreError | None] = iter(())
+        saved = False
+        if commits:
+            heads = _heads_left_by(planned)
+            appended, kept = await keep_trying("append", self._store.log.commit, commits, heads)
+            outcomes = iter(appended)
+            if kept is not None:
+                self._tell_unkept(heads, kept)
+                saved = True
         done: list[Planned] = []
         conflicted: list[Turn] = []
         for turn, plan in planned:
@@ -240,7 +248,7 @@ class Committer:
                 _log.info(Action.COMMIT_CONFLICT, conversation=turn.lane.conversation, error=str(refusal))
             else:
                 raise refusal
-        return done, conflicted
+        return done, conflicted, saved
 
     async def _finish(self, turn: Turn, answer: Answer, after: SessionState) -> Failed | None:
         """Answer and acknowledge an input; return what is to be parked instead."""
@@ -305,6 +313,10 @@ class Committer:
             raise_if_cancelled()
             # A caller that gets no reply asks again with the same id.
             _log.debug(Action.REPLY_FAILED, error=str(failed))
+
+
+def _heads_left_by(planned: Sequence[Planned]) -> list[SessionState]:
+    return [head for _, plan in planned for head in plan.heads if head.generation]
 
 
 def _failed(turn: Turn, waiting: Waiting, failure: Failure) -> Failed:

@@ -43,5 +43,6 @@ class SessionWorkerConfig:
     """Broker users whose commands and queries are taken; none given: those of all who may publish to a partition."""
     embedded: bool = False
     """The only worker of its bus, an in-process one. Other processes may write to the same store, each over a bus of
-    its own: no partition is shared with them, states are read again for every round, and what keeps two writers apart
-    is the log alone."""
+    its own: no partition is shared with them, and what keeps two writers apart is the log alone. A state in memory is
+    decided by as long as the log tells whether it still holds; what would leave no commit is decided by one read anew.
+    """

@@ -22,6 +22,10 @@ _TOGETHER: Final = 500
 MOST_BYTES: Final = 128 * 1024 * 1024
 """Bytes of states, as JSON, that are held: a session may hold megabytes, and few such ones would fill the memory."""
 
+EMBEDDED_LIVE: Final = 1_000
+EMBEDDED_BYTES: Final = 16 * 1024 * 1024
+"""Conversations, and their bytes, that a worker holds at most inside somebody's program."""
+
 
 class LiveStates:
     """Holds the states of the conversations used last; the longest unused one goes first when they are too many.
@@ -39,6 +43,9 @@ class LiveStates:
 
     def __len__(self) -> int:
         return len(self._states)
+
+    def __contains__(self, conversation: ConversationId) -> bool:
+        return conversation in self._states
 
     async def get(
         self, conversations: Collection[ConversationId]

@@ -57,6 +57,7 @@ class Decider:
         """
         loaded: dict[ConversationId, SessionState | StoreDamaged] = {}
         restores = _restores_in(turns)
+        held = {turn.lane.conversation for turn in turns if turn.lane.conversation in self._live}
 
         async def load() -> None:
             loaded.update(await keep_trying("load", self._live.get, {turn.lane.conversation for turn in turns}))
@@ -104,6 +105,11 @@ class Decider:
             return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
 
         planned = [plan(turn) for turn in ours]
+        if self._config.embedded and (unsure := [turn for turn, one in planned if _is_unsure(turn, one, held)]):
+            for turn in unsure:
+                self._live.drop(turn.lane.conversation)
+            again = await self.decide(unsure, suspect=suspect, failure=failure)
+            return [(turn, one) for turn, one in planned if turn not in unsure] + damaged + again
         if suspect or not (refused := [turn for turn, one in planned if one.has_refused]):
             return planned + damaged
         # A command that was carried out long ago, and is sent again by a caller who never heard of it, may be against
@@ -158,6 +164,15 @@ class Decider:
             if (session := about_another(states[turn.lane.conversation], waiting.given.data))
         }
         return await keep_trying("load heads", self._store.heads.get_many, named) if named else {}
+
+
+def _is_unsure(turn: Turn, plan: Plan, held: Collection[ConversationId]) -> bool:
+    """Whether a plan goes by a state in memory, and nothing will tell whether another process has changed it since.
+
+    A commit tells: of its version there is one then. What is refused, or was done before, may not be by now.
+    """
+    told = plan.commit is not None and all(answer.events and not answer.failure for answer in plan.answers)
+    return turn.lane.conversation in held and not told
 
 
 def _restores_in(turns: Sequence[Turn]) -> set[str]:

@@ -28,7 +28,7 @@ from agentbus.workers.session.config import SessionWorkerConfig
 from agentbus.workers.session.holdings import Holding
 from agentbus.workers.session.lag import CommitLag
 from agentbus.workers.session.lanes import Lanes, Turn, Waiting
-from agentbus.workers.session.live import LiveStates
+from agentbus.workers.session.live import EMBEDDED_BYTES, EMBEDDED_LIVE, MOST_BYTES, LiveStates
 from agentbus.workers.session.ownership import Ownership
 from agentbus.workers.session.queries import Queries
 from agentbus.workers.session.suspects import Suspects
@@ -63,7 +63,10 @@ class SessionWorker(Worker):
         clock = clock or SystemClock()
         self._metrics = metrics or WorkerMetrics()
         self._lanes = Lanes()
-        self._live = LiveStates(store, capacity=0 if config.embedded else config.max_live)
+        room = (
+            (min(config.max_live, EMBEDDED_LIVE), EMBEDDED_BYTES) if config.embedded else (config.max_live, MOST_BYTES)
+        )
+        self._live = LiveStates(store, capacity=room[0], most_bytes=room[1])
         lag = CommitLag()
         self._ownership = Ownership(
             bus,

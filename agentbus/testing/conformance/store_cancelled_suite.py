@@ -84,6 +84,12 @@ async def log__append(store: Store) -> Call:
 
 
 @_row
+async def log__commit(store: Store) -> Call:
+    conversation = a_conversation()
+    return store.log.commit([a_commit(conversation)], [a_head(conversation)])
+
+
+@_row
 async def log__load(store: Store) -> Call:
     conversation = a_conversation()
     await store.log.append([a_commit(conversation)])
@@ -350,7 +356,7 @@ class StoreCancelledSuite:
             calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
 
         assert set(_ROWS) == calls
-        assert len(calls) == 47
+        assert len(calls) == 49
 
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)

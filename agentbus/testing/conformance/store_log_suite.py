@@ -131,6 +131,37 @@ class StoreLogSuite:
         assert await store.log.commits_amending(taken, [a_key("m")]) == []
         assert await store.log.append([a_commit(repeated, 2, inputs=["y"])]) == [None]
 
+    async def test_commits_are_kept_with_their_heads_or_the_heads_are_left(self, store: Store) -> None:
+        one, other = a_conversation(), a_conversation()
+        commits = [a_commit(one, 1, events=[begun(one)]), a_commit(other, 1, events=[begun(other)])]
+        heads = [a_head(one, version=1), a_head(other, version=1)]
+
+        assert await store.log.commit([], []) == ([], None)
+        outcomes, saved = await store.log.commit(commits, heads)
+
+        assert outcomes == [None, None]
+        assert saved in (None, [None, None])
+        for head in heads:
+            assert await store.heads.get(head.session_id) == (head if saved else None)
+            found = (await store.log.load([head.conversation_id]))[head.conversation_id]
+            assert found.head == (head if saved else None)
+            assert len(found.commits) == (0 if saved else 1)
+
+    async def test_where_a_commit_is_refused_the_others_are_kept_and_no_head_is(self, store: Store) -> None:
+        one, other = a_conversation(), a_conversation()
+        assert await store.log.append([a_commit(other, 1, inputs=["first"])]) == [None]
+        commits = [a_commit(one, 1, inputs=["a"]), a_commit(other, 1, inputs=["b"])]
+        heads = [a_head(one, version=1), a_head(other, version=1)]
+
+        outcomes, saved = await store.log.commit(commits, heads)
+
+        assert saved is None
+        assert outcomes[0] is None
+        assert isinstance(outcomes[1], VersionConflict)
+        assert await found_by(store, one, "a") == {"a": 1}
+        assert await found_by(store, other, "first", "b") == {"first": 1}
+        assert await store.heads.get_many([head.session_id for head in heads]) == {}
+
     async def test_one_of_many_racing_writers_wins(self, store: Store) -> None:
         one = a_conversation()
 
@@ -478,3 +509,16 @@ class DurableStoreLogSuite(StoreLogSuite):
 
         assert await reopened.log.read(one, limit=10) == erased
         assert await found_by(reopened, one, *"abcd", "#1", "#3") == {"#1": 1, "#3": 3}
+
+    async def test_a_head_that_came_with_a_commit_is_the_one_that_is_read(self, store: Store, reopened: Store) -> None:
+        conversation = a_conversation()
+        for version in range(1, 7):
+            writer, reader = (store, reopened) if version % 3 else (reopened, store)
+            head = a_head(conversation, version=version, data={"number": version})
+            _, saved = await writer.log.commit([a_commit(conversation, version)], [head])
+            if saved is None:
+                assert await writer.heads.save([head]) == [None]
+            assert await writer.heads.get(head.session_id) == head
+            assert await reader.heads.get(head.session_id) == head
+        assert await store.heads.save([a_head(conversation, version=2)]) == [None]
+        assert await store.heads.get(head.session_id) == head

@@ -33,6 +33,9 @@ class Connections(ABC):
     The function may run in another thread; it holds its connection no longer than it runs. Errors are the driver's.
     """
 
+    wrote_after: int | None = None
+    """What `others_writes` was when the last transaction that wrote here had begun, and nobody else could write."""
+
     @property
     @abstractmethod
     def engine(self) -> Engine:
@@ -48,6 +51,13 @@ class Connections(ABC):
     @abstractmethod
     async def write(self, work: Work[Answer], *, changing_tables: bool = False) -> Answer:
         """Do something in a transaction that writes: all of it, or nothing of it if it raises or is cancelled."""
+
+    def others_writes(self) -> int | None:
+        """Return a number that is another one if somebody wrote by another connection than ours, without waiting.
+
+        None: that can't be told, or not now.
+        """
+        return None
 
     async def wiped(self) -> bool:
         """Let bytes that were deleted or replaced leave the files, as far as it takes us; return whether they did."""

@@ -2,9 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -56,8 +56,11 @@ MIGRATIONS: Final = {
 }
 """What brings the tables of an earlier version to this one. Processes of the earlier release may go on meanwhile."""
 
+BUSY_MILLISECONDS: Final = 5000
+"""For how long a transaction waits for other programs."""
+
 PRAGMAS: Final = (
-    "PRAGMA busy_timeout = 5000",
+    f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}",
     "PRAGMA journal_mode = WAL",
     # FULL: what was reported done is on the disk, also after a power cut. One sync per transaction.
     "PRAGMA synchronous = FULL",
@@ -78,7 +81,8 @@ timeout: so that a call which can't write ends after 15 s, however many wait."""
 
 _POOL_TIMEOUT: Final = 10.0
 
-_WRITES: Final = "agentbus_writes"
+_OF_ONE_WRITER: Final = 1 << 32
+"""What SQLite counts to."""
 
 BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside its file, by the ends of their names."""
@@ -169,8 +173,15 @@ class FileConnections(Connections):
             url, pool_size=THREADS, max_overflow=0, pool_timeout=_POOL_TIMEOUT, hide_parameters=True
         )
         event.listen(self._engine, "connect", _on_connect)
-        event.listen(self._engine, "begin", _on_begin)
-        self._writing = self._engine.execution_options(**{_WRITES: True})
+        # All that is written here goes by one connection: it tells what others wrote from what we did.
+        self._writing = create_engine(
+            url, pool_size=1, max_overflow=0, pool_timeout=_POOL_TIMEOUT, hide_parameters=True
+        )
+        event.listen(self._writing, "connect", _on_connect)
+        event.listen(self._writing, "connect", self._on_writer)
+        event.listen(self._writing, "begin", _on_begin)
+        self._writer: sqlite3.Connection | None = None
+        self._writers = 0  # each counts others' writes for itself
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
         self._room = asyncio.Semaphore(THREADS)
         self._turn = asyncio.Lock()
@@ -196,14 +207,35 @@ class FileConnections(Connections):
 
     async def write(self, work: Work[Answer], *, changing_tables: bool = False) -> Answer:  # noqa: ARG002 - it is as fast
         def do(stopped: Event) -> Answer:
-            with self._writing.connect() as connection, connection.begin():
+            with self._writing.connect() as connection, _patient(connection), connection.begin():
                 _go_on(stopped)
+                self.wrote_after = self._others_writes()
                 answer = work(connection)
                 _go_on(stopped)
                 return answer
 
         async with self._in_turn():
             return await self._in_thread(do)
+
+    def others_writes(self) -> int | None:
+        # While somebody writes here its connection is in use, and to wait for it would keep everybody waiting.
+        if self._writer is None or self._turn.locked():
+            return None
+        return self._others_writes()
+
+    def _others_writes(self) -> int | None:
+        """Ask the connection that writes, by whoever may use it now."""
+        if self._writer is None:
+            return None
+        try:
+            [number] = self._writer.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            return None
+        return self._writers * _OF_ONE_WRITER + int(number)
+
+    def _on_writer(self, connection: Any, _record: object) -> None:
+        self._writer = connection
+        self._writers += 1
 
     async def wiped(self) -> bool:
         """Empty the write-ahead log; return False if somebody reads older pages for too long."""
@@ -221,8 +253,10 @@ class FileConnections(Connections):
             async with asyncio.timeout(_POOL_TIMEOUT):
                 for _ in range(THREADS):
                     await self._room.acquire()
+        self._writer = None
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.dispose)
+            for engine in (self._writing, self._engine):
+                await asyncio.get_running_loop().run_in_executor(self._threads, engine.dispose)
         finally:
             self._threads.shutdown(wait=False)
 
@@ -243,8 +277,7 @@ class FileConnections(Connections):
     @asynccontextmanager
     async def _a_place(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(_POOL_TIMEOUT):
-                await self._room.acquire()
+            await _within(_POOL_TIMEOUT, self._room)
         except TimeoutError:
             raise self._silent("all its connections have been in use for", _POOL_TIMEOUT) from None
         try:
@@ -255,8 +288,7 @@ class FileConnections(Connections):
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(TURN_TIMEOUT):
-                await self._turn.acquire()
+            await _within(TURN_TIMEOUT, self._turn)
         except TimeoutError:
             raise self._silent("those who write before this one have not ended in", TURN_TIMEOUT) from None
         try:
@@ -266,6 +298,26 @@ class FileConnections(Connections):
 
     def _silent(self, why: str, seconds: float) -> StoreUnavailable:
         return StoreUnavailable(f"{self._target} does not answer: {why} {seconds:g} s: {self._hint}")
+
+
+@contextmanager
+def _patient(connection: Connection) -> Iterator[None]:
+    """Let a connection wait for other programs meanwhile. Else it doesn't: the event loop asks it what others wrote."""
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}").close()
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA busy_timeout = 0").close()
+
+
+async def _within(seconds: float, taken: asyncio.Lock | asyncio.Semaphore) -> None:
+    """Take what others may have. Raises TimeoutError."""
+    if not taken.locked():
+        await taken.acquire()  # at once: a deadline would cost more than all the rest
+        return
+    async with asyncio.timeout(seconds):
+        await taken.acquire()
 
 
 def _go_on(stopped: Event) -> None:
@@ -340,5 +392,4 @@ def _text(raw: bytes) -> str:
 
 def _on_begin(connection: Connection) -> None:
     # A transaction that reads first and writes later fails at once if another one wrote in between.
-    if connection.get_execution_options().get(_WRITES):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from agentbus.contracts.errors import StoreError
 from agentbus.contracts.events import Commit
+from agentbus.contracts.session import SessionState
 from agentbus.storage.port import Store
 from tests.harness.failpoints import patch
 
@@ -22,17 +23,17 @@ class EmbeddedMutant(StrEnum):
 def mutate(store: Store, mutant: EmbeddedMutant) -> None:
     """Turn a mechanism off."""
     assert mutant is EmbeddedMutant.APPEND_FIRST
-    append = store.log.append
+    commit = store.log.commit
     writing: set[asyncio.Task[None]] = set()
 
-    async def late(commits: Sequence[Commit]) -> None:
+    async def late(commits: Sequence[Commit], heads: Sequence[SessionState]) -> None:
         await asyncio.sleep(_LATE)
-        await append(commits)
+        await commit(commits, heads)
 
-    async def at_once(commits: Sequence[Commit]) -> list[StoreError | None]:
-        task = asyncio.create_task(late(commits))
+    async def at_once(commits: Sequence[Commit], heads: Sequence[SessionState]) -> tuple[list[StoreError | None], None]:
+        task = asyncio.create_task(late(commits, heads))
         writing.add(task)
         task.add_done_callback(writing.discard)
-        return [None] * len(commits)
+        return [None] * len(commits), None
 
-    patch(store.log, append=at_once)
+    patch(store.log, commit=at_once)

@@ -4,9 +4,11 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from agentbus.contracts.errors import BusError, StoreError
+from agentbus.contracts.errors import BusError
 from agentbus.contracts.events import Commit
+from agentbus.contracts.session import SessionState
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus, Message
 from agentbus.workers.session.committer import Committer
@@ -24,17 +26,17 @@ def of_this_process() -> tuple[Trace, Failpoints[Failpoint]]:
 
 def instrument_store(store: Store, points: Failpoints[Failpoint], trace: Trace, *, append_delay: float) -> Store:
     """Put failpoints and a delay around appending to `store`; epochs go into the trace."""
-    append = store.log.append
+    commit = store.log.commit
 
-    async def instrumented_append(commits: Sequence[Commit]) -> list[StoreError | None]:
+    async def instrumented(commits: Sequence[Commit], heads: Sequence[SessionState]) -> Any:
         points.pass_by(Failpoint.BEFORE_APPEND)
         await asyncio.sleep(append_delay)
         trace.write("append", epochs={commit.conversation_id: commit.epoch for commit in commits})
-        outcomes = await append(commits)
+        outcomes = await commit(commits, heads)
         points.pass_by(Failpoint.AFTER_APPEND)
         return outcomes
 
-    patch(store.log, append=instrumented_append)
+    patch(store.log, commit=instrumented)
     return store
 
 
