@@ -49,7 +49,7 @@ class Commands(LazyGroup):
             "doctor",
             "Check broker, store, installation, workers and clocks, and say what to do. Exits with 1 on a failure.",
         ),
-        "workers": _group("workers", "The workers: who is there, and who owns what."),
+        "workers": _group("workers", "The workers: who is there, who owns what, and having a partition go to another."),
         "sessions": _group("sessions", "Look at sessions and their histories."),
         "events": _group("events", "Watch what happens to sessions."),
         "parked": _group("parked", "Inputs that failed for good: look at them, replay them, discard them."),

@@ -32,7 +32,7 @@ def die_after(writes: int) -> None:
         return written
 
     patch(BackupPlace, write=counted(BackupPlace.write))
-    patch(SqlLog, append=counted(SqlLog.append))
+    patch(SqlLog, _appended=counted(SqlLog._appended))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pamqp.common import FieldValue
 from pamqp.header import ContentHeader
 
 from agentbus.workers.bus.rabbit.decoding import unmarshal
-from agentbus.workers.bus.rabbit.wire import BODY, END, FRAME, HEADER, Malformed
+from agentbus.workers.bus.rabbit.wire import BODY, END, FRAME, HEADER, BadFrame
 
 _SIZE_AND_FLAGS: Final = struct.Struct(">QH")
 _CLASS_AND_WEIGHT: Final = 4
@@ -57,16 +57,16 @@ class Content:
     def begin(self) -> None:
         """Expect the content of the method that was just read."""
         if self.expects:
-            raise Malformed("a method in the middle of a content")
+            raise BadFrame("a method in the middle of a content")
         self.expects = HEADER
 
     def add(self, kind: int, data: bytes, start: int, end: int) -> bool:
         """Take the next frame of the content; return whether that makes it whole.
 
-        Raises Malformed, struct.error or ValueError for one that is not what comes next.
+        Raises BadFrame, struct.error or ValueError for one that is not what comes next.
         """
         if kind != self.expects:
-            raise Malformed(f"a frame of kind {kind} where one of kind {self.expects} comes next")
+            raise BadFrame(f"a frame of kind {kind} where one of kind {self.expects} comes next")
         if kind == HEADER:
             size, flags = _SIZE_AND_FLAGS.unpack_from(data, start + _CLASS_AND_WEIGHT)
             self.properties = properties_of(data, start, end, flags)
@@ -75,7 +75,7 @@ class Content:
             return not size
         self._left -= end - start
         if self._left < 0:
-            raise Malformed("a body longer than its header says")
+            raise BadFrame("a body longer than its header says")
         if self._left or self._pieces:
             self._pieces.append(data[start:end])
             if self._left:
@@ -122,6 +122,6 @@ def _read_whole(data: bytes, start: int, end: int) -> Properties:
     payload = data[start:end]
     header = unmarshal(FRAME.pack(HEADER, 0, len(payload)) + payload + bytes([END]))[2]
     if not isinstance(header, ContentHeader):
-        raise Malformed("a content header that is none")
+        raise BadFrame("a content header that is none")
     read = header.properties
     return Properties(read.message_id, read.correlation_id, read.reply_to, read.user_id, read.headers)

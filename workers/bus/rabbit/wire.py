@@ -46,7 +46,7 @@ _MOST_BYTES: Final = 1 << 20
 _log = Logger(__name__)
 
 
-class Malformed(Exception):
+class BadFrame(Exception):
     """What a broker never sends: nothing after it can be read."""
 
 
@@ -56,7 +56,7 @@ class Taker(Protocol):
     def take(self, kind: int, data: bytes, start: int, end: int) -> bool:
         """Take the frame whose payload lies in `data` from `start` to `end`; False leaves it to aiormq.
 
-        Called for all frames of the channel, in their order. Raises Malformed, struct.error, IndexError or ValueError
+        Called for all frames of the channel, in their order. Raises BadFrame, struct.error, IndexError or ValueError
         for what can't be read, which ends the connection.
         """
         ...
@@ -129,7 +129,7 @@ class Wire(asyncio.StreamReaderProtocol):
         self._held.clear()
         try:
             rest = self._cut(data)
-        except (Malformed, struct.error, IndexError, ValueError) as error:
+        except (BadFrame, struct.error, IndexError, ValueError) as error:
             self._end(error)
             return
         self._size = len(data) - rest
@@ -178,7 +178,7 @@ class Wire(asyncio.StreamReaderProtocol):
         self._broken = True
         super().data_received(data[start:])
         if self._takers:
-            self._end(Malformed("a frame that is none"))
+            self._end(BadFrame("a frame that is none"))
 
     def _end(self, error: Exception) -> None:
         self._broken = True

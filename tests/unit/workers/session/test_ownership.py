@@ -469,8 +469,9 @@ async def bury(worker: SessionWorker, store: MemoryStore) -> None:
     for task in (*worker._rounds, worker._dispatcher):
         if task:
             task.cancel()
-    if worker._backlog:
-        await worker._backlog.close()
+    for watching in (worker._backlog, worker._looking):
+        if watching:
+            await watching.close()
     await worker._committer.arrears.close()
     await worker._recorder.close()
     await worker._ownership.watch.close()

@@ -13,7 +13,7 @@ from agentbus.workers.bus.port import Message
 from agentbus.workers.bus.rabbit.confirms import Confirms
 from agentbus.workers.bus.rabbit.failures import Nacked, Returned
 from agentbus.workers.bus.rabbit.known_routes import GivenUp, Posted
-from agentbus.workers.bus.rabbit.wire import Malformed
+from agentbus.workers.bus.rabbit.wire import BadFrame
 
 
 def posted(number: int) -> Posted:
@@ -72,7 +72,7 @@ def test_what_comes_back_is_not_taken_though_it_is_confirmed_too() -> None:
     assert take(confirms, *returned("m-1", b"a", b"b"), spec.Basic.Ack(2, multiple=True)) == [True] * 5
     assert [type(one.error) for one in sent] == [Returned, type(None)]
     take(confirms, *returned("nobody's"), *returned(None))
-    with pytest.raises(Malformed):
+    with pytest.raises(BadFrame):
         take(confirms, *returned("m-1", b"a")[:2], *returned("m-2")[:1])
 
 
