@@ -200,7 +200,8 @@ class MongoDatabase:
         """Return the first `count` documents, or `fields` of them, that `query` finds and that can be read."""
 
         async def fetch(asked: int) -> list[Document]:
-            found = self.collection(name).find(query, fields).sort(order).limit(asked)
+            # All at once: without a size the first answer has 101 of them, and the rest is a second round trip.
+            found = self.collection(name).find(query, fields, batch_size=asked).sort(order).limit(asked)
             documents: list[Document] = await found.to_list(None)
             return documents
 

@@ -222,16 +222,30 @@ def test_the_loss_of_any_property_of_a_document_is_found(document: Document) -> 
     old = document.schema()
     places = ["", *(name for name, node in old.get("$defs", {}).items() if "properties" in node)]
     for place in places:
-        for name in _node(old, place)["properties"]:
-            new = deepcopy(old)
-            node = _node(new, place)
-            del node["properties"][name]
-            node["required"] = [other for other in node.get("required", ()) if other != name]
-            open_to_others = node.get("additionalProperties") is not False and document.direction == "read"
-            found = incompatibilities(old, new, direction=document.direction)
+        node = _node(old, place)
+        open_to_others = node.get("additionalProperties") is not False and document.direction == "read"
+        for nth, name in enumerate(node["properties"]):
+            new = _with_node(old, place, _without(node, name))
+            # From the document's root on for one property of each place; for all from where they are.
+            begin = "" if nth == 0 else place
+            found = incompatibilities(_seen_from(old, begin), _seen_from(new, begin), direction=document.direction)
             assert bool(found) is not open_to_others, (place, name)
 
 
 def _node(schema: _Schema, place: str) -> _Schema:
     node: _Schema = schema["$defs"][place] if place else schema
     return node
+
+
+def _with_node(schema: _Schema, place: str, node: _Schema) -> _Schema:
+    return schema | {"$defs": schema["$defs"] | {place: node}} if place else node
+
+
+def _without(node: _Schema, name: str) -> _Schema:
+    properties = {other: given for other, given in node["properties"].items() if other != name}
+    required = [other for other in node.get("required", ()) if other != name]
+    return node | {"properties": properties, "required": required}
+
+
+def _seen_from(schema: _Schema, place: str) -> _Schema:
+    return {"$ref": f"#/$defs/{place}", "$defs": schema["$defs"]} if place else schema

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ def _is_rfc3339(value: object) -> bool:
 _FORMATS.checks("date-time", raises=ValueError)(_is_rfc3339)
 
 
+@cache  # to generate the schemas takes half a second
 def _validator(name: str) -> Any:
     return Draft202012Validator(published()[name], format_checker=_FORMATS)
 

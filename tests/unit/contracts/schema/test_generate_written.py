@@ -3,6 +3,7 @@
 import base64
 import json
 from copy import deepcopy
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -30,6 +31,7 @@ def _committed() -> dict[str, str]:
     return {entry.name: entry.read_text("utf-8") for entry in _COMMITTED.iterdir() if entry.name.endswith(".json")}
 
 
+@cache  # to generate the schemas takes half a second
 def _validator(name: str) -> Any:
     return Draft202012Validator(published()[name])
 
