@@ -201,7 +201,7 @@ class MongoDatabase:
 
         async def fetch(asked: int) -> list[Document]:
             # All at once: without a size the first answer has 101 of them, and the rest is a second round trip.
-            found = self.collection(name).find(query, fields, batch_size=asked).sort(order).limit(asked)
+            found = self.collection(name).find(query, fields).sort(order).limit(asked).batch_size(asked)
             documents: list[Document] = await found.to_list(None)
             return documents
 
