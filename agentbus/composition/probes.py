@@ -106,6 +106,9 @@ class Connections:
 
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
                 super().connection_made(transport)
+                # asyncio does so for sockets that name their protocol; those of `socket.create_server` don't, and what
+                # is written after the head of an answer would wait for the client's delayed acknowledgement: 40 ms.
+                transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 kept.begin(self)
 
             def connection_lost(self, exc: Exception | None) -> None:

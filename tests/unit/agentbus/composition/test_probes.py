@@ -157,6 +157,22 @@ async def test_one_connection_too_many_ends_the_oldest_and_a_probe_is_answered()
             writer.close()
 
 
+async def test_no_answer_waits_for_the_clients_acknowledgement_of_its_head() -> None:
+    """On a connection that is used again it took 40 ms, whatever the call: Nagle's algorithm against delayed ACKs."""
+    found: list[int] = []
+
+    async def tell(scope: Scope, receive: Receive, send: Send) -> None:
+        transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]  # nothing else tells of them
+        sockets = [one.get_extra_info("socket") for one in transports.values()]
+        ours = [one for one in sockets if one.getsockname()[1] == port]
+        found.extend(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in ours)
+        await app_of(health)(scope, receive, send)
+
+    async with serving(tell, 0) as port, httpx.AsyncClient() as client:
+        await client.get(f"http://{LOOPBACK}:{port}/live")
+    assert found == [1]
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /live HTTP/1.1\r\nHost: a\r\nSlow: "])
 async def test_a_connection_that_comes_to_nothing_is_ended(sent: bytes) -> None:
     connections = Connections(seconds=0.05)
