@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.harness.processes import ROOT
 
 LEAKY = """
-import asyncio, socket, subprocess, tempfile, threading, time
-import pytest
+import asyncio, contextlib, socket, subprocess, tempfile, threading, time
+import pymongo, pytest
 
 kept = []
 
@@ -23,6 +23,33 @@ async def test_good_task():
 
 def test_good_thread_that_is_just_ending():
     threading.Thread(target=time.sleep, args=(0.05,)).start()
+
+@contextlib.contextmanager
+def full():
+    # a server that takes no more connections, and says nothing of it
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        yield server.getsockname()
+
+async def test_good_attempt_that_pymongo_gives_up():
+    with full() as (host, port):
+        client = pymongo.AsyncMongoClient(f"mongodb://{host}:{port}", serverSelectionTimeoutMS=100)
+        with pytest.raises(pymongo.errors.ServerSelectionTimeoutError):
+            await client.admin.command("ping")
+        await client.close()
+
+def test_bad_attempt():
+    with full() as address:
+        cycle = [socket.socket()]
+        cycle[0].setblocking(False)
+        cycle[0].connect_ex(address)
+        cycle.append(cycle)
 
 @pytest.fixture(scope="module")
 def wide():
@@ -88,6 +115,7 @@ SAID = {
     "folder": "temporary file tmp",
     "child": "child process .*sleep 30",
     "thread": "thread Thread-",
+    "attempt": "what only the collector found: <socket.socket",
     "cycle": "what only the collector found: <socket.socket",
 }
 

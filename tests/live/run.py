@@ -110,17 +110,18 @@ async def _run(size: Size, folder: Path, env: dict[str, str]) -> dict[str, Any]:
 
 
 async def _load(size: Size, bus: AgentBus, chats: list[str], api: "_Api") -> dict[str, Any]:
-    """Say things at a rate, and kill the API in the middle."""
+    """Say things at a rate, whether or not those before have been confirmed, and kill the API in the middle."""
     total, killed = round(size.rate * size.seconds), 0
     begun = time.monotonic()
     killing: asyncio.Task[float] | None = None
-    for number in range(total):
-        await asyncio.sleep(begun + number / size.rate - time.monotonic())
-        if number == total // 2:
-            say("the API is killed")
-            killed = time.monotonic_ns()
-            killing = asyncio.create_task(asyncio.to_thread(api.kill_and_start))
-        await bus.publish(_message(random.choice(chats), f"{number}"))
+    async with asyncio.timeout(size.seconds + size.patience), asyncio.TaskGroup() as saying:
+        for number in range(total):
+            await asyncio.sleep(begun + number / size.rate - time.monotonic())
+            if number == total // 2:
+                say("the API is killed")
+                killed = time.monotonic_ns()
+                killing = asyncio.create_task(asyncio.to_thread(api.kill_and_start))
+            saying.create_task(bus.publish(_message(random.choice(chats), f"{number}")))
     took = time.monotonic() - begun
     assert killing
     return {"said": total, "rate": round(total / took, 1), "killed_ns": killed, "back_after_s": round(await killing, 1)}
