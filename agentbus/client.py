@@ -355,15 +355,16 @@ class AgentBus:
         await self.start()
         with signalled() as stop:
             signal, end = asyncio.create_task(stop.wait()), asyncio.create_task(self._nothing_left())
+            refused = None
             try:
                 await asyncio.wait({signal, end}, return_when=asyncio.FIRST_COMPLETED)
+                refused = end.exception() if end.done() else None
             finally:
-                await ended({signal})
-                if not end.done():
-                    await ended({end})
+                # What ended it is raised below; if this is cancelled at that moment, it is in the log.
+                await ended({signal} if refused else {signal, end})
         await self.drain(grace=grace)
-        if end.done() and not end.cancelled():
-            end.result()
+        if refused:
+            raise refused
 
     async def _nothing_left(self) -> None:
         """Raise once no subscription can hand over any more, or one has failed."""

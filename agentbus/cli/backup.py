@@ -1,7 +1,6 @@
 """`agentbus backup`: backups of the store."""
 
 import asyncio
-from collections import Counter
 from contextlib import aclosing
 from typing import Annotated, Any, Final
 
@@ -33,6 +32,7 @@ from agentbus.operations.backup import (
 from agentbus.operations.restore import (
     Difference,
     Outcome,
+    Outcomes,
     RecoveryOptions,
     RecoveryStrategy,
     RestoredSession,
@@ -186,7 +186,7 @@ async def restore(
     was erased stays erased. Interrupted, run it again: it goes on. Exits with 1 if a session could not be restored.
     """
     chosen = RecoveryOptions(strategy=strategy, preserve_metadata=preserve_metadata, ask=_ask)
-    outcomes, rows, runs = Counter[Outcome](), list[RestoredSession](), list[RestoreRun]()
+    came = Outcomes(most=_LISTED)
     with showing(lines=True) as show_:
         async with aclosing(restore_backup(settings, backup_id, chosen, dry_run=dry_run)) as steps:
             async for step in steps:
@@ -195,25 +195,21 @@ async def restore(
                         _tell_incomplete(step)
                     case Checked():
                         show_("verified", f"{step.files} files, {step.size} bytes")
-                    case RestoreRun():
-                        runs.append(step)
-                    case RestoredSession():
-                        outcomes[step.outcome] += 1
-                        if step.outcome is not Outcome.SAME and len(rows) < _LISTED:
-                            rows.append(step)
-                        show_("sessions looked at" if dry_run else "sessions restored", str(outcomes.total()))
-    counts = {outcome.value: count for outcome, count in sorted(outcomes.items())}
-    listed = [row.model_dump(mode="json") for row in rows]
+                    case RestoreRun() | RestoredSession():
+                        came.note(step)
+                        if total := came.counts.total():
+                            show_("sessions looked at" if dry_run else "sessions restored", str(total))
+    counts = came.by_name
+    listed = [row.model_dump(mode="json") for row in came.sessions]
     if as_json:
-        run = runs[-1].epoch if runs else None
-        print_json({"dry_run": dry_run, "epoch": run, "outcomes": counts, "sessions": listed})
+        print_json({"dry_run": dry_run, "epoch": came.epoch, "outcomes": counts, "sessions": listed})
     else:
         print_rows(
             listed, ("session_id", "outcome", "reason"), as_json=False, empty="No session differs.", shorten=("reason",)
         )
         would = "would be: " if dry_run else ""
         err.print(would + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()), markup=False)
-    if outcomes[Outcome.FAILED]:
+    if came.counts[Outcome.FAILED]:
         raise typer.Exit(EXIT_FAILED)
 
 

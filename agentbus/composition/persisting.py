@@ -1,7 +1,9 @@
 """Restoring, exporting and importing in an AgentBus at work: what commands and calls share."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -13,7 +15,7 @@ from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.errors import BackupDamaged, BackupError, SchemaViolation
 from agentbus.contracts.ids import SessionIdField
 from agentbus.contracts.records import Record, RecordKind
-from agentbus.contracts.recovery import RestoredSession, RestoreRun
+from agentbus.contracts.recovery import Outcome, RestoredSession, RestoreRun
 from agentbus.storage.archive import ArchiveStore
 from agentbus.storage.backup import BackupPlace, BackupReader
 from agentbus.storage.backup.exported import suffix_of
@@ -29,6 +31,34 @@ from agentbus.workers.recovery.running import Restoring
 
 if TYPE_CHECKING:
     from agentbus.settings import Settings
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What a restore has come to so far, whatever it is shown to."""
+
+    most: int
+    """How many sessions are named one by one."""
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    """How many sessions had which."""
+    sessions: list[RestoredSession] = field(default_factory=list)
+    """The first of those that are not the same."""
+    epoch: int | None = None
+    """Of the restore; None for a dry run."""
+
+    def note(self, step: RestoredSession | RestoreRun) -> None:
+        """Count what `restore_into` has yielded."""
+        if isinstance(step, RestoreRun):
+            self.epoch = step.epoch
+            return
+        self.counts[step.outcome] += 1
+        if step.outcome is not Outcome.SAME and len(self.sessions) < self.most:
+            self.sessions.append(step)
+
+    @property
+    def by_name(self) -> dict[str, int]:
+        """The counts by the names of the outcomes, in their order."""
+        return {outcome.value: count for outcome, count in sorted(self.counts.items())}
 
 
 async def named_backup(place: BackupPlace, backup_id: str) -> Manifest:

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentbus.composition.app import App, make_archive, make_bus, make_clock, make_store, need_backups
-from agentbus.composition.persisting import checks_of, export_from, import_into, named_backup, restore_into, signing_of
+from agentbus.composition.persisting import (
+    Outcomes,
+    checks_of,
+    export_from,
+    import_into,
+    named_backup,
+    restore_into,
+    signing_of,
+)
 from agentbus.composition.running import embedded
 from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.members import WorkerKind
@@ -25,8 +33,8 @@ if TYPE_CHECKING:
     from agentbus.settings import Settings
 
 __all__ = [
-    "Checked", "Difference", "Outcome", "RecoveryOptions", "RecoveryStrategy", "RestoreRun", "RestoredSession",
-    "export_session", "import_session", "is_exported", "restore_backup", "suffix_of",
+    "Checked", "Difference", "Outcome", "Outcomes", "RecoveryOptions", "RecoveryStrategy", "RestoreRun",
+    "RestoredSession", "export_session", "import_session", "is_exported", "restore_backup", "suffix_of",
 ]  # fmt: skip
 
 Steps = AsyncGenerator[Manifest | Checked | RestoredSession | RestoreRun, None]

@@ -52,6 +52,9 @@ _WHOSE: Final = "all the run"
 _ASKING_SECONDS: Final = 2 * START_SECONDS
 """How long it may take until a service is there: somebody else's may be starting before it."""
 
+_SAYING_SECONDS: Final = 10.0
+"""How long it may take who has connected to say what is wanted; until then it holds up nobody else."""
+
 
 class Lender:
     """Starts what is asked for, once, and ends it at its own end. A context manager."""
@@ -62,6 +65,7 @@ class Lender:
         self._lent: dict[str, Any] = {}
         self._serving = threading.Thread(target=self._serve, name="lender")
         self._answering: list[threading.Thread] = []
+        self._over = threading.Event()
 
     def __enter__(self) -> Self:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="agentbus-lender-"))
@@ -71,6 +75,7 @@ class Lender:
 
     def __exit__(self, *_: object) -> None:
         """End all that was started, after what is being started: nothing is left to a process that ends."""
+        self._over.set()
         with Client(self.address, "AF_UNIX") as last:
             last.send(None)
         self._serving.join()
@@ -84,19 +89,20 @@ class Lender:
         return str(self._listener.address)
 
     def _serve(self) -> None:
-        while True:
+        while not self._over.is_set():
             with suppress(EOFError, OSError):  # who asked is gone
                 asking = self._listener.accept()
-                kind = asking.recv()
-                if kind is None:
-                    asking.close()
-                    return
-                answering = threading.Thread(target=self._answer, args=(asking, kind), name=f"lending {kind}")
+                answering = threading.Thread(target=self._answer, args=(asking,), name="lending")
                 answering.start()
                 self._answering.append(answering)
 
-    def _answer(self, asking: "Connection[Any, Any]", kind: str) -> None:
-        with asking, suppress(OSError):  # who asked is gone
+    def _answer(self, asking: "Connection[Any, Any]") -> None:
+        with asking, suppress(EOFError, OSError):  # who asked is gone
+            if not asking.poll(_SAYING_SECONDS):
+                return
+            kind = asking.recv()
+            if kind is None:
+                return
             try:
                 asking.send((None if docker_answers() else self._started(kind), ""))
             except ServiceError as error:

@@ -1,6 +1,7 @@
 """The processes of a run share its services: started for the first that asks, and ended with the run."""
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Client
@@ -96,8 +97,22 @@ def test_one_that_cannot_be_started_is_told_to_each_who_asks() -> None:
 
 def test_no_answer_is_told_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lending, "_ASKING_SECONDS", 0.05)
+    monkeypatch.setattr(lending, "docker_answers", lambda: time.sleep(0.5))
     with pytest.raises(StartFailed, match=r"did not answer for 0\.05 s"):
         lent("redis")
+
+
+def test_who_connects_and_says_nothing_holds_nobody_up() -> None:
+    with Client(os.environ[LENDER], "AF_UNIX"):
+        assert lent("redis") is not None
+
+
+def test_who_says_nothing_is_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lending, "_SAYING_SECONDS", 0.05)
+    with Client(os.environ[LENDER], "AF_UNIX") as silent:
+        assert silent.poll(10)
+        with pytest.raises(EOFError):
+            silent.recv()
 
 
 def test_where_docker_answers_and_in_a_run_of_one_process_each_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Backups: listed; made, verified, removed and restored by jobs."""
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -12,12 +11,12 @@ from pydantic import Field
 from starlette.responses import Response
 
 from agentbus.composition.app import App, need_backups, place_of
-from agentbus.composition.persisting import checks_of, named_backup, restore_into
+from agentbus.composition.persisting import Outcomes, checks_of, named_backup, restore_into
 from agentbus.contracts.backup import BackupFormat, Counts, Manifest
 from agentbus.contracts.base import Id, Many, Name, Timestamp
 from agentbus.contracts.errors import BackupNotFound, FeatureNotEnabled
 from agentbus.contracts.jobs import JobKind
-from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession, RestoreRun
+from agentbus.contracts.recovery import RecoveryStrategy, RestoredSession
 from agentbus.http.calls import Calls, Given, IdempotencyKey, Parts, With, answered
 from agentbus.http.routes.archive import in_time
 from agentbus.http.shown import JobShown, Shown
@@ -239,20 +238,21 @@ async def _restored(
     async with aclosing(checks_of(place, manifest.backup_id)) as checks:
         async for checked in checks:
             yield {"verified_files": checked.files, "verified_size": checked.size}
-    outcomes, sessions, epoch = Counter[Outcome](), list[RestoredSession](), None
+    came = Outcomes(most=_NAMED)
     steps = restore_into(app, place, manifest, app.archive, options, dry_run=dry_run, directly=False)
     async with aclosing(steps):
         async for step in steps:
-            if isinstance(step, RestoreRun):
-                epoch = step.epoch
-                continue
-            outcomes[step.outcome] += 1
-            if step.outcome is not Outcome.SAME and len(sessions) < _NAMED:
-                sessions.append(step)
-            yield {one.value: count for one, count in outcomes.items()}
-    named = [one.model_copy(update={"reason": one.reason[:1000]}).model_dump(mode="json") for one in sessions]
-    counted: dict[str, Any] = {one.value: count for one, count in outcomes.items()}
-    yield result(backup_id=manifest.backup_id, dry_run=dry_run, epoch=epoch, outcomes=counted, sessions=[*named])
+            came.note(step)
+            if isinstance(step, RestoredSession):
+                yield {**came.by_name}
+    named = [one.model_copy(update={"reason": one.reason[:1000]}).model_dump(mode="json") for one in came.sessions]
+    yield result(
+        backup_id=manifest.backup_id,
+        dry_run=dry_run,
+        epoch=came.epoch,
+        outcomes={**came.by_name},
+        sessions=[*named],
+    )
 
 
 async def _named(place: BackupPlace, backup_id: str) -> str:

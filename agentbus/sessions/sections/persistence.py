@@ -1,7 +1,6 @@
 """Backups, and sessions in files: made, listed, verified, brought back."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -10,11 +9,19 @@ from time import monotonic
 from typing import Final
 
 from agentbus.composition.app import App, need_backups, place_of
-from agentbus.composition.persisting import export_from, import_into, named_backup, restore_into, signing_of, verified
+from agentbus.composition.persisting import (
+    Outcomes,
+    export_from,
+    import_into,
+    named_backup,
+    restore_into,
+    signing_of,
+    verified,
+)
 from agentbus.contracts.backup import BackupFormat, Manifest
 from agentbus.contracts.errors import BackupRefused
 from agentbus.contracts.members import WorkerKind
-from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession, RestoreRun
+from agentbus.contracts.recovery import Outcome, RecoveryStrategy, RestoredSession
 from agentbus.sessions.engine import Engine
 from agentbus.sessions.model.validation import checking
 from agentbus.storage.backup import BackupPlace
@@ -144,22 +151,17 @@ class Persistence:
         manifest = await named_backup(place, backup_id)
         await verified(place, manifest.backup_id)
         chosen = options or RecoveryOptions()
-        outcomes, sessions, epoch = Counter[Outcome](), list[RestoredSession](), None
+        came = Outcomes(most=_LISTED)
         steps = restore_into(app, place, manifest, app.archive, chosen, dry_run=dry_run, directly=False)
         async with aclosing(steps):
             async for step in steps:
-                if isinstance(step, RestoreRun):
-                    epoch = step.epoch
-                    continue
-                outcomes[step.outcome] += 1
-                if step.outcome is not Outcome.SAME and len(sessions) < _LISTED:
-                    sessions.append(step)
+                came.note(step)
         return RestoreReport(
             backup_id=manifest.backup_id,
             dry_run=dry_run,
-            outcomes=dict(outcomes),
-            sessions=tuple(sessions),
-            epoch=epoch,
+            outcomes=dict(came.counts),
+            sessions=tuple(came.sessions),
+            epoch=came.epoch,
         )
 
     async def export(

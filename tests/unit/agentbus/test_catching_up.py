@@ -17,6 +17,7 @@ from agentbus.contracts.errors import ConfigurationError, ReplyTimeout, SessionN
 from agentbus.contracts.events import MessageAppended
 from agentbus.contracts.ids import SessionId, session_id_for
 from agentbus.contracts.profile import Profile
+from agentbus.contracts.telemetry import Action
 from agentbus.contracts.topology import Topology
 from agentbus.received import ReceivedEvent
 from agentbus.storage.memory import MemoryStore
@@ -392,4 +393,24 @@ async def test_run_raises_what_nobody_foresaw(world: World, monkeypatch: pytest.
     with pytest.raises(LookupError):
         async with asyncio.timeout(PATIENCE):
             await running
+    await following.client.close()
+
+
+async def test_a_run_that_is_cancelled_as_it_fails_leaves_no_error_to_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await world.session()
+    following = Following(world, session=session)
+
+    async def failing() -> None:
+        tasks["run"].cancel()
+        raise LookupError("a fault of ours")
+
+    monkeypatch.setattr(following.client, "_nothing_left", failing)
+    tasks = {"run": asyncio.create_task(following.client.run())}
+    with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(PATIENCE):
+            await tasks["run"]
+    # Had nobody taken it, asyncio would complain, and so this test fail.
+    assert [(line["event"], line["error"]) for line in logs if "error" in line] == [(Action.ENDED_BADLY, "LookupError")]
     await following.client.close()
