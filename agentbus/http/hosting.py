@@ -42,7 +42,7 @@ class ApiWorker(ServedWorker):
         super().__init__(presence)
         self._app = app
         self._api = Api(app)
-        self._dashboard = Dashboard(app)
+        self._dashboard = Dashboard(app, self._api.parts.jobs)
         self._serving = served
 
     async def start(self) -> None:

@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from agentbus.composition.app import App
 from agentbus.contracts.members import WorkerKind, WorkerStatus
 from agentbus.operations.workers import hand_back
-from tests.e2e.test_dashboard import Desk, a_desk, somebody_signs_in
+from tests.e2e.test_dashboard import Desk, a_backup_is_made_and_tried, a_desk, somebody_signs_in
 from tests.harness.builders import a_member
 
 COLOURS: Final = 256
@@ -36,6 +36,7 @@ def pages(desk: Desk) -> dict[str, str]:
         "expiry": "/expiry?due=now",
         "archive": "/archive",
         "backups": "/backups",
+        "backup": "/backups/latest",
         "workers": "/workers",
         "partition": "/partitions/1",
         "statistics": "/statistics",
@@ -48,6 +49,7 @@ async def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         async with a_desk(Path(scratch), harm="I moved: it is 12 Mill Lane now.", name="Ann") as desk:
             await somebody_signs_in(desk)
+            await a_backup_is_made_and_tried(desk)
             await desk.page.set_viewport_size(SIZE)  # type: ignore[arg-type] # a dict of these two
             App.alone = property(lambda _: False)  # type: ignore[method-assign,assignment] # in this process
             await desk.go("/")

@@ -197,6 +197,32 @@ async def what_was_put_away_comes_back(desk: Desk) -> None:
     await expect(desk.page.get_by_role("list", name="Messages")).to_contain_text("Hello, ")
 
 
+async def a_backup_is_made_and_tried(desk: Desk) -> None:
+    page = desk.page
+    await desk.go("/backups")
+    await page.get_by_text("Back up now…").press("Enter")
+    await page.get_by_label("What for").fill("by hand")
+    await page.get_by_role("button", name="Back up now", exact=True).click()
+    await desk.said("A backup is made.")
+    latest = page.get_by_role("region", name="Jobs").get_by_role("row").nth(1)
+    await expect(latest).to_contain_text("done")
+    await axe(desk)
+    await (
+        page.get_by_role("region", name="Backups")
+        .get_by_role("row")
+        .filter(has_text="by hand")
+        .get_by_role("link")
+        .first.click()
+    )
+    for words in ("Verify…", "Restore…"):
+        await page.get_by_text(words).press("Enter")
+    await axe(desk)
+    await page.get_by_role("button", name="Look what it would do").click()
+    await desk.said("would do")
+    await expect(latest).to_contain_text("same")
+    await expect(latest).to_contain_text("done")
+
+
 async def it_is_seen_as_it_was(desk: Desk) -> None:
     page = desk.page
     await desk.go(f"/sessions/{desk.filled.session}?show=data")
@@ -241,6 +267,7 @@ STORIES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
     others_are_discarded_once_that_is_meant,
     what_waits_for_somebody_is_decided,
     what_was_put_away_comes_back,
+    a_backup_is_made_and_tried,
     it_is_seen_as_it_was,
     it_looks_as_somebody_chooses_and_by_keyboard,
     they_sign_out,

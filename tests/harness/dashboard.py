@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import httpx
@@ -17,6 +18,7 @@ from agentbus.contracts.commands import CloseSession, MergeContext, ReportReply,
 from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import SessionId, session_id_for
+from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.messages import (
     Attachment,
     AttachmentKind,
@@ -41,10 +43,12 @@ from agentbus.http.dashboard.screens.one_session import VIEWS
 from agentbus.operations.api_keys import Role, create_key
 from agentbus.operations.expiry import add_rules
 from agentbus.operations.identity import link_sessions
+from agentbus.operations.jobs import Jobs
 from agentbus.settings import load_settings
 from agentbus.testing.clock import later
 from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.backup import Wanted, back_up
+from agentbus.workers.concurrency import in_turn
 from agentbus.workers.outbound.outbox import Outbox
 from agentbus.workers.tracking.catch_up import Tracker
 from tests.harness.builders import a_parked
@@ -104,14 +108,24 @@ def csrf_in(page: str) -> str:
 async def a_desk(
     roles: Collection[Role] = tuple(Role), app: App | None = None, *, name: str = BELIEVED, **settings: Any
 ) -> AsyncIterator[Desk]:
-    """Give a dashboard with nothing in it, over an app in memory or a given one; somebody with `roles` is signed in."""
+    """Give a dashboard with nothing in it, over an app in memory or a given one; somebody with `roles` is signed in.
+
+    An app in memory has a place for backups, unless the settings name another, or None.
+    """
     if app is None:
-        given = {"amqp_url": "memory://", "store_url": "memory://", "partitions": 4, **settings}
-        async with embedded(load_settings(**given)) as made, a_desk(roles, made, name=name) as desk:
-            yield desk
+        with TemporaryDirectory() as folder:
+            usual = {
+                "amqp_url": "memory://",
+                "store_url": "memory://",
+                "partitions": 4,
+                "backup_url": f"file://{folder}",
+            }
+            async with embedded(load_settings(**(usual | settings))) as made, a_desk(roles, made, name=name) as desk:
+                yield desk
         return
     _, key = await create_key(app.store, app.clock, name, roles)
-    dashboard = Dashboard(app)
+    jobs = Jobs(app.store, app.clock, WorkerKind.BACKUP.group(app.bus.topology.prefix), beat=0.02)
+    dashboard = Dashboard(app, jobs)
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(dashboard), base_url=HERE) as browser:
             desk = Desk(app, dashboard, browser, key)
@@ -119,7 +133,7 @@ async def a_desk(
                 assert (await desk.post("/sign-in", key=key)).status_code == 303
             yield desk
     finally:
-        await dashboard.close()
+        await in_turn(jobs.close, dashboard.close)
 
 
 @dataclass
@@ -286,7 +300,12 @@ def _message(address: Address, name: str, at: datetime, content: Content, person
 
 def looked_at(filled: Filled) -> list[str]:
     """Return the path of every page, and of each of its views."""
-    named = {"{session}": filled.session, "{parked}": filled.mendable.parked_id, "{partition}": "0"}
+    named = {
+        "{session}": filled.session,
+        "{parked}": filled.mendable.parked_id,
+        "{partition}": "0",
+        "{backup}": "latest",
+    }
     found = []
     for page in PAGES:
         if page.method != "GET" or page.path == "/live":

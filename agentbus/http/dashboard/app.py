@@ -29,6 +29,7 @@ from agentbus.http.dashboard.screens import PAGES, signing_in
 from agentbus.http.dashboard.visit import MOST_BYTES, Form, Place, Visit
 from agentbus.http.problems import NotAllowed, NotFromHere, NotThere, status_of
 from agentbus.operations.api_keys import ApiKey, Role, without_keys
+from agentbus.operations.jobs import Jobs
 from agentbus.operations.sign_ins import signed_in
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.adapters.pace import Pace
@@ -67,10 +68,11 @@ _log = Logger(__name__)
 
 
 class Dashboard:
-    """The pages over an AgentBus that somebody else opened: an ASGI application."""
+    """The pages over an AgentBus, and its jobs, that somebody else opened: an ASGI application."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, jobs: Jobs) -> None:
         self._app = app
+        self._jobs = jobs
         self.pulse = Pulse(app.bus)
         self.ending = asyncio.Event()
         """Set once the server is about to end: what is live ends then."""
@@ -164,6 +166,7 @@ class Dashboard:
             ending=self.ending,
             strangers=self._strangers,
             glances=self._glances,
+            jobs=self._jobs,
             menu=_menu(key),
             key=key,
             csrf=csrf,

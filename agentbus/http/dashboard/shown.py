@@ -85,6 +85,22 @@ def size(count: int) -> str:
     return f"{count / unit[0]:.1f} {unit[1]}" if unit else f"{count} B"
 
 
+def figures(of: Mapping[str, Any], count: str = "count") -> str:
+    """Return the numbers of something by name, and which of its flags are set; `count` is what `count` counts.
+
+    What holds numbers of its own gives those that are not 0.
+    """
+    words: list[str] = []
+    for name, value in of.items():
+        if isinstance(value, Mapping):
+            words += filter(None, [figures({one: held for one, held in value.items() if held})])
+        elif isinstance(value, bool):
+            words += [name.replace("_", " ")] if value else []
+        elif isinstance(value, int):
+            words.append(f"{count if name == 'count' else name.replace('_', ' ')} {value:,}")
+    return ", ".join(words)
+
+
 def path(*parts: object) -> str:
     """Return the path of these parts, each of which may hold anything."""
     return "".join(f"/{quote(encodable(str(part)), safe='')}" for part in parts)

@@ -22,6 +22,7 @@ from agentbus.http.dashboard import shown
 from agentbus.http.dashboard.glances import Glances
 from agentbus.http.dashboard.pulse import Pulse
 from agentbus.operations.api_keys import ApiKey, Role
+from agentbus.operations.jobs import Jobs
 from agentbus.workers.adapters.pace import Pace
 
 HERE: Final = Path(__file__).parent
@@ -91,6 +92,7 @@ class Visit:
     strangers: Pace
     """Of the keys that are tried out."""
     glances: Glances
+    jobs: Jobs
     menu: Sequence[tuple[str, Sequence[Place]]] = ()
     """By group. Empty for who may not look."""
     key: ApiKey | None = None
@@ -170,6 +172,7 @@ def environment() -> Environment:
         "moment": shown.moment,
         "lasting": shown.lasting,
         "size": shown.size,
+        "figures": shown.figures,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
     }
     made.globals |= {"ago": shown.ago, "path": shown.path, "link": shown.link, "Role": Role}

@@ -17,6 +17,7 @@ from tests.harness.builders import a_parked
 from tests.harness.dashboard import FROM_HERE, a_desk, fill, looked_at
 
 ACTIONS: Final = [page for page in PAGES if page.method == "POST" and page.role is not None]
+THERE: Final = {"backup": "latest", "job": "0" * 32}
 ELSEWHERE: Final = {
     "another site": {"sec-fetch-site": "cross-site", "origin": "https://evil.example"},
     "a site beside it": {"sec-fetch-site": "same-site"},
@@ -40,7 +41,9 @@ async def test_nothing_is_shown_or_done_before_somebody_has_signed_in() -> None:
             assert answer.headers["location"].startswith("/sign-in"), path
         csrf = await desk.csrf()
         for page in ACTIONS:
-            path = page.path.format(parked=filled.bad.parked_id, session=filled.session, rule="quiet", partition=0)
+            path = page.path.format(
+                parked=filled.bad.parked_id, session=filled.session, rule="quiet", partition=0, **THERE
+            )
             answer = await desk.browser.post(path, data={"csrf": csrf}, headers=FROM_HERE)
             assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in"), path
         assert await desk.app.store.parked.get(filled.bad.parked_id) == filled.bad
@@ -148,7 +151,9 @@ async def test_who_may_only_read_sees_no_action_and_can_do_none() -> None:
             assert "<button name=" not in text, path
             assert "danger" not in text, path
         for page in ACTIONS:
-            path = page.path.format(parked=filled.bad.parked_id, session=filled.session, rule="quiet", partition=0)
+            path = page.path.format(
+                parked=filled.bad.parked_id, session=filled.session, rule="quiet", partition=0, **THERE
+            )
             answer = await desk.post(path, what="discard", id=filled.bad.parked_id)
             assert answer.status_code == 403, path
             assert "has not the role" in answer.text, path

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from agentbus.http.dashboard.shown import (
     ago,
     exact,
+    figures,
     finalize,
     hexdump,
     lasting,
@@ -74,3 +75,10 @@ def test_bytes_are_shown_sixteen_a_line() -> None:
     assert ticked("use `<b>`, or `x") == "use <code>&lt;b&gt;</code>, or `x"
     assert len(hexdump(bytes(10_000)).splitlines()) == 32
     assert short("a\n b " * 100, 7) == "a b a b…"
+
+
+def test_figures_are_told_by_name() -> None:
+    told = {"dry_run": True, "whole": False, "count": 0, "sizes": {"big_ones": 7, "small": 0}, "none": {}, "who": "Ann"}
+    assert figures({**told, "files": 1234}) == "dry run, count 0, big ones 7, files 1,234"
+    assert figures(told, "faults") == "dry run, faults 0, big ones 7"
+    assert figures({}) == ""

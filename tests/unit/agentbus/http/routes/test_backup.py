@@ -94,7 +94,7 @@ async def test_one_runs_at_a_time_goes_on_without_who_started_it_and_is_cancelle
         yield {"files": 1}
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(backup, "_verified", for_ever)
+    monkeypatch.setattr(backup, "verifying", for_ever)
     async with with_backups(tmp_path) as world:
         async with world.caller() as by:
             started = await by.post("/v1/backups/verify", headers={"Idempotency-Key": "once"})
