@@ -16,7 +16,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "files": ("fsspec",),
     "crypto": ("cryptography",),
     "expiry": ("aiosmtplib", "httpx"),
-    "http": ("fastapi", "httpx", "jinja2", "jwt", "markupsafe", "starlette", "uvicorn"),
+    "http": ("fastapi", "httpx", "httpx_sse", "jinja2", "jwt", "markupsafe", "starlette", "uvicorn"),
     "channels": ("cryptography", "httpx", "jmespath", "starlette", "uvicorn", "websockets"),
     "discord": ("aiohttp", "discord"),
     "plots": ("PIL",),

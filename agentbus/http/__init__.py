@@ -3,6 +3,7 @@
 from agentbus.contracts.extras import importing_extras
 
 with importing_extras("http"):
-    from agentbus.http.client import Client, ServerUnavailable
+    from agentbus.http.client import Client, Followed, ServerUnavailable
+    from agentbus.workers.following.tail import PlaceGone
 
-__all__ = ["Client", "ServerUnavailable"]
+__all__ = ["Client", "Followed", "PlaceGone", "ServerUnavailable"]

@@ -13,18 +13,23 @@ async with Client("https://chat.example.org", key="ab_...") as api:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
+from httpx_sse import EventSource, SSEError
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from agentbus.contracts.address import Address
-from agentbus.contracts.errors import AgentBusError
+from agentbus.contracts.documents import json_in
+from agentbus.contracts.envelope import EventEnvelope
+from agentbus.contracts.errors import AgentBusError, UnsupportedType
 from agentbus.contracts.history import HistoryMessage
 from agentbus.contracts.jobs import JobState
 from agentbus.contracts.members import HANDED_SECONDS, HandBack
@@ -42,6 +47,7 @@ from agentbus.http.shown import (
     Workers,
     WorkerShown,
 )
+from agentbus.workers.concurrency import raise_if_cancelled
 from agentbus.workers.patience import Patience
 
 HERE: Final = "http://127.0.0.1:8090"
@@ -49,6 +55,10 @@ HERE: Final = "http://127.0.0.1:8090"
 _LATER: Final = frozenset({429, 503, 504})
 _ON_A_PAGE: Final = 200
 _LOOK_AGAIN: Final = 1.0
+_SILENT: Final = 60.0
+"""Seconds without any byte after which a stream is dead: signs of life come every 20."""
+_BACK_IN: Final = 2.0
+"""Seconds after which a stream that ended is opened again, at most: not all come back together."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
@@ -56,6 +66,14 @@ Item = TypeVar("Item")
 
 class ServerUnavailable(AgentBusError):
     """The server of the HTTP API does not answer."""
+
+
+class Followed(NamedTuple):
+    """An event that was followed."""
+
+    event: EventEnvelope
+    place: str
+    """Where to go on from after it: what `events` takes as `after`."""
 
 
 class _Later(Exception):
@@ -90,6 +108,7 @@ class Client:
         if user is not None:
             sent[b"X-AgentBus-User"] = user.encode()
         self._http = httpx.AsyncClient(base_url=url, headers=sent, timeout=timeout, transport=transport)
+        self._timeout = timeout
         self._patience = Patience(transient=(_Later,), seconds=patience, longest_wait=2.0)
 
     async def __aenter__(self) -> Self:
@@ -248,6 +267,77 @@ class Client:
         body = {"to": to, "seconds": seconds}
         return await self._call(HandBack, "POST", f"/v1/partitions/{partition}/hand-back", body)
 
+    async def events(
+        self,
+        *topics: str,
+        session: str | None = None,
+        from_sequence: int | None = None,
+        after: str | None = None,
+    ) -> AsyncGenerator[Followed, None]:
+        """Yield events, of all sessions or of one: each once, in the order of its session, without end.
+
+        It begins now, at a session's event `from_sequence`, or `after` the place of the last one that was handled:
+        whoever keeps that gets everything that they missed. `topics` are those of `AgentBus.on`
+        (`session.message.*`); without any, all. A stream that ends or falls silent is gone on with where it was;
+        events of kinds that a later release added are passed over.
+
+        Raises PlaceGone for a place that can't be gone on from, SessionNotFound, AccessDenied on behalf of a user who
+        may not read, and ServerUnavailable once nobody has answered for `patience` seconds.
+        """
+        path = "/v1/events" if session is None else f"/v1/sessions/{_in_path(session)}/events"
+        asked: dict[str, Any] = {"topic": topics} if topics else {}
+        asked |= {} if from_sequence is None else {"from_sequence": from_sequence}
+        place = after
+        while True:
+            try:
+                async with aclosing(self._stream(path, asked, place)) as stream:
+                    async for place, data in stream:
+                        if data and (event := _event_in(data)):  # signs of life have a place alone
+                            yield Followed(event, place)
+            except httpx.TransportError:
+                raise_if_cancelled()
+            await asyncio.sleep(random.uniform(0.1, _BACK_IN))
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: JsonValue = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> JsonValue:
+        """Make any call of the API (`"PUT", "/v1/templates/shop", {...}`), and return the JSON of its answer, if any.
+
+        What there is says `/v1/openapi.json`. It is tried again, and raises, as every other call does; a change that
+        is to be made once whatever happens is given a `key`.
+        """
+        answer = await self._send(method, path, body, params=params, key=key)
+        if not answer.content:
+            return None
+        try:
+            found: JsonValue = json_in(answer.content)
+        except ValueError:
+            raise ServerFault(f"the answer to {method} {path} can't be read: is it the HTTP API?") from None
+        return found
+
+    async def _stream(
+        self, path: str, asked: Mapping[str, Any], place: str | None
+    ) -> AsyncGenerator[tuple[str, str], None]:
+        """Yield places and data of one stream, until it ends. Raises httpx.TransportError if it dies."""
+        headers = {"Accept": "text/event-stream"} | ({} if place is None else {"Last-Event-ID": place})
+        patient = httpx.Timeout(self._timeout, read=_SILENT)
+        request = self._http.build_request("GET", path, params=asked, headers=headers, timeout=patient)
+        answer = await self._tried(request, stream=True)
+        try:
+            async with aclosing(EventSource(answer).aiter_sse()) as events:
+                async for one in events:
+                    yield one.id or place or "", one.data
+        except SSEError:
+            raise ServerFault(f"the answer to GET {path} is no stream of events: is it the HTTP API?") from None
+        finally:
+            await answer.aclose()
+
     async def _pages(
         self,
         kind: type[Listed[Item]],
@@ -287,23 +377,40 @@ class Client:
     ) -> httpx.Response:
         """Make a call, again while what keeps it from being answered may pass. Raises what the answer says."""
         named = {**(headers or {}), **({"Idempotency-Key": key} if key else {})}
-        once = partial(self._once, self._http.build_request(method, path, json=body, params=params, headers=named))
+        return await self._tried(self._http.build_request(method, path, json=body, params=params, headers=named))
+
+    async def _tried(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         try:
-            return await self._patience.call(once)
+            return await self._patience.call(partial(self._once, request, stream=stream))
         except _Later as later:
             raise later.error from None
 
-    async def _once(self, request: httpx.Request) -> httpx.Response:
+    async def _once(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
         try:
-            answer = await self._http.send(request)
+            answer = await self._http.send(request, stream=stream)
+            if answer.is_success:
+                return answer
+            if stream:
+                try:
+                    await answer.aread()
+                finally:
+                    await answer.aclose()
         except httpx.TransportError as error:
             raise _Later(ServerUnavailable(f"{request.url.host} does not answer: {type(error).__name__}")) from None
-        if answer.is_success:
-            return answer
         told = _error_in(answer)
         if answer.status_code in _LATER:
             raise _Later(told)
         raise told
+
+
+def _event_in(data: str) -> EventEnvelope | None:
+    """Return the event of an envelope; None for one that a later release added. Raises ServerFault."""
+    try:
+        return EventEnvelope.from_bytes(data.encode())
+    except UnsupportedType:
+        return None
+    except AgentBusError as error:
+        raise ServerFault(f"an event can't be read: {error}") from None
 
 
 def _in_path(name: str) -> str:
