@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from math import isfinite
-from typing import Annotated, Final, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
@@ -52,6 +53,44 @@ class Announced(BaseModel):
     """A contract that others read from us: frozen; readers pass over fields added by a later release."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def constructed(kind: type[Model], **fields: Any) -> Model:
+    """Return a model of values that were checked when they came in: `model_construct` for what every message causes.
+
+    That takes longer than to check all of it again, this a third of it.
+    """
+    defaults = _defaults_of(kind)
+    return _as_model(kind, {**defaults, **fields}, {*fields})
+
+
+def replaced(model: Model, changes: Mapping[str, Any]) -> Model:
+    """Return `model` with other values of some fields, as `model_copy` does in twice the time: for every event."""
+    return _as_model(type(model), {**model.__dict__, **changes}, model.__pydantic_fields_set__.union(changes))
+
+
+@cache
+def _defaults_of(kind: type[BaseModel]) -> Mapping[str, Any]:
+    """Return a model's fields in their order, with their defaults. Raises TypeError if one is made anew each time."""
+    for name, field in kind.model_fields.items():
+        if field.default_factory is not None:
+            raise TypeError(f"{kind.__name__}.{name} has a default that is made anew each time: it would be shared")
+    return {name: field.default for name, field in kind.model_fields.items()}
+
+
+_set: Final = object.__setattr__  # a frozen model has no other way, and pydantic takes this one itself
+
+
+def _as_model(kind: type[Model], values: dict[str, Any], given: set[str]) -> Model:
+    model = kind.__new__(kind)
+    _set(model, "__dict__", values)
+    _set(model, "__pydantic_fields_set__", given)
+    _set(model, "__pydantic_extra__", None)
+    _set(model, "__pydantic_private__", None)
+    return model
 
 
 def to_utc_milliseconds(moment: datetime) -> datetime:

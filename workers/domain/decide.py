@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
+from agentbus.contracts.base import constructed
 from agentbus.contracts.commands import AnyCommand, EraseConversation, RestoreCommit
 from agentbus.contracts.envelope import Input
 from agentbus.contracts.events import (
     AnyEvent,
     CloseReason,
     FenceRaised,
-    MessageAppended,
     MessageDeleted,
     MessageEdited,
     ReactionChanged,
@@ -139,7 +139,8 @@ def _hear(
         draft.start(StartReason.RESET, message.address, profile=lasting(state.profile, draft.at))
     elif state.status is SessionStatus.IDLE:
         _activate(draft, state, "message")
-    said = SessionMessage(
+    said = constructed(
+        SessionMessage,
         key=message.key,
         message_id=message.message_id,
         role=Role.SYSTEM if isinstance(content, MembershipContent) else Role.USER,
@@ -148,7 +149,7 @@ def _hear(
         sent_at=message.sent_at,
         content=content,
     )
-    draft.add(MessageAppended, message=said)
+    draft.append(said)
 
 
 def _carry_out(draft: Draft, state: SessionState, command: AnyCommand) -> None:

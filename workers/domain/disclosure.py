@@ -25,26 +25,24 @@ from agentbus.workers.domain.sync.fields import keys_of
 
 def announced(event: AnyEvent, secret_keys: Collection[str]) -> AnyEvent:
     """Return `event` as it is announced: values whose key is a secret's are in the log alone."""
+    cleaned: dict[str, Any] = {}
     match event:
+        case MessageAppended():  # what most are comes first
+            return event
         case DataSet() | MetadataSet():
             bases = {field: stamp for field, stamp in event.bases.items() if not _is_secret(field, secret_keys)}
-            return event.model_copy(update={"values": _shown(event.values, secret_keys), "bases": bases})
+            cleaned = {"values": _shown(event.values, secret_keys), "bases": bases}
         case SessionStarted() | SessionRestored():
-            cleaned: dict[str, Any] = {
-                "data": _shown(event.data, secret_keys),
-                "metadata": _shown(event.metadata, secret_keys),
-            }
+            cleaned = {"data": _shown(event.data, secret_keys), "metadata": _shown(event.metadata, secret_keys)}
             if isinstance(event, SessionRestored):
                 cleaned["conflicts"] = _conflicts(event.conflicts, secret_keys)
-            return event.model_copy(update=cleaned)
         case ContextMerged():
-            applied, kept = _entries(event.applied, secret_keys), _entries(event.kept, secret_keys)
-            return event.model_copy(update={"applied": applied, "kept": kept})
+            cleaned = {"applied": _entries(event.applied, secret_keys), "kept": _entries(event.kept, secret_keys)}
         case ConflictOpened():
-            return event.model_copy(update={"conflicts": _conflicts(event.conflicts, secret_keys)})
+            cleaned = {"conflicts": _conflicts(event.conflicts, secret_keys)}
         case ConflictResolved():
-            return event.model_copy(update={"entries": _entries(event.entries, secret_keys)})
-    return event
+            cleaned = {"entries": _entries(event.entries, secret_keys)}
+    return event.model_copy(update=cleaned) if cleaned else event
 
 
 def is_news(event: AnyEvent, commit: Commit | None = None) -> bool:

@@ -6,9 +6,19 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from agentbus.contracts.address import Address, Platform
-from agentbus.contracts.events import AnyEvent, CloseReason, SessionClosed, SessionStarted, StartReason, StateChanged
+from agentbus.contracts.base import constructed, to_utc_milliseconds
+from agentbus.contracts.events import (
+    AnyEvent,
+    CloseReason,
+    MessageAppended,
+    SessionClosed,
+    SessionStarted,
+    StartReason,
+    StateChanged,
+)
 from agentbus.contracts.ids import InputId, SessionId, session_id_for
 from agentbus.contracts.machine import StateMachine, StateTransition
+from agentbus.contracts.messages import SessionMessage
 from agentbus.contracts.operators import Operator
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import Stamp, next_stamp
@@ -61,7 +71,7 @@ class Draft:
         self._by = by
         self.machine = machine
         self.cause = cause
-        self.at = at
+        self.at = to_utc_milliseconds(at)
         self.earlier = earlier
         self._generation = state.generation
         self._sequence = state.sequence
@@ -78,6 +88,14 @@ class Draft:
 
     def add(self, kind: type[E], **fields: Any) -> None:
         """Add an event of the current session."""
+        self.events.append(kind(**self._told(fields)))
+
+    def append(self, message: SessionMessage, **fields: Any) -> None:
+        """Add a message to the current session. It is not checked again: each one of a conversation comes by here."""
+        self.events.append(constructed(MessageAppended, **self._told({"message": message, **fields})))
+
+    def _told(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of the next event: those that every event has, and its own."""
         self._sequence += 1
         if self.identity is not None:
             fields = {"identity": self.identity, **fields}
@@ -85,15 +103,15 @@ class Draft:
             fields["lineage"] = self._lineage
         if self._by is not None and "actor" not in fields:  # or else it is not the command's doing
             fields["by"] = self._by
-        event = kind(
-            session_id=self.session_id,
-            sequence=self._sequence,
-            at=self.at,
-            cause=self.cause,
-            platform=self._platform,
-            **{"actor": self._actor, **fields},
-        )
-        self.events.append(event)
+        return {
+            "session_id": self.session_id,
+            "sequence": self._sequence,
+            "at": self.at,
+            "cause": self.cause,
+            "platform": self._platform,
+            "actor": self._actor,
+            **fields,
+        }
 
     def stamp(self) -> Stamp:
         """Return the stamp of what is written next: later than all that the conversation has seen."""

@@ -24,7 +24,7 @@ from agentbus.workers.domain.sync.stamped import latest
 Ending = SessionDeleted | ExpiryStepTaken | SessionArchived | SessionRestored | ConversationErased
 """Events that may be about earlier sessions."""
 
-_ENDINGS: Final = (SessionDeleted, ExpiryStepTaken, SessionArchived, SessionRestored, ConversationErased)
+_ENDINGS: Final = frozenset({SessionDeleted, ExpiryStepTaken, SessionArchived, SessionRestored, ConversationErased})
 
 _EMPTY: Final[dict[str, Any]] = {
     "state": None,
@@ -59,7 +59,7 @@ def followed(head: SessionState, event: AnyEvent) -> SessionState:
 
 def concerns_earlier(commit: Commit) -> bool:
     """Whether the heads of earlier sessions may have to follow `commit`."""
-    return any(isinstance(event, _ENDINGS) for event in commit.events)
+    return any(type(event) in _ENDINGS for event in commit.events)
 
 
 def earlier_sessions(event: AnyEvent) -> Sequence[SessionId]:

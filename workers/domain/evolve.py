@@ -5,6 +5,7 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
+from agentbus.contracts.base import replaced
 from agentbus.contracts.errors import StoreDamaged
 from agentbus.contracts.events import (
     Amendment,
@@ -58,7 +59,7 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
             changes = {"message_count": state.message_count + 1}
             if event.source is None and not event.restored:
                 changes["last_activity"] = event.at
-                if message.role is Role.USER and message.address:
+                if message.role is Role.USER and message.address and message.address != state.address:
                     changes["address"] = message.address
         case MessageEdited() | MessageDeleted() | ReactionChanged():
             changes = {"last_activity": event.at} if _happened_here(event) else {}
@@ -90,7 +91,7 @@ def evolve(state: SessionState, event: AnyEvent) -> SessionState:
     if state.expiry is not None and "last_activity" in changes and state.is_live:
         changes["expiry"] = None
     changes["sequence"] = event.sequence
-    return state.model_copy(update=changes)
+    return replaced(state, changes)
 
 
 def fold(state: SessionState, events: Iterable[AnyEvent]) -> tuple[list[SessionState], SessionState]:
@@ -113,7 +114,7 @@ def sealed(
     if now.erased and any(isinstance(event, ConversationErased) for event in commit.events):
         recent = tuple(digest_input(one) for one in recent)
     began = {} if now.generation == before.generation else {"first_version": commit.version}
-    current = now.model_copy(update={**marks, **began, "recent_inputs": recent})
+    current = replaced(now, {**marks, **began, "recent_inputs": recent})
     past = {**marks, "replies": ()}  # they are the conversation's: those that are open go on in its next session
     return (*(one.model_copy(update=past) for one in ended), current)
 

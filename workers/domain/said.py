@@ -24,6 +24,8 @@ from agentbus.workers.domain.replies import begins_session
 def keys_said(state: SessionState, data: InboundMessage | AnyCommand) -> tuple[InputId, ...]:
     """Return the keys of the messages with an id that a command brings; a channel's messages have their own."""
     match data:
+        case InboundMessage():
+            return ()
         case AppendMessage() | SendReply():
             messages: tuple[OutboundMessage, ...] = (data.message,)
         case UpdateSession():

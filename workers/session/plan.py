@@ -1,9 +1,10 @@
 """What one turn of a conversation will do: decided here, without I/O, and carried out by the committer."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from agentbus.contracts.base import constructed, to_utc_milliseconds
 from agentbus.contracts.commands import (
     AppendMessage,
     RestoreCommit,
@@ -108,38 +109,43 @@ def plan_turn(state: SessionState, inputs: Sequence[Waiting], known: Mapping[Inp
     ended: list[SessionState] = []
     earlier = dict(terms.earlier)
     for waiting in _in_line_first(state, inputs):
-        input_id = waiting.given.id
-        keys = keys_said(state, waiting.given.data)
+        input_id, data = waiting.given.id, waiting.given.data
+        keys = keys_said(state, data)
         # A message is known by its own key too, whichever command brought it first.
-        ids = (input_id, *keys) if isinstance(waiting.given.data, AppendMessage | SendReply) else (input_id,)
-        if before := next((one for one in ids if one in applied), None):
+        ids = (input_id, *keys) if keys and isinstance(data, AppendMessage | SendReply) else (input_id,)
+        if before := _first_of(ids, applied):
             plan.answers.append(_repeated(state, waiting, applied[before], announce=False))
-        elif before := next((one for one in ids if one in known), None):
+        elif before := _first_of(ids, known):
             caused, news = caused_by(before, known[before]), known[before].restored is None
             plan.answers.append(_repeated(state, waiting, caused, announce=news))
             plan.repeated.append(known[before])
         else:
-            given = _unsaid(state, waiting.given, {key for key in keys if key in applied or key in known})
+            said = {key for key in keys if key in applied or key in known} if keys else keys
+            given = _unsaid(state, waiting.given, said)
             answer = _decided(state, waiting, given, terms, earlier)
             plan.answers.append(answer)
-            _follow(earlier, answer.events)
+            if earlier:
+                _follow(earlier, answer.events)
             if answer.events and isinstance(answer.events[0], SessionStarted) and state is not plan.before:
                 ended.append(state)  # the session that an earlier input of this turn ended
             more, after = fold(state, answer.events)
-            # Those that this turn itself has left behind: what comes later in it may be about one of them.
-            earlier |= {one.session_id: one for one in (state, *more) if 0 < one.generation < after.generation}
+            if after.generation != state.generation:
+                # Those that this turn itself has left behind: what comes later in it may be about one of them.
+                earlier |= {one.session_id: one for one in (state, *more) if 0 < one.generation < after.generation}
             state = after
             ended += more
             events += answer.events
             if answer.events and not answer.failure:
-                applied |= events_said([key for key in keys if key not in known], answer.events)
+                if keys:
+                    applied |= events_said([key for key in keys if key not in known], answer.events)
                 applied[input_id] = answer.events
     if events:
-        plan.commit = Commit(
+        plan.commit = constructed(
+            Commit,
             conversation_id=state.conversation_id,
             version=plan.before.version + 1,
             epoch=terms.epoch,
-            at=terms.now,
+            at=to_utc_milliseconds(terms.now),
             inputs=tuple(applied),
             events=tuple(events),
         )
@@ -190,6 +196,13 @@ def _about(waiting: Waiting) -> InputId:
     """Return the input that this one is about: itself, or the one that it lets the conversation pass over."""
     data = waiting.given.data
     return InputId(data.input) if isinstance(data, UnblockSession) and data.input else waiting.given.id
+
+
+def _first_of(ids: Iterable[InputId], there: Container[InputId]) -> InputId | None:
+    for one in ids:
+        if one in there:
+            return one
+    return None
 
 
 def _follow(earlier: dict[SessionId, SessionState], events: Sequence[AnyEvent]) -> None:

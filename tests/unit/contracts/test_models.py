@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
+from agentbus.contracts.base import constructed, replaced
 from agentbus.contracts.commands import CloseSession, SetData
 from agentbus.contracts.envelope import EventEnvelope, InputEnvelope
 from agentbus.contracts.errors import SchemaViolation, UnsupportedType
@@ -16,6 +18,8 @@ from agentbus.contracts.messages import (
     CommandContent,
     Membership,
     MembershipContent,
+    Role,
+    SessionMessage,
     Spoken,
     TextContent,
     UnsupportedContent,
@@ -24,6 +28,7 @@ from agentbus.contracts.messages import (
 from agentbus.contracts.schema.samples import COMMAND, CONVERSATION, EVENT, MESSAGE
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.topology import Topology
+from tests.harness.conversations import NOW
 
 _ADDRESS = Address(platform=Platform.WEB, chat="c", user="u")
 _OTHER = ConversationId("b" * 26)
@@ -48,6 +53,26 @@ def test_an_address_names_the_conversation_by_the_scope_policy(scope: Scope) -> 
 def test_a_command_that_names_no_conversation_is_refused() -> None:
     with pytest.raises(SchemaViolation, match="partitionkey"):
         InputEnvelope(id="1", data=SetData()).conversation(Scope.MAIN)
+
+
+def test_what_is_put_together_of_checked_values_is_what_checking_them_makes() -> None:
+    fields = {"key": MessageKey("k"), "message_id": "1", "role": Role.USER, "sent_at": NOW, "content": TextContent()}
+    made, checked = constructed(SessionMessage, **fields), SessionMessage.model_validate(fields)
+    assert made == checked
+    assert made.model_dump_json() == checked.model_dump_json()
+    assert made.model_fields_set == checked.model_fields_set
+    with pytest.raises(ValidationError):
+        made.role = Role.SYSTEM  # type: ignore[misc]  # it is frozen all the same
+    again, copied = replaced(made, {"author": "Ada"}), made.model_copy(update={"author": "Ada"})
+    assert again == copied
+    assert again.model_dump_json() == copied.model_dump_json()
+    assert again.model_fields_set == copied.model_fields_set
+    assert made == checked, "the first one is as it was"
+
+
+def test_a_default_that_is_made_anew_is_not_shared() -> None:
+    with pytest.raises(TypeError, match=r"SessionState\.data has a default that is made anew"):
+        constructed(SessionState, conversation_id=_OTHER)
 
 
 def test_only_the_first_of_many_faults_are_told() -> None:

@@ -21,7 +21,6 @@ from agentbus.contracts.commands import (
 from agentbus.contracts.events import (
     DataSet,
     HistoryTrimmed,
-    MessageAppended,
     MessageDeleted,
     MessageEdited,
     MetadataSet,
@@ -143,7 +142,7 @@ def _stamped(
 
 
 def _append(draft: Draft, state: SessionState, message: OutboundMessage, otherwise: InputId) -> None:
-    draft.add(MessageAppended, message=said_now(draft, state, message, otherwise))
+    draft.append(said_now(draft, state, message, otherwise))
 
 
 def said_now(draft: Draft, state: SessionState, message: OutboundMessage, otherwise: InputId) -> SessionMessage:

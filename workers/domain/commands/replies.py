@@ -5,7 +5,6 @@ from typing import assert_never
 from agentbus.contracts.commands import React, ReportReply, ResolveReply, SendReply
 from agentbus.contracts.errors import ReplyNotFound
 from agentbus.contracts.events import (
-    MessageAppended,
     ReactionChanged,
     ReplyDelivered,
     ReplyEdited,
@@ -41,7 +40,7 @@ def send_reply(draft: Draft, state: SessionState, command: SendReply) -> None:
     to = destination(message)
     if to is not None:
         check_room(state)
-    draft.add(MessageAppended, message=message)
+    draft.append(message)
     if to is not None:
         draft.add(ReplyRequested, message=message.key, to=to)
 
