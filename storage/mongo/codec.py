@@ -9,7 +9,7 @@ A parked input holds the beginning of its `body` and the `body_size` of all of i
 What a later release wrote is read without the fields that this one does not know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import bson
@@ -36,6 +36,7 @@ MAX_VERSION: Final = bson.Int64(2**63 - 1)
 _JSON_FIELDS: Final = ("data", "metadata", "values", "shares", "stamps", "bases", "value")
 _PARTS: Final = ("profile", "applied", "kept", "entries", "conflicts", "held", "offered")
 """Fields whose documents, one or a list of them, have such fields."""
+_WITH_KEYS: Final = frozenset((*_JSON_FIELDS, *_PARTS))
 
 
 def commit_id(conversation: ConversationId, version: int) -> Document:
@@ -83,8 +84,18 @@ def _commit(document: Document) -> Commit:
 
 def head_document(head: SessionState) -> Document:
     """Return the document of a head."""
-    due = {"due_at": head.due_at} if head.due_at else {}
-    return {"_id": head.session_id, "listed_at": listed_at(head)} | due | _escaped(head.model_dump())
+    return head_marks(head) | head_fields(head)
+
+
+def head_marks(head: SessionState) -> Document:
+    """Return what a head's document has beside the state's fields."""
+    marks = {"_id": head.session_id, "listed_at": listed_at(head)}
+    return marks | {"due_at": due_at} if (due_at := head.due_at) else marks
+
+
+def head_fields(head: SessionState, *, without: Collection[str] = ()) -> Document:
+    """Return the state's fields, or those that are not left out, as they stand in a head's document."""
+    return _escaped(head.model_dump(exclude={*without}))
 
 
 def to_head(document: Document) -> SessionState:
@@ -194,6 +205,8 @@ def _unescaped(document: Document) -> Document:
 
 def _with_keys(change: Callable[[Any], JsonValue], document: Document) -> Document:
     """Return a document with the keys that users chose changed, in its parts as well."""
+    if _WITH_KEYS.isdisjoint(document):
+        return document
     changed: Document = {name: change(document[name]) for name in _JSON_FIELDS if document.get(name)}
     for name in _PARTS:
         if part := document.get(name):

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-import bson
 from bson.errors import BSONError
 from pymongo import ReplaceOne
 from pymongo.errors import DuplicateKeyError
@@ -17,9 +16,10 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.damage import readable
-from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoSection, later
-from agentbus.storage.mongo.codec import LISTED, MAX_DOCUMENT, head_document, to_head, to_summary
+from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoDatabase, MongoSection, later
+from agentbus.storage.mongo.codec import LISTED, MAX_DOCUMENT, to_head, to_summary
 from agentbus.storage.mongo.driver import Document
+from agentbus.storage.mongo.encoder import HeadEncoder
 from agentbus.storage.paging import check_limit, name_after, position_of, scanned, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import Tally, to_statistics
@@ -40,6 +40,10 @@ _LASTED: Final = {"lasted": {"$sum": {"$max": [0, {"$subtract": ["$last_activity
 class MongoHeads(MongoSection, Heads):
     """The section of the heads."""
 
+    def __init__(self, database: MongoDatabase) -> None:
+        super().__init__(database)
+        self._encoder = HeadEncoder()
+
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         try:
             await self._save(heads)
@@ -49,7 +53,7 @@ class MongoHeads(MongoSection, Heads):
 
     async def _save_alone(self, head: SessionState) -> StoreError | None:
         try:
-            size = len(bson.encode(head_document(head)))
+            size = len(self._encoder.document(head).raw)
         except (BSONError, OverflowError) as error:
             return StoreRejected(f"MongoDB can't keep the head: {error}")
         if size > MAX_DOCUMENT:
@@ -67,16 +71,20 @@ class MongoHeads(MongoSection, Heads):
         """Write heads and return those that were refused because the session has a head of another version."""
         if len(heads) == 1:
             return [] if await self._replace_one(heads[0]) else list(heads)
-        writes = [ReplaceOne(_unless_newer(head), head_document(head), upsert=True) for head in heads]
+        with self._database.errors():
+            documents = [self._encoder.document(head) for head in heads]
+        writes: list[Any] = [
+            ReplaceOne(_unless_newer(head), document, upsert=True)
+            for head, document in zip(heads, documents, strict=True)
+        ]
         return [heads[place] for place in await self._database.write_all("heads", writes)]
 
     async def _replace_one(self, head: SessionState) -> bool:
         """Write one alone, which costs the client less than a batch of one; return whether it was not refused."""
         with self._database.errors():
             try:
-                await self._database.collection("heads").replace_one(
-                    _unless_newer(head), head_document(head), upsert=True
-                )
+                document = self._encoder.document(head)
+                await self._database.collection("heads").replace_one(_unless_newer(head), document, upsert=True)
             except DuplicateKeyError:
                 return False
         return True

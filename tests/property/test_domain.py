@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import bson
 import pytest
 from hypothesis import given as over
 from hypothesis import strategies as st
@@ -56,6 +57,8 @@ from agentbus.contracts.profile import Permission, Profile, ProfileChanges, Visi
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import next_stamp
 from agentbus.contracts.sync import ConflictStrategy, Entry, Resolution, SyncOperation
+from agentbus.storage.mongo.codec import head_document
+from agentbus.storage.mongo.encoder import HeadEncoder
 from agentbus.workers.domain.access import Right, right_of
 from agentbus.workers.domain.deadlines import has_expired
 from agentbus.workers.domain.decide import decide
@@ -281,6 +284,27 @@ def test_every_session_but_the_last_has_ended_and_its_head_says_so(
             assert head.version <= state.version
             assert head.first_version >= 1
     assert [head.generation for head in latest.values()] == list(range(1, len(latest) + 1))
+
+
+@over(steps)
+def test_what_is_not_checked_again_is_as_it_would_be_if_it_were(payloads: list[InboundMessage | AnyCommand]) -> None:
+    _, log, heads = run(payloads)
+    for one in (*heads, *(event for commit in log for event in commit.events)):
+        checked = type(one).model_validate(one.__dict__)
+        assert checked == one
+        assert checked.model_dump_json() == one.model_dump_json()
+        again = type(one).model_validate_json(one.model_dump_json())
+        assert again == one
+        assert list(one.__dict__) == list(checked.__dict__), "in the order of its fields"
+
+
+@over(steps)
+def test_a_head_that_mongodb_gets_in_parts_is_the_whole_one(payloads: list[InboundMessage | AnyCommand]) -> None:
+    encoder = HeadEncoder()
+    for head in run(payloads)[2]:
+        document = encoder.document(head)
+        assert bson.decode(document.raw) == bson.decode(bson.encode(head_document(head)))
+        assert next(iter(document)) == "_id"
 
 
 @over(steps)
