@@ -19,7 +19,7 @@ from agentbus.storage.damage import readable
 from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoDatabase, MongoSection, later
 from agentbus.storage.mongo.codec import LISTED, MAX_DOCUMENT, to_head, to_summary
 from agentbus.storage.mongo.driver import Document
-from agentbus.storage.mongo.encoder import HeadEncoder
+from agentbus.storage.mongo.partial import HeadEncoder
 from agentbus.storage.paging import check_limit, name_after, position_of, scanned, sessions_page
 from agentbus.storage.port import Heads
 from agentbus.storage.statistics import Tally, to_statistics

@@ -58,7 +58,7 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import next_stamp
 from agentbus.contracts.sync import ConflictStrategy, Entry, Resolution, SyncOperation
 from agentbus.storage.mongo.codec import head_document
-from agentbus.storage.mongo.encoder import HeadEncoder
+from agentbus.storage.mongo.partial import HeadEncoder
 from agentbus.workers.domain.access import Right, right_of
 from agentbus.workers.domain.deadlines import has_expired
 from agentbus.workers.domain.decide import decide

@@ -9,9 +9,9 @@ from pydantic import JsonValue
 from agentbus.contracts.base import replaced
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.session import SessionState
-from agentbus.storage.mongo import encoder as encoding
+from agentbus.storage.mongo import partial
 from agentbus.storage.mongo.codec import head_document, head_fields
-from agentbus.storage.mongo.encoder import HeadEncoder
+from agentbus.storage.mongo.partial import HeadEncoder
 
 
 def _head(number: int = 1, data: dict[str, JsonValue] | None = None) -> SessionState:
@@ -28,7 +28,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         versions.append(head.version)
         return head_fields(head, **options)
 
-    monkeypatch.setattr(encoding, "head_fields", note)
+    monkeypatch.setattr(partial, "head_fields", note)
     return versions
 
 
