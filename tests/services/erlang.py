@@ -18,6 +18,25 @@ from tests.services.service import wait_until
 
 COOKIE = secrets.token_hex(16)
 
+_LOADING = """
+Path = code:get_path(),
+Of = fun All([], Found) -> maps:values(Found);
+         All([App | Rest], Found) when is_map_key(App, Found) -> All(Rest, Found);
+         All([App | Rest], Found) ->
+             case code:where_is_file(atom_to_list(App) ++ ".app") of
+                 non_existing -> All(Rest, Found);
+                 File ->
+                     {ok, [{application, App, Told}]} = file:consult(File),
+                     Modules = proplists:get_value(modules, Told, []),
+                     Needs = proplists:get_value(applications, Told, []),
+                     All(Needs ++ Rest, Found#{App => {filename:dirname(File), Modules}})
+             end
+     end([APPLICATIONS], #{}),
+code:set_path([Folder || {Folder, _} <- Of]),
+code:ensure_modules_loaded(lists:append([Modules || {_, Modules} <- Of])),
+code:set_path(Path).
+"""
+
 
 class Epmd:
     """Erlang's port mapper on a port of its own; started for the first broker, ended with the last."""
@@ -76,3 +95,12 @@ def erlang_environment(home: Path, epmd: Epmd) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",  # otherwise rabbitmqctl warns about the encoding of names
     }
     return env | own
+
+
+def loading_at_once(*applications: str) -> str:
+    """Return the Erlang expressions that load all modules of applications and of those that they need.
+
+    RabbitMQ looks at each of them as it starts. Loaded one by one, each is looked for in a hundred folders, and has the
+    table of all that is exported copied: a start took 6.2 s of a processor so, and takes 3.2 when this goes before.
+    """
+    return _LOADING.replace("APPLICATIONS", ", ".join(applications))
