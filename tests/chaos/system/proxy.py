@@ -14,14 +14,15 @@ _CONNECT_SECONDS: Final = 2.0
 
 
 class Proxy:
-    """Forwards connections from a port of its own to the first of `targets` that answers.
+    """Forwards connections from a port, one of its own if none is given, to the first of `targets` that answers.
 
     While `frozen` nothing is forwarded and nothing is closed; `delay` is how many seconds each chunk is late, in each
     direction; while `deaf` what servers say is thrown away.
     """
 
-    def __init__(self, *targets: Address) -> None:
+    def __init__(self, *targets: Address, port: int = 0) -> None:
         self.targets: Sequence[Address] = targets
+        self._asked = port
         self.delay = 0.0
         self.deaf = False
         self._thawed = asyncio.Event()
@@ -31,7 +32,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, LOOPBACK)
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, self._asked)
         return self
 
     async def __aexit__(
