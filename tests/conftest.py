@@ -28,6 +28,7 @@ from tests.services.used_databases import UsedDatabases
 pytest_plugins = [
     "agentbus.testing.conformance",
     "tests.harness.clock",
+    "tests.harness.compiling",
     "tests.harness.conformance",
     "tests.harness.leaks.plugin",
     "tests.harness.order",

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from typing import Any, get_args
 
 import pytest
@@ -118,8 +119,13 @@ from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import next_stamp
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, Resolution, SyncOperation
 
-_INPUT_SCHEMA = Draft202012Validator(published()["input.json"])
-_EVENT_SCHEMA = Draft202012Validator(published()["event.json"])
+
+@cache
+def _schema(name: str) -> Draft202012Validator:
+    """Check by a published schema. To generate them takes 2 s of a processor: not in each process that looks here."""
+    return Draft202012Validator(published()[name])
+
+
 _TIMESTAMP: TypeAdapter[datetime] = TypeAdapter(Timestamp)
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -521,7 +527,7 @@ def test_every_kind_is_covered() -> None:
 def test_an_input_comes_back_as_it_was_sent_and_fits_its_schema(envelope: InputEnvelope) -> None:
     wire = envelope.to_bytes()
     assert InputEnvelope.from_bytes(wire) == envelope
-    _INPUT_SCHEMA.validate(json.loads(wire))
+    _schema("input.json").validate(json.loads(wire))
 
 
 @given(st.one_of(*_events.values()), st.none() | st.just(f"00-{'a' * 32}-{'b' * 16}-01"))
@@ -530,7 +536,7 @@ def test_an_event_comes_back_as_it_was_announced_and_fits_its_schema(event: AnyE
     wire = envelope.to_bytes()
     assert EventEnvelope.from_bytes(wire) == envelope
     assert EventEnvelope.bytes_of(event, trace) == wire
-    _EVENT_SCHEMA.validate(json.loads(wire))
+    _schema("event.json").validate(json.loads(wire))
     assert int(envelope.sequence) == event.sequence
     assert envelope.id == f"{event.session_id}/{event.sequence}"
 
@@ -542,7 +548,7 @@ def test_an_event_of_a_session_without_a_chat_comes_back_as_it_was_announced(eve
     envelope = EventEnvelope.of(told)
     wire = envelope.to_bytes()
     assert EventEnvelope.bytes_of(told) == wire
-    _EVENT_SCHEMA.validate(json.loads(wire))
+    _schema("event.json").validate(json.loads(wire))
     assert EventEnvelope.from_bytes(wire) == envelope
 
 
