@@ -29,7 +29,7 @@ _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # to make a frozen one, as for each event, takes five times as long
 class _Outgoing:
     conversation: ConversationId
     version: int
@@ -122,7 +122,7 @@ class Announcer:
         repeated = {event.event_id: one.version for one in plan.repeated for event in one.events}
         for answer in plan.answers:
             for event in filter(is_news, answer.events):
-                version = repeated.get(event.event_id, plan.after.version)
+                version = repeated.get(event.event_id, plan.after.version) if repeated else plan.after.version
                 yield self._outgoing(_conversation(plan), version, event, answer.cause or answer.waiting.traceparent)
 
     def _outgoing(

@@ -25,7 +25,7 @@ class Lease:
     """Not any more once the subscription ended: its deliveries come again, perhaps to another worker."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # to make a frozen one, as for each message, takes five times as long
 class Waiting:
     """An input that was read and waits for its turn."""
 

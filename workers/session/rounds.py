@@ -1,6 +1,7 @@
 """The decider: reads what the turns of a round need to know, and decides them."""
 
 from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from functools import cache
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.commands import RestoreCommit, RestoreContent
@@ -88,11 +89,9 @@ class Decider:
         earlier = await self._earlier(ours, states)
         now = self._clock.now()
 
-        def plan(turn: Turn) -> Planned:
-            state = states[turn.lane.conversation]
-            # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
-            epoch = max(turn.lease.epoch or 0, state.epoch)
-            terms = Terms(
+        @cache
+        def terms(epoch: int) -> Terms:
+            return Terms(
                 now=now,
                 epoch=epoch,
                 on_failure=self._config.on_failure,
@@ -102,7 +101,12 @@ class Decider:
                 lineage=lineage,
                 failure=failure,
             )
-            return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms)
+
+        def plan(turn: Turn) -> Planned:
+            state = states[turn.lane.conversation]
+            # The highest epoch there is: an owner's own, or that of another process that writes to the same store.
+            epoch = max(turn.lease.epoch or 0, state.epoch)
+            return turn, plan_turn(state, turn.inputs, known.get(turn.lane.conversation, {}), terms(epoch))
 
         planned = [plan(turn) for turn in ours]
         if self._config.embedded and (unsure := [turn for turn, one in planned if _is_unsure(turn, one, held)]):

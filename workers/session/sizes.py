@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from operator import attrgetter, is_
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ _PARTS: Final[Mapping[str, Callable[[Any], int]]] = MappingProxyType(
 )
 """The fields that may be large: a commit that leaves one as it was leaves the same object."""
 
+_parts_of: Final = attrgetter(*_PARTS)
+
 _LIMITS: Final[Mapping[str, int]] = MappingProxyType(
     {
         "data": MAX_SESSION_BYTES,
@@ -62,13 +65,17 @@ class Sized:
 
     def __init__(self, state: SessionState, before: "Sized | None" = None) -> None:
         self.state = state
-        self.parts: dict[str, int] = {
-            name: before.parts[name]
-            if before is not None and getattr(before.state, name) is getattr(state, name)
-            else measure(getattr(state, name))
-            for name, measure in _PARTS.items()
-        }
-        self.size = _ALWAYS + sum(self.parts.values())
+        values = _parts_of(state)
+        then = _parts_of(before.state) if before is not None else ()
+        self.parts: tuple[int, ...]
+        if before is not None and all(map(is_, then, values)):  # as most messages leave it
+            self.parts = before.parts
+        else:
+            self.parts = tuple(
+                before.parts[place] if before is not None and then[place] is value else measure(value)
+                for place, (value, measure) in enumerate(zip(values, _PARTS.values(), strict=True))
+            )
+        self.size = _ALWAYS + sum(self.parts)
 
 
 class LargeSessions:
