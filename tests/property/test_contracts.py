@@ -114,16 +114,16 @@ from agentbus.contracts.messages import (
 )
 from agentbus.contracts.profile import Permission, Profile, ProfileChanges, SessionType, Visibility
 from agentbus.contracts.replies import ReplyOutcome, ReplyResolution, reply_id_for
-from agentbus.contracts.schema import published
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.stamps import next_stamp
 from agentbus.contracts.sync import Conflict, ConflictStrategy, Entry, Resolution, SyncOperation
+from tests.harness.schemas import schema_of
 
 
 @cache
 def _schema(name: str) -> Draft202012Validator:
-    """Check by a published schema. To generate them takes 2 s of a processor: not in each process that looks here."""
-    return Draft202012Validator(published()[name])
+    """Check by a published schema, made when a test needs it and not in each process that looks here."""
+    return Draft202012Validator(schema_of(name))
 
 
 _TIMESTAMP: TypeAdapter[datetime] = TypeAdapter(Timestamp)

@@ -1,7 +1,7 @@
 """One of each service for a run of several processes (pytest-xdist), instead of one for each process.
 
 The process that hands out the tests starts a service when the first of the others asks for it, and ends it with the
-run: a RabbitMQ node takes 7 s of a processor to start, and five of them as much as 500 tests.
+run: a RabbitMQ node takes 3 s of a processor to start.
 
 They ask through a socket whose address is in the environment, and are told what a service needs to be used: its URL,
 and of RabbitMQ the node as well. Services in containers are not lent: each process has its own.

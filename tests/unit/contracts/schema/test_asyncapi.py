@@ -16,9 +16,10 @@ from agentbus.contracts.address import Platform
 from agentbus.contracts.envelope import CONTENT_TYPE
 from agentbus.contracts.events import AnyEvent, MessageAppended
 from agentbus.contracts.messages import Role
-from agentbus.contracts.schema import asyncapi, published
+from agentbus.contracts.schema import asyncapi
 from agentbus.contracts.schema.samples import EVENT
 from agentbus.contracts.topology import Topology
+from tests.harness.schemas import schema_of
 
 _DOCUMENT = asyncapi()
 _CHANNELS: dict[str, Any] = _DOCUMENT["channels"]
@@ -151,7 +152,7 @@ def test_a_message_has_known_fields_and_a_content_type(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "payload"), _EXAMPLES)
 def test_examples_are_valid(name: str, payload: dict[str, Any]) -> None:
-    Draft202012Validator(published()[f"{name}.json"]).validate(payload)
+    Draft202012Validator(schema_of(f"{name}.json")).validate(payload)
     within = {"$ref": f"#/components/schemas/{name}", "components": _DOCUMENT["components"]}
     Draft7Validator(_plain(within)).validate(payload)
 

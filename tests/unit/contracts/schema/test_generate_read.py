@@ -16,7 +16,7 @@ from jsonschema import (  # type: ignore[import-untyped]  # it ships no types
 
 from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import InvalidInput, SchemaViolation, Undecodable, UnsupportedType
-from agentbus.contracts.schema import published
+from tests.harness.schemas import schema_of
 
 _FORMATS = FormatChecker(formats=())
 _MOMENT = re.compile(
@@ -32,9 +32,9 @@ def _is_rfc3339(value: object) -> bool:
 _FORMATS.checks("date-time", raises=ValueError)(_is_rfc3339)
 
 
-@cache  # to generate the schemas takes half a second
+@cache
 def _validator(name: str) -> Any:
-    return Draft202012Validator(published()[name], format_checker=_FORMATS)
+    return Draft202012Validator(schema_of(name), format_checker=_FORMATS)
 
 
 # What others write and we read
@@ -162,7 +162,7 @@ def test_the_schema_asks_for_more_than_the_reader(envelope: dict[str, Any]) -> N
 
 
 def test_a_zone_is_asked_for_even_where_formats_are_not_checked() -> None:
-    assert not Draft202012Validator(published()["input.json"]).is_valid(_at("2026-03-01T09:00:00"))
+    assert not Draft202012Validator(schema_of("input.json")).is_valid(_at("2026-03-01T09:00:00"))
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ from agentbus.contracts.events import Commit
 from agentbus.contracts.history import HistoryMessage, Reaction
 from agentbus.contracts.ids import InputId
 from agentbus.contracts.parked import ParkedInput, ParkedStatus, parked_id_for
-from agentbus.contracts.schema import DOCUMENTS, Document, incompatibilities, published
+from agentbus.contracts.schema import DOCUMENTS, Document, incompatibilities
 from agentbus.contracts.schema.generate import ReadSchema, WrittenSchema
 from agentbus.contracts.schema.samples import CONVERSATION, EVENT
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.writing import Writing, WritingEnvelope
+from tests.harness.schemas import schema_of
 
 _COMMITTED = resources.files("agentbus.contracts.schema") / "v1"
 
@@ -31,9 +32,9 @@ def _committed() -> dict[str, str]:
     return {entry.name: entry.read_text("utf-8") for entry in _COMMITTED.iterdir() if entry.name.endswith(".json")}
 
 
-@cache  # to generate the schemas takes half a second
+@cache
 def _validator(name: str) -> Any:
-    return Draft202012Validator(published()[name])
+    return Draft202012Validator(schema_of(name))
 
 
 # What we write and others read
@@ -120,7 +121,7 @@ def test_what_is_always_written_is_required(name: str) -> None:
 
 
 def test_the_bytes_of_a_parked_input_are_written_as_the_schema_says() -> None:
-    assert published()["parked.json"]["properties"]["body"]["contentEncoding"] == "base64url"
+    assert schema_of("parked.json")["properties"]["body"]["contentEncoding"] == "base64url"
     written = json.loads(_WRITTEN["parked.json"].model_dump_json())
     assert base64.urlsafe_b64decode(written["body"]) == b"\xfb\xff"
 
