@@ -14,7 +14,7 @@ from agentbus.storage.log_lines import Logger
 from agentbus.storage.paging import Position, from_milliseconds, to_milliseconds
 from agentbus.storage.port import StoreInfo, StoreOptions
 from agentbus.storage.sql.dialects import dialect_of
-from agentbus.storage.sql.dialects.port import Answer, Connections, Work, all_given
+from agentbus.storage.sql.dialects.port import Answer, Batch, Connections, Work, all_given
 from agentbus.storage.sql.errors import store_errors
 from agentbus.storage.sql.known import KnownHeads
 from agentbus.storage.sql.revisions import bring_up_to_date, is_up_to_date
@@ -89,6 +89,11 @@ class SqlDatabase:
         """Do something in a transaction that writes, when it is this one's turn; errors as in `read`."""
         with store_errors(self.dialect):
             return await self.opened().write(work)
+
+    async def put(self, batches: Sequence[Batch]) -> None:
+        """Put rows into tables in a transaction, when it is this one's turn; errors as in `read`."""
+        with store_errors(self.dialect):
+            await self.opened().put(batches)
 
     async def rows(self, query: Select[Any], **parameters: Any) -> Sequence[Any]:
         """Return what a query finds."""

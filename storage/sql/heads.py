@@ -21,6 +21,7 @@ from agentbus.storage.port import Heads
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlDatabase, SqlSection, later
 from agentbus.storage.sql.codec import HEAD, Row, head_row, tag_item, to_head, to_summary
+from agentbus.storage.sql.dialects.port import Batch
 from agentbus.storage.sql.schema import heads as table
 from agentbus.storage.statistics import Tally, to_statistics
 
@@ -61,10 +62,10 @@ class Saving:
         """Of each head, in order, why it can't be kept, or None."""
         self._upsert = database.saves_heads
 
-    def put(self, connection: Connection) -> None:
-        """Write them, in a transaction that writes."""
-        for chunk in chunks(self.rows, CHUNK):
-            connection.execute(self._upsert, chunk)
+    @property
+    def batches(self) -> list[Batch]:
+        """What puts them into the database."""
+        return [(self._upsert, chunk) for chunk in chunks(self.rows, CHUNK)]
 
     def forget(self, database: SqlDatabase) -> None:
         """Know them no more: which are in the database now has to be read."""
@@ -84,7 +85,7 @@ class SqlHeads(SqlSection, Heads):
         saving = Saving(self._database, heads)
         if saving.rows:
             try:
-                await self._database.write(saving.put)
+                await self._database.put(saving.batches)
             finally:
                 saving.forget(self._database)  # One that is older than the one kept has changed nothing.
         return saving.outcome

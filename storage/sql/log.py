@@ -21,12 +21,16 @@ from agentbus.storage.sql import schema
 from agentbus.storage.sql.again import made_again
 from agentbus.storage.sql.base import CHUNK, SqlSection
 from agentbus.storage.sql.codec import COMMIT, Row, amendment_rows, commit_row, input_rows, to_commit
+from agentbus.storage.sql.dialects.port import Batch
 from agentbus.storage.sql.heads import Saving, latest_heads, of_latest_heads
 from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 _Kept = tuple[Commit, Row]
 """A commit with its row."""
 
+_COMMITS: Final = insert(schema.commits)
+_INPUTS: Final = insert(schema.inputs)
+_AMENDMENTS: Final = insert(schema.amendments)
 _AFTER: Final = (
     select(*COMMIT)
     .where(
@@ -83,13 +87,9 @@ class SqlLog(SqlSection, Log):
             return outcome, None
         saving = Saving(self._database, heads if len(chosen) == len(commits) else ())
 
-        def work(connection: Connection) -> None:
-            _insert(connection, chosen)
-            saving.put(connection)
-
         try:
             try:
-                await self._database.write(work)
+                await self._database.put([*_batches(chosen), *saving.batches])
             except BaseException:
                 saving.forget(self._database)  # It may have been done: that of a call that was cancelled, say.
                 raise
@@ -187,23 +187,27 @@ def _identity(commit: Commit) -> tuple[ConversationId, int]:
     return commit.conversation_id, commit.version
 
 
-def _insert(connection: Connection, batch: Sequence[_Kept]) -> None:
-    connection.execute(insert(schema.commits), [row for _, row in batch])
-    _insert_parts(connection, [commit for commit, _ in batch])
+def _batches(chosen: Sequence[_Kept]) -> list[Batch]:
+    """Return what puts commits into the database, with their inputs and amendments."""
+    return [(_COMMITS, [row for _, row in chosen]), *_parts([commit for commit, _ in chosen])]
 
 
-def _insert_parts(connection: Connection, batch: Sequence[Commit]) -> None:
-    """Insert the rows of the inputs and amendments of commits."""
-    if rows := [row for commit in batch for row in input_rows(commit)]:
-        connection.execute(insert(schema.inputs), rows)
-    if rows := [row for commit in batch for row in amendment_rows(commit)]:
-        connection.execute(insert(schema.amendments), rows)
+def _parts(commits: Sequence[Commit]) -> list[Batch]:
+    """Return what puts the inputs and amendments of commits into the database."""
+    inputs = [row for commit in commits for row in input_rows(commit)]
+    amendments = [row for commit in commits for row in amendment_rows(commit)]
+    return [batch for batch in ((_INPUTS, inputs), (_AMENDMENTS, amendments)) if batch[1]]
+
+
+def _insert(connection: Connection, batches: Sequence[Batch]) -> None:
+    for statement, rows in batches:
+        connection.execute(statement, rows)
 
 
 def _append_one(connection: Connection, one: _Kept) -> StoreError | None:
     try:
         with connection.begin_nested():
-            _insert(connection, [one])
+            _insert(connection, _batches([one]))
     except IntegrityError:
         taken = exists().where(
             schema.commits.c.conversation_id == one[0].conversation_id, schema.commits.c.version == one[0].version
@@ -238,7 +242,7 @@ def _replace(connection: Connection, batch: Sequence[_Kept]) -> None:
     _delete(connection, schema.amendments, [row for commit in kept for row in amendment_rows(commit)])
     replacing = [wanted[_identity(commit)] for commit in kept]
     connection.execute(_REPLACE, [_bound(row) for _, row in replacing])
-    _insert_parts(connection, [commit for commit, _ in replacing])
+    _insert(connection, _parts([commit for commit, _ in replacing]))
 
 
 def _bound(row: Row) -> Row:

@@ -1,7 +1,7 @@
 """What a SQL database has to say about itself, so that all the rest is written once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar, TypeVar
 
@@ -14,6 +14,8 @@ Work = Callable[[Connection], Answer]
 """What is done with a connection."""
 Values = Callable[[Any], Mapping[str, Any]]
 """Makes the values of a row that there is already, by the names of their columns, from the row that was given."""
+Batch = tuple[Insert, Sequence[Mapping[str, Any]]]
+"""A statement with the rows that it is carried out with: one at least, all with the same columns."""
 
 
 class Trouble(Enum):
@@ -51,6 +53,15 @@ class Connections(ABC):
     @abstractmethod
     async def write(self, work: Work[Answer], *, changing_tables: bool = False) -> Answer:
         """Do something in a transaction that writes: all of it, or nothing of it if it raises or is cancelled."""
+
+    async def put(self, batches: Sequence[Batch]) -> None:
+        """Put rows into tables, in a transaction, as `write` does. The statements are kept for as long as these are."""
+
+        def work(connection: Connection) -> None:
+            for statement, rows in batches:
+                connection.execute(statement, rows)
+
+        await self.write(work)
 
     def others_writes(self) -> int | None:
         """Return a number that is another one if somebody wrote by another connection than ours, without waiting.
