@@ -1,6 +1,7 @@
 """Chat messages: what comes in from a channel, what goes out to one, what a session keeps."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -200,6 +201,7 @@ def _inbound_id(address: Address, kind: str, message_id: str) -> InputId:
     return InputId(digest_of(parts))
 
 
+@lru_cache(maxsize=1024)  # It is asked for four times on a message's way.
 def said_key(session: SessionId, message_id: str) -> InputId:
     """Return the key of a message that a command brings to a session: the same for every command that brings it."""
     return InputId(digest_of(("append", session, message_id)))

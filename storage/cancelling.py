@@ -50,6 +50,14 @@ async def taken(take: _Work[_Answer], give_back: Callable[[_Answer], Awaitable[o
     return await _undisturbed(_begun(take), lambda task: _begun(undo(task)))
 
 
+async def seen_off(ending: asyncio.Future[Any]) -> None:
+    """Await, in a call that is being cancelled, the end of what it began: as the others do, however often that is said.
+
+    Its error is nobody's any more.
+    """
+    await _end(ending)
+
+
 def _begun(work: _Work[_Answer]) -> asyncio.Task[_Answer]:
     return asyncio.create_task(work, name=getattr(work, "__qualname__", None))
 
@@ -65,7 +73,7 @@ async def _undisturbed(
     return task.result()
 
 
-async def _end(task: asyncio.Task[Any]) -> None:
+async def _end(task: asyncio.Future[Any]) -> None:
     """Wait for a task's end. Its error is nobody's any more: whoever asked for it is being cancelled."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + GRACE
@@ -74,4 +82,5 @@ async def _end(task: asyncio.Task[Any]) -> None:
         with suppress(asyncio.CancelledError):  # Once more: it is on its way out already, and the first one is raised.
             await asyncio.wait({task}, timeout=left)
     if not task.done():
-        _log.warning(Action.LEFT_BEHIND, seconds=GRACE, work=task.get_name())
+        work = task.get_name() if isinstance(task, asyncio.Task) else "a thread"
+        _log.warning(Action.LEFT_BEHIND, seconds=GRACE, work=work)

@@ -61,10 +61,11 @@ async def side_by_side(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Res
     """
     # Not a TaskGroup: up to Python 3.12 its caller counts as being cancelled for good after one of its tasks failed.
     tasks = [asyncio.create_task(call) for call in calls]
+    if not tasks:
+        return []
     done: set[asyncio.Task[Result]] = set()
     try:
-        if tasks:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         await ended(task for task in tasks if task not in done)
     # All are asked, in their order: asyncio complains of an error that nobody has asked for.

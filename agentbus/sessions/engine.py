@@ -50,6 +50,7 @@ class Engine:
         self.call_timeout = call_timeout
         self.stopped = stopped
         self._store = store
+        self._patience = _UNANSWERED.within(call_timeout)
 
     @property
     def store(self) -> Store:
@@ -72,8 +73,7 @@ class Engine:
             left = max(0.1, deadline - asyncio.get_running_loop().time())
             return await self.client.send(command, to=to, command_id=command_id, timeout=min(ATTEMPT_SECONDS, left))
 
-        patience = _UNANSWERED.within(self.call_timeout)
-        return await patience.call(attempt, wanted=lambda: not self.stopped())
+        return await self._patience.call(attempt, wanted=lambda: not self.stopped())
 
     async def kept(self, session_id: str) -> SessionState | None:
         """Return what is kept of a session, also of a deleted one; None if there never was one."""

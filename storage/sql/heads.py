@@ -12,8 +12,6 @@ from agentbus.contracts.history import Page, SessionFilter, SessionSummary
 from agentbus.contracts.ids import ConversationId, SessionId
 from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState, SessionStatus
-from agentbus.storage.calls import end_well
-from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import readable, unless_damaged
 from agentbus.storage.paging import check_limit, name_after, position_of, scanned, sessions_page, to_milliseconds
@@ -76,10 +74,9 @@ class Saving:
         database.known.wrote(self.kept, [len(row["body"]) for row in self.rows], database.opened())
 
 
-@end_well(cancelled_once)
 @made_again
-class SqlHeads(SqlSection, Heads):
-    """The section of the heads."""
+class _StoredHeads(SqlSection, Heads):
+    """The section of the heads, all of them read from the database."""
 
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
         saving = Saving(self._database, heads)
@@ -91,8 +88,6 @@ class SqlHeads(SqlSection, Heads):
         return saving.outcome
 
     async def get(self, session: SessionId) -> SessionState | None:
-        if known := self._database.known.get(session, self._database.opened()):
-            return known
         rows = await self._database.rows(_ONE, session=session)
         return to_head(rows[0]) if rows else None
 
@@ -147,6 +142,15 @@ class SqlHeads(SqlSection, Heads):
         if where.conflicts is not None:
             conditions.append(table.c.conflicts.is_(where.conflicts))  # As the index says it, or it would not be used.
         return conditions
+
+
+class SqlHeads(_StoredHeads):
+    """The section of the heads."""
+
+    async def get(self, session: SessionId) -> SessionState | None:
+        # Of one that is known there is nothing to wait for, to make again or to end well: each costs more than to ask.
+        known = self._database.known.get(session, self._database.opened())
+        return known or await super().get(session)
 
 
 def latest_heads(

@@ -12,8 +12,6 @@ from agentbus.contracts.errors import DuplicateInput, StoreError, StoreRejected,
 from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId, MessageKey
 from agentbus.contracts.session import SessionState
-from agentbus.storage.calls import end_well
-from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.chunks import chunks
 from agentbus.storage.paging import check_limit
 from agentbus.storage.port import Loaded, Log, stamp_of
@@ -58,7 +56,6 @@ _REPLACE: Final = (
 )
 
 
-@end_well(cancelled_once)
 @made_again
 class SqlLog(SqlSection, Log):
     """The section of the log."""

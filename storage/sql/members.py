@@ -4,8 +4,6 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, inse
 
 from agentbus.contracts.ids import Partition
 from agentbus.contracts.members import Member, WorkerId
-from agentbus.storage.calls import end_well
-from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.leases import forgotten_ms, ttl_ms
 from agentbus.storage.port import Epoch, Members
 from agentbus.storage.port.members import attempt_at, attempt_of, attempts_between
@@ -16,7 +14,6 @@ from agentbus.storage.sql.schema import epochs, trials
 from agentbus.storage.sql.schema import members as table
 
 
-@end_well(cancelled_once)
 @made_again
 class SqlMembers(SqlSection, Members):
     """The section of the workers. The clock is the database's, as the dialect says."""

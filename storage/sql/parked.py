@@ -8,8 +8,6 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from agentbus.contracts.history import Page
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.parked import ParkedId, ParkedInput, ParkedStatus
-from agentbus.storage.calls import end_well
-from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.paging import all_page, check_limit, name_after, parked_page, position_of
 from agentbus.storage.port import LISTED_BODY, ParkedInputs
 from agentbus.storage.sql.again import made_again
@@ -25,7 +23,6 @@ _LISTED: Final = (
 )
 
 
-@end_well(cancelled_once)
 @made_again
 class SqlParked(SqlSection, ParkedInputs):
     """The section of the parked inputs."""

@@ -10,8 +10,6 @@ from sqlalchemy.exc import IntegrityError
 
 from agentbus.contracts.history import Page
 from agentbus.contracts.records import Record, RecordKind
-from agentbus.storage.calls import end_well
-from agentbus.storage.cancelling import cancelled_once
 from agentbus.storage.chunks import chunks, newest_by_kind
 from agentbus.storage.paging import check_limit, name_after, position_of, records_page, scanned, to_milliseconds
 from agentbus.storage.port import Records
@@ -26,7 +24,6 @@ _UNLESS_NEWER: Final = and_(
 )
 
 
-@end_well(cancelled_once)
 @made_again
 class SqlRecords(SqlSection, Records):
     """The section of the records."""

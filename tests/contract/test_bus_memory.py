@@ -59,3 +59,22 @@ async def test_what_a_durable_subscription_has_not_acknowledged_could_still_be_l
 
         await bus.delete_queue(TOPOLOGY.subscription_queue("one"))
         assert bus.heard_until() == inf
+
+
+async def test_an_event_is_heard_while_there_is_a_subscription_that_it_belongs_to() -> None:
+    bus = MemoryBus(TOPOLOGY)
+    assert bus.hears("session.message.web")  # As far as is known: it is for publishing to say that it is closed.
+    async with bus:
+        assert bus.hears("session.message.web")  # The exchange is for publishing to miss.
+        await bus.declare()
+        assert not bus.hears("session.message.web")
+        live = await bus.subscribe(("session.message.*",), Inbox())
+        assert bus.hears("session.message.web")
+        assert not bus.hears("session.ended.web")
+        await live.close()
+        assert not bus.hears("session.message.web")
+        await bus.subscribe(("session.#",), Inbox(), durable="one")
+        assert bus.hears("session.ended.web")
+        await bus.delete_queue(TOPOLOGY.subscription_queue("one"))
+        assert not bus.hears("session.ended.web")
+    assert bus.hears("session.ended.web")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,18 +10,21 @@ from typing import Any, Final
 
 import pytest
 import structlog
-from sqlalchemy import event
+from sqlalchemy import Connection, event, insert
 
 from agentbus.contracts.errors import StoreDamaged, StoreRejected, StoreUnavailable
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import InputId
 from agentbus.contracts.records import RecordKind
+from agentbus.storage import cancelling
 from agentbus.storage.factory import open_store
 from agentbus.storage.port import Store
 from agentbus.storage.sql import SqlStore
 from agentbus.storage.sql.dialects.sqlite import SCHEMA_VERSION, FileConnections
+from agentbus.storage.sql.schema import inputs
 from agentbus.testing.conformance.store_records_suite import a_deadline, a_record
 from tests.harness.builders import NOON, a_commit, a_conversation, a_head, a_moment, a_parked, begun, data_set
+from tests.harness.patience import PATIENCE
 
 TO_VERSION_3: Final = """
 DROP INDEX heads_by_identity;
@@ -290,3 +294,63 @@ async def test_a_commit_that_was_cancelled_leaves_nothing_known_that_may_not_be(
             if found.version < version:
                 assert await store.log.commit([a_commit(conversation, version)], [head]) == ([None], [None])
             assert await store.heads.get(head.session_id) == head
+
+
+async def test_rows_are_put_by_a_new_connection_when_the_one_that_writes_was_closed(url: str) -> None:
+    conversation = a_conversation()
+    head = a_head(conversation, version=2)
+    async with open_store(url) as store:
+        assert await store.log.append([a_commit(conversation, 1)]) == [None]
+        connections = connections_of(store)
+        connections._writing.dispose()
+        assert connections.others_writes() is None
+        assert await store.log.commit([a_commit(conversation, 2)], [head]) == ([None], [None])
+        assert await store.heads.get(head.session_id) is head
+
+
+async def test_what_a_failed_transaction_left_open_is_undone_before_the_next_one(url: str) -> None:
+    first, second = a_conversation(), a_conversation()
+    async with open_store(url) as store:
+        assert await store.log.append([a_commit(a_conversation(), 1)]) == [None]
+        writer = connections_of(store)._writer
+        assert writer
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("INSERT INTO inputs (conversation_id, input_id, version) VALUES (?, 'left', 1)", (first,))
+        assert await store.log.append([a_commit(second, 1)]) == [None]
+        assert await store.log.commits_of_inputs(first, [InputId("left")]) == {}
+        assert (await store.log.load([second]))[second].version == 1
+
+
+async def test_nobody_writes_beside_what_a_call_left_that_was_cancelled_again_and_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "GRACE", 0.05)
+    conversation, going_on, written = a_conversation(), threading.Event(), threading.Event()
+    async with open_store(url) as store:
+        connections = connections_of(store)
+
+        def slowly(connection: Connection) -> None:
+            connection.execute(insert(inputs), [{"conversation_id": conversation, "input_id": "slow", "version": 1}])
+            written.set()
+            going_on.wait(PATIENCE)
+
+        slow = asyncio.ensure_future(connections.write(slowly))
+        await asyncio.to_thread(written.wait, PATIENCE)
+        slow.cancel()
+        with structlog.testing.capture_logs() as logs:
+            await asyncio.wait({slow})
+        assert slow.cancelled()
+        assert [one["event"] for one in logs] == ["left_behind"]
+        assert connections.others_writes() is None
+        after = asyncio.ensure_future(store.log.append([a_commit(conversation, 1)]))
+        assert await asyncio.wait({after}, timeout=0.1) == (set(), {after})
+        going_on.set()
+        assert await after == [None]
+        assert await store.log.commits_of_inputs(conversation, [InputId("slow")]) == {}
+
+
+def connections_of(store: Store) -> FileConnections:
+    assert isinstance(store, SqlStore)
+    connections = store._database.opened()
+    assert isinstance(connections, FileConnections)
+    return connections

@@ -271,6 +271,10 @@ class Bus(ABC):
         Raises TopologyMismatch if there is a durable one of that name which is not `ordered` as this one is.
         """
 
+    def hears(self, topic: str) -> bool:  # noqa: ARG002 - one knows
+        """Return whether anybody would be told of an event with this routing key, as far as this process knows."""
+        return True
+
     def heard_until(self) -> float:
         """Return before which moment, by `monotonic`, all that was published is safe for the durable subscriptions.
 

@@ -122,6 +122,9 @@ class Announcer:
         repeated = {event.event_id: one.version for one in plan.repeated for event in one.events}
         for answer in plan.answers:
             for event in filter(is_news, answer.events):
+                if not self._bus.hears(event.routing_key):
+                    self._metrics.events.inc()  # It is announced: nobody listens.
+                    continue
                 version = repeated.get(event.event_id, plan.after.version) if repeated else plan.after.version
                 yield self._outgoing(_conversation(plan), version, event, answer.cause or answer.waiting.traceparent)
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
-from typing import Any, Final, cast
+from threading import Event, Lock
+from typing import Any, Final, Generic, cast
 
 from sqlalchemy import (
     URL,
@@ -33,6 +33,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError
 
 from agentbus.contracts.errors import ConfigurationError, StoreRejected, StoreUnavailable
 from agentbus.storage import private
+from agentbus.storage.cancelling import seen_off
 from agentbus.storage.paging import to_milliseconds
 from agentbus.storage.port import Capabilities, Deleted, Lists, Reach, Together
 from agentbus.storage.sql.dialects.conflicts import on_conflict
@@ -163,6 +164,54 @@ class Sqlite(Dialect):
         return Trouble.REFUSED, _ADVICE.get(primary, "the database refuses the operation")
 
 
+class _Doing(Generic[Answer]):
+    """Something that is being done in a thread, and whoever waits for its end on an event loop.
+
+    A future of the executor would be waited for by three turns of the loop, this is by two.
+    """
+
+    def __init__(self, do: Callable[[Event], Answer]) -> None:
+        self._do = do
+        self._loop = asyncio.get_running_loop()
+        self._stopped = Event()
+        self._waiting: asyncio.Future[None] = self._loop.create_future()
+        self._answers: list[Answer] = []
+        self._error: BaseException | None = None
+        self._over = False
+
+    def run(self) -> None:
+        """Do it, in the thread."""
+        try:
+            self._answers.append(self._do(self._stopped))
+        except BaseException as error:
+            self._error = error
+        self._over = True
+        with suppress(RuntimeError):  # The loop is closed: nobody waits.
+            self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        if not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def end(self) -> Answer:
+        """Wait for its end, also while being cancelled: then it is told to stop."""
+        try:
+            await self._waiting
+        except asyncio.CancelledError:
+            self._stopped.set()
+            if not self._over:
+                self._waiting = self._loop.create_future()
+                await seen_off(self._waiting)
+            raise
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # which would hold itself, by its traceback
+        return self._answers[0]
+
+
 class FileConnections(Connections):
     """Connections to a file, in threads: from its first statement to its last a piece of work stays in one of them.
 
@@ -183,8 +232,10 @@ class FileConnections(Connections):
         )
         event.listen(self._writing, "connect", _on_connect)
         event.listen(self._writing, "connect", self._on_writer)
+        event.listen(self._writing, "close", self._on_writer_closed)
         event.listen(self._writing, "begin", _on_begin)
         self._writer: sqlite3.Connection | None = None
+        self._in_use = Lock()
         self._writers = 0  # each counts others' writes for itself
         self._texts: dict[Insert, str] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
@@ -212,7 +263,12 @@ class FileConnections(Connections):
 
     async def write(self, work: Work[Answer], *, changing_tables: bool = False) -> Answer:  # noqa: ARG002 - it is as fast
         def do(stopped: Event) -> Answer:
-            with self._writing.connect() as connection, _patient(_raw(connection.connection)), connection.begin():
+            with (
+                self._alone(),
+                self._writing.connect() as connection,
+                _patient(_raw(connection.connection)),
+                connection.begin(),
+            ):
                 _go_on(stopped)
                 self.wrote_after = self._others_writes()
                 answer = work(connection)
@@ -227,14 +283,17 @@ class FileConnections(Connections):
         prepared = [(self._text_of(statement), rows) for statement, rows in batches]
 
         def do(stopped: Event) -> None:
-            with closing(self._writing.raw_connection()) as connection:
-                self._put(_raw(connection), prepared, stopped)
+            with self._alone():
+                # To have the pool give it and take it back each time costs half of what SQLite does.
+                self._put(self._writer or self._made_writer(), prepared, stopped)
 
         async with self._in_turn():
             await self._in_thread(do)
 
     def _put(self, raw: sqlite3.Connection, prepared: Sequence[tuple[str, Sequence[Any]]], stopped: Event) -> None:
         with _patient(raw):
+            if raw.in_transaction:
+                raw.rollback()  # One before this could not undo its own.
             raw.execute("BEGIN IMMEDIATE")
             try:
                 _go_on(stopped)
@@ -250,6 +309,20 @@ class FileConnections(Connections):
                 raw.rollback()
                 raise
 
+    def _made_writer(self) -> sqlite3.Connection:
+        with closing(self._writing.raw_connection()) as made:
+            return _raw(made)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the connection that writes, in a thread: who was cancelled twice gave up the turn before its end."""
+        if not self._in_use.acquire(timeout=_POOL_TIMEOUT):
+            raise self._silent("somebody has been writing for", _POOL_TIMEOUT)
+        try:
+            yield
+        finally:
+            self._in_use.release()
+
     def _text_of(self, statement: Insert) -> str:
         """Return a statement as the driver takes it."""
         text = self._texts.get(statement)
@@ -259,7 +332,7 @@ class FileConnections(Connections):
 
     def others_writes(self) -> int | None:
         # While somebody writes here its connection is in use, and to wait for it would keep everybody waiting.
-        if self._writer is None or self._turn.locked():
+        if self._writer is None or self._turn.locked() or self._in_use.locked():
             return None
         return self._others_writes()
 
@@ -277,6 +350,10 @@ class FileConnections(Connections):
         self._writer = connection
         self._writers += 1
 
+    def _on_writer_closed(self, connection: Any, _record: object) -> None:
+        if self._writer is connection:
+            self._writer = None
+
     async def wiped(self) -> bool:
         """Empty the write-ahead log; return False if somebody reads older pages for too long."""
 
@@ -293,35 +370,30 @@ class FileConnections(Connections):
             async with asyncio.timeout(_POOL_TIMEOUT):
                 for _ in range(THREADS):
                     await self._room.acquire()
-        self._writer = None
         try:
-            for engine in (self._writing, self._engine):
-                await asyncio.get_running_loop().run_in_executor(self._threads, engine.dispose)
+            for dispose in (self._dispose_writing, self._engine.dispose):
+                await asyncio.get_running_loop().run_in_executor(self._threads, dispose)
         finally:
             self._threads.shutdown(wait=False)
 
-    async def _in_thread(self, do: Callable[[Event], Answer]) -> Answer:
-        """Do something in a thread. Cancelled, it is told so, and its end is waited for: nothing is written later."""
-        async with self._a_place():
-            stopped = Event()
-            doing = asyncio.get_running_loop().run_in_executor(self._threads, do, stopped)
-            try:
-                await asyncio.wait({doing})
-            except asyncio.CancelledError:
-                stopped.set()
-                doing.add_done_callback(lambda ended: ended.exception())  # nobody's any more
-                await asyncio.wait({doing})
-                raise
-            return doing.result()
+    def _dispose_writing(self) -> None:
+        with suppress(StoreUnavailable), self._alone():  # Who can't be waited for ends with the process.
+            self._writer = None
+            self._writing.dispose()
 
-    @asynccontextmanager
-    async def _a_place(self) -> AsyncIterator[None]:
+    async def _in_thread(self, do: Callable[[Event], Answer]) -> Answer:
+        """Do something in a thread. Cancelled, it is told so, and its end is waited for: nothing is written later.
+
+        Unless it takes longer than a cancelled call stays: then it ends alone, having been told.
+        """
         try:
             await _within(_POOL_TIMEOUT, self._room)
         except TimeoutError:
             raise self._silent("all its connections have been in use for", _POOL_TIMEOUT) from None
         try:
-            yield
+            doing = _Doing(do)
+            self._threads.submit(doing.run)
+            return await doing.end()
         finally:
             self._room.release()
 

@@ -20,7 +20,8 @@ class MemoryBroker:
 
     def __init__(self) -> None:
         self._types: dict[str, str] = {}
-        self._bindings: dict[str, set[tuple[str, str]]] = {}
+        # Of each exchange, for each routing key the queues that are bound by it.
+        self._bindings: dict[str, dict[str, set[str]]] = {}
         self._queues: dict[str, MemoryQueue] = {}
         self._installation: Installation | None = None
         self.replies: dict[str, asyncio.Future[bytes]] = {}
@@ -37,14 +38,14 @@ class MemoryBroker:
         self._installation = Installation.of(topology)
         for exchange in topology.exchanges():
             self._types[exchange.name] = exchange.type
-            self._bindings.setdefault(exchange.name, set())
+            self._bindings.setdefault(exchange.name, {})
         for queue in topology.queues():
             self.declare_queue(queue)
 
     def declare_events(self, topology: Topology) -> None:
         """Declare the exchange of events alone; idempotent."""
         self._types[topology.events] = "topic"
-        self._bindings.setdefault(topology.events, set())
+        self._bindings.setdefault(topology.events, {})
 
     def check(self, topology: Topology) -> None:
         """Raise InstallationMismatch if another installation was declared."""
@@ -54,7 +55,7 @@ class MemoryBroker:
     def close_intake(self, topology: Topology, moving_to: int) -> None:
         """Let no queue take inputs for its partition any more."""
         self._installation = Installation.of(topology).model_copy(update={"moving_to": moving_to})
-        self._bindings[topology.inbound] = set()
+        self._bindings[topology.inbound] = {}
 
     def open_intake(self, topology: Topology) -> None:
         """Declare a topology, whatever was declared before."""
@@ -78,7 +79,10 @@ class MemoryBroker:
         """Delete a queue with what is in it."""
         self._queues.pop(name, None)
         for bindings in self._bindings.values():
-            bindings.difference_update([(key, queue) for key, queue in bindings if queue == name])
+            for key, queues in list(bindings.items()):
+                queues.discard(name)
+                if not queues:
+                    del bindings[key]
 
     def queue(self, name: str) -> MemoryQueue:
         """Return a queue. Raises Unroutable if there is none of this name."""
@@ -104,10 +108,14 @@ class MemoryBroker:
         for name in names:
             self._queues[name].put(exchange, routing_key, message, user)
 
+    def hears(self, exchange: str, routing_key: str) -> bool:
+        """Whether a message would go into any queue, or be refused as there is no exchange."""
+        return exchange not in self._types or bool(self._destinations(exchange, routing_key))
+
     def _bind(self, queue: str, binding: Binding) -> None:
         if binding.exchange not in self._bindings:
             raise Unroutable(f"there is no exchange {binding.exchange!r}: declare the topology first")
-        self._bindings[binding.exchange].add((binding.routing_key, queue))
+        self._bindings[binding.exchange].setdefault(binding.routing_key, set()).add(queue)
 
     def _destinations(self, exchange: str, routing_key: str) -> set[str]:
         if exchange == "":
@@ -117,11 +125,16 @@ class MemoryBroker:
         kind, bindings = self._types[exchange], self._bindings[exchange]
         match kind:
             case "fanout":
-                return {queue for _, queue in bindings}
+                return {queue for queues in bindings.values() for queue in queues}
             case "topic":
-                return {queue for pattern, queue in bindings if topic_matches(pattern, routing_key)}
+                return {
+                    queue
+                    for pattern, queues in bindings.items()
+                    if topic_matches(pattern, routing_key)
+                    for queue in queues
+                }
             case _:
-                return {queue for key, queue in bindings if key == routing_key}
+                return bindings.get(routing_key, set())
 
     def _dead_letter(self, queue: Queue, stored: Stored, reason: str) -> None:
         """Pass on what its queue gives up, with the headers that RabbitMQ sets; without an exchange it is gone."""

@@ -146,6 +146,9 @@ class MemoryBus(Bus):
         source = self._broker.declare_queue(live)
         return source.attach(_LiveConsumer(source, on_delivery, self._addresses, prefetch, self._broker))
 
+    def hears(self, topic: str) -> bool:
+        return not self._running or self._broker.hears(self.topology.events, topic)
+
     def heard_until(self) -> float:
         durable = self.topology.subscription_queue("")
         subscriptions = (queue for queue in self._broker.queues if queue.queue.name.startswith(durable))
