@@ -25,8 +25,8 @@ SLICE: tuple[tuple[Trial[Any], Any], ...] = (
 
 @pytest.mark.timeout(900)  # a machine that does other things too starts processes slowly
 @pytest.mark.parametrize(("trial", "size"), SLICE, ids=[trial.name for trial, _ in SLICE])
-async def test_a_trial_holds(private_services: Services, trial: Trial[Any], size: Any) -> None:
+async def test_a_trial_holds(steady_services: Services, trial: Trial[Any], size: Any) -> None:
     told: list[str] = []
-    result: Result = await run_trial(private_services, trial, size, seed=_SEED, say=told.append)
+    result: Result = await run_trial(steady_services, trial, size, seed=_SEED, say=told.append)
     assert result.good, f"{result.problems}; {result.figures}; {told}"
     assert result.figures

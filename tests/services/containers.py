@@ -4,6 +4,7 @@ testcontainers is imported only where it is used: that takes time, and most runs
 """
 
 import gc
+import threading
 import warnings
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
@@ -22,13 +23,17 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 30
 _ANSWER_SECONDS = 5
 
+# What is warned of is set for the process: of two threads that ask Docker at once, the first to have its answer would
+# undo what the other set, and the socket that this one loses would fail the run.
+_asking = threading.Lock()
+
 
 def docker_answers() -> bool:
     """Whether a Docker engine answers where the docker command would look for one."""
     from docker.errors import DockerException  # type: ignore[import-untyped]  # no annotations  # noqa: PLC0415 - as above
     from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415 - see the module's docstring
 
-    with warnings.catch_warnings():
+    with _asking, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # when nothing answers, the client forgets a socket
         try:
             DockerClient(timeout=_ANSWER_SECONDS).client.close()

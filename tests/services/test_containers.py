@@ -1,8 +1,11 @@
 """Services in containers, against a stand-in for Docker: which calls they make, and in which order."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
+from docker.errors import DockerException  # type: ignore[import-untyped]  # it ships no annotations
 
 from tests.services import ServiceError, choose, containers, private_mongodb, private_rabbitmq
 from tests.services.containers import ContainerMongoDB, ContainerRabbitMQ, docker_answers
@@ -128,3 +131,21 @@ def test_a_container_that_was_never_started_has_no_address() -> None:
 def test_no_engine_behind_the_docker_address_means_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     assert docker_answers() is False
+
+
+def test_docker_is_asked_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sets what is warned of, for all the process, while it asks."""
+    asking, most = [0], [0]
+
+    def never(**_: Any) -> None:
+        asking[0] += 1
+        most[0] = max(most[0], asking[0])
+        time.sleep(0.05)
+        asking[0] -= 1
+        raise DockerException
+
+    monkeypatch.setattr("testcontainers.core.docker_client.DockerClient", never)
+    with ThreadPoolExecutor(4) as threads:
+        answers = [threads.submit(docker_answers) for _ in range(4)]
+        assert [one.result() for one in answers] == [False] * 4
+    assert most == [1]

@@ -102,6 +102,11 @@ class Services:
     _brokers: dict[int, list[RabbitMQ]] = field(default_factory=dict)
     _stores: dict[int, list[StoreServer]] = field(default_factory=dict)
 
+    @classmethod
+    def on(cls, broker: RabbitMQ, store: StoreServer) -> Self:
+        """Return services that are somebody else's: not to be broken, and not ended here."""
+        return cls(_brokers={1: [broker]}, _stores={1: [store]})
+
     def __enter__(self) -> Self:
         return self
 

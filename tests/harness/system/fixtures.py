@@ -1,10 +1,11 @@
-"""Servers for the tests of one module."""
+"""Servers for tests that start whole systems."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.harness.system.backends import Services
+from tests.services import MongoDB, RabbitMQ
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +15,9 @@ def private_services() -> Iterator[Services]:
         with started.fresh():
             pass  # started now, they are the module's; later they would be what the first test left behind
         yield started
+
+
+@pytest.fixture
+def steady_services(rabbitmq: RabbitMQ, mongodb: MongoDB) -> Services:
+    """Give the run's broker and store, for tests that break neither."""
+    return Services.on(rabbitmq, mongodb)
