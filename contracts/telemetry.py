@@ -43,7 +43,7 @@ CONFLICTS: Final = Metric(
 ROUND_SECONDS: Final = Metric(
     name="agentbus_round_seconds",
     type="histogram",
-    help="Seconds from taking a batch of turns to its last acknowledgement.",
+    help="Seconds from taking a batch of turns to the last announcement of what it did.",
 )
 ROUND_TURNS: Final = Metric(
     name="agentbus_round_turns", type="histogram", help="Conversations committed together in one round."

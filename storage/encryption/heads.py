@@ -1,6 +1,6 @@
 """The heads, encrypted."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 
 from agentbus.contracts.errors import StoreDamaged, StoreError
@@ -12,6 +12,8 @@ from agentbus.storage.damage import readable
 from agentbus.storage.encryption.coder import Coder, page_of, read
 from agentbus.storage.port import Heads, Store
 
+Save = Callable[[Sequence[SessionState]], Awaitable[list[StoreError | None]]]
+
 
 class EncryptedHeads(Heads):
     """The section of the heads. They are listed, searched and due by what stays readable."""
@@ -20,12 +22,28 @@ class EncryptedHeads(Heads):
         self._store = store
         self._coder = coder
 
+    @property
+    def flushes(self) -> bool:
+        return self._store.heads.flushes
+
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        return await self._encrypted(heads, self._store.heads.save)
+
+    async def write(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        return await self._encrypted(heads, self._store.heads.write)
+
+    async def flush(self, heads: Sequence[SessionState]) -> None:
+        if self.flushes:
+            # Encrypted, too: those that were lost are saved again.
+            kept = await self._coder.encrypt_heads(heads)
+            await self._store.heads.flush([one for one in kept if isinstance(one, SessionState)])
+
+    async def _encrypted(self, heads: Sequence[SessionState], save: Save) -> list[StoreError | None]:
         kept = await self._coder.encrypt_heads(heads)
         outcome: list[StoreError | None] = [one if isinstance(one, StoreDamaged) else None for one in kept]
         places = [place for place, refused in enumerate(outcome) if refused is None]
         sound = [one for one in kept if isinstance(one, SessionState)]
-        for place, refused in zip(places, await self._store.heads.save(sound) if sound else (), strict=True):
+        for place, refused in zip(places, await save(sound) if sound else (), strict=True):
             outcome[place] = refused
         return outcome
 

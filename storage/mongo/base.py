@@ -169,9 +169,9 @@ class MongoDatabase:
         with store_errors(self.target):
             yield
 
-    def collection(self, name: str) -> Collection:
-        """Return a collection of the database."""
-        return self.opened().collection(name)
+    def collection(self, name: str, *, unflushed: bool = False) -> Collection:
+        """Return a collection of the database; `unflushed`, what is written by it is not durable when that returns."""
+        return self.opened().collection(name, unflushed=unflushed)
 
     async def change(self, name: str, identity: Document | str, update: Update) -> Document:
         """Change the document of this `_id` in the collection `name`, or insert it, and return it as it is then."""
@@ -208,13 +208,13 @@ class MongoDatabase:
         with self.errors():
             return await enough(fetch, read, count)
 
-    async def write_all(self, name: str, writes: Sequence[Any]) -> list[int]:
-        """Make many writes to the collection `name` at once; return the places of those refused for a key taken."""
+    async def write_all(self, name: str, writes: Sequence[Any], *, unflushed: bool = False) -> list[int]:
+        """Make many writes to a collection (see there) at once; return the places of those refused for a key taken."""
         if not writes:
             return []
         try:
             with self.errors():
-                await self.collection(name).bulk_write(writes, ordered=False)
+                await self.collection(name, unflushed=unflushed).bulk_write(writes, ordered=False)
         except BulkWriteError as error:
             failed = write_errors(self.target, error)
             for one in failed:

@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol, Self
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, WriteConcern
+from pymongo.errors import WriteConcernError
+from pymongo.read_preferences import ReadPreference
 
 from agentbus.storage.port import MongoDriver
 
@@ -27,6 +29,10 @@ READING: Final[CodecOptions[Document]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="surrogateescape",
 )
+
+
+_UNFLUSHED: Final = WriteConcern(w=1, j=False)
+"""The primary has it in memory: all read it there, and neither the journal nor another member is waited for."""
 
 
 class Cursor(Protocol):
@@ -77,11 +83,33 @@ class Connection(ABC):
 
     def __init__(self) -> None:
         self._database = self._client.get_default_database(default=DEFAULT_DATABASE, codec_options=READING)
+        self._collections: dict[tuple[str, bool], Any] = {}
 
-    def collection(self, name: str) -> Collection:
-        """Return a collection of the database."""
-        collection: Collection = self._database[name]
+    def collection(self, name: str, *, unflushed: bool = False) -> Collection:
+        """Return a collection of the database; `unflushed`, what is written by it is not durable when that returns."""
+        if (name, unflushed) not in self._collections:
+            options = {"write_concern": _UNFLUSHED} if unflushed else {}
+            self._collections[name, unflushed] = self._database.get_collection(name, **options)
+        collection: Collection = self._collections[name, unflushed]
         return collection
+
+    @property
+    def reads_unflushed(self) -> bool:
+        """Whether what is read is the primary's latest: the URL may ask for other members, or for what is durable."""
+        from_primary = self._database.read_preference == ReadPreference.PRIMARY
+        return from_primary and self._database.read_concern.level in (None, "local")
+
+    async def update(self, name: str, updates: Sequence[Document]) -> int:
+        """Make updates of the collection `name`, as the server's command has them; return how many found something.
+
+        Even one that changes nothing is acknowledged only when all that the server wrote before it is durable.
+        """
+        concern = self._database.write_concern.document
+        command = {"update": name, "updates": updates, "ordered": False, "writeConcern": concern}
+        answer: Document = await self._database.command(command)
+        if failed := answer.get("writeConcernError"):
+            raise WriteConcernError(failed.get("errmsg", "write concern not met"), failed.get("code"), failed)
+        return int(answer["n"])
 
     @property
     def database(self) -> str:

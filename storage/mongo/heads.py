@@ -15,6 +15,7 @@ from agentbus.contracts.records import SessionStatistics
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
+from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import readable
 from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoDatabase, MongoSection, later
 from agentbus.storage.mongo.codec import LISTED, MAX_DOCUMENT, to_head, to_summary
@@ -31,6 +32,9 @@ _PLACES: Final = {name: f"address.{name}" for name in ("platform", "account", "c
 }
 """Where a head has the fields of a filter that are not its own."""
 
+_FLUSHED: Final = 500
+"""Heads that are asked for together."""
+
 _NOT_DELETED: Final = {"status": {"$ne": SessionStatus.DELETED}}
 # The same as `agentbus.storage.statistics.lasted_ms`: null, from a moment that is missing, is less than 0.
 _LASTED: Final = {"lasted": {"$sum": {"$max": [0, {"$subtract": ["$last_activity", "$created_at"]}]}}}
@@ -45,8 +49,28 @@ class MongoHeads(MongoSection, Heads):
         self._encoder = HeadEncoder()
 
     async def save(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        return await self._save_each(heads, unflushed=False)
+
+    @property
+    def flushes(self) -> bool:
+        return self._database.opened().reads_unflushed
+
+    async def write(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        return await self._save_each(heads, unflushed=self.flushes)
+
+    async def flush(self, heads: Sequence[SessionState]) -> None:
+        # All is in one order in the journal and in the oplog: what is acknowledged as durable is so with all before it.
+        # That it finds the heads tells that they were before it: not lost by a server that was started again, or by
+        # a primary that is none any more.
+        for some in chunks(heads, _FLUSHED):
+            with self._database.errors():
+                found = await self._database.opened().update("heads", [_found_again(head) for head in some])
+            if found < len(some):
+                await self._save_each(some, unflushed=False)
+
+    async def _save_each(self, heads: Sequence[SessionState], *, unflushed: bool) -> list[StoreError | None]:
         try:
-            await self._save(heads)
+            await self._save(heads, unflushed=unflushed)
         except StoreRejected:  # perhaps for one of them alone
             return [await self._save_alone(head) for head in heads]
         return [None] * len(heads)
@@ -58,33 +82,34 @@ class MongoHeads(MongoSection, Heads):
             return StoreRejected(f"MongoDB can't keep the head: {error}")
         if size > MAX_DOCUMENT:
             return StoreRejected(f"a head of {size} bytes, the limit is {MAX_DOCUMENT}")
-        await self._save([head])
+        await self._save([head], unflushed=False)
         return None
 
-    async def _save(self, heads: Sequence[SessionState]) -> None:
+    async def _save(self, heads: Sequence[SessionState], *, unflushed: bool) -> None:
         # Refused means that a newer head is there. Or that another writer inserted an older one just now, when there
         # was none: so once more, which then replaces it.
-        refused = await self._replace(heads)
-        await self._replace(refused)
+        refused = await self._replace(heads, unflushed=unflushed)
+        await self._replace(refused, unflushed=unflushed)
 
-    async def _replace(self, heads: Sequence[SessionState]) -> list[SessionState]:
+    async def _replace(self, heads: Sequence[SessionState], *, unflushed: bool) -> list[SessionState]:
         """Write heads and return those that were refused because the session has a head of another version."""
         if len(heads) == 1:
-            return [] if await self._replace_one(heads[0]) else list(heads)
+            return [] if await self._replace_one(heads[0], unflushed=unflushed) else list(heads)
         with self._database.errors():
             documents = [self._encoder.document(head) for head in heads]
         writes: list[Any] = [
             ReplaceOne(_unless_newer(head), document, upsert=True)
             for head, document in zip(heads, documents, strict=True)
         ]
-        return [heads[place] for place in await self._database.write_all("heads", writes)]
+        return [heads[place] for place in await self._database.write_all("heads", writes, unflushed=unflushed)]
 
-    async def _replace_one(self, head: SessionState) -> bool:
+    async def _replace_one(self, head: SessionState, *, unflushed: bool) -> bool:
         """Write one alone, which costs the client less than a batch of one; return whether it was not refused."""
         with self._database.errors():
             try:
                 document = self._encoder.document(head)
-                await self._database.collection("heads").replace_one(_unless_newer(head), document, upsert=True)
+                collection = self._database.collection("heads", unflushed=unflushed)
+                await collection.replace_one(_unless_newer(head), document, upsert=True)
             except DuplicateKeyError:
                 return False
         return True
@@ -154,6 +179,12 @@ def _selected(where: SessionFilter) -> Document:
     if where.conflicts is not None:
         query[FIRST_CONFLICT] = {"$exists": where.conflicts}
     return query
+
+
+def _found_again(head: SessionState) -> Document:
+    """Return an update, as the server's command has it, that finds a head or a later one, and changes nothing."""
+    version = head.version
+    return {"q": {"_id": head.session_id, "version": {"$gte": version}}, "u": {"$max": {"version": version}}}
 
 
 def _unless_newer(head: SessionState) -> Document:

@@ -23,6 +23,23 @@ class Heads(ABC):
         others are written all the same, and the log has what the head would say.
         """
 
+    @property
+    def flushes(self) -> bool:
+        """Whether there is a quicker `write` than `save`, after which to `flush`; known from `start` on."""
+        return False
+
+    async def write(self, heads: Sequence[SessionState]) -> list[StoreError | None]:
+        """Write heads as `save` does, for all to read at once; a crash of the server may lose them until a `flush`."""
+        return await self.save(heads)
+
+    async def flush(self, heads: Sequence[SessionState]) -> None:  # noqa: ARG002 - for stores that have `flushes`
+        """Make what was written durable: on return these heads, or later ones of their sessions, survive a crash.
+
+        Those that a crash since `write` has lost are saved again. Without `flushes` they were durable before.
+        """
+        if self.flushes:
+            raise NotImplementedError
+
     @abstractmethod
     async def get(self, session: SessionId) -> SessionState | None:
         """Return a session's head as it was last written, or None if there is no such session."""

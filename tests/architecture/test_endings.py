@@ -42,6 +42,9 @@ ALLOWED = {
         "Holding.until_idle": "its caller sets the time",
         "Holdings._hand_back": "ends a consumer, which has its deadline",
     },
+    "workers/session/settling.py": {
+        "HeadsFlush.durable": "until its group's flush ends, however it does; a hand-back sets the time",
+    },
     "workers/session/worker.py": {
         "SessionWorker._dispatch": _OWN_TASK,
         "SessionWorker.wait": "until the worker is closed, or fails",

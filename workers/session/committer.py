@@ -1,7 +1,8 @@
 """The committer: carries out the turns of many conversations together, and each as if it were alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 
 from agentbus.contracts.clock import Clock
@@ -42,18 +43,29 @@ from agentbus.workers.session.live import LiveStates, follow
 from agentbus.workers.session.ownership import Ownership
 from agentbus.workers.session.plan import Answer
 from agentbus.workers.session.rounds import Decider, Planned
+from agentbus.workers.session.settling import HeadsFlush
 from agentbus.workers.session.sizes import LargeSessions
 from agentbus.workers.session.suspects import key_of, suspects_of
 
 _log = Logger(__name__)
 
 
+@dataclass(slots=True)
+class _Unsettled:
+    """What was carried out, and is still to be acknowledged or parked."""
+
+    acks: list[Waiting] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    heads: list[SessionState] = field(default_factory=list)
+    """What has to be durable first. Of an input that came again that is what an earlier worker may have left."""
+
+
 class Committer:
-    """Loads, decides, appends, writes heads, announces, answers, acknowledges: in this order.
+    """Loads, decides, appends, writes heads, announces, answers, flushes heads, acknowledges: in this order.
 
     Append is the commit point. A crash before it leaves no trace, and the inputs are delivered again; a crash after
     it leaves the inputs unacknowledged, and when they come again the log knows them: their events are announced
-    again, nothing is decided twice.
+    again, nothing is decided twice, and a head that is behind the log is written again.
     """
 
     def __init__(
@@ -77,8 +89,14 @@ class Committer:
         self._ownership = ownership
         self._clock = clock
         self._metrics = metrics
+        # To look up a metric's child takes longer than to count with it.
         self._processed = metrics.process_seconds.labels("rabbitmq", "process", "inbound")
+        self._consumed = metrics.consumed.labels("rabbitmq", "process", "inbound")
+        self._committed = metrics.inputs.labels("committed")
+        self._repeated = metrics.inputs.labels("repeated")
+        self._refused = metrics.inputs.labels("refused")
         self._large = LargeSessions(metrics)
+        self.heads_flush = HeadsFlush(store, enough=max(1, config.prefetch // 2))
         self._announcer = Announcer(
             bus,
             store,
@@ -93,9 +111,11 @@ class Committer:
         self._lag = lag
         self._decider = Decider(store, live, ownership, self.arrears, machine=machine, config=config, clock=clock)
 
-    async def carry_out(self, turns: Sequence[Turn]) -> None:
+    async def carry_out(self, turns: Sequence[Turn], announced: Callable[[], None]) -> None:
         """Carry out `turns`; on return every one of their inputs is committed, refused or parked, and acknowledged.
 
+        Calls `announced`, once, as soon as their conversations' next turns may begin; where something goes wrong, or
+        may, that is on return.
         Those of a partition that was lost meanwhile are dropped instead: they are delivered again, to its owner.
         Waits out store and broker. If the batch fails in a way nobody foresaw, its inputs are tried one by one and
         the culprit is parked, so that one conversation never fails its neighbours. An input that may have killed its
@@ -103,22 +123,47 @@ class Committer:
         whose conversation is damaged in the store: replayed, they are applied once that was repaired.
         """
         begun = perf_counter()
-        if not self._ownership.watch.stalled():
-            trials = PoisonTrials(self._store)
-            await keep_trying("begin trials", trials.begin, suspects_of(turns))
-            alone = [turn for turn in turns if any(trials.must_be_alone(key_of(turn, one)) for one in turn.inputs)]
-            await self._carry_out_together([turn for turn in turns if turn not in alone], trials)
-            await self._carry_out_singly(alone, trials)
-            await keep_trying("end trials", trials.end)
-        self._metrics.round_seconds.observe(perf_counter() - begun)
-        self._metrics.round_turns.observe(len(turns))
-        self._metrics.consumed.labels("rabbitmq", "process", "inbound").inc(sum(len(turn.inputs) for turn in turns))
-        self._metrics.live_actors.set(len(self._live))
+        is_over = False
 
-    async def _carry_out_together(self, turns: Sequence[Turn], trials: PoisonTrials) -> None:
+        def over() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                self._metrics.round_seconds.observe(perf_counter() - begun)
+                self._metrics.round_turns.observe(len(turns))
+                self._consumed.inc(sum(len(turn.inputs) for turn in turns))
+                self._metrics.live_actors.set(len(self._live))
+                announced()
+
+        try:
+            if not self._ownership.watch.stalled():
+                await self._try(turns, over)
+        finally:
+            over()
+
+    async def _try(self, turns: Sequence[Turn], announced: Callable[[], None]) -> None:
+        trials = PoisonTrials(self._store)
+        suspects = suspects_of(turns)
+        if not suspects:
+            await self._carry_out_together(turns, trials, announced)
+            return
+        await keep_trying("begin trials", trials.begin, suspects)
+        alone = [turn for turn in turns if any(trials.must_be_alone(key_of(turn, one)) for one in turn.inputs)]
+        await self._carry_out_together([turn for turn in turns if turn not in alone], trials)
+        await self._carry_out_singly(alone, trials)
+        await keep_trying("end trials", trials.end)
+
+    async def _carry_out_together(
+        self, turns: Sequence[Turn], trials: PoisonTrials, announced: Callable[[], None] = lambda: None
+    ) -> None:
         try:
             async with self._company.shared():
-                await self._commit(turns)
+                unsettled = await self._commit(turns)
+                if unsettled.failed:
+                    await self._settle(unsettled)
+                else:
+                    announced()
+                    await self._settle_or_requeue(unsettled)
         except Exception as error:
             raise_if_cancelled()
             if (more := sparingly(Action.ROUND_FAILED, type(error).__name__)) is not None:
@@ -143,7 +188,7 @@ class Committer:
         single = Turn(turn.lane, (waiting,))
         try:
             await keep_trying("begin trial", trials.begin_alone, key_of(turn, waiting))
-            await self._commit([single], suspect=True)
+            await self._settle(await self._commit([single], suspect=True), at_once=True)
         except KilledWorker as error:
             await self._give_up([_failed(single, waiting, Failure(error))])
         except Exception as error:
@@ -155,16 +200,21 @@ class Committer:
         """Park an input that failed while it was carried out, and block its conversation if that is its policy."""
         self._live.drop(single.lane.conversation)
         try:
-            await self._commit([single], suspect=True, failure=failure)
+            await self._settle(await self._commit([single], suspect=True, failure=failure), at_once=True)
         except Exception:
             raise_if_cancelled()
             await self._give_up([_failed(single, waiting, failure)])
 
-    async def _commit(self, turns: Sequence[Turn], *, suspect: bool = False, failure: Failure | None = None) -> None:
-        """Carry out `turns`; `suspect` asks the log about every input instead of the redelivered ones alone.
+    async def _commit(
+        self, turns: Sequence[Turn], *, suspect: bool = False, failure: Failure | None = None
+    ) -> _Unsettled:
+        """Carry out `turns`, announce and answer; what is returned is to be settled.
+
+        `suspect` asks the log about every input instead of the redelivered ones alone.
 
         If there is a `failure`, that is what becomes of those inputs that the log does not know.
         """
+        unsettled = _Unsettled()
         while turns:
             planned = await self._decider.decide(turns, suspect=suspect, failure=failure)
             begun = monotonic()
@@ -173,20 +223,42 @@ class Committer:
             suspect = True
             heads = _heads_left_by(done)
             if heads and not saved:
-                self._tell_unkept(heads, await keep_trying("save heads", self._store.heads.save, heads))
+                save = self._store.heads.write if self._store.heads.flushes else self._store.heads.save
+                self._tell_unkept(heads, await keep_trying("save heads", save, heads))
             commits = [commit for _, plan in done for commit in (plan.commit, *plan.repeated) if commit]
             if any(concerns_earlier(commit) for commit in commits):
                 await keep_trying("follow", follow, self._store, commits)
             with self._traced(done, appended) if traces().on else nullcontext():
                 await self._announcer.announce([plan for _, plan in done])
                 self.arrears.announced([plan.commit for _, plan in done if plan.commit])
-                answers = [(turn, answer, plan.after) for turn, plan in done for answer in plan.answers]
-                failed = [await self._finish(*one) for one in answers]
-                await self._give_up([one for one in failed if one])
+                for turn, plan in done:
+                    for answer in plan.answers:
+                        await self._answer(turn, answer, plan.after, unsettled)
+            if not saved:
+                unsettled.heads += _heads_behind(done)
+        return unsettled
+
+    async def _settle(self, unsettled: _Unsettled, *, at_once: bool = False) -> None:
+        """Acknowledge or park what was carried out, once its heads are durable; `at_once`, with no wait for others."""
+        inputs = len(unsettled.acks) + len(unsettled.failed)
+        await self.heads_flush.durable(unsettled.heads, inputs=inputs, at_once=at_once or bool(unsettled.failed))
+        for waiting in unsettled.acks:
+            await waiting.delivery.ack()
+        await self._give_up(unsettled.failed)
+
+    async def _settle_or_requeue(self, unsettled: _Unsettled) -> None:
+        """Settle what is announced. Its conversations have gone on: what can't be settled comes again, and is known."""
+        try:
+            await self._settle(unsettled)
+        except Exception as error:  # whatever it is: it must not stay in hand
+            raise_if_cancelled()
+            _log.error(Action.ROUND_FAILED, turns=len(unsettled.acks), **told(error))
+            for waiting in unsettled.acks:
+                await waiting.delivery.requeue()
 
     @contextmanager
     def _traced(self, done: Sequence[Planned], appended: tuple[float, float]) -> Iterator[None]:
-        """Tell of each input that is announced and acknowledged meanwhile by a span, which its events are caused by."""
+        """Tell of each input that is announced and answered meanwhile by a span, which its events are caused by."""
         answers = [(turn, plan, answer) for turn, plan in done for answer in plan.answers]
         inputs = [
             Processed(
@@ -250,12 +322,16 @@ class Committer:
                 raise refusal
         return done, conflicted, saved
 
-    async def _finish(self, turn: Turn, answer: Answer, after: SessionState) -> Failed | None:
-        """Answer and acknowledge an input; return what is to be parked instead."""
+    async def _answer(self, turn: Turn, answer: Answer, after: SessionState, unsettled: _Unsettled) -> None:
+        """Answer an input, and put it with those to be acknowledged, or parked."""
         waiting = answer.waiting
         if answer.failure:
-            return await self._fail(turn, waiting, answer.failure, after)
-        self._metrics.inputs.labels("repeated" if answer.repeated else "committed").inc()
+            if parked := await self._fail(turn, waiting, answer.failure, after):
+                unsettled.failed.append(parked)
+            else:
+                unsettled.acks.append(waiting)
+            return
+        (self._repeated if answer.repeated else self._committed).inc()
         if waiting.published and not answer.repeated:
             taken = max(0.0, (self._clock.now() - waiting.published).total_seconds())
             self._metrics.publish_to_commit.observe(taken)
@@ -263,10 +339,9 @@ class Committer:
         if waiting.delivery.reply_to:
             said = (event.message.key for event in answer.events if isinstance(event, MessageAppended))
             await self._reply(waiting, after, message=next(said, None), repeated=answer.repeated)
-        await waiting.delivery.ack()
         self._processed.observe(monotonic() - waiting.arrived)
         self._ownership.settled(turn.lane.partition)
-        return None
+        unsettled.acks.append(waiting)
 
     async def _fail(self, turn: Turn, waiting: Waiting, failure: Failure, after: SessionState) -> Failed | None:
         """Tell the caller, if there is one and it was refused; otherwise an operator has to see it."""
@@ -278,12 +353,13 @@ class Committer:
             words = str(StoreDamaged() if isinstance(error, StoreDamaged) else error)
             await self._reply(waiting, shown, error=ReplyError(code=error.code, message=words))
             if isinstance(error, Refused):
-                self._metrics.inputs.labels("refused").inc()
-                await waiting.delivery.ack()
+                self._refused.inc()
                 return None
         return _failed(turn, waiting, failure)
 
     async def _give_up(self, failed: Sequence[Failed]) -> None:
+        if not failed:
+            return
         self._metrics.inputs.labels("parked").inc(len(failed))
         await park_all(self._bus, failed)
         for one in failed:
@@ -317,6 +393,12 @@ class Committer:
 
 def _heads_left_by(planned: Sequence[Planned]) -> list[SessionState]:
     return [head for _, plan in planned for head in plan.heads if head.generation]
+
+
+def _heads_behind(done: Sequence[Planned]) -> list[SessionState]:
+    """Return the heads that have to be durable before the inputs of `done` are acknowledged."""
+    sound = (plan for _, plan in done if not plan.damaged)
+    return [head for plan in sound for head in (plan.heads or (plan.before,)) if head.generation]
 
 
 def _failed(turn: Turn, waiting: Waiting, failure: Failure) -> Failed:

@@ -105,7 +105,8 @@ class SessionWorker(Worker):
             store, self._read, self._unreadable.park, self._ownership.watch.stalled, self._company
         )
         self._rounds: set[asyncio.Task[None]] = set()
-        self._under_way = 0  # turns of these rounds
+        self._busy = 0  # rounds of these that have yet to announce; the others have only to be settled
+        self._under_way = 0  # turns of the busy ones
         # A store that is embedded makes one transaction after the other: small rounds would wait for each other.
         self._few_turns = 1 if config.embedded else config.few_turns
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
@@ -196,7 +197,13 @@ class SessionWorker(Worker):
         """End what is left: no partition is ours any more."""
         tasks = {*self._rounds, *self._answers, *({self._dispatcher} if self._dispatcher else ())}
         watches = [one.close for one in (self._backlog, self._looking) if one]
-        await in_turn(*watches, partial(ended, tasks), self._suspects.close, self._unreadable.close)
+        await in_turn(
+            *watches,
+            partial(ended, tasks),
+            self._committer.heads_flush.close,
+            self._suspects.close,
+            self._unreadable.close,
+        )
 
     def _receive(self, holding: Holding, delivery: Delivery) -> None:
         """Put a delivery into its conversation's lane, before anything else can happen: this is what keeps order."""
@@ -281,7 +288,7 @@ class SessionWorker(Worker):
     def _may_begin(self) -> bool:
         if self._under_way < self._few_turns:
             return True
-        return len(self._rounds) < self._config.max_rounds and self._lanes.ready >= self._config.enough_turns
+        return self._busy < self._config.max_rounds and self._lanes.ready >= self._config.enough_turns
 
     def _begin_round(self) -> None:
         """Take turns, and note at once that they are under way: a partition is not handed back with one taken."""
@@ -289,22 +296,24 @@ class SessionWorker(Worker):
         holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
         for holding in holdings:
             holding.begin_turn()
+        self._busy += 1
         self._under_way += len(turns)
-        begun = self._spawn(self._rounds, self._round(turns, holdings))
-        begun.add_done_callback(partial(self._round_over, len(turns)))
-
-    def _round_over(self, turns: int, _: "asyncio.Task[None]") -> None:
-        self._under_way -= turns
-        self._changed.set()
+        self._spawn(self._rounds, self._round(turns, holdings))
 
     async def _round(self, turns: list[Turn], holdings: list[Holding]) -> None:
         try:
-            await self._committer.carry_out(turns)
+            await self._committer.carry_out(turns, partial(self._release, turns))
         finally:
             for holding in holdings:
                 holding.end_turn()
-            for turn in turns:
-                self._lanes.done(turn.lane)
+
+    def _release(self, turns: list[Turn]) -> None:
+        """Let the next turns of their conversations begin."""
+        self._busy -= 1
+        self._under_way -= len(turns)
+        for turn in turns:
+            self._lanes.done(turn.lane)
+        self._changed.set()
 
     @staticmethod
     def _spawn(group: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> asyncio.Task[None]:

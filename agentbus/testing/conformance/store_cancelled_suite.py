@@ -139,6 +139,20 @@ async def heads__save(store: Store) -> Call:
 
 
 @_row
+async def heads__write(store: Store) -> Call:
+    conversation = a_conversation()
+    await store.heads.write([a_head(conversation)])
+    return store.heads.write([a_head(conversation, version=2), a_head(a_conversation())])
+
+
+@_row
+async def heads__flush(store: Store) -> Call:
+    heads = [a_head(a_conversation()), a_head(a_conversation())]
+    await store.heads.write(heads)
+    return store.heads.flush([*heads, a_head(a_conversation())])
+
+
+@_row
 async def heads__get(store: Store) -> Call:
     return store.heads.get(session_id_for(a_conversation(), 1))
 
@@ -356,7 +370,7 @@ class StoreCancelledSuite:
             calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
 
         assert set(_ROWS) == calls
-        assert len(calls) == 49
+        assert len(calls) == 51
 
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)

@@ -58,6 +58,38 @@ class StoreHeadsSuite:
         await store.heads.save([a_head(one, version=7), a_head(one, version=6)])
         assert await store.heads.get(a_head(one).session_id) == a_head(one, version=7)
 
+    async def test_what_is_written_is_read_at_once_and_never_goes_back(self, store: Store) -> None:
+        one, two = a_conversation(), a_conversation()
+        assert await store.heads.write([a_head(one, version=5), a_head(two, version=1)]) == [None, None]
+
+        assert await store.heads.write([a_head(one, version=4, data={"old": True})]) == [None]
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=5)
+        assert await store.heads.write([a_head(two, version=2)]) == [None]
+        assert await store.heads.get(a_head(two).session_id) == a_head(two, version=2)
+
+    async def test_flushing_keeps_what_is_written_and_what_is_newer(self, store: Store) -> None:
+        one, two = a_conversation(), a_conversation()
+        written = [a_head(one, version=5), a_head(two, version=1)]
+        await store.heads.write(written)
+        await store.heads.write([a_head(one, version=6)])
+
+        await store.heads.flush(written)
+        await store.heads.flush([])
+
+        assert await store.heads.get(a_head(one).session_id) == a_head(one, version=6)
+        assert await store.heads.get(a_head(two).session_id) == a_head(two, version=1)
+
+    async def test_flushing_saves_again_what_the_server_has_lost(self, store: Store) -> None:
+        if not store.heads.flushes:
+            return  # Nothing is lost that was written.
+        kept, lost, behind = a_conversation(), a_conversation(), a_conversation()
+        await store.heads.save([a_head(kept, version=5), a_head(behind, version=4)])
+
+        await store.heads.flush([a_head(kept, version=5), a_head(lost, version=1), a_head(behind, version=7)])
+
+        found = [await store.heads.get(a_head(one).session_id) for one in (kept, lost, behind)]
+        assert found == [a_head(kept, version=5), a_head(lost, version=1), a_head(behind, version=7)]
+
     async def test_older_head_leaves_its_batch_alone(self, store: Store) -> None:
         one, two, three = (a_conversation() for _ in range(3))
         await store.heads.save([a_head(two, version=9)])

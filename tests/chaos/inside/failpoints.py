@@ -14,3 +14,7 @@ class Failpoint(StrEnum):
     """Heads written; nothing is announced."""
     AFTER_PUBLISH = "after_publish"
     """Announced; nothing is acknowledged."""
+    BEFORE_FLUSH = "before_flush"
+    """Announced, and the conversations' next turns may be under way; the heads are not known to be durable."""
+    AFTER_FLUSH = "after_flush"
+    """The heads are durable; nothing is acknowledged."""

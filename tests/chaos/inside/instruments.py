@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,15 @@ def instrument_store(store: Store, points: Failpoints[Failpoint], trace: Trace, 
         points.pass_by(Failpoint.AFTER_APPEND)
         return outcomes
 
+    flush = store.heads.flush
+
+    async def flushed(heads: Sequence[SessionState]) -> None:
+        points.pass_by(Failpoint.BEFORE_FLUSH)
+        await flush(heads)
+        points.pass_by(Failpoint.AFTER_FLUSH)
+
     patch(store.log, commit=instrumented)
+    patch(store.heads, flush=flushed)
     return store
 
 
@@ -63,13 +71,15 @@ def trace_rounds(trace: Trace) -> None:
     carry_out = Committer.carry_out
     rounds = iter(range(1, 1_000_000_000))
 
-    async def traced(self: Committer, turns: Sequence[Turn]) -> None:
+    async def traced(self: Committer, turns: Sequence[Turn], announced: Callable[[], None]) -> None:
         number = next(rounds)
         trace.write("begin", round=number, conversations=[turn.lane.conversation for turn in turns])
-        try:
-            await carry_out(self, turns)
-        finally:
+
+        def over() -> None:
             trace.write("end", round=number)
+            announced()
+
+        await carry_out(self, turns, over)
 
     patch(Committer, carry_out=traced)
 

@@ -443,11 +443,11 @@ def die_at(worker: SessionWorker, poison: str) -> asyncio.Event:
     """Make the worker stop dead when it works on the input `poison`; the event tells that it did."""
     commit, died = worker._committer._commit, asyncio.Event()
 
-    async def deadly(turns: Sequence[Turn], *, suspect: bool = False, failure: Failure | None = None) -> None:
+    async def deadly(turns: Sequence[Turn], *, suspect: bool = False, failure: Failure | None = None) -> Any:
         if any(waiting.given.id == poison for turn in turns for waiting in turn.inputs):
             died.set()
             await asyncio.Event().wait()
-        await commit(turns, suspect=suspect, failure=failure)
+        return await commit(turns, suspect=suspect, failure=failure)
 
     worker._committer._commit = deadly  # type: ignore[method-assign]  # the poisoned code
     return died

@@ -1,0 +1,109 @@
+"""Settling: heads that all can read become durable, those of many rounds together, before inputs are acknowledged."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.ids import SessionId
+from agentbus.contracts.session import SessionState
+from agentbus.storage.port import Store
+from agentbus.workers.concurrency import ended, raise_if_cancelled
+from agentbus.workers.delivery.retry import keep_trying
+
+GATHERING: Final = 0.05
+"""Seconds for which rounds gather. Nobody waits for it: what is not acknowledged yet comes again after a crash."""
+
+_CLOSED: Final = "the worker was closed before the heads were flushed"
+
+
+class _Group:
+    """The heads of the rounds that wait for the same flush."""
+
+    def __init__(self) -> None:
+        self.heads: dict[SessionId, SessionState] = {}
+        self.inputs = 0
+        self.is_over = asyncio.Event()
+        self.error: Exception | None = None
+
+    def add(self, heads: Sequence[SessionState], inputs: int) -> None:
+        for head in heads:
+            known = self.heads.get(head.session_id)
+            if known is None or known.version < head.version:
+                self.heads[head.session_id] = head
+        self.inputs += inputs
+
+
+class HeadsFlush:
+    """Flushes heads for who waits: one flush is under way at a time, and meanwhile the next ones gather.
+
+    They gather until `enough` inputs wait for it, of those that a partition has room for before it gets no more.
+    """
+
+    def __init__(self, store: Store, *, enough: int) -> None:
+        self._store = store
+        self._enough = enough
+        self._group = _Group()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def durable(self, heads: Sequence[SessionState], *, inputs: int, at_once: bool = False) -> None:
+        """Return once `heads`, which the store has, are durable, waiting store outages out.
+
+        They are what so many `inputs` left; `at_once`, nobody else is waited for. Raises what a flush fails with
+        otherwise; StoreUnavailable once it is closed.
+        """
+        if not heads or not self._store.heads.flushes:
+            return
+        if self._closed:
+            raise StoreUnavailable(_CLOSED)
+        group = self._group
+        group.add(heads, self._enough if at_once else inputs)
+        self._look()
+        await group.is_over.wait()
+        if group.error is not None:
+            raise group.error
+
+    async def close(self) -> None:
+        """Stop, in the middle of it if need be. Idempotent."""
+        self._closed = True
+        self._stop_waiting()
+        if self._task is not None:
+            await ended({self._task})
+
+    def _look(self) -> None:
+        """Flush if it is time to."""
+        if self._closed or self._task is not None or not self._group.inputs:
+            return
+        if self._group.inputs >= self._enough:
+            self._begin()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHERING, self._begin)
+
+    def _begin(self) -> None:
+        self._stop_waiting()
+        group, self._group = self._group, _Group()
+        self._task = asyncio.create_task(self._flush(group), name="flush heads")
+        self._task.add_done_callback(self._next)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _next(self, _: "asyncio.Task[None]") -> None:
+        self._task = None
+        self._look()
+
+    async def _flush(self, group: _Group) -> None:
+        try:
+            await keep_trying("flush heads", self._store.heads.flush, list(group.heads.values()))
+        except Exception as error:  # whatever it is: it is raised where it is waited for
+            raise_if_cancelled()
+            group.error = error
+        except asyncio.CancelledError:
+            group.error = StoreUnavailable(_CLOSED)
+            raise
+        finally:
+            group.is_over.set()
