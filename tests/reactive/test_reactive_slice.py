@@ -19,7 +19,7 @@ SLICE: tuple[tuple[Trial[Any], Any], ...] = (
     (count_once.TRIAL, count_once.Size(chats=6, inputs=8, seconds=3, kill_every=1.0, patience=60)),
     (races.TRIAL, races.Size(races=150, patience=60)),
     (lag.TRIAL, lag.Size(identities=20, rate=8, seconds=2, patience=60)),
-    (rate.TRIAL, rate.Size(sessions=200, window=2, patience=60)),
+    (rate.TRIAL, rate.Size(sessions=200, archived=20, window=2, patience=60)),
 )
 
 
