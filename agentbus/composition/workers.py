@@ -358,11 +358,12 @@ def notification_callbacks(settings: "Settings") -> "list[NotificationCallback]"
 
 
 def _events(app: App, name: str, patterns: tuple[str, ...], handler: "Handler") -> "Events":
-    """Return what gives a reactive worker its events: FastStream over RabbitMQ, or the in-process bus."""
-    if isinstance(app.bus, MemoryBus):
-        from agentbus.workers.reactive.embedded import EmbeddedEvents  # noqa: PLC0415 - see above
+    """Return what gives a reactive worker its events: FastStream; or our bus, if in-process, or for many at once."""
+    from agentbus.workers.reactive.batches import BatchedEvents  # noqa: PLC0415 - see above
+    from agentbus.workers.reactive.handler import BatchHandler  # noqa: PLC0415 - see above
 
-        return EmbeddedEvents(app.bus, name, patterns, handler, metrics=app.metrics)
+    if isinstance(app.bus, MemoryBus) or isinstance(handler, BatchHandler):
+        return BatchedEvents(app.bus, name, patterns, handler, metrics=app.metrics)
     # FastStream takes a quarter of a second to import; most commands do without.
     with importing_extras():
         from agentbus.workers.reactive.app import ReactiveApp  # noqa: PLC0415 - see above

@@ -21,7 +21,7 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from agentbus.workers.ingress.router import IngressRouter
-from agentbus.workers.reactive.embedded import EmbeddedEvents
+from agentbus.workers.reactive.batches import BatchedEvents
 from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.worker import Events
 from agentbus.workers.sync.services import make_sync_services
@@ -38,7 +38,7 @@ BEATS = 3 * CONFIG.beat
 
 def expiry(bus: Bus, store: Store) -> Any:
     def listen(name: str, patterns: tuple[str, ...], handler: Handler) -> Events:
-        return EmbeddedEvents(bus, name, patterns, handler)
+        return BatchedEvents(bus, name, patterns, handler)
 
     return ExpiryWorker(
         bus,
@@ -55,7 +55,7 @@ def expiry(bus: Bus, store: Store) -> Any:
 
 def sync(bus: Bus, store: Store) -> Any:
     services = make_sync_services(store, bus, Inputs(bus), clock=SystemClock(), claim_secret=None)
-    events = EmbeddedEvents(bus, SUBSCRIPTION, ("session.#",), services.handler)
+    events = BatchedEvents(bus, SUBSCRIPTION, ("session.#",), services.handler)
     return SyncWorker(
         store,
         events,
@@ -73,7 +73,7 @@ def tracking(bus: Bus, store: Store) -> Any:
     handler = TrackingHandler(tracker)
     return TrackingWorker(
         store,
-        EmbeddedEvents(bus, TRACKED, TOPICS, handler),
+        BatchedEvents(bus, TRACKED, TOPICS, handler),
         handler,
         tracker,
         clock=SystemClock(),

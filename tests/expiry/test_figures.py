@@ -45,8 +45,8 @@ async def test_repeats_are_not_counted(store: MemoryStore, clock: ManualClock) -
     events = [a_step(clock, number) for number in range(20)] * 3
     random.shuffle(events)
     for event in events:
-        await figures.step(event)
-    await figures.step(a_step(clock, 100, CleanupAction.NOTIFY, step=-1))
+        await figures.steps([event])
+    await figures.steps([a_step(clock, 100, CleanupAction.NOTIFY, step=-1)])
     for _ in range(3):
         await figures.failure(session_id_for(a_conversation("bad"), 1), 7, "odd")
     expected = ExpiryStatistics(
@@ -54,7 +54,6 @@ async def test_repeats_are_not_counted(store: MemoryStore, clock: ManualClock) -
         {"expired": 20, "warned": 1, "failed": 1},
     )
     assert await figures.statistics() == expected
-    await figures.close()
     later = StatisticsRecorder(store, clock)
     await later.start()
     assert await later.statistics() == expected
@@ -67,13 +66,13 @@ async def test_past_days_are_added_up_and_stay_counted_once(store: MemoryStore, 
     for day in range(6):
         for number in range(day + 1):
             events.append(a_step(clock, 10 * day + number))
-            await figures.step(events[-1])
+            await figures.steps([events[-1]])
         await figures.fold()
         await figures.fold()
         clock.advance(timedelta(days=1))
     assert (await figures.statistics()).total == {"expired": 21}
     for event in events:  # all come again, those of days that are added up too
-        await figures.step(event)
+        await figures.steps([event])
     assert (await figures.statistics()).total == {"expired": 21}
     await figures.fold()
     assert (await StatisticsRecorder(store, clock).statistics()).total == {"expired": 21}
@@ -87,7 +86,7 @@ async def test_a_crash_between_adding_up_and_deleting_changes_nothing(
     figures = StatisticsRecorder(store, clock)
     await figures.start()
     for number in range(5):
-        await figures.step(a_step(clock, number))
+        await figures.steps([a_step(clock, number)])
     clock.advance(timedelta(days=4))
 
     async def crash(*_: object) -> int:
@@ -106,7 +105,7 @@ async def test_a_crash_between_adding_up_and_deleting_changes_nothing(
 async def test_two_that_add_up_at_once_do_it_once(store: MemoryStore, clock: ManualClock) -> None:
     figures = StatisticsRecorder(store, clock)
     await figures.start()
-    await figures.step(a_step(clock, 1))
+    await figures.steps([a_step(clock, 1)])
     clock.advance(timedelta(days=3))
     lock = await store.locks.acquire("expiry/fold", ttl=60)
     assert lock

@@ -20,6 +20,7 @@ from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.workers.archive import rewriting
 from agentbus.workers.expiry.worker import ExpiryWorker
+from agentbus.workers.reactive.batches import BatchedEvents
 from tests.expiry.world import World, a_rule, a_world
 
 ARCHIVE, DELETE, EXPIRE = CleanupAction.ARCHIVE, CleanupAction.DELETE, CleanupAction.EXPIRE
@@ -175,21 +176,36 @@ async def _lives_and_dies(last: int, rule: Any, *, after: bool) -> bool:
 async def test_events_that_come_often_and_in_any_order_change_nothing(world: World) -> None:
     async with world.expiring(a_rule("old", max_age=60.0), a_rule("many", max_messages=3)) as worker:
         sessions = [await world.session(f"user-{number}") for number in range(10)]
+        await world.scheduled(*sessions)
         for number in range(0, 10, 2):
             for text in "abc":
                 await world.say(text, f"user-{number}")
-        await world.scheduled(*sessions)
         world.advance(60)
         await until_all(world, sessions, SessionStatus.EXPIRED)
         await world.until(lambda: _counted(worker, 10))
         events = [event for event in world.events for _ in range(random.randint(1, 3))]
         random.shuffle(events)
-        await asyncio.gather(*(worker._handler.handle(EventEnvelope.of(event)) for event in events))
+        (own, _) = worker._events
+        assert isinstance(own, BatchedEvents)
+        await asyncio.gather(*(own._handler.handle(EventEnvelope.of(event)) for event in events))
         await turns_of(worker)
         assert (await worker.figures.statistics()).total == {"expired": 10}
     assert len(world.steps()) == 10
     ended = [one for one in _once(world.events) if isinstance(one, StateChanged)]
     assert len(ended) == 10
+
+
+async def test_a_deadline_goes_with_the_step_that_it_was_for(world: World) -> None:
+    async with world.expiring(a_rule("silent")):
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(60)
+
+        async def is_gone() -> bool:
+            return await world.store.records.get(RecordKind.DEADLINE, session) is None
+
+        await world.until(is_gone)  # though it is not looked at again: the time stands still
+        assert (await world.head(session)).status is SessionStatus.EXPIRED
 
 
 async def _counted(worker: ExpiryWorker, count: int) -> bool:

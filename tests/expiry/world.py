@@ -12,10 +12,10 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.commands import AnyCommand, CommandReply, CreateSession
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.events import AnyEvent, ExpiryStepTaken
+from agentbus.contracts.events import AnyEvent, ExpiryStepTaken, MessageAppended
 from agentbus.contracts.expiry import CleanupAction, Conditions, ExpiryRule, ExpiryStrategy, Step
 from agentbus.contracts.ids import SessionId
-from agentbus.contracts.messages import InboundMessage, TextContent
+from agentbus.contracts.messages import InboundMessage, TextContent, message_key_for
 from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
@@ -28,7 +28,7 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.worker import ExpiryConfig, ExpiryWorker
 from agentbus.workers.notify import NotificationCallback
-from agentbus.workers.reactive.embedded import EmbeddedEvents
+from agentbus.workers.reactive.batches import BatchedEvents
 from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.worker import Events
 from agentbus.workers.session.config import SessionWorkerConfig
@@ -104,7 +104,7 @@ class World:
             await worker.close()
 
     def listen(self, name: str, patterns: tuple[str, ...], handler: Handler) -> Events:
-        return EmbeddedEvents(self.bus, name, patterns, handler)
+        return BatchedEvents(self.bus, name, patterns, handler)
 
     async def session(self, user: str = "ada", platform: Platform = Platform.WEB) -> SessionId:
         """Begin a session and return its id."""
@@ -114,11 +114,17 @@ class World:
         return reply.session_id
 
     async def say(self, text: str, user: str = "ada", platform: Platform = Platform.WEB) -> None:
-        """Say something in the user's session."""
+        """Say something in the user's session; on return it was announced."""
         where = Address(platform=platform, chat=f"chat-{user}", user=user)
         await self.client.publish(
             InboundMessage(address=where, message_id=text, sent_at=self.clock.now(), content=TextContent(text=text))
         )
+
+        async def is_said() -> bool:
+            said = (one.message for one in self.events if isinstance(one, MessageAppended))
+            return any(one.key == message_key_for(where, text) for one in said)
+
+        await self.until(is_said)  # by the time that it is now: a deadline may be there before
 
     async def send(self, command: AnyCommand) -> CommandReply:
         return await self.client.send(command)

@@ -28,7 +28,7 @@ from agentbus.storage.archive import open_archive
 from agentbus.workers.archive.restoring import restore_session
 from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.delivery.inputs import Inputs
-from agentbus.workers.reactive.embedded import EmbeddedEvents
+from agentbus.workers.reactive.batches import BatchedEvents
 from agentbus.workers.sync.handler import TOPICS
 from agentbus.workers.sync.worker import SUBSCRIPTION, SyncWorker
 from tests.harness.builders import NOON
@@ -43,7 +43,7 @@ async def system() -> AsyncIterator[SessionSystem]:
 
 
 def worker_of(world: World) -> SyncWorker:
-    events = EmbeddedEvents(world.bus, SUBSCRIPTION, TOPICS, world.sync.handler)
+    events = BatchedEvents(world.bus, SUBSCRIPTION, TOPICS, world.sync.handler)
     tasks = world.sync.tasks
     return SyncWorker(world.store, events, tasks, clock=world.clock, topology=Topology(partitions=4), interval=0.01)
 

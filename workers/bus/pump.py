@@ -20,16 +20,18 @@ _log = Logger(__name__)
 
 
 class Pump:
-    """Gives deliveries to one handler, in order: all that has arrived when the handler is free, never waiting.
+    """Gives deliveries to one handler, in order: all that has arrived when the handler is free, `most` at a time.
 
+    It waits for others only where it is to `linger`, for that many seconds, unless there are enough.
     It survives whatever a handler raises. What a failed call left unacknowledged is handled one by one, and `give_up`
     gets what fails even so; if that fails too the delivery is left: it comes again with the next consumer.
     """
 
-    def __init__(self, handle: BatchHandler, give_up: GiveUp, *, most: int = 100) -> None:
+    def __init__(self, handle: BatchHandler, give_up: GiveUp, *, most: int = 100, linger: float = 0.0) -> None:
         self._handle = handle
         self._give_up = give_up
         self._most = most
+        self._linger = linger
         self._arrived: deque[Delivery] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -59,6 +61,8 @@ class Pump:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
+            if self._linger and len(self._arrived) < self._most:
+                await asyncio.sleep(self._linger)
             batch = [self._arrived.popleft() for _ in range(min(self._most, len(self._arrived)))]
             if not self._arrived:
                 self._wake.clear()

@@ -7,6 +7,7 @@ a crash between adding up and deleting changes nothing.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -20,13 +21,11 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_records
 from agentbus.workers.concurrency import afterwards
-from agentbus.workers.reactive.coalescer import Coalescer
 
 _TOTALS: Final = "expiry/totals"
 _KEPT_DAYS: Final = 2
 """Days, today among them, that are kept record by record."""
 _LEASE: Final = 60.0
-_BATCH: Final = 500
 
 
 class Outcome(StrEnum):
@@ -84,13 +83,12 @@ class _Figure:
 
 
 class StatisticsRecorder:
-    """Counts steps and failures; those of the same moment are kept in one call."""
+    """Counts steps and failures."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._through = date.min
-        self._together = Coalescer[_Figure](self._keep, most=_BATCH)
 
     async def start(self) -> None:
         """Find out which days are added up."""
@@ -98,19 +96,14 @@ class StatisticsRecorder:
         await self._store.records.put(first, replace=False)
         self._through = (await self._totals())[0]
 
-    async def close(self) -> None:
-        """Stop. Idempotent."""
-        await self._together.close()
-
-    async def step(self, event: ExpiryStepTaken) -> None:
-        """Count a step, once however often its event comes."""
-        outcome = Outcome.WARNED if event.step < 0 else _OUTCOMES[event.action]
-        await self._together.do(_Figure(f"expiry/{event.event_id}", event.rule_id, outcome, event.at))
+    async def steps(self, events: Iterable[ExpiryStepTaken]) -> None:
+        """Count steps, each once however often its event comes."""
+        await self._keep({one.event_id: _figure_of(one) for one in events}.values())
 
     async def failure(self, session: SessionId, version: int, rule_id: str) -> None:
         """Count that a step failed for a session as it is in `version`."""
         key = f"expiry/{digest_of(('failure', session, str(version), rule_id))}"
-        await self._together.do(_Figure(key, rule_id, Outcome.FAILED, self._clock.now()))
+        await self._keep([_Figure(key, rule_id, Outcome.FAILED, self._clock.now())])
 
     async def statistics(self) -> ExpiryStatistics:
         """Add up what is counted."""
@@ -161,10 +154,15 @@ class StatisticsRecorder:
             counts[rule].update(found)
         return date.fromisoformat(data["through"]), counts
 
-    async def _keep(self, figures: list[_Figure]) -> None:
+    async def _keep(self, figures: Iterable[_Figure]) -> None:
         records = [_record(figure) for figure in figures if figure.at.date() > self._through]
         if records:
             await self._store.records.put_many(records)
+
+
+def _figure_of(event: ExpiryStepTaken) -> _Figure:
+    outcome = Outcome.WARNED if event.step < 0 else _OUTCOMES[event.action]
+    return _Figure(f"expiry/{event.event_id}", event.rule_id, outcome, event.at)
 
 
 def _record(figure: _Figure) -> Record:

@@ -9,11 +9,11 @@ from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.storage.archive import ArchiveStore
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
-from agentbus.workers.concurrency import in_turn
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
+from agentbus.workers.expiry.watch.ahead import Ahead
 from agentbus.workers.expiry.watch.commands import ExpiryCommands
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.expiry.watch.due import DueWatch
@@ -79,13 +79,15 @@ class ExpiryWorker(ReactiveWorker):
         group = WorkerKind.EXPIRY.group(topology.prefix)
         share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
         deadlines = Deadlines(store, topology, self._book, clock)
-        self._handler = ExpiryHandler(self._book, deadlines, self.figures)
+        ahead = Ahead(store)
+        handler = ExpiryHandler(self._book, deadlines, self.figures, ahead)
         acting = ExpiryCommands(store, commands, archive, metrics=metrics, clock=clock, secret_keys=config.secret_keys)
         self._due = DueWatch(
             store,
             share,
             self._book,
             deadlines,
+            ahead,
             acting=acting,
             figures=self.figures,
             clock=clock,
@@ -96,7 +98,7 @@ class ExpiryWorker(ReactiveWorker):
         super().__init__(
             WorkerKind.EXPIRY,
             share,
-            events=(listen(EVENTS_QUEUE, TOPICS, self._handler), listen(NOTICES_QUEUE, NOTICES, self.notifier)),
+            events=(listen(EVENTS_QUEUE, TOPICS, handler), listen(NOTICES_QUEUE, NOTICES, self.notifier)),
             loops=(
                 TimeLoop("expire what is due", self._due.turn, interval=config.interval),
                 TimeLoop("look at the expiry rules", self._look_at_rules, interval=config.refresh),
@@ -112,9 +114,6 @@ class ExpiryWorker(ReactiveWorker):
 
     async def _finish(self) -> None:
         await self._due.close()
-
-    async def _let_go(self) -> None:
-        await in_turn(self._handler.close, self.figures.close)
 
     async def _look_at_rules(self) -> bool:
         await self._book.refresh()

@@ -2,7 +2,8 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from time import monotonic
 from traceback import format_exc
@@ -15,7 +16,7 @@ from agentbus.contracts.writing import is_writing
 from agentbus.storage.log_lines import Logger
 from agentbus.workers.bus.port import Bus, Delivery
 from agentbus.workers.bus.pump import survived
-from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
 from agentbus.workers.delivery.failures import Failure
 from agentbus.workers.delivery.parking import park
 from agentbus.workers.delivery.retry import keep_trying
@@ -56,26 +57,77 @@ class Handler(ABC):
         """
 
 
+class BatchHandler(Handler):
+    """A handler that does for many events at once what it does for one: what is read and written goes together."""
+
+    async def handle(self, event: EventEnvelope) -> None:
+        await self.handle_all((event,))
+
+    @abstractmethod
+    async def handle_all(self, events: Sequence[EventEnvelope]) -> None:
+        """Handle events; all are acknowledged when this returns.
+
+        As `handle` does; but what fails by anything else than StoreError and BusError is given one by one at once.
+        """
+
+
 async def react(bus: Bus, handler: Handler, delivery: Delivery, metrics: WorkerMetrics | None = None) -> None:
     """Hand a delivery to a reactive worker's handler, waiting out store and broker.
 
     What fails for good is parked. It is counted in the `metrics`, if there are some.
     """
-    begun = monotonic()
+    with _counted(1, metrics):
+        await _react(bus, handler, delivery, metrics)
 
+
+async def react_together(
+    bus: Bus, handler: BatchHandler, deliveries: Sequence[Delivery], metrics: WorkerMetrics | None = None
+) -> None:
+    """Hand what was delivered together to a handler of many, as `react` does one; each by itself if that fails."""
+    with _counted(len(deliveries), metrics):
+        give_up = partial(_park, bus, metrics)
+        read = [(one, event) for one in deliveries if (event := await _read(one, give_up))]
+        events = [event for _, event in read]
+        try:
+            with ExitStack() as stack:
+                for event in events if traces().on else ():
+                    stack.enter_context(traces().handling(bus.topology.events, event))
+                if events:
+                    await keep_trying("handle events", handler.handle_all, events)
+        except Exception as error:
+            raise_if_cancelled()
+            if (more := sparingly(Action.HANDLER_FAILED, type(error).__name__)) is not None:
+                _log.warning(Action.HANDLER_FAILED, events=len(events), **told(error), **more)
+            await side_by_side(_react(bus, handler, delivery, metrics) for delivery, _ in read)
+        else:
+            for delivery, _ in read:
+                await delivery.ack()
+
+
+@contextmanager
+def _counted(deliveries: int, metrics: WorkerMetrics | None) -> Iterator[None]:
+    """Count deliveries, and how long each of them takes while the body runs."""
+    begun, labels = monotonic(), ("rabbitmq", "process", "events")
+    if metrics:
+        metrics.consumed.labels(*labels).inc(deliveries)
+    yield
+    if metrics:
+        taken, observe = monotonic() - begun, metrics.process_seconds.labels(*labels).observe
+        for _ in range(deliveries):
+            observe(taken)
+
+
+async def _react(bus: Bus, handler: Handler, delivery: Delivery, metrics: WorkerMetrics | None) -> None:
     async def handle(event: EventEnvelope) -> None:
         await keep_trying("handle an event", handler.handle, event)
 
-    async def give_up(delivery: Delivery, failure: Failure) -> None:
-        if metrics:
-            metrics.handler_failures.inc()
-        await park(bus, delivery, failure)
+    await hand_over(delivery, handle, partial(_park, bus, metrics), where=bus.topology.events)
 
+
+async def _park(bus: Bus, metrics: WorkerMetrics | None, delivery: Delivery, failure: Failure) -> None:
     if metrics:
-        metrics.consumed.labels("rabbitmq", "process", "events").inc()
-    await hand_over(delivery, handle, give_up, where=bus.topology.events)
-    if metrics:
-        metrics.process_seconds.labels("rabbitmq", "process", "events").observe(monotonic() - begun)
+        metrics.handler_failures.inc()
+    await park(bus, delivery, failure)
 
 
 async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp, *, where: str) -> None:
@@ -83,9 +135,21 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp, 
 
     `where` it was published.
     """
+    event = await _read(delivery, give_up)
+    if event is None:
+        return
+    with traces().handling(where, event):
+        if (failure := await given(event, handler)) is None:
+            await delivery.ack()
+        else:
+            await give_up(delivery, failure)
+
+
+async def _read(delivery: Delivery, give_up: GiveUp) -> EventEnvelope | None:
+    """Return a delivery's event; None if that was seen to: it is none, is of a later release, or can't be read."""
     if is_writing(delivery.body):  # no event: for those who show replies while they are being written
         await delivery.ack()
-        return
+        return None
     try:
         event = EventEnvelope.from_bytes(delivery.body)
     except UnsupportedType as error:
@@ -93,15 +157,11 @@ async def hand_over(delivery: Delivery, handler: EventHandler, give_up: GiveUp, 
         if (more := sparingly(Action.EVENT_UNKNOWN)) is not None:
             _log.info(Action.EVENT_UNKNOWN, message_id=delivery.message_id, error=str(error), **more)
         await delivery.ack()
-        return
     except InvalidInput as error:
         await give_up(delivery, Failure(error))
-        return
-    with traces().handling(where, event):
-        if (failure := await given(event, handler)) is None:
-            await delivery.ack()
-        else:
-            await give_up(delivery, failure)
+    else:
+        return event
+    return None
 
 
 async def given(event: EventEnvelope, handler: EventHandler) -> Failure | None:

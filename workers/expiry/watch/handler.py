@@ -1,9 +1,12 @@
 """What an expiry worker does with events: it makes deadlines, and counts. It never decides by an event alone."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.events import (
+    AnyEvent,
     ConflictResolved,
     ContextMerged,
     DataSet,
@@ -21,12 +24,12 @@ from agentbus.contracts.events import (
     StateChanged,
 )
 from agentbus.contracts.ids import SessionId
-from agentbus.workers.concurrency import in_turn, side_by_side
+from agentbus.workers.concurrency import side_by_side
 from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
+from agentbus.workers.expiry.watch.ahead import Ahead
 from agentbus.workers.expiry.watch.deadlines import Deadlines
-from agentbus.workers.reactive.coalescer import Coalescer
-from agentbus.workers.reactive.handler import Handler
+from agentbus.workers.reactive.handler import BatchHandler
 
 _OF_CONTEXT: Final = (DataSet, MetadataSet, ContextMerged, ConflictResolved)
 TOPICS: Final = (
@@ -50,10 +53,9 @@ TOPICS: Final = (
     "session.reply.*",
     "session.copied.*",
 )
-_TOGETHER: Final = 500
 
 
-class ExpiryHandler(Handler):
+class ExpiryHandler(BatchHandler):
     """Looks at the sessions to which something happened that may bring a deadline nearer.
 
     A message does so only for rules that count them, and not before there can be enough: otherwise it moves deadlines
@@ -61,39 +63,62 @@ class ExpiryHandler(Handler):
     rule ends no session, whatever happens after its last step does.
     """
 
-    def __init__(self, book: RuleBook, deadlines: Deadlines, figures: StatisticsRecorder) -> None:
+    def __init__(self, book: RuleBook, deadlines: Deadlines, figures: StatisticsRecorder, ahead: Ahead) -> None:
         self._book = book
+        self._deadlines = deadlines
         self._figures = figures
-        self._looking = Coalescer[SessionId](deadlines.look_at, most=_TOGETHER)
-        self._returning = Coalescer[SessionId](deadlines.look_at_returned, most=_TOGETHER)
+        self._ahead = ahead
 
-    async def close(self) -> None:
-        """Stop. Idempotent."""
-        await in_turn(self._looking.close, self._returning.close)
+    async def handle_all(self, events: Sequence[EventEnvelope]) -> None:
+        news = _News()
+        for event in events:
+            self._sort(news, event.data)
+        news.returning -= news.looking
+        await side_by_side(
+            (
+                self._deadlines.look_at(news.looking, stepped=news.stepped),
+                self._deadlines.look_at_returned(news.returning),
+                self._figures.steps(news.steps),
+            )
+        )
+        self._ahead.seen(news.looking)
 
-    async def handle(self, event: EventEnvelope) -> None:
-        data = event.data
-        match data:
+    def _sort(self, news: "_News", event: AnyEvent) -> None:
+        """Note what an event is to be looked at for."""
+        match event:
             case MessageAppended():
                 least = self._book.least_messages
-                await self._look(data.session_id, sure=least is not None and data.sequence >= least)
+                self._look(news, event.session_id, sure=least is not None and event.sequence >= least)
             case DataSet() | MetadataSet() | ContextMerged() | ConflictResolved():
-                await self._look(data.session_id, sure=self._book.custom)
+                self._look(news, event.session_id, sure=self._book.custom)
             case MessageEdited() | MessageDeleted() | ReactionChanged():
-                await self._look(data.session_id, sure=False)
+                self._look(news, event.session_id, sure=False)
             case ExpiryStepTaken():
-                session = data.earlier or data.session_id
-                await side_by_side((self._figures.step(data), self._looking.do(session)))
+                session = event.earlier or event.session_id
+                news.looking.add(session)
+                news.stepped.add(session)
+                news.steps.append(event)
             case SessionDeleted():
-                await self._looking.do(data.deleted)
+                news.looking.add(event.deleted)
             case SessionRestored():
-                await self._looking.do(data.restored)
+                news.looking.add(event.restored)
             case _:
-                await self._looking.do(data.session_id)
+                news.looking.add(event.session_id)
 
-    async def _look(self, session: SessionId, *, sure: bool) -> None:
-        """Look at a session in which something happened, if a deadline may come nearer by it."""
+    def _look(self, news: "_News", session: SessionId, *, sure: bool) -> None:
+        """Have a session in which something happened looked at, if a deadline may come nearer by it."""
         if sure:
-            await self._looking.do(session)
+            news.looking.add(session)
         elif self._book.returning:
-            await self._returning.do(session)
+            news.returning.add(session)
+
+
+@dataclass(slots=True)
+class _News:
+    """What events that came together are about."""
+
+    looking: set[SessionId] = field(default_factory=set)
+    stepped: set[SessionId] = field(default_factory=set)
+    """Those of them in which a rule took a step: they have a deadline, which may be over."""
+    returning: set[SessionId] = field(default_factory=set)
+    steps: list[ExpiryStepTaken] = field(default_factory=list)

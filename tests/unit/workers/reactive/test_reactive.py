@@ -1,7 +1,8 @@
 """What reactive workers are built of: handling, the embedded events, doing together, the share, the time loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -18,9 +19,10 @@ from agentbus.workers.bus.port import Delivery, Message
 from agentbus.workers.delivery import retry
 from agentbus.workers.delivery.parking import read_parked
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.delivery.trace_contexts import Traces, using
+from agentbus.workers.reactive.batches import TOGETHER, BatchedEvents
 from agentbus.workers.reactive.coalescer import Coalescer
-from agentbus.workers.reactive.embedded import EmbeddedEvents
-from agentbus.workers.reactive.handler import HANDLER_ATTEMPTS, Handler
+from agentbus.workers.reactive.handler import HANDLER_ATTEMPTS, BatchHandler, Handler
 from agentbus.workers.reactive.time_loop import Share, TimeLoop
 from tests.harness.builders import a_conversation, appended
 from tests.harness.patience import PATIENCE
@@ -65,8 +67,8 @@ async def announce(bus: MemoryBus, number: int, body: bytes | None = None) -> st
     return event.id
 
 
-async def parked_in(bus: MemoryBus) -> list[ParkedInput]:
-    """Return what was parked, once something was."""
+async def parked_in(bus: MemoryBus, count: int = 1) -> list[ParkedInput]:
+    """Return what was parked, once so many were."""
     found: list[ParkedInput] = []
 
     def take(delivery: Delivery) -> None:
@@ -74,7 +76,7 @@ async def parked_in(bus: MemoryBus) -> list[ParkedInput]:
 
     consumer = await bus.consume(bus.topology.parked, take, prefetch=10)
     async with asyncio.timeout(PATIENCE):
-        while not found:
+        while len(found) < count:
             await asyncio.sleep(0.01)
     await consumer.close()
     return found
@@ -88,7 +90,7 @@ async def until_handled(handler: Failing, count: int) -> None:
 
 async def test_store_and_broker_are_waited_out_however_long(bus: MemoryBus) -> None:
     handler = Failing(*(StoreUnavailable("down") for _ in range(3 * HANDLER_ATTEMPTS)))
-    events = EmbeddedEvents(bus, "reactive", ("session.#",), handler)
+    events = BatchedEvents(bus, "reactive", ("session.#",), handler)
     await events.start()
     event_id = await announce(bus, 1)
     await until_handled(handler, 1)
@@ -100,7 +102,7 @@ async def test_store_and_broker_are_waited_out_however_long(bus: MemoryBus) -> N
 async def test_what_keeps_failing_is_parked_and_the_others_go_on(bus: MemoryBus) -> None:
     handler = Failing(*(RuntimeError("a bug") for _ in range(HANDLER_ATTEMPTS)))
     metrics = WorkerMetrics()
-    events = EmbeddedEvents(bus, "reactive", ("session.#",), handler, metrics=metrics)
+    events = BatchedEvents(bus, "reactive", ("session.#",), handler, metrics=metrics)
     await events.start()
     bad = await announce(bus, 1)
     (parked,) = await parked_in(bus)
@@ -118,7 +120,7 @@ async def test_what_keeps_failing_is_parked_and_the_others_go_on(bus: MemoryBus)
 
 async def test_what_cannot_be_helped_is_parked_at_once(bus: MemoryBus) -> None:
     handler = Failing(Reject("it said no"))
-    events = EmbeddedEvents(bus, "reactive", ("session.#",), handler)
+    events = BatchedEvents(bus, "reactive", ("session.#",), handler)
     await events.start()
     await announce(bus, 1)
     (parked,) = await parked_in(bus)
@@ -127,6 +129,83 @@ async def test_what_cannot_be_helped_is_parked_at_once(bus: MemoryBus) -> None:
     codes = {parked.code for parked in await parked_in(bus)}
     assert "undecodable" in codes
     await events.close()
+
+
+class Together(BatchHandler):
+    """Notes what it was given together; fails while one of the events is of a session's number that is `bad`."""
+
+    def __init__(self, *errors: Exception, bad: int | None = None) -> None:
+        self.errors = list(errors)
+        self.bad = bad
+        self.batches: list[int] = []
+        self.handled: set[str] = set()
+
+    async def handle_all(self, events: Sequence[EventEnvelope]) -> None:
+        self.batches.append(len(events))
+        if self.errors:
+            raise self.errors.pop(0)
+        if any(event.data.sequence == self.bad for event in events):
+            raise RuntimeError("a bug")
+        self.handled |= {event.id for event in events}
+
+
+async def until_together(handler: Together, wanted: set[str]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while handler.handled != wanted:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_has_arrived_is_handled_together(bus: MemoryBus) -> None:
+    handler, metrics = Together(StoreUnavailable("down"), StoreUnavailable("down")), WorkerMetrics()
+    await bus.declare_subscription("reactive", ("session.#",))
+    wanted = {await announce(bus, number) for number in range(1, 2 * TOGETHER)}
+    events = BatchedEvents(bus, "reactive", ("session.#",), handler, metrics=metrics)
+    await events.start()
+    await until_together(handler, wanted)
+    assert max(handler.batches) > 1
+    assert max(handler.batches) <= TOGETHER
+    await events.close()
+    assert (await bus.depth(bus.topology.subscription_queue("reactive"))).ready == 0
+    assert (await bus.depth(bus.topology.parked)).ready == 0
+    assert metrics.consumed.labels("rabbitmq", "process", "events")._value.get() == len(wanted)
+
+
+async def test_one_that_spoils_what_it_is_handled_with_is_parked_alone(bus: MemoryBus) -> None:
+    handler, metrics = Together(bad=3), WorkerMetrics()
+    await bus.declare_subscription("reactive", ("session.#",))
+    announced = {number: await announce(bus, number) for number in range(1, 6)}
+    await announce(bus, 6, b"{")
+    events = BatchedEvents(bus, "reactive", ("session.#",), handler, metrics=metrics)
+    await events.start()
+    parked = {one.message_id: one.code for one in await parked_in(bus, 2)}
+    assert parked[announced[3]] == "handler_failed"
+    assert "undecodable" in parked.values()
+    await until_together(handler, set(announced.values()) - {announced[3]})
+    await events.close()
+    assert (await bus.depth(bus.topology.subscription_queue("reactive"))).ready == 0
+    assert metrics.handler_failures._value.get() == 2
+
+
+async def test_spans_are_told_of_each_event_that_is_handled_with_others(bus: MemoryBus) -> None:
+    told: list[str] = []
+
+    class Telling(Traces):
+        on = True
+
+        @contextmanager
+        def handling(self, where: str, event: EventEnvelope) -> Iterator[None]:
+            assert where == bus.topology.events
+            told.append(event.id)
+            yield
+
+    with using(Telling()):
+        handler = Together()
+        events = BatchedEvents(bus, "reactive", ("session.#",), handler)
+        await events.start()
+        wanted = {await announce(bus, number) for number in range(1, 4)}
+        await until_together(handler, wanted)
+        await events.close()
+    assert sorted(told) == sorted(wanted)
 
 
 async def test_an_event_that_was_being_handled_comes_again(bus: MemoryBus) -> None:
@@ -139,14 +218,14 @@ async def test_an_event_that_was_being_handled_comes_again(bus: MemoryBus) -> No
             await asyncio.Event().wait()
 
     stuck = Stuck()
-    events = EmbeddedEvents(bus, "reactive", ("session.#",), stuck)
+    events = BatchedEvents(bus, "reactive", ("session.#",), stuck)
     await events.start()
     event_id = await announce(bus, 1)
     async with asyncio.timeout(PATIENCE):
         await stuck.entered.wait()
     await events.close()
     handler = Failing()
-    again = EmbeddedEvents(bus, "reactive", ("session.#",), handler)
+    again = BatchedEvents(bus, "reactive", ("session.#",), handler)
     await again.start()
     await until_handled(handler, 1)
     assert handler.handled == [event_id]
