@@ -195,19 +195,6 @@ async def test_events_that_come_often_and_in_any_order_change_nothing(world: Wor
     assert len(ended) == 10
 
 
-async def test_a_deadline_goes_with_the_step_that_it_was_for(world: World) -> None:
-    async with world.expiring(a_rule("silent")):
-        session = await world.session()
-        await world.scheduled(session)
-        world.advance(60)
-
-        async def is_gone() -> bool:
-            return await world.store.records.get(RecordKind.DEADLINE, session) is None
-
-        await world.until(is_gone)  # though it is not looked at again: the time stands still
-        assert (await world.head(session)).status is SessionStatus.EXPIRED
-
-
 async def _counted(worker: ExpiryWorker, count: int) -> bool:
     return (await worker.figures.statistics()).total == {"expired": count}
 

@@ -23,7 +23,6 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
-from agentbus.workers.expiry.watch.ahead import Ahead
 from agentbus.workers.expiry.watch.commands import ExpiryCommands
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.expiry.watch.due import DueWatch
@@ -68,9 +67,8 @@ class Indexed(MemoryRecords):
 class Owners(Inputs):
     """Carries commands out at once, on the heads alone, with the re-check that the owners of the sessions make."""
 
-    def __init__(self, store: MemoryStore, clock: ManualClock, ahead: Ahead) -> None:
+    def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
         self._store = store
-        self._ahead = ahead
         self._clock = clock
         self.expired: Counter[SessionId] = Counter()
         self.repeated = 0
@@ -89,7 +87,6 @@ class Owners(Inputs):
             heads.append(head.model_copy(update=changes))
             self.expired[head.session_id] += 1
         await self._store.heads.save(heads)
-        self._ahead.seen([head.session_id for head in heads])
 
 
 def a_session(number: int, clock: ManualClock) -> SessionState:
@@ -123,8 +120,7 @@ async def test_a_hundred_thousand_sessions_due_in_the_same_minute() -> None:
     for start in range(0, SESSIONS, 5000):
         await deadlines.look_again(heads[start : start + 5000])
 
-    ahead = Ahead(store)
-    owners = Owners(store, clock, ahead)
+    owners = Owners(store, clock)
     metrics = WorkerMetrics()
     share = Share(store, "expiry", TOPOLOGY.partitions, clock=clock)
     share._alone = True
@@ -133,7 +129,6 @@ async def test_a_hundred_thousand_sessions_due_in_the_same_minute() -> None:
         share,
         book,
         deadlines,
-        ahead,
         acting=ExpiryCommands(store, owners, None, metrics=metrics, clock=clock),
         figures=StatisticsRecorder(store, clock),
         clock=clock,

@@ -160,8 +160,8 @@ async def test_a_rule_goes_from_step_to_step(world: World) -> None:
         assert not any(isinstance(event, MessageAppended) for commit in log for event in commit.events)
         world.advance(30)
         await until_status(world, session, SessionStatus.DELETED)
+        await until_archived(world, session, 0)
         await until_dropped(world, session)
-        assert await world.archived(session) == 0
         await until_counted(world, worker, warned=1, notified=1, suspended=1, archived=1, deleted=1)
     assert world.steps() == [
         ("staged", step, action) for step, action in enumerate((NOTIFY, NOTIFY, SUSPEND, ARCHIVE, DELETE), start=-1)

@@ -35,7 +35,6 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
-from agentbus.workers.expiry.watch.ahead import Ahead
 from agentbus.workers.expiry.watch.commands import ExpiryCommands
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.expiry.watch.due import DueWatch
@@ -91,15 +90,13 @@ class Expiring:
         self.figures = StatisticsRecorder(store, clock)
         share = _Whole(leads=leads)
         deadlines = Deadlines(store, world.bus.topology, self.book, clock)
-        ahead = Ahead(store)
-        self.handler = ExpiryHandler(self.book, deadlines, self.figures, ahead)
+        self.handler = ExpiryHandler(self.book, deadlines, self.figures)
         acting = ExpiryCommands(store, world.commands, world.archive, metrics=_METRICS, clock=clock)
         self.due = DueWatch(
             store,
             share,
             self.book,
             deadlines,
-            ahead,
             acting=acting,
             figures=self.figures,
             clock=clock,

@@ -13,7 +13,6 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
-from agentbus.workers.expiry.watch.ahead import Ahead
 from agentbus.workers.expiry.watch.commands import ExpiryCommands
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.expiry.watch.due import DueWatch
@@ -79,15 +78,13 @@ class ExpiryWorker(ReactiveWorker):
         group = WorkerKind.EXPIRY.group(topology.prefix)
         share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
         deadlines = Deadlines(store, topology, self._book, clock)
-        ahead = Ahead(store)
-        handler = ExpiryHandler(self._book, deadlines, self.figures, ahead)
+        handler = ExpiryHandler(self._book, deadlines, self.figures)
         acting = ExpiryCommands(store, commands, archive, metrics=metrics, clock=clock, secret_keys=config.secret_keys)
         self._due = DueWatch(
             store,
             share,
             self._book,
             deadlines,
-            ahead,
             acting=acting,
             figures=self.figures,
             clock=clock,

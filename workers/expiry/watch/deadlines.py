@@ -27,14 +27,14 @@ class Deadlines:
         self._book = book
         self._clock = clock
 
-    async def look_at(self, sessions: Collection[SessionId], *, stepped: Collection[SessionId] = ()) -> None:
-        """Put the deadlines of sessions to which something happened; drop those that are over of the ones in `stepped`.
+    async def look_at(self, sessions: Collection[SessionId]) -> None:
+        """Put the deadlines of sessions to which something happened.
 
         A session in the archive is left alone: whoever moved it there goes by the deadline that it has.
         """
         if sessions:
             heads = await self._store.heads.get_many(sessions)
-            await self._put([head for head in heads.values() if not was_moved(head)], stepped)
+            await self._put(head for head in heads.values() if not was_moved(head))
 
     async def look_at_returned(self, sessions: Collection[SessionId]) -> None:
         """Put the deadlines of those among sessions in which something happened after a rule's step.
@@ -61,19 +61,11 @@ class Deadlines:
         found = await self._store.records.get(RecordKind.DEADLINE, head.session_id)
         return found is not None and not is_stripped(found)
 
-    async def _put(self, heads: Iterable[SessionState], stepped: Collection[SessionId] = ()) -> None:
+    async def _put(self, heads: Iterable[SessionState]) -> None:
         now = self._clock.now()
-        records: list[Record] = []
-        over: list[Record] = []
-        for head in heads:
-            if record := self._first(head, now):
-                records.append(record)
-            elif head.session_id in stepped:  # it was due a moment ago, and would be again in vain
-                over.append(self.record(head, now))
+        records = [record for head in heads if (record := self._first(head, now))]
         if records:
             await self._store.records.put_many(records)
-        if over:
-            await self._store.records.drop(over)
 
     def _first(self, head: SessionState, now: datetime) -> Record | None:
         """Return a session's deadline by its head alone; None if nothing is to be done: what is kept stays.

@@ -22,7 +22,6 @@ from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
-from agentbus.workers.expiry.watch.ahead import Ahead
 from agentbus.workers.expiry.watch.commands import ExpiryCommands, Order, Overtaken
 from agentbus.workers.expiry.watch.deadlines import UNCLEAR, Deadlines
 from agentbus.workers.expiry.watch.phases import (
@@ -41,8 +40,6 @@ from agentbus.workers.reactive.time_loop import Share
 BATCH: Final = 500
 """Sessions that are looked at together."""
 
-_FOR_ROOM: Final = 0.3
-"""Seconds that a turn waits for room, before it looks what has become of what was given."""
 _MOVES: Final = 8
 """Sessions that are moved to the archive at a time."""
 _MOVES_WAITING: Final = 200
@@ -67,8 +64,6 @@ class _Turn:
     kept: list[Record] = field(default_factory=list)
     done: list[Record] = field(default_factory=list)
     failed: list[tuple[SessionState, str, Exception]] = field(default_factory=list)
-    left: int = 0
-    """Sessions that stay due, as there is no room in their partition."""
 
 
 class DueWatch:
@@ -84,7 +79,6 @@ class DueWatch:
         share: Share,
         book: RuleBook,
         deadlines: Deadlines,
-        ahead: Ahead,
         *,
         acting: ExpiryCommands,
         figures: StatisticsRecorder,
@@ -95,7 +89,6 @@ class DueWatch:
         self._share = share
         self._book = book
         self._deadlines = deadlines
-        self._ahead = ahead
         self._acting = acting
         self._figures = figures
         self._clock = clock
@@ -105,24 +98,14 @@ class DueWatch:
         self._room = asyncio.Semaphore(_MOVES)
 
     async def turn(self) -> bool:
-        """Do the earliest of what is due, as far as there is room for it; return whether there may be more."""
+        """Do the earliest of what is due; return whether there may be more."""
         groups = self._share.groups
         if groups is not None and not groups:
             return False
-        await self._ahead.look()
-        await self._ahead.some_room(_FOR_ROOM)
-        limit = min(BATCH, self._ahead.room)
-        if full := self._ahead.full:
-            groups = (groups or frozenset(map(str, self._share.partitions))) - full
-        if not limit or groups == frozenset():
-            await self._ahead.change(_FOR_ROOM)
-            return True
         now = self._clock.now()
-        records = await self._store.records.due(RecordKind.DEADLINE, now, groups=groups, limit=limit)
+        records = await self._store.records.due(RecordKind.DEADLINE, now, groups=groups, limit=BATCH)
         if not records:
-            if full:
-                await self._ahead.change(_FOR_ROOM)
-            return bool(full)
+            return False
         heads = await self._store.heads.get_many([SessionId(record.key) for record in records])
         turn = self._sorted(records, heads, now)
         if turn.orders:
@@ -135,7 +118,7 @@ class DueWatch:
             self._moving[head.session_id] = asyncio.create_task(self._move(head, phase), name=f"move {head.session_id}")
         for head, rule_id, error in turn.failed:
             await self._say_failed(head, rule_id, error)
-        return bool(full or turn.left) or len(records) == limit
+        return len(records) == BATCH
 
     async def close(self) -> None:
         """Let moves that are under way come to an end for some seconds, and stop. Idempotent.
@@ -175,17 +158,14 @@ class DueWatch:
                 turn.done.append(record)
             case ExpireSession() | ApplyDeadlines():
                 tries = tries_of(record) if record.revision == head.version else 0
+                if not tries and record.due_at:
+                    self._metrics.expiry_lateness.observe(max(0.0, (now - record.due_at).total_seconds()))
                 at = now + again_after(tries)
                 if isinstance(phase, ExpireSession) and phase.action is CleanupAction.MERGE:
                     at = self._place_move(turn, head, phase, now, at)
-                elif self._ahead.gives(head, record.group):
-                    turn.orders.append(Order(head, phase, tries))
                 else:
-                    turn.left += 1
-                    return
+                    turn.orders.append(Order(head, phase, tries))
                 turn.kept.append(self._deadlines.record(head, at, tries=tries + 1, stripped=stripped))
-                if not tries and record.due_at:
-                    self._metrics.expiry_lateness.observe(max(0.0, (now - record.due_at).total_seconds()))
             case Archive() | Discard():
                 at = self._place_move(turn, head, phase, now, now + _ARCHIVING)
                 turn.kept.append(self._deadlines.record(head, at))

@@ -27,7 +27,6 @@ from agentbus.contracts.ids import SessionId
 from agentbus.workers.concurrency import side_by_side
 from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
-from agentbus.workers.expiry.watch.ahead import Ahead
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.reactive.handler import BatchHandler
 
@@ -63,11 +62,10 @@ class ExpiryHandler(BatchHandler):
     rule ends no session, whatever happens after its last step does.
     """
 
-    def __init__(self, book: RuleBook, deadlines: Deadlines, figures: StatisticsRecorder, ahead: Ahead) -> None:
+    def __init__(self, book: RuleBook, deadlines: Deadlines, figures: StatisticsRecorder) -> None:
         self._book = book
         self._deadlines = deadlines
         self._figures = figures
-        self._ahead = ahead
 
     async def handle_all(self, events: Sequence[EventEnvelope]) -> None:
         news = _News()
@@ -76,12 +74,11 @@ class ExpiryHandler(BatchHandler):
         news.returning -= news.looking
         await side_by_side(
             (
-                self._deadlines.look_at(news.looking, stepped=news.stepped),
+                self._deadlines.look_at(news.looking),
                 self._deadlines.look_at_returned(news.returning),
                 self._figures.steps(news.steps),
             )
         )
-        self._ahead.seen(news.looking)
 
     def _sort(self, news: "_News", event: AnyEvent) -> None:
         """Note what an event is to be looked at for."""
@@ -94,9 +91,7 @@ class ExpiryHandler(BatchHandler):
             case MessageEdited() | MessageDeleted() | ReactionChanged():
                 self._look(news, event.session_id, sure=False)
             case ExpiryStepTaken():
-                session = event.earlier or event.session_id
-                news.looking.add(session)
-                news.stepped.add(session)
+                news.looking.add(event.earlier or event.session_id)
                 news.steps.append(event)
             case SessionDeleted():
                 news.looking.add(event.deleted)
@@ -118,7 +113,5 @@ class _News:
     """What events that came together are about."""
 
     looking: set[SessionId] = field(default_factory=set)
-    stepped: set[SessionId] = field(default_factory=set)
-    """Those of them in which a rule took a step: they have a deadline, which may be over."""
     returning: set[SessionId] = field(default_factory=set)
     steps: list[ExpiryStepTaken] = field(default_factory=list)
