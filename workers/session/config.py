@@ -19,7 +19,7 @@ class SessionWorkerConfig:
     """Conversations whose state is held in memory."""
     max_turns: int = 200
     """Conversations committed together in one round."""
-    few_turns: int = 8
+    few_turns: int = 2
     """Conversations under way below which another round begins at once: while there is little to do none waits."""
     max_rounds: int = 2
     """Rounds under way at a time once there is much to do: one is decided while another waits for the store."""
