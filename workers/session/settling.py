@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from agentbus.contracts.errors import StoreUnavailable
@@ -32,6 +33,12 @@ class _Group:
             if known is None or known.version < head.version:
                 self.heads[head.session_id] = head
         self.inputs += inputs
+
+    def fail(self, error: Exception) -> None:
+        """Let nobody wait any more for what is not over."""
+        if not self.is_over.is_set():
+            self.error = error
+            self.is_over.set()
 
 
 class HeadsFlush:
@@ -69,6 +76,7 @@ class HeadsFlush:
         """Stop, in the middle of it if need be. Idempotent."""
         self._closed = True
         self._stop_waiting()
+        self._group.fail(StoreUnavailable(_CLOSED))
         if self._task is not None:
             await ended({self._task})
 
@@ -85,14 +93,15 @@ class HeadsFlush:
         self._stop_waiting()
         group, self._group = self._group, _Group()
         self._task = asyncio.create_task(self._flush(group), name="flush heads")
-        self._task.add_done_callback(self._next)
+        self._task.add_done_callback(partial(self._next, group))
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _next(self, _: "asyncio.Task[None]") -> None:
+    def _next(self, group: _Group, _: "asyncio.Task[None]") -> None:
+        group.fail(StoreUnavailable(_CLOSED))  # unless it is over: one that was cancelled may not even have begun
         self._task = None
         self._look()
 
@@ -102,8 +111,4 @@ class HeadsFlush:
         except Exception as error:  # whatever it is: it is raised where it is waited for
             raise_if_cancelled()
             group.error = error
-        except asyncio.CancelledError:
-            group.error = StoreUnavailable(_CLOSED)
-            raise
-        finally:
-            group.is_over.set()
+        group.is_over.set()

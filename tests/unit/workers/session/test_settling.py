@@ -146,6 +146,15 @@ async def test_closed_nobody_waits_for_ever(store: Flushing, flush: HeadsFlush) 
         await flush.durable([a_head(a_conversation())], inputs=1)
 
 
+@pytest.mark.parametrize("inputs", [1, 10])
+async def test_closed_before_a_flush_began_nobody_waits_for_ever(flush: HeadsFlush, inputs: int) -> None:
+    waiting = asyncio.create_task(flush.durable([a_head(a_conversation())], inputs=inputs))
+    await asyncio.sleep(0)  # it has gathered, or asked for the flush, which has not taken its first step
+    await flush.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await asyncio.wait_for(waiting, 2)
+
+
 @asynccontextmanager
 async def working(bus: MemoryBus, store: Flushing) -> AsyncIterator[SessionWorker]:
     worker = SessionWorker(bus, store, config=SessionWorkerConfig(prefetch=10))
