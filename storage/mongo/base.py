@@ -1,6 +1,6 @@
 """Connecting to MongoDB: settings, indexes, and the collections that the sections of the store use."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any, Final, TypeVar
@@ -242,3 +242,13 @@ def later(moment: str, identity: str, after: Position) -> Document:
     ended, item = after
     # The first condition says nothing more than the others, but lets the server begin there in its index.
     return {moment: {"$lte": ended}, "$or": [{moment: {"$lt": ended}}, {moment: ended, identity: {"$gt": item}}]}
+
+
+def unless_newer(document: Mapping[str, Any], *, by: str, value: int) -> Update:
+    """Return an update that puts `document` in the place of one whose field `by` is not above `value`, or is no number.
+
+    The comparison stands in the update, not in what it looks for: by its `_id` alone MongoDB finds a document without
+    planning a query, which would cost it as much as all the rest.
+    """
+    newer = {"$and": [{"$isNumber": f"${by}"}, {"$gt": [f"${by}", value]}]}
+    return [{"$replaceWith": {"$cond": [newer, "$$ROOT", {"$literal": document}]}}]

@@ -34,6 +34,9 @@ READING: Final[CodecOptions[Document]] = CodecOptions(
 _UNFLUSHED: Final = WriteConcern(w=1, j=False)
 """The primary has it in memory: all read it there, and neither the journal nor another member is waited for."""
 
+_NOTHING: Final = {"q": {"_id": ""}, "u": {"$set": {"none": 0}}}
+"""An update, as the server's command has it, that finds nothing."""
+
 
 class Cursor(Protocol):
     """What a query will find."""
@@ -65,7 +68,7 @@ class Collection(Protocol):
     async def find_one(self, where: Filter, /) -> Document | None: ...
     async def insert_one(self, document: Mapping[str, Any]) -> Any: ...
     async def insert_many(self, documents: Sequence[Any], ordered: bool = True) -> Any: ...
-    async def update_one(self, where: Filter, update: Update, /) -> UpdateResult: ...
+    async def update_one(self, where: Filter, update: Update, /, upsert: bool = False) -> UpdateResult: ...
     async def find_one_and_update(
         self, where: Filter, update: Update, /, *, upsert: bool = False, return_document: bool
     ) -> Any: ...
@@ -99,17 +102,16 @@ class Connection(ABC):
         from_primary = self._database.read_preference == ReadPreference.PRIMARY
         return from_primary and self._database.read_concern.level in (None, "local")
 
-    async def update(self, name: str, updates: Sequence[Document]) -> int:
-        """Make updates of the collection `name`, as the server's command has them; return how many found something.
+    async def settle(self, name: str) -> None:
+        """Return once all that the server wrote before is durable.
 
-        Even one that changes nothing is acknowledged only when all that the server wrote before it is durable.
+        So is acknowledged any write that asks for it, and be it one that finds nothing in the collection `name`.
         """
         concern = self._database.write_concern.document
-        command = {"update": name, "updates": updates, "ordered": False, "writeConcern": concern}
+        command = {"update": name, "updates": [_NOTHING], "writeConcern": concern}
         answer: Document = await self._database.command(command)
         if failed := answer.get("writeConcernError"):
             raise WriteConcernError(failed.get("errmsg", "write concern not met"), failed.get("code"), failed)
-        return int(answer["n"])
 
     @property
     def database(self) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from bson.errors import BSONError
-from pymongo import ReplaceOne
+from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from agentbus.contracts.errors import StoreError, StoreRejected
@@ -17,9 +17,9 @@ from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
 from agentbus.storage.chunks import chunks
 from agentbus.storage.damage import readable
-from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoDatabase, MongoSection, later
+from agentbus.storage.mongo.base import FIRST_CONFLICT, MongoDatabase, MongoSection, later, unless_newer
 from agentbus.storage.mongo.codec import LISTED, MAX_DOCUMENT, to_head, to_summary
-from agentbus.storage.mongo.driver import Document
+from agentbus.storage.mongo.driver import Document, Update
 from agentbus.storage.mongo.partial import HeadEncoder
 from agentbus.storage.paging import check_limit, name_after, position_of, scanned, sessions_page
 from agentbus.storage.port import Heads
@@ -59,14 +59,20 @@ class MongoHeads(MongoSection, Heads):
         return await self._save_each(heads, unflushed=self.flushes)
 
     async def flush(self, heads: Sequence[SessionState]) -> None:
-        # All is in one order in the journal and in the oplog: what is acknowledged as durable is so with all before it.
-        # That it finds the heads tells that they were before it: not lost by a server that was started again, or by
-        # a primary that is none any more.
+        # All is in one order in the journal and in the oplog: what is acknowledged as durable is so with all before it,
+        # and be it a write that finds nothing. That the heads are found after it tells that they were before it: not
+        # lost by a server that was started again, or by a primary that is none any more.
         for some in chunks(heads, _FLUSHED):
             with self._database.errors():
-                found = await self._database.opened().update("heads", [_found_again(head) for head in some])
-            if found < len(some):
-                await self._save_each(some, unflushed=False)
+                await self._database.opened().settle("heads")
+                found = await self._versions(some)
+            if lost := [head for head in some if not _holds(found.get(head.session_id), head)]:
+                await self._save_each(lost, unflushed=False)
+
+    async def _versions(self, heads: Sequence[SessionState]) -> dict[SessionId, object]:
+        wanted = {"_id": {"$in": [head.session_id for head in heads]}}
+        found = self._database.collection("heads").find(wanted, {"version": 1}).batch_size(len(heads))
+        return {one["_id"]: one.get("version") for one in await found.to_list(None)}
 
     async def _save_each(self, heads: Sequence[SessionState], *, unflushed: bool) -> list[StoreError | None]:
         try:
@@ -86,33 +92,30 @@ class MongoHeads(MongoSection, Heads):
         return None
 
     async def _save(self, heads: Sequence[SessionState], *, unflushed: bool) -> None:
-        # Refused means that a newer head is there. Or that another writer inserted an older one just now, when there
-        # was none: so once more, which then replaces it.
+        # Refused means that another writer inserted one just now, when there was none: there is one the second time.
         refused = await self._replace(heads, unflushed=unflushed)
         await self._replace(refused, unflushed=unflushed)
 
     async def _replace(self, heads: Sequence[SessionState], *, unflushed: bool) -> list[SessionState]:
-        """Write heads and return those that were refused because the session has a head of another version."""
+        """Write heads, unless there are newer ones, and return those that were refused."""
         if len(heads) == 1:
             return [] if await self._replace_one(heads[0], unflushed=unflushed) else list(heads)
         with self._database.errors():
-            documents = [self._encoder.document(head) for head in heads]
-        writes: list[Any] = [
-            ReplaceOne(_unless_newer(head), document, upsert=True)
-            for head, document in zip(heads, documents, strict=True)
-        ]
+            writes = [UpdateOne({"_id": head.session_id}, self._update(head), upsert=True) for head in heads]
         return [heads[place] for place in await self._database.write_all("heads", writes, unflushed=unflushed)]
 
     async def _replace_one(self, head: SessionState, *, unflushed: bool) -> bool:
         """Write one alone, which costs the client less than a batch of one; return whether it was not refused."""
         with self._database.errors():
             try:
-                document = self._encoder.document(head)
                 collection = self._database.collection("heads", unflushed=unflushed)
-                await collection.replace_one(_unless_newer(head), document, upsert=True)
+                await collection.update_one({"_id": head.session_id}, self._update(head), upsert=True)
             except DuplicateKeyError:
                 return False
         return True
+
+    def _update(self, head: SessionState) -> Update:
+        return unless_newer(self._encoder.document(head), by="version", value=head.version)
 
     async def get(self, session: SessionId) -> SessionState | None:
         with self._database.errors():
@@ -181,12 +184,6 @@ def _selected(where: SessionFilter) -> Document:
     return query
 
 
-def _found_again(head: SessionState) -> Document:
-    """Return an update, as the server's command has it, that finds a head or a later one, and changes nothing."""
-    version = head.version
-    return {"q": {"_id": head.session_id, "version": {"$gte": version}}, "u": {"$max": {"version": version}}}
-
-
-def _unless_newer(head: SessionState) -> Document:
-    # One that is damaged, without a version, is not newer than any.
-    return {"_id": head.session_id, "version": {"$not": {"$gt": head.version}}}
+def _holds(version: object, head: SessionState) -> bool:
+    """Return whether a head of this version, as it was found, is `head` or a later one."""
+    return isinstance(version, int) and version >= head.version

@@ -4,14 +4,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from bson import MaxKey
-from pymongo import DeleteOne, ReplaceOne
+from pymongo import DeleteOne, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from agentbus.contracts.history import Page
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.storage.calls import end_well
 from agentbus.storage.cancelling import finished
-from agentbus.storage.mongo.base import MongoSection, later
+from agentbus.storage.mongo.base import MongoSection, later, unless_newer
 from agentbus.storage.mongo.codec import record_document, record_id, to_record
 from agentbus.storage.mongo.driver import Document
 from agentbus.storage.paging import check_limit, name_after, position_of, records_page, scanned
@@ -71,14 +71,20 @@ class MongoRecords(MongoSection, Records):
             return (await self._database.collection("records").delete_many(_of_group(kind, group))).deleted_count
 
     async def put_many(self, records: Sequence[Record]) -> None:
-        # Refused means that a newer one is there; or that another process just put an older one where there was none:
-        # so once more, which then replaces it.
+        # Refused means that another process just put one where there was none: there is one the second time.
         refused = await self._put_all(records)
         await self._put_all(refused)
 
     async def _put_all(self, records: Sequence[Record]) -> list[Record]:
-        """Put records and return those that were refused because there is one of another revision."""
-        writes = [ReplaceOne(_unless_newer(record), record_document(record), upsert=True) for record in records]
+        """Put records, unless there are newer ones, and return those that were refused."""
+        writes = [
+            UpdateOne(
+                {"_id": record_id(record.kind, record.key)},
+                unless_newer(record_document(record), by="revision", value=record.revision),
+                upsert=True,
+            )
+            for record in records
+        ]
         return [records[place] for place in await self._database.write_all("records", writes)]
 
     async def due(
@@ -91,10 +97,10 @@ class MongoRecords(MongoSection, Records):
         return await self._database.first("records", query, order, to_record, check_limit(limit))
 
     async def drop(self, records: Sequence[Record]) -> None:
-        await self._database.write_all("records", [DeleteOne(_unless_newer(record)) for record in records])
+        await self._database.write_all("records", [DeleteOne(_not_newer(record)) for record in records])
 
 
-def _unless_newer(record: Record) -> Document:
+def _not_newer(record: Record) -> Document:
     # One without a revision, of an earlier release, is not above any.
     return {"_id": record_id(record.kind, record.key), "revision": {"$not": {"$gt": record.revision}}}
 

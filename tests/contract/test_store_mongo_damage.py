@@ -1,5 +1,6 @@
 """What MongoDB's driver can't turn into Python's values is damage of its document, not of all that are read with it."""
 
+import math
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -78,6 +79,24 @@ async def test_document_that_can_not_be_decoded_hides_no_other(
         with pytest.raises(StoreDamaged, match="is damaged"):
             await store.log.read(one, limit=10)
         assert await store.log.read(other, limit=10) == [fine]
+
+
+@pytest.mark.parametrize("version", ["nine", None, {"n": 9}, math.nan])
+async def test_head_of_no_version_is_replaced_and_not_taken_for_flushed(mongo_url: str, version: object) -> None:
+    one = a_conversation()
+    heads = [a_head(one, version=4), a_head(a_conversation())]
+    client: MongoClient[dict[str, Any]] = MongoClient(mongo_url)
+    with client:
+        kept = client.get_default_database()["heads"]
+        async with open_store(mongo_url) as store:
+            for again in (store.heads.save, store.heads.write, store.heads.flush):
+                await store.heads.save(heads)
+                change = {"$set": {"version": version}}
+                assert kept.update_one({"_id": heads[0].session_id}, change).modified_count
+
+                await again(heads)
+
+                assert await store.heads.get(heads[0].session_id) == heads[0]
 
 
 @pytest.mark.parametrize("driver", get_args(MongoDriver))

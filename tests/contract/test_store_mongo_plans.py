@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 from agentbus.contracts.ids import ConversationId, SessionId
 from agentbus.contracts.profile import Profile
 from agentbus.storage.factory import open_store
-from agentbus.storage.mongo.base import later
+from agentbus.storage.mongo.base import later, unless_newer
 from agentbus.storage.mongo.codec import commit_id, head_document
 from agentbus.storage.mongo.log import MongoLog
 from agentbus.testing.conformance.store_heads_suite import a_session
@@ -66,6 +66,17 @@ def test_ranges_of_the_log_use_the_primary_index(database: Any) -> None:
 
     assert _plan(database.log, versions, [("_id", -1)]) == {"_id_"}
     assert _plan(database.log, {"$or": [versions, versions]}, [("_id", 1)]) == {"_id_"}
+
+
+@pytest.mark.parametrize("collection", ["heads", "records"])
+def test_what_is_put_unless_there_is_a_newer_one_is_found_without_a_plan(database: Any, collection: str) -> None:
+    document = database[collection].find_one()
+    update = unless_newer(document, by="version", value=7)
+    updates = [{"q": {"_id": document["_id"]}, "u": update, "upsert": True}]
+
+    explained = database.command({"explain": {"update": collection, "updates": updates}, "verbosity": "queryPlanner"})
+
+    assert explained["queryPlanner"]["winningPlan"]["inputStage"]["stage"] == "IDHACK"
 
 
 def test_conversations_are_found_by_walking_along_indexes(database: Any) -> None:
