@@ -14,15 +14,13 @@ from typing import Any, Final
 import pytest
 
 from tests.harness.leaks.loops import Loops
-from tests.harness.leaks.things import Thing, things, told
+from tests.harness.leaks.things import Thing, still, things, told
 
 GRACE: Final = 2.0
 """Seconds for what is ending by itself, such as a driver's thread that was told to. Only a test that left
 something waits for it."""
 
 _POLL: Final = 0.01
-_LONGEST_POLL: Final = 0.08
-"""Sockets of a MongoDB driver take half a second to go: to look a hundred times costs as much as a test."""
 
 PYMONGOS_IDLE_SECONDS: Final = 120
 """After how many idle seconds PyMongo has its sockets ask whether their peer is there; Linux's own number is 7,200."""
@@ -91,14 +89,15 @@ class Leaks:
             pytest.fail("the test left behind:\n  " + "\n  ".join(left), pytrace=False)
 
     def _left(self) -> list[str]:
-        deadline, before, pause = time.monotonic() + GRACE, self._before, _POLL
+        deadline, before = time.monotonic() + GRACE, self._before
         while True:
             self._before = things()
             new = self._before - before - self._of_wider_scopes
             if not new or time.monotonic() > deadline:
                 return sorted(map(told, new))
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_POLL)
+            while new and time.monotonic() <= deadline:
+                time.sleep(_POLL)
+                new = still(new)
 
 
 def _collected() -> list[str]:
