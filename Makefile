@@ -263,6 +263,7 @@ mutants: setup services ## Turn off what keeps the promises, one by one: the che
 # `QUICK=1` takes less than three minutes, `ONLY=name` takes one trial, `SEED=n` gives another load.
 .PHONY: react
 react: setup services ## Kill, shuffle and race the expiry and sync workers, and measure them
+	@$(if $(QUICK)$(ONLY),:,EXPIRY_SESSIONS=100000 $(BIN)/python -m pytest -q -s tests/expiry/test_scale.py)
 	@$(BIN)/python -m tests.reactive $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
 
 # `FOR=n` takes n seconds instead of 60, `SEED=n` gives other users and calls.

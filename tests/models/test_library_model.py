@@ -85,20 +85,21 @@ async def _nothing(*_: Any, **__: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "told"),
+    ("where", "name", "told", "first"),
     [
-        (Conflicts, "resolve", "resolve_session_conflicts"),
-        (Policies, "keep", "set_sync_policy"),
-        (Suggestions, "dismiss", "dismiss_link"),
-        (Suggestions, "note", "tell_contact"),
-        (Claims, "_link", "claim"),
+        (Conflicts, "resolve", "resolve_session_conflicts", 13),
+        (Policies, "keep", "set_sync_policy", 7),
+        (Suggestions, "dismiss", "dismiss_link", 19),
+        (Suggestions, "note", "tell_contact", 9),
+        (Claims, "_link", "claim", 7),
     ],
 )
 async def test_what_linking_people_forgets_is_found(
-    where: type[Any], name: str, told: str, monkeypatch: pytest.MonkeyPatch
+    where: type[Any], name: str, told: str, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The `first` seed found it when it was written; a world with other moves has to find it by one of twenty."""
     monkeypatch.setattr(where, name, _nothing)
-    for seed in range(1, 40, 2):
+    for seed in (first, *range(1, 40, 2)):
         if found := await play(Mode.MEMORY, seed, range(350), Services()):
             break
     assert found is not None

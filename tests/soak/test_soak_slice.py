@@ -1,6 +1,8 @@
-"""A slice of `make demo-soak` for every test run: five demonstrations, three of them side by side; its own checks."""
+"""A slice of `make demo-soak` for every test run: three demonstrations side by side; its own checks.
 
-import random
+One alone is tried by `tests/e2e/test_demo.py`.
+"""
+
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,8 +14,6 @@ from tests.harness.results import write_results
 from tests.soak.__main__ import summary, table, told_of
 from tests.soak.run import HUNG, Ending, Run, busy_cores, demo
 
-_SEED = 20260101
-
 
 def program(source: str) -> tuple[str, ...]:
     return sys.executable, "-X", "faulthandler", "-c", source
@@ -22,14 +22,6 @@ def program(source: str) -> tuple[str, ...]:
 def said(source: str, limit: float = HUNG) -> Run:
     with demo(command=program(source)) as started:
         return started.result(limit=limit)
-
-
-@pytest.mark.timeout(HUNG + 60)
-@pytest.mark.parametrize("rounds", random.Random(_SEED).choices(range(1, 10), k=2))
-def test_the_demonstration_ends_by_itself(rounds: int) -> None:
-    with demo(rounds=rounds) as started:
-        run = started.result()
-    assert run.good, run.said
 
 
 @pytest.mark.timeout(HUNG + 60)
