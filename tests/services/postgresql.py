@@ -1,11 +1,13 @@
 """A private PostgreSQL server from local programs."""
 
+import asyncio
 import signal
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
+import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 import psutil  # type: ignore[import-untyped]  # psutil ships no types
 
 from tests.services.errors import StartFailed
@@ -13,7 +15,7 @@ from tests.services.local import LocalService, as_account, unprivileged
 from tests.services.ports import LOOPBACK, listens
 from tests.services.programs import postgresql_program
 from tests.services.service import wait_until
-from tests.services.sql import USER, SqlServer
+from tests.services.sql import EMPTYING_SECONDS, KEPT, USER, SqlServer
 
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -37,6 +39,17 @@ host all all {LOOPBACK}/32 scram-sha-256
 """Our own user is let in; everybody else has to know a password."""
 
 
+_EMPTYING = f"""
+DO $$
+DECLARE found text;
+BEGIN
+  FOR found IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> '{KEPT}' LOOP
+    EXECUTE format('DELETE FROM %I', found);
+  END LOOP;
+END $$
+"""  # noqa: S608 - names of our own tables
+
+
 class PostgreSQL(SqlServer):
     """A PostgreSQL server."""
 
@@ -51,6 +64,18 @@ class PostgreSQL(SqlServer):
 
     def dropping(self, name: str) -> str:
         return f'DROP DATABASE "{name}" WITH (FORCE)'
+
+    async def _empty(self, name: str) -> None:
+        """Delete all rows in one statement, by the driver itself: SQLAlchemy asks twenty things first."""
+        try:
+            async with asyncio.timeout(EMPTYING_SECONDS):
+                connection = await asyncpg.connect(self.database_url(name))
+                try:
+                    await connection.execute(_EMPTYING)
+                finally:
+                    await connection.close()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise ConnectionError(str(error)) from error
 
 
 class LocalPostgreSQL(PostgreSQL, LocalService):

@@ -25,7 +25,7 @@ EMPTYING_SECONDS = 300.0
 USER = "agentbus"
 """Who may do everything on the servers of our own, without a password."""
 
-_KEPT = "alembic_version"
+KEPT = "alembic_version"
 """The table that says what the others are: as long as these stay, so does it."""
 
 
@@ -89,7 +89,7 @@ class SqlServer(Service):
         def empty(connection: Any) -> None:
             quote = connection.dialect.identifier_preparer.quote
             for table in inspect(connection).get_table_names():
-                if table != _KEPT:
+                if table != KEPT:
                     connection.execute(text(f"DELETE FROM {quote(table)}"))  # noqa: S608 - names of our own tables
 
         await self._connected(name, lambda connection: connection.run_sync(empty), EMPTYING_SECONDS)
