@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -58,7 +58,19 @@ async def suggestion(system: SessionSystem) -> str:
 
 
 async def place(system: SessionSystem, who: str, state: str, row: Row) -> Place:
-    """Make what a call is about."""
+    """Make what a call is about; of what is missing nothing is made."""
+    if state == "missing":
+        now = datetime.now(UTC)
+        context = SessionContext(session_id=NONE, created_at=now, last_activity=now, data={"a": 1})
+        return Place(
+            session=NONE,
+            other=NONE,
+            checkpoint="missing",
+            identity="missing",
+            suggestion="missing",
+            context=context,
+            token=1,
+        )
     session, other = await made(system, who), await made(system, who)
     await system.save_template("kept")
     at = Place(
@@ -75,11 +87,6 @@ async def place(system: SessionSystem, who: str, state: str, row: Row) -> Place:
     if state == "deleted":
         for one in (session, other):
             await system.delete_session(one.session_id)
-    if state == "missing":
-        now = session.created_at
-        context = SessionContext(session_id=NONE, created_at=now, last_activity=now, data={"a": 1})
-        nothing: dict[str, Any] = {"checkpoint": "missing", "identity": "missing", "suggestion": "missing"}
-        at = replace(at, session=NONE, other=NONE, context=context, **nothing)
     return at
 
 
