@@ -4,6 +4,7 @@ testcontainers is imported only where it is used: that takes time, and most runs
 """
 
 import gc
+import os
 import threading
 import warnings
 from abc import abstractmethod
@@ -24,16 +25,26 @@ _STOP_SECONDS = 30
 _ANSWER_SECONDS = 5
 
 # What is warned of is set for the process: of two threads that ask Docker at once, the first to have its answer would
-# undo what the other set, and the socket that this one loses would fail the run.
+# undo what the other set, and the socket that this one loses would fail the run. To ask takes 0.07 s of a processor.
 _asking = threading.Lock()
+_answered: dict[str | None, bool] = {}
+"""What was answered, by where it was asked."""
 
 
 def docker_answers() -> bool:
-    """Whether a Docker engine answers where the docker command would look for one."""
+    """Whether a Docker engine answers where the docker command would look for one. It is asked once."""
+    where = os.environ.get("DOCKER_HOST")
+    with _asking:
+        if where not in _answered:
+            _answered[where] = _docker_answers()
+        return _answered[where]
+
+
+def _docker_answers() -> bool:
     from docker.errors import DockerException  # type: ignore[import-untyped]  # no annotations  # noqa: PLC0415 - as above
     from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415 - see the module's docstring
 
-    with _asking, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # when nothing answers, the client forgets a socket
         try:
             DockerClient(timeout=_ANSWER_SECONDS).client.close()
