@@ -17,9 +17,19 @@ from agentbus.storage.port import Store
 from agentbus.testing.conformance import DurableStoreConformance, StoreConformance
 from agentbus.testing.conformance.store_cancelled_suite import StoreCancelledSuite
 from agentbus.testing.conformance.store_damage_suite import StoreDamageSuite
+from agentbus.testing.conformance.store_heads_suite import DurableStoreHeadsSuite, StoreHeadsSuite
+from agentbus.testing.conformance.store_locks_suite import DurableStoreLocksSuite, StoreLocksSuite
+from agentbus.testing.conformance.store_log_suite import DurableStoreLogSuite, StoreLogSuite
+from agentbus.testing.conformance.store_many_suite import StoreManySuite
+from agentbus.testing.conformance.store_members_suite import DurableStoreMembersSuite, StoreMembersSuite
 from agentbus.testing.conformance.store_parked_suite import StoreParkedSuite
 from agentbus.testing.conformance.store_processes_suite import StoreProcessesSuite
-from agentbus.testing.conformance.store_suite import DurableStoreSuite
+from agentbus.testing.conformance.store_records_suite import DurableStoreRecordsSuite, StoreRecordsSuite
+from agentbus.testing.conformance.store_scans_suite import StoreScansSuite
+from agentbus.testing.conformance.store_shared_suite import StoreSharedSuite
+from agentbus.testing.conformance.store_states_suite import StoreStatesSuite
+from agentbus.testing.conformance.store_suite import DurableStoreSuite, StoreSuite
+from agentbus.testing.conformance.store_values_suite import StoreValuesSuite
 from agentbus.testing.conformance.whole import Opened, UncancelledDurableStore
 from tests.contract import store_inside  # noqa: F401 - it gives the suite its means
 from tests.harness.conformance import on_all_servers
@@ -149,7 +159,7 @@ class TestRedisCluster(Opened, UncancelledDurableStore):
             yield f"{url}&shards=9"
 
 
-class _Mongo(_Alone):
+class _Mongo(Opened):
     @pytest.fixture
     def store_url(self, used_databases: UsedDatabases, request: pytest.FixtureRequest) -> Iterator[str]:
         """Give the URL of a database that a test of the same suite used before: calls cut off may write late."""
@@ -157,11 +167,11 @@ class _Mongo(_Alone):
             yield url
 
 
-class TestMongoThroughPyMongo(_Mongo):
+class TestMongoThroughPyMongo(_Mongo, _Alone):
     pass
 
 
-class TestMongoThroughMotor(_Mongo):
+class _Motor(_Mongo):
     @pytest.fixture
     async def store(self, store_url: str) -> AsyncIterator[Store]:
         async with open_store(store_url, mongo_driver="motor") as store:
@@ -171,6 +181,48 @@ class TestMongoThroughMotor(_Mongo):
     async def reopened(self, store_url: str) -> AsyncIterator[Store]:
         async with open_store(store_url, mongo_driver="motor") as store:
             yield store
+
+
+class TestMongoThroughMotor(
+    _Motor,
+    DurableStoreSuite,
+    DurableStoreLogSuite,
+    DurableStoreHeadsSuite,
+    DurableStoreLocksSuite,
+    StoreSuite,
+    StoreLogSuite,
+    StoreHeadsSuite,
+    StoreLocksSuite,
+    StoreParkedSuite,
+    StoreCancelledSuite,
+):
+    """What makes each call of the client that there is, and cuts each off; the store around it is the same."""
+
+
+@on_all_servers
+class TestMongoThroughMotorRest(
+    _Motor,
+    DurableStoreMembersSuite,
+    DurableStoreRecordsSuite,
+    StoreDamageSuite,
+    StoreMembersSuite,
+    StoreRecordsSuite,
+    StoreSharedSuite,
+    StoreStatesSuite,
+    StoreScansSuite,
+    StoreValuesSuite,
+    StoreManySuite,
+):
+    pass
+
+
+def test_through_both_clients_the_same_is_tested() -> None:
+    through_motor = _tests_of(TestMongoThroughMotor) | _tests_of(TestMongoThroughMotorRest)
+    assert through_motor == _tests_of(TestMongoThroughPyMongo)
+
+
+def _tests_of(kind: type) -> set[str]:
+    return {name for name in dir(kind) if name.startswith("test_")}
 
 
 @pytest.mark.parametrize(
