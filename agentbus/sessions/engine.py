@@ -50,7 +50,16 @@ class Engine:
         self.call_timeout = call_timeout
         self.stopped = stopped
         self._store = store
-        self._patience = _UNANSWERED.within(call_timeout)
+
+    @property
+    def call_timeout(self) -> float:
+        """For how many seconds a command is sent again."""
+        return self._call_timeout
+
+    @call_timeout.setter
+    def call_timeout(self, seconds: float) -> None:
+        self._call_timeout = seconds
+        self._patience = _UNANSWERED.within(seconds)
 
     @property
     def store(self) -> Store:

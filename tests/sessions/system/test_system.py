@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any, NoReturn
 
 import pytest
@@ -156,8 +157,10 @@ async def test_while_the_store_is_down_the_system_says_so_and_then_goes_on(
     with pytest.raises(StoreUnavailable):
         await unsteady.get_session(session.session_id)
     again = pytest.raises(ReplyTimeout, match=r"the store is down\. Ask again with command_id='r'")
+    begun = monotonic()
     with again, given_up_after(0.3, unsteady):
         await unsteady.refresh_session(session.session_id, request_id="r")
+    assert monotonic() - begun < PATIENCE / 2, "it was given up after the time that it had before"
 
     outage.down = False
     refreshed = await unsteady.refresh_session(session.session_id, request_id="r")
