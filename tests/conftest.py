@@ -33,6 +33,7 @@ pytest_plugins = [
     "tests.harness.leaks.plugin",
     "tests.harness.order",
     "tests.harness.system.fixtures",
+    "tests.harness.warm",
 ]
 
 # Where this is set, as in many containers, each of the hundreds of programs that tests start would compile all that it

@@ -9,11 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from tests.harness.patience import PATIENCE
+from tests.harness.warm import Process, begin
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+_LONGEST: Final = 120.0
+"""Seconds that a command may take that ends by itself."""
+
 SHARED_DATA: Final = ROOT.parent / "shared" / "data"
 
 
@@ -21,7 +26,7 @@ SHARED_DATA: Final = ROOT.parent / "shared" / "data"
 class Program:
     """A program that was started."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     def output(self) -> str:
@@ -53,13 +58,8 @@ def started(*arguments: str, folder: Path, env: Mapping[str, str] | None = None)
     """Start `python ARGUMENTS...` and stop it at the end."""
     log = folder / f"{len(list(folder.glob('*.log')))}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env={**os.environ, **(env or {})},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        environment = {**os.environ, **(env or {})}
+        process = begin(arguments, cwd=folder, env=environment, stdout=output.fileno(), stderr=output.fileno())
     program = Program(process, log)
     try:
         yield program
@@ -88,12 +88,17 @@ def exit_on_sigterm() -> None:
 
 def agentbus(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `agentbus ARGUMENTS...` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "agentbus", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    command = ("-m", "agentbus", *arguments)
+    environment = {**os.environ, "COLUMNS": "200", **(env or {})}
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = begin(command, cwd=ROOT, env=environment, stdout=out.fileno(), stderr=err.fileno())
+        try:
+            process.wait(_LONGEST)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait(PATIENCE)
+        out.seek(0)
+        err.seek(0)
+        said = out.read().decode(), err.read().decode()
+    return subprocess.CompletedProcess(command, process.wait(0), *said)

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Final, Self
 
 from tests.harness.patience import PATIENCE
 from tests.harness.processes import ROOT
+from tests.harness.warm import Process, begin
 
 WORKER: Final = ("-m", "agentbus", "worker")
 """Arguments of Python that run a worker as users do, once its kind is named too."""
@@ -28,7 +27,7 @@ class Worker:
 
     kind: str
     name: str
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
     stopped_by_us: bool = False
 
@@ -109,12 +108,12 @@ class Fleet:
         log = self.folder / f"{name}.log"
         own = {"HARNESS_FOLDER": str(self.folder), "HARNESS_WORKER": name}
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, *self._program, kind, *options],
+            process = begin(
+                [*self._program, kind, *options],
                 cwd=ROOT,
                 env={**os.environ, **self.env, **own, **(env or {})},
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=output.fileno(),
+                stderr=output.fileno(),
             )
         worker = Worker(kind, name, process, log)
         self.workers.append(worker)
