@@ -53,7 +53,7 @@ def amendment_rows(commit: Commit) -> list[Row]:
 
 def head_row(head: SessionState) -> Row:
     """Return the row of `heads`."""
-    address, profile = head.address, head.profile
+    address, profile, due_at = head.address, head.profile, head.due_at
     return {
         "session_id": head.session_id,
         "conversation_id": head.conversation_id,
@@ -70,7 +70,7 @@ def head_row(head: SessionState) -> Row:
         "tags": json.dumps([tag_item(tag) for tag in profile.tags]) if profile.tags else None,
         "identity": head.identity,
         "conflicts": bool(head.conflicts),
-        "due_at": to_milliseconds(head.due_at) if head.due_at else None,
+        "due_at": to_milliseconds(due_at) if due_at else None,
         "listed_at": to_milliseconds(listed_at(head)),
         "message_count": head.message_count,
         "lasted_ms": lasted_ms(head),

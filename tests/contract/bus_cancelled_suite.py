@@ -10,13 +10,19 @@ from zlib import crc32
 
 import pytest
 
+from agentbus.contracts.commands import CommandReply, SetData
+from agentbus.contracts.envelope import Input
+from agentbus.contracts.errors import BrokerRejected
+from agentbus.contracts.ids import InputId
 from agentbus.testing.cancelling import DEADLINE, Call, When, cancel_everywhere
-from agentbus.workers.bus.port import Bus, Consumer, Delivery
+from agentbus.workers.bus.port import Bus, Consumer, Delivery, HandedOver
 from tests.contract.bus_suite import FIRST, TOPOLOGY, Inbox, eventually, message
+from tests.harness.conversations import CONVERSATION
 
 _MOMENTS: Final = (When.THERE, When.INSISTING)
 _STEPS: Final = {"declare": 11, "close_intake": 11, "open_intake": 11}
 """Calls that do the same for one queue after the other: of their hundreds of awaits each eleventh is tried."""
+_ANSWER: Final = CommandReply(command_id=InputId("answered"))
 _numbers = count(1)
 _ROWS: Final[dict[str, Callable[["Stage"], Awaitable[Call]]]] = {}
 
@@ -31,7 +37,18 @@ class Stage:
 
     def answer(self, delivery: Delivery) -> None:
         """Reply to a request that was delivered."""
-        self.answers.add(asyncio.ensure_future(self.bus.reply(delivery, b"answer")))
+        told = self.bus.answer(delivery, _ANSWER) if delivery.handed else self.bus.reply(delivery, b"answer")
+        self.answers.add(asyncio.ensure_future(told))
+
+    async def hand_over(self) -> None:
+        """Hand a command over, where a bus does so."""
+        given = Input(InputId(str(next(_numbers))), SetData())
+        handed = HandedOver(given, CONVERSATION, "/test")
+        if self.bus.hands_over:
+            assert await self.bus.hand_over(TOPOLOGY.inbound, "0", handed, timeout=DEADLINE) == _ANSWER
+            return
+        with pytest.raises(BrokerRejected):
+            await self.bus.hand_over(TOPOLOGY.inbound, "0", handed, timeout=DEADLINE)
 
     async def request(self) -> None:
         """Ask the first partition."""
@@ -144,6 +161,23 @@ async def reply(stage: Stage) -> Call:
     asking.add_done_callback(lambda done: done.cancelled() or done.exception())
     (delivery,) = await stage.inbox.first(1)
     return stage.bus.reply(delivery, b"answer")
+
+
+@_row
+async def hand_over(stage: Stage) -> Call:
+    await stage.bus.start()
+    await stage.bus.consume(FIRST, stage.answer, prefetch=10)
+    return stage.hand_over()
+
+
+@_row
+async def answer(stage: Stage) -> Call:
+    await stage.bus.start()
+    await stage.bus.consume(FIRST, stage.inbox, prefetch=10)
+    asking = asyncio.create_task(stage.request())
+    asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+    (delivery,) = await stage.inbox.first(1)
+    return stage.bus.answer(delivery, _ANSWER)
 
 
 @_row

@@ -8,9 +8,10 @@ from math import inf
 from types import TracebackType
 from typing import Final, Self
 
-from agentbus.contracts.envelope import CONTENT_TYPE
-from agentbus.contracts.errors import BrokerBlocked, BrokerUnavailable, BusError, PublishUnconfirmed
-from agentbus.contracts.ids import digest_of
+from agentbus.contracts.commands import CommandReply
+from agentbus.contracts.envelope import CONTENT_TYPE, Input, InputEnvelope
+from agentbus.contracts.errors import BrokerBlocked, BrokerRejected, BrokerUnavailable, BusError, PublishUnconfirmed
+from agentbus.contracts.ids import ConversationId, digest_of
 from agentbus.contracts.topology import Queue, Topology
 from agentbus.workers.concurrency import afterwards
 
@@ -48,11 +49,39 @@ class Message:
             object.__setattr__(self, "message_id", digest_of((self.message_id,)))
 
 
+class HandedOver:
+    """A command that is handed over as it is, inside one process: its bytes are made once somebody needs them.
+
+    Nobody may be able to change what it holds, and it must be sure to fit into an input.
+    """
+
+    __slots__ = ("_message", "conversation", "given", "reply", "source")
+
+    def __init__(self, given: Input, conversation: ConversationId, source: str) -> None:
+        self.given = given
+        self.conversation = conversation
+        self.source = source
+        self.reply: asyncio.Future[CommandReply] | None = None
+        """What whoever handed it over waits for; the bus's own."""
+        self._message: Message | None = None
+
+    @property
+    def message(self) -> Message:
+        """It as it would have travelled."""
+        if self._message is None:
+            given = self.given
+            sent = InputEnvelope(id=given.id, source=self.source, partitionkey=self.conversation, data=given.data)
+            self._message = Message(body=sent.to_bytes(), message_id=given.id)
+        return self._message
+
+
 class Delivery(ABC):
     """Something that was delivered; acknowledged once, by whoever handled it."""
 
     __slots__ = ()
 
+    handed: HandedOver | None = None
+    """What is in the body, where it was handed over without being written."""
     body: bytes
     message_id: str
     """Empty if the publisher gave none."""
@@ -270,6 +299,27 @@ class Bus(ABC):
 
         Raises TopologyMismatch if there is a durable one of that name which is not `ordered` as this one is.
         """
+
+    hands_over = False
+    """Whether a command can be handed over as it is: where its owner is in this process, and nowhere else."""
+
+    async def hand_over(
+        self,
+        exchange: str,  # noqa: ARG002 - one can
+        routing_key: str,  # noqa: ARG002 - one can
+        handed: HandedOver,  # noqa: ARG002 - one can
+        *,
+        timeout: float,  # noqa: ARG002 - one can
+    ) -> CommandReply:
+        """Hand a command over, in its turn among all that is published, and wait for its reply as `request` does.
+
+        Raises Unroutable if no queue takes it, ReplyTimeout; BrokerRejected where commands can't be handed over.
+        """
+        raise BrokerRejected("this bus hands nothing over")
+
+    async def answer(self, delivery: Delivery, reply: CommandReply) -> None:
+        """Answer a request with a reply to a command. Not confirmed, as `reply`."""
+        await self.reply(delivery, reply.model_dump_json(exclude_none=True).encode())
 
     def hears(self, topic: str) -> bool:  # noqa: ARG002 - one knows
         """Return whether anybody would be told of an event with this routing key, as far as this process knows."""

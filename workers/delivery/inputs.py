@@ -1,7 +1,7 @@
 """Inputs on their way to their conversations' partitions, for all who send some: clients, routers, reactive workers."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -11,15 +11,16 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from agentbus.contracts.address import Scope
-from agentbus.contracts.base import MAX_INPUT_BYTES
-from agentbus.contracts.commands import AnyCommand, CommandReply
+from agentbus.contracts.base import MAX_ID_LENGTH, MAX_INPUT_BYTES
+from agentbus.contracts.commands import AnyCommand, AppendMessage, CommandReply
 from agentbus.contracts.envelope import Input, InputEnvelope
 from agentbus.contracts.errors import ReplyTimeout, TooLarge, Unroutable, refusal
-from agentbus.contracts.ids import ConversationId, Partition
+from agentbus.contracts.ids import ConversationId, InputId, Partition, SessionId, conversation_of
+from agentbus.contracts.messages import TextContent
 from agentbus.contracts.operators import Operator
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
-from agentbus.workers.bus.port import UNCERTAIN, Bus, Message
+from agentbus.workers.bus.port import UNCERTAIN, Bus, HandedOver, Message
 from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.trace_contexts import traces
 from agentbus.workers.patience import Patience
@@ -75,7 +76,18 @@ class Inputs:
 
         Raises as `request` does.
         """
+        if self._bus.hands_over and to is None and not self._by and not traces().on:
+            session = _stays_as_it_is(given)
+            if session is not None:
+                with suppress(Unroutable):  # What is written waits for the topology.
+                    return await self._hand_over(given, conversation_of(session), timeout)
         return await self.request(self._envelope(given, to), timeout=timeout)
+
+    async def _hand_over(self, given: Input, conversation: ConversationId, timeout: float) -> CommandReply:
+        topology = self._bus.topology
+        key = topology.routing_key(topology.partition_of(conversation))
+        handed = HandedOver(given, conversation, self._source)
+        return _told(await self._bus.hand_over(topology.inbound, key, handed, timeout=timeout))
 
     @contextmanager
     def on_their_way(self, envelopes: Sequence[InputEnvelope]) -> Iterator[list[Routed]]:
@@ -138,12 +150,35 @@ class Inputs:
             reply = CommandReply.model_validate_json(body)
         except ValidationError:
             raise ReplyTimeout("what came in the place of a reply can't be read: retry with the same id") from None
-        if reply.error:
-            raise refusal(reply.error.code, reply.error.message)
-        return reply
+        return _told(reply)
 
     def _envelope(self, given: Input, to: ConversationId | None = None) -> InputEnvelope:
         return InputEnvelope(id=given.id, source=self._source, partitionkey=to, data=given.data)
+
+
+def _stays_as_it_is(given: Input) -> SessionId | None:
+    """Return the session of a command that can be handed over; None: it has to be written.
+
+    Such a one holds nothing that its sender could still change, and little enough: it is a text for a session. The
+    longest, with six bytes for each character, fills less than half of an input. Its id may be one that would be
+    refused where it is written: then it is.
+    """
+    data = given.data
+    if type(data) is not AppendMessage or data.by or not _is_plain(given.id):
+        return None
+    content = data.message.content
+    return data.session_id if type(content) is TextContent and not content.attachments else None
+
+
+def _is_plain(given: InputId) -> bool:
+    return type(given) is str and 0 < len(given) <= MAX_ID_LENGTH and given.isascii() and given.isprintable()
+
+
+def _told(reply: CommandReply) -> CommandReply:
+    """Return a reply. Raises the Refused that it tells of."""
+    if reply.error:
+        raise refusal(reply.error.code, reply.error.message)
+    return reply
 
 
 async def _once_declared(call: Callable[[], Awaitable[Result]], *, within: float = inf) -> Result:

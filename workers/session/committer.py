@@ -384,7 +384,7 @@ class Committer:
             error=error,
         )
         try:
-            await self._bus.reply(waiting.delivery, reply.model_dump_json(exclude_none=True).encode())
+            await self._bus.answer(waiting.delivery, reply)
         except BusError as failed:
             raise_if_cancelled()
             # A caller that gets no reply asks again with the same id.

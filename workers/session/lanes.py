@@ -126,6 +126,14 @@ class Lanes:
         if not lane.busy:
             self._make_ready(lane)
 
+    def begin(self, conversation: ConversationId, partition: Partition, waiting: Waiting) -> Turn | None:
+        """Begin the turn of an input at once; None if others wait, or one of its conversation is under way."""
+        if self._ready or conversation in self._lanes:
+            return None
+        lane = self._lanes[conversation] = Lane(conversation, partition, busy=True, since=waiting.arrived)
+        self.emptiness.clear()
+        return Turn(lane, (waiting,))
+
     def take(self, most: int) -> list[Turn]:
         """Take what waits in up to `most` ready lanes, longest ready first; they are busy until given back."""
         lanes = list(self._ready.values())[:most]

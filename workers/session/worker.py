@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from agentbus.contracts.queries import AnyQuery
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
-from agentbus.workers.bus.port import Bus, Delivery
+from agentbus.workers.bus.port import Bus, Delivery, HandedOver
 from agentbus.workers.concurrency import SharedLock, ended, in_turn
 from agentbus.workers.delivery.parking import ParkingRecorder
 from agentbus.workers.delivery.retry import keep_trying
@@ -104,6 +105,7 @@ class SessionWorker(Worker):
         self._suspects = Suspects(
             store, self._read, self._unreadable.park, self._ownership.watch.stalled, self._company
         )
+        self._context = copy_context()
         self._rounds: set[asyncio.Task[None]] = set()
         self._busy = 0  # rounds of these that have yet to announce; the others have only to be settled
         self._under_way = 0  # turns of the busy ones
@@ -218,6 +220,10 @@ class SessionWorker(Worker):
             self._read(holding, delivery)
 
     def _read(self, holding: Holding, delivery: Delivery) -> None:
+        handed = delivery.handed
+        if handed and not self._config.command_users and self._is_of(holding, handed.conversation):
+            self._take_over(holding, delivery, handed)
+            return
         try:
             envelope = InputEnvelope.from_bytes(delivery.body)
             check_sender(envelope, delivery, self._config.command_users)
@@ -232,6 +238,17 @@ class SessionWorker(Worker):
         self._lanes.push(conversation, holding.partition, Waiting.of(delivery, envelope, holding.lease))
         self._changed.set()
 
+    def _take_over(self, holding: Holding, delivery: Delivery, handed: HandedOver) -> None:
+        """Take what was handed over as it is; if nothing else is to be done its turn begins at once."""
+        waiting = Waiting(delivery, handed.given, holding.lease)
+        if self._under_way < self._few_turns:
+            turn = self._lanes.begin(handed.conversation, holding.partition, waiting)
+            if turn is not None:
+                self._begin_round([turn])
+                return
+        self._lanes.push(handed.conversation, holding.partition, waiting)
+        self._changed.set()
+
     def _turn_down(self, holding: Holding, delivery: Delivery, error: Exception) -> None:
         """Tell whoever is not trusted and waits for a reply; whatever else can't be taken is parked."""
         if isinstance(error, UntrustedSender) and delivery.reply_to:
@@ -241,15 +258,18 @@ class SessionWorker(Worker):
             self._unreadable.push(holding, delivery, error)
 
     def _conversation(self, envelope: InputEnvelope, holding: Holding) -> ConversationId:
-        topology = self._bus.topology
         conversation = envelope.conversation(self._config.scope)
-        right = topology.partition_of(conversation)
-        if right != holding.partition:
-            raise WrongPartition(
-                f"conversation {conversation} belongs to partition {right} of {topology.partitions}, the input came by "
-                f"{holding.queue}: was it published with another number of partitions, or to a partition by hand?"
-            )
-        return conversation
+        if self._is_of(holding, conversation):
+            return conversation
+        topology = self._bus.topology
+        raise WrongPartition(
+            f"conversation {conversation} belongs to partition {topology.partition_of(conversation)} of "
+            f"{topology.partitions}, the input came by {holding.queue}: was it published with another number of "
+            "partitions, or to a partition by hand?"
+        )
+
+    def _is_of(self, holding: Holding, conversation: ConversationId) -> bool:
+        return self._bus.topology.partition_of(conversation) == holding.partition
 
     async def _answer(self, holding: Holding, delivery: Delivery, query_id: InputId, query: AnyQuery) -> None:
         try:
@@ -280,7 +300,7 @@ class SessionWorker(Worker):
         while True:
             await self._lanes.readiness.wait()
             if self._may_begin():
-                self._begin_round()
+                self._begin_round(self._lanes.take(self._config.max_turns))
             else:
                 self._changed.clear()
                 await self._changed.wait()
@@ -290,15 +310,17 @@ class SessionWorker(Worker):
             return True
         return self._busy < self._config.max_rounds and self._lanes.ready >= self._config.enough_turns
 
-    def _begin_round(self) -> None:
-        """Take turns, and note at once that they are under way: a partition is not handed back with one taken."""
-        turns = self._lanes.take(self._config.max_turns)
+    def _begin_round(self, turns: list[Turn]) -> None:
+        """Begin turns that were taken just now, and note it: a partition is not handed back with one under way."""
         holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
         for holding in holdings:
             holding.begin_turn()
         self._busy += 1
         self._under_way += len(turns)
-        self._spawn(self._rounds, self._round(turns, holdings))
+        # Not in the context of whoever handed the first of them over: what it logs, and begins, is not theirs.
+        task = asyncio.create_task(self._round(turns, holdings), context=self._context.copy())
+        self._rounds.add(task)
+        task.add_done_callback(self._rounds.discard)
 
     async def _round(self, turns: list[Turn], holdings: list[Holding]) -> None:
         try:

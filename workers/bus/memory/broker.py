@@ -10,7 +10,7 @@ from agentbus.contracts.topology import Binding, Queue, Topology
 from agentbus.workers.bus.memory.consumers import Stored
 from agentbus.workers.bus.memory.queue import MemoryQueue
 from agentbus.workers.bus.memory.topics import topic_matches
-from agentbus.workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, Message
+from agentbus.workers.bus.port import DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON, HandedOver, Message
 
 _DEATHS: Final = frozenset((DEATH_EXCHANGE, DEATH_QUEUE, DEATH_REASON))
 
@@ -107,6 +107,14 @@ class MemoryBroker:
             raise Unroutable(f"no queue takes routing key {routing_key!r} on exchange {exchange!r}: declare it first")
         for name in names:
             self._queues[name].put(exchange, routing_key, message, user)
+
+    def hand_over(self, exchange: str, routing_key: str, handed: HandedOver, user: str | None) -> None:
+        """Put a command into the queue that it belongs to. Raises Unroutable."""
+        names = self._destinations(exchange, routing_key)
+        if not names:
+            raise Unroutable(f"no queue takes routing key {routing_key!r} on exchange {exchange!r}: declare it first")
+        for name in names:
+            self._queues[name].hand_over(exchange, routing_key, handed, user)
 
     def hears(self, exchange: str, routing_key: str) -> bool:
         """Whether a message would go into any queue, or be refused as there is no exchange."""

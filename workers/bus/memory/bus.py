@@ -6,15 +6,16 @@ from dataclasses import replace
 from importlib.metadata import version
 from itertools import count
 from math import inf
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
+from agentbus.contracts.commands import CommandReply
 from agentbus.contracts.errors import BrokerUnavailable, BusError, ReplyTimeout
 from agentbus.contracts.topology import DIRECT_REPLY_TO, Binding, Queue, Topology
 from agentbus.workers.bus.memory.broker import MemoryBroker
 from agentbus.workers.bus.memory.consumers import MemoryConsumer
 from agentbus.workers.bus.memory.queue import MemoryQueue
-from agentbus.workers.bus.port import Bus, BusInfo, Consumer, Delivery, Message, OnDelivery, QueueDepth
+from agentbus.workers.bus.port import Bus, BusInfo, Consumer, Delivery, HandedOver, Message, OnDelivery, QueueDepth
 from agentbus.workers.bus.refusals import Fate
 from agentbus.workers.bus.replies import ReplyAddresses
 from agentbus.workers.concurrency import raise_if_cancelled
@@ -25,12 +26,16 @@ _DIRECT: Final = f"{DIRECT_REPLY_TO}."
 class MemoryBus(Bus):
     """Queues in this process; what is in them is gone when it ends. Several may share a `broker`, as other users."""
 
+    hands_over = True
+
     def __init__(self, topology: Topology, broker: MemoryBroker | None = None, *, user: str = "agentbus") -> None:
         self.topology = topology
         self.user = user
         self._addresses = ReplyAddresses(topology)
         self._broker = broker or MemoryBroker()
         self._replies: dict[str, asyncio.Future[bytes]] = {}
+        self._awaited: set[asyncio.Future[CommandReply]] = set()
+        """The replies to what was handed over."""
         self._live = count(1)
         self._running = False
 
@@ -41,7 +46,8 @@ class MemoryBus(Bus):
         self._running = False
         for consumer in self._consumers():
             consumer.end()
-        for reply in self._replies.values():
+        awaited: list[asyncio.Future[Any]] = [*self._replies.values(), *self._awaited]
+        for reply in awaited:
             if not reply.done():
                 reply.set_exception(ReplyTimeout("the bus was closed before the reply: retry with the same id"))
 
@@ -115,7 +121,33 @@ class MemoryBus(Bus):
         finally:
             del self._replies[correlation], self._broker.replies[correlation]
 
+    async def hand_over(self, exchange: str, routing_key: str, handed: HandedOver, *, timeout: float) -> CommandReply:
+        self._check_running()
+        reply: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
+        handed.reply = reply
+        self._awaited.add(reply)
+        try:
+            self._broker.hand_over(exchange, routing_key, handed, self.user)
+            async with asyncio.timeout(timeout):
+                return await reply
+        except TimeoutError as error:
+            raise ReplyTimeout(f"no reply within {timeout:g} s: retry with the same command id") from error
+        finally:
+            self._awaited.discard(reply)
+
+    async def answer(self, delivery: Delivery, reply: CommandReply) -> None:
+        if delivery.handed is None:
+            await super().answer(delivery, reply)
+            return
+        self._check_running()
+        waits = delivery.handed.reply
+        if waits is not None and not waits.done():
+            waits.set_result(reply)
+
     async def reply(self, delivery: Delivery, body: bytes) -> None:
+        if delivery.handed is not None:
+            await self.answer(delivery, CommandReply.model_validate_json(body))
+            return
         self._check_running()
         reply = self._broker.replies.get((delivery.reply_to or "").removeprefix(_DIRECT))
         if reply is not None and not reply.done():

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
 
-from agentbus.workers.bus.port import Consumer, Delivery, Message, OnDelivery
+from agentbus.contracts.topology import DIRECT_REPLY_TO
+from agentbus.workers.bus.port import Consumer, Delivery, HandedOver, Headers, Message, OnDelivery
 from agentbus.workers.bus.refusals import Fate, tell_refused
 from agentbus.workers.bus.replies import ReplyAddresses
 
@@ -18,11 +19,16 @@ class Stored:
     place: int
     exchange: str
     routing_key: str
-    message: Message
+    content: Message | HandedOver
     user: str | None = None
     returns: int = 0
     at: float = field(default_factory=monotonic)
     """When it was published."""
+
+    @property
+    def message(self) -> Message:
+        """What it is as a message."""
+        return self.content.message if isinstance(self.content, HandedOver) else self.content
 
 
 class Source(Protocol):
@@ -124,28 +130,39 @@ class MemoryDelivery(Delivery):
 
     __slots__ = (
         "_consumer",
-        "_place",
+        "_stored",
         "attempts",
-        "body",
         "correlation_id",
-        "headers",
-        "message_id",
+        "handed",
         "queue",
         "reply_to",
         "user",
     )
 
     def __init__(self, stored: Stored, queue: str, consumer: MemoryConsumer) -> None:
-        self.body = stored.message.body
-        self.message_id = stored.message.message_id
+        content = stored.content
         self.queue = queue
         self.attempts = 1 + stored.returns
-        self.headers = stored.message.headers
-        self.reply_to = consumer.addresses.allowed(stored.message.reply_to, queue=queue)
         self.user = stored.user
-        self.correlation_id = stored.message.correlation_id
-        self._place = stored.place
+        if isinstance(content, HandedOver):
+            self.handed, self.reply_to, self.correlation_id = content, DIRECT_REPLY_TO, None
+        else:
+            self.handed, self.correlation_id = None, content.correlation_id
+            self.reply_to = consumer.addresses.allowed(content.reply_to, queue=queue)
+        self._stored = stored
         self._consumer: MemoryConsumer | None = consumer
+
+    @property
+    def body(self) -> bytes:  # type: ignore[override] # nobody sets it
+        return self._stored.message.body
+
+    @property
+    def message_id(self) -> str:  # type: ignore[override] # nobody sets it
+        return self._stored.message.message_id
+
+    @property
+    def headers(self) -> Headers:  # type: ignore[override] # nobody sets it
+        return self._stored.message.headers
 
     @property
     def settled(self) -> bool:
@@ -154,9 +171,9 @@ class MemoryDelivery(Delivery):
     async def ack(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            consumer.ack(self._place)
+            consumer.ack(self._stored.place)
 
     async def requeue(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            consumer.requeue(self._place)
+            consumer.requeue(self._stored.place)

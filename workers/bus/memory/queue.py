@@ -8,14 +8,17 @@ from math import inf
 
 from agentbus.contracts.topology import Queue
 from agentbus.workers.bus.memory.consumers import MemoryConsumer, MemoryDelivery, Stored
-from agentbus.workers.bus.port import Message
+from agentbus.workers.bus.port import HandedOver, Message
 
 OnDead = Callable[[Queue, Stored, str], None]
 """Takes a message that its queue gives up, and why, in RabbitMQ's word."""
 
 
 class MemoryQueue:
-    """Keeps messages in order and hands them to consumers, from the event loop and never from inside a call."""
+    """Keeps messages in order and hands them to consumers, from the event loop and never from inside a call.
+
+    What is handed over is, if nothing is before it and its consumer has room.
+    """
 
     def __init__(self, queue: Queue, on_dead: OnDead) -> None:
         self.queue = queue
@@ -54,6 +57,16 @@ class MemoryQueue:
         self._places += 1
         self._ready.append(Stored(self._places, exchange, routing_key, message, user))
         self._wake()
+
+    def hand_over(self, exchange: str, routing_key: str, handed: HandedOver, user: str | None) -> None:
+        """Hand a command to a consumer at once, if it is its turn; otherwise add it at the back."""
+        self._places += 1
+        stored = Stored(self._places, exchange, routing_key, handed, user)
+        if not self._ready and (consumer := self._next_consumer()) is not None:
+            consumer.deliver(stored, MemoryDelivery(stored, self.queue.name, consumer))
+        else:
+            self._ready.append(stored)
+            self._wake()
 
     def attach(self, consumer: MemoryConsumer) -> MemoryConsumer:
         """Add a consumer and return it."""

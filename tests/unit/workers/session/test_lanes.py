@@ -149,3 +149,22 @@ def test_dropping_what_is_not_there_does_nothing(lanes: Lanes) -> None:
     lanes.drop(HOME)
     assert lanes.emptiness.is_set()
     assert not lanes.readiness.is_set()
+
+
+def test_a_turn_begins_at_once_only_where_nothing_waits_or_is_under_way_in_its_conversation(lanes: Lanes) -> None:
+    turn = lanes.begin(ADA, HOME, an_input(1))
+    assert turn is not None
+    assert ids(turn) == [1]
+    assert not lanes.readiness.is_set()
+    assert not lanes.emptiness.is_set()
+    assert lanes.begin(ADA, HOME, an_input(2)) is None
+    other = lanes.begin(BOB, AWAY, an_input(3))
+    assert other is not None
+    push(lanes, ADA, 2)
+    lanes.done(turn.lane)
+    assert lanes.begin(EVE, HOME, an_input(4)) is None, "somebody has waited for longer"
+    after = take_one(lanes)
+    assert ids(after) == [2]
+    lanes.done(after.lane)
+    lanes.done(other.lane)
+    assert lanes.emptiness.is_set()
