@@ -5,6 +5,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,8 +17,11 @@ _PROCESS: Final = "/proc/self"
 _KEPT_OPEN: Final = "/mpl-data/fonts/"
 """Matplotlib opens the fonts that it draws with once, for the life of the process."""
 
-
 _FILES: Final = frozenset({"socket", "pipe", "event loop or selector", "open file"})
+
+_LOOKS: Final = 100
+_MOMENT: Final = 0.001
+"""How often, and how many seconds apart, it is looked what a program is that has just begun."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,17 @@ def _peer(same: socket.socket) -> object:
 
 
 def _command(pid: str) -> str:
-    """Return the command line, which a service that was started again has in common with the one before."""
-    words = _read(f"/proc/{pid}/cmdline")
+    """Return the command line, which a service that was started again has in common with the one before.
+
+    A program that has just begun has none for a moment: the kernel says that it runs before it says what.
+    """
+    for _ in range(_LOOKS):
+        if (words := _read(f"/proc/{pid}/cmdline")) or _has_ended(pid):
+            break
+        time.sleep(_MOMENT)
     return words.replace(b"\0", b" ").decode(errors="replace").strip() or f"{pid} ended, and nobody waited for it"
+
+
+def _has_ended(pid: str) -> bool:
+    """Whether a process is a zombie, or gone."""
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] in ([], [b"Z"], [b"X"])
