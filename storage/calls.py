@@ -19,6 +19,8 @@ class How(Protocol):
     async def __call__(self, work: Coroutine[Any, Any, Any], /) -> Any: ...
 
 
+_PORT: Final = Locks.__module__.rpartition(".")[0]
+
 _OF_EVERY_STORE: Final[dict[str, How]] = {"start": cancelled_once, "close": finished, "release": finished}
 """The calls that end alike in all of them: looking for a server stops at once, what gives back is finished."""
 
@@ -26,12 +28,13 @@ _OF_EVERY_STORE: Final[dict[str, How]] = {"start": cancelled_once, "close": fini
 def end_well(how: How) -> Callable[[_Kind], _Kind]:
     """Let the calls of a store, or of one of its sections, end as `how` says when they are cancelled.
 
-    A lock that was taken then is given back.
+    A lock that was taken then is given back. What a port does by other calls of it, where its store has nothing better,
+    ends as those do.
     """
 
     def decorate(kind: _Kind) -> _Kind:
         for name, call in getmembers(kind, iscoroutinefunction):
-            if not name.startswith("_"):
+            if not (name.startswith("_") or call.__module__.startswith(_PORT)):
                 takes = issubclass(kind, Locks) and name == "acquire"
                 setattr(kind, name, _taking(call) if takes else _ending(call, _OF_EVERY_STORE.get(name, how)))
         return kind

@@ -65,8 +65,15 @@ def _begun(work: _Work[_Answer]) -> asyncio.Task[_Answer]:
 async def _undisturbed(
     task: asyncio.Task[_Answer], when_cancelled: Callable[[asyncio.Task[_Answer]], asyncio.Task[Any]]
 ) -> _Answer:
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # less than half of what `wait` costs
+
+    def wake(_: object) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(wake)
     try:
-        await asyncio.wait({task})
+        await ended
     except asyncio.CancelledError:
         await _end(when_cancelled(task))
         raise
