@@ -1,8 +1,7 @@
 """The log in MongoDB: the collection `log`."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 from bson import MaxKey
 from bson.errors import BSONError
@@ -28,9 +27,6 @@ from agentbus.storage.wholeness import first_needed, loaded, reloaded
 
 CHUNK = 200
 """How many conversations one query asks for."""
-
-_One = TypeVar("_One")
-_Other = TypeVar("_Other")
 
 _Heads = dict[ConversationId, SessionState | None]
 """The head of each conversation's latest session, or None in the place of one that is damaged."""
@@ -155,18 +151,20 @@ class MongoLog(MongoSection, Log):
         return heads, await self._commits_after(conversations, heads)
 
     async def _one(self, conversation: ConversationId) -> tuple[_Heads, _Commits]:
-        """Ask for the head and the end of the log at the same time; for more of the log if the head is behind that."""
-        heads, newest = await _both(self._latest_heads([conversation]), self._newest(conversation))
-        first, last = first_needed(heads.get(conversation)), newest["_id"]["v"] if newest else 0
+        """Ask for the head and the end of the log in one; for more of the log if the head is behind that."""
+        with self._database.errors():
+            found = await self._database.opened().aggregate("heads", ends_of(conversation))
+        heads: _Heads = {}
+        commits: list[Document] = []
+        for one in found:
+            if isinstance(one["_id"], dict):  # a commit: its name has two parts
+                commits.append(one)
+            else:
+                heads[conversation] = unless_damaged(one, to_head)
+        first, last = first_needed(heads.get(conversation)), commits[0]["_id"]["v"] if commits else 0
         if last > first:
             return heads, await self._commits_after([conversation], heads)
-        return heads, {conversation: [newest]} if newest and last == first else {}
-
-    async def _newest(self, conversation: ConversationId) -> Document | None:
-        cursor = self._database.collection("log").find(_versions(conversation, 1, MAX_VERSION), {"targets": 0})
-        with self._database.errors():
-            found = await cursor.sort([("_id", -1)]).limit(1).to_list(None)
-        return found[0] if found else None
+        return heads, {conversation: commits} if last == first else {}
 
     async def _latest_heads(self, conversations: Sequence[ConversationId]) -> _Heads:
         pipeline: list[Document] = [
@@ -196,14 +194,20 @@ class MongoLog(MongoSection, Log):
         return found
 
 
-async def _both(one: Coroutine[Any, Any, _One], other: Coroutine[Any, Any, _Other]) -> tuple[_One, _Other]:
-    """Await two calls, each to its end though the other fails: none goes on when this is over."""
-    first, second = await asyncio.gather(one, other, return_exceptions=True)
-    if isinstance(first, BaseException):
-        raise first
-    if isinstance(second, BaseException):
-        raise second
-    return first, second
+def ends_of(conversation: ConversationId) -> list[Document]:
+    """Return what finds, in the collection `heads`, a conversation's latest head, and after it the last commit."""
+    newest = {"$match": _versions(conversation, 1, MAX_VERSION)}
+    return [
+        {"$match": {"conversation_id": conversation}},
+        {"$sort": {"generation": -1}},
+        {"$limit": 1},
+        {
+            "$unionWith": {
+                "coll": "log",
+                "pipeline": [newest, {"$sort": {"_id": -1}}, {"$limit": 1}, {"$project": {"targets": 0}}],
+            }
+        },
+    ]
 
 
 async def _distinct(

@@ -14,7 +14,7 @@ from agentbus.contracts.profile import Profile
 from agentbus.storage.factory import open_store
 from agentbus.storage.mongo.base import later, unless_newer
 from agentbus.storage.mongo.codec import commit_id, head_document
-from agentbus.storage.mongo.log import MongoLog
+from agentbus.storage.mongo.log import MongoLog, ends_of
 from agentbus.testing.conformance.store_heads_suite import a_session
 from agentbus.testing.conformance.store_records_suite import a_deadline, a_record
 from agentbus.testing.conformance.store_shared_suite import a_conflict, linked
@@ -77,6 +77,15 @@ def test_what_is_put_unless_there_is_a_newer_one_is_found_without_a_plan(databas
     explained = database.command({"explain": {"update": collection, "updates": updates}, "verbosity": "queryPlanner"})
 
     assert explained["queryPlanner"]["winningPlan"]["inputStage"]["stage"] == "IDHACK"
+
+
+def test_the_ends_of_a_conversation_are_one_look_into_an_index_each(database: Any) -> None:
+    ends = ends_of(a_conversation("planned"))
+
+    explained = database.command("explain", {"aggregate": "heads", "pipeline": ends, "cursor": {}})
+    assert _indexes(explained["stages"]) == {"by_conversation", "_id_"}
+    head, newest = database.heads.aggregate(ends)
+    assert (head["version"], newest["_id"]["v"], "targets" in newest) == (29, 29, False)
 
 
 def test_conversations_are_found_by_walking_along_indexes(database: Any) -> None:
