@@ -100,6 +100,17 @@ def test_it_is_signalled_and_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("warm")
+def test_it_reads_what_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("one\ntwo")
+    with (tmp_path / "in").open("rb") as given, (tmp_path / "out").open("wb") as out:
+        files = {"stdin": given.fileno(), "stdout": out.fileno(), "stderr": out.fileno()}
+        program = "import sys; print(sys.stdin.read().upper())"
+        assert begin(["-c", program], cwd=tmp_path, env=os.environ, **files).wait(PATIENCE) == 0
+    assert (tmp_path / "out").read_text() == "ONE\nTWO\n"
+    assert ended(tmp_path, "-c", "import sys; print(repr(sys.stdin.read()))") == (0, "''\n", "")
+
+
+@pytest.mark.usefixtures("warm")
 def test_what_the_interpreter_reads_at_its_start_needs_one_of_its_own(tmp_path: Path) -> None:
     code, out, _ = ended(tmp_path, "-c", "import sys; print(sys.flags.utf8_mode)", env={"PYTHONUTF8": "1"})
     assert (code, out) == (0, "1\n")

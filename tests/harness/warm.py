@@ -60,6 +60,7 @@ _ANSWER_SECONDS: Final = 120.0
 _POLL: Final = 0.01
 _CLOSED: Final = -1
 _LENGTH: Final = 4
+_FILES: Final = 3
 _SHORT: Final = 32
 """Bytes that hold a process id, or an exit code."""
 
@@ -118,15 +119,26 @@ class Warm:
 Process = subprocess.Popen[bytes] | Warm
 
 
-def begin(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> Process:
+def begin(
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: int | None = None,
+    stdout: int,
+    stderr: int,
+) -> Process:
     """Start `python ARGUMENTS...`: warm, where the run has such, and it is a module or a text.
 
-    `stdout` and `stderr` are numbers of open files; there is no input. Raises RuntimeError, OSError.
+    `stdin`, `stdout` and `stderr` are numbers of open files. Raises RuntimeError, OSError.
     """
-    if (address := os.environ.get(WARM)) and arguments[0] in {"-c", "-m"} and _of_interpreter(env) == _of_interpreter():
-        return _warm(address, arguments, cwd, env, (stdout, stderr))
-    command = [sys.executable, *arguments]
-    return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+    with open(os.devnull, "rb") as nothing:
+        stdin = nothing.fileno() if stdin is None else stdin
+        address = os.environ.get(WARM)
+        if address and arguments[0] in {"-c", "-m"} and _of_interpreter(env) == _of_interpreter():
+            return _warm(address, arguments, cwd, env, (stdin, stdout, stderr))
+        command = [sys.executable, *arguments]
+        return subprocess.Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
 def _of_interpreter(env: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -134,14 +146,14 @@ def _of_interpreter(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _warm(
-    address: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], outputs: tuple[int, int]
+    address: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: tuple[int, int, int]
 ) -> Process:
     asked = json.dumps({"arguments": [*arguments], "cwd": str(cwd), "env": dict(env)}).encode()
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(_ANSWER_SECONDS)
         connection.connect(address)
-        socket.send_fds(connection, [len(asked).to_bytes(_LENGTH)], outputs)
+        socket.send_fds(connection, [len(asked).to_bytes(_LENGTH)], files)
         connection.sendall(asked)
         return Warm(arguments, connection)
     except BaseException:
@@ -156,23 +168,28 @@ class _Asked:
     arguments: list[str]
     cwd: str
     env: dict[str, str]
-    outputs: list[int]
+    files: list[int]
+    """Its standard input, output and error."""
 
 
 def _read(connection: socket.socket) -> _Asked:
     """Read what is asked for. Raises OSError, ValueError."""
     connection.settimeout(_ASKING_SECONDS)
-    prefix, outputs, _, _ = socket.recv_fds(connection, _LENGTH, 2)
-    length = int.from_bytes(prefix)
-    if len(prefix) < _LENGTH or len(outputs) != len(("stdout", "stderr")) or length > _LONGEST_ASKING:
-        message = f"not what is asked: {length} bytes, {len(outputs)} files"
-        raise ValueError(message)
-    parts: list[bytes] = []
-    while (left := length - sum(map(len, parts))) > 0:
-        if not (part := connection.recv(left)):
-            raise ValueError("it ended early")
-        parts.append(part)
-    return _Asked(**json.loads(b"".join(parts)), outputs=outputs)
+    prefix, files, _, _ = socket.recv_fds(connection, _LENGTH, _FILES)
+    try:
+        length = int.from_bytes(prefix)
+        if len(prefix) < _LENGTH or len(files) != _FILES or length > _LONGEST_ASKING:
+            raise ValueError(f"not what is asked: {length} bytes, {len(files)} files")
+        parts: list[bytes] = []
+        while (left := length - sum(map(len, parts))) > 0:
+            if not (part := connection.recv(left)):
+                raise ValueError("it ended early")
+            parts.append(part)
+        return _Asked(**json.loads(b"".join(parts)), files=files)
+    except BaseException:
+        for file in files:
+            os.close(file)
+        raise
 
 
 def _serve(listener: socket.socket, life: int) -> _Asked:
@@ -218,8 +235,8 @@ def _fork(listener: socket.socket, asking: dict[int, socket.socket]) -> _Asked |
     if not (pid := os.fork()):
         connection.close()
         return asked
-    for output in asked.outputs:
-        os.close(output)
+    for file in asked.files:
+        os.close(file)
     asking[pid] = connection
     with suppress(OSError):  # who asked is gone
         connection.sendall(str(pid).encode())
@@ -242,8 +259,7 @@ def _become(asked: _Asked) -> None:
     os.environ.update(asked.env)
     time.tzset()
     tempfile.tempdir = None  # the environment says anew where it is
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, file in enumerate((nothing, *asked.outputs)):
+    for number, file in enumerate(asked.files):
         os.dup2(file, number)
         os.close(file)
     invalidate_caches()

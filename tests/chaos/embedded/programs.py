@@ -4,9 +4,7 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,14 @@ from agentbus.contracts.envelope import EventEnvelope
 from agentbus.testing import QueueLeft
 from tests.chaos.embedded.program_main import LONGEST_LINE
 from tests.harness.processes import ROOT
+from tests.harness.warm import Process, begin
 
 PATIENCE: Final = 90.0
 STOPPING: Final = 30.0
 """Seconds within which a program ends in good order, whatever its disk does: 5 for what is in hand, the closes, and 5
 for the calls that were under way."""
+
+_POLL: Final = 0.01
 
 
 class Gone(Exception):
@@ -45,12 +46,16 @@ class Answer:
 class Program:
     """A program that runs, or ran."""
 
-    def __init__(self, name: str, process: Process, log: Path) -> None:
+    def __init__(
+        self, name: str, process: Process, asks: asyncio.WriteTransport, tells: asyncio.StreamReader, log: Path
+    ) -> None:
         self.name = name
         self.log = log
         self.events: list[EventEnvelope] = []
         self.up = asyncio.Event()
         self._process = process
+        self._asks = asks
+        self._tells = tells
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._asked = 0
         self._ending = False
@@ -98,8 +103,9 @@ class Program:
     async def gone(self) -> None:
         """Wait until it has died. Raises TimeoutError."""
         async with asyncio.timeout(PATIENCE):
-            await self._process.wait()
+            await self._ended()
             await asyncio.wait({self._reading})
+        self._asks.close()
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -107,19 +113,17 @@ class Program:
 
     async def kill(self) -> None:
         """SIGKILL it, if it is there."""
-        if self._process.returncode is None:
-            self._process.kill()
+        self._process.kill()
         await self.gone()
 
     async def stop(self) -> float:
         """Let it end in good order; return in how many seconds it did. Raises Silent, RuntimeError if it failed."""
         self._ending = True
         begun = time.monotonic()
-        assert self._process.stdin
-        self._process.stdin.close()
+        self._asks.close()
         try:
             async with asyncio.timeout(STOPPING):
-                await self._process.wait()
+                await self._ended()
         except TimeoutError:
             await self.kill()
             raise Silent(f"{self.name} did not end within {STOPPING:g} s") from None
@@ -133,14 +137,16 @@ class Program:
         answer = await self.ask("left", within=PATIENCE)
         return [QueueLeft(f"{self.name}: {queue}", ready, unacked) for queue, ready, unacked in answer.value]
 
+    async def _ended(self) -> None:
+        while self._process.poll() is None:
+            await asyncio.sleep(_POLL)
+
     def _writes(self, asked: Mapping[str, Any]) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        self._asks.write(json.dumps(asked).encode() + b"\n")
 
     async def _read(self) -> None:
-        assert self._process.stdout
         try:
-            while line := await self._process.stdout.readline():
+            while line := await self._tells.readline():
                 self._take(json.loads(line))
         except ValueError:
             pass  # it was killed in the middle of a line
@@ -182,19 +188,30 @@ class Programs:
         """Start one and wait until it takes calls. Raises RuntimeError, TimeoutError."""
         name = f"p{len(self.all) + 1}"
         log = self.folder / f"{name}.log"
-        with log.open("wb") as errors:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tests.chaos.embedded.program_main",
-                cwd=ROOT,
-                env={**os.environ, **self._env, "HARNESS_WORKER": name},
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=errors,
-                limit=LONGEST_LINE,
-            )
-        one = Program(name, process, log)
+        loop = asyncio.get_running_loop()
+        asked, asks = os.pipe()
+        tells, told = os.pipe()
+        try:
+            with log.open("wb") as errors:
+                process = begin(
+                    ["-m", "tests.chaos.embedded.program_main"],
+                    cwd=ROOT,
+                    env={**os.environ, **self._env, "HARNESS_WORKER": name},
+                    stdin=asked,
+                    stdout=told,
+                    stderr=errors.fileno(),
+                )
+        except BaseException:
+            os.close(asks)
+            os.close(tells)
+            raise
+        finally:
+            os.close(asked)
+            os.close(told)
+        writing, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(asks, "wb", 0))
+        reader = asyncio.StreamReader(limit=LONGEST_LINE)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(tells, "rb", 0))
+        one = Program(name, process, writing, reader, log)
         self.all.append(one)
         await one.ready()
         return one
