@@ -402,8 +402,8 @@ def _dying(store: Dying, call: Callable[..., Any]) -> Callable[..., Any]:
     return dying
 
 
-_STEPS = 60
-"""More than one erasure takes."""
+_STEPS = 52
+"""A few more than one erasure takes."""
 
 
 @pytest.mark.parametrize("step", range(_STEPS))
