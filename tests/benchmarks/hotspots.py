@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.hotspots [USERS] [SHAPE]`: where a session worker's time goes on a backlog.
 
-SHAPE is `interleaved`, which is the default, or `bursts`. The processor time counts from the first event on, without
-the worker's start, and is shared out to the parts of its work as they were seen; py-spy takes some of it.
+SHAPE is `interleaved`, which is the default, or `bursts`. The processor time is that of the whole backlog,
+by a worker that is warm, and is shared out to the parts of its work as they were seen; py-spy takes some of it.
 
 py-spy looks 500 times a second at the thread that runs Python code (holds the interpreter's lock), if one does.
 `self` is the share of looks in which a function itself ran, `with callees` in which it or something that it called
@@ -73,19 +73,18 @@ def main() -> None:
 def profile(services: Services, users: int, shape: str) -> tuple[str, float]:
     """Return the stacks that were seen, a line for each with its count at the end, and processor seconds a message."""
     with stage(services, AGENTBUS1) as run:
-        run.load.call("publish", shape=shape, name="user", users=users, each=_EACH)
-        run.start_workers()
-        run.load.call("until_first")
-        used, before = run.cpu_seconds(), sum(run.load.call("announced")["done"].values())
+        run.start_warm()
+        used = run.cpu_seconds()
+        run.preload(shape=shape, name="user", users=users, each=_EACH)
         file = Path(run.folder, "stacks")
         pid = str(run.workers[0].process.pid)
         spy = str(Path(sys.executable).with_name("py-spy"))
         command = [spy, "record", "--pid", pid, "--gil", "--rate", "500", "--format", "raw", "--output", str(file)]
         with subprocess.Popen(command) as looking:
-            run.load.call("until_all")
+            run.until_all("user")
             used = run.cpu_seconds() - used
             looking.send_signal(signal.SIGINT)
-        return file.read_text(), used / (users * _EACH - before)
+        return file.read_text(), used / (users * _EACH)
 
 
 def shares_of_parts(stacks: str) -> list[tuple[str, float]]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-from agentbus.contracts.address import Address, Platform, Scope
+from agentbus.contracts.address import Address, Platform, Scope, conversation_id_for
 from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.messages import InboundMessage, TextContent
@@ -57,12 +57,17 @@ SHAPES: Final[dict[str, Callable[[str, int, int, int], Talk]]] = {
 }
 
 
+def conversations(name: str, users: int) -> list[ConversationId]:
+    """Return the conversations of the people of that name, in their order."""
+    return [conversation_id_for(_address(f"{name}-{user}"), Scope.PER_CHAT_USER) for user in range(users)]
+
+
 def message_of(user: str, number: int) -> InboundMessage:
     """Return a person's message; the same for the same arguments."""
     random = Random(f"{user}/{number}")
     text = " ".join(random.choices(_WORDS, k=random.choice(_LENGTHS)))
     return InboundMessage(
-        address=Address(platform=Platform.TELEGRAM, chat=f"chat-{user}", user=user),
+        address=_address(user),
         message_id=str(number),
         sent_at=_SENT_AT,
         sender_name=user.title(),
@@ -76,3 +81,7 @@ def envelope_of(user: str, number: int) -> tuple[ConversationId, InputEnvelope]:
     envelope = InputEnvelope(id=message.input_id(), source="/agentbus/client", data=message)
     conversation = envelope.conversation(Scope.PER_CHAT_USER)
     return conversation, envelope.model_copy(update={"partitionkey": conversation})
+
+
+def _address(user: str) -> Address:
+    return Address(platform=Platform.TELEGRAM, chat=f"chat-{user}", user=user)

@@ -1,5 +1,6 @@
 """How much is measured: a full run, a quick one (under three minutes), and a slice for the tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,14 +10,17 @@ class Sizes:
     """The amounts of a run."""
 
     name: str
-    users: int
-    """Conversations of a throughput run; each says `each` messages."""
-    each: int
     repeats: int
-    """Rounds of throughput; in each round every contender has its turn."""
-    bursts_repeats: int
-    latency_seconds: float
-    latency_repeats: int
+    """Rounds; in each every contender has its turn, and works off a backlog of each shape."""
+    two_workers_repeats: int
+    """In how many of the rounds AgentBus has a turn with two workers, which is compared with nothing."""
+    users: int
+    """Conversations of a backlog, by a contender's share of it; each says `each` messages."""
+    each: int
+    rates: Mapping[int, float]
+    """For how many seconds each rate (in messages a second) is kept up."""
+    ingress: bool
+    """Whether the rates are measured by way of the ingress router, too."""
     growth_points: tuple[int, ...]
     """Which messages of a session are measured; the first is the one that the others are compared to."""
     growth_blocks: int
@@ -25,63 +29,60 @@ class Sizes:
     """The plain consumer's document reaches MongoDB's limit of 16 MB before its 100,000th message."""
     failover_seconds: float
     failover_repeats: int
-    limits_repeats: int
-    """Rounds beside what broker and store carry alone."""
     scale_workers: tuple[int, ...]
     """How many workers with a small share of a core; none: it is not measured."""
     scale_seconds: float
-    scale_repeats: int
+    scale_windows: int
+    """Windows of `scale_seconds` one after the other."""
     memory_sessions: int
     """Sessions that a worker sees while its memory is measured; 0: it is not."""
 
 
 FULL: Final = Sizes(
     name="full",
+    repeats=7,
+    two_workers_repeats=7,
     users=1_000,
     each=10,
-    repeats=7,
-    bursts_repeats=5,
-    latency_seconds=30,
-    latency_repeats=3,
+    rates={50: 10, 200: 8, 1_000: 3},
+    ingress=True,
     growth_points=(100, 10_000, 100_000),
     growth_blocks=20,
     plain_growth_points=(100, 10_000),
     failover_seconds=20,
     failover_repeats=5,
-    limits_repeats=3,
     scale_workers=(1, 2, 4, 8),
-    scale_seconds=20,
-    scale_repeats=3,
+    scale_seconds=8,
+    scale_windows=5,
     memory_sessions=100_000,
 )
 
 QUICK: Final = replace(
     FULL,
     name="quick",
-    users=200,
-    repeats=1,
-    bursts_repeats=1,
-    latency_seconds=5,
-    latency_repeats=1,
+    repeats=3,
+    two_workers_repeats=1,
+    users=400,
+    rates={50: 1.5, 200: 3, 1_000: 1},
+    ingress=False,
     growth_points=(100, 1_000),
     growth_blocks=5,
     plain_growth_points=(100, 1_000),
-    failover_seconds=5,
+    failover_seconds=4,
     failover_repeats=1,
-    limits_repeats=1,
     scale_workers=(1, 8),
-    scale_seconds=8,
-    scale_repeats=1,
+    scale_seconds=3,
+    scale_windows=3,
     memory_sessions=0,
 )
 
 SLICE: Final = replace(
     QUICK,
     name="slice",
-    users=30,
     repeats=1,
-    bursts_repeats=1,
-    latency_seconds=1,
+    two_workers_repeats=0,
+    users=40,
+    rates={200: 1},
     growth_points=(100, 300),
     growth_blocks=2,
     failover_seconds=3,

@@ -1,11 +1,13 @@
-"""The stage of one run: a new virtual host, a new database, the load process, and a contender's workers."""
+"""The stage of one run: a virtual host, a new database, the load process, and a contender's workers."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
+from typing import Final
 
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.load.client import Load, LoadFailed
@@ -13,8 +15,11 @@ from tests.harness.processes import ROOT, Program, started
 from tests.harness.usage import cpu_seconds, peak_bytes
 from tests.services import MongoDB, RabbitMQ
 
-_WARM = "warm"
-_SHOWN = 3_000
+_WARM: Final = "warm"
+_WARM_USERS: Final = 300
+"""Enough for every partition to have had a message: what taking one costs is paid once a subscription."""
+_WARM_EACH: Final = 2
+_SHOWN: Final = 3_000
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Services:
     rabbitmq: RabbitMQ
     mongodb: MongoDB
     load: Load
+    amqp_url: str | None = None
+    """A virtual host for the runs that leave nothing in its queues; none: each run has its own."""
 
 
 @dataclass
@@ -58,10 +65,40 @@ class Stage:
         for worker in (*self.beside, *self.workers):
             worker.stop()
 
-    def warm_up(self, users: int = 50, each: int = 10) -> None:
-        """Put messages of other people through, so that everything is connected, imported and compiled."""
-        self.load.call("publish", shape="interleaved", name=_WARM, users=users, each=each)
-        self.load.call("until_all")
+    def start_warm(self, *, traces: Sequence[Path] = ()) -> float:
+        """Start the workers and put messages of other people through, so that all is connected, imported and compiled.
+
+        Return how many seconds after the start their first event was received; the messages waited for them.
+        """
+        users = max(10, round(_WARM_USERS * self.contender.share))
+        self.load.call("publish", shape="interleaved", name=_WARM, users=users, each=_WARM_EACH)
+        begun = self.start_workers(traces=traces)
+        first = float(self.load.call("until_first"))
+        self.until_all(_WARM)
+        return first - begun
+
+    def until_all(self, name: str) -> dict[str, float]:
+        """Wait until all that was published is announced; return what came of the messages of `name`."""
+        found: dict[str, float] = self.load.call("until_all", name=name)
+        return found
+
+    def preload(self, *, shape: str, name: str, users: int, each: int) -> float:
+        """Publish a backlog while the workers stand still; return the moment at which they go on (monotonic clock)."""
+        self._signal(signal.SIGSTOP)
+        try:
+            self.load.call("publish", shape=shape, name=name, users=users, each=each)
+        finally:
+            resumed = monotonic()
+            self._signal(signal.SIGCONT)
+        return resumed
+
+    def note_commits(self) -> None:
+        """Have traced workers note when their writes are acknowledged, from now on."""
+        self._signal(signal.SIGUSR1)
+
+    def _signal(self, number: int) -> None:
+        for worker in self.workers:
+            worker.process.send_signal(number)
 
     def cpu_seconds(self) -> float:
         """Processor time that the workers have used."""
@@ -73,10 +110,12 @@ class Stage:
 
 
 @contextmanager
-def stage(services: Services, contender: Contender) -> Iterator[Stage]:
-    """Prepare a run; its workers are not started yet."""
+def stage(services: Services, contender: Contender, *, leaves_messages: bool = False) -> Iterator[Stage]:
+    """Prepare a run; its workers are not started yet. One that leaves messages gets a virtual host of its own."""
     with ExitStack() as outer:
-        amqp_url = outer.enter_context(services.rabbitmq.fresh_vhost())
+        amqp_url = services.amqp_url
+        if amqp_url is None or leaves_messages:
+            amqp_url = outer.enter_context(services.rabbitmq.fresh_vhost())
         store_url = outer.enter_context(services.mongodb.fresh_database())
         folder = Path(outer.enter_context(TemporaryDirectory(prefix="agentbus-bench-")))
         env = {"AGENTBUS_AMQP_URL": amqp_url, "AGENTBUS_STORE_URL": store_url, "PYTHONPATH": str(ROOT)}

@@ -63,6 +63,7 @@ PLAIN: Final = Contender(
     module=_PLAIN,
     arguments=("100",),
     store="documents",
+    share=0.25,
 )
 ORDERED: Final = Contender(
     name="ordered",
@@ -70,13 +71,14 @@ ORDERED: Final = Contender(
     module=_PLAIN,
     arguments=("1",),
     store="documents",
-    share=0.2,
+    share=0.05,
 )
 RELAY: Final = Contender(
     name="relay",
     what="aio-pika alone: consume, confirmed publish, ack; no store",
     module="tests.benchmarks.contenders.relay",
     arguments=("100",),
+    share=0.5,
 )
 
 CONTENDERS: Final = (AGENTBUS1, AGENTBUS2, PLAIN, ORDERED, RELAY)

@@ -7,93 +7,23 @@ from the first delivery to the last event received, and the processor time that 
 """
 
 import selectors
-import socket
-import struct
 import sys
-from collections.abc import Callable
 from functools import partial
 from time import monotonic, process_time
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from aiormq import spec
-from pamqp.base import Frame
 from pamqp.body import ContentBody
-from pamqp.common import FieldTable
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
 from agentbus.settings import load_settings
 from tests.benchmarks.layout import EVENTS, TOPIC, TOPOLOGY
+from tests.benchmarks.wire import DELIVER, Confirms, Wire
 
-_FRAME: Final = struct.Struct(">BHI")
-_TAG: Final = struct.Struct(">QB")
-_METHOD: Final = 1
-_DELIVER: Final = struct.pack(">I", spec.Basic.Deliver.index)
-_ACK: Final = struct.pack(">I", spec.Basic.Ack.index)
-_CLOSES: Final = (struct.pack(">HH", 20, 40), struct.pack(">HH", 10, 50))
 _WINDOW: Final = 1000
 _TOGETHER: Final = 100
 _SECONDS: Final = 60.0
-
-OnMethod = Callable[[bytes, int], None]
-"""Told of a method frame: what was received, and where its payload begins."""
-
-
-class Wire:
-    """A connection with one channel."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.socket = socket.create_connection((parts.hostname, parts.port or 5672), timeout=_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._rest = b""
-        self._methods: list[bytes] = []
-        self.socket.sendall(b"AMQP\x00\x00\x09\x01")
-        self._wait()
-        user, password = (unquote(text or "guest") for text in (parts.username, parts.password))
-        no_properties: FieldTable = {}
-        self.call(spec.Connection.StartOk(no_properties, "PLAIN", f"\0{user}\0{password}", "en_US"), 0)
-        self.send(spec.Connection.TuneOk(2047, 131_072, 0), 0)
-        self.call(spec.Connection.Open(unquote(parts.path[1:]) or "/"), 0)
-        self.call(spec.Channel.Open())
-
-    def send(self, frame: Frame, number: int = 1) -> None:
-        """Write one frame."""
-        self.socket.sendall(marshal(frame, number))
-
-    def call(self, frame: Frame, number: int = 1) -> None:
-        """Write one frame and wait for its answer."""
-        self.send(frame, number)
-        self._wait()
-
-    def consume(self, queue: str) -> None:
-        """Consume a queue. Its answer is not waited for: deliveries may come before it."""
-        self.send(spec.Basic.Consume(queue=queue, consumer_tag=queue, nowait=True))
-
-    def receive(self, on_method: OnMethod) -> None:
-        """Read what is there, and tell of each method in it."""
-        data = self.socket.recv(1 << 18)
-        if not data:
-            raise ConnectionError("the broker closed the connection")
-        data = self._rest + data
-        at, length = 0, len(data)
-        while length - at >= _FRAME.size:
-            kind, _, size = _FRAME.unpack_from(data, at)
-            after = at + size + 8
-            if after > length:
-                break
-            if kind == _METHOD:
-                if data[at + 7 : at + 11] in _CLOSES:
-                    raise ConnectionError(f"the broker closes: {data[at:after]!r}")
-                on_method(data, at + 7)
-            at = after
-        self._rest = data[at:]
-
-    def _wait(self) -> None:
-        while not self._methods:
-            self.receive(lambda data, at: self._methods.append(data[at : at + 4]))
-        self._methods.pop(0)
 
 
 class Traffic:
@@ -111,8 +41,8 @@ class Traffic:
             ContentBody(b"x" * size),
         )
         self._event = b"".join(marshal(frame, 1) for frame in event)
-        self._consumed = self._published = self._confirmed = self._acknowledged = self._received = 0
-        self._beyond: set[int] = set()  # confirmed before those before them
+        self._consumed = self._published = self._acknowledged = self._received = 0
+        self._confirms = Confirms()
         self._first = 0.0
 
     def run(self) -> float:
@@ -126,7 +56,7 @@ class Traffic:
         with selectors.DefaultSelector() as selector:
             for wire, told in (
                 (self._in, self._delivered),
-                (self._out, self._confirm),
+                (self._out, self._confirms.note),
                 (self._subscriber, self._event_in),
             ):
                 selector.register(wire.socket, selectors.EVENT_READ, partial(wire.receive, told))
@@ -140,34 +70,22 @@ class Traffic:
         return monotonic() - self._first
 
     def _delivered(self, data: bytes, at: int) -> None:
-        if data[at : at + 4] == _DELIVER:
+        if data[at : at + 4] == DELIVER:
             self._first = self._first or monotonic()
             self._consumed += 1
 
-    def _confirm(self, data: bytes, at: int) -> None:
-        if data[at : at + 4] == _ACK:
-            tag, multiple = _TAG.unpack_from(data, at + 4)
-            if multiple:
-                self._confirmed = max(tag, self._confirmed)
-                self._beyond = {one for one in self._beyond if one > self._confirmed}
-            else:
-                self._beyond.add(tag)
-            while self._confirmed + 1 in self._beyond:
-                self._confirmed += 1
-                self._beyond.remove(self._confirmed)
-
     def _event_in(self, data: bytes, at: int) -> None:
-        if data[at : at + 4] == _DELIVER:
+        if data[at : at + 4] == DELIVER:
             self._received += 1
             if not self._received % _TOGETHER or self._received == self._messages:
                 self._subscriber.send(spec.Basic.Ack(self._received, multiple=True))
 
     def _pass_on(self) -> None:
-        if new := min(self._consumed - self._published, _WINDOW - (self._published - self._confirmed)):
+        if new := min(self._consumed - self._published, _WINDOW - (self._published - self._confirms.done)):
             self._out.socket.sendall(self._event * new)
             self._published += new
-        if self._confirmed > self._acknowledged:
-            self._acknowledged = self._confirmed
+        if self._confirms.done > self._acknowledged:
+            self._acknowledged = self._confirms.done
             self._in.send(spec.Basic.Ack(self._acknowledged, multiple=True))
 
 

@@ -1,12 +1,14 @@
 """Run a worker and note when the store acknowledged each input: `python -m ...traced FILE MODULE ARGUMENTS...`.
 
 MongoDB's driver reports every command; that of a write which holds an input is noted with the moment (monotonic clock,
-which all processes of a machine share) at which its acknowledgement was read. What is noted is evaluated and written
-to FILE, as JSON {input id: moment}, when the worker ends: while it works, noting costs about a microsecond a write.
+which all processes of a machine share) at which its acknowledgement was read. Noting begins with SIGUSR1. What is noted
+is evaluated and written to FILE, as JSON {input id: moment}, when the worker ends: while it works, noting costs about a
+microsecond a write, and what the driver has to do for its report a few more.
 """
 
 import json
 import runpy
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,11 +24,16 @@ class Trace(monitoring.CommandListener):
     """Notes the writes of this process."""
 
     def __init__(self) -> None:
+        self._noting = False
         self._open: dict[int, Mapping[str, Any]] = {}
         self._done: list[tuple[float, Mapping[str, Any]]] = []
 
+    def begin(self) -> None:
+        """Note writes from now on."""
+        self._noting = True
+
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        if event.command_name in _WRITES:
+        if self._noting and event.command_name in _WRITES:
             self._open[event.request_id] = event.command
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
@@ -59,6 +66,7 @@ def main() -> None:
     """Run the module as if it had been started itself."""
     file, module, *arguments = sys.argv[1:]
     trace = Trace()
+    signal.signal(signal.SIGUSR1, lambda *_: trace.begin())
     monitoring.register(trace)
     sys.argv = [module, *arguments]
     try:

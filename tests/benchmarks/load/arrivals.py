@@ -1,94 +1,102 @@
 """What came of the messages that were published."""
 
-import asyncio
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import Iterator
 from time import monotonic
+from typing import Final
 
-from tests.benchmarks.order import order_of
+from tests.benchmarks.order import Histories, order_of
 
 Key = tuple[str, int]
 """A message: its conversation and its number there."""
 
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What an event says."""
-
-    key: Key | None
-    """The message announced; None for an event that announces none, such as the start of a session."""
-    time: str | None
-    """When it was made, by the clock of its worker."""
+_READ_AT_ONCE: Final = 20
 
 
-def read_event(body: bytes) -> Seen:
-    """Read an event of any contender; the relay announces the message itself."""
+def read_event(body: bytes) -> Key | None:
+    """Return which message an event announces; None if it announces none, such as the start of a session.
+
+    It reads the events of all contenders; the relay announces the message itself.
+    """
     envelope = json.loads(body)
     data = envelope["data"]
-    message = data.get("message", data)
-    number = message.get("message_id")
-    return Seen((envelope["partitionkey"], int(number)) if number else None, envelope.get("time"))
+    number = data.get("message", data).get("message_id")
+    return (envelope["partitionkey"], int(number)) if number else None
 
 
 class Arrivals:
-    """Remembers when each message's first event arrived, and in which order. Moments are of the monotonic clock."""
+    """Remembers when each message's first event arrived, and in which order. Moments are of the monotonic clock.
+
+    An event is kept as it came, with its moment, and read later: when nothing else is to be done and there are enough
+    of them to be all that is missing, a few at a time.
+    """
 
     def __init__(self) -> None:
         self._expected: set[Key] = set()
-        self.sent: list[Key] = []
+        self._unread: deque[tuple[float, bytes]] = deque()
         self._histories: dict[str, list[int]] = {}
-        self._lead = 0.0
-        self._change = asyncio.Event()
+        self._names: dict[str, str] = {}
         self.at: dict[Key, float] = {}
+        self.first: float | None = None
+        """When the first event of all arrived."""
+        self.last = 0.0
+        """When the last message that was expected was announced."""
         self.events = 0
         self.bytes = 0
-        self.first: float | None = None
-        self.last: float | None = None
 
-    def expect(self, key: Key) -> None:
-        """Wait for this message too."""
+    def expect(self, name: str, key: Key) -> None:
+        """Wait for this message too; its conversation is one of `name`."""
+        self._names[key[0]] = name
         self._expected.add(key)
-        self.sent.append(key)
 
     def note(self, body: bytes) -> None:
         """Take an event that arrived now."""
         now = monotonic()
-        seen = read_event(body)
+        self._unread.append((now, body))
         self.events += 1
         self.bytes += len(body)
         if self.first is None:
             self.first = now
-            self._lead = _age(seen.time)
-        if seen.key is None:
-            return
-        conversation, number = seen.key
-        self._histories.setdefault(conversation, []).append(number)
-        self.at.setdefault(seen.key, now)
-        self.last = now
-        self._expected.discard(seen.key)
-        self._change.set()
 
-    async def until_first(self) -> float:
-        """Return the moment of the first event."""
-        while self.first is None:
-            await self._next()
-        return self.first
-
-    async def until_all(self) -> float:
-        """Return the moment when the last message expected was announced."""
-        while self._expected:
-            await self._next()
-        return self.last or 0.0
+    @property
+    def worth_reading(self) -> bool:
+        """Whether what is unread may hold all that is missing."""
+        return len(self._unread) >= max(1, len(self._expected))
 
     @property
     def missing(self) -> int:
-        """How many messages are expected and not announced yet."""
+        """How many messages are expected and not announced, as far as was read."""
         return len(self._expected)
 
-    def summary(self) -> dict[str, float]:
-        """Return what arrived so far. `begun` is when the first event was made: work had begun by then."""
-        order = order_of(self._histories)
+    def read(self, most: int = _READ_AT_ONCE) -> None:
+        """Read what has arrived, `most` events of it."""
+        for _ in range(min(most, len(self._unread))):
+            now, body = self._unread.popleft()
+            key = read_event(body)
+            if key is None:
+                continue
+            conversation, number = key
+            self._histories.setdefault(conversation, []).append(number)
+            self.at.setdefault(key, now)
+            if key in self._expected:
+                self._expected.remove(key)
+                self.last = now
+
+    def read_all(self) -> None:
+        """Read all that has arrived."""
+        self.read(len(self._unread))
+
+    def of(self, name: str) -> Iterator[tuple[str, int, float]]:
+        """Give the messages of `name` that were announced: conversation, number, and when."""
+        return ((*key, at) for key, at in self.at.items() if self._names.get(key[0]) == name)
+
+    def summary(self, name: str) -> dict[str, float]:
+        """Return what arrived of the messages of `name`; of events and bytes, what arrived of all."""
+        self.read_all()
+        histories: Histories = {one: found for one, found in self._histories.items() if self._names.get(one) == name}
+        order = order_of(histories)
+        moments = [at for *_, at in self.of(name)]
         return {
             "messages": order.messages,
             "repeats": order.repeats,
@@ -96,16 +104,6 @@ class Arrivals:
             "reordered": order.reordered,
             "events": self.events,
             "bytes": self.bytes,
-            "begun": (self.first or 0.0) - self._lead,
-            "first": self.first or 0.0,
-            "last": self.last or 0.0,
+            "first": min(moments, default=0.0),
+            "last": max(moments, default=0.0),
         }
-
-    async def _next(self) -> None:
-        self._change.clear()
-        await self._change.wait()
-
-
-def _age(time: str | None) -> float:
-    """Return how many seconds ago an event was made."""
-    return 0.0 if time is None else max(0.0, (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds())

@@ -1,88 +1,138 @@
-"""Publishing with confirms, in bulk or at a steady rate, while a consumer counts the events."""
+"""Publishing with confirms, in bulk or at a steady rate, while every event is taken off a queue and its moment kept.
+
+Both go over plain sockets (see `wire`), in one thread: the load process shares the machine with what it measures.
+"""
 
 import asyncio
-from collections import Counter
-from collections.abc import Coroutine, Iterable
+import select
+from collections.abc import Callable
+from functools import lru_cache
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final, TextIO
+
+from aiormq import spec
 
 from agentbus.contracts.ids import ConversationId
-from agentbus.workers.bus.port import Consumer, Delivery, Message
-from agentbus.workers.bus.pump import Pump
+from agentbus.workers.bus.port import Message
 from agentbus.workers.bus.rabbit import RabbitBus
-from tests.benchmarks.layout import EVENTS, TOPOLOGY, WAYS, declare
+from agentbus.workers.bus.rabbit.connections import user_of
+from agentbus.workers.bus.rabbit.frames import PublishFrames
+from tests.benchmarks.layout import EVENTS, INBOUND, TOPOLOGY, WAYS, declare
 from tests.benchmarks.load.arrivals import Arrivals, Key
 from tests.benchmarks.messages import SHAPES, Talk, envelope_of
-
-T = TypeVar("T")
+from tests.benchmarks.wire import DELIVER, Confirms, Wire
 
 _PATIENCE: Final = 120.0
+_LOOK: Final = 0.2
 _PREFETCH: Final = 1000
-_TOGETHER: Final = 500
+_ACK_EACH: Final = 100
+_WINDOW: Final = 1000
+"""Unconfirmed messages at a time."""
+_TOGETHER: Final = 50
+"""Messages written at once."""
+_MOST_BODY: Final = 131_064
+_REMEMBERED: Final = 50_000
 
-Outgoing = tuple[str, tuple[str, Message]]
-"""An exchange, and what to publish there: routing key and message."""
+Outgoing = tuple[Key, str, bytes]
+"""A message, its input id, and the frames that publish it."""
+
+
+@lru_cache(_REMEMBERED)
+def _letter(user: str, number: int) -> tuple[ConversationId, Message]:
+    """Return a message's conversation and what is published: the same messages are said to every contender."""
+    conversation, envelope = envelope_of(user, number)
+    return conversation, Message(body=envelope.to_bytes(), message_id=envelope.id)
 
 
 class Generator:
-    """What the driver can ask of the load process: each public method is a call of the protocol (see `program`)."""
+    """What the driver can ask of the load process: each public method is a call of the protocol (see `program`).
+
+    `watch` and `drop` are the process's own.
+    """
 
     def __init__(self) -> None:
+        self._declared: set[tuple[str, str]] = set()
         self._way = WAYS["queue"]
-        self._bus: RabbitBus | None = None
-        self._consumer: Consumer | None = None
-        self._pump = Pump(self._take, self._lose, most=_PREFETCH)
-        self._arrivals = Arrivals()
+        self._frames = PublishFrames(1, _MOST_BODY, None)
+        self._out: Wire | None = None
+        self._in: Wire | None = None
+        self._forget()
 
-    async def open(self, *, amqp_url: str, way: str) -> None:
-        """Connect, declare everything, and begin to count events. Messages take the `way` of `layout.WAYS`."""
-        await self.close()
+    def _forget(self) -> None:
+        self._arrivals = Arrivals()
+        self._confirms = Confirms()
+        self._published = self._delivered = self._acknowledged = 0
+
+    def open(self, *, amqp_url: str, way: str) -> None:
+        """Connect, declare everything, and begin to take events. Messages take the `way` of `layout.WAYS`."""
+        self.close()
+        self._forget()
         self._way = WAYS[way]
-        self._arrivals = Arrivals()
-        self._bus = bus = RabbitBus(amqp_url, TOPOLOGY, publish_window=200, connection_name="bench.load")
-        await bus.start()
-        await declare(amqp_url)
-        if way != "queue":
-            await bus.declare()
-        self._pump = Pump(self._take, self._lose, most=_PREFETCH)
-        await self._pump.start()
-        self._consumer = await bus.consume(EVENTS, self._pump.push, prefetch=_PREFETCH)
+        self._frames = PublishFrames(1, _MOST_BODY, user_of(amqp_url))
+        if (amqp_url, way) not in self._declared:
+            asyncio.run(_declare(amqp_url, way))
+            self._declared.add((amqp_url, way))
+        self._out, self._in = Wire(amqp_url), Wire(amqp_url)
+        self._out.call(spec.Confirm.Select())
+        for queue in (EVENTS, INBOUND):
+            self._in.call(spec.Queue.Purge(queue=queue))
+        self._in.call(spec.Basic.Qos(prefetch_count=_PREFETCH))
+        self._in.consume(EVENTS)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let go of the broker."""
-        if self._bus is not None:
-            await self._pump.close()
-            await self._bus.close()
-            self._bus = None
+        try:
+            if self._in is not None and self._out is not None:
+                self._acknowledge()
+                self._in.close()
+                self._out.close()
+        finally:
+            self.drop()
 
-    async def publish(self, *, shape: str, name: str, users: int, each: int, first: int = 1) -> float:
+    def drop(self) -> None:
+        """Let go of the broker at once."""
+        for wire in (self._in, self._out):
+            if wire is not None:
+                wire.socket.close()
+        self._in = self._out = None
+
+    def watch(self, calls: TextIO) -> None:
+        """Take events until there is something to read in `calls`."""
+        while not self._turn(None, calls):
+            pass
+
+    def publish(self, *, shape: str, name: str, users: int, each: int, first: int = 1) -> float:
         """Publish `each` messages of each person, in order; return how many seconds the confirms took."""
-        outgoing = await self._prepared(SHAPES[shape](name, users, each, first))
+        outgoing = self._prepared(name, SHAPES[shape](name, users, each, first))
         begun = monotonic()
-        await self._publish(outgoing)
+        self._publish(outgoing)
         return monotonic() - begun
 
-    async def until_first(self) -> float:
+    def until_first(self) -> float:
         """Return the moment (monotonic clock) of the first event."""
-        return await self._patiently(self._arrivals.until_first())
+        self._until(lambda: self._arrivals.first is not None)
+        return self._arrivals.first or 0.0
 
-    async def until_all(self, *, patience: float = _PATIENCE) -> dict[str, float]:
-        """Wait until all that was published has been announced; return what arrived (see `Arrivals.summary`)."""
-        await self._patiently(self._arrivals.until_all(), patience)
-        return self._arrivals.summary()
+    def until_all(self, *, name: str, patience: float = _PATIENCE) -> dict[str, float]:
+        """Wait until all that was published was announced; return what arrived of `name` (see `Arrivals.summary`)."""
+        self._until_all(patience)
+        return self._arrivals.summary(name)
 
-    async def announced(self) -> dict[str, object]:
-        """Return the moment, and by partition how many messages were published and how many of them announced."""
-        return {"at": monotonic(), "sent": _by_partition(self._arrivals.sent), "done": _by_partition(self._arrivals.at)}
+    def announced(self, *, name: str) -> list[tuple[int, float]]:
+        """Return the partition and the moment of each message of `name` announced so far, in their order."""
+        self._arrivals.read_all()
+        partition_of = lru_cache(None)(TOPOLOGY.partition_of)
+        return [(partition_of(ConversationId(where)), at) for where, _, at in self._arrivals.of(name)]
 
-    async def block(self, *, name: str, first: int, count: int) -> float:
+    def block(self, *, name: str, first: int, count: int) -> float:
         """Publish `count` messages of one person, wait for their events; return the seconds that it took."""
-        outgoing = await self._prepared(SHAPES["bursts"](name, 1, count, first))
+        outgoing = self._prepared(name, SHAPES["bursts"](name, 1, count, first))
         begun = monotonic()
-        await self._publish(outgoing)
-        return await self._patiently(self._arrivals.until_all()) - begun
+        self._publish(outgoing)
+        self._until_all()
+        return self._arrivals.last - begun
 
-    async def paced(
+    def paced(
         self, *, rate: float, seconds: float, name: str, users: int, shape: str = "interleaved"
     ) -> list[tuple[str, str, float, float]]:
         """Publish at a steady rate, late or not (open loop).
@@ -90,65 +140,89 @@ class Generator:
         Returns for each message its input id and conversation, when it was to be published, and when its event
         arrived. A publish that is late counts as waiting: nothing slows the offered load down.
         """
+        assert self._out is not None, "open it first"
         total = int(rate * seconds)
         talk = SHAPES[shape](name, users, -(-total // users), 1)
-        sent: list[tuple[str, str, int, float]] = []
+        outgoing = self._prepared(name, (one for one, _ in zip(talk, range(total), strict=False)))
+        sent: list[tuple[str, Key, float]] = []
         begun = monotonic() + 0.05
-        async with asyncio.TaskGroup() as publishing:
-            for index, (user, number) in zip(range(total), talk, strict=False):
-                due = begun + index / rate
-                conversation, outgoing = self._prepare(user, number)
-                await asyncio.sleep(max(0.0, due - monotonic()))
-                publishing.create_task(self._publish([outgoing]))
-                sent.append((outgoing[1][1].message_id, conversation, number, due))
-        await self._patiently(self._arrivals.until_all())
-        arrived = self._arrivals.at
-        return [(input_id, where, due, arrived[where, number]) for input_id, where, number, due in sent]
+        for index, (key, input_id, frames) in enumerate(outgoing):
+            due = begun + index / rate
+            self._turn(max(0.0, due - monotonic()))
+            while (early := due - monotonic()) > 0:
+                self._turn(early)
+            self._out.socket.sendall(frames)
+            self._published += 1
+            sent.append((input_id, key, due))
+        self._until_confirmed(0)
+        self._until_all()
+        return [(input_id, key[0], due, self._arrivals.at[key]) for input_id, key, due in sent]
 
-    @staticmethod
-    async def _lose(_: Delivery, error: Exception) -> None:
-        raise error
-
-    async def _take(self, batch: list[Delivery]) -> None:
-        for delivery in batch:
-            self._arrivals.note(delivery.body)
-            await delivery.ack()
-
-    def _prepare(self, user: str, number: int) -> tuple[ConversationId, Outgoing]:
-        conversation, envelope = envelope_of(user, number)
-        self._arrivals.expect((conversation, number))
-        exchange, key = self._way(conversation)
-        return conversation, (exchange, (key, Message(body=envelope.to_bytes(), message_id=envelope.id)))
-
-    async def _prepared(self, talk: Talk) -> list[Outgoing]:
+    def _prepared(self, name: str, talk: Talk) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
         for user, number in talk:
-            outgoing.append(self._prepare(user, number)[1])
-            if not len(outgoing) % _TOGETHER:
-                await asyncio.sleep(0)  # the broker wants heartbeats
+            conversation, message = _letter(user, number)
+            key = (conversation, number)
+            self._arrivals.expect(name, key)
+            frames = self._frames.of(*self._way(conversation), message, mandatory=True)
+            outgoing.append((key, message.message_id, b"".join(frames)))
         return outgoing
 
-    async def _publish(self, outgoing: Iterable[Outgoing]) -> None:
-        assert self._bus is not None, "open it first"
-        by_exchange: dict[str, list[tuple[str, Message]]] = {}
-        for exchange, routed in outgoing:
-            by_exchange.setdefault(exchange, []).append(routed)
-        for exchange, messages in by_exchange.items():
-            for error in await self._bus.publish_many(exchange, messages):
-                if error is not None:
-                    raise error
+    def _publish(self, outgoing: list[Outgoing]) -> None:
+        assert self._out is not None, "open it first"
+        for start in range(0, len(outgoing), _TOGETHER):
+            several = outgoing[start : start + _TOGETHER]
+            self._until_confirmed(_WINDOW - len(several))
+            self._out.socket.sendall(b"".join(frames for *_, frames in several))
+            self._published += len(several)
+        self._until_confirmed(0)
 
-    async def _patiently(self, waiting: Coroutine[None, None, T], patience: float = _PATIENCE) -> T:
+    def _until_confirmed(self, all_but: int) -> None:
+        self._until(lambda: self._published - self._confirms.done <= all_but)
+
+    def _until_all(self, patience: float = _PATIENCE) -> None:
+        self._until(lambda: not self._arrivals.missing, patience)
+
+    def _until(self, done: Callable[[], bool], patience: float = _PATIENCE) -> None:
+        arrivals, deadline = self._arrivals, monotonic() + patience
+        while not done():
+            reading = arrivals.worth_reading
+            if not self._turn(0 if reading else _LOOK) and reading:
+                arrivals.read()
+            if monotonic() > deadline:
+                arrivals.read_all()
+                missing = f"{self._published - self._confirms.done} unconfirmed, {arrivals.missing} not announced"
+                raise TimeoutError(f"after {patience:g} s, of {self._published} messages: {missing}")
+
+    def _turn(self, seconds: float | None, calls: TextIO | None = None) -> bool:
+        """Take what the broker sent, for which it waits so long. Return whether there is anything, of `calls` if given.
+
+        `select` because it waits to the microsecond; a poll waits whole milliseconds.
+        """
+        watched: list[Wire | TextIO] = [one for one in (self._in, self._out, calls) if one is not None]
+        ready, _, _ = select.select(watched, [], [], seconds)
+        if self._in in ready and self._in is not None:
+            self._in.receive(self._deliver, self._arrivals.note)
+            if self._delivered - self._acknowledged >= _ACK_EACH:
+                self._acknowledge()
+        if self._out in ready and self._out is not None:
+            self._out.receive(self._confirms.note)
+        return calls in ready if calls else bool(ready)
+
+    def _deliver(self, data: bytes, at: int) -> None:
+        self._delivered += data[at : at + 4] == DELIVER
+
+    def _acknowledge(self) -> None:
+        if self._in is not None and self._delivered > self._acknowledged:
+            self._acknowledged = self._delivered
+            self._in.send(spec.Basic.Ack(self._delivered, multiple=True))
+
+
+async def _declare(amqp_url: str, way: str) -> None:
+    await declare(amqp_url)
+    if way != "queue":
+        bus = RabbitBus(amqp_url, TOPOLOGY, connection_name="bench.load")
         try:
-            async with asyncio.timeout(patience):
-                return await waiting
-        except TimeoutError:
-            raise TimeoutError(f"{self._arrivals.missing} messages were not announced in {patience:g} s") from None
-
-
-def _by_partition(keys: Iterable[Key]) -> dict[int, int]:
-    counted = Counter(conversation for conversation, _ in keys)
-    partitions: Counter[int] = Counter()
-    for conversation, count in counted.items():
-        partitions[TOPOLOGY.partition_of(ConversationId(conversation))] += count
-    return partitions
+            await bus.declare()
+        finally:
+            await bus.close()

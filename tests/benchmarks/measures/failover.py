@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import Final
 
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.evidence import histories
-from tests.benchmarks.measures.latency import RATE, USERS
+from tests.benchmarks.measures.low_load import USERS
+from tests.benchmarks.measures.sharing import until_shared
+from tests.benchmarks.messages import conversations
 from tests.benchmarks.order import order_of
 from tests.benchmarks.stage import Services, stage
 from tests.harness.figures import percentile
 from tests.harness.processes import Program
 from tests.harness.usage import cpu_seconds
 
-_STANDSTILL = 0.1
+_RATE: Final = 200
+_STANDSTILL: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +38,19 @@ class Failover:
 
 def measure_failover(services: Services, contender: Contender, seconds: float) -> Failover:
     """Kill the busier worker in the middle of a steady load."""
-    with stage(services, contender) as run:
-        run.start_workers()
-        for worker in run.workers:
-            worker.until_printed("worker_started")
-        run.warm_up()
-        warm = run.load.call("until_all")["messages"]
+    with stage(services, contender, leaves_messages=True) as run:
+        run.start_warm()
+        until_shared(run)
         used = [_used(worker) for worker in run.workers]
-        run.load.begin("paced", rate=RATE, seconds=seconds, name="steady", users=USERS)
+        run.load.begin("paced", rate=_RATE, seconds=seconds, name="steady", users=USERS)
         sleep(seconds / 2)
         busier = max(zip(run.workers, used, strict=True), key=lambda pair: _used(pair[0]) - pair[1])[0]
         killed = monotonic()
         busier.kill()
         rows = run.load.result()
         run.stop_workers()
-        order = order_of(histories(contender, run.store_url) or {})
+        kept = histories(contender, run.store_url) or {}
+        order = order_of({one: kept.get(one, ()) for one in conversations("steady", USERS)})
     longest: dict[str, float] = {}
     for _, conversation, due, received in rows:
         if received > killed:
@@ -60,7 +62,7 @@ def measure_failover(services: Services, contender: Contender, seconds: float) -
         affected=len(affected),
         wait_p50_s=percentile(affected or [0.0], 50),
         wait_max_s=max(longest.values(), default=0.0),
-        lost=len(rows) + warm - order.messages,
+        lost=len(rows) - order.messages,
         repeats=order.repeats,
         inversions=order.inversions,
     )

@@ -44,8 +44,7 @@ class Growth:
 def measure_growth(services: Services, contender: Contender, points: tuple[int, ...], blocks: int) -> list[Growth]:
     """Measure all points with one worker; the first must be at half a block or later."""
     with stage(services, contender) as run:
-        run.start_workers()
-        run.warm_up()
+        run.start_warm()
         numbers = count()
         before = points[0] - BLOCK // 2
         found = []

@@ -38,7 +38,7 @@ def measure_memory(services: Services, contender: Contender, sessions: int) -> M
         run.load.call("until_first")
         pid = run.workers[0].process.pid
         with Sampled(lambda: resident_bytes(pid)) as samples:
-            arrived = run.load.call("until_all", patience=_PATIENCE)
+            arrived = run.load.call("until_all", name="user", patience=_PATIENCE)
         peak = peak_bytes(pid)
         run.stop_workers()
     megabytes = [sample / 1e6 for sample in samples.taken]
@@ -50,7 +50,7 @@ def measure_memory(services: Services, contender: Contender, sessions: int) -> M
         half_mb=megabytes[len(megabytes) // 2],
         end_mb=megabytes[-1],
         peak_mb=peak / 1e6,
-        seconds=arrived["last"] - arrived["begun"],
+        seconds=arrived["last"] - arrived["first"],
     )
 
 

@@ -1,20 +1,25 @@
 """What more workers bring when each has a small share of a core, so that broker and store are not the limit.
 
 The workers are started, have shared the partitions among them and have met every conversation before they are limited.
-Then a backlog is published, larger than they can work off in time, and what is announced between two moments is
-counted. A round of 200 conversations takes a worker with its share some seconds: the time has to be several of them. A
-partition that ran out of messages in between would have its worker rest: how many did is told.
+Then a backlog is published, larger than they can work off in time, everybody speaking in turn, so that a round is as
+large with few workers as with many: a message each of 200 conversations. Nothing counts before each worker has
+announced two such rounds. After that come windows of some seconds, and in each the rate is the slope of a straight line
+through the moments of its messages: a round is announced at once, and two moments between which announced messages are
+counted would take in one round more or less.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import linear_regression
 from time import monotonic, sleep
-from typing import Any, Final
-
-from pymongo import MongoClient
+from typing import Final
 
 from tests.benchmarks.contenders import AGENTBUS1
 from tests.benchmarks.layout import TOPOLOGY
+from tests.benchmarks.measures.sharing import until_shared
+from tests.benchmarks.messages import conversations
 from tests.benchmarks.stage import Services, Stage, stage
 from tests.harness.shares import limited_to
 
@@ -23,17 +28,20 @@ SHARE: Final = 0.05
 With a tenth each they would not, and who is limited by what could not be told."""
 
 _USERS: Final = 2_000
-_JOINED_SECONDS: Final = 60.0
-_SETTLED: Final = 1.0
-_MOST_RATE: Final = 300.0
+_STEADY: Final = 400
+"""Messages that each worker announces before anything counts: two rounds, and what was begun before it was limited."""
+_STEADY_SECONDS: Final = 60.0
+_LOOK: Final = 0.5
+_MOST_RATE: Final = 250.0
 """Messages a second that a worker with its share may come to: the backlog has to last."""
-_PUBLISHED_RATE: Final = 4_000.0
-"""Messages a second that are published meanwhile."""
+
+Announced = Sequence[tuple[int, float]]
+"""The partition and the moment of each message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """One run with so many workers."""
+    """One window with so many workers."""
 
     workers: int
     share: float
@@ -50,64 +58,74 @@ class Scale:
     """Partitions with nothing left when the time was over."""
     cpu_ms: float
     """Processor time of the workers a message, in ms."""
+    used: float
+    """Share of their share that the workers used: less than 1 where they waited for broker or store."""
     seconds: float
 
 
-def measure_scale(services: Services, workers: int, *, seconds: float) -> Scale:
-    """Measure so many workers for `seconds`."""
+def measure_scale(services: Services, workers: int, *, seconds: float, windows: int) -> list[Scale]:
+    """Measure so many workers for `windows` times `seconds`, one after the other."""
     contender = replace(AGENTBUS1, name=f"scale{workers}", processes=workers)
-    with limited_to(SHARE) as limit, stage(services, contender) as run:
-        run.start_workers()
-        owners = _owners_once_shared(run, workers)
+    with limited_to(SHARE) as limit, stage(services, contender, leaves_messages=True) as run:
+        run.start_warm()
+        owners = until_shared(run)
         run.load.call("publish", shape="interleaved", name="user", users=_USERS, each=1)
-        run.load.call("until_all")
-        sleep(_SETTLED)
+        run.until_all("user")
         for worker in run.workers:
             limit(worker.process.pid)
-        most = workers * _MOST_RATE
-        backlog = most * seconds / max(0.2, 1 - most / _PUBLISHED_RATE)
+        backlog = workers * (_MOST_RATE * windows * seconds + 2 * _STEADY)
         each = max(2, round(backlog / _USERS))
-        run.load.call("publish", shape="bursts", name="user", users=_USERS, each=each, first=2)
-        before, used, begun = run.load.call("announced"), run.cpu_seconds(), monotonic()
-        sleep(seconds)
-        after, used, took = run.load.call("announced"), run.cpu_seconds() - used, monotonic() - begun
+        run.load.call("publish", shape="interleaved", name="user", users=_USERS, each=each, first=2)
+        _until_steady(run, owners)
+        moments = [(monotonic(), run.cpu_seconds())]
+        for _ in range(windows):
+            sleep(seconds)
+            moments.append((monotonic(), run.cpu_seconds()))
+        announced: Announced = run.load.call("announced", name="user")
         for worker in run.workers:
             worker.kill()  # at their share of a core they would take their time to stop
-    done = {int(partition): count - before["done"].get(partition, 0) for partition, count in after["done"].items()}
-    by_worker = Counter(dict.fromkeys(owners.values(), 0))
-    for partition, count in done.items():
-        by_worker[owners[partition]] += count
-    total = sum(done.values())
-    took = after["at"] - before["at"]
-    return Scale(
-        workers=workers,
-        share=SHARE,
-        rate=total / took,
-        by_worker=tuple(sorted(count / took for count in by_worker.values())),
-        partitions=tuple(sorted(Counter(owners.values()).values())),
-        least_partition=min(done.values(), default=0),
-        most_partition=max(done.values(), default=0),
-        run_out=sum(after["done"].get(partition, 0) >= sent for partition, sent in after["sent"].items()),
-        cpu_ms=1000 * used / max(1, total),
-        seconds=took,
-    )
+    sent = Counter(TOPOLOGY.partition_of(one) for one in conversations("user", _USERS))
+    found = []
+    for (begun, before), (ended, after) in pairwise(moments):
+        mine = [(partition, at) for partition, at in announced if begun <= at < ended]
+        until_then = Counter(partition for partition, at in announced if at < ended)
+        by_partition = Counter(partition for partition, _ in mine)
+        by_worker = Counter(owners[partition] for partition, _ in mine)
+        found.append(
+            Scale(
+                workers=workers,
+                share=SHARE,
+                rate=_slope([at for _, at in mine]),
+                by_worker=tuple(sorted(by_worker[one] / (ended - begun) for one in set(owners.values()))),
+                partitions=tuple(sorted(Counter(owners.values()).values())),
+                least_partition=min(by_partition[partition] for partition in owners),
+                most_partition=max(by_partition.values(), default=0),
+                run_out=sum(until_then[partition] >= count * (1 + each) for partition, count in sent.items()),
+                cpu_ms=1000 * (after - before) / max(1, len(mine)),
+                used=(after - before) / (workers * SHARE * (ended - begun)),
+                seconds=ended - begun,
+            )
+        )
+    return found
 
 
-def _owners_once_shared(run: Stage, workers: int) -> dict[int, str]:
-    """Wait until all workers are there and have an even share of the partitions; return who owns which."""
-    deadline = monotonic() + _JOINED_SECONDS
-    most = -(-TOPOLOGY.partitions // workers) + 1
-    owners: dict[int, str] = {}
-    with MongoClient[dict[str, Any]](run.store_url) as client:
-        members = client.get_default_database()["members"]
-        while monotonic() < deadline:
-            found = [(one["_id"]["w"], one.get("owns", ())) for one in members.find()]
-            owners = {int(partition): worker for worker, owns in found for partition in owns}
-            shares = Counter(owners.values())
-            whole = sum(len(owns) for _, owns in found) == len(owners) == TOPOLOGY.partitions
-            if whole and len(shares) == workers and max(shares.values()) <= most:
-                return owners
-            sleep(0.2)
-    raise TimeoutError(
-        f"{workers} workers have not shared the partitions in {_JOINED_SECONDS:g} s: {Counter(owners.values())}"
-    )
+def _slope(moments: Sequence[float]) -> float:
+    """Return messages a second; 0 if there are not two moments to tell by."""
+    if len(set(moments)) < 2:
+        return 0.0
+    return linear_regression(moments, range(len(moments))).slope
+
+
+def _until_steady(run: Stage, owners: Mapping[int, str]) -> None:
+    """Wait until each worker has announced some rounds. Raises TimeoutError."""
+    deadline = monotonic() + _STEADY_SECONDS
+    met = Counter(owners[TOPOLOGY.partition_of(one)] for one in conversations("user", _USERS))
+    done: Counter[str] = Counter()
+    while monotonic() < deadline:
+        announced: Announced = run.load.call("announced", name="user")
+        done = Counter(owners[partition] for partition, _ in announced)
+        done.subtract(met)
+        if all(done[worker] >= _STEADY for worker in owners.values()):
+            return
+        sleep(_LOOK)
+    raise TimeoutError(f"not every worker has announced {_STEADY} messages in {_STEADY_SECONDS:g} s: {done}")

@@ -1,29 +1,30 @@
-"""How fast a preloaded backlog is worked off."""
+"""How fast a backlog is worked off.
+
+The workers run and are warm. They stand still (SIGSTOP) while the backlog is published, of conversations that they
+have not met, and all that they do from the moment at which they go on is counted, until the last message's event
+arrives: reading what the broker had sent them ahead, too.
+"""
 
 from dataclasses import dataclass
-from time import sleep
-from typing import Final
 
-from tests.benchmarks.contenders import Contender
 from tests.benchmarks.evidence import histories
+from tests.benchmarks.messages import conversations
 from tests.benchmarks.order import Order, order_of
 from tests.benchmarks.sizes import Sizes
-from tests.benchmarks.stage import Services, Stage, stage
-
-_LEAST_SECONDS: Final = 0.1
-_SETTLED: Final = 0.4
-"""Seconds without use of the processor after which a worker has started."""
+from tests.benchmarks.stage import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
     """One run over one backlog."""
 
+    repeat: int
+    """Of which round; those of a round are compared."""
     contender: str
     shape: str
     messages: int
     rate: float
-    """Messages per second, from when the first event was made until the last message's event arrived."""
+    """Messages per second, from when the workers went on until the last message's event arrived."""
     cpu_ms: float
     """Processor time of the workers per message, in ms."""
     rss_mb: float
@@ -38,55 +39,33 @@ class Throughput:
     """Conversations with at least one inversion."""
 
 
-def measure_throughput(
-    services: Services, contender: Contender, shape: str, sizes: Sizes, idle_seconds: float
-) -> Throughput:
-    """Publish a backlog, start the workers, and measure until all of it is announced.
-
-    `idle_seconds` is the processor time that the workers need to start (see `measure_idle`): a worker takes messages
-    in while it still starts, so that no moment would part the one from the other.
-    """
-    users = max(1, round(sizes.users * contender.share))
-    with stage(services, contender) as run:
-        load = run.load
-        load.call("publish", shape=shape, name="user", users=users, each=sizes.each)
-        begun = run.start_workers()
-        first = load.call("until_first")
-        arrived = load.call("until_all")
-        cpu = run.cpu_seconds() - idle_seconds
-        rss = run.peak_mb()
-        run.stop_workers()
-        order = _order(run, arrived)
-        total = users * sizes.each
-        return Throughput(
-            contender=contender.name,
-            shape=shape,
-            messages=total,
-            rate=total / (arrived["last"] - arrived["begun"]),
-            cpu_ms=1000 * cpu / total,
-            rss_mb=rss,
-            startup_s=first - begun,
-            lost=total - order.messages,
-            repeats=order.repeats,
-            inversions=order.inversions,
-            reordered=order.reordered,
-        )
+def measure_throughput(run: Stage, shape: str, sizes: Sizes, *, repeat: int = 0, startup: float = 0.0) -> Throughput:
+    """Have the workers of a stage, which are warm, work off a backlog."""
+    users = max(1, round(sizes.users * run.contender.share))
+    total = users * sizes.each
+    used = run.cpu_seconds()
+    resumed = run.preload(shape=shape, name=shape, users=users, each=sizes.each)
+    arrived = run.until_all(shape)
+    used = run.cpu_seconds() - used
+    order = _order(run, shape, users, arrived)
+    return Throughput(
+        repeat=repeat,
+        contender=run.contender.name,
+        shape=shape,
+        messages=total,
+        rate=total / (arrived["last"] - resumed),
+        cpu_ms=1000 * used / total,
+        rss_mb=run.peak_mb(),
+        startup_s=startup,
+        lost=total - order.messages,
+        repeats=order.repeats,
+        inversions=order.inversions,
+        reordered=order.reordered,
+    )
 
 
-def measure_idle(services: Services, contender: Contender) -> float:
-    """Return the processor time, in seconds, that the workers use to start when there is nothing to do."""
-    with stage(services, contender) as run:
-        run.start_workers()
-        used, before = run.cpu_seconds(), -1.0
-        while used > before or used < _LEAST_SECONDS:
-            before = used
-            sleep(_SETTLED)
-            used = run.cpu_seconds()
-        return used
-
-
-def _order(run: Stage, arrived: dict[str, int]) -> Order:
+def _order(run: Stage, name: str, users: int, arrived: dict[str, float]) -> Order:
     kept = histories(run.contender, run.store_url)
     if kept is not None:
-        return order_of(kept)
-    return Order(*(arrived[name] for name in ("messages", "repeats", "inversions", "reordered")))
+        return order_of({one: kept.get(one, ()) for one in conversations(name, users)})
+    return Order(*(int(arrived[what]) for what in ("messages", "repeats", "inversions", "reordered")))

@@ -10,9 +10,23 @@ from matplotlib.figure import Figure
 
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.measures.results import Results
-from tests.benchmarks.output.summary import SHAPES
+from tests.benchmarks.output.summary import SHAPES, low_load_medians
 
-_COLORS = {"agentbus1": "#1f77b4", "agentbus2": "#6baed6", "plain": "#d95f02", "ordered": "#e6ab02", "relay": "#999999"}
+_COLORS = {
+    "agentbus1": "#1f77b4",
+    "agentbus2": "#6baed6",
+    "ingress": "#08519c",
+    "plain": "#d95f02",
+    "ordered": "#e6ab02",
+    "relay": "#999999",
+}
+_RATE = 200
+_TIMES = {
+    "warm p50": "warm_committed_p50",
+    "warm p99": "warm_committed_p99",
+    "cold p50": "cold_committed_p50",
+    "cold p99": "cold_committed_p99",
+}
 
 
 def draw(results: Results, title: str, file: Path) -> None:
@@ -41,13 +55,18 @@ def _inversions(axes: Axes, results: Results) -> None:
 
 
 def _latencies(axes: Axes, results: Results) -> None:
-    axes.set_title("ms to committed at 200 msg/s: p50, p99, p99.9")
-    for contender in dict.fromkeys(run.contender for run in results.latency):
-        runs = [run.committed_ms for run in results.latency if run.contender == contender]
-        heights = [median(run[name] for run in runs) for name in runs[0]]
-        axes.plot(list(runs[0]), heights, marker="o", label=contender, color=_COLORS[contender])
-    axes.set_ylim(bottom=0)
-    axes.legend()
+    axes.set_title(f"ms to committed at {_RATE} msg/s (medians)")
+    found = low_load_medians([run for run in results.low_load if run.rate == _RATE]).get(str(_RATE), {})
+    width = 0.8 / max(1, len(found))
+    for place, (contender, of) in enumerate(found.items()):
+        positions = [number + width * (place - (len(found) - 1) / 2) for number in range(len(_TIMES))]
+        heights = [of[name] for name in _TIMES.values()]
+        bars = axes.bar(positions, heights, width, label=contender, color=_COLORS[contender])
+        axes.bar_label(bars, fmt="{:,.1f}", fontsize=7)
+    axes.set_xticks(range(len(_TIMES)), list(_TIMES))
+    axes.margins(y=0.2)
+    if found:
+        axes.legend(fontsize=7)
 
 
 def _costs(axes: Axes, results: Results) -> None:
@@ -62,11 +81,18 @@ def _costs(axes: Axes, results: Results) -> None:
 
 
 def _limits(axes: Axes, results: Results) -> None:
-    axes.set_title("closeness to the limit, bursts: messages/s (medians)")
-    names = ("agentbus", "relay", "broker", "store")
-    heights = [median(getattr(run, name) for run in results.limits) if results.limits else 0.0 for name in names]
-    bars = axes.bar(names, heights, color=("#1f77b4", "#999999", "#999999", "#999999"))
-    axes.bar_label(bars, fmt="{:,.0f}", fontsize=7)
+    axes.set_title("closeness to the limit, bursts: messages/s (medians), and what AgentBus reaches of each")
+    medians = {
+        name: median(getattr(run, name) for run in results.limits) if results.limits else 0.0
+        for name in ("agentbus", "relay", "broker", "store")
+    }
+    bars = axes.bar(list(medians), list(medians.values()), color=["#1f77b4", "#999999", "#999999", "#999999"])
+    labels = [f"{medians['agentbus']:,.0f}"]
+    for name in ("relay", "broker", "store"):
+        reached = median(run.agentbus / getattr(run, name) for run in results.limits) if results.limits else 0.0
+        labels.append(f"{medians[name]:,.0f}\nreached: {reached:.2f}")
+    axes.bar_label(bars, labels=labels, fontsize=8)
+    axes.set_xticks(range(4), ["agentbus1", "bare relay", "broker alone", "store alone"])
     axes.margins(y=0.2)
 
 

@@ -1,6 +1,6 @@
 """The tables that a person reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 from rich.console import Console
@@ -9,27 +9,31 @@ from rich.table import Table
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.measures.failover import Failover
 from tests.benchmarks.measures.growth import Growth
-from tests.benchmarks.measures.latency import PERCENTS, Latency
 from tests.benchmarks.measures.limits import Limits
+from tests.benchmarks.measures.low_load import LowLoad
 from tests.benchmarks.measures.memory import Memory
 from tests.benchmarks.measures.results import Results
 from tests.benchmarks.measures.scale import Scale
 from tests.benchmarks.measures.throughput import Throughput
+from tests.benchmarks.output.summary import TIMES, low_load_medians
 
 
 def print_tables(console: Console, results: Results) -> None:
     """Print all that was measured."""
     for shape in dict.fromkeys(run.shape for run in results.throughput):
         console.print(throughput_table(shape, [run for run in results.throughput if run.shape == shape]))
-    console.print(latency_table(results.latency))
-    console.print(growth_table(results.growth))
-    console.print(failover_table(results.failover))
-    if results.memory:
-        console.print(memory_table(results.memory))
     if results.limits:
         console.print(limits_table(results.limits))
+    if results.low_load:
+        console.print(low_load_table(results.low_load))
     if results.scale:
         console.print(scale_table(results.scale, results.scale_limited_by or ""))
+    if results.growth:
+        console.print(growth_table(results.growth))
+    if results.failover:
+        console.print(failover_table(results.failover))
+    if results.memory:
+        console.print(memory_table(results.memory))
 
 
 def throughput_table(shape: str, runs: list[Throughput]) -> Table:
@@ -54,15 +58,18 @@ def throughput_table(shape: str, runs: list[Throughput]) -> Table:
     return table
 
 
-def latency_table(runs: Iterable[Latency]) -> Table:
-    """Return the table of latencies, one row a run."""
-    names = [f"p{percent:g}" for percent in PERCENTS]
-    headings = [f"{to} {name}" for to in ("committed", "received") for name in names]
-    table = titled("Latency at 200 msg/s, in ms from the moment of publishing", "contender", "messages", *headings)
-    for run in runs:
-        cells = [f"{times[name]:.1f}" for times in (run.committed_ms, run.received_ms) for name in names]
-        table.add_row(run.contender, f"{run.messages:,}", *cells)
-    return table
+def low_load_table(runs: Sequence[LowLoad]) -> Table:
+    """Return the table of steady rates: medians of the repeats."""
+    headings = [f"{part} {to} {p}" for part in ("warm", "cold") for to in ("com", "rec") for p in ("p50", "p99")]
+    costs = ("worker", "router", "broker", "database")
+    title = "Steady rates: ms from publishing to committed and received, CPU ms/msg; medians of the repeats"
+    made = titled(title, "msg/s, who", *headings, *costs)
+    for rate, contenders in low_load_medians(runs).items():
+        for name, of in contenders.items():
+            times = [f"{of[f'{part}_{time}']:.1f}" for part in ("warm", "cold") for time in TIMES]
+            cpu = [f"{of[f'cpu_{what}']:.2f}" if f"cpu_{what}" in of else "" for what in costs]
+            made.add_row(f"{rate} {name}", *times, *cpu)
+    return made
 
 
 def growth_table(points: Iterable[Growth]) -> Table:
@@ -108,10 +115,10 @@ def limits_table(runs: Iterable[Limits]) -> Table:
 
 
 def scale_table(runs: Iterable[Scale], limited_by: str) -> Table:
-    """Return the table of more workers with a small share of a core each, one row a run."""
-    headings = ("msg/s", "of linear", "CPU ms/msg", "partitions each", "msg/s each", "msg a partition", "run out")
+    """Return the table of more workers with a small share of a core each, one row a window."""
+    headings = ("msg/s", "of linear", "CPU ms/msg", "of the share", "partitions each", "msg/s each", "msg a partition")
     found = list(runs)
-    table = titled(f"Workers with {found[0].share:g} of a core each ({limited_by})", "workers", *headings)
+    table = titled(f"Workers with {found[0].share:g} of a core each ({limited_by})", "workers", *headings, "run out")
     one = median(run.rate / run.workers for run in found if run.workers == min(other.workers for other in found))
     for run in found:
         table.add_row(
@@ -119,6 +126,7 @@ def scale_table(runs: Iterable[Scale], limited_by: str) -> Table:
             f"{run.rate:,.0f}",
             f"{run.rate / (run.workers * one):.2f}",
             f"{run.cpu_ms:.3f}",
+            f"{run.used:.0%}",
             f"{run.partitions[0]} to {run.partitions[-1]}",
             f"{run.by_worker[0]:,.0f} to {run.by_worker[-1]:,.0f}",
             f"{run.least_partition} to {run.most_partition}",
