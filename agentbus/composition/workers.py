@@ -332,15 +332,14 @@ async def make_sweep(app: App) -> "Sweep":
 
 
 def notification_callbacks(settings: "Settings") -> "list[NotificationCallback]":
-    """Return who is told what expiry rules do: the log, and whom the settings name. Raises ConfigurationError."""
+    """Return whom the settings name to be told what expiry rules do. Raises ConfigurationError."""
     from agentbus.workers.notify import (  # noqa: PLC0415 - see above
         create_email_notification_callback,
         create_webhook_notification_callback,
-        default_notification_callback,
     )
 
     told = settings.expiry
-    callbacks: list[NotificationCallback] = [default_notification_callback]
+    callbacks: list[NotificationCallback] = []
     if told.expiry_webhook:
         secret, private = told.expiry_webhook_secret or "", told.expiry_webhook_private
         callbacks.append(create_webhook_notification_callback(told.expiry_webhook, secret, allow_private=private))

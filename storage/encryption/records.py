@@ -48,6 +48,12 @@ class EncryptedRecords(Records):
     ) -> list[Record]:
         return await self._readable(await self._store.records.due(kind, before, groups=groups, limit=limit))
 
+    async def add_many(self, records: Sequence[Record]) -> None:
+        await self._store.records.add_many(await self._coder.encrypt_records(records))
+
+    async def put_off(self, records: Sequence[Record]) -> None:
+        await self._store.records.put_off(await self._coder.encrypt_records(records))
+
     async def drop(self, records: Sequence[Record]) -> None:
         await self._store.records.drop(records)
 

@@ -55,6 +55,21 @@ class Records(ABC):
         `groups`: of these groups alone. Raises ValueError for a limit outside 1..MAX_PAGE.
         """
 
+    async def add_many(self, records: Sequence[Record]) -> None:
+        """Keep many records of different keys that are never put otherwise: of one that is there already, either stays.
+
+        To add what is new may cost a store much less than to put what may have to replace something.
+        """
+        await self.put_many(records)
+
+    async def put_off(self, records: Sequence[Record]) -> None:
+        """Keep records that are there already with another `due_at`, `data` and `revision`, as `put_many` does.
+
+        All else is as it is kept. One that is gone meanwhile may stay away. To put off many alike may cost a store much
+        less than to put as many.
+        """
+        await self.put_many(records)
+
     @abstractmethod
     async def drop(self, records: Sequence[Record]) -> None:
         """Delete records, each unless a higher revision is kept under its key by now. Unknown ones are passed over."""

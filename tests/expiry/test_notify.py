@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.message import Message as Mail
@@ -18,16 +18,20 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from structlog.testing import capture_logs
 from tenacity import AsyncRetrying
 
 from agentbus.composition.probes import serving
 from agentbus.contracts.address import Platform
 from agentbus.contracts.clock import ManualClock
+from agentbus.contracts.commands import ExpireSession
 from agentbus.contracts.envelope import EventEnvelope
-from agentbus.contracts.errors import ConfigurationError, Reject
+from agentbus.contracts.errors import ConfigurationError, Reject, Unroutable
 from agentbus.contracts.expiry import CleanupAction
-from agentbus.contracts.ids import session_id_for
+from agentbus.contracts.ids import SessionId, session_id_for
+from agentbus.contracts.telemetry import Action
 from agentbus.workers.delivery.telemetry import WorkerMetrics
+from agentbus.workers.expiry.worker import NOTICES_QUEUE
 from agentbus.workers.notify import (
     ExpiryNotice,
     NotificationFailed,
@@ -40,6 +44,7 @@ from agentbus.workers.notify import (
 )
 from agentbus.workers.notify.reachable import is_public
 from agentbus.workers.notify.webhook import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from agentbus.workers.reactive.batches import LINGER
 from tests.expiry.test_figures import a_step
 from tests.expiry.world import World, a_rule, a_world
 from tests.harness.builders import a_conversation, a_moment
@@ -377,11 +382,69 @@ async def test_who_is_slow_or_fails_delays_nothing_and_is_parked(world: World) -
         assert metrics.notifications.labels("sent")._value.get() == 2
 
 
+async def test_where_nobody_is_told_there_is_no_queue_and_one_that_is_there_does_not_fill_up(world: World) -> None:
+    queue = world.bus.topology.subscription_queue(NOTICES_QUEUE)
+    async with world.expiring(a_rule("silent")):
+        await _expire(world, "ada")
+        with pytest.raises(Unroutable):
+            await world.bus.depth(queue)
+
+    told: list[ExpiryNotice] = []
+
+    async def tell(notice: ExpiryNotice) -> None:
+        told.append(notice)
+
+    async with world.expiring(callbacks=[tell]):
+        session = await _expire(world, "bob")
+        await world.until(lambda: _called(told))
+        assert [notice.session_id for notice in told] == [session]
+    await _expire_by_hand(world, "eve")
+    await world.until(lambda: _waiting(world, queue))
+
+    async def emptied() -> bool:
+        async with world.expiring():
+            await asyncio.sleep(2 * LINGER)
+        return not await _waiting(world, queue)  # what was taken and not acknowledged is back by now
+
+    await world.until(emptied)
+    assert len(told) == 1
+
+
+async def test_each_step_is_logged_once_whoever_else_is_told(world: World) -> None:
+    async with world.expiring(a_rule("silent")):
+        with capture_logs() as lines:
+            session = await _expire(world, "ada")
+            await world.until(lambda: _called([one for one in lines if one["event"] == Action.SESSION_EXPIRING]))
+    assert [one["session_id"] for one in lines if one["event"] == Action.SESSION_EXPIRING] == [session]
+
+
+async def _expire(world: World, user: str) -> SessionId:
+    """Have a session of a user begin and end by a rule."""
+    session = await world.session(user)
+    await world.scheduled(session)
+    world.advance(60)
+    await world.until(lambda: _ended(world, session))
+    return session
+
+
+async def _expire_by_hand(world: World, user: str) -> None:
+    """Have a session begin and a rule's step taken, while no expiry worker is there."""
+    session = await world.session(user)
+    head = await world.head(session)
+    step = ExpireSession(session_id=session, rule_id="silent", step=0, action=CleanupAction.EXPIRE, seen=head.sequence)
+    await world.send(step)
+    await world.until(lambda: _ended(world, session))
+
+
+async def _waiting(world: World, queue: str) -> bool:
+    return (await world.bus.depth(queue)).ready > 0
+
+
 async def _ended(world: World, session: Any) -> bool:
     return not (await world.head(session)).is_live
 
 
-async def _called(told: list[ExpiryNotice]) -> bool:
+async def _called(told: Sequence[object]) -> bool:
     return bool(told)
 
 

@@ -1,6 +1,7 @@
 """What an expiry worker does to sessions: steps in their time, activity that moves them, the archive, a merge."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -99,6 +100,28 @@ async def test_a_silent_session_is_dealt_with_by_its_rule(
         await until_status(world, session, status)
         await until_counted(world, worker, **{outcome: 1})
         assert world.steps(session) == [("silent", 0, taken)]
+
+
+async def test_the_deadline_of_a_last_step_goes_when_the_step_is_heard_of(world: World) -> None:
+    async with world.expiring(a_rule("silent", NOTIFY, Step(action=EXPIRE, after=30.0))):
+        session = await world.session()
+        await world.scheduled(session)
+        world.advance(60)
+        await world.until_steps(1)
+        await world.until(lambda: _is_due(world, session, 30.0))
+        world.advance(30)
+        await until_status(world, session, SessionStatus.EXPIRED)
+
+        async def dropped() -> bool:  # by a clock that stands still: nothing came due for it
+            return await world.store.records.get(RecordKind.DEADLINE, session) is None
+
+        await world.until(dropped)
+
+
+async def _is_due(world: World, session: SessionId, seconds: float) -> bool:
+    """Whether a session is looked at so many seconds from now."""
+    kept = await world.store.records.get(RecordKind.DEADLINE, session)
+    return kept is not None and kept.due_at == world.clock.now() + timedelta(seconds=seconds)
 
 
 async def test_activity_moves_the_deadline(world: World) -> None:

@@ -157,7 +157,7 @@ class StatisticsRecorder:
     async def _keep(self, figures: Iterable[_Figure]) -> None:
         records = [_record(figure) for figure in figures if figure.at.date() > self._through]
         if records:
-            await self._store.records.put_many(records)
+            await self._store.records.add_many(records)
 
 
 def _figure_of(event: ExpiryStepTaken) -> _Figure:

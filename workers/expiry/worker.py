@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentbus.contracts.clock import Clock
+from agentbus.contracts.errors import Unroutable
 from agentbus.contracts.members import WorkerKind
 from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.storage.archive import ArchiveStore
 from agentbus.storage.port import Store
 from agentbus.workers.bus.port import Bus
 from agentbus.workers.delivery.inputs import Inputs
+from agentbus.workers.delivery.retry import keep_trying
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
@@ -20,7 +22,7 @@ from agentbus.workers.expiry.watch.handler import TOPICS, ExpiryHandler
 from agentbus.workers.expiry.watch.rescan import Rescan
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.notify.notifier import TOPICS as NOTICES
-from agentbus.workers.notify.notifier import Notifier
+from agentbus.workers.notify.notifier import Nobody, Notifier
 from agentbus.workers.reactive.handler import Handler
 from agentbus.workers.reactive.time_loop import Share, TimeLoop
 from agentbus.workers.reactive.worker import Events, ReactiveWorker
@@ -28,7 +30,7 @@ from agentbus.workers.reactive.worker import Events, ReactiveWorker
 EVENTS_QUEUE = "expiry"
 """The durable subscription that all expiry workers share."""
 NOTICES_QUEUE = "expiry-notices"
-"""The durable subscription of their notifications."""
+"""The durable subscription of those who are told of steps."""
 
 
 Listen = Callable[[str, tuple[str, ...], Handler], Events]
@@ -73,7 +75,6 @@ class ExpiryWorker(ReactiveWorker):
         topology = bus.topology
         self.rules = ExpiryRules(store, clock)
         self.figures = StatisticsRecorder(store, clock)
-        self.notifier = Notifier(callbacks, metrics)
         self._book = RuleBook(self.rules)
         group = WorkerKind.EXPIRY.group(topology.prefix)
         share = Share(store, group, topology.partitions, clock=clock, interval=config.beat, ttl=config.ttl)
@@ -95,7 +96,12 @@ class ExpiryWorker(ReactiveWorker):
         super().__init__(
             WorkerKind.EXPIRY,
             share,
-            events=(listen(EVENTS_QUEUE, TOPICS, handler), listen(NOTICES_QUEUE, NOTICES, self.notifier)),
+            events=(
+                listen(EVENTS_QUEUE, TOPICS, handler),
+                listen(NOTICES_QUEUE, NOTICES, Notifier(callbacks, metrics))
+                if callbacks
+                else _IfThere(bus, NOTICES_QUEUE, listen(NOTICES_QUEUE, NOTICES, Nobody())),
+            ),
             loops=(
                 TimeLoop("expire what is due", self._due.turn, interval=config.interval),
                 TimeLoop("look at the expiry rules", self._look_at_rules, interval=config.refresh),
@@ -120,3 +126,28 @@ class ExpiryWorker(ReactiveWorker):
         if self._share.leads:
             await self.figures.fold()
         return False
+
+
+class _IfThere:
+    """The events of a durable subscription that is not made, but taken if there is one: it would fill up otherwise."""
+
+    def __init__(self, bus: Bus, name: str, events: Events) -> None:
+        self._bus = bus
+        self._queue = bus.topology.subscription_queue(name)
+        self._events = events
+
+    async def start(self) -> None:
+        """Begin to take them, if there is a queue of them. Waits out a broker that is not there for the moment."""
+        if await keep_trying("look for a subscription", self._is_there):
+            await self._events.start()
+
+    async def close(self) -> None:
+        """End it. Idempotent."""
+        await self._events.close()
+
+    async def _is_there(self) -> bool:
+        try:
+            await self._bus.depth(self._queue)
+        except Unroutable:
+            return False
+        return True

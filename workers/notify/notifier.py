@@ -13,7 +13,7 @@ from agentbus.workers.concurrency import raise_if_cancelled, side_by_side
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.faults import told
 from agentbus.workers.notify.notices import ExpiryNotice, NotificationCallback
-from agentbus.workers.reactive.handler import Handler
+from agentbus.workers.reactive.handler import BatchHandler, Handler
 
 TOPICS: Final = (f"session.{ExpiryStepTaken.topic}.*",)
 
@@ -29,10 +29,6 @@ class Notifier(Handler):
     def __init__(self, callbacks: Sequence[NotificationCallback], metrics: WorkerMetrics) -> None:
         self._callbacks = list(callbacks)
         self._metrics = metrics
-
-    def add(self, callback: NotificationCallback) -> None:
-        """Tell `callback` as well, from the next step on."""
-        self._callbacks.append(callback)
 
     async def handle(self, event: EventEnvelope) -> None:
         if not isinstance(event.data, ExpiryStepTaken):
@@ -54,3 +50,10 @@ class Notifier(Handler):
             return str(error) or repr(error)
         self._metrics.notifications.labels("sent").inc()
         return None
+
+
+class Nobody(BatchHandler):
+    """Passes over what happens, where nobody is to be told of it."""
+
+    async def handle_all(self, events: Sequence[EventEnvelope]) -> None:
+        """Do nothing."""

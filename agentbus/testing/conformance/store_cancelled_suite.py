@@ -310,6 +310,17 @@ async def records__put_many(store: Store) -> Call:
 
 
 @_row
+async def records__add_many(store: Store) -> Call:
+    return store.records.add_many([await _a_kept_record(store), _a_record()])
+
+
+@_row
+async def records__put_off(store: Store) -> Call:
+    kept = await _a_kept_record(store)
+    return store.records.put_off([kept.model_copy(update={"revision": 1, "due_at": a_moment()})])
+
+
+@_row
 async def records__due(store: Store) -> Call:
     return store.records.due(_KIND, a_moment(), limit=2)
 

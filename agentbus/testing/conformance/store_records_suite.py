@@ -48,7 +48,7 @@ async def keys(store: Store, kind: RecordKind = CHECKPOINT, group: str = "group"
     return [record.key for record in (await store.records.page(kind, group)).items]
 
 
-DEADLINE, TASK = RecordKind.DEADLINE, RecordKind.SYNC_TASK
+DEADLINE, TASK, FIGURE = RecordKind.DEADLINE, RecordKind.SYNC_TASK, RecordKind.FIGURE
 
 
 def a_deadline(key: str, *, group: str = "group", due: float | None = 0, revision: int = 0) -> Record:
@@ -264,6 +264,46 @@ class StoreRecordsSuite:
 
         assert await store.records.get(DEADLINE, "k") == records[-1]
         assert await store.records.due(DEADLINE, a_moment(), limit=10) == [records[-1]]
+
+    async def test_what_is_added_again_is_there_once(self, store: Store) -> None:
+        records = [a_record(f"k{n}", kind=FIGURE, data={"$a.b": n}) for n in range(4)]
+
+        await store.records.add_many(records[:2])
+        await store.records.add_many([records[1], records[2], records[0], records[3]])
+        await store.records.add_many([])
+
+        assert [await store.records.get(FIGURE, one.key) for one in records] == records
+        assert await keys(store, FIGURE) == ["k0", "k1", "k2", "k3"]
+
+    async def test_putting_off_changes_when_it_is_due_and_what_it_says(self, store: Store) -> None:
+        kept = [a_deadline(f"k{n}", due=n, revision=5) for n in range(4)]
+        newer, other = a_deadline("newer", due=4, revision=7), a_record("k0", kind=TASK, due=1, revision=5)
+        await store.records.put_many([*kept, newer, other])
+        changes = {"due_at": a_moment(60), "data": {"$tries": 1, "a.b": [True]}}
+        off = [one.model_copy(update=changes) for one in kept[:3]]
+        off[1] = off[1].model_copy(update={"revision": 6})
+        off[2] = off[2].model_copy(update={"data": {"$tries": 2}, "due_at": a_moment(30)})
+
+        await store.records.put_off([*off, newer.model_copy(update={**changes, "revision": 6})])
+        await store.records.put_off([])
+
+        assert [await store.records.get(DEADLINE, one.key) for one in off] == off
+        assert await due_keys(store, 10) == ["k3", "newer"]
+        assert await due_keys(store, 60) == ["k3", "newer", "k2", "k0", "k1"]
+        assert await store.records.get(DEADLINE, "newer") == newer
+        assert await store.records.get(TASK, "k0") == other
+
+    async def test_many_are_put_off_alike_but_those_that_are_newer(self, store: Store) -> None:
+        kept = [a_deadline(f"k{n:02}", due=n, revision=5) for n in range(24)]
+        newer = [a_deadline(f"n{n:02}", due=n, revision=7) for n in range(12)]
+        await store.records.put_many([*kept, *newer, a_record("k00", kind=TASK, due=1, revision=5)])
+        changes = {"due_at": a_moment(60), "data": {"$tries": 1, "a.b": [True]}, "revision": 6}
+
+        await store.records.put_off([one.model_copy(update=changes) for one in (*kept, *newer)])
+
+        expected = [one.model_copy(update=changes) for one in kept]
+        assert await store.records.due(DEADLINE, a_moment(60), limit=100) == [*newer, *expected]
+        assert await due_keys(store, 60, kind=TASK) == ["k00"]
 
     async def test_kinds_have_revisions_of_their_own(self, store: Store) -> None:
         await store.records.put_many([a_deadline("k", revision=5), a_record("k", kind=TASK, revision=1)])

@@ -60,6 +60,8 @@ def instrument_store(store: Store, points: Points) -> Store:
     patch(
         store.records,
         put_many=around(points, store.records.put_many, Failpoint.BEFORE_NOTE, Failpoint.AFTER_NOTE),
+        add_many=around(points, store.records.add_many, Failpoint.BEFORE_NOTE, Failpoint.AFTER_NOTE),
+        put_off=around(points, store.records.put_off, Failpoint.BEFORE_NOTE, Failpoint.AFTER_NOTE),
         drop=around(points, store.records.drop, None, Failpoint.AFTER_DROP),
     )
     patch(store.log, replace=around(points, store.log.replace, Failpoint.BEFORE_STRIP, Failpoint.AFTER_STRIP))

@@ -27,14 +27,15 @@ class Deadlines:
         self._book = book
         self._clock = clock
 
-    async def look_at(self, sessions: Collection[SessionId]) -> None:
-        """Put the deadlines of sessions to which something happened.
+    async def look_at(self, sessions: Collection[SessionId], *, stepped: Collection[SessionId] = ()) -> None:
+        """Put the deadlines of sessions to which something happened; drop that of one whose last step was taken.
 
-        A session in the archive is left alone: whoever moved it there goes by the deadline that it has.
+        `stepped`: those that a step was heard of, which is what their deadlines were for. A session in the archive is
+        left alone: whoever moved it there goes by the deadline that it has.
         """
         if sessions:
             heads = await self._store.heads.get_many(sessions)
-            await self._put(head for head in heads.values() if not was_moved(head))
+            await self._put((head for head in heads.values() if not was_moved(head)), stepped=stepped)
 
     async def look_at_returned(self, sessions: Collection[SessionId]) -> None:
         """Put the deadlines of those among sessions in which something happened after a rule's step.
@@ -61,16 +62,24 @@ class Deadlines:
         found = await self._store.records.get(RecordKind.DEADLINE, head.session_id)
         return found is not None and not is_stripped(found)
 
-    async def _put(self, heads: Iterable[SessionState]) -> None:
+    async def _put(self, heads: Iterable[SessionState], *, stepped: Collection[SessionId] = ()) -> None:
         now = self._clock.now()
-        records = [record for head in heads if (record := self._first(head, now))]
+        records: list[Record] = []
+        over: list[Record] = []
+        for head in heads:
+            if record := self._first(head, now):
+                records.append(record)
+            elif head.session_id in stepped:
+                over.append(self.record(head, now))
         if records:
             await self._store.records.put_many(records)
+        if over:
+            await self._store.records.drop(over)
 
     def _first(self, head: SessionState, now: datetime) -> Record | None:
-        """Return a session's deadline by its head alone; None if nothing is to be done: what is kept stays.
+        """Return a session's deadline by its head alone; None if nothing is to be done.
 
-        A deadline that is no longer one is found when it comes due.
+        Unless a step was just taken, what is kept stays: a deadline that is none any more is found when it comes due.
         """
         stripped = was_moved(head)
         try:

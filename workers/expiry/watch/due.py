@@ -61,6 +61,8 @@ class _Turn:
 
     orders: list[Order] = field(default_factory=list)
     moves: list[tuple[SessionState, _Move]] = field(default_factory=list)
+    given: list[Record] = field(default_factory=list)
+    """Deadlines of what is given, put off until it is looked for."""
     kept: list[Record] = field(default_factory=list)
     done: list[Record] = field(default_factory=list)
     failed: list[tuple[SessionState, str, Exception]] = field(default_factory=list)
@@ -110,6 +112,8 @@ class DueWatch:
         turn = self._sorted(records, heads, now)
         if turn.orders:
             await self._acting.give(turn.orders)
+        if turn.given:
+            await self._store.records.put_off(turn.given)
         if turn.kept:
             await self._store.records.put_many(turn.kept)
         if turn.done:
@@ -160,12 +164,14 @@ class DueWatch:
                 tries = tries_of(record) if record.revision == head.version else 0
                 if not tries and record.due_at:
                     self._metrics.expiry_lateness.observe(max(0.0, (now - record.due_at).total_seconds()))
-                at = now + again_after(tries)
+                at = now + again_after(phase, tries)
                 if isinstance(phase, ExpireSession) and phase.action is CleanupAction.MERGE:
                     at = self._place_move(turn, head, phase, now, at)
                 else:
                     turn.orders.append(Order(head, phase, tries))
-                turn.kept.append(self._deadlines.record(head, at, tries=tries + 1, stripped=stripped))
+                again = self._deadlines.record(head, at, tries=tries + 1, stripped=stripped)
+                as_kept = (again.group, again.created_at) == (record.group, record.created_at)
+                (turn.given if as_kept else turn.kept).append(again)
             case Archive() | Discard():
                 at = self._place_move(turn, head, phase, now, now + _ARCHIVING)
                 turn.kept.append(self._deadlines.record(head, at))

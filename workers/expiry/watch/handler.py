@@ -1,4 +1,4 @@
-"""What an expiry worker does with events: it makes deadlines, and counts. It never decides by an event alone."""
+"""What an expiry worker does with events: makes deadlines, counts, logs steps. It never decides by an event alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from agentbus.workers.concurrency import side_by_side
 from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
 from agentbus.workers.expiry.watch.deadlines import Deadlines
+from agentbus.workers.notify.notices import ExpiryNotice, default_notification_callback
 from agentbus.workers.reactive.handler import BatchHandler
 
 _OF_CONTEXT: Final = (DataSet, MetadataSet, ContextMerged, ConflictResolved)
@@ -74,11 +75,13 @@ class ExpiryHandler(BatchHandler):
         news.returning -= news.looking
         await side_by_side(
             (
-                self._deadlines.look_at(news.looking),
+                self._deadlines.look_at(news.looking, stepped={one.earlier or one.session_id for one in news.steps}),
                 self._deadlines.look_at_returned(news.returning),
                 self._figures.steps(news.steps),
             )
         )
+        for step in news.steps:
+            await default_notification_callback(ExpiryNotice.of(step))
 
     def _sort(self, news: "_News", event: AnyEvent) -> None:
         """Note what an event is to be looked at for."""
