@@ -2,10 +2,12 @@
 
 import sys
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 
 from tests.benchmarks.library import __main__ as program
+from tests.benchmarks.library import environment
 from tests.benchmarks.library.contenders import CONTENDERS, RATIOS, Contender
 from tests.benchmarks.library.measure import Found, Sizes, Stage, measure
 from tests.benchmarks.library.report import draw, figures, table
@@ -48,6 +50,33 @@ def test_ours_is_compared_to_the_others_round_by_round() -> None:
     assert told["append_ms"] == {"sqlite": 4.0, "agents_sqlite": 1.0}
     assert told["growth"] == {"sqlite": 1.0, "agents_sqlite": 3.0}
     assert told["in_order"] == {"sqlite": True, "agents_sqlite": False}
+
+
+def test_the_others_are_installed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    made: list[Path] = []
+
+    def install(command: list[str], **_: object) -> None:
+        asked.append(command)
+        if len(asked) == 1:
+            raise CalledProcessError(1, command)
+
+    def create(folder: Path, *, with_pip: bool) -> None:
+        assert with_pip
+        folder.mkdir()
+        made.append(folder)
+
+    monkeypatch.setattr("subprocess.run", install)
+    monkeypatch.setattr("venv.create", create)
+    folder = environment.kept_environment(tmp_path)
+    with pytest.raises(CalledProcessError):
+        environment.make_environment(folder)
+    pythons = [environment.make_environment(folder) for _ in range(3)]
+    assert pythons == [folder / "bin" / "python"] * 3
+    assert made == [folder] * 2, "the first was not whole, the second is"
+    assert [command[0] for command in asked] == [str(pythons[0])] * 2
+    monkeypatch.setattr(environment, "PACKAGES", ("openai-agents==9",))
+    assert environment.kept_environment(tmp_path) != folder
 
 
 def test_one_that_is_not_known_is_refused() -> None:

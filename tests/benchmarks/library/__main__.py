@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.benchmarks.library.contenders import CONTENDERS
-from tests.benchmarks.library.environment import make_environment, versions_in
+from tests.benchmarks.library.environment import kept_environment, make_environment, versions_in
 from tests.benchmarks.library.measure import FULL, QUICK, Stage, measure
 from tests.benchmarks.library.report import RESULTS, draw, figures, table
 from tests.harness.program import parser, run, say, screen, some_of, tell
@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="agentbus-library-")))
         python = given.python
         if python is None:
-            say("library: installing the other libraries ...")
-            python = make_environment(folder / "others")
+            say("library: looking for the other libraries, or installing them ...")
+            python = make_environment(kept_environment())
         stage = Stage(
             folder,
             python,

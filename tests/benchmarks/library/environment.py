@@ -1,7 +1,10 @@
-"""The environment of the other libraries: apart from ours, made for a run by pip and deleted after it."""
+"""The environment of the other libraries: apart from ours, made by pip, and kept for the next run."""
 
+import shutil
 import subprocess
+import sys
 import venv
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +22,25 @@ PACKAGES: Final = (
 _INSTALL_SECONDS: Final = 600.0
 
 
+def kept_environment(root: Path = ROOT / ".services") -> Path:
+    """Return where the environment of PACKAGES, as they are named now, is kept for this Python."""
+    named = sha256("\n".join((sys.version, *PACKAGES)).encode()).hexdigest()[:12]
+    return root / f"other-libraries-{named}"
+
+
 def make_environment(folder: Path) -> Path:
-    """Make an environment with PACKAGES in a folder; return its Python. Raises CalledProcessError without them."""
+    """Make an environment with PACKAGES, if there is none; return its Python. Raises CalledProcessError without them.
+
+    One that was not made to its end is made anew.
+    """
+    python, whole = folder / "bin" / "python", folder / "whole"
+    if whole.is_file():
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
     command = [str(python), "-m", "pip", "install", "-qq", *PACKAGES]
     subprocess.run(command, check=True, timeout=_INSTALL_SECONDS)
+    whole.touch()
     return python
 
 
