@@ -164,7 +164,7 @@ class DueWatch:
                 tries = tries_of(record) if record.revision == head.version else 0
                 if not tries and record.due_at:
                     self._metrics.expiry_lateness.observe(max(0.0, (now - record.due_at).total_seconds()))
-                at = now + again_after(phase, tries)
+                at = now + again_after(tries)
                 if isinstance(phase, ExpireSession) and phase.action is CleanupAction.MERGE:
                     at = self._place_move(turn, head, phase, now, at)
                 else:

@@ -12,10 +12,11 @@ from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.workers.domain.expiry import Later, is_leaving, next_action
 
-_FIRST_WAIT: Final = 30.0
-"""Seconds after which a step that is not seen yet is given again: its command waits for its owner, and is not lost."""
-_ASKED_AGAIN: Final = 5.0
-"""Seconds after which an owner is asked anew by whose clock a session's time had not come."""
+_FIRST_WAIT: Final = 5.0
+"""Seconds after which a command whose effect is not seen yet is given again.
+
+A session in which something happened before its command got there is looked at again only then: no longer than this.
+"""
 _LONGEST_WAIT: Final = 300.0
 _BLOCKED: Final = 60.0
 """Seconds after which a blocked conversation is looked at again."""
@@ -97,7 +98,6 @@ def is_stripped(record: Record) -> bool:
     return record.data.get(_STRIPPED) is True
 
 
-def again_after(command: ExpireSession | ApplyDeadlines, tries: int) -> timedelta:
-    """Return how long to wait for what was given for the `tries`-th time to be seen; longer each time."""
-    first = _FIRST_WAIT if isinstance(command, ExpireSession) else _ASKED_AGAIN
-    return timedelta(seconds=min(_LONGEST_WAIT, first * 2.0 ** min(tries, 10)))
+def again_after(tries: int) -> timedelta:
+    """Return how long to wait for what was done for the `tries`-th time to be seen; longer each time."""
+    return timedelta(seconds=min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tries, 10)))
