@@ -81,7 +81,7 @@ def _costs(axes: Axes, results: Results) -> None:
 
 
 def _limits(axes: Axes, results: Results) -> None:
-    axes.set_title("closeness to the limit, bursts: messages/s (medians), and what AgentBus reaches of each")
+    axes.set_title("bursts, messages/s (medians), and what agentbus1 reaches")
     medians = {
         name: median(getattr(run, name) for run in results.limits) if results.limits else 0.0
         for name in ("agentbus", "relay", "broker", "store")
