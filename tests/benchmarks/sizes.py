@@ -33,7 +33,7 @@ class Sizes:
     """How many workers with a small share of a core; none: it is not measured."""
     scale_seconds: float
     scale_windows: int
-    """Windows of `scale_seconds` one after the other."""
+    """Windows of `scale_seconds` one after the other. Each has to hold several rounds, of which one takes about 2 s."""
     memory_sessions: int
     """Sessions that a worker sees while its memory is measured; 0: it is not."""
 
@@ -52,8 +52,8 @@ FULL: Final = Sizes(
     failover_seconds=20,
     failover_repeats=5,
     scale_workers=(1, 2, 4, 8),
-    scale_seconds=8,
-    scale_windows=5,
+    scale_seconds=16,
+    scale_windows=3,
     memory_sessions=100_000,
 )
 
@@ -71,8 +71,8 @@ QUICK: Final = replace(
     failover_seconds=4,
     failover_repeats=1,
     scale_workers=(1, 8),
-    scale_seconds=3,
-    scale_windows=3,
+    scale_seconds=12,
+    scale_windows=1,
     memory_sessions=0,
 )
 
