@@ -163,7 +163,13 @@ class SessionSettings(_Settings):
         description="Session scope policy: main, per_chat, per_user, per_chat_user or per_account_chat_user. "
         "The same for all publishers, routers and workers.",
     )
-    prefetch: int = Field(default=32, ge=1, le=1000, description="Unacknowledged inputs per partition.")
+    prefetch: int = Field(
+        default=100,
+        ge=1,
+        le=1000,
+        description="Unacknowledged inputs per partition: "
+        "what a worker has in memory, and what comes again if it dies.",
+    )
     max_live: int = Field(default=10_000, ge=1, description="Conversations whose state a worker holds in memory.")
     worker_beat: float = Field(default=1.0, gt=0, description="Seconds between a session worker's heartbeats.")
     worker_ttl: float = Field(

@@ -33,7 +33,7 @@ class Sizes:
     """How many workers with a small share of a core; none: it is not measured."""
     scale_seconds: float
     scale_windows: int
-    """Windows of `scale_seconds` one after the other. Each has to hold several rounds, of which one takes about 2 s."""
+    """Windows of `scale_seconds` one after the other. Each has to hold several rounds, of which one takes about 1 s."""
     memory_sessions: int
     """Sessions that a worker sees while its memory is measured; 0: it is not."""
 
@@ -61,17 +61,17 @@ QUICK: Final = replace(
     FULL,
     name="quick",
     repeats=3,
-    two_workers_repeats=1,
-    users=400,
-    rates={50: 1.5, 200: 3, 1_000: 1},
+    two_workers_repeats=0,
+    users=300,
+    rates={50: 1.5, 200: 3, 1_000: 0.6},
     ingress=False,
     growth_points=(100, 1_000),
-    growth_blocks=5,
+    growth_blocks=3,
     plain_growth_points=(100, 1_000),
     failover_seconds=4,
     failover_repeats=1,
     scale_workers=(1, 8),
-    scale_seconds=12,
+    scale_seconds=8,
     scale_windows=1,
     memory_sessions=0,
 )

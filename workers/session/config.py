@@ -13,7 +13,7 @@ class SessionWorkerConfig:
     """How much a session worker takes on, and how it lives with others."""
 
     scope: Scope = Scope.PER_CHAT_USER
-    prefetch: int = 32
+    prefetch: int = 100
     """Unacknowledged inputs per partition. A crash counts a delivery for each of them."""
     max_live: int = 10_000
     """Conversations whose state is held in memory."""

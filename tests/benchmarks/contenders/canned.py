@@ -29,7 +29,8 @@ _SECONDS: Final = 60.0
 class Traffic:
     """Counts on three connections: what is consumed, what is published, and what a subscriber gets."""
 
-    def __init__(self, url: str, messages: int, size: int) -> None:
+    def __init__(self, url: str, prefetch: int, messages: int, size: int) -> None:
+        self._prefetch = prefetch
         self._messages = messages
         self._in, self._out, self._subscriber = Wire(url), Wire(url), Wire(url)
         properties = spec.Basic.Properties(
@@ -50,7 +51,7 @@ class Traffic:
         self._out.call(spec.Confirm.Select())
         self._subscriber.call(spec.Basic.Qos(prefetch_count=_WINDOW))
         self._subscriber.consume(EVENTS)
-        self._in.call(spec.Basic.Qos(prefetch_count=32))
+        self._in.call(spec.Basic.Qos(prefetch_count=self._prefetch))
         for partition in TOPOLOGY.all_partitions():
             self._in.consume(TOPOLOGY.partition_queue(partition))
         with selectors.DefaultSelector() as selector:
@@ -92,7 +93,8 @@ class Traffic:
 def main() -> None:
     """Carry the backlog."""
     messages, size = (int(text) for text in sys.argv[1:])
-    traffic = Traffic(load_settings().bus.amqp_url, messages, size)
+    settings = load_settings()
+    traffic = Traffic(settings.bus.amqp_url, settings.session.prefetch, messages, size)
     before = process_time()
     seconds = traffic.run()
     sys.stdout.write(f"carried {seconds:.6f} {process_time() - before:.6f}\n")

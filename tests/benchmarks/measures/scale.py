@@ -23,16 +23,16 @@ from tests.benchmarks.messages import conversations
 from tests.benchmarks.stage import Services, Stage, stage
 from tests.harness.shares import limited_to
 
-SHARE: Final = 0.05
-"""Of a core, for each worker. Eight of them take 0.4, and broker, store and load about as much: two cores carry that.
-With a tenth each they would not, and who is limited by what could not be told."""
+SHARE: Final = 0.1
+"""Of a core, for each worker: what eight of them take, with broker, store and load beside, two cores carry.
+Whether it is what limited the workers is told (`Scale.used`)."""
 
 _USERS: Final = 2_000
 _STEADY: Final = 400
 """Messages that each worker announces before anything counts: two rounds, and what was begun before it was limited."""
 _STEADY_SECONDS: Final = 60.0
 _LOOK: Final = 0.5
-_MOST_RATE: Final = 250.0
+_MOST_RATE: Final = 700.0
 """Messages a second that a worker with its share may come to: the backlog has to last."""
 
 Announced = Sequence[tuple[int, float]]
