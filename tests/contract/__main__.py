@@ -29,6 +29,7 @@ CLASSES: Final = {
     "TestRedisShared": "Redis",
     "TestRedisCluster": "Redis Cluster",
     "TestMongoThroughMotor": "MongoDB (motor)",
+    "TestMongoThroughMotorRest": "MongoDB (motor)",
     "TestMongoThroughPyMongo": "MongoDB (PyMongo)",
 }
 """The backend of each class of tests in test_store.py."""

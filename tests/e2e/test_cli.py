@@ -18,7 +18,9 @@ def test_publish_list_show_and_park(distributed: Distributed, tmp_path: Path) ->
     env = distributed.env
     receipt = json.loads(agentbus("publish", "hello [there]", "--user", "ada", "--json", env=env).stdout)
     assert receipt["confirmed"] is True
-    with started("-m", "agentbus", "events", "tail", "--count", "1", folder=tmp_path, env=env) as tail:
+    # The session's beginning may be announced only now: the tail is as soon there as the worker.
+    watching = ("events", "tail", "session.message.*", "--count", "1")
+    with started("-m", "agentbus", *watching, folder=tmp_path, env=env) as tail:
         tail.until_printed("listening")
         called("publish", "again", "--user", "ada", env=env)
         assert tail.process.wait(30) == 0

@@ -67,8 +67,8 @@ async def test_a_change_that_gets_lost_is_found_and_made_small(monkeypatch: pyte
 async def test_a_session_that_nobody_looks_at_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     look_at = Deadlines.look_at
 
-    async def overlooks(self: Deadlines, sessions: Any) -> None:
-        await look_at(self, [one for one in sessions if not one.endswith(".2")])
+    async def overlooks(self: Deadlines, sessions: Any, *, stepped: Any = ()) -> None:
+        await look_at(self, [one for one in sessions if not one.endswith(".2")], stepped=stepped)
 
     monkeypatch.setattr(Deadlines, "look_at", overlooks)
     found = None

@@ -381,7 +381,7 @@ class StoreCancelledSuite:
             calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
 
         assert set(_ROWS) == calls
-        assert len(calls) == 51
+        assert len(calls) == 53
 
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)
