@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.benchmarks.contenders import AGENTBUS1, CONTENDERS, INGRESS, ORDERED, PLAIN, RELAY
 from tests.benchmarks.layout import TOPOLOGY
@@ -20,7 +21,9 @@ from tests.benchmarks.measures.throughput import Throughput
 from tests.benchmarks.messages import bursts, conversations, envelope_of, interleaved, message_of, newcomers
 from tests.benchmarks.order import Order, order_of
 from tests.benchmarks.output.files import write_files
+from tests.benchmarks.output.picture import draw
 from tests.benchmarks.output.summary import summarize
+from tests.benchmarks.output.tables import print_tables
 from tests.benchmarks.sizes import SLICE
 from tests.benchmarks.stage import Services, stage
 from tests.harness.shares import how_limited
@@ -33,7 +36,7 @@ def services(rabbitmq: RabbitMQ, mongodb: MongoDB) -> Iterator[Services]:
         yield Services(rabbitmq, mongodb, load)
 
 
-def test_a_round_compares_contenders_each_on_one_start(services: Services) -> None:
+def test_a_round_compares_contenders_each_on_one_start(services: Services, tmp_path: Path) -> None:
     with services.rabbitmq.fresh_vhost() as amqp_url:
         found = measure_all(replace(services, amqp_url=amqp_url), SLICE, lambda _: None, ("backlog", "low_load"))
     everybody = {AGENTBUS1.name, PLAIN.name, ORDERED.name, RELAY.name}
@@ -61,6 +64,12 @@ def test_a_round_compares_contenders_each_on_one_start(services: Services) -> No
         figure = summary[name]
         assert isinstance(figure, float)
         assert figure > 0
+    # Not every contender has a turn in a short run, and not everything is measured: it is told all the same.
+    draw(found, "a round", tmp_path / "round.svg")
+    assert (tmp_path / "round.svg").stat().st_size > 10_000
+    with (console := Console(width=200)).capture() as told:
+        print_tables(console, found)
+    assert everybody <= {*told.get().replace("│", " ").split()}
 
 
 def said_as_it_was(run: LowLoad, costs: set[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -66,7 +67,7 @@ def _latencies(axes: Axes, results: Results) -> None:
     axes.set_xticks(range(len(_TIMES)), list(_TIMES))
     axes.margins(y=0.2)
     if found:
-        axes.legend(fontsize=7)
+        _legend(axes, fontsize=7)
 
 
 def _costs(axes: Axes, results: Results) -> None:
@@ -77,7 +78,7 @@ def _costs(axes: Axes, results: Results) -> None:
         axes.plot(numbers, costs, marker="o", label=contender, color=_COLORS[contender])
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
-    axes.legend()
+    _legend(axes)
 
 
 def _limits(axes: Axes, results: Results) -> None:
@@ -108,16 +109,23 @@ def _scale(axes: Axes, results: Results) -> None:
 
 
 def _bars(axes: Axes, results: Results, join: Callable[[list[float]], float], what: str) -> None:
-    width = 0.8 / len(CONTENDERS)
-    for place, contender in enumerate(CONTENDERS):
+    ran = {run.contender for run in results.throughput}
+    contenders = [one for one in CONTENDERS if one.name in ran]  # not each of them has a turn in a quick run
+    width = 0.8 / max(1, len(contenders))
+    for place, contender in enumerate(contenders):
         heights = [
             join([getattr(run, what) for run in results.throughput if (run.contender, run.shape) == (name, shape)])
             for name in (contender.name,)
             for shape in SHAPES
         ]
-        positions = [number + width * (place - (len(CONTENDERS) - 1) / 2) for number in range(len(SHAPES))]
+        positions = [number + width * (place - (len(contenders) - 1) / 2) for number in range(len(SHAPES))]
         bars = axes.bar(positions, heights, width, label=contender.name, color=_COLORS[contender.name])
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=7)
     axes.set_xticks(range(len(SHAPES)), list(SHAPES))
     axes.margins(y=0.2)
-    axes.legend(fontsize=7, loc="upper center", ncols=len(CONTENDERS))
+    _legend(axes, fontsize=7, loc="upper center", ncols=max(1, len(contenders)))
+
+
+def _legend(axes: Axes, **how: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:  # not everything is measured in a short run
+        axes.legend(**how)
