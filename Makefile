@@ -147,7 +147,7 @@ coverage: setup services ## Run the tests, and tell which lines none of them rea
 tour: setup services ## Use every public name of agentbus.sessions on every kind of storage and set-up
 	@$(BIN)/python -m tests.tour $(if $(MODE),--mode $(MODE))
 
-# QUICK=1 takes less than three minutes.
+# QUICK=1 takes three to four minutes.
 .PHONY: bench
 bench: setup services ## Measure AgentBus beside other ways to do its work
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)

@@ -23,7 +23,7 @@ _PARTS: Final = {part: part for part in PARTS}
 
 def main() -> int:
     """Measure, tell, and keep the results of a whole run; return 0."""
-    asked = parser("benchmarks", __doc__, quick="in under three minutes")
+    asked = parser("benchmarks", __doc__, quick="in three to four minutes")
     asked.add_argument("--only", type=some_of(_PARTS), default=PARTS, help=f"some of: {', '.join(PARTS)}; not kept")
     asked.add_argument("--repeats", type=at_least_one, help="rounds of backlogs and low load; not kept")
     given = asked.parse_args()

@@ -1,4 +1,4 @@
-"""How much is measured: a full run, a quick one (under three minutes), and a slice for the tests."""
+"""How much is measured: a full run, a quick one (three to four minutes), and a slice for the tests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

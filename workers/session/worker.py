@@ -241,7 +241,7 @@ class SessionWorker(Worker):
     def _take_over(self, holding: Holding, delivery: Delivery, handed: HandedOver) -> None:
         """Take what was handed over as it is; if nothing else is to be done its turn begins at once."""
         waiting = Waiting(delivery, handed.given, holding.lease)
-        if self._under_way < self._few_turns:
+        if self._may_begin():
             turn = self._lanes.begin(handed.conversation, holding.partition, waiting)
             if turn is not None:
                 self._begin_round([turn])

@@ -15,6 +15,7 @@ from agentbus.contracts.session import SessionState
 from agentbus.operations.parked import replay_parked
 from agentbus.storage.reading import iter_parked
 from agentbus.workers.domain.decide import decide
+from agentbus.workers.session.config import SessionWorkerConfig
 from tests.harness.conversations import address, message
 from tests.harness.faults import outage
 from tests.unit.workers.session.test_worker import SCOPE, Bench, bench
@@ -37,11 +38,11 @@ def text(session: SessionId, said: str) -> AppendMessage:
 async def test_it_comes_after_what_was_published_before_and_before_what_is_published_after(bench: Bench) -> None:
     """More than a worker takes at a time: some of it still waits in the queue."""
     session = await a_session(bench)
-    before = [bench.client.publish(message(number, f"m{number}")) for number in range(150)]
-    after = [bench.client.publish(message(number, f"m{number}")) for number in range(150, 200)]
-    await asyncio.gather(*before, bench.client.send(text(session, "handed over")), *after)
-    expected = [*(f"m{number}" for number in range(150)), "handed over", *(f"m{number}" for number in range(150, 200))]
-    assert await bench.until_texts(201) == expected
+    many = SessionWorkerConfig().prefetch + 50
+    said = [f"m{number}" for number in range(many + 50)]
+    published = [bench.client.publish(message(number, one)) for number, one in enumerate(said)]
+    await asyncio.gather(*published[:many], bench.client.send(text(session, "handed over")), *published[many:])
+    assert await bench.until_texts(len(said) + 1) == [*said[:many], "handed over", *said[many:]]
 
 
 async def test_many_for_one_session_are_all_there_in_order(bench: Bench) -> None:
