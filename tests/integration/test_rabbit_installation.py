@@ -12,6 +12,7 @@ from agentbus.contracts.topology import Topology
 from agentbus.workers.bus.port import Message
 from agentbus.workers.bus.rabbit import RabbitBus
 from tests.services import RabbitMQ
+from tests.services.rabbitmq import adding_user, deleting_user, permitting
 
 THERE = Topology(partitions=5, scope=Scope.PER_CHAT)
 PUBLISHER = "least-privilege-publisher"
@@ -28,10 +29,10 @@ async def declared(amqp_url: str) -> AsyncIterator[RabbitBus]:
 def publisher_url(amqp_url: str, rabbitmq: RabbitMQ) -> Iterator[str]:
     """Make a user that may publish inputs, and nothing else."""
     parts = urlsplit(amqp_url)
-    rabbitmq.ctl("add_user", PUBLISHER, "secret")
-    rabbitmq.ctl("set_permissions", "-p", parts.path.removeprefix("/"), PUBLISHER, "^$", r"^agentbus\.inbound$", "^$")
+    rabbitmq.evaluate(adding_user(PUBLISHER, "secret"))
+    rabbitmq.evaluate(permitting(parts.path.removeprefix("/"), PUBLISHER, "^$", r"^agentbus\.inbound$", "^$"))
     yield parts._replace(netloc=f"{PUBLISHER}:secret@{parts.hostname}:{parts.port}").geturl()
-    rabbitmq.ctl("delete_user", PUBLISHER)
+    rabbitmq.evaluate(deleting_user(PUBLISHER))
 
 
 async def test_a_publisher_without_rights_is_told_what_the_installation_has(

@@ -36,6 +36,7 @@ from tests.harness.conversations import address, message
 from tests.harness.patience import PATIENCE
 from tests.services import RabbitMQ, private_rabbitmq
 from tests.services.external import ExternalRabbitMQ
+from tests.services.rabbitmq import adding_user, permitting
 
 GUIDE = ROOT / "docs" / "broker-permissions.md"
 TOPOLOGY = Topology(partitions=2)
@@ -74,8 +75,12 @@ def broker(rabbitmq: RabbitMQ) -> Iterator[Broker]:
             yield prepared(rabbitmq, url)
 
 
+BY_THE_PROGRAM = "subscriber"
+"""The role whose lines `rabbitmqctl` itself runs: there is one of each kind. Each takes it a second of a processor."""
+
+
 def prepared(rabbitmq: RabbitMQ, url: str) -> Broker:
-    """Run the guide's own lines, for this virtual host and with names that nobody else has."""
+    """Do what the guide's own lines say, for this virtual host and with names that nobody else has."""
     users = {role: f"{role}-{uuid4().hex[:8]}" for role in ROLES}
     words = users | {"/": urlsplit(url).path.removeprefix("/"), "$PASSWORD": PASSWORD}
     (block,) = blocks(GUIDE.read_text("utf-8"), "sh")
@@ -83,7 +88,16 @@ def prepared(rabbitmq: RabbitMQ, url: str) -> Broker:
         program, *arguments = shlex.split(line) or [""]
         if program:
             assert program == "rabbitmqctl"
-            rabbitmq.ctl(*(words.get(word, word) for word in arguments))
+            said = [words.get(word, word) for word in arguments]
+            match said:
+                case _ if BY_THE_PROGRAM in arguments:
+                    rabbitmq.ctl(*said)
+                case ["add_user", name, password]:
+                    rabbitmq.evaluate(adding_user(name, password))
+                case ["set_permissions", "-p", vhost, user, configure, write, read]:
+                    rabbitmq.evaluate(permitting(vhost, user, configure, write, read))
+                case _:
+                    pytest.fail(f"{line} is not of a kind that a line of {BY_THE_PROGRAM} is of")
     asyncio.run(declared(broker := Broker(url, users)))
     return broker
 

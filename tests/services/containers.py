@@ -15,7 +15,7 @@ from tests.services.mariadb import MariaDB
 from tests.services.mongodb import MongoDB, answers_mongodb
 from tests.services.ports import free_port
 from tests.services.postgresql import PostgreSQL
-from tests.services.rabbitmq import SYNC, RabbitMQ, adding_vhost, answers_amqp, deleting_vhost
+from tests.services.rabbitmq import RabbitMQ, answers_amqp
 from tests.services.redis import RedisServer
 from tests.services.service import Service, wait_until
 from tests.services.sql import USER
@@ -151,14 +151,8 @@ class ContainerRabbitMQ(_ContainerService, RabbitMQ):
             raise ServiceError(message)
         return output
 
-    def create_vhost(self, name: str) -> None:
-        self.ctl("eval", adding_vhost(name, "guest") + ".")
-
-    def delete_vhost(self, name: str) -> None:
-        self.ctl("eval", deleting_vhost(name) + ".")
-
-    def sync(self) -> None:
-        self.ctl("eval", SYNC + ".")
+    def evaluate(self, expression: str) -> None:
+        self.ctl("eval", expression + ".")
 
 
 class ContainerMongoDB(_ContainerService, MongoDB):

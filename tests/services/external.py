@@ -102,8 +102,8 @@ class ExternalRabbitMQ(ExternalService, RabbitMQ):
     def ctl(self, *arguments: str) -> str:
         self.refuse("rabbitmqctl " + " ".join(arguments))
 
-    def sync(self) -> None:
-        self.refuse("sync")
+    def evaluate(self, expression: str) -> None:
+        self.refuse(f"evaluate {expression}")
 
     def create_vhost(self, name: str) -> None:
         user = quote(urlsplit(self.url).username or "guest", safe="")

@@ -32,7 +32,7 @@ from tests.services.mongodb import LocalMongoDB
 from tests.services.node import RabbitNode
 from tests.services.ports import LOOPBACK
 from tests.services.postgresql import LocalPostgreSQL
-from tests.services.rabbitmq import SYNC, LocalRabbitMQ, RabbitMQ, adding_vhost, answers_amqp, deleting_vhost
+from tests.services.rabbitmq import LocalRabbitMQ, RabbitMQ, answers_amqp
 from tests.services.redis import LocalRedis
 from tests.services.service import Service, wait_until
 
@@ -157,14 +157,8 @@ class LentRabbitMQ(ExternalService, RabbitMQ):
     def ctl(self, *arguments: str) -> str:
         return self._node.ctl(*arguments)
 
-    def create_vhost(self, name: str) -> None:
-        self._node.evaluate(adding_vhost(name, "guest"), self.ready)
-
-    def delete_vhost(self, name: str) -> None:
-        self._node.evaluate(deleting_vhost(name), self.ready)
-
-    def sync(self) -> None:
-        self._node.evaluate(SYNC, self.ready)
+    def evaluate(self, expression: str) -> None:
+        self._node.evaluate(expression, self.ready)
 
 
 _LENT: Final[Mapping[str, Callable[..., Service]]] = {

@@ -53,24 +53,28 @@ class RabbitMQ(Service):
         """Run `rabbitmqctl` on this node and return its output, without headings. Raises ServiceError when it fails."""
 
     @abstractmethod
-    def create_vhost(self, name: str) -> None:
-        """Create a virtual host and give the URL's user all permissions on it."""
+    def evaluate(self, expression: str) -> None:
+        """Evaluate an Erlang expression on this node. Raises ServiceError unless it gives `ok`."""
 
     @abstractmethod
     def ready(self) -> bool:
         """Whether it answers a client now."""
 
-    @abstractmethod
+    def create_vhost(self, name: str) -> None:
+        """Create a virtual host and give the URL's user all permissions on it."""
+        self.evaluate(adding_vhost(name, "guest"))
+
     def delete_vhost(self, name: str) -> None:
         """Delete a virtual host with all that is in it."""
+        self.evaluate(deleting_vhost(name))
 
-    @abstractmethod
     def sync(self) -> None:
         """Write the node's registries to disk now, so that a kill loses no queue declared before.
 
         RabbitMQ 3.10 writes the registry of quorum queues about a second late. A node killed earlier knows such
         a queue after its restart, but never finds its leader: each use of it hangs, confirmed messages or not.
         """
+        self.evaluate(SYNC)
 
     def vhost_url(self, name: str) -> str:
         """Return the URL of one virtual host."""
@@ -204,14 +208,8 @@ class LocalRabbitMQ(RabbitMQ, LocalService):
     def ctl(self, *arguments: str) -> str:
         return self.told.ctl(*arguments)
 
-    def create_vhost(self, name: str) -> None:
-        self._evaluate(adding_vhost(name, "guest"))
-
-    def delete_vhost(self, name: str) -> None:
-        self._evaluate(deleting_vhost(name))
-
-    def sync(self) -> None:
-        self._evaluate(SYNC)
+    def evaluate(self, expression: str) -> None:
+        self.told.evaluate(expression, lambda: self.running)
 
     def join(self, other: "LocalRabbitMQ") -> None:
         """Make this node, emptied, a member of the other's cluster. Both must run in this Python process."""
@@ -226,20 +224,37 @@ class LocalRabbitMQ(RabbitMQ, LocalService):
             super().close()
             self._epmd.release()
 
-    def _evaluate(self, expression: str) -> None:
-        self.told.evaluate(expression, lambda: self.running)
-
 
 def adding_vhost(name: str, user: str) -> str:
     """Write the Erlang expression that creates a virtual host and gives a user all permissions on it."""
-    host, who, everything = f'<<"{name}">>', f'<<"{user}">>', '<<".*">>'
-    rights = f"{who}, {host}, {everything}, {everything}, {everything}, {who}"
-    return f"rabbit_vhost:add({host}, {who}), rabbit_auth_backend_internal:set_permissions({rights})"
+    return f"rabbit_vhost:add({_binaries(name, user)}), {permitting(name, user, '.*', '.*', '.*')}"
 
 
 def deleting_vhost(name: str) -> str:
     """Write the Erlang expression that deletes a virtual host."""
-    return f'rabbit_vhost:delete(<<"{name}">>, <<"guest">>)'
+    return f"rabbit_vhost:delete({_binaries(name, 'guest')})"
+
+
+def adding_user(name: str, password: str) -> str:
+    """Write the Erlang expression that does what `rabbitmqctl add_user` does."""
+    return f"rabbit_auth_backend_internal:add_user({_binaries(name, password, 'guest')})"
+
+
+def deleting_user(name: str) -> str:
+    """Write the Erlang expression that does what `rabbitmqctl delete_user` does."""
+    return f"rabbit_auth_backend_internal:delete_user({_binaries(name, 'guest')})"
+
+
+def permitting(vhost: str, user: str, configure: str, write: str, read: str) -> str:
+    """Write the Erlang expression that does what `rabbitmqctl set_permissions` does."""
+    rights = _binaries(user, vhost, configure, write, read, "guest")
+    return f"rabbit_auth_backend_internal:set_permissions({rights})"
+
+
+def _binaries(*texts: str) -> str:
+    r"""Write texts as Erlang does, separated by commas; of ASCII, as a `\` and a `"` alone are escaped."""
+    escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return ", ".join(f'<<"{text}">>' for text in escaped)
 
 
 def answers_amqp(host: str, port: int) -> bool:
