@@ -125,10 +125,11 @@ def test_who_left_something_is_blamed_and_nobody_else(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["tests.harness.leaks.plugin"]\n')
     (tmp_path / "pytest.ini").write_text(INI)
     (folder := tmp_path / "tmp").mkdir()  # it keeps the evidence of what failed, and here that is meant to
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    plugins = ["-p", "xdist", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
     env.pop("PYTEST_XDIST_WORKER", None)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", *plugins, "-n", "2", str(tmp_path)],
         cwd=tmp_path,
         env=env,
         capture_output=True,

@@ -147,10 +147,22 @@ def test_it_is_said_when_nobody_is_there_to_start_it(tmp_path: Path, monkeypatch
 def test_a_run_of_several_processes_has_one(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(f"import os\ndef test_it(): assert os.environ[{WARM!r}]\n")
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["tests.harness.warm"]\n')
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     for own in ("PYTEST_XDIST_WORKER", WARM):
         environment.pop(own, None)
     for several, code in (("2", 0), ("0", 1)):
-        command = [sys.executable, "-m", "pytest", "-q", "-n", several, "-p", "no:cacheprovider", str(tmp_path)]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "xdist",
+            "-n",
+            several,
+            "-p",
+            "no:cacheprovider",
+            str(tmp_path),
+        ]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout

@@ -38,9 +38,9 @@ def local(mortal_rabbitmq: RabbitMQ) -> Iterator[LocalRabbitMQ]:
             yield own
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def steady(rabbitmq: RabbitMQ) -> Iterator[LocalRabbitMQ]:
-    """Give a broker of local programs that goes on running: the run's own one, if it is that."""
+    """Give a broker of local programs that goes on: the run's own one, if it is that, or one for these tests."""
     if isinstance(rabbitmq, LocalRabbitMQ):
         yield rabbitmq
     else:

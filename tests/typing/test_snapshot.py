@@ -7,6 +7,9 @@ import pytest
 from tests.typing import snapshot
 from tests.typing.snapshot import AGREED, MODULES, changes, difference, main
 
+SMALL = ("agentbus.http", "agentbus.state")
+"""Modules that are told soon; what is public of each is looked at by a test of its own."""
+
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_public_api_is_what_was_agreed(name: str) -> None:
@@ -30,13 +33,14 @@ def test_agreeing_writes_what_is_public(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(snapshot, "AGREED", tmp_path)
-    for name in MODULES:
+    monkeypatch.setattr(snapshot, "MODULES", SMALL)
+    for name in SMALL:
         (tmp_path / f"{name}.txt").write_text("class Gone\n")
     assert main([]) == 1
     assert "-class Gone" in capsys.readouterr().out
     assert main(["--write"]) == 0
     assert main([]) == 0
-    assert {file.stem for file in tmp_path.iterdir()} == set(MODULES)
+    assert {file.stem for file in tmp_path.iterdir()} == set(SMALL)
 
 
 def test_what_is_inherited_from_what_is_not_exported_counts() -> None:
