@@ -1,6 +1,6 @@
 """How the calls of a store end that are cancelled: what every store with a disk or a server does alike."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import wraps
 from inspect import getmembers, iscoroutinefunction
 from typing import Any, Final, Protocol, TypeVar
@@ -21,7 +21,12 @@ class How(Protocol):
 
 _PORT: Final = Locks.__module__.rpartition(".")[0]
 
-_OF_EVERY_STORE: Final[dict[str, How]] = {"start": cancelled_once, "close": finished, "release": finished}
+_OF_EVERY_STORE: Final[dict[str, How]] = {
+    "start": cancelled_once,
+    "close": finished,
+    "release": finished,
+    "release_many": finished,
+}
 """The calls that end alike in all of them: looking for a server stops at once, what gives back is finished."""
 
 
@@ -33,13 +38,18 @@ def end_well(how: How) -> Callable[[_Kind], _Kind]:
     """
 
     def decorate(kind: _Kind) -> _Kind:
-        for name, call in getmembers(kind, iscoroutinefunction):
-            if not (name.startswith("_") or call.__module__.startswith(_PORT)):
-                takes = issubclass(kind, Locks) and name == "acquire"
-                setattr(kind, name, _taking(call) if takes else _ending(call, _OF_EVERY_STORE.get(name, how)))
+        for name, call in own_calls(kind):
+            taking = _TAKING.get(name) if issubclass(kind, Locks) else None
+            setattr(kind, name, taking(call) if taking else _ending(call, _OF_EVERY_STORE.get(name, how)))
         return kind
 
     return decorate
+
+
+def own_calls(kind: type) -> list[tuple[str, Callable[..., Coroutine[Any, Any, Any]]]]:
+    """Return the public calls of a store or of one of its sections, without those that its port does by others."""
+    calls = getmembers(kind, iscoroutinefunction)
+    return [(name, call) for name, call in calls if not (name.startswith("_") or call.__module__.startswith(_PORT))]
 
 
 def _ending(call: _Call, how: How) -> _Call:
@@ -60,3 +70,15 @@ def _taking(acquire: _Call) -> _Call:
         return await taken(acquire(locks, name, ttl=ttl), give_back)
 
     return taking
+
+
+def _taking_many(acquire: _Call) -> _Call:
+    @wraps(acquire)
+    async def taking(locks: Locks, names: Collection[str], *, ttl: float) -> list[Lock]:
+        return await taken(acquire(locks, names, ttl=ttl), locks.release_many)
+
+    return taking
+
+
+_TAKING: Final = {"acquire": _taking, "acquire_many": _taking_many}
+"""The calls that take locks, which are given back if the call is cancelled."""

@@ -87,6 +87,19 @@ class Folder:
         named = ((str(one["name"]).rstrip("/").rpartition("/")[2], one) for one in found)
         return sorted(named, key=lambda item: item[0])
 
+    def names_in(self, path: str) -> list[str]:
+        """Return the names of what is directly in a folder; nothing if there is no such folder. Blocks."""
+        try:
+            return [str(one["name"]).rstrip("/").rpartition("/")[2] for one in self._list(path)]
+        except FileNotFoundError:
+            return []
+
+    def details(self, path: str) -> Mapping[str, Any]:
+        """Return what the storage tells of a file. Blocks."""
+        whole = self._whole(path)
+        self._fs.invalidate_cache(whole)
+        return dict(self._fs.info(whole))
+
     def _list(self, path: str) -> list[Mapping[str, Any]]:
         whole = self._whole(path)
         self._fs.invalidate_cache(whole)

@@ -3,7 +3,8 @@
 import gzip
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -27,9 +28,8 @@ from agentbus.storage.archive.format import Contents, Reader, closing, lines_of
 from agentbus.storage.folder import TEMPORARY, Folder, Kind, moment_of
 
 if TYPE_CHECKING:  # Encryption and writing are imported when a file is: most who can archive sessions never do.
-    from agentbus.storage.archive.sealed import EncryptingFile
     from agentbus.storage.archive.writing import Writing
-    from agentbus.storage.encryption import DataKeys
+    from agentbus.storage.encryption import DataKey, DataKeys
 
 _KIND: Final = Kind("archive", ArchiveNotFound, ArchiveUnavailable, full=ArchiveUnavailable)
 _BUFFER: Final = 1 << 20
@@ -71,39 +71,65 @@ class ArchiveStore:
         TransitionForbidden if they don't hold all of its events, ArchiveDamaged if something else came back.
         """
         session = head.session_id
-        parent = session_folder(session)
+        async with closing(lines_of(head, commits)) as lines, closing(_joined(lines)) as pieces:
+            piece: bytes | None = await anext(pieces)
+            following = await anext(pieces, None)
+            key = await self._key_for(session)
+            if piece and following is None:  # as of most: no step waits for a thread
+                return await self._folder.call(partial(self._write_at_once, head, piece, key))
+            writing = await self._folder.call(partial(self._begin, session, key))
+            try:
+                digest = hashlib.sha256()
+                while piece is not None:
+                    digest.update(piece)
+                    await self._folder.call(partial(writing.write, piece))
+                    piece, following = following, await anext(pieces, None)
+                name = file_name(head.sequence, digest.hexdigest())
+                await self._folder.call(partial(writing.finish, name))
+            except BaseException:
+                await self._folder.call(writing.abandon)
+                raise
+        return await self._folder.call(partial(self._read_back, head, name, digest.hexdigest(), key))
+
+    def _begin(self, session: SessionId, key: "DataKey | None") -> "Writing":
+        """Begin a session's file. Blocks."""
+        from agentbus.storage.archive.sealed import EncryptingFile  # noqa: PLC0415 - see above
         from agentbus.storage.archive.writing import Writing  # noqa: PLC0415 - see above
 
-        writing = await self._folder.call(partial(Writing, self._folder, parent, await self._encrypting(session)))
-        try:
-            async with closing(lines_of(head, commits)) as lines:
-                digest = await self._write_lines(writing, lines)
-            name = file_name(head.sequence, digest)
-            await self._folder.call(partial(writing.finish, name))
-        except BaseException:
-            await self._folder.call(writing.abandon)
-            raise
-        try:
-            entry = await self.find(session, digest)
-            contents = await self.verify(entry)
-        except (ArchiveDamaged, ArchiveNotFound) as error:
-            await self._folder.remove(f"{parent}/{name}")
-            raise ArchiveDamaged(f"{self._folder.url(f'{parent}/{name}')} does not read back as written") from error
-        return entry.ref(contents.messages)
+        encrypting = (lambda raw: EncryptingFile(raw, key, session)) if key else None
+        return Writing(self._folder, session_folder(session), encrypting)
 
-    async def _write_lines(self, writing: "Writing", lines: AsyncIterator[bytes]) -> str:
-        digest = hashlib.sha256()
-        waiting: list[bytes] = []
-        size = 0
-        async for line in lines:
-            digest.update(line)
-            waiting.append(line)
-            size += len(line)
-            if size >= _BUFFER:
-                await self._folder.call(partial(writing.write, b"".join(waiting)))
-                waiting, size = [], 0
-        await self._folder.call(partial(writing.write, b"".join(waiting)))
-        return digest.hexdigest()
+    def _write_at_once(self, head: SessionState, lines: bytes, key: "DataKey | None") -> ArchiveRef:
+        """Write a session's lines, read them back, and return where they are. Blocks."""
+        digest = hashlib.sha256(lines).hexdigest()
+        name = file_name(head.sequence, digest)
+        writing = self._begin(head.session_id, key)
+        try:
+            writing.write(lines)
+            writing.finish(name)
+        except BaseException:
+            writing.abandon()
+            raise
+        return self._read_back(head, name, digest, key)
+
+    def _read_back(self, head: SessionState, name: str, digest: str, key: "DataKey | None") -> ArchiveRef:
+        """Read to its end what was just written; remove it if it is something else. Blocks."""
+        session, path = head.session_id, f"{session_folder(head.session_id)}/{name}"
+        url = self._folder.url(path)
+        reader = Reader(session, url)
+        try:
+            with self._folder.open(path, "rb") as raw:
+                file = gzip.GzipFile(mode="rb", fileobj=_in_the_clear(raw, key, session, url))
+                while lines := _some(file, url):
+                    for line in lines:
+                        reader.feed(line)
+            details = self._folder.details(path)
+            at, size = moment_of(details), int(details.get("size") or 0)
+            entry = ArchiveEntry(session_id=session, sequence=head.sequence, digest=digest, url=url, size=size, at=at)
+            return entry.ref(_checked(entry, reader).messages)
+        except (ArchiveDamaged, FileNotFoundError) as error:
+            self._folder.try_to_discard(path)
+            raise ArchiveDamaged(f"{url} does not read back as written") from error
 
     async def entries(self) -> AsyncIterator[ArchiveEntry]:
         """Yield every session's file, by session id; one that was archived again after a restore has several."""
@@ -197,18 +223,17 @@ class ArchiveStore:
         finally:
             await self._folder.call(raw.close)
 
-    async def _encrypting(self, session: SessionId) -> "Callable[[Any], EncryptingFile] | None":
-        """Return what encrypts a session's file, with a key of its own, if there are keys."""
+    async def _key_for(self, session: SessionId) -> "DataKey | None":
+        """Return the key that a session's file is encrypted with, its own, if there are keys."""
         if self._keys is None:
             return None
-        from agentbus.storage.archive.sealed import EncryptingFile  # noqa: PLC0415 - see above
         from agentbus.storage.encryption import of_archived  # noqa: PLC0415 - see above
 
         subject = of_archived(session)
         key = (await self._keys.to_encrypt([subject]))[subject]
         if isinstance(key, StoreDamaged):
             raise key
-        return lambda raw: EncryptingFile(raw, key, session)
+        return key
 
     async def _decrypting(self, raw: Any, entry: ArchiveEntry) -> Any:
         """Return a file that is read in the clear."""
@@ -237,10 +262,24 @@ class ArchiveStore:
 
     async def delete_left_overs(self, session: SessionId) -> None:
         """Delete what was being written of a session: for when nobody can be writing it."""
+        names = await self.names_of(session)
+        await self.delete_names(session, [name for name in names if name.startswith(TEMPORARY)])
+
+    async def names_of(self, session: SessionId) -> list[str]:
+        """Return the names of what there is of a session: files, and what is being written or was left by a crash."""
+        return await self._folder.call(partial(self._folder.names_in, session_folder(session)))
+
+    async def delete_names(self, session: SessionId, names: Collection[str]) -> None:
+        """Delete some of what there is of a session, by the names that `names_of` returned. Idempotent."""
         parent = session_folder(session)
-        for name, _ in await self._folder.names(parent):
-            if name.startswith(TEMPORARY):
-                await self._folder.remove(f"{parent}/{name}")
+
+        def delete() -> None:
+            for name in names:
+                with suppress(FileNotFoundError):  # Somebody else was faster.
+                    self._folder.discard(f"{parent}/{name}")
+
+        if names:
+            await self._folder.call(delete)
 
     # Notes: small files beside the sessions
 
@@ -262,6 +301,31 @@ class ArchiveStore:
 
 def _path(entry: ArchiveEntry) -> str:
     return f"{session_folder(entry.session_id)}/{file_name(entry.sequence, entry.digest)}"
+
+
+async def _joined(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield lines in pieces of so many bytes as are handed to a thread at once."""
+    waiting: list[bytes] = []
+    size = 0
+    async for line in lines:
+        waiting.append(line)
+        size += len(line)
+        if size >= _BUFFER:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _in_the_clear(raw: Any, key: "DataKey | None", session: SessionId, url: str) -> Any:
+    """Return a file that is read in the clear: it was written with this key, or without one."""
+    if key is None:
+        return raw
+    from agentbus.storage.archive.sealed import DecryptingFile, key_of_file  # noqa: PLC0415 - see above
+
+    if (name := key_of_file(raw)) != key.name:
+        raise ArchiveDamaged(f"{url} is damaged: it names the key {name}")
+    return DecryptingFile(raw, key, session)
 
 
 def _some(file: gzip.GzipFile, place: str) -> list[bytes]:

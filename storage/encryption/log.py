@@ -75,6 +75,11 @@ class EncryptedLog(Log):
         found = await self._store.log.read(conversation, first=first, last=last, limit=limit, newest=newest)
         return await self._read(found)
 
+    async def read_many(self, spans: Mapping[ConversationId, tuple[int, int]]) -> dict[ConversationId, list[Commit]]:
+        found = await self._store.log.read_many(spans)
+        commits = iter(await self._read([commit for kept in found.values() for commit in kept]))
+        return {conversation: [next(commits) for _ in kept] for conversation, kept in found.items()}
+
     async def commits_of_inputs(
         self, conversation: ConversationId, inputs: Collection[InputId]
     ) -> Mapping[InputId, Commit]:

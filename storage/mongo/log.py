@@ -127,6 +127,15 @@ class MongoLog(MongoSection, Log):
             found = await cursor.sort([("_id", -1 if newest else 1)]).limit(check_limit(limit)).to_list(None)
         return [to_commit(document) for document in found]
 
+    async def read_many(self, spans: Mapping[ConversationId, tuple[int, int]]) -> dict[ConversationId, list[Commit]]:
+        for first, last in spans.values():
+            check_limit(last - first + 1)
+        commits: dict[ConversationId, list[Commit]] = {conversation: [] for conversation in spans}
+        for chunk in chunks(list(spans.items()), CHUNK):
+            for commit in await self._commits({"$or": [_versions(key, *span) for key, span in chunk]}):
+                commits[commit.conversation_id].append(commit)
+        return commits
+
     async def commits_of_inputs(
         self, conversation: ConversationId, inputs: Collection[InputId]
     ) -> Mapping[InputId, Commit]:

@@ -1,10 +1,12 @@
 """The locks of the store port."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import NamedTuple
 
 from agentbus.contracts.history import Page
 from agentbus.contracts.records import Lock
+from agentbus.storage.cancelling import finished
 
 
 class LastToken(NamedTuple):
@@ -26,6 +28,21 @@ class Locks(ABC):
         Raises ValueError for a ttl that is not above 0 or a name that is no id.
         """
 
+    async def acquire_many(self, names: Collection[str], *, ttl: float) -> list[Lock]:
+        """Take the locks among `names` that are free, as `acquire` does, and return them, in any order.
+
+        If the call fails or is cancelled, none of them is kept, but for what `acquire` says of StoreUnavailable.
+        """
+        taken: list[Lock] = []
+        try:
+            for name in names:
+                lock = await self.acquire(name, ttl=ttl)
+                taken += [lock] if lock else []
+        except BaseException:
+            await self.release_many(taken)
+            raise
+        return taken
+
     @abstractmethod
     async def renew(self, name: str, token: int, *, ttl: float) -> Lock | None:
         """Let the lease of a lock end `ttl` seconds from now instead; None if the lock is no longer this token's.
@@ -37,6 +54,14 @@ class Locks(ABC):
     @abstractmethod
     async def release(self, name: str, token: int) -> bool:
         """Give a lock back, even while being cancelled; return if it was still this token's, as in `renew`."""
+
+    async def release_many(self, locks: Collection[Lock]) -> None:
+        """Give locks back, as `release` does; those that are somebody else's by now are passed over."""
+        await finished(self._release_each(locks))
+
+    async def _release_each(self, locks: Collection[Lock]) -> None:
+        for lock in locks:
+            await self.release(lock.name, lock.token)
 
     @abstractmethod
     async def tokens(self, *, limit: int, cursor: str | None = None) -> Page[LastToken]:

@@ -142,6 +142,17 @@ class Log(ABC):
         outside 1..MAX_PAGE.
         """
 
+    async def read_many(self, spans: Mapping[ConversationId, tuple[int, int]]) -> dict[ConversationId, list[Commit]]:
+        """Return the commits of many conversations, of each those from a first to a last version, oldest first.
+
+        All at once: the caller sees to it that they are few. Raises StoreDamaged for the first that can't be read,
+        ValueError for a span of more than MAX_PAGE versions or of none.
+        """
+        return {
+            conversation: await self.read(conversation, first=first, last=last, limit=last - first + 1)
+            for conversation, (first, last) in spans.items()
+        }
+
     @abstractmethod
     async def commits_of_inputs(
         self, conversation: ConversationId, inputs: Collection[InputId]

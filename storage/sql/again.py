@@ -4,12 +4,12 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from inspect import getmembers, iscoroutinefunction
 from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
 from agentbus.contracts.errors import StoreUnavailable
+from agentbus.storage.calls import own_calls
 from agentbus.storage.sql.base import SqlDatabase
 from agentbus.storage.sql.errors import Collided
 
@@ -33,9 +33,8 @@ def made_again(kind: _Kind) -> _Kind:
     They collide where another transaction holds what they need (a deadlock), or where another process inserted the
     same row at the same time: now there is one, and the call finds it.
     """
-    for name, call in getmembers(kind, iscoroutinefunction):
-        if not name.startswith("_"):
-            setattr(kind, name, _attempted(call))
+    for name, call in own_calls(kind):
+        setattr(kind, name, _attempted(call))
     return kind
 
 

@@ -11,6 +11,7 @@ from agentbus.contracts.errors import StoreUnavailable
 from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.expiry import CleanupAction
 from agentbus.contracts.ids import SessionId
+from agentbus.contracts.records import RecordKind
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.locks import MemoryLocks
 from agentbus.storage.memory.log import MemoryLog
@@ -134,3 +135,33 @@ async def test_a_move_that_waits_for_its_turn_is_not_begun(monkeypatch: pytest.M
         async with asyncio.timeout(PATIENCE):
             await worker.close()
         assert await world.archived(other) == 0
+
+
+async def test_those_that_there_is_no_room_for_are_looked_at_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(due, "_MOVES_WAITING", 1)
+    store = Slow()
+    async with moving(store, "crowd") as (world, worker, first):
+        others = [await world.session(user) for user in ("bob", "carol", "dora")]
+        await world.scheduled(*others)
+        world.advance(60)
+
+        async def moments() -> list[float]:
+            found = [await store.records.get(RecordKind.DEADLINE, session) for session in others]
+            return sorted((one.due_at - world.clock.now()).total_seconds() for one in found if one and one.due_at)
+
+        async def are_put_off() -> bool:
+            ended = [(await world.head(session)).expiry for session in others]
+            return None not in ended and 0.5 <= (await moments())[0] <= (await moments())[-1] < 1
+
+        await world.until(are_put_off)
+        assert len(set(await moments())) == 3
+        assert set(worker._due._moving) == {first}
+        store.go_on.set()
+
+        async def all_are_moved() -> bool:
+            world.advance(0.5)
+            return all([await world.archived(session) for session in (first, *others)])
+
+        await world.until(all_are_moved)

@@ -46,7 +46,7 @@ from agentbus.operations.identity import link_sessions
 from agentbus.operations.jobs import Jobs
 from agentbus.settings import load_settings
 from agentbus.testing.clock import later
-from agentbus.workers.archive.storing import archive_session
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.backup import Wanted, back_up
 from agentbus.workers.concurrency import in_turn
 from agentbus.workers.outbound.outbox import Outbox

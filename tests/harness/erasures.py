@@ -34,7 +34,7 @@ from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
 from agentbus.storage.archive import ArchiveStore, open_archive
 from agentbus.storage.port import Store
-from agentbus.workers.archive.storing import archive_session
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.bus.memory import MemoryBus
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.erasure.users import Erasing

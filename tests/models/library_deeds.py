@@ -32,8 +32,8 @@ from agentbus.sessions import (
     Step,
 )
 from agentbus.sessions.features import SYNC
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.archive.restoring import restore_session
-from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.erasure.users import Erasing, erase_user
 from agentbus.workers.sync.people.claims import ClaimOutcome

@@ -9,8 +9,8 @@ from agentbus.contracts.errors import SessionNotCurrent, SessionNotFound
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.sync import ConflictStrategy, Resolution, SyncMode
 from agentbus.storage.archive import open_archive
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.archive.restoring import restore_session
-from agentbus.workers.archive.storing import archive_session
 from tests.sync.world import World
 
 TAKE = Resolution(take_offered=True)

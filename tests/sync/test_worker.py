@@ -25,8 +25,8 @@ from agentbus.sessions import (
     session_context,
 )
 from agentbus.storage.archive import open_archive
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.archive.restoring import restore_session
-from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.reactive.batches import BatchedEvents
 from agentbus.workers.sync.handler import TOPICS

@@ -3,6 +3,7 @@
 The folder alone is enough to make them anew.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from agentbus.contracts.address import Platform
@@ -41,14 +42,22 @@ def archived_session(head: SessionState, ref: ArchiveRef) -> ArchivedSession:
 
 async def put_index(store: Store, entry: ArchivedSession) -> None:
     """Keep the record of an archived session, in place of the one that there is."""
-    await store.records.put(
-        Record(
-            kind=RecordKind.ARCHIVED,
-            key=entry.session_id,
-            group=GROUP,
-            created_at=entry.archive.at,
-            data=entry.model_dump(mode="json"),
-        )
+    await store.records.put(_record(entry))
+
+
+async def put_indexes(store: Store, entries: Sequence[ArchivedSession]) -> None:
+    """Keep the records of many archived sessions, as `put_index` does."""
+    if entries:
+        await store.records.put_many([_record(entry) for entry in entries])
+
+
+def _record(entry: ArchivedSession) -> Record:
+    return Record(
+        kind=RecordKind.ARCHIVED,
+        key=entry.session_id,
+        group=GROUP,
+        created_at=entry.archive.at,
+        data=entry.model_dump(mode="json"),
     )
 
 

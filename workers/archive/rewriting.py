@@ -6,7 +6,7 @@ commit of nothing makes the owner read it again before it writes the next one.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -25,6 +25,8 @@ PAGE: Final = 100
 
 _LEASE: Final = 20.0
 """Seconds for which the lock is held beyond its last use: a page of commits takes less, and who died is waited out."""
+_FRESH: Final = 0.25
+"""The part of a lease that may be over before it is prolonged: what is left is more than any call takes."""
 _PATIENCE: Final = 30.0
 """Seconds to wait for somebody else who rewrites the same log."""
 _PAUSE: Final = 0.05
@@ -34,15 +36,24 @@ _TRIES: Final = 100
 class Rewriting:
     """A conversation's log, while nobody else rewrites it."""
 
-    def __init__(self, store: Store, conversation: ConversationId, lock: Lock) -> None:
+    def __init__(self, store: Store, conversation: ConversationId, lock: Lock, *, asked_at: float) -> None:
         self._store = store
         self._conversation = conversation
         self._lock = lock
+        self._asked_at = asked_at
+        """When the lease was asked for, by `monotonic`: it began later."""
 
     async def hold(self) -> None:
-        """Prolong the lock. Raises LockTimeout if it passed to somebody else, who goes on from where this stopped."""
+        """Prolong the lock, unless nearly all of its lease is left.
+
+        Raises LockTimeout if it passed to somebody else, who goes on from where this stopped.
+        """
+        now = time.monotonic()
+        if now - self._asked_at < _LEASE * _FRESH:
+            return
         if await self._store.locks.renew(self._lock.name, self._lock.token, ttl=_LEASE) is None:
             raise LockTimeout(f"rewriting {self._conversation} took so long that somebody else began: try again")
+        self._asked_at = now
 
     async def change(self, change: Callable[[Commit], Commit], *, first: int = 1, last: int | None = None) -> int:
         """Replace the commits that `change` makes others of; return how many. Idempotent if `change` is."""
@@ -67,16 +78,39 @@ async def rewriting(store: Store, conversation: ConversationId) -> AsyncIterator
 
     Raises LockTimeout if somebody else has it for longer than 30 seconds.
     """
-    name = f"rewrite/{conversation}"
-    deadline = time.monotonic() + _PATIENCE
+    name = _lock_of(conversation)
+    asked_at = time.monotonic()
+    deadline = asked_at + _PATIENCE
     while (lock := await store.locks.acquire(name, ttl=_LEASE)) is None:
         if time.monotonic() > deadline:
             raise LockTimeout(f"somebody else has been rewriting {conversation} for {_PATIENCE:g} s: try again later")
         await asyncio.sleep(_PAUSE)
+        asked_at = time.monotonic()
     try:
-        yield Rewriting(store, conversation, lock)
+        yield Rewriting(store, conversation, lock, asked_at=asked_at)
     finally:
         await afterwards("let go of a log", store.locks.release(name, lock.token))
+
+
+@asynccontextmanager
+async def rewriting_those_free(
+    store: Store, conversations: Collection[ConversationId]
+) -> AsyncIterator[dict[ConversationId, Rewriting]]:
+    """Have the logs of many conversations for oneself, as by `rewriting`: of those that nobody else rewrites now.
+
+    Whoever has many waits for none: they might wait for one another.
+    """
+    named = {_lock_of(conversation): conversation for conversation in conversations}
+    asked_at = time.monotonic()
+    locks = await store.locks.acquire_many(named, ttl=_LEASE)
+    try:
+        yield {named[lock.name]: Rewriting(store, named[lock.name], lock, asked_at=asked_at) for lock in locks}
+    finally:
+        await afterwards("let go of logs", store.locks.release_many(locks))
+
+
+def _lock_of(conversation: ConversationId) -> str:
+    return f"rewrite/{conversation}"
 
 
 async def pages_of(

@@ -25,12 +25,10 @@ from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.domain.stripping import messages_in, stripped
 
 
-async def archive_session(store: Store, archive: ArchiveStore, commands: Inputs, head: SessionState) -> ArchiveRef:
-    """Move an ended session to the archive, or go on where somebody else stopped; return where it is. Idempotent.
+async def archive_by_itself(store: Store, archive: ArchiveStore, commands: Inputs, head: SessionState) -> ArchiveRef:
+    """Move a session of any length, or go on where somebody else stopped, as `archive_session` does.
 
-    One whose status a call made archived is moved as any other. Raises TransitionForbidden for a live or deleted
-    session, what the owner refused, ArchiveUnavailable, ArchiveDamaged if the file does not read back, ReplyTimeout,
-    BusError, LockTimeout.
+    Its log is read piece by piece, as often as that takes, and is nobody's while the file is written.
     """
     head = await store.heads.get(head.session_id) or head
     if head.archive is None:
@@ -38,7 +36,7 @@ async def archive_session(store: Store, archive: ArchiveStore, commands: Inputs,
         try:
             await _say_so(store, commands, head, ref)
         except Refused:
-            await _take_back(store, archive, head.session_id, ref)
+            await take_back(store, archive, head.session_id, ref)
             raise
     now = await store.heads.get(head.session_id)
     if now is None or now.status is not SessionStatus.ARCHIVED or now.archive is None:
@@ -65,12 +63,17 @@ async def _say_so(store: Store, commands: Inputs, head: SessionState, ref: Archi
         await commands.ask(archive_command(head, ref))
 
 
+def can_be_archived(head: SessionState) -> bool:
+    """Whether a session has ended, and all of it is in the store."""
+    return not head.is_live and head.status is not SessionStatus.DELETED and head.archive is None
+
+
 async def write_archive(store: Store, archive: ArchiveStore, head: SessionState) -> ArchiveRef:
     """Write an ended session to the archive and read it back: the first step. The same session gives the same file.
 
     Raises TransitionForbidden for a session that has not ended, or whose log was stripped meanwhile.
     """
-    if head.is_live or head.status is SessionStatus.DELETED or head.archive is not None:
+    if not can_be_archived(head):
         raise TransitionForbidden(f"session {head.session_id} is {head.status}: one that has ended can be archived")
     return await archive.write(head, log_of(store, head))
 
@@ -143,7 +146,7 @@ async def amended_elsewhere(archive: ArchiveStore, entry: ArchiveEntry) -> set[M
     return found
 
 
-async def _take_back(store: Store, archive: ArchiveStore, session: SessionId, ref: ArchiveRef) -> None:
+async def take_back(store: Store, archive: ArchiveStore, session: SessionId, ref: ArchiveRef) -> None:
     """Remove a file that the owner refused, unless it is what another worker archived."""
     head = await store.heads.get(session)
     if head is None or head.archive is None or head.archive.digest != ref.digest:

@@ -30,6 +30,11 @@ def messages_in(commit: Commit) -> frozenset[MessageKey]:
     return frozenset(event.message.key for event in commit.events if isinstance(event, MessageAppended))
 
 
+def foreign_targets(own: Collection[Commit]) -> set[MessageKey]:
+    """Return the messages that a session's events amend and that are not its own; `own`: all commits, with these."""
+    return {key for commit in own for key in commit.targets} - {key for commit in own for key in messages_in(commit)}
+
+
 def _stays(event: AnyEvent, elsewhere: Collection[MessageKey]) -> bool:
     """Whether an event is about something outside its session.
 

@@ -168,7 +168,9 @@ class Sweep:
 
     async def _moved(self, head: SessionState, phase: Archive) -> Finding:
         try:
-            await self._acting.archive(head)
+            failed = await self._acting.archive([head])
+            if head.session_id in failed:
+                raise failed[head.session_id]
         except AgentBusError as error:
             raise_if_cancelled()
             return _failed(head, phase, error)

@@ -115,6 +115,11 @@ async def log__read(store: Store) -> Call:
 
 
 @_row
+async def log__read_many(store: Store) -> Call:
+    return store.log.read_many({a_conversation(): (1, 2), a_conversation(): (1, 1)})
+
+
+@_row
 async def log__commits_of_inputs(store: Store) -> Call:
     return store.log.commits_of_inputs(a_conversation(), [InputId("input-1")])
 
@@ -336,6 +341,16 @@ async def locks__acquire(store: Store) -> Call:
 
 
 @_row
+async def locks__acquire_many(store: Store) -> Call:
+    return store.locks.acquire_many([_new_name(), _new_name()], ttl=HOUR)
+
+
+@_row
+async def locks__release_many(store: Store) -> Call:
+    return store.locks.release_many([await acquired(store, _new_name()), await acquired(store, _new_name())])
+
+
+@_row
 async def locks__renew(store: Store) -> Call:
     lock = await acquired(store, _new_name())
     return store.locks.renew(lock.name, lock.token, ttl=HOUR)
@@ -381,7 +396,7 @@ class StoreCancelledSuite:
             calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
 
         assert set(_ROWS) == calls
-        assert len(calls) == 53
+        assert len(calls) == 56
 
     @pytest.mark.parametrize("when", _MOMENTS)
     @pytest.mark.parametrize("name", _ROWS)
@@ -409,6 +424,23 @@ class StoreCancelledSuite:
             await acquired(store, names[-1])
 
         await cancel_everywhere(taking, nobody_holds_it, when=when)
+
+    @pytest.mark.parametrize("when", _MOMENTS)
+    async def test_many_locks_taken_while_being_cancelled_are_given_back(self, store: Store, when: When) -> None:
+        names: list[str] = []
+
+        async def taking() -> Call:
+            names[:] = [_new_name(), _new_name()]
+            return take_and_give_back()
+
+        async def take_and_give_back() -> None:
+            await store.locks.release_many(await store.locks.acquire_many(names, ttl=HOUR))
+
+        async def nobody_holds_them() -> None:
+            for name in names:
+                await acquired(store, name)
+
+        await cancel_everywhere(taking, nobody_holds_them, when=when)
 
     @pytest.mark.parametrize("when", _MOMENTS)
     async def test_lock_is_given_back_while_being_cancelled(self, store: Store, when: When) -> None:

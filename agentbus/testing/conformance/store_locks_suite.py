@@ -61,6 +61,35 @@ class StoreLocksSuite:
             assert lock.token == token
             assert await store.locks.release("lock", token)
 
+    async def test_many_that_are_free_are_acquired_at_once(self, store: Store) -> None:
+        held = await acquired(store, "held")
+        before = (await store.info()).server_time
+
+        locks = await store.locks.acquire_many(["one", "held", "$two.", "three"], ttl=60)
+
+        assert {(lock.name, lock.token) for lock in locks} == {("one", 1), ("$two.", 1), ("three", 1)}
+        assert all(lock.expires_at - timedelta(seconds=59) >= before for lock in locks)
+        assert await store.locks.acquire_many(["one", "three"], ttl=HOUR) == []
+        assert await store.locks.release("held", held.token)
+
+        await store.locks.release_many([*locks[:2], held])
+
+        again = await store.locks.acquire_many([lock.name for lock in (*locks, held)], ttl=HOUR)
+        assert {(lock.name, lock.token) for lock in again} == {(lock.name, 2) for lock in (*locks[:2], held)}
+        await store.locks.release_many(locks)
+        assert await store.locks.renew(again[0].name, again[0].token, ttl=HOUR), "it was not theirs"
+        assert await store.locks.acquire_many([], ttl=HOUR) == []
+        await store.locks.release_many([])
+
+    async def test_each_is_got_by_one_of_those_who_acquire_many(self, store: Store) -> None:
+        names = [f"lock {number}" for number in range(8)]
+        for token in (1, 2):
+            taken = await asyncio.gather(*(store.locks.acquire_many(names, ttl=HOUR) for _ in range(5)))
+
+            locks = [lock for some in taken for lock in some]
+            assert sorted((lock.name, lock.token) for lock in locks) == [(name, token) for name in names]
+            await store.locks.release_many(locks)
+
     # Tokens
 
     async def test_tokens_only_grow(self, store: Store) -> None:
@@ -143,6 +172,8 @@ class StoreLocksSuite:
     async def test_ttl_is_checked(self, store: Store, ttl: float) -> None:
         with pytest.raises(ValueError, match="ttl"):
             await store.locks.acquire("lock", ttl=ttl)
+        with pytest.raises(ValueError, match="ttl"):
+            await store.locks.acquire_many(["lock"], ttl=ttl)
         lock = await acquired(store)
         with pytest.raises(ValueError, match="ttl"):
             await store.locks.renew("lock", lock.token, ttl=ttl)

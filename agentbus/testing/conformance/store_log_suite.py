@@ -276,6 +276,22 @@ class StoreLogSuite:
         assert set(loaded) == set(conversations)
         assert [len(loaded[key].commits) for key in conversations] == [0, 1] * 225
 
+    async def test_many_logs_are_read_at_once(self, store: Store) -> None:
+        one, two, short, unknown = (a_conversation() for _ in range(4))
+        kept = {one: await a_log(store, one), two: await a_log(store, two), short: [a_commit(short)]}
+        await store.log.append(kept[short])
+
+        found = await store.log.read_many({two: (2, 3), one: (1, 2), short: (1, 1), unknown: (1, 9)})
+
+        assert found == {two: kept[two][1:], one: kept[one][:2], short: kept[short], unknown: []}
+        assert await store.log.read_many({short: (2, 2), one: (3, 7)}) == {short: [], one: kept[one][2:]}
+        assert await store.log.read_many({}) == {}
+
+    @pytest.mark.parametrize("span", [(2, 1), (1, MAX_PAGE + 1)])
+    async def test_what_is_read_of_each_log_at_once_is_checked(self, store: Store, span: tuple[int, int]) -> None:
+        with pytest.raises(ValueError, match="limit"):
+            await store.log.read_many({a_conversation(): (1, 1), a_conversation(): span})
+
     async def test_read_log_gives_ranges_in_both_directions(self, store: Store) -> None:
         one, other = a_conversation(), a_conversation()
         for version in range(1, 13):

@@ -1,7 +1,7 @@
 """What an expiry worker does about sessions: commands to their owners, and the move to the archive."""
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +10,7 @@ from agentbus.contracts.commands import ApplyDeadlines, ExpireSession
 from agentbus.contracts.envelope import Input
 from agentbus.contracts.errors import ArchiveNotFound, ConfigurationError, Refused
 from agentbus.contracts.expiry import CleanupAction
-from agentbus.contracts.ids import InputId, digest_of
+from agentbus.contracts.ids import InputId, SessionId, digest_of
 from agentbus.contracts.secrets import SECRET_KEYS
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.sync import SyncPolicy
@@ -19,7 +19,8 @@ from agentbus.storage.archive import ArchiveStore
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.archive.index import get_index
-from agentbus.workers.archive.storing import archive_session, delete_archived
+from agentbus.workers.archive.moving import archive_sessions
+from agentbus.workers.archive.storing import delete_archived
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.domain.sync.fields import entries_of
@@ -106,33 +107,37 @@ class ExpiryCommands:
         stays in the store."""
         return self._archive is not None or head.status is not SessionStatus.ARCHIVED or was_moved(head)
 
-    async def archive(self, head: SessionState) -> None:
-        """Move an ended session to the archive, or finish that.
+    async def archive(self, heads: Sequence[SessionState]) -> dict[SessionId, Exception]:
+        """Move ended sessions to the archive, or finish that; return why some could not be moved: Overtaken among them,
+        and what `archive_session` raises.
 
-        Raises ConfigurationError if there is no archive, Overtaken, and as `archive_session` does.
+        Raises ConfigurationError if there is no archive for any of them.
         """
-        if not self.can_move(head):
-            return
-        async with self._while_it_is(head):
-            await archive_session(self._store, self._place(), self._commands, head)
+        movable = [head for head in heads if self.can_move(head)]
+        if not movable:
+            return {}
+        outcomes = await archive_sessions(self._store, self._place(), self._commands, movable)
+        failed = {session: one for session, one in outcomes.items() if isinstance(one, Exception)}
+        for head in movable:
+            if isinstance(error := failed.get(head.session_id), Refused):
+                failed[head.session_id] = await self._seen_now(head, error)
+        return failed
 
     async def discard(self, head: SessionState) -> None:
         """Delete what the archive has of a deleted session. Raises ConfigurationError if there is no archive."""
         if await get_index(self._store, head.session_id):
             with suppress(ArchiveNotFound):  # somebody was faster
-                async with self._while_it_is(head):
+                try:
                     await delete_archived(self._store, self._place(), head.session_id)
+                except Refused as error:
+                    raise await self._seen_now(head, error) from error
 
-    @asynccontextmanager
-    async def _while_it_is(self, head: SessionState) -> AsyncIterator[None]:
-        """Raise Overtaken in the place of what was refused because something has happened to the session since."""
-        try:
-            yield
-        except Refused as error:
-            now = await self._store.heads.get(head.session_id)
-            if now is None or now.version != head.version:
-                raise Overtaken(f"session {head.session_id} was changed meanwhile: {error}") from error
-            raise
+    async def _seen_now(self, head: SessionState, error: Refused) -> Refused:
+        """Return Overtaken in the place of what was refused because something has happened to the session since."""
+        now = await self._store.heads.get(head.session_id)
+        if now is None or now.version != head.version:
+            return Overtaken(f"session {head.session_id} was changed meanwhile: {error}")
+        return error
 
     async def _check_takes(self, target: SessionState, head: SessionState) -> None:
         now = await self._store.heads.get(target.session_id)

@@ -46,6 +46,19 @@ class Deadlines:
             heads = await self._store.heads.get_many(sessions)
             await self._put(head for head in heads.values() if head.is_live and head.last_step and head.expiry is None)
 
+    async def look_at_moved(self, sessions: Collection[SessionId]) -> None:
+        """Put the deadlines of sessions whose move to the archive, or out of it, is over; drop those of the others."""
+        now = self._clock.now()
+        following: list[Record] = []
+        over: list[Record] = []
+        for head in (await self._store.heads.get_many(sessions)).values():
+            due_at = self._due_at(head, now, stripped=True)
+            if due_at:
+                following.append(self.record(head, due_at, stripped=True))
+            else:
+                over.append(self.record(head, now))
+        await self._keep(following, over)
+
     async def look_again(self, heads: Collection[SessionState]) -> None:
         """Put the deadlines of these sessions by the rules that are there now."""
         archived = [head for head in heads if was_moved(head)]
@@ -71,6 +84,9 @@ class Deadlines:
                 records.append(record)
             elif head.session_id in stepped:
                 over.append(self.record(head, now))
+        await self._keep(records, over)
+
+    async def _keep(self, records: list[Record], over: list[Record]) -> None:
         if records:
             await self._store.records.put_many(records)
         if over:
@@ -82,8 +98,12 @@ class Deadlines:
         Unless a step was just taken, what is kept stays: a deadline that is none any more is found when it comes due.
         """
         stripped = was_moved(head)
-        try:
-            due_at = due_of(next_phase(self._book.rules, head, now, stripped=stripped), now)
-        except ConfigurationError:
-            due_at = now + UNCLEAR
+        due_at = self._due_at(head, now, stripped=stripped)
         return self.record(head, due_at, stripped=stripped) if due_at else None
+
+    def _due_at(self, head: SessionState, now: datetime, *, stripped: bool) -> datetime | None:
+        """Return when a session has to be looked at, as far as that is clear."""
+        try:
+            return due_of(next_phase(self._book.rules, head, now, stripped=stripped), now)
+        except ConfigurationError:
+            return now + UNCLEAR

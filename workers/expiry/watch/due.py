@@ -1,10 +1,10 @@
 """The watch: takes what is due, in bulk, and does it; a deadline stays until the head shows that it is done."""
 
 import asyncio
-import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from agentbus.contracts.clock import Clock
@@ -15,6 +15,7 @@ from agentbus.contracts.ids import SessionId
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
+from agentbus.storage.chunks import chunks
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
 from agentbus.workers.concurrency import ended, raise_if_cancelled
@@ -29,7 +30,6 @@ from agentbus.workers.expiry.watch.phases import (
     Discard,
     Phase,
     again_after,
-    due_of,
     is_stripped,
     next_phase,
     tries_of,
@@ -40,9 +40,16 @@ from agentbus.workers.reactive.time_loop import Share
 BATCH: Final = 500
 """Sessions that are looked at together."""
 
-_MOVES: Final = 8
-"""Sessions that are moved to the archive at a time."""
-_MOVES_WAITING: Final = 200
+_TOGETHER: Final = 50
+"""Sessions that are moved to the archive together."""
+_MOVES: Final = 4
+"""Moves, each of one or of many, that are made at a time."""
+_MOVES_WAITING: Final = BATCH
+"""Sessions that wait for it or are moved: no more heads are held than by a look at what is due."""
+_NO_ROOM: Final = timedelta(seconds=0.5)
+"""How long a session waits at least that there was no room for."""
+_LOOKED_AT: Final = timedelta(milliseconds=2)
+"""Between two sessions that there was no room for, when they are looked at again: how fast room may be found."""
 GRACE: Final = 5.0
 """Seconds that a move under way may take to come to its end when the watch is closed."""
 _ARCHIVING: Final = timedelta(seconds=60)
@@ -97,6 +104,8 @@ class DueWatch:
         self._metrics = metrics
         self._moving: dict[SessionId, asyncio.Task[None]] = {}
         self._under_way: set[SessionId] = set()
+        self._no_room_until = clock.now()
+        """When the last session is looked at again that there was no room for."""
         self._room = asyncio.Semaphore(_MOVES)
 
     async def turn(self) -> bool:
@@ -118,8 +127,7 @@ class DueWatch:
             await self._store.records.put_many(turn.kept)
         if turn.done:
             await self._store.records.drop(turn.done)
-        for head, phase in turn.moves:
-            self._moving[head.session_id] = asyncio.create_task(self._move(head, phase), name=f"move {head.session_id}")
+        self._begin(turn.moves)
         for head, rule_id, error in turn.failed:
             await self._say_failed(head, rule_id, error)
         return len(records) == BATCH
@@ -130,9 +138,9 @@ class DueWatch:
         A move that is cut short, or was not begun, is made by whoever looks next.
         """
         moving = dict(self._moving)
-        under_way = [task for session, task in moving.items() if session in self._under_way]
+        under_way = {task for session, task in moving.items() if session in self._under_way}
         try:
-            await ended(task for task in moving.values() if task not in under_way)
+            await ended(set(moving.values()) - under_way)
             if under_way:
                 await asyncio.wait(under_way, timeout=GRACE)
         finally:
@@ -182,45 +190,70 @@ class DueWatch:
         """Have a move made, unless it is under way; return when to look again: at `at` if there is room for it."""
         if head.session_id not in self._moving:
             if len(self._moving) + len(turn.moves) >= _MOVES_WAITING:
-                return now + timedelta(seconds=random.uniform(5, 30))  # by then there is room again
+                self._no_room_until = max(self._no_room_until, now + _NO_ROOM) + _LOOKED_AT
+                return self._no_room_until
             turn.moves.append((head, phase))
         return at
 
-    async def _move(self, head: SessionState, phase: _Move) -> None:
-        """Make a move. Once a session is in the archive, or out of it, look at what comes after."""
+    def _begin(self, moves: Sequence[tuple[SessionState, _Move]]) -> None:
+        """Begin to make moves: those to the archive together, each of the others by itself."""
+        to_archive = [head for head, phase in moves if isinstance(phase, Archive)]
+        for heads in chunks(to_archive, _TOGETHER):
+            self._begin_one([head.session_id for head in heads], partial(self._archive, heads))
+        for head, phase in moves:
+            if not isinstance(phase, Archive):
+                self._begin_one([head.session_id], partial(self._move, head, phase))
+
+    def _begin_one(self, sessions: Sequence[SessionId], move: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._in_its_turn(sessions, move), name=f"move {sessions[0]}")
+        self._moving.update(dict.fromkeys(sessions, task))
+
+    async def _in_its_turn(self, sessions: Sequence[SessionId], move: Callable[[], Awaitable[None]]) -> None:
         try:
             async with self._room:
-                self._under_way.add(head.session_id)
-                match phase:
-                    case ExpireSession():
-                        await self._acting.merge(head, phase)
-                    case Archive():
-                        await self._acting.archive(head)
-                    case Discard():
-                        await self._acting.discard(head)
-            if not isinstance(phase, ExpireSession):
-                await keep_trying("look at an archived session", self._moved, head.session_id)
-        except Overtaken:
-            _log.info(Action.EXPIRY_OVERTAKEN, session_id=head.session_id)
+                self._under_way.update(sessions)
+                await move()
+        finally:
+            self._under_way.difference_update(sessions)
+            for session in sessions:
+                self._moving.pop(session, None)
+
+    async def _archive(self, heads: Sequence[SessionState]) -> None:
+        """Move sessions to the archive, and look at what comes after."""
+        try:
+            failed = await self._acting.archive(heads)
+            await self._look_at_moved([head.session_id for head in heads if head.session_id not in failed])
+        except Exception as error:
+            raise_if_cancelled()
+            failed = {head.session_id: error for head in heads}
+        for head in heads:
+            if error_of_it := failed.get(head.session_id):
+                await self._say_not_moved(head, head.expiry.rule_id if head.expiry else "none", error_of_it)
+
+    async def _move(self, head: SessionState, phase: ExpireSession | Discard) -> None:
+        """Make a move. Once a session is out of the archive, look at what comes after."""
+        try:
+            match phase:
+                case ExpireSession():
+                    await self._acting.merge(head, phase)
+                case Discard():
+                    await self._acting.discard(head)
+                    await self._look_at_moved([head.session_id])
         except Exception as error:
             raise_if_cancelled()
             rule = phase.rule_id if isinstance(phase, ExpireSession) else head.expiry.rule_id if head.expiry else "none"
-            await self._say_failed(head, rule, error)
-        finally:
-            self._under_way.discard(head.session_id)
-            self._moving.pop(head.session_id, None)
+            await self._say_not_moved(head, rule, error)
 
-    async def _moved(self, session: SessionId) -> None:
-        head = await self._store.heads.get(session)
-        if head is None:
-            return
-        now = self._clock.now()
-        # The move is over: from now on the rule's next step is all there is to wait for.
-        due_at = due_of(next_phase(self._book.rules, head, now, stripped=True), now)
-        if due_at is None:
-            await self._store.records.drop([self._deadlines.record(head, now)])
+    async def _look_at_moved(self, sessions: Collection[SessionId]) -> None:
+        """Put the deadlines of sessions whose move is over: the rule's next step is all there is to wait for."""
+        if sessions:
+            await keep_trying("look at archived sessions", self._deadlines.look_at_moved, sessions)
+
+    async def _say_not_moved(self, head: SessionState, rule_id: str, error: Exception) -> None:
+        if isinstance(error, Overtaken):
+            _log.info(Action.EXPIRY_OVERTAKEN, session_id=head.session_id)
         else:
-            await self._store.records.put_many([self._deadlines.record(head, due_at, stripped=True)])
+            await self._say_failed(head, rule_id, error)
 
     async def _say_failed(self, head: SessionState, rule_id: str, error: Exception) -> None:
         self._metrics.expiry_failures.inc()

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from agentbus.contracts.clock import SystemClock
 from agentbus.contracts.errors import (
     ArchiveDamaged,
     ArchiveNotFound,
@@ -15,9 +16,14 @@ from agentbus.contracts.errors import (
     TransitionForbidden,
 )
 from agentbus.contracts.events import Commit
+from agentbus.contracts.expiry import ArchiveRef
 from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.storage.archive import ArchiveEntry, ArchiveStore, open_archive
+from agentbus.storage.archive import store as in_store
+from agentbus.storage.archive.writing import Writing
+from agentbus.storage.encryption import DataKeys, LocalMasterKeys
+from agentbus.storage.memory import MemoryStore
 from tests.harness.builders import a_commit, a_conversation, a_head, appended
 
 CONVERSATION = a_conversation("archived")
@@ -79,6 +85,48 @@ async def test_a_session_is_read_back_as_it_was_written(archive: ArchiveStore) -
     assert [commit.events for commit in commits] == [commit.events[:1] for commit in a_log()]
     assert [commit.inputs for commit in commits] == [commit.inputs for commit in a_log()]
     assert await archive.head(entry) == an_ended()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_long_session_is_written_piece_by_piece_as_it_would_be_at_once(
+    tmp_path: Path, encrypted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with MemoryStore() as store:
+        keys = DataKeys(store.records, LocalMasterKeys({"first": b"1" * 32}), SystemClock()) if encrypted else None
+        if keys:
+            await keys.start(None)
+        refs: list[ArchiveRef] = []
+        for size in (1 << 20, 500, 1):
+            monkeypatch.setattr(in_store, "_BUFFER", size)
+            archive = open_archive(f"file://{tmp_path}/{size}", keys=keys)
+            refs.append(await archive.write(an_ended(), iterated(a_log())))
+            entry = await archive.find(an_ended().session_id)
+            assert await archive.is_encrypted(entry) is encrypted
+            assert (await archive.verify(entry)).head == an_ended()
+            assert [path.name for path in files_in(tmp_path / str(size))] == [f"5-{entry.digest}.jsonl.gz"]
+    assert {(ref.digest, ref.sequence, ref.messages) for ref in refs} == {(refs[0].digest, 5, 5)}
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1], ids=["at once", "piece by piece"])
+@pytest.mark.parametrize("broken", ["cut off", "gone"])
+async def test_what_does_not_read_back_as_written_is_told_and_does_not_stay(
+    local: ArchiveStore, tmp_path: Path, size: int, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that says that it has written, and has not."""
+    monkeypatch.setattr(in_store, "_BUFFER", size)
+    finish = Writing.finish
+
+    def finish_badly(writing: Writing, name: str) -> None:
+        finish(writing, name)
+        if broken == "gone":
+            file_of(tmp_path).unlink()
+        else:
+            file_of(tmp_path).write_bytes(file_of(tmp_path).read_bytes()[:-9])
+
+    monkeypatch.setattr(Writing, "finish", finish_badly)
+    with pytest.raises(ArchiveDamaged, match="does not read back as written"):
+        await local.write(an_ended(), iterated(a_log()))
+    assert files_in(tmp_path) == []
 
 
 async def test_the_same_session_gives_the_same_file(local: ArchiveStore, tmp_path: Path) -> None:

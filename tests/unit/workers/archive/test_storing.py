@@ -30,10 +30,10 @@ from agentbus.storage.memory.locks import MemoryLocks
 from agentbus.storage.memory.log import MemoryLog
 from agentbus.storage.memory.records import MemoryRecords
 from agentbus.workers.archive.index import get_index, rebuild_index
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.archive.restoring import restore_session
 from agentbus.workers.archive.storing import (
     archive_command,
-    archive_session,
     delete_archived,
     strip_session,
     write_archive,

@@ -11,7 +11,7 @@ import pymongo
 import pytest
 
 from agentbus.contracts.commands import CloseSession, ResetSession, SetMetadata
-from agentbus.contracts.errors import Refused, StoreUnavailable, UserErased
+from agentbus.contracts.errors import LockTimeout, Refused, StoreUnavailable, UserErased
 from agentbus.contracts.events import Commit, MessageAppended
 from agentbus.contracts.expiry import ArchiveRef
 from agentbus.contracts.ids import conversation_of
@@ -23,8 +23,9 @@ from agentbus.storage.history import iter_history
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.port import Store
 from agentbus.storage.reading import iter_log, iter_parked
+from agentbus.workers.archive import moving, rewriting
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.archive.restoring import restore_session
-from agentbus.workers.archive.storing import archive_session
 from agentbus.workers.erasure.users import erase_user, find_user, reapply_erasures
 from agentbus.workers.tracking.kept import usage_of
 from tests.harness.clock import later
@@ -127,11 +128,20 @@ async def test_what_a_restored_session_got_back_goes_too(place: Place, *, again:
         assert kept.metadata == {"about": "this and that", "rule": "be kind"}
 
 
+@pytest.mark.parametrize("length", ["short", "long"])
 @pytest.mark.parametrize("name", ["ada", "lobby"])
 async def test_an_upload_that_ends_after_an_erasure_leaves_nothing_of_the_user(
-    place: Place, name: str, monkeypatch: pytest.MonkeyPatch
+    place: Place, name: str, length: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """The session was read before, and its file is written afterwards: in a shared one too, which stays."""
+    """The session was read before, and its file is written afterwards: in a shared one too, which stays.
+
+    The log of a short one is nobody else's until then, for as long as the lease of that lasts.
+    """
+    patched = pytest.MonkeyPatch()
+    request.addfinalizer(patched.undo)
+    patched.setattr(rewriting, "_LEASE", 0.2)
+    if length == "long":
+        patched.setattr(moving, "PAGE", 0)
     async with town(place.store, place.archive_url) as it:
         await live_in(it)
         await it.client.send(CloseSession(session_id=it.sessions[name]))
@@ -151,7 +161,7 @@ async def test_an_upload_that_ends_after_an_erasure_leaves_nothing_of_the_user(
             return await write(session, again())
 
         monkeypatch.setattr(it.archive, "write", late)
-        with pytest.raises(Refused):
+        with pytest.raises(LockTimeout if length == "short" else Refused):
             await archive_session(it.store, it.archive, it.erasing.commands, head)
         assert place.found() == []
         assert await it.archive.entries_of(head.session_id) == []

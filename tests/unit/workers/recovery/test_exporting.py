@@ -13,7 +13,7 @@ from agentbus.contracts.ids import session_id_for
 from agentbus.contracts.recovery import Outcome, RestoredSession
 from agentbus.storage.archive import open_archive
 from agentbus.storage.backup import exported
-from agentbus.workers.archive.storing import archive_session
+from agentbus.workers.archive.moving import archive_session
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.recovery import RecoveryOptions
 from agentbus.workers.recovery.exporting import convert_exported, export_session, import_session
