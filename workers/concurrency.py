@@ -190,6 +190,11 @@ class SharedLock:
         self._changed = asyncio.Event()
         self.is_exclusive = False
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody holds it alone, or waits to."""
+        return bool(self._wanted)
+
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
         """Hold it beside others; waits while somebody holds it alone, or waits to."""

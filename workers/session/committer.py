@@ -96,7 +96,11 @@ class Committer:
         self._repeated = metrics.inputs.labels("repeated")
         self._refused = metrics.inputs.labels("refused")
         self._large = LargeSessions(metrics)
-        self.heads_flush = HeadsFlush(store, enough=max(1, config.prefetch // 2))
+        self.heads_flush = HeadsFlush(
+            store,
+            enough=max(1, config.prefetch // 2),
+            in_haste=lambda: company.is_wanted or ownership.holdings.are_closing,
+        )
         self._announcer = Announcer(
             bus,
             store,

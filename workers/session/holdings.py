@@ -114,6 +114,11 @@ class Holdings:
         """Return what is held of a partition."""
         return self._held.get(partition)
 
+    @property
+    def are_closing(self) -> bool:
+        """Whether a partition is handed back once its turns under way are over."""
+        return any(holding.closing for holding in self._held.values())
+
     async def apply(self, assigned: Mapping[Partition, Assignment], members: Collection[Member]) -> None:
         """Begin the changes that `assigned` asks for, and wait for those that only subscribe."""
         ready = {(member.worker_id, partition) for member in members for partition in member.owns}

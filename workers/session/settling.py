@@ -1,7 +1,7 @@
 """Settling: heads that all can read become durable, those of many rounds together, before inputs are acknowledged."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,8 +12,10 @@ from agentbus.storage.port import Store
 from agentbus.workers.concurrency import ended, raise_if_cancelled
 from agentbus.workers.delivery.retry import keep_trying
 
-GATHERING: Final = 0.05
-"""Seconds for which rounds gather. Nobody waits for it: what is not acknowledged yet comes again after a crash."""
+GATHERING: Final = 0.25
+"""Seconds for which rounds gather: what is not acknowledged by then comes again after a crash, and is known."""
+HASTE: Final = 0.05
+"""Seconds for which they gather while somebody waits for their end."""
 
 _CLOSED: Final = "the worker was closed before the heads were flushed"
 
@@ -44,12 +46,15 @@ class _Group:
 class HeadsFlush:
     """Flushes heads for who waits: one flush is under way at a time, and meanwhile the next ones gather.
 
-    They gather until `enough` inputs wait for it, of those that a partition has room for before it gets no more.
+    They gather until `enough` inputs wait for it, of those that a partition has room for before it gets no more, or for
+    `GATHERING` seconds; for `HASTE` seconds where `in_haste` says so.
     """
 
-    def __init__(self, store: Store, *, enough: int) -> None:
+    def __init__(self, store: Store, *, enough: int, in_haste: Callable[[], bool] = lambda: False) -> None:
         self._store = store
         self._enough = enough
+        self._in_haste = in_haste
+        self._since = 0.0  # when the first of a group began to wait, by the loop's clock
         self._group = _Group()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -87,7 +92,18 @@ class HeadsFlush:
         if self._group.inputs >= self._enough:
             self._begin()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(GATHERING, self._begin)
+            self._since = asyncio.get_running_loop().time()
+            self._wait()
+
+    def _wait(self) -> None:
+        """Look again soon: somebody may have come to wait by then."""
+        self._timer = asyncio.get_running_loop().call_later(HASTE, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._in_haste() or asyncio.get_running_loop().time() - self._since + HASTE > GATHERING:
+            self._begin()
+        else:
+            self._wait()
 
     def _begin(self) -> None:
         self._stop_waiting()

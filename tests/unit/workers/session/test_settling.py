@@ -91,6 +91,20 @@ async def test_enough_inputs_wait_for_nobody_else(
     assert [len(heads) for heads in store.heads.flushed] == [2, 1]
 
 
+async def test_who_waits_for_the_rounds_to_end_hurries_them(store: Flushing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentbus.workers.session.settling.GATHERING", 3600.0)
+    monkeypatch.setattr("agentbus.workers.session.settling.HASTE", 0.001)
+    in_haste = asyncio.Event()
+    flush = HeadsFlush(store, enough=10, in_haste=in_haste.is_set)
+    gathering = asyncio.create_task(flush.durable([a_head(a_conversation())], inputs=1))
+    await asyncio.wait([gathering], timeout=0.05)
+    assert store.heads.begun == 0, "nobody waits: it gathers"
+
+    in_haste.set()
+    await asyncio.wait_for(gathering, PATIENCE)
+    await flush.close()
+
+
 async def test_who_comes_while_one_is_under_way_waits_for_the_next(store: Flushing, flush: HeadsFlush) -> None:
     store.heads.may_flush.clear()
     first = asyncio.create_task(flush.durable([a_head(a_conversation())], inputs=10))
@@ -206,3 +220,45 @@ async def test_a_conversation_goes_on_before_its_inputs_are_acknowledged(store: 
         assert max(head.version for heads in store.heads.flushed for head in heads) == 2
         commits = await store.log.read(receipt.conversation_id, limit=10)
         assert [commit.version for commit in commits] == [1, 2]
+
+
+@asynccontextmanager
+async def having_announced(
+    store: Flushing, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[MemoryBus, SessionWorker]]:
+    """Give a worker whose one input is committed and announced, and would gather for an hour with others."""
+    monkeypatch.setattr("agentbus.workers.session.settling.GATHERING", 3600.0)
+    async with MemoryBus(Topology(partitions=1)) as bus:
+        await bus.declare()
+        client = AgentBus(bus)
+        heard = asyncio.Event()
+
+        async def hear(_: EventEnvelope) -> None:
+            heard.set()
+
+        client.on("session.#")(hear)
+        await client.start()
+        async with working(bus, store) as worker:
+            await client.publish(message(1, "m1"))
+            await asyncio.wait_for(heard.wait(), PATIENCE)
+            assert store.heads.begun == 0
+            yield bus, worker
+        await client.close()
+
+
+async def test_a_partition_that_is_handed_back_is_not_waited_for(
+    store: Flushing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with having_announced(store, monkeypatch) as (bus, worker), asyncio.timeout(PATIENCE):
+        await worker.drain(within=2 * PATIENCE)
+        assert len(store.heads.flushed) == 1
+        assert (await bus.depth(bus.topology.partition_queue(next(iter(bus.topology.all_partitions()))))).ready == 0
+
+
+async def test_who_is_tried_alone_is_not_kept_waiting(store: Flushing, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        having_announced(store, monkeypatch) as (_, worker),
+        asyncio.timeout(PATIENCE),
+        worker._company.exclusive(),
+    ):
+        assert len(store.heads.flushed) == 1
