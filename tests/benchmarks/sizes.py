@@ -30,7 +30,7 @@ class Sizes:
     failover_seconds: float
     failover_repeats: int
     scale_workers: tuple[int, ...]
-    """How many workers with a small share of a core; none: it is not measured."""
+    """How many workers with a small share of a core, beside one more each time; none: it is not measured."""
     scale_seconds: float
     scale_windows: int
     """Windows of `scale_seconds` one after the other. Each has to hold several rounds, of which one takes about 1 s."""
@@ -70,8 +70,8 @@ QUICK: Final = replace(
     plain_growth_points=(100, 1_000),
     failover_seconds=3,
     failover_repeats=1,
-    scale_workers=(1, 8),
-    scale_seconds=6,
+    scale_workers=(8,),
+    scale_seconds=8,
     scale_windows=1,
     memory_sessions=0,
 )

@@ -84,13 +84,18 @@ class Stage:
 
     def preload(self, *, shape: str, name: str, users: int, each: int) -> float:
         """Publish a backlog while the workers stand still; return the moment at which they go on (monotonic clock)."""
+        with self.standing_still():
+            self.load.call("publish", shape=shape, name=name, users=users, each=each)
+        return monotonic()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Have the workers stand still within the block."""
         self._signal(signal.SIGSTOP)
         try:
-            self.load.call("publish", shape=shape, name=name, users=users, each=each)
+            yield
         finally:
-            resumed = monotonic()
             self._signal(signal.SIGCONT)
-        return resumed
 
     def note_commits(self) -> None:
         """Have traced workers note when their writes are acknowledged, from now on."""

@@ -16,7 +16,7 @@ from tests.benchmarks.measures.growth import Growth
 from tests.benchmarks.measures.limits import Limits
 from tests.benchmarks.measures.low_load import LowLoad, Times, low_load, pace
 from tests.benchmarks.measures.results import SHAPES, Results, measure_all, turn
-from tests.benchmarks.measures.scale import Scale, measure_scale
+from tests.benchmarks.measures.scale import Scale, Side, measure_scale
 from tests.benchmarks.measures.throughput import Throughput
 from tests.benchmarks.messages import bursts, conversations, envelope_of, interleaved, message_of, newcomers
 from tests.benchmarks.order import Order, order_of
@@ -121,11 +121,13 @@ def test_a_message_that_is_not_announced_ends_the_wait_with_an_error(services: S
 @pytest.mark.skipif(how_limited() is None, reason="no control group of ours can limit a process here")
 def test_workers_with_a_small_share_of_a_core_share_the_load(services: Services) -> None:
     for run in measure_scale(services, 2, seconds=3, windows=2):
-        assert sum(run.partitions) == TOPOLOGY.partitions
-        assert run.rate > 0
-        assert sum(run.by_worker) > 0
-        assert run.least_partition <= run.most_partition
-        assert 0 < run.used < 1.5
+        assert (len(run.together.partitions), len(run.beside.partitions)) == (2, 1)
+        for side in (run.together, run.beside):
+            assert sum(side.partitions) == TOPOLOGY.partitions
+            assert side.rate > 0
+            assert sum(side.by_worker) > 0
+            assert side.least_partition <= side.most_partition
+            assert 0 < side.used < 1.5
 
 
 def test_a_call_that_fails_is_told_and_the_next_one_is_served(services: Services) -> None:
@@ -180,10 +182,8 @@ def a_low_load(repeat: int, contender: str, milliseconds: float, cpu: float) -> 
     return LowLoad(repeat=repeat, contender=contender, rate=200, cold=times(5), warm=times(1), cpu_ms={"worker": cpu})
 
 
-def a_scale(workers: int, rate: float) -> Scale:
-    return Scale(
-        workers=workers,
-        share=0.05,
+def a_side(workers: int, rate: float) -> Side:
+    return Side(
         rate=rate,
         by_worker=(rate / workers,) * workers,
         partitions=(64 // workers,) * workers,
@@ -192,8 +192,11 @@ def a_scale(workers: int, rate: float) -> Scale:
         run_out=0,
         cpu_ms=0.1,
         used=1,
-        seconds=1,
     )
+
+
+def a_scale(workers: int, rate: float, *, beside: float) -> Scale:
+    return Scale(workers=workers, share=0.05, together=a_side(workers, rate), beside=a_side(1, beside), seconds=1)
 
 
 def test_figures_that_compare_are_medians_of_the_ratios_within_a_round(tmp_path: Path) -> None:
@@ -223,9 +226,8 @@ def test_figures_that_compare_are_medians_of_the_ratios_within_a_round(tmp_path:
         )
         for factor in (1, 2, 3)
     ]
-    results = Results(
-        throughput=runs, low_load=low, growth=growth, limits=limits, scale=[a_scale(1, 10.0), a_scale(8, 72.0)]
-    )
+    scale = [a_scale(8, rate, beside=beside) for rate, beside in ((72.0, 10.0), (40.0, 5.0), (24.0, 6.0))]
+    results = Results(throughput=runs, low_load=low, growth=growth, limits=limits, scale=scale)
     summary = summarize(results)
     assert (summary["vs_plain"], summary["vs_ordered_bursts"], summary["vs_relay"]) == (0.333, 0.25, 0.2)
     assert summary["inversions_bursts"] == {name: 9.0 if name == PLAIN.name else 0.0 for name in rates}
@@ -237,7 +239,8 @@ def test_figures_that_compare_are_medians_of_the_ratios_within_a_round(tmp_path:
     assert isinstance(found, dict)
     assert found["200"][AGENTBUS1.name]["cold_committed_p50"] == 15  # type: ignore[index]  # figures by rate and contender
     assert (summary["of_relay"], summary["of_broker"], summary["of_store"]) == (2.0, 0.5, 0.2)
-    assert (summary["scale_8"], summary["scale_rates"]) == (0.9, {"1": 10.0, "8": 72.0})
+    # What each window's eight did of eight times the one beside them: 0.9, 1 and 0.5.
+    assert (summary["scale_8"], summary["scale_rates"], summary["scale_beside"]) == (0.9, {"8": 40.0}, {"8": 6.0})
     numbers, picture = write_files(results, summary, SLICE, {"mongodb": "6"}, tmp_path)
     assert json.loads(numbers.read_text())["runs"]["growth"] == [asdict(point) for point in growth]
     assert picture.read_text().startswith("<?xml")

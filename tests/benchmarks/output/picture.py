@@ -99,12 +99,12 @@ def _limits(axes: Axes, results: Results) -> None:
 
 def _scale(axes: Axes, results: Results) -> None:
     share = results.scale[0].share if results.scale else 0.0
-    axes.set_title(f"messages/s by workers with {share:g} of a core each; grey: linear")
+    axes.set_title(f"messages/s by workers with {share:g} of a core each; grey: so many times one beside them")
     workers = sorted({run.workers for run in results.scale})
-    rates = [median(run.rate for run in results.scale if run.workers == number) for number in workers]
-    axes.plot(workers, rates, marker="o", color="#1f77b4")
-    if workers:
-        axes.plot(workers, [number * rates[0] / workers[0] for number in workers], color="#999999")
+    windows = [[run for run in results.scale if run.workers == number] for number in workers]
+    axes.plot(workers, [median(run.together.rate for run in runs) for runs in windows], marker="o", color="#1f77b4")
+    linear = [median(run.workers * run.beside.rate for run in runs) for runs in windows]
+    axes.plot(workers, linear, marker="o", color="#999999")
     axes.set_ylim(bottom=0)
 
 

@@ -178,18 +178,19 @@ def _limits(results: Results) -> Summary:
 
 
 def _scale(results: Results) -> Summary:
-    """Return the rates, and for each number of workers the share of so many times the rate of one."""
-    rates = {
-        workers: median(run.rate for run in results.scale if run.workers == workers)
+    """Return the rates, and for each number of workers the share of so many times the rate of the one beside them."""
+    windows = {
+        str(workers): [run for run in results.scale if run.workers == workers]
         for workers in dict.fromkeys(run.workers for run in results.scale)
     }
-    if 1 not in rates:
+    if not windows:
         return {}
-    figures: Summary = {"scale_rates": _rounded({str(workers): rate for workers, rate in rates.items()})}
-    for workers, rate in rates.items():
-        if workers > 1:
-            figures[f"scale_{workers}"] = round(rate / (workers * rates[1]), 3)
-    return figures
+    figures: Summary = {
+        "scale_rates": _rounded({name: median(run.together.rate for run in runs) for name, runs in windows.items()}),
+        "scale_beside": _rounded({name: median(run.beside.rate for run in runs) for name, runs in windows.items()}),
+    }
+    shares = {f"scale_{name}": median(run.of_linear for run in runs) for name, runs in windows.items()}
+    return figures | _rounded(shares)
 
 
 def _medians(runs: Iterable[dict[str, float]]) -> dict[str, float]:

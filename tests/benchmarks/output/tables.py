@@ -13,7 +13,7 @@ from tests.benchmarks.measures.limits import Limits
 from tests.benchmarks.measures.low_load import LowLoad
 from tests.benchmarks.measures.memory import Memory
 from tests.benchmarks.measures.results import Results
-from tests.benchmarks.measures.scale import Scale
+from tests.benchmarks.measures.scale import Scale, Side
 from tests.benchmarks.measures.throughput import Throughput
 from tests.benchmarks.output.summary import TIMES, low_load_medians
 
@@ -115,24 +115,27 @@ def limits_table(runs: Iterable[Limits]) -> Table:
 
 
 def scale_table(runs: Iterable[Scale], limited_by: str) -> Table:
-    """Return the table of more workers with a small share of a core each, one row a window."""
+    """Return the table of more workers with a small share of a core each, two rows a window: they, the one beside."""
     headings = ("msg/s", "of linear", "CPU ms/msg", "of the share", "partitions each", "msg/s each", "msg a partition")
     found = list(runs)
     table = titled(f"Workers with {found[0].share:g} of a core each ({limited_by})", "workers", *headings, "run out")
-    one = median(run.rate / run.workers for run in found if run.workers == min(other.workers for other in found))
     for run in found:
-        table.add_row(
-            str(run.workers),
-            f"{run.rate:,.0f}",
-            f"{run.rate / (run.workers * one):.2f}",
-            f"{run.cpu_ms:.3f}",
-            f"{run.used:.0%}",
-            f"{run.partitions[0]} to {run.partitions[-1]}",
-            f"{run.by_worker[0]:,.0f} to {run.by_worker[-1]:,.0f}",
-            f"{run.least_partition} to {run.most_partition}",
-            str(run.run_out),
-        )
+        table.add_row(str(run.workers), *_scale_row(run.together, f"{run.of_linear:.2f}"))
+        table.add_row("1 beside", *_scale_row(run.beside, ""))
     return table
+
+
+def _scale_row(side: Side, of_linear: str) -> tuple[str, ...]:
+    return (
+        f"{side.rate:,.0f}",
+        of_linear,
+        f"{side.cpu_ms:.3f}",
+        f"{side.used:.0%}",
+        f"{side.partitions[0]} to {side.partitions[-1]}",
+        f"{side.by_worker[0]:,.0f} to {side.by_worker[-1]:,.0f}",
+        f"{side.least_partition} to {side.most_partition}",
+        str(side.run_out),
+    )
 
 
 def titled(title: str, first: str, *headings: str) -> Table:
