@@ -44,9 +44,13 @@ def unknown_among(environment: Iterable[str], known: Collection[str]) -> list[Un
     ]
 
 
-def read_files(settings: Iterable[str]) -> dict[str, str]:
+def read_environment() -> dict[str, str]:
+    """Return the variables of the environment and, where it has none of that name, of `.env`; names in capitals."""
+    return {**_in_env_file(), **{name.upper(): value for name, value in os.environ.items()}}
+
+
+def read_files(settings: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
     """Return those of `settings` that have a file and no variable of their own. Raises ConfigurationError."""
-    environment = _in_env_file() | os.environ
     found: dict[str, str] = {}
     for setting in settings:
         variable = variable_of(setting)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from pydantic import BaseModel
 
 from agentbus.cli.running import settings_of
 from agentbus.contracts.address import Scope
@@ -48,6 +49,21 @@ def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
     monkeypatch.setenv("AGENTBUS_PARTITIONS", "3")
     bus = load_settings(prefix="given", partitions=None).bus
     assert (bus.prefix, bus.partitions, bus.heartbeat) == ("given", 3, 7)
+
+
+@pytest.mark.parametrize("concern", CONCERNS)
+def test_a_concern_that_the_environment_does_not_name_is_as_if_it_had_been_looked_for(concern: type[BaseModel]) -> None:
+    (mine,) = (one for one in vars(load_settings(store_url="memory://")).values() if type(one) is concern)
+    given = {"store_url": "memory://"} if "store_url" in concern.model_fields else {}
+    assert mine == concern(**given)
+    assert mine.model_fields_set == given.keys()
+
+
+def test_a_variable_is_read_however_it_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("agentbus_partitions", "5")
+    (folder / ".env").write_text("AgentBus_Log_Format=json\n")
+    settings = load_settings()
+    assert (settings.bus.partitions, settings.log.log_format) == (5, LogFormat.JSON)
 
 
 def test_a_setting_goes_to_its_concern_alone() -> None:
