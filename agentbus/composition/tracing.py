@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.metadata import version
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from agentbus.contracts.extras import importing_extras
 from agentbus.settings import Settings, TraceMode
 from agentbus.workers.concurrency import afterwards
 from agentbus.workers.delivery.trace_contexts import using
+from agentbus.workers.release import release
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -35,7 +35,7 @@ def tracing(settings: Settings, provider: "TracerProvider | None" = None) -> Ite
 
         from agentbus.workers.delivery.spans import SpanTraces  # noqa: PLC0415 - as above
 
-    tracer = trace.get_tracer("agentbus", version("agentbus"), provider)
+    tracer = trace.get_tracer("agentbus", release(), provider)
     system = "rabbitmq" if settings.bus.amqp_url.startswith("amqp") else "agentbus"
     with using(SpanTraces(tracer, system=system, as_parent=settings.log.traces is TraceMode.PARENT)):
         yield
@@ -58,7 +58,7 @@ async def exporting_traces(settings: Settings) -> AsyncIterator[None]:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
 
-    ours = Resource.create({"service.name": "agentbus", "service.version": version("agentbus")})
+    ours = Resource.create({"service.name": "agentbus", "service.version": release()})
     provider = TracerProvider(resource=ours.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
     exporter = OTLPSpanExporter()
     processor = BatchSpanProcessor(exporter)

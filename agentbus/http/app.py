@@ -2,7 +2,6 @@
 
 from functools import lru_cache, partial
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
@@ -47,6 +46,7 @@ from agentbus.workers.delivery.trace_contexts import cause_in, traces
 from agentbus.workers.delivery.under_way import UnderWay
 from agentbus.workers.faults import told
 from agentbus.workers.following.live import Live
+from agentbus.workers.release import release
 
 CALL_SECONDS: Final = 10.0
 """Seconds for which a command is sent again while its owner does not answer."""
@@ -112,7 +112,7 @@ def make_app() -> FastAPI:
     """Return the application with all its calls, and nobody who guards them. Raises ValueError for one without role."""
     app = FastAPI(
         title="AgentBus",
-        version=version("agentbus"),
+        version=release(),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

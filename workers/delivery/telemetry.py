@@ -3,11 +3,11 @@
 It is imported when something is to be counted: it brings an HTTP server and its hundred modules.
 """
 
-from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING
 
 from agentbus.contracts import telemetry
+from agentbus.workers.release import release
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -58,7 +58,7 @@ class WorkerMetrics:
         self.operation_seconds = _histogram(telemetry.OPERATION_SECONDS, registry, _OPERATION_BUCKETS)
         self.process_seconds = _histogram(telemetry.PROCESS_SECONDS, registry, _OPERATION_BUCKETS)
         self.build = _gauge(telemetry.BUILD, registry)
-        self.build.labels(version("agentbus"), python_version()).set(1)
+        self.build.labels(release(), python_version()).set(1)
 
     def published(self, where: str, count: int, seconds: float | None) -> None:
         """Count messages that were confirmed together, and in how many seconds, where that is known."""

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from agentbus.contracts.errors import ConfigurationError
@@ -11,7 +12,7 @@ from agentbus.contracts.ids import SessionId
 from agentbus.contracts.session import SessionStatus
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import EntryPoint, EntryPoints
 
 ENTRY_POINTS: Final = "agentbus.transition_handlers"
 
@@ -75,12 +76,19 @@ def register_transition_handler(name: str, handler: TransitionHandler) -> None:
 def transition_handlers() -> Mapping[str, TransitionHandler]:
     """Return the handlers that this process has: those registered, and those of installed packages, by entry points.
 
-    Raises ConfigurationError for one that can't be imported.
+    Those of packages are what was installed when a process first asked. Raises ConfigurationError for one that can't be
+    imported.
     """
+    found = {one.name: _loaded(one) for one in _installed()}
+    return {**found, **_handlers}
+
+
+@cache
+def _installed() -> "EntryPoints":
+    """Return the entry points of installed packages: to look through all of them takes 15 ms."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - for who runs a tracking worker
 
-    found = {one.name: _loaded(one) for one in entry_points(group=ENTRY_POINTS)}
-    return {**found, **_handlers}
+    return entry_points(group=ENTRY_POINTS)
 
 
 def _loaded(entry: "EntryPoint") -> TransitionHandler:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import count
 from math import inf
 from typing import Any, Final
@@ -19,6 +18,7 @@ from agentbus.workers.bus.port import Bus, BusInfo, Consumer, Delivery, HandedOv
 from agentbus.workers.bus.refusals import Fate
 from agentbus.workers.bus.replies import ReplyAddresses
 from agentbus.workers.concurrency import raise_if_cancelled
+from agentbus.workers.release import release
 
 _DIRECT: Final = f"{DIRECT_REPLY_TO}."
 
@@ -52,7 +52,7 @@ class MemoryBus(Bus):
                 reply.set_exception(ReplyTimeout("the bus was closed before the reply: retry with the same id"))
 
     async def info(self) -> BusInfo:
-        return BusInfo(kind="memory", version=version("agentbus"))
+        return BusInfo(kind="memory", version=release())
 
     async def declare(self) -> None:
         self._check_running()

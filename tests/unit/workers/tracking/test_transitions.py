@@ -1,6 +1,7 @@
 """Handlers of transitions: known by their names, told of what names them."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any
@@ -36,8 +37,11 @@ async def other(taken: TransitionTaken) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(transitions, "_handlers", {})
+    transitions._installed.cache_clear()
+    yield
+    transitions._installed.cache_clear()
 
 
 def test_a_name_is_one_handlers_alone() -> None:
@@ -55,6 +59,7 @@ def test_handlers_of_installed_packages_are_found_and_ones_own_go_before_them(mo
     assert [(name, one.__name__) for name, one in transition_handlers().items()] == [("page", "page")]
     register_transition_handler("page", other)
     assert transition_handlers() == {"page": other}
+    transitions._installed.cache_clear()
     found.append(EntryPoint("lost", f"{here}:missing", transitions.ENTRY_POINTS))
     with pytest.raises(ConfigurationError, match="'lost' can't be imported"):
         transition_handlers()
