@@ -10,7 +10,8 @@ from agentbus.contracts.ids import ConversationId
 from agentbus.contracts.topology import DELIVERY_LIMIT, Arguments, Topology
 from agentbus.workers.bus.rabbit.connections import Link, close_channel
 
-TOPOLOGY: Final = Topology()
+TOPOLOGY: Final = Topology(partitions=32)
+"""Four partitions for each of up to eight workers, as the settings advise."""
 INBOUND: Final = "bench.inbound"
 """The queue of the contenders that don't know partitions; messages get there by the default exchange."""
 

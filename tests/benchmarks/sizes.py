@@ -15,7 +15,7 @@ class Sizes:
     two_workers_repeats: int
     """In how many of the rounds AgentBus has a turn with two workers, which is compared with nothing."""
     users: int
-    """Conversations of a backlog, by a contender's share of it; each says `each` messages."""
+    """Conversations of a backlog, by a contender's share of it; each says `each` messages, more than are sent ahead."""
     each: int
     rates: Mapping[int, float]
     """For how many seconds each rate (in messages a second) is kept up."""
@@ -29,6 +29,7 @@ class Sizes:
     """The plain consumer's document reaches MongoDB's limit of 16 MB before its 100,000th message."""
     failover_seconds: float
     failover_repeats: int
+    """How often a worker is killed; 0: never, `make chaos` does it."""
     scale_workers: tuple[int, ...]
     """How many workers with a small share of a core, beside one more each time; none: it is not measured."""
     scale_seconds: float
@@ -42,7 +43,7 @@ FULL: Final = Sizes(
     name="full",
     repeats=7,
     two_workers_repeats=7,
-    users=1_000,
+    users=2_000,
     each=10,
     rates={50: 10, 200: 8, 1_000: 3},
     ingress=True,
@@ -62,14 +63,13 @@ QUICK: Final = replace(
     name="quick",
     repeats=3,
     two_workers_repeats=0,
-    users=300,
+    users=640,
     rates={50: 1.5, 200: 3, 1_000: 0.6},
     ingress=False,
     growth_points=(100, 1_000),
     growth_blocks=2,
     plain_growth_points=(100, 1_000),
-    failover_seconds=3,
-    failover_repeats=1,
+    failover_repeats=0,
     scale_workers=(8,),
     scale_seconds=8,
     scale_windows=1,
@@ -81,10 +81,11 @@ SLICE: Final = replace(
     name="slice",
     repeats=1,
     two_workers_repeats=0,
-    users=40,
+    users=400,
     rates={200: 1},
     growth_points=(100, 300),
     growth_blocks=2,
     failover_seconds=3,
+    failover_repeats=1,
     scale_workers=(),
 )

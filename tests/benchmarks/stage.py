@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final
 
 from tests.benchmarks.contenders import Contender
+from tests.benchmarks.layout import TOPOLOGY
 from tests.benchmarks.load.client import Load, LoadFailed
 from tests.harness.processes import ROOT, Program, started
 from tests.harness.usage import cpu_seconds, peak_bytes
@@ -77,9 +78,12 @@ class Stage:
         self.until_all(_WARM)
         return first - begun
 
-    def until_all(self, name: str) -> dict[str, float]:
-        """Wait until all that was published is announced; return what came of the messages of `name`."""
-        found: dict[str, float] = self.load.call("until_all", name=name)
+    def until_all(self, name: str, *, ahead: int = 0) -> dict[str, float]:
+        """Wait until all that was published is announced; return what came of the messages of `name`.
+
+        `but_ahead` in it is when all of them but `ahead` were announced.
+        """
+        found: dict[str, float] = self.load.call("until_all", name=name, ahead=ahead)
         return found
 
     def preload(self, *, shape: str, name: str, users: int, each: int) -> float:
@@ -124,6 +128,7 @@ def stage(services: Services, contender: Contender, *, leaves_messages: bool = F
         store_url = outer.enter_context(services.mongodb.fresh_database())
         folder = Path(outer.enter_context(TemporaryDirectory(prefix="agentbus-bench-")))
         env = {"AGENTBUS_AMQP_URL": amqp_url, "AGENTBUS_STORE_URL": store_url, "PYTHONPATH": str(ROOT)}
+        env["AGENTBUS_PARTITIONS"] = str(TOPOLOGY.partitions)
         services.load.call("open", amqp_url=amqp_url, way=contender.way)
         outer.callback(services.load.call, "close")
         cleanup = outer.enter_context(ExitStack())

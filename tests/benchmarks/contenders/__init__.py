@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from agentbus.workers.session.config import SessionWorkerConfig
+from tests.benchmarks.layout import TOPOLOGY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
@@ -21,6 +24,8 @@ class Contender:
     """Where its histories are found afterwards: AgentBus' log, documents, or nowhere."""
     share: float = 1.0
     """The share of a run's conversations that it gets: a slow one needs fewer to be measured as well."""
+    ahead: int = 0
+    """Messages that the broker sends ahead, to all its workers together: the prefetch of every queue."""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -29,6 +34,7 @@ class Contender:
 
 
 _AGENTBUS: Final = ("worker", "session")
+_AHEAD: Final = TOPOLOGY.partitions * SessionWorkerConfig().prefetch
 _PLAIN: Final = "tests.benchmarks.contenders.plain"
 
 AGENTBUS1: Final = Contender(
@@ -38,6 +44,7 @@ AGENTBUS1: Final = Contender(
     arguments=_AGENTBUS,
     way="partitions",
     store="log",
+    ahead=_AHEAD,
 )
 AGENTBUS2: Final = Contender(
     name="agentbus2",
@@ -47,6 +54,7 @@ AGENTBUS2: Final = Contender(
     processes=2,
     way="partitions",
     store="log",
+    ahead=_AHEAD,
 )
 INGRESS: Final = Contender(
     name="ingress",
@@ -63,7 +71,8 @@ PLAIN: Final = Contender(
     module=_PLAIN,
     arguments=("100",),
     store="documents",
-    share=0.25,
+    share=0.1,
+    ahead=100,
 )
 ORDERED: Final = Contender(
     name="ordered",
@@ -71,14 +80,16 @@ ORDERED: Final = Contender(
     module=_PLAIN,
     arguments=("1",),
     store="documents",
-    share=0.05,
+    share=0.025,
+    ahead=1,
 )
 RELAY: Final = Contender(
     name="relay",
     what="aio-pika alone: consume, confirmed publish, ack; no store",
     module="tests.benchmarks.contenders.relay",
     arguments=("100",),
-    share=0.5,
+    share=0.25,
+    ahead=100,
 )
 
 CONTENDERS: Final = (AGENTBUS1, AGENTBUS2, PLAIN, ORDERED, RELAY)

@@ -91,12 +91,15 @@ class Arrivals:
         """Give the messages of `name` that were announced: conversation, number, and when."""
         return ((*key, at) for key, at in self.at.items() if self._names.get(key[0]) == name)
 
-    def summary(self, name: str) -> dict[str, float]:
-        """Return what arrived of the messages of `name`; of events and bytes, what arrived of all."""
+    def summary(self, name: str, ahead: int = 0) -> dict[str, float]:
+        """Return what arrived of the messages of `name`; of events and bytes, what arrived of all.
+
+        `first`, `last` and `but_ahead` are moments: of the first, the last, and the last but `ahead`.
+        """
         self.read_all()
         histories: Histories = {one: found for one, found in self._histories.items() if self._names.get(one) == name}
         order = order_of(histories)
-        moments = [at for *_, at in self.of(name)]
+        moments = sorted(at for *_, at in self.of(name))
         return {
             "messages": order.messages,
             "repeats": order.repeats,
@@ -104,6 +107,7 @@ class Arrivals:
             "reordered": order.reordered,
             "events": self.events,
             "bytes": self.bytes,
-            "first": min(moments, default=0.0),
-            "last": max(moments, default=0.0),
+            "first": moments[0] if moments else 0.0,
+            "last": moments[-1] if moments else 0.0,
+            "but_ahead": moments[-1 - ahead] if ahead < len(moments) else 0.0,
         }

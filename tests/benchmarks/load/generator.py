@@ -113,10 +113,10 @@ class Generator:
         self._until(lambda: self._arrivals.first is not None)
         return self._arrivals.first or 0.0
 
-    def until_all(self, *, name: str, patience: float = _PATIENCE) -> dict[str, float]:
+    def until_all(self, *, name: str, ahead: int = 0, patience: float = _PATIENCE) -> dict[str, float]:
         """Wait until all that was published was announced; return what arrived of `name` (see `Arrivals.summary`)."""
         self._until_all(patience)
-        return self._arrivals.summary(name)
+        return self._arrivals.summary(name, ahead)
 
     def announced(self, *, name: str) -> list[tuple[int, float]]:
         """Return the partition and the moment of each message of `name` announced so far, in their order."""

@@ -3,6 +3,10 @@
 The workers run and are warm. They stand still (SIGSTOP) while the backlog is published, of conversations that they
 have not met, and all that they do from the moment at which they go on is counted, until the last message's event
 arrives: reading what the broker had sent them ahead, too.
+
+What it cost the broker to send as many ahead as a contender has room for is not in it, and at the end, when there is
+nothing left to send, nothing has to be sent for what is worked off. So the rate counts until all but as many are
+announced: by then the broker has sent one message for each, to everybody.
 """
 
 from dataclasses import dataclass
@@ -24,7 +28,7 @@ class Throughput:
     shape: str
     messages: int
     rate: float
-    """Messages per second, from when the workers went on until the last message's event arrived."""
+    """Messages per second, from when the workers went on until all but those sent ahead were announced."""
     cpu_ms: float
     """Processor time of the workers per message, in ms."""
     rss_mb: float
@@ -40,12 +44,15 @@ class Throughput:
 
 
 def measure_throughput(run: Stage, shape: str, sizes: Sizes, *, repeat: int = 0, startup: float = 0.0) -> Throughput:
-    """Have the workers of a stage, which are warm, work off a backlog."""
+    """Have the workers of a stage, which are warm, work off a backlog. Raises ValueError for one too short to tell."""
     users = max(1, round(sizes.users * run.contender.share))
     total = users * sizes.each
+    ahead = run.contender.ahead
+    if ahead >= total:
+        raise ValueError(f"a backlog of {total} is sent ahead: {run.contender.name} has room for {ahead}")
     used = run.cpu_seconds()
     resumed = run.preload(shape=shape, name=shape, users=users, each=sizes.each)
-    arrived = run.until_all(shape)
+    arrived = run.until_all(shape, ahead=ahead)
     used = run.cpu_seconds() - used
     order = _order(run, shape, users, arrived)
     return Throughput(
@@ -53,7 +60,7 @@ def measure_throughput(run: Stage, shape: str, sizes: Sizes, *, repeat: int = 0,
         contender=run.contender.name,
         shape=shape,
         messages=total,
-        rate=total / (arrived["last"] - resumed),
+        rate=(total - ahead) / (arrived["but_ahead"] - resumed),
         cpu_ms=1000 * used / total,
         rss_mb=run.peak_mb(),
         startup_s=startup,
