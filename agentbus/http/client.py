@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
+from time import monotonic
 from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -282,20 +283,26 @@ class Client:
         events of kinds that a later release added are passed over.
 
         Raises PlaceGone for a place that can't be gone on from, SessionNotFound, AccessDenied on behalf of a user who
-        may not read, and ServerUnavailable once nobody has answered for `patience` seconds.
+        may not read, and ServerUnavailable once nobody has answered for `patience` seconds, or streams have ended for
+        as long before anything came.
         """
         path = "/v1/events" if session is None else f"/v1/sessions/{_in_path(session)}/events"
         asked: dict[str, Any] = {"topic": topics} if topics else {}
         asked |= {} if from_sequence is None else {"from_sequence": from_sequence}
         place = after
+        heard = monotonic()
         while True:
+            begun = monotonic()
             try:
                 async with aclosing(self._stream(path, asked, place)) as stream:
                     async for place, data in stream:
+                        begun = heard = monotonic()
                         if data and (event := _event_in(data)):  # signs of life have a place alone
                             yield Followed(event, place)
             except httpx.TransportError:
                 raise_if_cancelled()
+            if begun > heard + (self._patience.seconds or 0.0):
+                raise ServerUnavailable(f"{self._http.base_url.host} ends each stream of events before anything comes")
             await asyncio.sleep(random.uniform(0.1, _BACK_IN))
 
     async def call(

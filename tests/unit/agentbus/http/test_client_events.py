@@ -137,6 +137,7 @@ def stream(content: bytes, *, of: str = "text/event-stream") -> Answer:
         (stream(FULL), ServerFault),
         (lambda _: httpx.Response(404, text="<html>"), ServerFault),
         (lambda _: httpx.Response(503, json={"code": "ending"}), Ending),
+        (stream(b""), ServerUnavailable),
     ],
 )
 async def test_what_is_no_stream_is_told(answer: Answer, error: type[Exception]) -> None:
