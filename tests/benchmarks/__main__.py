@@ -28,6 +28,8 @@ def main() -> int:
     asked.add_argument("--repeats", type=at_least_one, help="rounds of backlogs and low load; not kept")
     given = asked.parse_args()
     sizes = QUICK if given.quick else FULL
+    if set(given.only) <= {part for part, one in sizes.leaves_out.items() if one}:
+        asked.error(f"a quick run measures nothing of {', '.join(given.only)}: leave --quick out")
     whole = given.repeats is None and set(given.only) == set(PARTS)
     if given.repeats:
         sizes = replace(sizes, repeats=given.repeats)

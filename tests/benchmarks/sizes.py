@@ -38,6 +38,15 @@ class Sizes:
     memory_sessions: int
     """Sessions that a worker sees while its memory is measured; 0: it is not."""
 
+    @property
+    def leaves_out(self) -> Mapping[str, bool]:
+        """The parts that a run of some size may be without, and whether this one is."""
+        return {
+            "scale": not self.scale_workers,
+            "failover": not self.failover_repeats,
+            "memory": not self.memory_sessions,
+        }
+
 
 FULL: Final = Sizes(
     name="full",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.benchmarks import __main__ as program
 from tests.benchmarks.contenders import AGENTBUS1, CONTENDERS, INGRESS, ORDERED, PLAIN, RELAY
 from tests.benchmarks.layout import TOPOLOGY
 from tests.benchmarks.load.arrivals import Arrivals
@@ -128,6 +129,16 @@ def test_workers_with_a_small_share_of_a_core_share_the_load(services: Services)
             assert sum(side.by_worker) > 0
             assert side.least_partition <= side.most_partition
             assert 0 < side.used < 1.5
+
+
+@pytest.mark.parametrize("part", ["failover", "memory"])
+def test_a_part_that_a_quick_run_leaves_out_is_not_measured_in_silence(
+    part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--quick", "--only", part])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert f"nothing of {part}: leave --quick out" in capsys.readouterr().err
 
 
 def test_a_call_that_fails_is_told_and_the_next_one_is_served(services: Services) -> None:
