@@ -99,11 +99,12 @@ class World:
 
     async def quiet(self) -> None:
         """Wait until the session worker has nothing to do, and all that it announced has arrived."""
+        queues = [self.bus.topology.partition_queue(Partition(one)) for one in range(4)]
         still = 0
         async with asyncio.timeout(PATIENCE):
             while still < 10:
-                depths = [await self.bus.depth(self.bus.topology.partition_queue(Partition(one))) for one in range(4)]
-                busy = len(self.worker._lanes) or self.worker._rounds or any(depth.ready for depth in depths)
+                busy = len(self.worker._lanes) or self.worker._rounds
+                busy = busy or any([(await self.bus.depth(queue)).ready for queue in queues])
                 still = 0 if busy else still + 1
                 await asyncio.sleep(0)
 
