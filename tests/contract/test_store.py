@@ -242,7 +242,7 @@ def test_calls_of_every_section_end_well(url: str) -> None:
     calls = [
         call for kind in kinds for name, call in inspect.getmembers(kind, inspect.iscoroutinefunction) if name[0] != "_"
     ]
-    assert len(calls) == 53
+    assert len(calls) == 56
     # Those of one that looks whether it knows end as those of the one that it asks then, and so do a port's own.
     own = [call for call in calls if not call.__module__.startswith("agentbus.storage.port.")]
     assert {call.__qualname__ for call in own if not hasattr(call, "__wrapped__")} <= {"SqlHeads.get"}

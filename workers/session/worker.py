@@ -6,12 +6,15 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from agentbus.contracts.base import build
 from agentbus.contracts.clock import Clock, SystemClock
 from agentbus.contracts.envelope import InputEnvelope
 from agentbus.contracts.errors import UntrustedSender, WrongPartition
+from agentbus.contracts.events import Commit
 from agentbus.contracts.ids import ConversationId, InputId
 from agentbus.contracts.members import Member, WorkerKind, WorkerStatus
 from agentbus.contracts.queries import AnyQuery
+from agentbus.contracts.session import SessionState
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
 from agentbus.storage.port import Store
@@ -122,6 +125,10 @@ class SessionWorker(Worker):
         self._metrics.stopped.set_function(lambda: len(self.describe().stopped))
         self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
         self._metrics.backlog.set_function(self._behind)
+        if (
+            not self._config.embedded
+        ):  # Nobody is kept waiting yet; what is handed over in one process needs the fewest.
+            build(InputEnvelope, SessionState, Commit)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
         try:
             await keep_trying("read the state machine", self._machine.look)

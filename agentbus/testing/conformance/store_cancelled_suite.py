@@ -387,13 +387,17 @@ async def _works_and_is_closed(store: Store) -> None:
     await store.close()
 
 
+def _public(port: type) -> list[str]:
+    return [name for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction) if name[0] != "_"]
+
+
 class StoreCancelledSuite:
     """What every store must do when a call is cancelled. Subclasses define the fixture `store`."""
 
     async def test_every_public_call_is_cancelled_here(self) -> None:
-        calls = {name for name, _ in inspect.getmembers(Store, inspect.iscoroutinefunction) if name[0] != "_"}
+        calls = set(_public(Store))
         for section, port in get_type_hints(Store).items():
-            calls |= {f"{section}.{name}" for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction)}
+            calls |= {f"{section}.{name}" for name in _public(port)}
 
         assert set(_ROWS) == calls
         assert len(calls) == 56
