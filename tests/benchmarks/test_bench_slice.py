@@ -49,7 +49,8 @@ def test_a_round_compares_contenders_each_on_one_start(services: Services, tmp_p
         assert run.rss_mb > 10
         assert 0 < run.startup_s < 60
     ours, ordered, relay = (runs[one.name, "bursts"] for one in (AGENTBUS1, ORDERED, RELAY))
-    assert ours.messages == 4 * relay.messages == SLICE.users * SLICE.each
+    assert ours.messages == SLICE.users * SLICE.each
+    assert relay.messages == round(RELAY.share * SLICE.users) * SLICE.each
     assert ours.inversions == ours.reordered == ordered.inversions == 0
     assert ours.rate > ordered.rate
     assert [run.contender for run in found.low_load] == [AGENTBUS1.name, PLAIN.name]
