@@ -18,7 +18,7 @@ from tests.benchmarks.measures.limits import Limits
 from tests.benchmarks.measures.low_load import LowLoad, Times, low_load, pace
 from tests.benchmarks.measures.results import SHAPES, Results, measure_all, turn
 from tests.benchmarks.measures.scale import Scale, Side, measure_scale
-from tests.benchmarks.measures.throughput import Throughput
+from tests.benchmarks.measures.throughput import Throughput, measure_throughput
 from tests.benchmarks.messages import bursts, conversations, envelope_of, interleaved, message_of, newcomers
 from tests.benchmarks.order import Order, order_of
 from tests.benchmarks.output.files import write_files
@@ -111,6 +111,8 @@ def test_an_event_that_never_came_one_that_came_twice_and_one_that_came_late_are
     assert (found["messages"], found["repeats"], found["inversions"], found["reordered"]) == (3, 1, 1, 1)
     assert arrivals.missing == 1
     assert arrivals.summary("bob")["messages"] == 0
+    moments = [found["first"], found["but_ahead"], *(arrivals.summary("ann", ahead)["but_ahead"] for ahead in (1, 2))]
+    assert moments == [arrivals.at[conversation, number] for number in (1, 2, 3, 1)], "the last, but one, but two"
 
 
 def test_a_message_that_is_not_announced_ends_the_wait_with_an_error(services: Services) -> None:
@@ -130,6 +132,11 @@ def test_workers_with_a_small_share_of_a_core_share_the_load(services: Services)
             assert sum(side.by_worker) > 0
             assert side.least_partition <= side.most_partition
             assert 0 < side.used < 1.5
+
+
+def test_a_backlog_that_is_sent_ahead_as_a_whole_tells_no_rate(services: Services) -> None:
+    with stage(services, PLAIN) as run, pytest.raises(ValueError, match="of 100 is sent ahead: plain has room for 100"):
+        measure_throughput(run, "bursts", replace(SLICE, users=100))
 
 
 @pytest.mark.parametrize("part", ["failover", "memory"])

@@ -100,7 +100,7 @@ class HeadsFlush:
         self._timer = asyncio.get_running_loop().call_later(HASTE, self._look_again)
 
     def _look_again(self) -> None:
-        if self._in_haste() or asyncio.get_running_loop().time() - self._since + HASTE > GATHERING:
+        if self._in_haste() or asyncio.get_running_loop().time() - self._since + HASTE / 2 > GATHERING:
             self._begin()
         else:
             self._wait()

@@ -125,9 +125,7 @@ class SessionWorker(Worker):
         self._metrics.stopped.set_function(lambda: len(self.describe().stopped))
         self._metrics.oldest.set_function(lambda: self._lanes.oldest_seconds)
         self._metrics.backlog.set_function(self._behind)
-        if (
-            not self._config.embedded
-        ):  # Nobody is kept waiting yet; what is handed over in one process needs the fewest.
+        if not self._config.embedded:  # What is handed over in one process needs the fewest of them.
             build(InputEnvelope, SessionState, Commit)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="dispatch turns")
         try:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from time import monotonic
 
 import httpx
 import pytest
@@ -166,6 +167,23 @@ async def test_it_goes_on_from_where_a_stream_died_and_gives_up_where_nobody_ans
         with pytest.raises(ServerUnavailable):
             await some(api.events(after="1.0"), 1)
     assert asked == ["1.0", "1.2", "1.2"]
+
+
+async def test_streams_that_end_before_anything_comes_are_borne_for_as_long_as_there_is_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agentbus.http.client._BACK_IN", 0.1)
+    begun: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        begun.append(monotonic())
+        return stream(b"")(request)
+
+    async with Client(transport=httpx.MockTransport(answer), patience=0.5) as api:
+        with pytest.raises(ServerUnavailable, match="before anything comes"):
+            await some(api.events(), 1)
+    assert len(begun) > 2
+    assert begun[-1] - begun[0] >= 0.4
 
 
 async def test_any_other_call_by_its_path(app: App) -> None:
