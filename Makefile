@@ -115,8 +115,10 @@ arch: $(READY) ## Check which package imports which
 
 # What compares how fast things are: nothing else runs beside it.
 TIMED := tests/benchmarks
-# Of a call of a store or bus each third await is cancelled here, others of the next call; `make conformance` cancels each.
-TESTS := $(BIN)/python -m pytest -n 5 --dist worksteal --cancel-each 3 $(addprefix --ignore=,$(TIMED))
+TESTS := $(BIN)/python -m pytest -n 5 --dist worksteal $(addprefix --ignore=,$(TIMED))
+# What `make conformance` takes all of. A sample of the products: `tests/harness/sampling.py`. Of a call of a store or bus
+# each third await is cancelled, others of the next call.
+PART := --cancel-each 3
 
 .PHONY: sizes
 sizes: $(READY) ## Report the longest files and functions, and crumbs
@@ -124,11 +126,11 @@ sizes: $(READY) ## Report the longest files and functions, and crumbs
 
 # Types take a minute of a processor that has it to spare while tests wait for processes to start.
 .PHONY: test
-test: setup services lint arch ## Run every check and every test
+test: setup services lint arch ## Run every check and every test, these on a sample of all that they are for
 	@echo "test: pytest, five at a time, and mypy beside it ..."
 	@types=$$(mktemp); trap 'rm -f "$$types"' EXIT; failed=0; \
 	$(TYPES) >"$$types" 2>&1 & checking=$$!; \
-	$(TESTS) || failed=1; \
+	$(TESTS) $(PART) || failed=1; \
 	wait "$$checking" || failed=1; \
 	echo "types: mypy ..."; cat "$$types"; \
 	exit "$$failed"
@@ -139,7 +141,7 @@ test: setup services lint arch ## Run every check and every test
 .PHONY: coverage
 coverage: setup services ## Run the tests, and tell which lines none of them reached
 	@$(BIN)/coverage erase
-	@$(TESTS) --cov --cov-report=
+	@$(TESTS) $(PART) --cov --cov-report=
 	@$(BIN)/coverage report
 
 # `MODE=name` takes one: memory, files, sqlite, postgresql, mariadb, redis, mongodb or distributed.
@@ -209,8 +211,9 @@ CHAOS = $(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(MODE),--mode 
 
 # `MANY=n` makes the long history and the many sessions of n, instead of 100,000.
 .PHONY: conformance
-conformance: setup services ## Hold every store and bus to its contract, and print what each store can do
+conformance: setup services ## Hold every store and bus to its contract, and take every test on all that it is for
 	@$(BIN)/python -m tests.contract $(if $(MANY),--many $(MANY))
+	@$(TESTS) --whole --ignore-glob='*/contract/test_store*.py' --ignore-glob='*/contract/test_bus*.py'
 
 # QUICK=1 moves 1,000 sessions instead of 10,000.
 .PHONY: migrations

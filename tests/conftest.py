@@ -29,7 +29,7 @@ pytest_plugins = [
     "agentbus.testing.conformance",
     "tests.harness.clock",
     "tests.harness.compiling",
-    "tests.harness.conformance",
+    "tests.harness.sampling",
     "tests.harness.leaks.plugin",
     "tests.harness.order",
     "tests.harness.system.fixtures",

@@ -6,6 +6,7 @@ from tests.chaos.campaign import Result, run_campaign
 from tests.chaos.faults import fault_named
 from tests.chaos.inside.mutants import Mutant
 from tests.chaos.mutation import try_mutant
+from tests.harness.sampling import sampled
 from tests.harness.system.backends import Services
 
 _SEED = 20260101
@@ -16,6 +17,7 @@ def assert_held(result: Result) -> None:
     assert result.verdict.messages > 0
 
 
+@sampled("name", "repeats", each=2)
 @pytest.mark.parametrize(
     ("name", "repeats"),
     [("kill_after_append", 1), ("sigterm_rolling_restart", 1), ("sigstop", 1), ("broker_kill", 1)],

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = Results()
     given = sys.argv[1:] if arguments is None else list(arguments)
     many = [] if "--many" in given else ["--many", "100000", "--page-budget", "1"]
-    code = pytest.main(["-q", "--conformance", *many, *_files(), *given], plugins=[results])
+    code = pytest.main(["-q", "--whole", *many, *_files(), *given], plugins=[results])
     screen().print(table_of(results.of))
     screen().print(table_of_pages(results.pages))
     return int(code)

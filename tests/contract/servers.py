@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from tests.harness.conformance import on_all_servers
+from tests.harness.sampling import on_all_servers
 from tests.services import SqlServer
 
 servers: Final = pytest.mark.parametrize("kind", ["postgresql", pytest.param("mariadb", marks=on_all_servers)])

@@ -13,7 +13,7 @@ from agentbus.storage.factory import open_store
 from agentbus.storage.reading import PAGE, iter_records
 from agentbus.workers.session.hand_backs import HandBacks
 from tests.harness.builders import NOON
-from tests.harness.conformance import on_all_servers
+from tests.harness.sampling import on_all_servers
 
 SERVERS = ("postgresql_url", "used_mongo_url", "redis_url")
 HOUR = timedelta(hours=1)

@@ -32,8 +32,8 @@ from agentbus.testing.conformance.store_suite import DurableStoreSuite, StoreSui
 from agentbus.testing.conformance.store_values_suite import StoreValuesSuite
 from agentbus.testing.conformance.whole import Opened, UncancelledDurableStore
 from tests.contract import store_inside  # noqa: F401 - it gives the suite its means
-from tests.harness.conformance import on_all_servers
 from tests.harness.encryption import MASTERS
+from tests.harness.sampling import on_all_servers
 from tests.services import LocalRedisCluster
 from tests.services.used_databases import UsedDatabases
 

@@ -14,7 +14,7 @@ from agentbus.storage.redis import RedisStore
 from tests.contract.store_inside import held_by
 from tests.contract.test_store_redis import answered
 from tests.harness.builders import a_commit, a_conversation, a_head
-from tests.harness.conformance import on_all_servers
+from tests.harness.sampling import on_all_servers
 from tests.services import LOOPBACK, LocalRedisCluster
 
 pytestmark = on_all_servers

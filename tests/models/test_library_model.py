@@ -15,6 +15,7 @@ from agentbus.workers.sync.conflicts import Conflicts
 from agentbus.workers.sync.people.claims import Claims
 from agentbus.workers.sync.people.suggestions import Suggestions
 from agentbus.workers.sync.policies import Policies
+from tests.harness.sampling import sampled
 from tests.models.finding import smallest
 from tests.models.library_calls import ELSEWHERE, READS, played_calls, public_calls, unknown_arguments, unplayed
 from tests.models.library_model import Library, Options, conversation_at
@@ -35,6 +36,7 @@ WORLDS = [
 
 
 @pytest.mark.timeout(900)
+@sampled("mode", "seed", "steps", each=3)
 @pytest.mark.parametrize(("mode", "seed", "steps"), WORLDS)
 async def test_the_library_does_what_its_model_says(
     mode: Mode, seed: int, steps: int, request: pytest.FixtureRequest
@@ -84,6 +86,7 @@ async def _nothing(*_: Any, **__: Any) -> list[Any]:
     return []
 
 
+@sampled("where", "name", "told", "first", each=3)
 @pytest.mark.parametrize(
     ("where", "name", "told", "first"),
     [

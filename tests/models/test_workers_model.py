@@ -11,6 +11,7 @@ from agentbus.contracts.commands import MergeContext
 from agentbus.contracts.session import SessionState
 from agentbus.workers.domain import rules
 from agentbus.workers.expiry.watch.deadlines import Deadlines
+from tests.harness.sampling import sampled
 from tests.models.finding import smallest
 from tests.models.workers import play
 
@@ -19,6 +20,7 @@ STEPS = int(os.environ.get("AGENTBUS_MODEL_STEPS", "330"))
 
 
 @pytest.mark.timeout(600)
+@sampled("seed", "sqlite", each=3)
 @pytest.mark.parametrize(("seed", "sqlite"), [*((seed, False) for seed in range(1, 7)), (7, True)])
 async def test_the_workers_come_to_rest_where_they_must(seed: int, sqlite: bool) -> None:
     counts = Counter[str]()

@@ -37,8 +37,8 @@ from tests.harness.builders import (
     appended,
     edited,
 )
-from tests.harness.conformance import on_all_servers
 from tests.harness.encryption import MASTERS
+from tests.harness.sampling import on_all_servers
 
 NAMES = ("one", "two")
 

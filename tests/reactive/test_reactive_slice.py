@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.sampling import sampled
 from tests.harness.system.backends import Services
 from tests.reactive.run import run_trial
 from tests.reactive.trial import Result, Trial
@@ -24,6 +25,7 @@ SLICE: tuple[tuple[Trial[Any], Any], ...] = (
 
 
 @pytest.mark.timeout(900)  # a machine that does other things too starts processes slowly
+@sampled("trial", "size", each=2)
 @pytest.mark.parametrize(("trial", "size"), SLICE, ids=[trial.name for trial, _ in SLICE])
 async def test_a_trial_holds(steady_services: Services, trial: Trial[Any], size: Any) -> None:
     told: list[str] = []

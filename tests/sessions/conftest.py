@@ -11,6 +11,7 @@ from agentbus.contracts.clock import ManualClock
 from agentbus.sessions import SessionSystem, SessionSystemConfig, StorageType
 from agentbus.sessions import system as system_module
 from agentbus.sessions.config import make_config
+from tests.harness.sampling import sampled
 
 STORAGES = ("memory", "sqlite", "file", "mongodb")
 
@@ -22,7 +23,7 @@ async def system() -> AsyncIterator[SessionSystem]:
         yield started
 
 
-@pytest.fixture(params=STORAGES)
+@pytest.fixture(params=[pytest.param(one, marks=sampled("storage")) for one in STORAGES])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Return the storage settings of each backend."""
     match request.param:

@@ -17,6 +17,7 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.config import make_config
 from tests.harness.clock import later
+from tests.harness.sampling import sampled
 
 LIMIT = 5
 
@@ -27,6 +28,7 @@ def limited(storage: dict[str, Any], policy: LimitPolicy, limit: int = LIMIT) ->
     )
 
 
+@sampled("storage")
 @pytest.mark.parametrize("storage", ["memory", "sqlite", "mongodb"], indirect=True)
 @pytest.mark.parametrize("policy", list(LimitPolicy))
 async def test_of_many_created_at_once_as_many_are_left_as_allowed(

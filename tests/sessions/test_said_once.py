@@ -11,6 +11,7 @@ from agentbus.contracts.ids import SessionId, conversation_of
 from agentbus.contracts.messages import OutboundMessage, TextContent
 from agentbus.sessions import AccessDenied, EditConflict, Message, SessionSystem
 from agentbus.sessions.config import make_config
+from tests.harness.sampling import sampled
 
 SAID: Final = OutboundMessage(message_id="m", content=TextContent(text="once"))
 
@@ -88,6 +89,7 @@ async def test_long_after_it_is_still_there_once(any_system: SessionSystem) -> N
     assert (await ids(any_system, session.session_id)).count("m") == 1
 
 
+@sampled("storage")
 @pytest.mark.parametrize("storage", ["sqlite", "file", "mongodb"], indirect=True)
 async def test_two_processes_on_one_store_keep_it_once(storage: dict[str, Any]) -> None:
     config = {"enable_cleanup": False, "partitions": 8, **storage}

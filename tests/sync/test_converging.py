@@ -7,6 +7,7 @@ import pytest
 from agentbus.contracts.address import Platform
 from agentbus.contracts.envelope import EventEnvelope
 from agentbus.contracts.sync import ConflictStrategy
+from tests.harness.sampling import sampled
 from tests.sync.world import PLATFORMS, a_world
 
 SESSIONS = 5
@@ -22,6 +23,7 @@ PRIORITY = (Platform.WEB, Platform.TELEGRAM, Platform.LINE, Platform.SLACK, Plat
         (ConflictStrategy.SOURCE_PRIORITY, 2 * SESSIONS),
     ],
 )
+@sampled("seed")
 @pytest.mark.parametrize("seed", range(4))
 async def test_five_linked_sessions_come_to_the_same(strategy: ConflictStrategy, bound: int, seed: int) -> None:
     chance = random.Random(seed)
@@ -48,6 +50,7 @@ async def test_five_linked_sessions_come_to_the_same(strategy: ConflictStrategy,
 
 
 @pytest.mark.parametrize("strategy", [one for one in ConflictStrategy if one is not ConflictStrategy.MANUAL])
+@sampled("seed")
 @pytest.mark.parametrize("seed", range(2))
 async def test_it_comes_to_the_same_when_the_worker_is_killed_and_sessions_begin_anew(
     strategy: ConflictStrategy, seed: int

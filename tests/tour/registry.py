@@ -10,6 +10,11 @@ Step = Callable[[World], Awaitable[None]]
 STEPS: Final[dict[str, Step]] = {}
 
 
+def subject_of(step: Step) -> str:
+    """Return what a step is about: the name of its module."""
+    return step.__module__.rpartition(".")[2]
+
+
 def shows(name: str) -> Callable[[Step], Step]:
     """Make the decorated function the step that shows `name`. It asserts what the name is for."""
 

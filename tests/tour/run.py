@@ -12,7 +12,7 @@ from agentbus.sessions import SessionSystem
 from agentbus.sessions.config import make_config
 from tests.services import RabbitMQ
 from tests.tour.names import public_names
-from tests.tour.registry import STEPS, Step
+from tests.tour.registry import STEPS, Step, subject_of
 from tests.tour.world import Mode, Place, Stores, World, place_of
 
 _NO_STORES: Final[Stores] = {}
@@ -47,7 +47,7 @@ async def tour(
     """
     names, steps = public_names(), STEPS
     if subjects is not None:
-        steps = {name: step for name, step in STEPS.items() if step.__module__.rpartition(".")[2] in subjects}
+        steps = {name: step for name, step in STEPS.items() if subject_of(step) in subjects}
         names = [name for name in names if name in steps]
     outcomes: list[Outcome] = []
     for mode in modes:

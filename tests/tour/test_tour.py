@@ -12,13 +12,14 @@ import pytest
 import agentbus.sessions
 from agentbus.sessions import SessionManager
 from tests.harness.clock import make_coarse
+from tests.harness.sampling import sampled
 from tests.harness.stores import KINDS
 from tests.harness.system.backends import STORES
 from tests.services import RabbitMQ
 from tests.tour import run
 from tests.tour.__main__ import main
 from tests.tour.names import public_names
-from tests.tour.registry import STEPS, Step, shows
+from tests.tour.registry import STEPS, Step, shows, subject_of
 from tests.tour.run import Outcome, tour
 from tests.tour.world import SERVERS, Mode, World
 
@@ -29,17 +30,11 @@ def coarse_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     make_coarse(monkeypatch, timedelta(milliseconds=30))
 
 
-WHOLE: Final = (Mode.MEMORY, Mode.DISTRIBUTED)
-"""Where `make test` shows all names: alone, and spread over processes. `make tour` shows all of them everywhere."""
-
-OF_STORES: Final = frozenset({"keeping", "listing", "messages", "stores"})
-"""Whose names are shown on all other stores as well: those that read and write them in ways of their own."""
+SUBJECTS: Final = sorted({subject_of(step) for step in STEPS.values()})
 
 
-async def taken(
-    mode: Mode, folder: Path, request: pytest.FixtureRequest, subjects: Collection[str] | None = None
-) -> list[Outcome]:
-    """Take the tour in one mode, on the run's servers; nothing fails."""
+async def taken(mode: Mode, folder: Path, request: pytest.FixtureRequest, subjects: Collection[str]) -> list[Outcome]:
+    """Take the tour of some subjects in one mode, on the run's servers; nothing fails."""
     broker: RabbitMQ | None = request.getfixturevalue("rabbitmq") if mode is Mode.DISTRIBUTED else None
     server = "mongodb" if mode is Mode.DISTRIBUTED else mode.value
     stores = {mode: request.getfixturevalue(server)} if mode in SERVERS else {}
@@ -48,28 +43,26 @@ async def taken(
     return outcomes
 
 
-@pytest.mark.timeout(600)  # every name: a minute or more, beside other tests
-@pytest.mark.parametrize("mode", WHOLE)
-async def test_every_name_does_what_it_is_for(mode: Mode, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.timeout(600)  # with services to start, beside other tests
+@sampled("mode")  # `make tour` takes each of them in every mode
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("subject", SUBJECTS)
+async def test_every_name_of_a_subject_does_what_it_is_for(
+    subject: str, mode: Mode, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if mode is Mode.MEMORY:  # the fastest: a step that needs two moments and does not wait for the second fails
         request.getfixturevalue("coarse_clock")
-    outcomes = await taken(mode, tmp_path, request)
-    assert {(one.name, one.mode) for one in outcomes} == {(name, mode) for name in public_names()}
+    shown = {one.name for one in await taken(mode, tmp_path, request, [subject])}
+    assert shown == {name for name, step in STEPS.items() if subject_of(step) == subject}
+
+
+def test_every_public_name_has_a_step() -> None:
+    assert {*public_names()} == STEPS.keys()
 
 
 def test_every_kind_of_store_has_a_mode() -> None:
     assert {mode.value for mode in Mode} == {*KINDS, Mode.DISTRIBUTED}
     assert SERVERS.keys() - {Mode.DISTRIBUTED} == {Mode(kind) for kind in STORES}
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("mode", [mode for mode in Mode if mode not in WHOLE])
-async def test_names_that_are_about_stores_do_it_on_each(
-    mode: Mode, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    shown = {one.name for one in await taken(mode, tmp_path, request, OF_STORES)}
-    assert {"SessionManager.lock", "SessionManager.get_statistics", "SessionStore.update"} <= shown
-    assert len(shown) > 40
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from agentbus.sessions import AccessDenied, SessionContext, SessionSystem
 from agentbus.sessions.config import make_config
 from agentbus.workers.domain.access import Right
 from tests.harness.patience import PATIENCE
+from tests.harness.sampling import sampled
 from tests.sessions.access.rows import APART, CHECKED, NAMES_ONE, ROWS, SAME, WORDS, Place, Row
 
 WHO: Final[dict[str, tuple[str | None, Right]]] = {
@@ -90,6 +91,7 @@ async def place(system: SessionSystem, who: str, state: str, row: Row) -> Place:
     return at
 
 
+@sampled("state")
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("name", ROWS)

@@ -19,12 +19,13 @@ from agentbus.sessions import (
 )
 from agentbus.sessions.config import make_config
 from tests.harness.clock import later
+from tests.harness.sampling import sampled
 
 HERE: dict[str, Any] = {"chat_id": "chat", "user_id": "ann", "platform": "telegram"}
 Both = tuple[SessionSystem, SessionSystem]
 
 
-pytestmark = pytest.mark.parametrize("storage", ["sqlite", "file", "mongodb"], indirect=True)
+pytestmark = [sampled("storage"), pytest.mark.parametrize("storage", ["sqlite", "file", "mongodb"], indirect=True)]
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from tests.harness.erasures import (
     said,
     town,
 )
+from tests.harness.sampling import sampled
 
 OTHERS = ("I am Bob", "welcome to the lobby", "welcome to the attic", "how much?", "be kind")
 """What others than Ada wrote."""
@@ -156,6 +157,7 @@ async def texts(store: Store, name: str, it: Town) -> list[str]:
     return [content.text for content in contents if isinstance(content, TextContent)]
 
 
+@sampled("kind")
 @pytest.mark.parametrize("kind", ["sqlite", "file", "mongodb"])
 async def test_nothing_that_people_wrote_is_kept_in_the_clear(
     kind: str, place: Place, request: pytest.FixtureRequest

@@ -45,6 +45,7 @@ from tests.harness.erasures import (
     said,
     town,
 )
+from tests.harness.sampling import sampled
 
 
 class Place:
@@ -84,7 +85,7 @@ def held_in(store: Store) -> str:
     return repr([vars(getattr(store, name)) for name in Store.__annotations__])
 
 
-@pytest.fixture(params=["memory", "sqlite", "file", "mongodb"])
+@pytest.fixture(params=[pytest.param(one, marks=sampled("place")) for one in ("memory", "sqlite", "file", "mongodb")])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     url = request.getfixturevalue("mongo_url") if request.param == "mongodb" else ""
     return Place(request.param, tmp_path, url)
@@ -416,6 +417,7 @@ _STEPS = 52
 """A few more than one erasure takes."""
 
 
+@sampled("step", each=4)
 @pytest.mark.parametrize("step", range(_STEPS))
 async def test_whatever_step_it_dies_at_the_next_run_brings_it_to_the_same_end(step: int, tmp_path: Path) -> None:
     place = Place("memory", tmp_path)

@@ -40,6 +40,7 @@ from agentbus.workers.installation.joining import check_installation, join_insta
 from agentbus.workers.repartition.change import LOCK, AnotherChange, Repartition, StillAtWork, plan_repartition
 from tests.harness.conversations import NOW, message
 from tests.harness.patience import PATIENCE
+from tests.harness.sampling import sampled
 
 OLD, NEW = Topology(partitions=4), Topology(partitions=6)
 USERS = [f"user{number}" for number in range(12)]
@@ -293,7 +294,7 @@ async def test_a_broker_that_fails_for_the_moment_is_tried_again(monkeypatch: py
         await assert_in_place(new)
 
 
-@pytest.fixture(params=["memory", "sqlite", "file"])
+@pytest.fixture(params=[pytest.param(one, marks=sampled("any_store")) for one in ("memory", "sqlite", "file")])
 async def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/one.db", "file": f"file://{tmp_path}/kept"}
     async with open_store(urls[request.param]) as store:

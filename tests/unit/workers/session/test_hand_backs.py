@@ -31,6 +31,7 @@ from agentbus.workers.session.hand_backs import HandBacks
 from agentbus.workers.session.worker import SessionWorker
 from tests.harness.conversations import NOW, message
 from tests.harness.patience import PATIENCE
+from tests.harness.sampling import sampled
 from tests.unit.workers.session.test_ownership import assert_in_order, until, until_committed
 
 PARTITIONS = 4
@@ -259,6 +260,7 @@ async def test_a_conversation_that_is_blocked_goes_on_in_order_at_the_other() ->
         await assert_in_order(store, receipts)  # type: ignore[arg-type] # it is one in memory
 
 
+@sampled("seed")
 @pytest.mark.parametrize("seed", range(3))
 async def test_nothing_is_lost_doubled_or_reordered_while_partitions_are_handed_back_again_and_again(seed: int) -> None:
     """Also while workers come and go; every partition is asked for many times, from each to each."""

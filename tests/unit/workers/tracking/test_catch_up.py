@@ -19,6 +19,7 @@ from agentbus.workers.tracking.kept import read_tracked
 from agentbus.workers.tracking.rebuilding import Rebuilding, Rebuilt
 from tests.harness.conversations import CONVERSATION, NOW
 from tests.harness.plain_figures import kept_figures, plain_figures
+from tests.harness.sampling import sampled
 from tests.harness.usage_logs import a_log
 
 KEPT = (RecordKind.TRACKED, RecordKind.ROLLUP, RecordKind.USAGE)
@@ -76,6 +77,7 @@ async def of_the_log(commits: list[Commit]) -> dict[str, Any]:
         return figures(other)
 
 
+@sampled("seed", each=5)
 @pytest.mark.parametrize("seed", range(20))
 async def test_any_order_and_any_deaths_give_what_the_log_gives(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -100,6 +102,7 @@ async def test_any_order_and_any_deaths_give_what_the_log_gives(
     assert figures(store) == there
 
 
+@sampled("seed", each=5)
 @pytest.mark.parametrize("seed", range(20))
 async def test_figures_are_what_counting_the_whole_log_gives(store: MemoryStore, seed: int) -> None:
     commits = a_log(Random(seed), 60, erasures=False)
