@@ -1,13 +1,11 @@
 """The store contract on every backend."""
 
 import asyncio
-import inspect
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import get_type_hints
 
 import pytest
 
@@ -223,29 +221,6 @@ def test_through_both_clients_the_same_is_tested() -> None:
 
 def _tests_of(kind: type) -> set[str]:
     return {name for name in dir(kind) if name.startswith("test_")}
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "file:///nowhere",
-        "sqlite:////nowhere/store.db",
-        "postgresql://nowhere/store",
-        "mongodb://nowhere/store",
-        "redis://nowhere",
-    ],
-)
-def test_calls_of_every_section_end_well(url: str) -> None:
-    store = open_store(url)
-    kinds = [type(store), *(type(getattr(store, name)) for name in get_type_hints(Store))]
-
-    calls = [
-        call for kind in kinds for name, call in inspect.getmembers(kind, inspect.iscoroutinefunction) if name[0] != "_"
-    ]
-    assert len(calls) == 56
-    # Those of one that looks whether it knows end as those of the one that it asks then, and so do a port's own.
-    own = [call for call in calls if not call.__module__.startswith("agentbus.storage.port.")]
-    assert {call.__qualname__ for call in own if not hasattr(call, "__wrapped__")} <= {"SqlHeads.get"}
 
 
 @pytest.mark.parametrize("kind", [TestMemory, TestFiles])
