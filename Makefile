@@ -117,8 +117,8 @@ arch: $(READY) ## Check which package imports which
 TIMED := tests/benchmarks
 TESTS := $(BIN)/python -m pytest -n 5 --dist worksteal $(addprefix --ignore=,$(TIMED))
 # What `make conformance` takes all of. A sample of the products: `tests/harness/sampling.py`. Of a call of a store or bus
-# each third await is cancelled, others of the next call.
-PART := --cancel-each 3
+# each ninth await is cancelled, others of the next call.
+PART := --cancel-each 9
 
 .PHONY: sizes
 sizes: $(READY) ## Report the longest files and functions, and crumbs

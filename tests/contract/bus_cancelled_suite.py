@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
-from zlib import crc32
 
 import pytest
 
@@ -14,11 +13,11 @@ from agentbus.contracts.envelope import Input
 from agentbus.contracts.errors import BrokerRejected
 from agentbus.contracts.ids import InputId
 from agentbus.testing.cancelling import DEADLINE, Call, When, cancel_everywhere
+from agentbus.testing.conformance.store_cancelled_suite import MOMENTS, places
 from agentbus.workers.bus.port import Bus, Consumer, Delivery, HandedOver
 from tests.contract.bus_suite import FIRST, TOPOLOGY, Inbox, eventually, message
 from tests.harness.conversations import CONVERSATION
 
-_MOMENTS: Final = (When.THERE, When.INSISTING)
 _STEPS: Final = {"declare": 11, "close_intake": 11, "open_intake": 11}
 """Calls that do the same for one queue after the other: of their hundreds of awaits each eleventh is tried."""
 _ANSWER: Final = CommandReply(command_id=InputId("answered"))
@@ -213,13 +212,12 @@ async def _delivers(bus: Bus) -> None:
 class BusCancelledSuite:
     """What every bus must do when a call is cancelled. A test module gives the fixtures `connect` and `bus`."""
 
-    @pytest.mark.parametrize("when", _MOMENTS)
+    @pytest.mark.parametrize("when", MOMENTS)
     @pytest.mark.parametrize("name", ROWS)
     async def test_call_cancelled_at_any_await_leaves_nothing_behind(
         self, bus: Bus, make: Callable[[], Bus], name: str, when: When, request: pytest.FixtureRequest
     ) -> None:
-        step = int(request.config.getoption("--cancel-each", None) or 1)
-        first = 1 + (crc32(name.encode()) + _MOMENTS.index(when)) % step  # for another call or moment others are tried
+        step, first = places(request.config, name, when)
         stages: list[Stage] = []
 
         async def prepare() -> Call:

@@ -31,7 +31,7 @@ from agentbus.testing.conformance.store_values_suite import StoreValuesSuite
 from agentbus.testing.conformance.whole import Opened, UncancelledDurableStore
 from tests.contract import store_inside  # noqa: F401 - it gives the suite its means
 from tests.harness.encryption import MASTERS
-from tests.harness.sampling import on_all_servers
+from tests.harness.sampling import on_all_servers, sampled
 from tests.services import LocalRedisCluster
 from tests.services.used_databases import UsedDatabases
 
@@ -181,6 +181,7 @@ class _Motor(_Mongo):
             yield store
 
 
+@sampled(each=3)
 class TestMongoThroughMotor(
     _Motor,
     DurableStoreSuite,
@@ -194,7 +195,7 @@ class TestMongoThroughMotor(
     StoreParkedSuite,
     StoreCancelledSuite,
 ):
-    """What makes each call of the client that there is, and cuts each off; the store around it is the same."""
+    """What makes each call of the client that there is, and cuts each off; the store around it is that of PyMongo."""
 
 
 @on_all_servers

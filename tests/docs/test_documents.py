@@ -40,7 +40,9 @@ SPANS: Final = [
     if span.startswith("agentbus ")
     for command in command_lines(span)
 ]
-AGENTBUS: Final = [command for command in (*COMMANDS, *SPANS) if command.agentbus is not None]
+AGENTBUS: Final = list(
+    {str(command): command for command in (*COMMANDS, *SPANS) if command.agentbus is not None}.values()
+)
 SETTINGS: Final = {f"{ENV_PREFIX}{name.upper()}" for concern in CONCERNS for name in concern.model_fields} | {
     f"{SESSIONS_PREFIX}{field.name.upper()}" for field in fields(SessionSystemConfig)
 }

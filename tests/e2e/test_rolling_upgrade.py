@@ -64,8 +64,7 @@ def test_inputs_hold_what_an_earlier_release_does_not_know_only_where_it_is_used
 
 @contextmanager
 def session_worker(distributed: Distributed, release: Path) -> Iterator[Program]:
-    env = distributed.env | {"PYTHONPATH": str(release), "PYTHONSAFEPATH": "1"}
-    with running_worker("session", folder=distributed.folder, env=env) as program:
+    with running_worker("session", folder=distributed.folder, env=distributed.env | _finding(release)) as program:
         yield program
 
 
@@ -106,9 +105,8 @@ class Chats:
         for release in releases:
             first, self.said = self.said, self.said + ROUNDS
             arguments = (self.distributed.amqp_url, PARTITIONS, *map(str, (CHATS, first, self.said)))
-            env = {"PYTHONPATH": str(release), "PYTHONSAFEPATH": "1"}
             talk = TALK.replace("CONTRACTS", _name_of_contracts(release))
-            with started("-c", talk, *arguments, folder=self.distributed.folder, env=env) as publisher:
+            with started("-c", talk, *arguments, folder=self.distributed.folder, env=_finding(release)) as publisher:
                 assert await asyncio.to_thread(publisher.process.wait, SECONDS) == 0, publisher.output()
 
     def published(self) -> list[Published]:
@@ -122,6 +120,11 @@ class Chats:
                 if (number + 1) % ROUNDS == 0:
                     given.append(Published(conversation, InputId(f"chat{chat}-{number + 1}"), True))
         return given
+
+
+def _finding(release: Path) -> dict[str, str]:
+    """Return the variables by which a program finds a release; this one is there, and begins warm."""
+    return {} if release == ROOT else {"PYTHONPATH": str(release), "PYTHONSAFEPATH": "1"}
 
 
 def _name_of_contracts(release: Path) -> str:

@@ -14,6 +14,7 @@ from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from zlib import crc32
 
 import pytest
 
@@ -21,7 +22,8 @@ sampled: Final = pytest.mark.sampled
 """`sampled("storage")`: each case of the other parameters with one value of this one. `--whole` takes each with all.
 
 Parameters that are given together, `("seed", "steps")`, are named together. Of a row of like cases, such as the places
-where something dies, `sampled("place", each=4)` takes one of each four, from the first to the last.
+where something dies, `sampled("place", each=4)` takes one of each four, from the first to the last. A class whose tests
+another has as well is `sampled(each=4)`: one of each four of its tests is taken.
 """
 
 on_all_servers: Final = pytest.mark.on_all_servers
@@ -91,6 +93,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "on_all_servers: taken with --whole alone")
     if config.option.sample is None:
         config.option.sample = seed_of(config.rootpath)
+    if getattr(config.option, "cancel_from", None) == 0 and not config.option.whole:
+        config.option.cancel_from = crc32(config.option.sample.encode())
 
 
 def seed_of(folder: Path) -> str:
@@ -158,7 +162,11 @@ def cases_of(items: Iterable[pytest.Item]) -> dict[pytest.Item, Case]:
         if not marks:
             continue
         names = {name for mark in marks for name in mark.args}
+        among = next((mark.kwargs["each"] for mark in marks if "each" in mark.kwargs), None)
         parameters: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+        if not names and among is None:
+            message = f"{item.nodeid} is sampled by nothing"
+            raise pytest.UsageError(message)
         if missing := sorted(names - parameters.keys()):
             message = f"{item.nodeid} is sampled by {', '.join(missing)}, and has no such parameter"
             raise pytest.UsageError(message)
@@ -166,7 +174,8 @@ def cases_of(items: Iterable[pytest.Item]) -> dict[pytest.Item, Case]:
         words = {name: told(function, name, value) for name, value in sorted(parameters.items())}
         values = tuple((name, word) for name, word in words.items() if name in names)
         others = {name: word for name, word in words.items() if name not in names}
-        among = next((mark.kwargs["each"] for mark in marks if "each" in mark.kwargs), None)
+        if not names and item.parent is not None:
+            function, others, values = item.parent.nodeid, {}, (("test", item.nodeid),)
         row = rows[function, str(others)]
         place = row.setdefault(values, len(row)) // among if among else 0
         cases[item] = Case(str(item.path.parent), f"{function} {others} {place}", values)

@@ -92,6 +92,15 @@ def test_mode(mode, words): ...
 @pytest.mark.parametrize("step", range(7))
 def test_step(step): ...
 
+class TestAll:
+    @pytest.mark.parametrize("value", range(3))
+    def test_it(self, value): ...
+
+    def test_other(self): ...
+
+@sampled(each=2)
+class TestAgain(TestAll): ...
+
 @on_all_servers
 def test_costly(): ...
 
@@ -128,15 +137,15 @@ def run(folder: Path, *options: str) -> list[str]:
 def test_what_is_left_out_is_deselected_and_said(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     *_, told, counts = run(tmp_path, "-v", "--sample", "7")
-    assert counts.strip("= ").startswith("9 passed, 14 deselected in")
-    assert told.startswith("14 tests are not in the sample 7: `make conformance` takes all")
+    assert counts.strip("= ").startswith("15 passed, 16 deselected in")
+    assert told.startswith("16 tests are not in the sample 7: `make conformance` takes all")
 
 
 def test_processes_of_a_run_take_the_same_and_one_says_so(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     *_, told, counts = run(tmp_path, "-n", "2", "--sample", "7")
-    assert counts.startswith("9 passed")
-    assert told.startswith("14 tests are not in the sample 7")
+    assert counts.startswith("15 passed")
+    assert told.startswith("16 tests are not in the sample 7")
 
 
 def test_of_a_row_of_cases_one_of_each_so_many_is_taken(tmp_path: Path) -> None:
@@ -150,14 +159,17 @@ def test_of_a_row_of_cases_one_of_each_so_many_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [["--whole"], ["test_some.py"], ["test_some.py::test_stored"], ["-k", "test_"]])
 def test_all_is_taken_if_it_is_asked_for_or_named(tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
-    assert run(tmp_path, *options)[-1].startswith("12 passed" if "::" in options[-1] else "23 passed")
+    assert run(tmp_path, *options)[-1].startswith("12 passed" if "::" in options[-1] else "31 passed")
 
 
-def test_who_is_sampled_by_a_parameter_that_it_has_not_is_told(tmp_path: Path) -> None:
-    (tmp_path / "test_wrong.py").write_text(TESTS.replace('sampled("mode"', 'sampled("mood"'))
-    assert any("is sampled by mood, and has no such parameter" in line for line in run(tmp_path, "-v"))
-
-
-def test_of_two_that_nothing_tells_apart_none_is_lost(tmp_path: Path) -> None:
-    (tmp_path / "test_wrong.py").write_text(TESTS.replace("range(4)", "[1, 1]"))
-    assert any("has the parameters of another" in line for line in run(tmp_path, "-v"))
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ('sampled("mode"', 'sampled("mood"', "is sampled by mood, and has no such parameter"),
+        ("sampled(each=2)", "sampled()", "is sampled by nothing"),
+        ("range(4)", "[1, 1]", "has the parameters of another"),
+    ],
+)
+def test_what_would_leave_out_a_behaviour_is_refused(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+    (tmp_path / "test_wrong.py").write_text(TESTS.replace(right, wrong))
+    assert any(told in line for line in run(tmp_path, "-v"))

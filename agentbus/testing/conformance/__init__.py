@@ -45,4 +45,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--cancel-each", type=int, default=1, metavar="N", help="each Nth await of a call is cancelled alone"
     )
+    group.addoption("--cancel-from", type=int, default=0, metavar="N", help="which of them: another N takes others")
     group.addoption("--page-budget", type=float, metavar="SECONDS", help="what a page of many may take, the median")

@@ -30,7 +30,7 @@ from agentbus.testing.cancelling import DEADLINE, Call, When, cancel_everywhere
 from agentbus.testing.conformance.inside import held_by
 from agentbus.testing.conformance.store_locks_suite import HOUR, acquired
 
-_MOMENTS: Final = (When.THERE, When.INSISTING)
+MOMENTS: Final = (When.THERE, When.INSISTING)
 _names = count(1)
 _KIND: Final = RecordKind.CHECKPOINT
 ROWS: Final[dict[str, Callable[[Store], Awaitable[Call]]]] = {}
@@ -386,20 +386,26 @@ async def _works_and_is_closed(store: Store) -> None:
     await store.close()
 
 
+def places(config: pytest.Config, call: str, when: When) -> tuple[int, int]:
+    """Return each how manieth await of a call is cancelled, and which is the first: of other calls it is another."""
+    step = int(config.getoption("--cancel-each", None) or 1)
+    begin = int(config.getoption("--cancel-from", None) or 0)
+    return step, 1 + (crc32(call.encode()) + MOMENTS.index(when) + begin) % step
+
+
 class StoreCancelledSuite:
     """What every store must do when a call is cancelled. Subclasses define the fixture `store`."""
 
-    @pytest.mark.parametrize("when", _MOMENTS)
+    @pytest.mark.parametrize("when", MOMENTS)
     @pytest.mark.parametrize("name", ROWS)
     async def test_call_cancelled_at_any_await_leaves_nothing_behind(
         self, store: Store, name: str, when: When, request: pytest.FixtureRequest
     ) -> None:
-        step = int(request.config.getoption("--cancel-each", None) or 1)
-        first = 1 + (crc32(f"{type(self).__name__}.{name}".encode()) + _MOMENTS.index(when)) % step  # elsewhere others
+        step, first = places(request.config, f"{type(self).__name__}.{name}", when)
         check = _works_and_is_closed if name in {"start", "close"} else _works
         await cancel_everywhere(partial(ROWS[name], store), partial(check, store), when=when, step=step, first=first)
 
-    @pytest.mark.parametrize("when", _MOMENTS)
+    @pytest.mark.parametrize("when", MOMENTS)
     async def test_lock_taken_while_being_cancelled_is_given_back(self, store: Store, when: When) -> None:
         names = [_new_name()]
 
@@ -416,7 +422,7 @@ class StoreCancelledSuite:
 
         await cancel_everywhere(taking, nobody_holds_it, when=when)
 
-    @pytest.mark.parametrize("when", _MOMENTS)
+    @pytest.mark.parametrize("when", MOMENTS)
     async def test_many_locks_taken_while_being_cancelled_are_given_back(self, store: Store, when: When) -> None:
         names: list[str] = []
 
@@ -433,7 +439,7 @@ class StoreCancelledSuite:
 
         await cancel_everywhere(taking, nobody_holds_them, when=when)
 
-    @pytest.mark.parametrize("when", _MOMENTS)
+    @pytest.mark.parametrize("when", MOMENTS)
     async def test_lock_is_given_back_while_being_cancelled(self, store: Store, when: When) -> None:
         names = [_new_name()]
 
