@@ -113,9 +113,9 @@ arch: $(READY) ## Check which package imports which
 	@echo "arch: import-linter ..."
 	@$(BIN)/lint-imports --no-logo
 
-# What compares how fast things are: nothing else runs beside it.
-TIMED := tests/benchmarks
-TESTS := $(BIN)/python -m pytest -n 5 --dist worksteal $(addprefix --ignore=,$(TIMED))
+# What says how fast things are: nothing else runs beside it. And what asks mypy once more: it has read everything by then.
+ALONE := tests/benchmarks/test_imports.py tests/benchmarks/test_session_figures.py tests/typing/test_uses.py
+TESTS := $(BIN)/python -m pytest -n 4 --dist worksteal $(addprefix --ignore=,$(ALONE))
 # What `make conformance` takes all of. A sample of the products: `tests/harness/sampling.py`. Of a call of a store or bus
 # each ninth await is cancelled, others of the next call.
 PART := --cancel-each 9
@@ -127,7 +127,7 @@ sizes: $(READY) ## Report the longest files and functions, and crumbs
 # Types take a minute of a processor that has it to spare while tests wait for processes to start.
 .PHONY: test
 test: setup services lint arch ## Run every check and every test, these on a sample of all that they are for
-	@echo "test: pytest, five at a time, and mypy beside it ..."
+	@echo "test: pytest, four at a time, and mypy beside it ..."
 	@types=$$(mktemp); trap 'rm -f "$$types"' EXIT; failed=0; \
 	$(TYPES) >"$$types" 2>&1 & checking=$$!; \
 	$(TESTS) $(PART) || failed=1; \
@@ -135,7 +135,7 @@ test: setup services lint arch ## Run every check and every test, these on a sam
 	echo "types: mypy ..."; cat "$$types"; \
 	exit "$$failed"
 	@echo "test: pytest, what is timed, alone ..."
-	@$(BIN)/python -m pytest $(TIMED)
+	@$(BIN)/python -m pytest $(ALONE)
 
 # Following every line costs as much again as running it: 20.7 s of a processor for tests that take 10.0.
 .PHONY: coverage

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 import pytest
 
-HEAVY: Final = frozenset({"chaos", "e2e", "reactive", "soak", "stress", "tour"})
+HEAVY: Final = frozenset({"benchmarks", "chaos", "e2e", "reactive", "soak", "stress", "tour"})
 """The folders whose tests start whole systems."""
 
 HANDS: Final = 2

@@ -339,7 +339,16 @@ class StoresAgree(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("driver", ["pymongo", pytest.param("motor", marks=on_all_servers)])
-def test_stores_agree(mongo_url: str, postgresql_url: str, mariadb_url: str, redis_url: str, driver: Any) -> None:
+def test_stores_agree(
+    mongo_url: str,
+    postgresql_url: str,
+    mariadb_url: str,
+    redis_url: str,
+    *,
+    driver: Any,
+    pytestconfig: pytest.Config,
+) -> None:
+    """What is tried is new each time: less of it at each run, more where all is taken."""
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         embedded = ("memory://", f"file://{folder}/store", f"sqlite:///{Path(folder)}/store.db")
         urls = (*embedded, postgresql_url, mariadb_url, f"{redis_url}&shards=3", mongo_url)
@@ -352,7 +361,7 @@ def test_stores_agree(mongo_url: str, postgresql_url: str, mariadb_url: str, red
             run_state_machine_as_test(
                 StoresAgree,
                 settings=settings(
-                    max_examples=15,
+                    max_examples=20 if pytestconfig.getoption("--whole") else 8,
                     stateful_step_count=15,
                     deadline=None,
                     database=None,
