@@ -13,6 +13,7 @@ from agentbus.contracts.history import SessionFilter
 from agentbus.sessions import SessionManager, SessionSystem, StorageType
 from agentbus.sessions.config import make_config
 from agentbus.testing.cancelling import DEADLINE, Call, When, cancel_everywhere
+from tests.harness.sampling import sampled
 
 _numbers = count(1)
 _Row = Callable[[SessionSystem, str], Awaitable[Call]]
@@ -184,6 +185,7 @@ async def test_call_cancelled_in_memory_leaves_nothing_behind(system: SessionSys
     await _sweep(system, name, when, step=1)
 
 
+@sampled("name", each=3)  # in memory each of them is cancelled, at each await
 @pytest.mark.parametrize("name", ROWS)
 async def test_call_cancelled_on_sqlite_leaves_nothing_behind(embedded: SessionSystem, name: str) -> None:
     await _sweep(embedded, name, When.THERE, step=23)  # Each await of the store is its own contract's affair.
