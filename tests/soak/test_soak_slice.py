@@ -1,16 +1,16 @@
-"""A slice of `make demo-soak` for every test run: three demonstrations side by side; its own checks.
+"""A slice of `make demo-soak` for every test run: a demonstration beside all other tests; its own checks.
 
 One alone is tried by `tests/e2e/test_demo.py`.
 """
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its types are a package of their own
 import pytest
 
 from tests.harness.results import write_results
+from tests.harness.sampling import sampled
 from tests.soak.__main__ import summary, table, told_of
 from tests.soak.run import HUNG, Ending, Run, busy_cores, demo
 
@@ -25,11 +25,12 @@ def said(source: str, limit: float = HUNG) -> Run:
 
 
 @pytest.mark.timeout(HUNG + 60)
-def test_three_at_once_which_keeps_the_cores_busy_end_by_themselves() -> None:
-    with ExitStack() as ends:
-        all_started = [ends.enter_context(demo(rounds=rounds)) for rounds in range(1, 4)]
-        runs = [one.result(busy=True) for one in all_started]
-    assert [run.said for run in runs if not run.good] == []
+@sampled("rounds")
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_beside_whatever_keeps_the_cores_busy_it_ends_by_itself(rounds: int) -> None:
+    with demo(rounds=rounds) as started:
+        run = started.result(busy=True)
+    assert run.good, run.said
 
 
 WELL = 'print(\'{"published": 1, "lost": 0, "duplicated": 0, "reordered": 0}\')'

@@ -5,8 +5,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from tests.benchmarks.library.contenders import CONTENDERS, RATIOS
@@ -75,6 +73,10 @@ def _row(name: str, found: Found, told: Mapping[str, Any]) -> tuple[str, ...]:
 
 def draw(told: Mapping[str, Any], title: str, file: Path) -> None:
     """Write an SVG: how long an append takes, and what of a processor, each way a bar."""
+    # It takes a second, in each process that finds the tests.
+    import matplotlib as mpl  # noqa: PLC0415 - as above
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+
     mpl.rcParams["svg.hashsalt"] = "agentbus"  # the same results give the same file
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     figure.suptitle(title)

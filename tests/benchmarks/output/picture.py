@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.measures.results import Results
 from tests.benchmarks.output.summary import SHAPES, low_load_medians
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLORS = {
     "agentbus1": "#1f77b4",
@@ -32,6 +31,10 @@ _TIMES = {
 
 def draw(results: Results, title: str, file: Path) -> None:
     """Write an SVG: throughput, inversions, latency, growth, closeness to the limit, and scale."""
+    # It takes a second, in each process that finds the tests.
+    import matplotlib as mpl  # noqa: PLC0415 - as above
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+
     mpl.rcParams["svg.hashsalt"] = "agentbus"  # the same results give the same file
     figure = Figure(figsize=(12, 12), layout="constrained")
     axes = figure.subplots(3, 2)
@@ -45,17 +48,17 @@ def draw(results: Results, title: str, file: Path) -> None:
     figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _rates(axes: Axes, results: Results) -> None:
+def _rates(axes: "Axes", results: Results) -> None:
     axes.set_title("messages/s (medians)")
     _bars(axes, results, median, "rate")
 
 
-def _inversions(axes: Axes, results: Results) -> None:
+def _inversions(axes: "Axes", results: Results) -> None:
     axes.set_title("messages out of order (all repeats)")
     _bars(axes, results, lambda values: float(sum(values)), "inversions")
 
 
-def _latencies(axes: Axes, results: Results) -> None:
+def _latencies(axes: "Axes", results: Results) -> None:
     axes.set_title(f"ms to committed at {_RATE} msg/s (medians)")
     found = low_load_medians([run for run in results.low_load if run.rate == _RATE]).get(str(_RATE), {})
     width = 0.8 / max(1, len(found))
@@ -70,7 +73,7 @@ def _latencies(axes: Axes, results: Results) -> None:
         _legend(axes, fontsize=7)
 
 
-def _costs(axes: Axes, results: Results) -> None:
+def _costs(axes: "Axes", results: Results) -> None:
     axes.set_title("ms for the n-th message of a session")
     for contender in dict.fromkeys(point.contender for point in results.growth):
         points = [point for point in results.growth if point.contender == contender]
@@ -81,7 +84,7 @@ def _costs(axes: Axes, results: Results) -> None:
     _legend(axes)
 
 
-def _limits(axes: Axes, results: Results) -> None:
+def _limits(axes: "Axes", results: Results) -> None:
     axes.set_title("bursts, messages/s (medians), and what agentbus1 reaches")
     medians = {
         name: median(getattr(run, name) for run in results.limits) if results.limits else 0.0
@@ -97,7 +100,7 @@ def _limits(axes: Axes, results: Results) -> None:
     axes.margins(y=0.2)
 
 
-def _scale(axes: Axes, results: Results) -> None:
+def _scale(axes: "Axes", results: Results) -> None:
     share = results.scale[0].share if results.scale else 0.0
     axes.set_title(f"messages/s by workers with {share:g} of a core each; grey: so many times one beside them")
     workers = sorted({run.workers for run in results.scale})
@@ -108,7 +111,7 @@ def _scale(axes: Axes, results: Results) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _bars(axes: Axes, results: Results, join: Callable[[list[float]], float], what: str) -> None:
+def _bars(axes: "Axes", results: Results, join: Callable[[list[float]], float], what: str) -> None:
     ran = {run.contender for run in results.throughput}
     contenders = [one for one in CONTENDERS if one.name in ran]  # not each of them has a turn in a quick run
     width = 0.8 / max(1, len(contenders))
@@ -126,6 +129,6 @@ def _bars(axes: Axes, results: Results, join: Callable[[list[float]], float], wh
     _legend(axes, fontsize=7, loc="upper center", ncols=max(1, len(contenders)))
 
 
-def _legend(axes: Axes, **how: Any) -> None:
+def _legend(axes: "Axes", **how: Any) -> None:
     if axes.get_legend_handles_labels()[0]:  # not everything is measured in a short run
         axes.legend(**how)
