@@ -176,7 +176,7 @@ class SessionSettings(_Settings):
         ge=1,
         le=1000,
         description="Unacknowledged inputs per partition: "
-        "what a worker has in memory, and what comes again if it dies.",
+        "what a worker has in memory (64 MB of them at most), and what comes again if it dies.",
     )
     max_live: int = Field(default=10_000, ge=1, description="Conversations whose state a worker holds in memory.")
     worker_beat: float = Field(default=1.0, gt=0, description="Seconds between a session worker's heartbeats.")

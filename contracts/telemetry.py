@@ -354,6 +354,8 @@ class Action(StrEnum):
     """Somebody wants replies where none may go: neither a direct reply nor a queue for replies. Said once."""
     FRAME_MALFORMED = "frame_malformed"
     """What a broker sent is no AMQP; the connection is ended, and made again by whoever needs it."""
+    READING_PAUSED = "reading_paused"
+    """Too many bytes are in hand, not settled yet: next to nothing is read from the broker until half of them are."""
     BROKER_WAITING = "broker_waiting"
     """The broker does not answer yet; said once a minute."""
     QUERY_FAILED = "query_failed"

@@ -7,7 +7,8 @@ import pytest
 
 from agentbus.contracts.topology import Topology
 from agentbus.workers.bus.port import Message
-from agentbus.workers.bus.rabbit import RabbitBus
+from agentbus.workers.bus.rabbit import RabbitBus, in_hand
+from agentbus.workers.bus.rabbit.connections import wire_of
 from agentbus.workers.bus.rabbit.consumers import RabbitConsumer
 from tests.contract.bus_suite import SECONDS, Inbox, declared, message, numbers
 
@@ -30,7 +31,7 @@ async def test_a_channel_that_the_broker_closes_is_lost_and_no_other(bus: Rabbit
     assert isinstance(closed, RabbitConsumer)
     await bus.publish(TOPOLOGY.inbound, "0", message(1))
     (held,) = await first.first(1)
-    closed.ack(_NEVER_DELIVERED)
+    closed.ack(_NEVER_DELIVERED, 0)
     async with asyncio.timeout(SECONDS):
         await closed.lost.wait()
     await held.ack()  # its consumer is gone: nothing may be written for it
@@ -80,3 +81,55 @@ async def test_many_thousand_deliveries_and_confirms_at_once_are_in_order(bus: R
     async with asyncio.timeout(SECONDS):
         while (await bus.depth(QUEUES[0])).ready:
             await asyncio.sleep(0.01)
+
+
+async def test_no_more_bytes_are_in_hand_than_fit_and_each_input_comes_in_order(
+    bus: RabbitBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker would send all 60 MB at once: the prefetch allows it."""
+    most, a_read, body = 4_000_000, 2_000_000, b"x" * 300_000
+    monkeypatch.setattr(in_hand, "MOST_BYTES", most)
+    sent = [(str(number % 2), Message(body=body, message_id=f"m-{number}")) for number in range(200)]
+    inboxes, held = [Inbox(), Inbox()], list[int]()
+    consumers = [await bus.consume(queue, inbox, prefetch=100) for queue, inbox in zip(QUEUES, inboxes, strict=True)]
+    publishing = asyncio.create_task(bus.publish_many(TOPOLOGY.inbound, sent))
+    assert isinstance(consumers[0], RabbitConsumer)
+    hand = wire_of(consumers[0]._channel).in_hand
+    taken = [0, 0]
+    async with asyncio.timeout(SECONDS):
+        while sum(taken) < 200:
+            await asyncio.sleep(0.02)
+            held.append(hand.bytes)
+            for which, inbox in enumerate(inboxes):
+                for one in inbox.deliveries[taken[which] : taken[which] + 2]:  # slower than the broker
+                    taken[which] += 1
+                    await one.ack()
+    assert await publishing == [None] * 200
+    assert most < max(held) < most + a_read
+    for parity, inbox in enumerate(inboxes):
+        assert [one.message_id for one in inbox.deliveries] == [f"m-{number}" for number in range(parity, 200, 2)]
+    assert hand.bytes == 0
+
+
+async def test_while_nothing_can_be_settled_the_connection_lives_and_a_consumer_that_ends_frees_what_it_had(
+    bus: RabbitBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_hand, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(in_hand, "A_LITTLE_EACH", 0.2)
+    sent = [("0", Message(body=b"x" * 200_000, message_id=f"m-{number}")) for number in range(60)]
+    assert await bus.publish_many(TOPOLOGY.inbound, sent) == [None] * 60
+    stuck, other = Inbox(), Inbox()
+    holder = await bus.consume(QUEUES[0], stuck, prefetch=100)
+    assert isinstance(holder, RabbitConsumer)
+    hand = wire_of(holder._channel).in_hand
+    before = len(await stuck.first(6))
+    async with asyncio.timeout(SECONDS):
+        while len(stuck.deliveries) < before + 3:  # a little comes all the same: heartbeats are in it
+            await asyncio.sleep(0.05)
+    assert len(stuck.deliveries) < 40
+    await holder.close()
+    assert hand.bytes == 0
+    await bus.publish(TOPOLOGY.inbound, "1", message(1))
+    await bus.consume(QUEUES[1], other, prefetch=10)
+    await (await other.first(1))[0].ack()
+    assert not holder.lost.is_set()

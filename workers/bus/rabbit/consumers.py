@@ -82,12 +82,12 @@ class RabbitDelivery(Delivery):
     async def ack(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            consumer.ack(self._tag)
+            consumer.ack(self._tag, len(self.body))
 
     async def requeue(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            consumer.requeue(self._tag)
+            consumer.requeue(self._tag, len(self.body))
 
 
 class RabbitConsumer(Consumer):
@@ -118,6 +118,7 @@ class RabbitConsumer(Consumer):
         self._intake = Intake(self._on_content)
         self._acks = Acks(channel.number, self._wire, self._intake)
         self._running = True
+        self._in_hand = 0
         self._cleanup: asyncio.Task[None] | None = None
 
     async def start(self, prefetch: int, priority: int) -> None:
@@ -134,8 +135,7 @@ class RabbitConsumer(Consumer):
 
     async def close(self) -> None:
         if self._running:
-            self._running = False
-            self._on_end(self)
+            self._stop()
             self._cleanup = asyncio.create_task(self._let_go())
         if self._cleanup is not None:
             # To its end, though the caller is cancelled: a channel that stays open keeps its queue.
@@ -146,20 +146,28 @@ class RabbitConsumer(Consumer):
         await close_channel(self._channel)
         self._wire.detach(self._channel.number, self._intake)
 
-    def ack(self, tag: int) -> None:
-        """Acknowledge a delivery, unless the consumer is gone."""
+    def ack(self, tag: int, size: int) -> None:
+        """Acknowledge a delivery of so many bytes, unless the consumer is gone."""
         if self._running:
             self._acks.ack(tag)
+            self._settled(size)
 
-    def requeue(self, tag: int) -> None:
-        """Hand a delivery back, unless the consumer is gone."""
+    def requeue(self, tag: int, size: int) -> None:
+        """Hand a delivery of so many bytes back, unless the consumer is gone."""
         if self._running:
             self._acks.requeue(tag)
+            self._settled(size)
+
+    def _settled(self, size: int) -> None:
+        self._in_hand -= size
+        self._wire.in_hand.settle(size)
 
     def _on_content(self, tag: int, redelivered: bool, properties: Properties, body: bytes) -> None:
         """Take a delivery, in the socket's callback: in the order of the queue."""
         if not self._running:
             return
+        self._in_hand += len(body)
+        self._wire.in_hand.take(len(body))
         delivery: RabbitDelivery | None = None
         try:
             delivery = RabbitDelivery(tag, properties, body, self, redelivered=redelivered)
@@ -169,6 +177,7 @@ class RabbitConsumer(Consumer):
             if delivery is None or delivery.let_go():
                 settle = self._acks.requeue if self._fate is Fate.HANDED_BACK else self._acks.dead_letter
                 settle(tag)
+                self._settled(len(body))
 
     def _on_cancel(self, _: spec.Basic.Cancel) -> None:
         """Note that the broker ended the consumer (its queue was deleted); the channel is still open."""
@@ -178,9 +187,14 @@ class RabbitConsumer(Consumer):
     def _end(self) -> None:
         self._wire.detach(self._channel.number, self._intake)
         if self._running:
-            self._running = False
-            self._on_end(self)
+            self._stop()
             self.lost.set()
+
+    def _stop(self) -> None:
+        """Take and settle nothing more: what is in hand is the broker's again."""
+        self._running = False
+        self._settled(self._in_hand)
+        self._on_end(self)
 
 
 async def _taken_before(_: object) -> None:

@@ -20,6 +20,7 @@ from yarl import URL
 
 from agentbus.contracts.telemetry import Action
 from agentbus.storage.log_lines import Logger
+from agentbus.workers.bus.rabbit.in_hand import InHand
 
 METHOD: Final = 1
 HEADER: Final = 2
@@ -78,10 +79,16 @@ class Wire(asyncio.StreamReaderProtocol):
         self._told_alive = loop.time()
         self._due: list[Callable[[], bytes]] = []
         self._most_bytes = _MOST_BYTES
+        self.in_hand = InHand(loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._transport = cast("asyncio.Transport", transport)
+        self.in_hand.reads_from(self._transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.in_hand.end()
+        super().connection_lost(exc)
 
     def agree(self, frame_max: int | None) -> None:
         """Take what was agreed upon as the largest frame: what says that it is larger is none. 0 is no limit."""
@@ -135,6 +142,7 @@ class Wire(asyncio.StreamReaderProtocol):
         self._size = len(data) - rest
         if self._size:
             self._held.append(data[rest:] if rest else data)
+        self.in_hand.look()
 
     def _cut(self, data: bytes) -> int:
         """Give each whole frame to whom it belongs; return where the first one begins that is not whole."""
