@@ -40,8 +40,9 @@ class Cancelled:
         self._at = at
         self._when = when
         self._deadline = deadline
-        self._awaits = 0
-        self._was_cancelled = False
+        self.awaits = 0
+        """How many it has come to."""
+        self.was_cancelled = False
         self._where = f"cancelled at await {at} ({when})"
         self.error: asyncio.CancelledError | None = None
         """What the call ended with: kept, as a log record, a retry policy or a task that waits keeps it."""
@@ -54,12 +55,12 @@ class Cancelled:
             _counter.set(None)
             done, _ = await asyncio.wait({self._task}, timeout=self._deadline)
         assert done, f"{self._where}, it does not end: {self._task.get_stack()}"
-        if not self._was_cancelled:
+        if not self.was_cancelled:
             self._task.result()
         elif not self._task.cancelled():
             error = self._task.exception()
             raise AssertionError(f"{self._where}, it ended with {error or self._task.result()!r}") from error
-        return self._was_cancelled
+        return self.was_cancelled
 
     async def _run(self) -> object:
         try:
@@ -69,8 +70,8 @@ class Cancelled:
             raise
 
     def _reached(self, awaited: object) -> None:
-        self._awaits += 1
-        if self._awaits < self._at or (self._awaits > self._at and self._when is not When.INSISTING):
+        self.awaits += 1
+        if self.awaits < self._at or (self.awaits > self._at and self._when is not When.INSISTING):
             return
         if self._when is When.THERE and isinstance(awaited, asyncio.Future):
             awaited.add_done_callback(self._cancel)  # Comes before that of the task, which wakes it.
@@ -78,7 +79,7 @@ class Cancelled:
             asyncio.get_running_loop().call_soon(self._cancel)
 
     def _cancel(self, _: object = None) -> None:
-        self._was_cancelled = self._task.cancel() or self._was_cancelled
+        self.was_cancelled = self._task.cancel() or self.was_cancelled
 
 
 async def cancel_everywhere(
@@ -96,18 +97,24 @@ async def cancel_everywhere(
     Each time it ends with the cancellation, `check` says that all still works, and no task is left that was not there
     before it was prepared. Returns how many awaits there are.
 
-    Of the awaits only each `step`th is tried, from the `first` on. Unless it `owns_tasks`, those that it begins may be
-    others', who go on.
+    Of the awaits only each `step`th is tried, from the `first` on; of a call that has fewer, one. Unless it
+    `owns_tasks`, those that it begins may be others', who go on.
     """
-    for at in range(first, MOST_AWAITS, step):
+
+    async def tried(at: int) -> Cancelled:
         before = asyncio.all_tasks()
         cancelled = Cancelled(await prepare(), at, when, deadline)
-        was_cancelled = await cancelled.happens()
+        await cancelled.happens()
         await check()
         if owns_tasks and (begun := asyncio.all_tasks() - before):
             _, left = await asyncio.wait(begun, timeout=deadline)
             assert not left, f"cancelled at await {at} ({when}), it left behind {left}"
-        if not was_cancelled:
+        return cancelled
+
+    for at in range(first, MOST_AWAITS, step):
+        if not (one := await tried(at)).was_cancelled:
+            if at == first and one.awaits:
+                await tried(1 + (first - 1) % one.awaits)
             return at - 1
     raise AssertionError(f"more than {MOST_AWAITS} awaits")
 

@@ -55,6 +55,32 @@ async def test_each_await_is_counted_those_of_tasks_too(when: When) -> None:
 
 
 @MOMENTS
+@pytest.mark.parametrize(("first", "cut"), [(1, [0, 4]), (3, [2]), (5, [4]), (6, [0]), (9, [3])])
+async def test_of_some_awaits_each_so_manieth_is_tried_and_one_of_a_call_that_has_fewer(
+    when: When, first: int, cut: list[int]
+) -> None:
+    found: list[int] = []
+
+    async def prepare() -> Call:
+        async def call() -> None:
+            passed = 0
+            try:
+                while passed < 5:
+                    await asyncio.sleep(0)
+                    passed += 1
+            except asyncio.CancelledError:
+                found.append(passed)
+                raise
+
+        return call()
+
+    async def nothing() -> None: ...
+
+    await cancel_everywhere(prepare, nothing, when=when, step=4, first=first)
+    assert found == cut
+
+
+@MOMENTS
 @pytest.mark.parametrize("how", [finished, cancelled_once])
 async def test_what_is_held_for_one_call_is_given_back(how: Callable[[Call], Awaitable[object]], when: When) -> None:
     async def use(thing: Thing) -> None:
