@@ -41,15 +41,16 @@ pytest_plugins = [
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# In CI the examples of property tests are the same at each run: what fails there, fails again when it is looked at.
-# Everywhere else they are new ones each time. None has a deadline: how long one takes says how busy the machine is.
-settings.register_profile("ci", derandomize=True, deadline=None)
-settings.register_profile("here", deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "here")
+# No example of a property test has a deadline: how long one takes says how busy the machine is. In CI, where by itself
+# Hypothesis tries the same ones for ever, they are those of the sample (`--sample`): what fails there fails again when
+# it is looked at. Everywhere else they are new ones each time.
+settings.register_profile("whole", deadline=None, derandomize=False)
+settings.register_profile("sample", deadline=None, derandomize=False, max_examples=40)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lend one of each service to the processes of a run of several."""
+    """Choose how many examples are tried; lend one of each service to the processes of a run of several."""
+    settings.load_profile("whole" if config.getoption("--whole") else "sample")
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         return
     lender = Lender()

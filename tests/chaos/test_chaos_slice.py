@@ -17,7 +17,7 @@ def assert_held(result: Result) -> None:
     assert result.verdict.messages > 0
 
 
-@sampled("name", "repeats", each=2)
+@sampled("name", "repeats", each=4)
 @pytest.mark.parametrize(
     ("name", "repeats"),
     [("kill_after_append", 1), ("sigterm_rolling_restart", 1), ("sigstop", 1), ("broker_kill", 1)],

@@ -6,6 +6,7 @@ names the parameters that it is `sampled` by, and of each case of the others a r
 folder each value has its even share.
 """
 
+import os
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -84,6 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sample", metavar="SEED", help="take the sample of this seed, in place of that of the commit")
 
 
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its seed
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marks known, and the seed, which the processes of a run of several have from here."""
     config.addinivalue_line(
@@ -93,6 +95,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "on_all_servers: taken with --whole alone")
     if config.option.sample is None:
         config.option.sample = seed_of(config.rootpath)
+    if os.environ.get("CI") and getattr(config.option, "hypothesis_seed", "") is None:
+        config.option.hypothesis_seed = str(crc32(config.option.sample.encode()))
     if getattr(config.option, "cancel_from", None) == 0 and not config.option.whole:
         config.option.cancel_from = crc32(config.option.sample.encode())
 
