@@ -174,11 +174,7 @@ class Folder:
         whole = self._whole(path)
         if not self._local or not os.path.isdir(whole):
             return
-        descriptor = os.open(whole, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        private.sync(Path(whole))
 
     def try_to_discard(self, path: str) -> None:
         """Remove a file that was begun, if it is there and that can be done: what failed is told already. Blocks."""

@@ -22,10 +22,20 @@ def make_file(path: Path) -> None:
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder, and those above it that are missing, their owner's alone."""
+    """Make a folder, and those above it that are missing, their owner's alone; their names are on the disk then."""
     if not path.is_dir():
         make_folders(path.parent)
         path.mkdir(FOLDER, exist_ok=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or what a folder has, is on the disk as it is now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def close_to_others(path: Path) -> None:

@@ -59,23 +59,23 @@ class Disk:
         """Take a folder away with all in it, at once for everybody else. Raises FileNotFoundError if there is none."""
         with self.temporaries() as files:
             files.take(folder)
-            _sync(folder.parent)
+            private.sync(folder.parent)
 
     def sync(self, paths: Collection[Path]) -> None:
         """Wait until files and folders are on the disk as they are now."""
         if len(paths) == 1:
-            _sync(*paths)
+            private.sync(*paths)
         else:
-            list(self._syncing.map(_sync, paths))
+            list(self._syncing.map(private.sync, paths))
 
     def put(self, path: Path, data: bytes, *, durable: bool = True) -> None:
         """Write a file, in place of what is there. One that need not be durable may be the old one after a crash."""
         with self.temporaries() as files:
             written = files.write(data)
-            _sync(written)
+            private.sync(written)
             written.rename(path)
         if durable:
-            _sync(path.parent)
+            private.sync(path.parent)
 
     def point(self, path: Path, target: str) -> None:
         """Make `path` a symbolic link to `target`, in place of what is there."""
@@ -166,11 +166,3 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

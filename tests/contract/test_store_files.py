@@ -18,6 +18,7 @@ from agentbus.contracts.errors import DuplicateInput, StoreDamaged, StoreRejecte
 from agentbus.contracts.history import SessionFilter
 from agentbus.contracts.ids import InputId, Partition
 from agentbus.contracts.records import Record, RecordKind
+from agentbus.storage import private
 from agentbus.storage.factory import open_store
 from agentbus.storage.files import FileStore, disk, reading
 from agentbus.storage.files.layout import file_name
@@ -638,7 +639,7 @@ async def test_disk_that_takes_nothing(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as broken:
-        broken.setattr(disk, "_sync", fails)
+        broken.setattr(private, "sync", fails)
         for call in (
             store.log.append([a_commit(SHARED)]),
             store.heads.save([a_head(SHARED)]),
