@@ -136,6 +136,8 @@ class Rule:
     """Whether it counts as activity, which makes an idle session active."""
     by_callers: bool
     """Whether callers choose its id; of our own workers' commands an id is made of what they say."""
+    background: bool
+    """Whether it comes by the thousand and nobody waits for it: what other conversations are sent goes before it."""
 
 
 def _never(*_: object) -> bool:
@@ -157,6 +159,7 @@ def _rule(
     beside: bool = False,
     wakes: Callable[[C], bool] = _never,
     by_callers: bool = False,
+    background: bool = False,
 ) -> Rule:
     return Rule(
         command=command,
@@ -168,6 +171,7 @@ def _rule(
         beside=beside,
         wakes=wakes,
         by_callers=by_callers,
+        background=background,
     )
 
 
@@ -218,7 +222,7 @@ TABLE: Final = (
     _rule(RefreshSession, refresh_session, wakes=_always, by_callers=True),
     _rule(TrimHistory, trim_history, by_callers=True),
     _rule(DeleteSession, delete_session, right=_OWN, needs=Needs.ENDED, earlier=_ITSELF, by_callers=True),
-    _rule(ApplyDeadlines, apply_deadlines, right=_OWN, needs=Needs.ENDED),
+    _rule(ApplyDeadlines, apply_deadlines, right=_OWN, needs=Needs.ENDED, background=True),
     _rule(ResetSession, reset_session, needs=Needs.ANY, by_callers=True),
     _rule(CloseSession, close_session, right=_OWN, by_callers=True),
     _rule(ChangeState, change_state, ends=_leaves_life, needs=Needs.ENDED, by_callers=True),
@@ -227,16 +231,21 @@ TABLE: Final = (
     _rule(MergeContext, merge_context, right=_OWN, needs=Needs.ANY, earlier=_CONVERSATION, beside=True),
     _rule(AmendCopy, amend_copy, right=_OWN, needs=Needs.ANY, earlier=_CONVERSATION, beside=True),
     _rule(ResolveConflict, resolve_conflict, right=_OWN),
-    _rule(ExpireSession, expire_session, right=_OWN, needs=Needs.ANY, earlier=_ITSELF, beside=True),
-    _rule(ArchiveSession, archive_session, right=_OWN, needs=Needs.ENDED, earlier=_ITSELF, beside=True),
+    _rule(ExpireSession, expire_session, right=_OWN, needs=Needs.ANY, earlier=_ITSELF, beside=True, background=True),
+    _rule(
+        ArchiveSession, archive_session, right=_OWN, needs=Needs.ENDED, earlier=_ITSELF, beside=True, background=True
+    ),
     _rule(RestoreSession, restore_session, right=_OWN, needs=Needs.ENDED, earlier=_ITSELF, beside=True),
-    _rule(RestoreCommit, restore_commit, right=_OWN, needs=Needs.NOTHING, beside=True),
-    _rule(RestoreContent, restore_content, right=_OWN, needs=Needs.ANY, earlier=_ITSELF, beside=True),
+    _rule(RestoreCommit, restore_commit, right=_OWN, needs=Needs.NOTHING, beside=True, background=True),
+    _rule(RestoreContent, restore_content, right=_OWN, needs=Needs.ANY, earlier=_ITSELF, beside=True, background=True),
     _rule(EraseConversation, erase_conversation, right=_OWN, needs=Needs.ANY, beside=True),
     _rule(UnblockSession, unblock_session, right=_OWN, needs=Needs.ENDED, beside=True),
 )
 
 RULES: Final[Mapping[type[Contract], Rule]] = {row.command: row for row in TABLE}
+
+BACKGROUND: Final = frozenset(row.command for row in TABLE if row.background)
+"""The commands that what people send goes before."""
 
 
 def rule_of(command: AnyCommand) -> Rule:

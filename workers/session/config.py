@@ -19,10 +19,13 @@ class SessionWorkerConfig:
     """Conversations whose state is held in memory."""
     max_turns: int = 200
     """Conversations committed together in one round."""
+    background_turns: int = 100
+    """Those in a round of background: what people send is beside it, and shares the processor with it meanwhile."""
     few_turns: int = 2
     """Conversations under way below which another round begins at once: while there is little to do none waits."""
     max_rounds: int = 2
-    """Rounds under way at a time once there is much to do: one is decided while another waits for the store."""
+    """Rounds under way at a time once there is much to do: one is decided while another waits for the store. As many
+    beside them are of background."""
     enough_turns: int = 40
     """Conversations that must be ready then for a round beside another: small ones cost the time that they save."""
     beat: float = 1.0

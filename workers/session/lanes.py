@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from time import monotonic
 
 from agentbus.contracts.commands import RestoreCommit
@@ -12,6 +13,7 @@ from agentbus.contracts.envelope import Input, InputEnvelope
 from agentbus.contracts.ids import ConversationId, Partition
 from agentbus.contracts.queries import AnyQuery
 from agentbus.workers.bus.port import Delivery
+from agentbus.workers.domain.rules import BACKGROUND
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +57,11 @@ class Waiting:
         """Whether it gets a turn of its own: what it brings is a commit already."""
         return isinstance(self.given.data, RestoreCommit)
 
+    @property
+    def is_background(self) -> bool:
+        """Whether what other conversations are sent goes before it."""
+        return type(self.given.data) in BACKGROUND
+
 
 @dataclass(slots=True)
 class Lane:
@@ -63,6 +70,8 @@ class Lane:
     conversation: ConversationId
     partition: Partition
     waiting: deque[Waiting] = field(default_factory=deque)
+    urgent: int = 0
+    """How many of those waiting are no background: with one, the lane as a whole is none, as it keeps its order."""
     busy: bool = False
     since: float | None = None
     """When the first input of the turn under way arrived."""
@@ -89,15 +98,16 @@ class Turn:
 
 
 class Lanes:
-    """All lanes, and which of them are ready: not busy, with something waiting."""
+    """All lanes, and which of them are ready: not busy, with something waiting; those of background apart."""
 
     def __init__(self, *, max_inputs: int = 200, max_bytes: int = 4_000_000) -> None:
         self._lanes: dict[ConversationId, Lane] = {}
         self._ready: dict[ConversationId, Lane] = {}
+        self._background: dict[ConversationId, Lane] = {}
         self._max_inputs = max_inputs
         self._max_bytes = max_bytes
         self.readiness = asyncio.Event()
-        """Set while a lane is ready."""
+        """Set while a lane is ready, be it of background."""
         self.emptiness = asyncio.Event()
         """Set while nothing waits and nothing is being worked on."""
         self.emptiness.set()
@@ -113,8 +123,13 @@ class Lanes:
 
     @property
     def ready(self) -> int:
-        """Lanes that are ready."""
+        """Lanes that are ready, without those of background."""
         return len(self._ready)
+
+    @property
+    def ready_background(self) -> int:
+        """Lanes that are ready with nothing but background."""
+        return len(self._background)
 
     def push(self, conversation: ConversationId, partition: Partition, waiting: Waiting) -> None:
         """Put an input at the end of its conversation's lane."""
@@ -123,6 +138,7 @@ class Lanes:
             lane = self._lanes[conversation] = Lane(conversation, partition)
             self.emptiness.clear()
         lane.waiting.append(waiting)
+        lane.urgent += not waiting.is_background
         if not lane.busy:
             self._make_ready(lane)
 
@@ -134,15 +150,18 @@ class Lanes:
         self.emptiness.clear()
         return Turn(lane, (waiting,))
 
-    def take(self, most: int) -> list[Turn]:
-        """Take what waits in up to `most` ready lanes, longest ready first; they are busy until given back."""
-        lanes = list(self._ready.values())[:most]
+    def take(self, most: int, *, background: bool = False) -> list[Turn]:
+        """Take what waits in up to `most` ready lanes, longest ready first; they are busy until given back.
+
+        They are those of `background`, or the others.
+        """
+        ready = self._background if background else self._ready
+        lanes = list(islice(ready.values(), most))
         for lane in lanes:
-            del self._ready[lane.conversation]
+            del ready[lane.conversation]
             lane.busy = True
             lane.since = lane.waiting[0].arrived
-        if not self._ready:
-            self.readiness.clear()
+        self._look()
         return [Turn(lane, tuple(self._next_inputs(lane))) for lane in lanes]
 
     def done(self, lane: Lane) -> None:
@@ -160,15 +179,24 @@ class Lanes:
         """Forget what waits of a partition: it will be delivered again. What is being worked on goes on."""
         for lane in [lane for lane in self._lanes.values() if lane.partition == partition]:
             lane.waiting.clear()
+            lane.urgent = 0
             if not lane.busy:
                 self._ready.pop(lane.conversation, None)
+                self._background.pop(lane.conversation, None)
                 self.done(lane)
-        if not self._ready:
-            self.readiness.clear()
+        self._look()
 
     def _make_ready(self, lane: Lane) -> None:
-        self._ready[lane.conversation] = lane
+        if lane.urgent:
+            self._background.pop(lane.conversation, None)
+            self._ready[lane.conversation] = lane
+        else:
+            self._background[lane.conversation] = lane
         self.readiness.set()
+
+    def _look(self) -> None:
+        if not (self._ready or self._background):
+            self.readiness.clear()
 
     def _next_inputs(self, lane: Lane) -> Iterable[Waiting]:
         room = self._max_bytes
@@ -176,7 +204,9 @@ class Lanes:
             if not lane.waiting or (taken and (lane.waiting[0].size > room or lane.waiting[0].is_apart)):
                 return
             apart = lane.waiting[0].is_apart
-            room -= lane.waiting[0].size
-            yield lane.waiting.popleft()
+            waiting = lane.waiting.popleft()
+            room -= waiting.size
+            lane.urgent -= not waiting.is_background
+            yield waiting
             if apart:
                 return

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +48,14 @@ AHEAD: Final = 0.8
 """The part of the time for which a state machine that was read may be decided by, after which it is read again."""
 
 _log = Logger(__name__)
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """Rounds that have yet to announce, not those that have only to be settled; and the turns in them."""
+
+    rounds: int = 0
+    turns: int = 0
 
 
 class SessionWorker(Worker):
@@ -110,8 +119,8 @@ class SessionWorker(Worker):
         )
         self._context = copy_context()
         self._rounds: set[asyncio.Task[None]] = set()
-        self._busy = 0  # rounds of these that have yet to announce; the others have only to be settled
-        self._under_way = 0  # turns of the busy ones
+        self._under_way = _UnderWay()
+        self._background = _UnderWay()
         # A store that is embedded makes one transaction after the other: small rounds would wait for each other.
         self._few_turns = 1 if config.embedded else config.few_turns
         self._changed = asyncio.Event()  # set when another round might begin: an input came, or one is over
@@ -246,10 +255,10 @@ class SessionWorker(Worker):
     def _take_over(self, holding: Holding, delivery: Delivery, handed: HandedOver) -> None:
         """Take what was handed over as it is; if nothing else is to be done its turn begins at once."""
         waiting = Waiting(delivery, handed.given, holding.lease)
-        if self._may_begin():
+        if self._may_begin(self._under_way, self._lanes.ready):
             turn = self._lanes.begin(handed.conversation, holding.partition, waiting)
             if turn is not None:
-                self._begin_round([turn])
+                self._begin_round([turn], self._under_way)
                 return
         self._lanes.push(handed.conversation, holding.partition, waiting)
         self._changed.set()
@@ -301,43 +310,49 @@ class SessionWorker(Worker):
         self._live.drop_where(lambda conversation: topology.partition_of(conversation) == holding.partition)
 
     async def _dispatch(self) -> None:
-        """Begin a round at once while little is under way; beside more only when there is enough for another one."""
+        """Begin a round at once while little is under way; beside more only when there is enough for another one.
+
+        Background has rounds of its own, so that nobody waits for the end of one that is full of it.
+        """
         while True:
             await self._lanes.readiness.wait()
-            if self._may_begin():
-                self._begin_round(self._lanes.take(self._config.max_turns))
+            if self._lanes.ready and self._may_begin(self._under_way, self._lanes.ready):
+                self._begin_round(self._lanes.take(self._config.max_turns), self._under_way)
+            elif self._lanes.ready_background and self._may_begin(self._background, self._lanes.ready_background):
+                turns = self._lanes.take(self._config.background_turns, background=True)
+                self._begin_round(turns, self._background)
             else:
                 self._changed.clear()
                 await self._changed.wait()
 
-    def _may_begin(self) -> bool:
-        if self._under_way < self._few_turns:
+    def _may_begin(self, beside: "_UnderWay", ready: int) -> bool:
+        if beside.turns < self._few_turns:
             return True
-        return self._busy < self._config.max_rounds and self._lanes.ready >= self._config.enough_turns
+        return beside.rounds < self._config.max_rounds and ready >= self._config.enough_turns
 
-    def _begin_round(self, turns: list[Turn]) -> None:
+    def _begin_round(self, turns: list[Turn], among: "_UnderWay") -> None:
         """Begin turns that were taken just now, and note it: a partition is not handed back with one under way."""
         holdings = [holding for turn in turns if (holding := self._ownership.holdings.get(turn.lane.partition))]
         for holding in holdings:
             holding.begin_turn()
-        self._busy += 1
-        self._under_way += len(turns)
+        among.rounds += 1
+        among.turns += len(turns)
         # Not in the context of whoever handed the first of them over: what it logs, and begins, is not theirs.
-        task = asyncio.create_task(self._round(turns, holdings), context=self._context.copy())
+        task = asyncio.create_task(self._round(turns, holdings, among), context=self._context.copy())
         self._rounds.add(task)
         task.add_done_callback(self._rounds.discard)
 
-    async def _round(self, turns: list[Turn], holdings: list[Holding]) -> None:
+    async def _round(self, turns: list[Turn], holdings: list[Holding], among: "_UnderWay") -> None:
         try:
-            await self._committer.carry_out(turns, partial(self._release, turns))
+            await self._committer.carry_out(turns, partial(self._release, turns, among))
         finally:
             for holding in holdings:
                 holding.end_turn()
 
-    def _release(self, turns: list[Turn]) -> None:
+    def _release(self, turns: list[Turn], among: "_UnderWay") -> None:
         """Let the next turns of their conversations begin."""
-        self._busy -= 1
-        self._under_way -= len(turns)
+        among.rounds -= 1
+        among.turns -= len(turns)
         for turn in turns:
             self._lanes.done(turn.lane)
         self._changed.set()

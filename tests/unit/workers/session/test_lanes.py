@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentbus.contracts.commands import ApplyDeadlines
 from agentbus.contracts.ids import ConversationId, Partition
 from agentbus.workers.session.lanes import Lanes, Lease, Turn, Waiting
 from tests.harness.builders import a_conversation
@@ -22,6 +23,12 @@ def push(
 ) -> None:
     for number in numbers:
         lanes.push(conversation, partition, an_input(number, size=size))
+
+
+def push_background(lanes: Lanes, conversation: ConversationId, *numbers: int, partition: Partition = HOME) -> None:
+    for number in numbers:
+        waiting = Waiting(Handed(b"x", message_id=str(number)), given(ApplyDeadlines(), str(number)), LEASE)
+        lanes.push(conversation, partition, waiting)
 
 
 def ids(turn: Turn) -> list[int]:
@@ -168,3 +175,48 @@ def test_a_turn_begins_at_once_only_where_nothing_waits_or_is_under_way_in_its_c
     lanes.done(after.lane)
     lanes.done(other.lane)
     assert lanes.emptiness.is_set()
+
+
+def test_background_is_ready_apart(lanes: Lanes) -> None:
+    push_background(lanes, ADA, 1)
+    assert lanes.readiness.is_set()
+    assert (lanes.ready, lanes.ready_background) == (0, 1)
+    assert lanes.take(10) == []
+    assert lanes.readiness.is_set(), "it is still there"
+    push(lanes, BOB, 2)
+    assert [ids(turn) for turn in lanes.take(10)] == [[2]]
+    assert [ids(turn) for turn in lanes.take(10, background=True)] == [[1]]
+    assert not lanes.readiness.is_set()
+
+
+def test_a_lane_is_background_only_with_nothing_else_in_it_and_keeps_its_order(lanes: Lanes) -> None:
+    push_background(lanes, ADA, 1, 2, 3)
+    push(lanes, ADA, 4)
+    assert (lanes.ready, lanes.ready_background) == (1, 0)
+    turn = take_one(lanes)
+    assert ids(turn) == [1, 2, 3]
+    lanes.done(turn.lane)
+    assert (lanes.ready, lanes.ready_background) == (1, 0), "what people sent waits still"
+    turn = take_one(lanes)
+    assert ids(turn) == [4]
+    push_background(lanes, ADA, 5)
+    lanes.done(turn.lane)
+    assert (lanes.ready, lanes.ready_background) == (0, 1)
+
+
+def test_background_that_is_dropped_is_forgotten(lanes: Lanes) -> None:
+    push_background(lanes, ADA, 1)
+    push_background(lanes, BOB, 2, partition=AWAY)
+    lanes.drop(HOME)
+    assert [ids(turn) for turn in lanes.take(10, background=True)] == [[2]]
+    assert not lanes.readiness.is_set()
+    push(lanes, ADA, 3)
+    lanes.drop(HOME)
+    push_background(lanes, ADA, 4)
+    assert (lanes.ready, lanes.ready_background) == (0, 1)
+
+
+def test_a_turn_begins_at_once_where_nothing_but_background_waits(lanes: Lanes) -> None:
+    push_background(lanes, ADA, 1)
+    assert lanes.begin(ADA, HOME, an_input(2)) is None
+    assert lanes.begin(BOB, HOME, an_input(3)) is not None
