@@ -157,6 +157,11 @@ EXPIRY_LATENESS: Final = Metric(
     type="histogram",
     help="Seconds from when a step was due to its command.",
 )
+EXPIRY_HELD_BACK: Final = Metric(
+    name="agentbus_expiry_held_back_partitions",
+    type="gauge",
+    help="Partitions to which this expiry worker gives no more commands until those given are carried out.",
+)
 EXPIRY_FAILURES: Final = Metric(
     name="agentbus_expiry_failures_total",
     type="counter",
@@ -238,6 +243,7 @@ METRICS: Final = (
     CHANNEL_CONNECTIONS,
     EXPIRY_COMMANDS,
     EXPIRY_LATENESS,
+    EXPIRY_HELD_BACK,
     EXPIRY_FAILURES,
     NOTIFICATIONS,
     REPLIES,
@@ -410,6 +416,10 @@ class Action(StrEnum):
     """A channel's adapter raised something, which it must not: what it did is unknown."""
     EXPIRY_FAILED = "expiry_failed"
     """A step of an expiry rule failed for a session; it is tried again later."""
+    EXPIRY_PACED = "expiry_paced"
+    """More is due than session workers carry out: in so many partitions the rest waits for what they were given."""
+    EXPIRY_HELD_BACK = "expiry_held_back"
+    """Partitions have carried out nothing of what they were given for so long: they get one command at a time."""
     EXPIRY_OVERTAKEN = "expiry_overtaken"
     """A session was deleted, restored or otherwise changed while a step was taken; it is looked at again as it is."""
     EXPIRY_SCANNED = "expiry_scanned"

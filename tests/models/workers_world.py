@@ -40,6 +40,7 @@ from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.expiry.watch.due import DueWatch
 from agentbus.workers.expiry.watch.handler import TOPICS as FOR_EXPIRY
 from agentbus.workers.expiry.watch.handler import ExpiryHandler
+from agentbus.workers.expiry.watch.pace import Pace
 from agentbus.workers.expiry.watch.rescan import Rescan
 from agentbus.workers.reactive.time_loop import Share
 from agentbus.workers.session.config import SessionWorkerConfig
@@ -98,6 +99,7 @@ class Expiring:
             self.book,
             deadlines,
             acting=acting,
+            pace=Pace(store, world.bus.topology.partitions, clock=clock, metrics=_METRICS),
             figures=self.figures,
             clock=clock,
             metrics=_METRICS,

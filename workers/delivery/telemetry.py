@@ -40,6 +40,7 @@ class WorkerMetrics:
         self.expiry_commands = _counter(telemetry.EXPIRY_COMMANDS, registry)
         self.expiry_failures = _counter(telemetry.EXPIRY_FAILURES, registry)
         self.expiry_lateness = _histogram(telemetry.EXPIRY_LATENESS, registry, _LATENESS_BUCKETS)
+        self.expiry_held_back = _gauge(telemetry.EXPIRY_HELD_BACK, registry)
         self.notifications = _counter(telemetry.NOTIFICATIONS, registry)
         self.publish_to_commit = _histogram(telemetry.PUBLISH_TO_COMMIT, registry, _COMMIT_BUCKETS)
         self.replies = _counter(telemetry.REPLIES, registry)

@@ -19,6 +19,7 @@ from agentbus.workers.expiry.watch.commands import ExpiryCommands
 from agentbus.workers.expiry.watch.deadlines import Deadlines
 from agentbus.workers.expiry.watch.due import DueWatch
 from agentbus.workers.expiry.watch.handler import TOPICS, ExpiryHandler
+from agentbus.workers.expiry.watch.pace import Pace
 from agentbus.workers.expiry.watch.rescan import Rescan
 from agentbus.workers.notify import NotificationCallback
 from agentbus.workers.notify.notifier import TOPICS as NOTICES
@@ -87,6 +88,7 @@ class ExpiryWorker(ReactiveWorker):
             self._book,
             deadlines,
             acting=acting,
+            pace=Pace(store, topology.partitions, clock=clock, metrics=metrics),
             figures=self.figures,
             clock=clock,
             metrics=metrics,

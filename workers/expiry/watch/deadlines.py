@@ -6,7 +6,7 @@ from typing import Final
 
 from agentbus.contracts.clock import Clock
 from agentbus.contracts.errors import ConfigurationError
-from agentbus.contracts.ids import SessionId
+from agentbus.contracts.ids import Partition, SessionId
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.session import SessionState
 from agentbus.contracts.topology import Topology
@@ -67,8 +67,14 @@ class Deadlines:
 
     def record(self, head: SessionState, due_at: datetime, *, tries: int = 0, stripped: bool = False) -> Record:
         """Return a session's deadline."""
-        partition = self._topology.partition_of(head.conversation_id)
-        return deadline(head, partition, due_at, tries=tries, stripped=stripped)
+        return deadline(head, self._partition_of(head), due_at, tries=tries, stripped=stripped)
+
+    def group_of(self, head: SessionState) -> str:
+        """Return the group of a session's deadline: its conversation's partition."""
+        return str(self._partition_of(head))
+
+    def _partition_of(self, head: SessionState) -> Partition:
+        return self._topology.partition_of(head.conversation_id)
 
     async def _is_unfinished(self, head: SessionState) -> bool:
         """Whether an archived session's deadline says that its events have to leave the log yet."""

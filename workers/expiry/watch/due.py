@@ -25,6 +25,7 @@ from agentbus.workers.expiry.rules import RuleBook
 from agentbus.workers.expiry.statistics import StatisticsRecorder
 from agentbus.workers.expiry.watch.commands import ExpiryCommands, Order, Overtaken
 from agentbus.workers.expiry.watch.deadlines import UNCLEAR, Deadlines
+from agentbus.workers.expiry.watch.pace import Pace
 from agentbus.workers.expiry.watch.phases import (
     Archive,
     Discard,
@@ -66,7 +67,11 @@ _Move = Archive | Discard | ExpireSession
 class _Turn:
     """What one look at what is due comes to."""
 
+    rooms: dict[str, int]
+    """How many commands each partition may be given yet."""
     orders: list[Order] = field(default_factory=list)
+    without_room: int = 0
+    """Those that are left due, as their partition has been given all that it may."""
     moves: list[tuple[SessionState, _Move]] = field(default_factory=list)
     given: list[Record] = field(default_factory=list)
     """Deadlines of what is given, put off until it is looked for."""
@@ -90,6 +95,7 @@ class DueWatch:
         deadlines: Deadlines,
         *,
         acting: ExpiryCommands,
+        pace: Pace,
         figures: StatisticsRecorder,
         clock: Clock,
         metrics: WorkerMetrics,
@@ -99,6 +105,7 @@ class DueWatch:
         self._book = book
         self._deadlines = deadlines
         self._acting = acting
+        self._pace = pace
         self._figures = figures
         self._clock = clock
         self._metrics = metrics
@@ -113,14 +120,21 @@ class DueWatch:
         groups = self._share.groups
         if groups is not None and not groups:
             return False
+        rooms = await self._pace.rooms(groups)
+        if not rooms:
+            return False
         now = self._clock.now()
-        records = await self._store.records.due(RecordKind.DEADLINE, now, groups=groups, limit=BATCH)
+        limit = min(BATCH, sum(rooms.values()))
+        if groups is not None or len(rooms) < self._pace.partitions:
+            groups = frozenset(rooms)
+        records = await self._store.records.due(RecordKind.DEADLINE, now, groups=groups, limit=limit)
         if not records:
             return False
         heads = await self._store.heads.get_many([SessionId(record.key) for record in records])
-        turn = self._sorted(records, heads, now)
+        turn = self._sorted(records, heads, now, rooms)
         if turn.orders:
             await self._acting.give(turn.orders)
+            self._pace.given((self._deadlines.group_of(order.head), order.head) for order in turn.orders)
         if turn.given:
             await self._store.records.put_off(turn.given)
         if turn.kept:
@@ -130,7 +144,10 @@ class DueWatch:
         self._begin(turn.moves)
         for head, rule_id, error in turn.failed:
             await self._say_failed(head, rule_id, error)
-        return len(records) == BATCH
+        if turn.without_room:
+            # Those that have none are left out next time. Where most is due in few of them, it is read for little.
+            return turn.without_room < limit / 2
+        return len(records) == limit
 
     async def close(self) -> None:
         """Let moves that are under way come to an end for some seconds, and stop. Idempotent.
@@ -146,8 +163,10 @@ class DueWatch:
         finally:
             await ended(under_way)
 
-    def _sorted(self, records: list[Record], heads: Mapping[SessionId, SessionState], now: datetime) -> _Turn:
-        turn = _Turn()
+    def _sorted(
+        self, records: list[Record], heads: Mapping[SessionId, SessionState], now: datetime, rooms: dict[str, int]
+    ) -> _Turn:
+        turn = _Turn(rooms)
         for record in records:
             head = heads.get(SessionId(record.key))
             if head is None:
@@ -168,6 +187,8 @@ class DueWatch:
         match phase:
             case None:
                 turn.done.append(record)
+            case ExpireSession() | ApplyDeadlines() if not self._has_room(turn, head, phase):
+                turn.without_room += 1
             case ExpireSession() | ApplyDeadlines():
                 tries = tries_of(record) if record.revision == head.version else 0
                 if not tries and record.due_at:
@@ -185,6 +206,15 @@ class DueWatch:
                 turn.kept.append(self._deadlines.record(head, at))
             case _:
                 turn.kept.append(self._deadlines.record(head, phase.at, stripped=stripped))
+
+    def _has_room(self, turn: _Turn, head: SessionState, phase: ExpireSession | ApplyDeadlines) -> bool:
+        """Whether the command may be given now; it takes its room then. Merges are counted by themselves."""
+        if isinstance(phase, ExpireSession) and phase.action is CleanupAction.MERGE:
+            return True
+        group = self._deadlines.group_of(head)
+        left = turn.rooms.get(group, 0)
+        turn.rooms[group] = left - 1
+        return left > 0
 
     def _place_move(self, turn: _Turn, head: SessionState, phase: _Move, now: datetime, at: datetime) -> datetime:
         """Have a move made, unless it is under way; return when to look again: at `at` if there is room for it."""
