@@ -13,10 +13,12 @@ from agentbus.contracts.envelope import Input
 from agentbus.contracts.errors import StoreUnavailable
 from agentbus.contracts.expiry import CleanupAction, ExpiryProgress
 from agentbus.contracts.ids import ConversationId, Partition, SessionId, digest_of
+from agentbus.contracts.records import RecordKind
 from agentbus.contracts.session import SessionState, SessionStatus
 from agentbus.contracts.topology import Topology
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.heads import MemoryHeads
+from agentbus.storage.port.store import MAX_PAGE
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.delivery.telemetry import WorkerMetrics
 from agentbus.workers.expiry.rules import ExpiryRules, RuleBook
@@ -89,7 +91,7 @@ class Wave:
         heads = [self._session(number) for number in range(SESSIONS)]
         await self.store.heads.save(heads)
         await deadlines.look_again(heads)
-        share = Share(self.store, "expiry", TOPOLOGY.partitions, clock=self.clock)
+        self.share = share = Share(self.store, "expiry", TOPOLOGY.partitions, clock=self.clock)
         share._alone = True
         self.watch = DueWatch(
             self.store,
@@ -179,3 +181,22 @@ async def test_while_the_store_is_away_nothing_more_is_given_and_then_it_goes_on
     while wave.left():
         await wave.owners.carry_out(50, TOPOLOGY.all_partitions())
         await wave.look()
+
+
+async def test_what_is_kept_under_the_number_of_another_partition_is_paced_by_its_own(wave: Wave) -> None:
+    """As it is once their number was changed; the other instances watch the other partitions."""
+    kept = await wave.store.records.due(RecordKind.DEADLINE, wave.clock.now(), limit=MAX_PAGE)
+    theirs = [one for one in kept if one.group == str(STOPPED)][: 2 * MOST]
+    assert len(theirs) > MOST
+    await wave.store.records.drop(kept)
+    await wave.store.records.put_many([one.model_copy(update={"group": "1"}) for one in theirs])
+    wave.share._alone, wave.share._watched = False, frozenset({Partition(1)})
+
+    await wave.look()
+    assert len(wave.owners.queues[STOPPED]) == MOST
+    for _ in range(20):
+        await wave.owners.carry_out(MOST, [STOPPED])
+        wave.clock.advance(timedelta(seconds=1))
+        await wave.look()
+    assert wave.left() == SESSIONS - len(theirs)
+    assert wave.owners.deepest[STOPPED] == MOST

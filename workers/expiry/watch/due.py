@@ -146,7 +146,7 @@ class DueWatch:
             await self._say_failed(head, rule_id, error)
         if turn.without_room:
             # Those that have none are left out next time. Where most is due in few of them, it is read for little.
-            return turn.without_room < limit / 2
+            return bool(turn.orders) and turn.without_room < limit / 2
         return len(records) == limit
 
     async def close(self) -> None:
@@ -212,7 +212,8 @@ class DueWatch:
         if isinstance(phase, ExpireSession) and phase.action is CleanupAction.MERGE:
             return True
         group = self._deadlines.group_of(head)
-        left = turn.rooms.get(group, 0)
+        # A deadline may be kept under another partition's number: theirs was changed since.
+        left = turn.rooms[group] if group in turn.rooms else self._pace.room(group)
         turn.rooms[group] = left - 1
         return left > 0
 

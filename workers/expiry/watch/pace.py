@@ -111,12 +111,11 @@ class Pace:
         """
         groups = self._all if groups is None else groups
         now = self._clock.now()
+        await self._look([one for one in self._partitions.values() if one.is_full], now)
         full = {group: one for group in groups if (one := self._partitions.get(group)) and one.is_full}
-        await self._look(full.values(), now)
-        full = {group: one for group, one in full.items() if one.is_full}
         silent = {group: one for group, one in full.items() if now - one.since >= PATIENCE}
         self._tell(len(full), silent, now)
-        rooms = {group: self._room(group) for group in groups if group not in full}
+        rooms = {group: self.room(group) for group in groups if group not in full}
         tried = {group: 1 for group, one in silent.items() if now - one.given[-1].at >= PATIENCE}
         if sum(rooms.values()) * _WORTH < (len(groups) - len(silent)) * MOST:
             return tried  # Little by little makes small rounds, which cost its owners and us more.
@@ -132,9 +131,12 @@ class Pace:
             given = _Given(heads[-1].session_id, heads[-1].version, len(heads), now)
             self._partitions.setdefault(group, _UnderWay(since=now)).add(given)
 
-    def _room(self, group: str) -> int:
+    def room(self, group: str) -> int:
+        """Return how many commands one partition may be given, by the last look; 0 if it is full."""
         one = self._partitions.get(group)
-        return MOST - one.commands if one else MOST
+        if one is None:
+            return MOST
+        return 0 if one.is_full else MOST - one.commands
 
     async def _look(self, full: Iterable[_UnderWay], now: datetime) -> None:
         asked = [(one, given) for one in full for given in one.asked(now)]
