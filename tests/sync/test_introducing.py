@@ -17,7 +17,6 @@ from agentbus.storage.port import Store
 from agentbus.workers.delivery.inputs import Inputs
 from agentbus.workers.sync import meeting
 from agentbus.workers.sync.members import live_members
-from tests.harness.sampling import sampled
 from tests.sync.test_modes import carry_out_due
 from tests.sync.world import PLATFORMS, Killed, World, a_world
 
@@ -144,7 +143,6 @@ async def _introduced(
 
 
 @pytest.mark.timeout(600)
-@sampled("newcomer", "happens", each=2)
 @pytest.mark.parametrize(
     ("newcomer", "happens"),
     [
