@@ -10,7 +10,7 @@ from agentbus.contracts.address import Address, Platform
 from agentbus.contracts.clock import ManualClock
 from agentbus.contracts.commands import ExpireSession
 from agentbus.contracts.envelope import Input
-from agentbus.contracts.errors import StoreUnavailable
+from agentbus.contracts.errors import BrokerUnavailable, StoreUnavailable
 from agentbus.contracts.expiry import CleanupAction, ExpiryProgress
 from agentbus.contracts.ids import ConversationId, Partition, SessionId, digest_of
 from agentbus.contracts.records import RecordKind
@@ -43,8 +43,11 @@ class Owners(Inputs):
         self._clock = clock
         self.queues: dict[Partition, list[SessionId]] = {one: [] for one in TOPOLOGY.all_partitions()}
         self.deepest: Counter[Partition] = Counter()
+        self.refuse = False
 
     async def give(self, commands: Sequence[Input]) -> None:
+        if self.refuse:
+            raise BrokerUnavailable("down")
         for given in commands:
             assert isinstance(given.data, ExpireSession)
             assert given.data.session_id
@@ -181,6 +184,20 @@ async def test_while_the_store_is_away_nothing_more_is_given_and_then_it_goes_on
     while wave.left():
         await wave.owners.carry_out(50, TOPOLOGY.all_partitions())
         await wave.look()
+
+
+async def test_what_could_not_be_given_is_as_due_as_before(wave: Wave) -> None:
+    """Who dies after giving a command gives it again; if its deadline were put off before, nobody would."""
+    now = wave.clock.now()
+    before = await wave.store.records.due(RecordKind.DEADLINE, now, limit=MAX_PAGE)
+    wave.owners.refuse = True
+    with pytest.raises(BrokerUnavailable):
+        await wave.watch.turn()
+    assert await wave.store.records.due(RecordKind.DEADLINE, now, limit=MAX_PAGE) == before
+    wave.owners.refuse = False
+    while wave.left():
+        await wave.look()
+        await wave.owners.carry_out(MOST, TOPOLOGY.all_partitions())
 
 
 async def test_what_is_kept_under_the_number_of_another_partition_is_paced_by_its_own(wave: Wave) -> None:

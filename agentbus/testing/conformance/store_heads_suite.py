@@ -14,6 +14,7 @@ from agentbus.storage.port import MAX_PAGE, Store
 from agentbus.storage.summaries import summary_of
 from agentbus.testing.builders import (
     NOON,
+    a_commit,
     a_conversation,
     a_head,
     a_moment,
@@ -46,6 +47,16 @@ async def found(store: Store, where: SessionFilter) -> list[SessionState]:
 
 class StoreHeadsSuite:
     """What every store must do for heads. Subclasses define the fixture `store`."""
+
+    async def test_a_head_saved_after_the_one_that_came_with_its_commit_is_read(self, store: Store) -> None:
+        one = a_conversation()
+        first, second = a_head(one, version=1), a_head(one, version=2, data={"later": True})
+        _, saved = await store.log.commit([a_commit(one, 1)], [first])
+        if not saved:
+            await store.heads.save([first])
+        assert await store.heads.get(first.session_id) == first
+        await store.heads.save([second])
+        assert await store.heads.get(first.session_id) == second
 
     async def test_head_never_goes_back(self, store: Store) -> None:
         one = a_conversation()

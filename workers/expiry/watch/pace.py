@@ -25,7 +25,7 @@ _WORTH: Final = 4
 """One of so many parts of the room of all that answer has to be free before any gets more."""
 _TOGETHER: Final = 500
 """Heads that are read together."""
-_AGAIN: Final = timedelta(seconds=0.5)
+_AGAIN: Final = timedelta(seconds=0.1)
 """Between two looks for what was not carried out yet."""
 _SLOW: Final = timedelta(seconds=2)
 """After this long the last command is looked for as well: the first may have come to nothing."""
