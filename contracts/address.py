@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -68,8 +68,11 @@ class Platform(StrEnum):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # Of two names for one thing, that of the words beside that of all this, it hung on what was built before which
+        # of them a published schema had first.
+        words = {name: part for name, part in handler(source).items() if name != "ref"}
         return core_schema.custom_error_schema(
-            handler(source),
+            cast("CoreSchema", words),
             custom_error_type="platform",
             custom_error_message=f"Input should be {_WORD}",
             ref=f"{cls.__module__}.{cls.__qualname__}",

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from importlib import resources
 
 import pytest
@@ -10,8 +12,11 @@ from jsonschema import (  # type: ignore[import-untyped]  # it ships no types
 )
 
 from agentbus.contracts.schema import DOCUMENTS, Document, breaks, files, render
+from tests.harness.patience import PATIENCE
 
 _COMMITTED = resources.files("agentbus.contracts.schema") / "v1"
+
+_PRINTED = "import json; from agentbus.contracts.schema import files; print(json.dumps(files()))"
 
 
 def _committed() -> dict[str, str]:
@@ -26,6 +31,15 @@ def test_the_committed_files_are_up_to_date() -> None:
     assert committed.keys() == files().keys()
     stale = [name for name, text in files().items() if committed[name] != text]
     assert not stale, f"{stale} are stale; run: agentbus contracts export contracts/schema/v1"
+
+
+@pytest.mark.parametrize("first", ["CommandReply", "SessionState", "Commit", "HistoryMessage", "ParkedInput"])
+def test_they_are_the_same_whatever_was_built_before(first: str) -> None:
+    """What a program has used by then is built: each model by itself, with what it needs of the others in it."""
+    (module,) = {document.model.__module__ for document in DOCUMENTS if document.model.__name__ == first}
+    text = f"from {module} import {first} as first; first.model_rebuild(); {_PRINTED}"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert json.loads(done.stdout) == files()
 
 
 def test_the_contracts_are_compatible_with_the_committed_files() -> None:

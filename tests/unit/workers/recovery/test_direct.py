@@ -17,11 +17,11 @@ from agentbus.contracts.events import Commit
 from agentbus.contracts.records import Record, RecordKind
 from agentbus.contracts.recovery import Outcome, RestoredSession, RestoreRun
 from agentbus.contracts.topology import Topology
+from agentbus.storage import private
 from agentbus.storage.archive.format import closing
 from agentbus.storage.backup import BackupReader, KeptConversation
 from agentbus.storage.encryption import EncryptedStore
 from agentbus.storage.factory import open_store
-from agentbus.storage.files import disk
 from agentbus.storage.memory import MemoryStore
 from agentbus.storage.memory.log import MemoryLog
 from agentbus.storage.port import Store
@@ -137,7 +137,7 @@ async def test_a_full_disk_is_said_and_gone_on_with(
 ) -> None:
     for module in (direct, records):
         monkeypatch.setattr(module, "_PATIENCE", direct._PATIENCE.within(0.0))
-    monkeypatch.setattr(disk, "_sync", sync := Filling())
+    monkeypatch.setattr(private, "sync", sync := Filling())
     for number in range(3):
         sync.left = 10**9
         async with open_store(f"file://{tmp_path / str(number)}") as store:
