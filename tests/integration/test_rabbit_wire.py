@@ -10,7 +10,7 @@ from agentbus.workers.bus.port import Message
 from agentbus.workers.bus.rabbit import RabbitBus, in_hand
 from agentbus.workers.bus.rabbit.connections import wire_of
 from agentbus.workers.bus.rabbit.consumers import RabbitConsumer
-from tests.contract.bus_suite import SECONDS, Inbox, declared, message, numbers
+from tests.contract.bus_suite import SECONDS, Inbox, declared, failing_at_first, message, numbers
 
 TOPOLOGY = Topology(prefix="wire", partitions=2)
 QUEUES = [TOPOLOGY.partition_queue(partition) for partition in TOPOLOGY.all_partitions()]
@@ -133,3 +133,24 @@ async def test_while_nothing_can_be_settled_the_connection_lives_and_a_consumer_
     await bus.consume(QUEUES[1], other, prefetch=10)
     await (await other.first(1))[0].ack()
     assert not holder.lost.is_set()
+
+
+async def test_whatever_becomes_of_a_delivery_its_bytes_are_in_hand_no_more(bus: RabbitBus) -> None:
+    """One that stayed counted would, with its like, stop the reading for good."""
+    inbox = Inbox()
+    consumer = await bus.consume(QUEUES[0], failing_at_first(2, inbox), prefetch=10)
+    assert isinstance(consumer, RabbitConsumer)
+    hand = wire_of(consumer._channel).in_hand
+    assert await bus.publish_many(TOPOLOGY.inbound, [("0", message(number)) for number in range(6)]) == [None] * 6
+    kept = await inbox.first(4)  # the broker dead-letters the other two
+    assert hand.bytes == sum(len(one.body) for one in kept)
+    await kept[0].ack()
+    await kept[0].ack()  # settled already
+    await kept[1].requeue()
+    await inbox.first(5)
+    assert hand.bytes == sum(len(one.body) for one in (*kept[2:], inbox.deliveries[4]))
+    await bus.delete_queue(QUEUES[0])
+    async with asyncio.timeout(SECONDS):
+        await consumer.lost.wait()
+    await kept[2].ack()
+    assert hand.bytes == 0

@@ -3,8 +3,8 @@
 A prefetch counts inputs, not their bytes (RabbitMQ knows no limit of those): 64 partitions with a hundred of the
 largest inputs would be 25 GB, and whoever is killed for that gets them again. So reading stops while more is in hand
 than `MOST_BYTES`, and TCP tells the broker. It goes on once half of that is settled. As what is in hand may have to
-wait for an outage of the store, a little is read every second all the same: a broker gives a connection up on which it
-can send nothing for 15 s, and heartbeats are in what it sends.
+wait for an outage of the store, a little is read every second all the same: aiormq gives a connection up that brings
+nothing for three heartbeats, and so does a broker that was given a `send_timeout` and can send nothing.
 """
 
 import asyncio
